@@ -1,0 +1,1 @@
+//! The Docker front end: plugin protocol and Engine API watcher.

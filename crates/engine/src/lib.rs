@@ -1,0 +1,1 @@
+//! The product: networks, endpoints, links, addressing, leases and the store.

@@ -1,0 +1,1 @@
+//! What Landline asks of Linux: namespaces, links, addresses, routes, packet sockets.

@@ -1,0 +1,1 @@
+//! What people write: network options, endpoint options and their meaning.

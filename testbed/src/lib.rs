@@ -1,0 +1,1 @@
+//! A LAN in network namespaces with real DHCP servers and Docker hosts, for tests, benchmarks and the demo.
