@@ -1,0 +1,106 @@
+//! What is wrong with an option.
+
+use crate::words::{Addressing, Mode};
+
+/// Why options were refused. Each message is one sentence that says what to type instead; text that came from
+/// outside appears in it quoted, escaped and cut to 64 characters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionError {
+    /// No option has this name, but one has a name much like it.
+    #[error("there is no option {name:?}; did you mean {nearest}?")]
+    Misspelt {
+        /// As it was written.
+        name: String,
+        /// The option that was probably meant.
+        nearest: &'static str,
+    },
+    /// No option has a name like this.
+    #[error("there is no option {name:?}; there are {}", known.join(", "))]
+    Unknown {
+        /// As it was written.
+        name: String,
+        /// All there are.
+        known: &'static [&'static str],
+    },
+    /// The option is known, its value is not one it can have.
+    #[error("{option}={value:?} cannot be used; {hint}")]
+    Value {
+        /// The option, as it was written.
+        option: String,
+        /// Its value.
+        value: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// The option or this value of it is planned, and this version cannot do it.
+    #[error("{what} is not available in this version; {hint}")]
+    NotYet {
+        /// `option` or `option=value`.
+        what: String,
+        /// What to write instead.
+        hint: &'static str,
+    },
+    /// There is no interface to hang the network on.
+    #[error("{}", missing_parent(*.mode))]
+    NoParent {
+        /// The mode that needs it.
+        mode: Mode,
+    },
+    /// Two names of one option were given, with different values.
+    #[error(
+        "{first}={first_value:?} and {second}={second_value:?} mean the same option; give only one of them"
+    )]
+    Twice {
+        /// One name.
+        first: &'static str,
+        /// Its value.
+        first_value: String,
+        /// The other name.
+        second: &'static str,
+        /// Its value.
+        second_value: String,
+    },
+    /// The option needs another mode.
+    #[error("{option} has a meaning only with mode={needs}; remove it or use that mode", needs = .needs.as_str())]
+    WrongMode {
+        /// The option.
+        option: &'static str,
+        /// The mode it belongs to.
+        needs: Mode,
+    },
+    /// The option is about DHCP and there will be none.
+    #[error("{option} has no effect with addressing={with}; remove one of them", with = .addressing.as_str())]
+    NoDhcp {
+        /// The option.
+        option: &'static str,
+        /// What was asked for instead of DHCP.
+        addressing: Addressing,
+    },
+    /// A client identifier for a whole network that is the same for all of its containers.
+    #[error(
+        "client_id={value:?} would give every container the same address; put {{mac}} or {{hostname}} into it, \
+         or give it to one container with --driver-opt client_id={value}"
+    )]
+    SharedClientId {
+        /// As it was written.
+        value: String,
+    },
+}
+
+fn missing_parent(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Bridge => {
+            "a bridge is missing: name an existing Linux bridge on the LAN, for example -o bridge=br0, \
+             or use a network card directly with -o mode=macvlan -o parent=eth0"
+        }
+        Mode::Macvlan => {
+            "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"
+        }
+    }
+}
+
+/// Text from outside, short enough for a message.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,412 @@
+//! The options of a network.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use landline_types::IfName;
+use serde::{Deserialize, Serialize};
+
+use crate::client_id::ClientIdTemplate;
+use crate::duration::parse_duration;
+use crate::error::{OptionError, cut};
+use crate::keys;
+use crate::words::{Addressing, ConflictCheck, HostnameMode, Ipv6Mode, MacvlanMode, Mode, Mtu};
+
+/// How long a first lease may take unless `lease_timeout` says otherwise.
+pub const DEFAULT_LEASE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What `lease_timeout` may be: less finds no server, more outlasts everybody's patience.
+pub const LEASE_TIMEOUT_RANGE: RangeInclusive<Duration> =
+    Duration::from_millis(500)..=Duration::from_mins(10);
+
+/// The vendor class (option 60) unless `vendor_class` says otherwise.
+pub const DEFAULT_VENDOR_CLASS: &str = "landline";
+
+/// The most servers `dhcp_servers` may list.
+const MAX_SERVERS: usize = 16;
+
+/// What a network is: the choices made when it was created. Goes into the store, so every field but the parent
+/// has a default and older records can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkOptions {
+    /// How the wire runs.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The host interface the network hangs on: a bridge (`mode=bridge`) or a network card (`mode=macvlan`).
+    pub parent: IfName,
+    /// Where addresses come from.
+    #[serde(default)]
+    pub addressing: Addressing,
+    /// What is done about IPv6.
+    #[serde(default)]
+    pub ipv6: Ipv6Mode,
+    /// How long the first lease of an endpoint may take, within [`LEASE_TIMEOUT_RANGE`].
+    #[serde(default = "default_lease_timeout")]
+    pub lease_timeout: Duration,
+    /// Whether the network may share its bridge with another Docker network.
+    #[serde(default)]
+    pub ignore_conflicts: bool,
+    /// Whether neither the parent's static routes nor the server's go into containers; the default route does.
+    #[serde(default)]
+    pub skip_routes: bool,
+    /// The default gateway, instead of the one the server names.
+    #[serde(default)]
+    pub gateway: Option<Ipv4Addr>,
+    /// The client identifier (option 61), instead of Landline's own choice. Never a literal: it has placeholders.
+    #[serde(default)]
+    pub client_id: Option<ClientIdTemplate>,
+    /// The vendor class (option 60): 1 to 255 printable ASCII characters. `None`: not sent.
+    #[serde(default = "default_vendor_class")]
+    pub vendor_class: Option<String>,
+    /// The user class (option 77): 1 to 254 printable ASCII characters. `None`: not sent.
+    #[serde(default)]
+    pub user_class: Option<String>,
+    /// Which name the DHCP server is told.
+    #[serde(default)]
+    pub hostname: HostnameMode,
+    /// The only servers whose offers are taken; empty: all.
+    #[serde(default)]
+    pub dhcp_servers: Vec<Ipv4Addr>,
+    /// How an address is checked for another user.
+    #[serde(default)]
+    pub conflict_check: ConflictCheck,
+    /// The MTU of container interfaces, instead of the parent's.
+    #[serde(default)]
+    pub mtu: Option<Mtu>,
+    /// How macvlan children reach each other; only `mode=macvlan` has any.
+    #[serde(default)]
+    pub macvlan_mode: MacvlanMode,
+}
+
+fn default_lease_timeout() -> Duration {
+    DEFAULT_LEASE_TIMEOUT
+}
+
+// The field is optional, so its default is too.
+#[allow(clippy::unnecessary_wraps)]
+fn default_vendor_class() -> Option<String> {
+    Some(DEFAULT_VENDOR_CLASS.to_owned())
+}
+
+impl NetworkOptions {
+    /// A network on this parent, all else as it is by default.
+    pub fn new(parent: IfName) -> Self {
+        Self {
+            mode: Mode::default(),
+            parent,
+            addressing: Addressing::default(),
+            ipv6: Ipv6Mode::default(),
+            lease_timeout: DEFAULT_LEASE_TIMEOUT,
+            ignore_conflicts: false,
+            skip_routes: false,
+            gateway: None,
+            client_id: None,
+            vendor_class: default_vendor_class(),
+            user_class: None,
+            hostname: HostnameMode::default(),
+            dhcp_servers: Vec::new(),
+            conflict_check: ConflictCheck::default(),
+            mtu: None,
+            macvlan_mode: MacvlanMode::default(),
+        }
+    }
+
+    /// Reads `docker network create -o name=value ...`.
+    ///
+    /// White space around a value does not count, and an empty value is the same as none (Compose makes them
+    /// from unset variables). Names that start with `com.docker.` are Docker's and ignored, except
+    /// `com.docker.network.driver.mtu`, which means `mtu`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: an unknown name, a value the option cannot have, an option this version
+    /// does not have, options that exclude each other, or no parent.
+    pub fn parse(options: &BTreeMap<String, String>) -> Result<Self, OptionError> {
+        options.keys().try_for_each(|name| check_name(name))?;
+        let given = Given(options);
+        given.refuse_not_yet()?;
+
+        let mode = given
+            .word(
+                "mode",
+                &[("bridge", Mode::Bridge), ("macvlan", Mode::Macvlan)],
+                &["ipvlan", "ovs", "vde", "nat"],
+            )?
+            .unwrap_or_default();
+        let parent = given.either("parent", "bridge")?.ok_or(OptionError::NoParent { mode })?;
+        let mut network = Self::new(parent.read(
+            |text| text.parse().ok(),
+            || "name a network interface, at most 15 characters long".into(),
+        )?);
+        network.mode = mode;
+
+        if let Some(addressing) = given.word(
+            "addressing",
+            &[("dhcp", Addressing::Dhcp), ("static", Addressing::Static), ("none", Addressing::None)],
+            &[],
+        )? {
+            network.addressing = addressing;
+        }
+        if network.addressing != Addressing::Dhcp {
+            given.refuse_dhcp_options(network.addressing)?;
+        }
+        given.check_ipv6()?;
+        if let Some(value) = given.get("lease_timeout") {
+            let timeout = |text: &str| parse_duration(text).ok().filter(|t| LEASE_TIMEOUT_RANGE.contains(t));
+            network.lease_timeout =
+                value.read(timeout, || "write a time from 500ms to 10m, like 10s or 1m30s".into())?;
+        }
+        network.ignore_conflicts = given.switch("ignore_conflicts")?;
+        network.skip_routes = given.switch("skip_routes")?;
+        network.gateway = given
+            .get("gateway")
+            .map(|value| {
+                value.read(host_address, || "write the router's IPv4 address, like 192.0.2.1".into())
+            })
+            .transpose()?;
+        if let Some(value) = given.get("client_id") {
+            let template: ClientIdTemplate = value.parse()?;
+            if template.is_literal() {
+                return Err(OptionError::SharedClientId { value: cut(value.text) });
+            }
+            network.client_id = Some(template);
+        }
+        if let Some(value) = given.get("vendor_class") {
+            network.vendor_class = Some(value.class(255)?);
+        }
+        // Option 77 spends one octet on the length of its one instance (RFC 3004 section 4).
+        network.user_class = given.get("user_class").map(|value| value.class(254)).transpose()?;
+        if let Some(hostname) = given.word(
+            "hostname",
+            &[("container", HostnameMode::Container), ("off", HostnameMode::Off)],
+            &[],
+        )? {
+            network.hostname = hostname;
+        }
+        if let Some(value) = given.get("dhcp_servers") {
+            network.dhcp_servers = value.read(servers, || {
+                format!(
+                    "write up to {MAX_SERVERS} IPv4 addresses with commas between, like 192.0.2.1,192.0.2.2"
+                )
+            })?;
+        }
+        if let Some(check) = given.word(
+            "conflict_check",
+            &[("fast", ConflictCheck::Fast), ("wait", ConflictCheck::Wait), ("off", ConflictCheck::Off)],
+            &[],
+        )? {
+            network.conflict_check = check;
+        }
+        network.mtu = given
+            .either("mtu", "com.docker.network.driver.mtu")?
+            .map(|value| value.read(mtu, || "write a number of bytes from 68 to 65535, like 1500".into()))
+            .transpose()?;
+        if let Some(macvlan_mode) = given.word(
+            "macvlan_mode",
+            &[
+                ("bridge", MacvlanMode::Bridge),
+                ("private", MacvlanMode::Private),
+                ("vepa", MacvlanMode::Vepa),
+                ("passthru", MacvlanMode::Passthru),
+            ],
+            &[],
+        )? {
+            if mode != Mode::Macvlan {
+                return Err(OptionError::WrongMode { option: "macvlan_mode", needs: Mode::Macvlan });
+            }
+            network.macvlan_mode = macvlan_mode;
+        }
+        Ok(network)
+    }
+}
+
+/// Refuses a name that is no option's. A typo is one whatever its value.
+fn check_name(name: &str) -> Result<(), OptionError> {
+    let known = name.starts_with(keys::DOCKER)
+        || keys::NETWORK.contains(&name)
+        || keys::NETWORK_NOT_YET.contains(&name);
+    if known {
+        return Ok(());
+    }
+    Err(match keys::nearest(name, &keys::NETWORK) {
+        Some(nearest) => OptionError::Misspelt { name: cut(name), nearest },
+        None => OptionError::Unknown { name: cut(name), known: &keys::NETWORK },
+    })
+}
+
+/// An address a machine on a LAN can have.
+pub(crate) fn host_address(text: &str) -> Option<Ipv4Addr> {
+    let address: Ipv4Addr = text.parse().ok()?;
+    let usable = !(address.octets()[0] == 0
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.octets()[0] >= 240);
+    usable.then_some(address)
+}
+
+fn servers(text: &str) -> Option<Vec<Ipv4Addr>> {
+    let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+    // One more than allowed shows that there are too many, however many there are.
+    let servers: Vec<Ipv4Addr> = words.take(MAX_SERVERS + 1).map(host_address).collect::<Option<_>>()?;
+    (1..=MAX_SERVERS).contains(&servers.len()).then_some(servers)
+}
+
+fn mtu(text: &str) -> Option<Mtu> {
+    // `parse` would take a plus sign.
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse::<u32>().ok()).flatten()?.try_into().ok()
+}
+
+/// An option somebody gave a value.
+#[derive(Clone, Copy)]
+pub(crate) struct Value<'a> {
+    pub(crate) option: &'static str,
+    pub(crate) text: &'a str,
+}
+
+impl Value<'_> {
+    /// The error that this value cannot be used.
+    pub(crate) fn error(&self, hint: String) -> OptionError {
+        OptionError::Value { option: self.option.to_owned(), value: cut(self.text), hint }
+    }
+
+    /// What `read` makes of the text, or the error with this hint.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&str) -> Option<T>,
+        hint: impl FnOnce() -> String,
+    ) -> Result<T, OptionError> {
+        read(self.text).ok_or_else(|| self.error(hint()))
+    }
+
+    /// What the type's own parser makes of the text; its message is the hint.
+    pub(crate) fn parse<T>(&self) -> Result<T, OptionError>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        self.text.parse().map_err(|e: T::Err| self.error(e.to_string()))
+    }
+
+    /// The text of a DHCP class.
+    fn class(&self, max: usize) -> Result<String, OptionError> {
+        let clean = self.text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        if clean && self.text.len() <= max {
+            Ok(self.text.to_owned())
+        } else {
+            Err(self.error(format!("write at most {max} printable ASCII characters")))
+        }
+    }
+}
+
+/// The options somebody gave.
+#[derive(Clone, Copy)]
+struct Given<'a>(&'a BTreeMap<String, String>);
+
+impl<'a> Given<'a> {
+    fn get(self, option: &'static str) -> Option<Value<'a>> {
+        let text = self.0.get(option)?.trim();
+        (!text.is_empty()).then_some(Value { option, text })
+    }
+
+    /// One option that goes by two names.
+    fn either(self, first: &'static str, second: &'static str) -> Result<Option<Value<'a>>, OptionError> {
+        match (self.get(first), self.get(second)) {
+            (Some(a), Some(b)) if a.text != b.text => {
+                Err(OptionError::Twice { first, first_value: cut(a.text), second, second_value: cut(b.text) })
+            }
+            (a, b) => Ok(a.or(b)),
+        }
+    }
+
+    /// One of a few words, in any case.
+    fn word<T: Copy>(
+        self,
+        option: &'static str,
+        words: &[(&'static str, T)],
+        not_yet: &[&str],
+    ) -> Result<Option<T>, OptionError> {
+        let Some(value) = self.get(option) else { return Ok(None) };
+        if let Some((_, meaning)) = words.iter().find(|(word, _)| value.text.eq_ignore_ascii_case(word)) {
+            return Ok(Some(*meaning));
+        }
+        if let Some(word) = not_yet.iter().find(|word| value.text.eq_ignore_ascii_case(word)) {
+            return Err(OptionError::NotYet {
+                what: format!("{option}={word}"),
+                hint: "use mode=bridge or mode=macvlan",
+            });
+        }
+        let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        Err(value.error(format!("write {}", or_list(&list))))
+    }
+
+    /// Yes or no; no if it is not given.
+    fn switch(self, option: &'static str) -> Result<bool, OptionError> {
+        let Some(value) = self.get(option) else { return Ok(false) };
+        value.read(boolean, || "write true or false".into())
+    }
+
+    fn refuse_not_yet(self) -> Result<(), OptionError> {
+        match keys::NETWORK_NOT_YET.iter().find_map(|option| self.get(option)) {
+            Some(value) => Err(OptionError::NotYet {
+                what: value.option.to_owned(),
+                hint: "create the network without it",
+            }),
+            None => Ok(()),
+        }?;
+        // Failing is what happens anyway.
+        match self.get("on_timeout") {
+            Some(value) if value.text.eq_ignore_ascii_case("continue") => Err(OptionError::NotYet {
+                what: "on_timeout=continue".to_owned(),
+                hint: "without it a container that gets no address does not start",
+            }),
+            Some(value) if !value.text.eq_ignore_ascii_case("fail") => {
+                Err(value.error("write fail, or leave it out".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_dhcp_options(self, addressing: Addressing) -> Result<(), OptionError> {
+        const DHCP_ONLY: [&str; 6] =
+            ["lease_timeout", "client_id", "vendor_class", "user_class", "hostname", "dhcp_servers"];
+        match DHCP_ONLY.into_iter().find(|option| self.get(option).is_some()) {
+            Some(option) => Err(OptionError::NoDhcp { option, addressing }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_ipv6(self) -> Result<(), OptionError> {
+        let Some(value) = self.get("ipv6") else { return Ok(()) };
+        let word = value.text.to_ascii_lowercase();
+        match (word.as_str(), boolean(value.text)) {
+            ("dhcp" | "slaac", _) | (_, Some(true)) => Err(OptionError::NotYet {
+                what: format!("ipv6={word}"),
+                hint: "leave it out, or write ipv6=false, for IPv4 alone",
+            }),
+            ("off", _) | (_, Some(false)) => Ok(()),
+            _ => Err(value.error("write false, which is the default".into())),
+        }
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// `a, b or c`.
+fn or_list(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [init @ .., last] => format!("{} or {last}", init.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+use super::*;
+use proptest::prelude::*;
+
+fn map(options: &[(&str, &str)]) -> BTreeMap<String, String> {
+    options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn parse(options: &[(&str, &str)]) -> Result<NetworkOptions, OptionError> {
+    NetworkOptions::parse(&map(options))
+}
+
+/// The message for these options on `bridge=br0`.
+fn refusal(options: &[(&str, &str)]) -> String {
+    let mut all = map(options);
+    all.entry("bridge".to_owned()).or_insert_with(|| "br0".to_owned());
+    NetworkOptions::parse(&all).unwrap_err().to_string()
+}
+
+#[test]
+fn a_bridge_is_enough() {
+    let network = parse(&[("bridge", "my-bridge")]).unwrap();
+    assert_eq!(network, NetworkOptions::new("my-bridge".parse().unwrap()));
+    assert_eq!(network.mode, Mode::Bridge);
+    assert_eq!(network.lease_timeout, Duration::from_secs(10));
+    assert_eq!(network.vendor_class.as_deref(), Some("landline"));
+}
+
+#[test]
+fn the_seeds_spellings_work_as_written() {
+    let compose = parse(&[
+        ("bridge", "my-bridge"),
+        ("mode", "bridge"),
+        ("ipv6", "false"),
+        ("ignore_conflicts", "false"),
+        ("skip_routes", "false"),
+    ]);
+    assert_eq!(compose.unwrap(), NetworkOptions::new("my-bridge".parse().unwrap()));
+    let nic = parse(&[("bridge", "eth0"), ("mode", "macvlan"), ("lease_timeout", "60s")]).unwrap();
+    assert_eq!((nic.mode, nic.parent.as_str()), (Mode::Macvlan, "eth0"));
+    assert_eq!(nic.lease_timeout, Duration::from_mins(1));
+}
+
+#[test]
+fn every_option_arrives() {
+    let network = parse(&[
+        ("mode", "macvlan"),
+        ("parent", "eth0"),
+        ("addressing", "DHCP"),
+        ("lease_timeout", "1m30s"),
+        ("ignore_conflicts", "Yes"),
+        ("skip_routes", "1"),
+        ("gateway", "192.0.2.1"),
+        ("client_id", "x-{mac}"),
+        ("vendor_class", "acme v2"),
+        ("user_class", "lab"),
+        ("hostname", "off"),
+        ("dhcp_servers", "192.0.2.2, 192.0.2.3"),
+        ("conflict_check", "wait"),
+        ("mtu", "1400"),
+        ("macvlan_mode", "private"),
+        ("on_timeout", "fail"),
+    ])
+    .unwrap();
+    let expected = NetworkOptions {
+        mode: Mode::Macvlan,
+        parent: "eth0".parse().unwrap(),
+        addressing: Addressing::Dhcp,
+        ipv6: Ipv6Mode::Off,
+        lease_timeout: Duration::from_secs(90),
+        ignore_conflicts: true,
+        skip_routes: true,
+        gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
+        client_id: Some("x-{mac}".parse().unwrap()),
+        vendor_class: Some("acme v2".to_owned()),
+        user_class: Some("lab".to_owned()),
+        hostname: HostnameMode::Off,
+        dhcp_servers: vec![Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)],
+        conflict_check: ConflictCheck::Wait,
+        mtu: Some(1400.try_into().unwrap()),
+        macvlan_mode: MacvlanMode::Private,
+    };
+    assert_eq!(network, expected);
+}
+
+#[test]
+fn an_empty_value_is_no_value() {
+    let empty: Vec<(&str, &str)> =
+        keys::NETWORK.iter().chain(&keys::NETWORK_NOT_YET).map(|name| (*name, " ")).collect();
+    assert_eq!(parse(&empty), Err(OptionError::NoParent { mode: Mode::Bridge }));
+    let mut empty = map(&empty);
+    empty.insert("parent".into(), "br0".into());
+    assert_eq!(NetworkOptions::parse(&empty), Ok(NetworkOptions::new("br0".parse().unwrap())));
+}
+
+#[test]
+fn parent_and_bridge_are_one_option() {
+    assert!(parse(&[("parent", "br0"), ("bridge", "br0")]).is_ok());
+    assert_eq!(
+        refusal(&[("parent", "br1")]),
+        "parent=\"br1\" and bridge=\"br0\" mean the same option; give only one of them"
+    );
+    assert_eq!(
+        parse(&[]).unwrap_err().to_string(),
+        "a bridge is missing: name an existing Linux bridge on the LAN, for example -o bridge=br0, \
+         or use a network card directly with -o mode=macvlan -o parent=eth0"
+    );
+    assert_eq!(
+        parse(&[("mode", "macvlan")]).unwrap_err().to_string(),
+        "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"
+    );
+}
+
+#[test]
+fn dockers_own_options_are_ignored_except_the_mtu() {
+    let network =
+        parse(&[("bridge", "br0"), ("com.docker.network.driver.mtu", "1280"), ("com.docker.x", "y")]);
+    assert_eq!(network.unwrap().mtu.map(Mtu::get), Some(1280));
+    assert_eq!(
+        refusal(&[("mtu", "1500"), ("com.docker.network.driver.mtu", "1280")]),
+        "mtu=\"1500\" and com.docker.network.driver.mtu=\"1280\" mean the same option; give only one of them"
+    );
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    assert_eq!(
+        refusal(&[("mode", "ipvlan")]),
+        "mode=ipvlan is not available in this version; use mode=bridge or mode=macvlan"
+    );
+    assert_eq!(
+        refusal(&[("ipv6", "True")]),
+        "ipv6=true is not available in this version; leave it out, or write ipv6=false, for IPv4 alone"
+    );
+    assert_eq!(
+        refusal(&[("vlan", "12")]),
+        "vlan is not available in this version; create the network without it"
+    );
+    for mode in ["ovs", "vde", "nat", "NAT"] {
+        assert!(
+            matches!(parse(&[("bridge", "br0"), ("mode", mode)]), Err(OptionError::NotYet { .. })),
+            "{mode}"
+        );
+    }
+    for (name, value) in [("ipv6", "dhcp"), ("ipv6", "slaac"), ("on_timeout", "continue")] {
+        assert!(
+            matches!(parse(&[("bridge", "br0"), (name, value)]), Err(OptionError::NotYet { .. })),
+            "{name}"
+        );
+    }
+    for name in keys::NETWORK_NOT_YET {
+        assert!(
+            matches!(parse(&[("bridge", "br0"), (name, "x")]), Err(OptionError::NotYet { .. })),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn typos_name_the_nearest_option() {
+    assert_eq!(
+        refusal(&[("lease-timeout", "5s")]),
+        "there is no option \"lease-timeout\"; did you mean lease_timeout?"
+    );
+    let all = refusal(&[("colour", "red")]);
+    assert!(all.starts_with("there is no option \"colour\"; there are mode, parent, bridge, "), "{all}");
+    // A typo is one even without a value.
+    assert!(matches!(parse(&[("bridge", "br0"), ("brigde", "")]), Err(OptionError::Misspelt { .. })));
+}
+
+#[test]
+fn values_are_checked_and_the_message_says_what_to_write() {
+    for (name, value, hint) in [
+        ("mode", "bride", "write bridge or macvlan"),
+        ("addressing", "manual", "write dhcp, static or none"),
+        ("parent", "sixteen-letters!", "name a network interface, at most 15 characters long"),
+        ("ipv6", "maybe", "write false, which is the default"),
+        ("lease_timeout", "ten", "write a time from 500ms to 10m, like 10s or 1m30s"),
+        ("lease_timeout", "499ms", "write a time from 500ms to 10m, like 10s or 1m30s"),
+        ("lease_timeout", "601", "write a time from 500ms to 10m, like 10s or 1m30s"),
+        ("skip_routes", "2", "write true or false"),
+        ("gateway", "router", "write the router's IPv4 address, like 192.0.2.1"),
+        ("gateway", "127.0.0.1", "write the router's IPv4 address, like 192.0.2.1"),
+        ("vendor_class", "a\nb", "write at most 255 printable ASCII characters"),
+        ("hostname", "web", "write container or off"),
+        ("dhcp_servers", ",", "write up to 16 IPv4 addresses with commas between, like 192.0.2.1,192.0.2.2"),
+        ("conflict_check", "no", "write fast, wait or off"),
+        ("mtu", "+1500", "write a number of bytes from 68 to 65535, like 1500"),
+        ("mtu", "67", "write a number of bytes from 68 to 65535, like 1500"),
+        ("on_timeout", "never", "write fail, or leave it out"),
+    ] {
+        let mut options = map(&[(name, value)]);
+        if name != "parent" {
+            options.insert("bridge".into(), "br0".into());
+        }
+        let error = NetworkOptions::parse(&options).unwrap_err().to_string();
+        assert_eq!(error, format!("{name}={value:?} cannot be used; {hint}"));
+    }
+    let too_many = vec!["192.0.2.1"; 17].join(",");
+    assert!(matches!(
+        parse(&[("bridge", "br0"), ("dhcp_servers", &too_many)]),
+        Err(OptionError::Value { .. })
+    ));
+    let long = "x".repeat(255);
+    assert!(matches!(parse(&[("bridge", "br0"), ("user_class", &long)]), Err(OptionError::Value { .. })));
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    assert_eq!(
+        refusal(&[("macvlan_mode", "vepa")]),
+        "macvlan_mode has a meaning only with mode=macvlan; remove it or use that mode"
+    );
+    assert_eq!(
+        refusal(&[("addressing", "static"), ("dhcp_servers", "192.0.2.1")]),
+        "dhcp_servers has no effect with addressing=static; remove one of them"
+    );
+    assert!(refusal(&[("client_id", "same")]).contains("would give every container the same address"));
+}
+
+#[test]
+fn messages_are_bounded_and_escaped() {
+    let long = "\u{1b}[31m".repeat(100_000);
+    for (name, value) in
+        [("mode", long.as_str()), (long.as_str(), "x"), ("bridge", &long), ("client_id", &long)]
+    {
+        let message = refusal(&[(name, value)]);
+        assert!(message.len() < 2000 && !message.contains('\u{1b}'), "{}", message.len());
+    }
+}
+
+#[test]
+fn a_record_with_nothing_but_the_parent_reads() {
+    let network: NetworkOptions = serde_json::from_str(r#"{"parent":"br0","of_a_later_version":1}"#).unwrap();
+    assert_eq!(network, NetworkOptions::new("br0".parse().unwrap()));
+}
+
+/// Options that fit together, and none that does not.
+fn valid() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let always = (
+        prop::sample::select(vec!["bridge", "parent"]),
+        "[a-z][a-z0-9.-]{0,14}",
+        prop::sample::select(vec!["bridge", "macvlan", "MACVLAN"]),
+    );
+    let any = prop::collection::btree_map(
+        prop::sample::select(vec![
+            ("lease_timeout", "30s"),
+            ("lease_timeout", "500ms"),
+            ("ignore_conflicts", "true"),
+            ("skip_routes", "yes"),
+            ("gateway", "192.0.2.1"),
+            ("client_id", "hi-{hostname}"),
+            ("vendor_class", "v"),
+            ("user_class", "u u"),
+            ("hostname", "off"),
+            ("dhcp_servers", "192.0.2.1,198.51.100.1"),
+            ("conflict_check", "off"),
+            ("mtu", "9000"),
+        ]),
+        Just(()),
+        0..8,
+    );
+    (always, any).prop_map(|((parent, name, mode), rest)| {
+        let mut options: BTreeMap<String, String> =
+            rest.into_keys().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        options.insert(parent.to_owned(), name);
+        options.insert("mode".to_owned(), mode.to_owned());
+        options
+    })
+}
+
+proptest! {
+    #[test]
+    fn valid_options_survive_the_store(options in valid()) {
+        let network = NetworkOptions::parse(&options).unwrap();
+        let json = serde_json::to_vec(&network).unwrap();
+        prop_assert_eq!(serde_json::from_slice::<NetworkOptions>(&json).unwrap(), network);
+    }
+
+    #[test]
+    fn never_panics(
+        options in prop::collection::btree_map(
+            prop_oneof![
+                prop::sample::select(keys::NETWORK.to_vec()).prop_map(str::to_owned),
+                "\\PC{0,20}",
+            ],
+            prop_oneof![".{0,30}", "[0-9a-z:.,{}]{0,30}", Just("br0".to_owned())],
+            0..8,
+        ),
+    ) {
+        if let Err(error) = NetworkOptions::parse(&options) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}

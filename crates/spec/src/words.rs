@@ -1,0 +1,127 @@
+//! The words an option may have, one enum each.
+
+use serde::{Deserialize, Serialize};
+
+/// How the wire of a network runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A veth pair into an existing Linux bridge.
+    #[default]
+    Bridge,
+    /// A macvlan child of a network card.
+    Macvlan,
+}
+
+impl Mode {
+    /// The word users write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+        }
+    }
+}
+
+/// Where the addresses of a network come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Addressing {
+    /// The DHCP server on the LAN.
+    #[default]
+    Dhcp,
+    /// The address the user, or Docker's IPAM, gave.
+    Static,
+    /// Nowhere: the link only.
+    None,
+}
+
+impl Addressing {
+    /// The word users write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dhcp => "dhcp",
+            Self::Static => "static",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What a network does about IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ipv6Mode {
+    /// Nothing.
+    #[default]
+    Off,
+}
+
+/// How the macvlan children of one parent reach each other (ip-link(8), "MACVLAN and MACVTAP Type Support").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MacvlanMode {
+    /// Directly.
+    #[default]
+    Bridge,
+    /// Not at all.
+    Private,
+    /// Through the switch outside, which must reflect frames (802.1Qbg).
+    Vepa,
+    /// There is one child only, and the parent is its own.
+    Passthru,
+}
+
+/// How an address is checked for another user before and after it is taken (RFC 5227).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConflictCheck {
+    /// A short bounded look before the answer, the whole of RFC 5227 behind it.
+    #[default]
+    Fast,
+    /// The whole of RFC 5227 before the answer: several seconds.
+    Wait,
+    /// None.
+    Off,
+}
+
+/// Which name the DHCP server is told (option 12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostnameMode {
+    /// The container's own.
+    #[default]
+    Container,
+    /// None.
+    Off,
+}
+
+/// A link's MTU in bytes: 68 (RFC 791, what every IPv4 hop must carry) to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Mtu(u32);
+
+/// Why a number is not an MTU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not an MTU: 68 to 65535 bytes")]
+pub struct MtuError(u32);
+
+impl Mtu {
+    /// Bytes.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for Mtu {
+    type Error = MtuError;
+
+    fn try_from(bytes: u32) -> Result<Self, MtuError> {
+        if (68..=65535).contains(&bytes) { Ok(Self(bytes)) } else { Err(MtuError(bytes)) }
+    }
+}
+
+impl From<Mtu> for u32 {
+    fn from(mtu: Mtu) -> Self {
+        mtu.0
+    }
+}
