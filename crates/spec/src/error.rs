@@ -62,7 +62,7 @@ pub enum OptionError {
         second_value: String,
     },
     /// The option needs another mode.
-    #[error("{option} has a meaning only with mode={needs}; remove it or use that mode", needs = .needs.as_str())]
+    #[error("{option} has a meaning only with mode={needs}; remove it or use that mode")]
     WrongMode {
         /// The option.
         option: &'static str,
@@ -70,7 +70,7 @@ pub enum OptionError {
         needs: Mode,
     },
     /// The option is about DHCP and there will be none.
-    #[error("{option} has no effect with addressing={with}; remove one of them", with = .addressing.as_str())]
+    #[error("{option} has no effect with addressing={addressing}; remove one of them")]
     NoDhcp {
         /// The option.
         option: &'static str,

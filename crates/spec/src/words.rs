@@ -1,5 +1,7 @@
 //! The words an option may have, one enum each.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How the wire of a network runs.
@@ -20,6 +22,12 @@ impl Mode {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
         }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -44,6 +52,12 @@ impl Addressing {
             Self::Static => "static",
             Self::None => "none",
         }
+    }
+}
+
+impl fmt::Display for Addressing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
