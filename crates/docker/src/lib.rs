@@ -1,1 +1,23 @@
-//! The Docker front end: plugin protocol and Engine API watcher.
+//! The Docker front end: the plugin protocol, and a watcher of the Engine API on the side.
+//!
+//! # Who does what
+//! - [`serve`] answers Docker's requests on a unix socket. It reads them with total, tolerant parsers
+//!   (`protocol/`), gives each a deadline and a task of its own, and asks a [`Driver`] to do the work.
+//! - [`Watcher`] follows Docker's events and publishes what it sees, a [`DockerView`], through a `watch` channel.
+//!
+//! The two never meet: nothing the watcher does is awaited while a request is answered, because Docker holds its
+//! own API shut while it waits for us (at boot, for one). This crate knows Docker's words and nothing of how
+//! links are made or addresses leased; the binary puts the engine behind [`Driver`].
+
+mod driver;
+mod protocol;
+mod server;
+//mod watcher;
+
+pub use driver::{Driver, DriverError};
+pub use protocol::{
+    CreateEndpointRequest, CreateNetworkRequest, EndpointInterface, EndpointRequest, InterfaceName, IpamData,
+    JoinRequest, JoinResponse, OptionsError, StaticRoute,
+};
+pub use server::{Limits, serve, serve_with};
+//pub use watcher::{ContainerInfo, DockerNetwork, DockerView, Watcher};

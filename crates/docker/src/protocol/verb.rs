@@ -1,0 +1,102 @@
+//! The requests there are.
+
+use std::fmt;
+
+/// What Docker asks for, one per path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Verb {
+    Activate,
+    GetCapabilities,
+    GwAllocCheck,
+    AllocateNetwork,
+    FreeNetwork,
+    CreateNetwork,
+    DeleteNetwork,
+    CreateEndpoint,
+    EndpointOperInfo,
+    DeleteEndpoint,
+    Join,
+    Leave,
+    ProgramExternalConnectivity,
+    RevokeExternalConnectivity,
+    DiscoverNew,
+    DiscoverDelete,
+}
+
+impl Verb {
+    /// All of them.
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Activate,
+        Self::GetCapabilities,
+        Self::GwAllocCheck,
+        Self::AllocateNetwork,
+        Self::FreeNetwork,
+        Self::CreateNetwork,
+        Self::DeleteNetwork,
+        Self::CreateEndpoint,
+        Self::EndpointOperInfo,
+        Self::DeleteEndpoint,
+        Self::Join,
+        Self::Leave,
+        Self::ProgramExternalConnectivity,
+        Self::RevokeExternalConnectivity,
+        Self::DiscoverNew,
+        Self::DiscoverDelete,
+    ];
+
+    /// The path it is asked for with.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Activate => "/Plugin.Activate",
+            Self::GetCapabilities => "/NetworkDriver.GetCapabilities",
+            Self::GwAllocCheck => "/NetworkDriver.GwAllocCheck",
+            Self::AllocateNetwork => "/NetworkDriver.AllocateNetwork",
+            Self::FreeNetwork => "/NetworkDriver.FreeNetwork",
+            Self::CreateNetwork => "/NetworkDriver.CreateNetwork",
+            Self::DeleteNetwork => "/NetworkDriver.DeleteNetwork",
+            Self::CreateEndpoint => "/NetworkDriver.CreateEndpoint",
+            Self::EndpointOperInfo => "/NetworkDriver.EndpointOperInfo",
+            Self::DeleteEndpoint => "/NetworkDriver.DeleteEndpoint",
+            Self::Join => "/NetworkDriver.Join",
+            Self::Leave => "/NetworkDriver.Leave",
+            Self::ProgramExternalConnectivity => "/NetworkDriver.ProgramExternalConnectivity",
+            Self::RevokeExternalConnectivity => "/NetworkDriver.RevokeExternalConnectivity",
+            Self::DiscoverNew => "/NetworkDriver.DiscoverNew",
+            Self::DiscoverDelete => "/NetworkDriver.DiscoverDelete",
+        }
+    }
+
+    /// The request this path means.
+    pub(crate) fn of_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.path() == path)
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path().trim_start_matches("/NetworkDriver.").trim_start_matches("/Plugin."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verb_has_its_path() {
+        for verb in Verb::ALL {
+            assert_eq!(Verb::of_path(verb.path()), Some(verb));
+        }
+        assert_eq!(Verb::CreateEndpoint.to_string(), "CreateEndpoint");
+        for path in [
+            "",
+            "/",
+            "/NetworkDriver.",
+            "NetworkDriver.Join",
+            "/networkdriver.join",
+            "/IpamDriver.RequestPool",
+        ] {
+            assert_eq!(Verb::of_path(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Serving the plugin protocol on a unix socket.
+//!
+//! One task per connection reads requests and writes answers (`hyper`, HTTP/1.1); one task per request does the work
+//! (`work`), so that neither a client that goes away nor a panic takes anything else along. `answer` turns
+//! requests into calls of the driver and results into JSON; `body` reads bodies within limits.
+
+mod answer;
+mod body;
+mod work;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::driver::Driver;
+use answer::Answerer;
+
+/// What the server puts up with.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a request's head may take; an idle connection is closed after as long, too.
+    pub head: Duration,
+    /// How long a request's body may take.
+    pub body: Duration,
+    /// How many bytes of a body are looked at. What is longer is read to its end (within `body`), so that its
+    /// sender can read the answer, which is an error.
+    pub body_bytes: usize,
+    /// How long a request may take, except one for an endpoint: the driver says that.
+    pub work: Duration,
+    /// How long work that was cancelled may take to undo itself before the answer goes out without it, and how
+    /// long running work may take to finish at shutdown.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Docker keeps connections and finds out at once that one was closed.
+            head: Duration::from_mins(1),
+            body: Duration::from_secs(10),
+            body_bytes: 1 << 20,
+            work: Duration::from_secs(20),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Serves the plugin protocol until `shutdown`, with the default [`Limits`].
+pub async fn serve(listener: UnixListener, driver: Arc<impl Driver>, shutdown: CancellationToken) {
+    serve_with(listener, driver, Limits::default(), shutdown).await;
+}
+
+/// Serves the plugin protocol until `shutdown`.
+///
+/// Then no connection is accepted any more, and requests that are being answered may finish within the grace.
+pub async fn serve_with(
+    listener: UnixListener,
+    driver: Arc<impl Driver>,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    let tasks = TaskTracker::new();
+    let answerer = Arc::new(Answerer::new(driver, limits, tasks.clone()));
+    while let Some(stream) = accept(&listener, &shutdown).await {
+        tasks.spawn(converse(stream, answerer.clone(), limits.head, shutdown.clone()));
+    }
+    // Who connects from now on is refused, and knows it.
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(limits.grace, tasks.wait()).await.is_err() {
+        tracing::warn!("stopping although {} requests or connections are not finished", tasks.len());
+    }
+}
+
+/// The next connection; none after shutdown.
+async fn accept(listener: &UnixListener, shutdown: &CancellationToken) -> Option<UnixStream> {
+    // Out of descriptors or memory: others may free some, and asking again at once would only burn time.
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    loop {
+        let accepted = shutdown.run_until_cancelled(listener.accept()).await?;
+        match accepted {
+            Ok((stream, _)) => return Some(stream),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(%error, "a connection from Docker was not accepted");
+                shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await?;
+            }
+        }
+    }
+}
+
+/// Answers one connection's requests until either side ends it.
+async fn converse<D: Driver>(
+    stream: UnixStream,
+    answerer: Arc<Answerer<D>>,
+    head: Duration,
+    shutdown: CancellationToken,
+) {
+    let service = service_fn(move |request| {
+        let answerer = answerer.clone();
+        async move { Ok::<_, Infallible>(answerer.answer(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        // Heads are short; bodies are counted on their own.
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            // Finish what is being answered, then close.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // A client that broke off or sent garbage; what it asked for ends by itself.
+        tracing::debug!(%error, "a connection to the plugin socket ended badly");
+    }
+}
