@@ -1,1 +1,17 @@
 //! A LAN in network namespaces with real DHCP servers and Docker hosts, for tests, benchmarks and the demo.
+
+mod error;
+mod lan;
+mod node;
+mod process;
+mod scratch;
+mod server;
+mod wait;
+
+pub use error::{Error, Result};
+pub use lan::{BEYOND_V4, LAN_V4, LAN_V6, Lan, LanBuilder, PEER_V4, ROUTER_V4};
+pub use node::Node;
+pub use process::{Output, Process, Signal, shell_words};
+pub use scratch::clean;
+pub use server::{DhcpServer, Dnsmasq, Kea, LeaseRow, Ra, Reservation, ServerConfig};
+pub use wait::{Condition, wait_for};

@@ -1,0 +1,241 @@
+//! The LAN: a switch, a router, a peer, and what is plugged in later. Everything is in network namespaces of
+//! its own; no link leads to the machine the lab runs on.
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::node::Node;
+use crate::process::run;
+use crate::scratch::{Scratch, clean};
+
+/// The IPv4 network of the LAN (RFC 5737).
+pub const LAN_V4: &str = "192.0.2.0/24";
+/// The IPv6 network of the LAN (RFC 3849).
+pub const LAN_V6: &str = "2001:db8:1::/64";
+/// The router's address on the LAN.
+pub const ROUTER_V4: &str = "192.0.2.1";
+/// The peer's address on the LAN.
+pub const PEER_V4: &str = "192.0.2.2";
+/// An address beyond the router, reached through a default route only.
+pub const BEYOND_V4: &str = "198.51.100.1";
+
+/// Longest node name: the switch port is called `p-NAME`, and 15 bytes is the kernel's limit.
+const NAME_MAX: usize = 13;
+
+/// A LAN with a switch (`sw` in the namespace `lan`), a router at 192.0.2.1 and 2001:db8:1::1 and a peer at
+/// 192.0.2.2 and 2001:db8:1::2. It is gone when the last value that belongs to it is dropped.
+#[derive(Debug)]
+pub struct Lan {
+    settings: Settings,
+    switch: Node,
+    router: Node,
+    peer: Node,
+    lab: Arc<Scratch>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    mtu: u16,
+    ipv6: bool,
+}
+
+/// How a LAN should be; [`Lan::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct LanBuilder {
+    settings: Settings,
+}
+
+impl LanBuilder {
+    /// MTU of the switch and of every link plugged into it, in bytes (1500).
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.settings.mtu = mtu;
+        self
+    }
+
+    /// A LAN whose machines have IPv6 switched off.
+    pub fn no_ipv6(mut self) -> Self {
+        self.settings.ipv6 = false;
+        self
+    }
+
+    /// Makes the LAN.
+    ///
+    /// # Errors
+    /// If it cannot be made; usually because we are not root.
+    pub fn build(self) -> Result<Lan> {
+        Lan::make(self.settings)
+    }
+}
+
+impl Lan {
+    /// A LAN with an MTU of 1500 and IPv6. What dead test runs left behind is removed on the way.
+    ///
+    /// # Errors
+    /// If it cannot be made; usually because we are not root.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A LAN that differs from [`Lan::new`].
+    pub fn builder() -> LanBuilder {
+        LanBuilder { settings: Settings { mtu: 1500, ipv6: true } }
+    }
+
+    fn make(settings: Settings) -> Result<Self> {
+        clean(false)?;
+        let lab = Arc::new(Scratch::new()?);
+        let node = |name: &str| Node::new(Arc::clone(&lab), name, None);
+        let lan = Self { settings, switch: node("lan"), router: node("router"), peer: node("peer"), lab };
+        lan.make_namespaces(&[&lan.switch, &lan.router, &lan.peer])?;
+        let Settings { mtu, .. } = settings;
+        lan.configure(
+            &lan.switch,
+            // Bridged frames must not meet anybody's iptables rules. Absent without br_netfilter.
+            "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f; done
+             echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+             echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6",
+            &format!(
+                "link set lo up\nlink add sw type bridge forward_delay 0 mcast_snooping 0\nlink set sw mtu {mtu} up\n"
+            ),
+        )?;
+        lan.plug(&lan.router, "eth0")?;
+        lan.plug(&lan.peer, "eth0")?;
+        lan.start_node(&lan.router, Some("192.0.2.1/24"), Some("2001:db8:1::1/64"))?;
+        lan.configure(
+            &lan.router,
+            "echo 1 > /proc/sys/net/ipv4/ip_forward",
+            &format!("addr add {BEYOND_V4}/32 dev lo\n"),
+        )?;
+        lan.start_node(&lan.peer, Some("192.0.2.2/24"), Some("2001:db8:1::2/64"))?;
+        Ok(lan)
+    }
+
+    /// The machine with the DHCP server, the default gateway of the LAN.
+    pub fn router(&self) -> &Node {
+        &self.router
+    }
+
+    /// Another machine of the LAN.
+    pub fn peer(&self) -> &Node {
+        &self.peer
+    }
+
+    /// The switch; its bridge is called `sw`, its ports `p-NODE`.
+    pub fn switch(&self) -> &Node {
+        &self.switch
+    }
+
+    /// The lab's name: the first part of its namespaces' names.
+    pub fn name(&self) -> &str {
+        self.lab.name()
+    }
+
+    /// The MTU of every link of the LAN, in bytes.
+    pub fn mtu(&self) -> u16 {
+        self.settings.mtu
+    }
+
+    /// One more machine, with an `eth0` that has `address` (`192.0.2.3/24`).
+    ///
+    /// # Errors
+    /// If the name is taken or longer than 13 bytes, or the address is refused.
+    pub fn add_node(&self, name: &str, address: &str) -> Result<Node> {
+        self.add(name, Some(address))
+    }
+
+    /// One more machine, whose `eth0` is up and has no address.
+    ///
+    /// # Errors
+    /// If the name is taken or longer than 13 bytes.
+    pub fn add_node_without_address(&self, name: &str) -> Result<Node> {
+        self.add(name, None)
+    }
+
+    fn add(&self, name: &str, address: Option<&str>) -> Result<Node> {
+        let node = self.bare_node(name)?;
+        self.plug(&node, "eth0")?;
+        self.start_node(&node, address, None)?;
+        Ok(node)
+    }
+
+    /// Leaves the LAN and all that is on it in place when this process ends.
+    ///
+    /// # Errors
+    /// If the mark cannot be written.
+    pub(crate) fn keep(&self) -> Result<()> {
+        self.lab.keep()
+    }
+
+    /// A new network namespace with nothing in it.
+    pub(crate) fn bare_node(&self, name: &str) -> Result<Node> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(fits) {
+            return Err(Error::Unexpected(format!("{name:?} is not a name of 1 to {NAME_MAX} letters and digits")));
+        }
+        let node = Node::new(Arc::clone(&self.lab), name, None);
+        self.make_namespaces(&[&node])?;
+        Ok(node)
+    }
+
+    /// A cable from the switch to the interface `name` of `node`; the node's end is left down.
+    pub(crate) fn plug(&self, node: &Node, name: &str) -> Result<()> {
+        let (port, netns, mtu) = (format!("p-{}", node.name()), node.netns(), self.settings.mtu);
+        let batch = format!(
+            "link add {port} mtu {mtu} type veth peer name {name} mtu {mtu} netns {netns}\nlink set {port} master sw up\n"
+        );
+        self.configure(&self.switch, "", &batch)
+    }
+
+    /// Pulls a node's cable out of the switch, or plugs it in again: the node sees its carrier go and come.
+    ///
+    /// # Errors
+    /// If the node is not on this LAN.
+    pub fn set_cable(&self, node: &(impl AsRef<Node> + ?Sized), plugged: bool) -> Result<()> {
+        let port = format!("p-{}", node.as_ref().name());
+        self.switch.check(&["ip", "link", "set", &port, if plugged { "up" } else { "down" }]).map(drop)
+    }
+
+    fn make_namespaces(&self, nodes: &[&Node]) -> Result<()> {
+        let mut batch = String::new();
+        for node in nodes {
+            fs::create_dir(node.dir()).map_err(Error::file("cannot make", node.dir()))?;
+            batch += &format!("netns add {}\n", node.netns());
+        }
+        let file = self.lab.dir().join("namespaces.batch");
+        fs::write(&file, batch).map_err(Error::file("cannot write", &file))?;
+        let mut command = Command::new("ip");
+        command.arg("-batch").arg(&file);
+        run(command, "ip netns add", Duration::from_secs(10)).into_result("ip netns add", "the machine").map(drop)
+    }
+
+    /// Brings up lo and eth0, with addresses that can be used at once (no duplicate address detection).
+    fn start_node(&self, node: &Node, v4: Option<&str>, v6: Option<&str>) -> Result<()> {
+        let mut batch = String::from("link set lo up\nlink set eth0 up\n");
+        if let Some(address) = v4 {
+            batch += &format!("addr add {address} dev eth0\n");
+        }
+        if let Some(address) = v6.filter(|_| self.settings.ipv6) {
+            batch += &format!("addr add {address} dev eth0 nodad\n");
+        }
+        let dad = "for c in all default eth0; do echo 0 > /proc/sys/net/ipv6/conf/$c/accept_dad; done";
+        self.configure(node, if self.settings.ipv6 { dad } else { NO_IPV6 }, &batch)
+    }
+
+    /// What every machine of this LAN gets before its links come up.
+    pub(crate) fn node_sysctls(&self) -> &'static str {
+        if self.settings.ipv6 { ":" } else { NO_IPV6 }
+    }
+
+    /// Runs a piece of shell and then a batch of `ip` commands on a node, as one process tree.
+    pub(crate) fn configure(&self, node: &Node, script: &str, batch: &str) -> Result<()> {
+        let file = node.dir().join("ip.batch");
+        fs::write(&file, batch).map_err(Error::file("cannot write", &file))?;
+        node.sh(&format!("{script}\nexec ip -batch {}", file.display())).map(drop)
+    }
+}
+
+const NO_IPV6: &str = "for c in all default; do echo 1 > /proc/sys/net/ipv6/conf/$c/disable_ipv6; done";
