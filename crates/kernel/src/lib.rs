@@ -1,1 +1,30 @@
-//! What Landline asks of Linux: namespaces, links, addresses, routes, packet sockets.
+//! What Landline asks of Linux: namespaces, links, addresses, routes, neighbours, per-link settings, packet
+//! sockets and a clock that runs on while the machine sleeps.
+//!
+//! This crate speaks the kernel's words only. It knows nothing of containers, networks or leases, keeps no
+//! state of its own, starts no thread that lives longer than a call, and never moves a thread of the caller
+//! to another namespace. All `unsafe` of the workspace is in its module `sys`.
+//!
+//! - [`Netns`]: an open network namespace, and running code inside one.
+//! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async.
+//! - [`PacketSocket`]: DHCP and ARP beneath the IP stack; [`UnicastSocket`]: datagrams through it.
+//! - [`sysctl`]: the settings netlink does not reach.
+//! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
+//!
+//! What blocks and what does not: everything is synchronous and short but for `Monitor::next`,
+//! `PacketSocket::recv` and `Alarm::sleep_until`, which are async. [`Netlink`] calls wait for the kernel's
+//! lock over all network devices, so an async program makes them on a thread that may wait.
+
+pub mod boottime;
+mod netlink;
+mod netns;
+mod packet;
+mod sys;
+pub mod sysctl;
+
+pub use netlink::{
+    Address, Event, Group, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Monitor, Neighbour,
+    NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route, RouteKind, Rule,
+};
+pub use netns::{Netns, NetnsId};
+pub use packet::{PacketSocket, Received, UnicastSocket};

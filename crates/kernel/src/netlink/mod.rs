@@ -1,0 +1,28 @@
+//! rtnetlink: the kernel's tables of links, addresses, routes, neighbours and rules (`rtnetlink(7)`).
+//!
+//! The codec is our own: a few attributes out of the hundreds there are, read in a way that a link with
+//! attributes younger than this program cannot break.
+
+mod address;
+mod attr;
+mod change;
+mod error;
+mod link;
+mod monitor;
+mod neighbour;
+mod newlink;
+mod route;
+mod rule;
+mod socket;
+mod uapi;
+
+pub use address::Address;
+pub use change::LinkChange;
+pub use error::NetlinkError;
+pub use link::{Link, LinkKind};
+pub use monitor::{Event, Group, Monitor};
+pub use neighbour::{Neighbour, NeighbourState};
+pub use newlink::{IpvlanMode, MacvlanMode, NewLink, NewLinkKind, PeerLink};
+pub use route::{Route, RouteKind};
+pub use rule::Rule;
+pub use socket::Netlink;

@@ -1,0 +1,38 @@
+//! Numbers of the kernel's interface that the `libc` crate does not have, named as in the kernel's headers.
+
+// include/uapi/linux/if_link.h
+pub(super) const IFLA_INET_CONF: u16 = 1;
+pub(super) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+pub(super) const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
+pub(super) const IFLA_IPVLAN_MODE: u16 = 1;
+pub(super) const IFLA_VLAN_ID: u16 = 1;
+pub(super) const IFLA_BR_VLAN_FILTERING: u16 = 7;
+
+// include/uapi/linux/veth.h
+pub(super) const VETH_INFO_PEER: u16 = 1;
+
+// include/uapi/linux/ip.h
+pub(super) const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
+
+// include/uapi/linux/if_addr.h
+pub(super) const IFA_PROTO: u16 = 11;
+
+// include/uapi/linux/rtnetlink.h
+pub(super) const RTA_VIA: u16 = 18;
+pub(super) const RTAX_MTU: u16 = 2;
+pub(super) const RTNH_F_ONLINK: u32 = 4;
+pub(super) const RTM_F_CLONED: u32 = 0x200;
+
+// include/uapi/linux/neighbour.h
+pub(super) const NDA_PROTOCOL: u16 = 12;
+
+// include/uapi/linux/fib_rules.h
+pub(super) const FRA_DST: u16 = 1;
+pub(super) const FRA_SRC: u16 = 2;
+pub(super) const FRA_IIFNAME: u16 = 3;
+pub(super) const FRA_PRIORITY: u16 = 6;
+pub(super) const FRA_FWMARK: u16 = 10;
+pub(super) const FRA_TABLE: u16 = 15;
+pub(super) const FRA_FWMASK: u16 = 16;
+pub(super) const FRA_OIFNAME: u16 = 17;

@@ -1,0 +1,121 @@
+//! Packet sockets: DHCP and ARP on a link that has no address yet (`packet(7)`).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use landline_types::Mac;
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+use super::filter;
+use crate::netns::Netns;
+use crate::sys::{self, LinkAddr};
+
+/// A socket that receives one kind of packet on one link and sends such packets, whatever the IP stack thinks.
+///
+/// It stays in the namespace it was made in. When the link goes down, is deleted or moves away, receiving
+/// fails once with `ENETDOWN`; after a move the socket hears nothing any more.
+#[derive(Debug)]
+pub struct PacketSocket {
+    fd: AsyncFd<OwnedFd>,
+    protocol: u16,
+    ifindex: u32,
+}
+
+/// What [`PacketSocket::recv`] says about a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Its length: the packet is in the first so many bytes of the buffer.
+    pub len: usize,
+    /// The hardware address in its frame; all zero on links without such addresses.
+    pub source_mac: Mac,
+    /// Whether the transport checksum is not to be verified: the kernel knows it to be good, or it was left to
+    /// hardware and never filled in, as on packets that never left this machine (`TP_STATUS_CSUM_VALID`,
+    /// `TP_STATUS_CSUMNOTREADY`).
+    pub checksum_valid_or_unknown: bool,
+    /// Whether this host sent it (`PACKET_OUTGOING`).
+    pub own: bool,
+}
+
+impl PacketSocket {
+    /// A socket for DHCP clients: receives unfragmented IPv4 UDP packets to port 68 that are for this station,
+    /// from the IP header on, and sends IPv4 packets.
+    ///
+    /// The link is the one with this index in the given namespace, or in the calling thread's. Must be called
+    /// within a tokio runtime.
+    pub fn dhcp4(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
+        Self::open(ns, ifindex, libc::ETH_P_IP, &filter::dhcp4)
+    }
+
+    /// A socket for ARP: receives ARP packets for IPv4 on Ethernet that are for this station or for all, and
+    /// sends ARP packets. Otherwise as [`Self::dhcp4`].
+    pub fn arp(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
+        Self::open(ns, ifindex, libc::ETH_P_ARP, &filter::arp)
+    }
+
+    fn open(
+        ns: Option<&Netns>,
+        ifindex: u32,
+        protocol: i32,
+        filter: &(dyn Fn() -> Vec<SockFilter> + Sync),
+    ) -> io::Result<Self> {
+        let protocol = u16::try_from(protocol).map_err(io::Error::other)?;
+        let open = || bound_socket(ifindex, protocol, &filter());
+        let fd = match ns {
+            Some(ns) => ns.run(open)??,
+            None => open()?,
+        };
+        let fd = sys::register(fd.into())?;
+        Ok(Self { fd, protocol, ifindex })
+    }
+
+    /// Waits for the next packet and copies it into the buffer. Cancel safe. Packets longer than the buffer
+    /// are dropped: half a packet means nothing.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        loop {
+            let received = self.fd.async_io(sys::READABLE, |fd| receive(fd, buffer)).await?;
+            if let Some(received) = received {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// Sends a packet, from its network header on, in a frame to this station. Never waits: fails with
+    /// `WouldBlock` or `ENOBUFS` when the link's queue is full, and with `ENETDOWN` when it is down.
+    pub fn send(&self, to: Mac, packet: &[u8]) -> io::Result<()> {
+        let address =
+            LinkAddr { protocol: self.protocol, ifindex: self.ifindex, packet_type: 0, mac: Some(to) };
+        SockRef::from(self.fd.get_ref()).send_to(packet, &address.to_socket()?).map(drop)
+    }
+}
+
+fn bound_socket(ifindex: u32, protocol: u16, filter: &[SockFilter]) -> io::Result<Socket> {
+    if ifindex == 0 {
+        // To the kernel this means every link.
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // Protocol 0 keeps the socket deaf until it is bound, so that no packet slips past the filter.
+    let deaf = Some(Protocol::from(0));
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking().cloexec(), deaf)?;
+    socket.attach_filter(filter)?;
+    sys::set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+    let address = LinkAddr { protocol, ifindex, packet_type: 0, mac: None };
+    socket.bind(&address.to_socket()?)?;
+    Ok(socket)
+}
+
+/// Reads one packet; `None` if it did not fit.
+fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    let packet = sys::receive_packet(fd.as_fd(), buffer)?;
+    if packet.truncated {
+        tracing::debug!(ifindex = packet.from.ifindex, "packet longer than the buffer dropped");
+        return Ok(None);
+    }
+    let trusted = libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY;
+    Ok(Some(Received {
+        len: packet.len,
+        source_mac: packet.from.mac.unwrap_or(Mac::new([0; 6])),
+        checksum_valid_or_unknown: packet.status.is_some_and(|status| status & trusted != 0),
+        own: packet.from.packet_type == libc::PACKET_OUTGOING,
+    }))
+}

@@ -1,0 +1,67 @@
+//! Per-link settings under `/proc/sys/net/ipv4/conf` and `/proc/sys/net/ipv6/conf` (`ip-sysctl`).
+//!
+//! They are those of the *calling thread's* namespace: use [`Netns::run`](crate::Netns::run) for another one.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use landline_types::IfName;
+
+/// Which protocol a setting belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `net/ipv4/conf`.
+    V4,
+    /// `net/ipv6/conf`.
+    V6,
+}
+
+/// The value of a setting of a link (or of `all` or `default`), without the line end.
+///
+/// Fails with `NotFound` when there is no such link or setting, or no IPv6, and with `InvalidInput` when the
+/// key is not made of lower-case letters, digits and underscores.
+pub fn get(family: Family, link: &IfName, key: &str) -> io::Result<String> {
+    let mut value = fs::read_to_string(path(family, link, key)?)?;
+    value.truncate(value.trim_end().len());
+    Ok(value)
+}
+
+/// Sets a setting of a link (or of `all` or `default`); errors as for [`get`], and the kernel's own when it
+/// does not like the value.
+pub fn set(family: Family, link: &IfName, key: &str, value: &str) -> io::Result<()> {
+    // One write: the kernel takes each as a value of its own.
+    OpenOptions::new().write(true).open(path(family, link, key)?)?.write_all(value.as_bytes())
+}
+
+fn path(family: Family, link: &IfName, key: &str) -> io::Result<PathBuf> {
+    let clean = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if key.is_empty() || !key.bytes().all(clean) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a link setting"));
+    }
+    let family = match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    };
+    // An IfName holds no '/' and is neither "." nor "..".
+    Ok(["/proc/sys/net", family, "conf", link.as_str(), key].iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_cannot_leave_the_directory() {
+        let link: IfName = "eth0.12".parse().unwrap();
+        for key in ["", "..", "../lo/forwarding", "a/b", "/etc/passwd", "A", "arp_ignore\n", "a\0"] {
+            assert_eq!(
+                get(Family::V4, &link, key).unwrap_err().kind(),
+                io::ErrorKind::InvalidInput,
+                "{key:?}"
+            );
+        }
+        let path = path(Family::V6, &link, "accept_ra").unwrap();
+        assert_eq!(path.to_str(), Some("/proc/sys/net/ipv6/conf/eth0.12/accept_ra"));
+    }
+}

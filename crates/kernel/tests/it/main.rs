@@ -1,0 +1,9 @@
+//! The real kernel, in namespaces that each test makes for itself and that vanish with it. Needs root.
+
+mod alarm;
+mod lab;
+mod links;
+mod monitor;
+mod namespaces;
+mod packets;
+mod tables;

@@ -1,0 +1,255 @@
+//! Packet sockets: what their filters let through, and what `arp_ignore` silences.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use landline_kernel::{LinkChange, Netns, PacketSocket, Received, UnicastSocket};
+use landline_types::Mac;
+use tokio::time::timeout;
+
+use crate::lab::{DEADLINE, give, lab, mac, pair, send_frame, who_has};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// An IPv4 UDP packet from the server to everybody, checksums left zero, with this many 32-bit words of IP
+/// options (RFC 791, RFC 768).
+fn datagram(port: u16, options: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(20 + 4 * usize::from(options) + 8 + payload.len()).unwrap();
+    let mut packet = vec![0x45 + options, 0];
+    packet.extend(length.to_be_bytes());
+    packet.extend([0, 1, 0, 0, 64, 17, 0, 0]);
+    packet.extend(SERVER.octets());
+    packet.extend([255; 4]);
+    packet.extend(vec![1; 4 * usize::from(options)]);
+    packet.extend([0, 67]);
+    packet.extend(port.to_be_bytes());
+    packet.extend(u16::try_from(8 + payload.len()).unwrap().to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(payload);
+    packet
+}
+
+async fn receive(socket: &PacketSocket) -> (Received, Vec<u8>) {
+    let mut buffer = [0; 1500];
+    let received = timeout(DEADLINE, socket.recv(&mut buffer)).await.expect("nothing came").unwrap();
+    (received, buffer[..received.len].to_vec())
+}
+
+#[tokio::test]
+async fn only_dhcp_for_a_client_comes_through() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let (client, server) = (PacketSocket::dhcp4(Some(&ns), a.index), PacketSocket::dhcp4(Some(&ns), b.index));
+    let (client, server) = (client.unwrap(), server.unwrap());
+
+    let mut fragment = datagram(68, 0, b"fragment");
+    fragment[6] = 0x20;
+    let mut rest = datagram(68, 0, b"rest of it");
+    rest[7] = 1;
+    let mut tcp = datagram(68, 0, b"other protocol");
+    tcp[9] = 6;
+    for dropped in
+        [datagram(67, 0, b"wrong port"), datagram(546, 0, b"wrong port"), fragment, rest, tcp, vec![0x45; 9]]
+    {
+        server.send(Mac::BROADCAST, &dropped).unwrap();
+    }
+    server.send(mac(0xee), &datagram(68, 0, b"for another station")).unwrap();
+    let mut whole = datagram(68, 0, b"broadcast");
+    // "Don't fragment" is not a fragment.
+    whole[6] = 0x40;
+    let wanted = [(Mac::BROADCAST, whole), (a.mac.unwrap(), datagram(68, 3, b"to us, with IP options"))];
+    for (to, packet) in &wanted {
+        server.send(*to, packet).unwrap();
+    }
+    for (_, packet) in &wanted {
+        let (received, got) = receive(&client).await;
+        assert_eq!(&got, packet);
+        assert_eq!((received.source_mac, received.own), (b.mac.unwrap(), false));
+    }
+}
+
+#[tokio::test]
+async fn what_a_socket_sends_it_does_not_hear() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let (one, two) = (PacketSocket::arp(Some(&ns), a.index), PacketSocket::arp(Some(&ns), b.index));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    one.send(Mac::BROADCAST, &who_has(mac(0xa), SERVER)).unwrap();
+    two.send(Mac::BROADCAST, &who_has(mac(0xb), SERVER)).unwrap();
+    assert_eq!(receive(&one).await.1, who_has(mac(0xb), SERVER));
+    assert_eq!(receive(&two).await.1, who_has(mac(0xa), SERVER));
+}
+
+#[tokio::test]
+async fn a_packet_longer_than_the_buffer_is_dropped() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let client = PacketSocket::dhcp4(Some(&ns), a.index).unwrap();
+    let server = PacketSocket::dhcp4(Some(&ns), b.index).unwrap();
+    server.send(Mac::BROADCAST, &datagram(68, 0, &[7; 100])).unwrap();
+    let short = datagram(68, 0, b"short");
+    server.send(Mac::BROADCAST, &short).unwrap();
+    let mut buffer = [0; 64];
+    let received = timeout(DEADLINE, client.recv(&mut buffer)).await.unwrap().unwrap();
+    assert_eq!(&buffer[..received.len], short);
+}
+
+#[tokio::test]
+async fn a_checksum_left_to_hardware_is_reported() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    give(&mut netlink, b.index, "192.0.2.1/24");
+    let client = PacketSocket::dhcp4(Some(&ns), a.index).unwrap();
+    let server = PacketSocket::dhcp4(Some(&ns), b.index).unwrap();
+
+    // Made by hand: the checksum is what it is.
+    server.send(Mac::BROADCAST, &datagram(68, 0, b"by hand")).unwrap();
+    assert!(!receive(&client).await.0.checksum_valid_or_unknown);
+
+    // Sent through the stack over a veth, which claims to compute checksums and never does.
+    ns.run(|| {
+        let socket = std::net::UdpSocket::bind((SERVER, 67)).unwrap();
+        socket.set_broadcast(true).unwrap();
+        socket.send_to(b"through the stack", (Ipv4Addr::new(192, 0, 2, 255), 68)).unwrap();
+    })
+    .unwrap();
+    let (received, packet) = receive(&client).await;
+    assert!(packet.ends_with(b"through the stack"));
+    assert!(received.checksum_valid_or_unknown);
+}
+
+#[tokio::test]
+async fn arp_of_another_vlan_does_not_come_through() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let listener = PacketSocket::arp(Some(&ns), a.index).unwrap();
+    let frame = |tag: &[u8], packet: &[u8]| {
+        let addresses = [Mac::BROADCAST.octets(), mac(0xb).octets()].concat();
+        [&addresses, tag, &[0x08, 0x06], packet].concat()
+    };
+    let [tagged, plain] = [SERVER, Ipv4Addr::new(192, 0, 2, 2)].map(|ip| who_has(mac(0xb), ip));
+    send_frame(&ns, b.index, &frame(&[0x81, 0x00, 0, 42], &tagged));
+    send_frame(&ns, b.index, &frame(&[], &plain));
+    assert_eq!(receive(&listener).await.1, plain);
+}
+
+#[tokio::test]
+async fn other_peoples_kinds_of_arp_do_not_come_through() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let listener = PacketSocket::arp(Some(&ns), a.index).unwrap();
+    let sender = PacketSocket::arp(Some(&ns), b.index).unwrap();
+    let good = who_has(mac(0xb), SERVER);
+    for (at, value) in [(1, 6), (2, 0x86), (4, 8), (5, 16)] {
+        let mut odd = good.clone();
+        odd[at] = value;
+        sender.send(Mac::BROADCAST, &odd).unwrap();
+    }
+    sender.send(Mac::BROADCAST, &good[..4]).unwrap();
+    sender.send(Mac::BROADCAST, &good).unwrap();
+    assert_eq!(receive(&listener).await.1, good);
+}
+
+#[tokio::test]
+async fn arp_ignore_8_silences_a_link() {
+    let (_ns, mut netlink) = lab();
+    let (far, mut netlink_far) = lab();
+    let (a, b) = pair(&mut netlink);
+    netlink.set_link(b.index, &LinkChange::new().netns(&far).up()).unwrap();
+    // The host's own addresses: one on lo, one on the link itself.
+    give(&mut netlink, 1, "203.0.113.5/32");
+    give(&mut netlink, a.index, "192.0.2.5/24");
+    netlink.set_link(1, &LinkChange::new().up()).unwrap();
+    assert!(netlink_far.link_by_index(b.index).unwrap().unwrap().up);
+    let asker = PacketSocket::arp(Some(&far), b.index).unwrap();
+    let ask = |last| asker.send(Mac::BROADCAST, &who_has(mac(0xb), last)).unwrap();
+    let answer = async || loop {
+        let (_, packet) = receive(&asker).await;
+        // Replies only; who asks there is not the question.
+        if packet[7] == 2 {
+            return Ipv4Addr::new(packet[14], packet[15], packet[16], packet[17]);
+        }
+    };
+    let [on_lo, own] = [Ipv4Addr::new(203, 0, 113, 5), Ipv4Addr::new(192, 0, 2, 5)];
+
+    // By default a link answers for every address of its host.
+    for address in [on_lo, own] {
+        ask(address);
+        assert_eq!(answer().await, address);
+    }
+    netlink.set_link(a.index, &LinkChange::new().arp_ignore(8)).unwrap();
+    ask(on_lo);
+    ask(own);
+    // ARP is answered in order and at once, so an answer to a later question shows there was none before.
+    netlink.set_link(a.index, &LinkChange::new().arp_ignore(1)).unwrap();
+    ask(on_lo);
+    ask(own);
+    assert_eq!(answer().await, own);
+    netlink.set_link(a.index, &LinkChange::new().arp_ignore(0)).unwrap();
+    ask(on_lo);
+    assert_eq!(answer().await, on_lo);
+}
+
+#[tokio::test]
+async fn a_socket_whose_link_went_says_so() {
+    let (ns, mut netlink) = lab();
+    let (a, _) = pair(&mut netlink);
+    let socket = PacketSocket::arp(Some(&ns), a.index).unwrap();
+    netlink.delete_link(a.index).unwrap();
+    let error = timeout(DEADLINE, socket.recv(&mut [0; 64])).await.unwrap().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
+    let error = socket.send(Mac::BROADCAST, &who_has(mac(1), SERVER)).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENXIO));
+}
+
+#[tokio::test]
+async fn a_socket_wants_a_link_that_exists() {
+    let ns = Netns::create().unwrap();
+    let error = PacketSocket::arp(Some(&ns), 4711).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    assert_eq!(PacketSocket::arp(Some(&ns), 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn unicast_goes_through_the_stack_and_answers_are_not_refused() {
+    let (ns, mut netlink) = lab();
+    let (far, mut netlink_far) = lab();
+    let (a, b) = pair(&mut netlink);
+    netlink.set_link(b.index, &LinkChange::new().netns(&far).up()).unwrap();
+    give(&mut netlink, a.index, "192.0.2.5/24");
+    give(&mut netlink_far, b.index, "192.0.2.1/24");
+    let client = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 5), 68);
+    let ear = PacketSocket::dhcp4(Some(&ns), a.index).unwrap();
+    let mouth = UnicastSocket::open(Some(&ns), a.index, client).unwrap();
+    // Connected, so that an ICMP "port unreachable" would become an error here.
+    let server = far
+        .run(|| {
+            let socket = std::net::UdpSocket::bind((SERVER, 67)).unwrap();
+            socket.connect(client).unwrap();
+            socket.set_read_timeout(Some(DEADLINE)).unwrap();
+            socket
+        })
+        .unwrap();
+    let mut buffer = [0; 64];
+    for round in 0..3 {
+        mouth.send_to(SocketAddrV4::new(SERVER, 67), b"renew").unwrap();
+        assert_eq!(server.recv(&mut buffer).unwrap(), 5, "round {round}");
+        server.send(b"ack").unwrap();
+        assert!(receive(&ear).await.1.ends_with(b"ack"));
+    }
+    // Without the socket the stack refuses; the test would notice.
+    drop(mouth);
+    server.send(b"ack").unwrap();
+    assert_eq!(server.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_unicast_socket_wants_an_address_of_the_host() {
+    let (ns, mut netlink) = lab();
+    let (a, _) = pair(&mut netlink);
+    // Before its first address a namespace takes any for a broadcast address, which may be bound.
+    give(&mut netlink, a.index, "192.0.2.6/24");
+    let nobody = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 5), 68);
+    let error = UnicastSocket::open(Some(&ns), a.index, nobody).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+}
