@@ -1,0 +1,180 @@
+//! What becomes of the address: granted, checked, used, defended, lost.
+
+use std::net::Ipv4Addr;
+
+use super::{Client, Event, LossReason, State, Transmit};
+use crate::random::Random;
+use crate::time::Instant;
+use crate::v4::guard::Sighting;
+use crate::v4::lease::Lease;
+use crate::v4::options::is_host;
+use crate::v4::timing::{self, CONFLICTS_IN_A_ROW};
+use crate::wire::arp;
+
+impl<R: Random> Client<R> {
+    /// A server granted this. It is used when nobody else is known to use it.
+    pub(super) fn handle_grant(&mut self, now: Instant, lease: Lease) {
+        self.refusals = 0;
+        let same = self.held.as_ref().is_some_and(|held| held.address == lease.address);
+        if same {
+            // In use already, or allowed to be: it has the new times whatever the check says.
+            self.overdue = false;
+            self.held = Some(lease.clone());
+        }
+        if self.guard.as_ref().is_none_or(|guard| guard.address() != lease.address) {
+            self.begin_probe(now, lease.address); // with rapid commit there was no offer to begin at
+        }
+        match &self.guard {
+            Some(guard) if guard.contested().is_some() => {
+                self.decline(now, lease.address, Some(lease.server));
+            }
+            Some(guard) if !guard.is_clear() => self.state = State::Checking { lease },
+            Some(_) | None => self.use_lease(now, lease),
+        }
+    }
+
+    /// BOUND.
+    fn use_lease(&mut self, now: Instant, lease: Lease) {
+        let same = self.held.as_ref().is_some_and(|held| held.address == lease.address);
+        let event = if same && self.told { Event::Renewed } else { Event::Bound };
+        self.events.push_back(event(lease.clone()));
+        self.wish = Some(lease.address);
+        self.held = Some(lease);
+        (self.told, self.overdue) = (true, false);
+        self.state = State::Bound;
+        if let Some(guard) = &mut self.guard {
+            guard.adopt(now);
+        }
+        if std::mem::take(&mut self.renew_when_bound) {
+            self.begin_renew(now);
+        }
+    }
+
+    /// One step of probing or announcing.
+    pub(super) fn run_guard(&mut self, now: Instant) {
+        let Some(guard) = &mut self.guard else { return };
+        if let Some(packet) = guard.handle_timeout(now, &mut self.rng) {
+            self.transmits.push_back(Transmit::Arp(packet));
+        }
+        if guard.is_clear()
+            && let State::Checking { lease } = &self.state
+        {
+            let lease = lease.clone();
+            self.use_lease(now, lease);
+        }
+    }
+
+    pub(super) fn watch_arp(&mut self, now: Instant, packet: &arp::Packet) {
+        let Some(guard) = &mut self.guard else { return };
+        let address = guard.address();
+        match guard.handle_arp(now, packet) {
+            Sighting::None => {}
+            Sighting::Contested(by) => {
+                self.events.push_back(Event::Conflict { address, by });
+                // Otherwise there is nothing to decline yet: the server is still being asked.
+                if let State::Checking { lease } = &self.state {
+                    let server = lease.server;
+                    self.decline(now, address, Some(server));
+                }
+            }
+            Sighting::Defend(by, packet) => {
+                self.events.push_back(Event::Conflict { address, by });
+                self.transmits.push_back(Transmit::Arp(packet));
+            }
+            Sighting::GiveUp(by) => {
+                self.events.push_back(Event::Conflict { address, by });
+                let server = self.held.as_ref().map(|lease| lease.server);
+                self.decline(now, address, server);
+            }
+        }
+    }
+
+    /// Somebody else uses the address: tells the server and starts over, without wishing for it again.
+    pub(super) fn decline(&mut self, now: Instant, address: Ipv4Addr, server: Option<Ipv4Addr>) {
+        if let Some(server) = server {
+            self.send_decline(address, server);
+        }
+        if self.held.as_ref().is_some_and(|lease| lease.address == address) {
+            self.lose(LossReason::Conflict);
+        }
+        let before = self.conflicts.filter(|(_, last)| now.saturating_since(*last) < CONFLICTS_IN_A_ROW);
+        let count = before.map_or(0, |(count, _)| count).saturating_add(1);
+        self.conflicts = Some((count, now));
+        self.guard = None;
+        self.wish = self.config.requested.filter(|&wish| wish != address && is_host(wish));
+        self.state = State::Init { until: now + timing::declined_wait(count) };
+    }
+
+    /// A NAK that counts.
+    pub(super) fn handle_refusal(&mut self, now: Instant) {
+        let refused = match &self.state {
+            State::Requesting { offer, .. } => Some(offer.address),
+            State::Rebooting { address, .. } => Some(*address),
+            _ => self.held.as_ref().map(|lease| lease.address),
+        };
+        // An offer that was taken back says nothing about an older lease of another address.
+        if self.held.as_ref().map(|lease| lease.address) == refused {
+            self.lose(LossReason::Nak);
+        }
+        self.wish = self.config.requested.filter(|&wish| is_host(wish));
+        self.start_over_refused(now);
+    }
+
+    /// INIT after a refusal, or after a server that offers but does not grant: at once, then with growing pauses.
+    pub(super) fn start_over_refused(&mut self, now: Instant) {
+        self.refusals = self.refusals.saturating_add(1);
+        self.guard = None;
+        self.state = State::Init { until: now + timing::refused_wait(self.refusals) };
+    }
+
+    /// The end of the lease that is held.
+    pub(super) fn handle_expiry(&mut self, now: Instant) {
+        let Some((address, server)) = self.held.as_ref().map(|lease| (lease.address, lease.server)) else {
+            return;
+        };
+        match self.state {
+            // Its last chance, rebinding, never came: everything slept. Ask before it is taken away.
+            State::Bound | State::Renewing { .. } => {
+                self.overdue = true;
+                self.begin_reboot(now, address, Some(server));
+            }
+            State::Rebinding { .. } => {
+                self.lose(LossReason::Expired);
+                self.guard = None;
+                self.wish = Some(address);
+                self.begin_discover(now);
+            }
+            // It was only used while another lease was looked for.
+            State::Stopped
+            | State::Init { .. }
+            | State::Selecting(_)
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Checking { .. } => self.lose(LossReason::Expired),
+        }
+    }
+
+    /// The caller must stop to use the address.
+    pub(super) fn lose(&mut self, reason: LossReason) {
+        (self.told, self.overdue) = (false, false);
+        if let Some(lease) = self.held.take() {
+            self.events.push_back(Event::Lost { address: lease.address, reason });
+        }
+    }
+
+    pub(super) fn give_back(&mut self, now: Instant) {
+        let asked = match &self.state {
+            State::Requesting { offer, .. } => Some((offer.address, offer.server)),
+            State::Checking { lease } => Some((lease.address, lease.server)),
+            _ => None,
+        };
+        let held =
+            self.held.take().filter(|lease| lease.is_live(now)).map(|lease| (lease.address, lease.server));
+        for (address, server) in held.into_iter().chain(asked.filter(|_| asked != held)) {
+            self.send_release(address, server);
+        }
+        (self.told, self.overdue) = (false, false);
+        self.guard = None;
+        self.state = State::Stopped;
+    }
+}
