@@ -1,1 +1,55 @@
 //! The product: networks, endpoints, links, addressing, leases and the store.
+//!
+//! # Who does what
+//! - [`Engine`] is the only door. Its methods are idempotent by network and endpoint id and never ask Docker.
+//! - A link kind (`links/`) turns a request into a [`Plan`]; the [`Host`] carries plans out, all or nothing.
+//! - Each DHCP endpoint has one task, its lease supervisor (`lease/`), which owns the DHCP machine. It is told
+//!   things through a channel and publishes what it knows through a `watch`.
+//! - One task follows the host's link events, so that supervisors notice when Docker moves a link.
+//! - One file (`store`) has everything that must survive; it is written before anything is answered.
+//!
+//! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
+
+mod addressing;
+mod cell;
+mod endpoints;
+mod engine;
+mod error;
+mod host;
+mod join;
+mod lease;
+mod links;
+mod mark;
+mod networks;
+mod plan;
+mod random;
+mod reconcile;
+mod records;
+mod sandbox;
+mod store;
+mod view;
+
+pub use endpoints::{CreateEndpoint, CreateEndpointError, DeleteEndpointError, EndpointAddress};
+pub use engine::{Engine, OpenError};
+pub use error::chain;
+pub use host::{Host, HostError, LinuxHost};
+pub use join::{JoinAnswer, JoinError};
+pub use links::ParentError;
+pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
+pub use plan::{LinkEnd, Plan, Step};
+pub use records::ContainerRecord;
+pub use store::{Store, StoreError};
+pub use view::{EndpointView, NetworkView};
+
+/// Runs blocking work without holding up the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // A panic goes on where it would have been without the thread; a runtime that is shutting down drops
+        // this task at its next await anyway.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,1 +1,43 @@
-fn main() {}
+//! Landline: plugs containers into the local network. One binary, the daemon and its command line.
+
+mod cli;
+mod control;
+mod daemon;
+mod frontend;
+mod ls;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Two workers carry hundreds of leases; what blocks has threads of its own.
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli));
+            // Whatever still blocks in the kernel does not keep the process.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("landline: {}", landline_engine::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
+    match cli.command {
+        cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
+        cli::Command::Ls(options) => Ok(ls::run(&options).await?),
+    }
+}

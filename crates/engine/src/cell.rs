@@ -1,0 +1,79 @@
+//! One endpoint's record, and the row in the store that follows it.
+
+use std::sync::Arc;
+
+use landline_spec::{EndpointId, NetworkOptions};
+use tokio::sync::Mutex;
+
+use crate::records::EndpointRecord;
+use crate::store::{Store, StoreError};
+
+/// A record that several tasks read and change. Once [`commit`](Cell::commit)ted every change is on disk before
+/// it returns, in the order the changes were made.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    id: EndpointId,
+    options: NetworkOptions,
+    store: Arc<Store>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    record: EndpointRecord,
+    stored: bool,
+}
+
+impl Cell {
+    /// A record that is not stored yet.
+    pub(crate) fn fresh(record: EndpointRecord, options: NetworkOptions, store: Arc<Store>) -> Self {
+        Self { id: record.id.clone(), options, store, inner: Mutex::new(Inner { record, stored: false }) }
+    }
+
+    /// A record that came out of the store.
+    pub(crate) fn stored(record: EndpointRecord, options: NetworkOptions, store: Arc<Store>) -> Self {
+        Self { id: record.id.clone(), options, store, inner: Mutex::new(Inner { record, stored: true }) }
+    }
+
+    pub(crate) fn id(&self) -> &EndpointId {
+        &self.id
+    }
+
+    /// The options of the endpoint's network.
+    pub(crate) fn options(&self) -> &NetworkOptions {
+        &self.options
+    }
+
+    pub(crate) async fn read(&self) -> EndpointRecord {
+        self.inner.lock().await.record.clone()
+    }
+
+    /// Changes the record. The change holds in memory even if it cannot be written.
+    pub(crate) async fn update(&self, change: impl FnOnce(&mut EndpointRecord)) -> Result<(), StoreError> {
+        let mut inner = self.inner.lock().await;
+        let before = inner.record.clone();
+        change(&mut inner.record);
+        if inner.stored && inner.record != before { self.write(&inner.record).await } else { Ok(()) }
+    }
+
+    /// Writes the record for the first time; from now on changes are written too.
+    pub(crate) async fn commit(&self) -> Result<(), StoreError> {
+        let mut inner = self.inner.lock().await;
+        self.write(&inner.record).await?;
+        inner.stored = true;
+        Ok(())
+    }
+
+    /// Removes the row; later changes are not written any more.
+    pub(crate) async fn forget(&self) -> Result<(), StoreError> {
+        let mut inner = self.inner.lock().await;
+        inner.stored = false;
+        let (store, id) = (self.store.clone(), self.id.clone());
+        crate::blocking(move || store.remove_endpoint(&id)).await
+    }
+
+    async fn write(&self, record: &EndpointRecord) -> Result<(), StoreError> {
+        let (store, record) = (self.store.clone(), record.clone());
+        crate::blocking(move || store.put_endpoint(&record)).await
+    }
+}

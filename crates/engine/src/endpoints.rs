@@ -1,0 +1,480 @@
+//! Creating and deleting endpoints.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use landline_dhcp::Random as _;
+use landline_dhcp::v4::{ClientId, StateName};
+use landline_spec::{
+    Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, NetworkId, NetworkOptions,
+};
+use landline_types::{IfName, Mac};
+use tokio_util::sync::CancellationToken;
+
+use crate::addressing::dhcp;
+use crate::blocking;
+use crate::cell::Cell;
+use crate::engine::{Endpoint, Engine};
+use crate::host::{HostError, mark_of};
+use crate::lease::{Supervised, Supervisor};
+use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
+use crate::mark::{End, Mark};
+use crate::plan::Plan;
+use crate::random::OsRandom;
+use crate::records::{AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, NetworkRecord};
+use crate::sandbox::Sandbox;
+use crate::store::StoreError;
+
+/// A request for an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateEndpoint {
+    /// The network it is on.
+    pub network: NetworkId,
+    /// Docker's id for it.
+    pub endpoint: EndpointId,
+    /// The hardware address the user gave (`--mac-address`).
+    pub mac: Option<Mac>,
+    /// The address Docker's IPAM gave.
+    pub address: Option<Ipv4Net>,
+    /// The user's per-endpoint options.
+    pub options: EndpointOptions,
+}
+
+/// What an endpoint got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointAddress {
+    /// Its hardware address; `None` if the request gave it.
+    pub mac: Option<Mac>,
+    /// Its address; `None` if the request gave it, or it has none.
+    pub address: Option<Ipv4Net>,
+}
+
+/// Why an endpoint was not created. The text is what `docker run` prints.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateEndpointError {
+    /// The network is not ours.
+    #[error("Landline does not know the network {}; remove it and create it again", .0.short())]
+    UnknownNetwork(NetworkId),
+    /// The hardware address cannot be used.
+    #[error(
+        "{0} is a group address, which no interface can have; give one whose second digit is 2, 6, a or e"
+    )]
+    BadMac(Mac),
+    /// `addressing=static` without an address.
+    #[error("network {network} has addressing=static, but Docker gave no address")]
+    NoAddress {
+        /// The network.
+        network: String,
+    },
+    /// The client identifier cannot be used.
+    #[error("the client identifier of network {network} cannot be used")]
+    ClientId {
+        /// The network.
+        network: String,
+        /// What is wrong with it.
+        #[source]
+        source: landline_spec::ClientIdError,
+    },
+    /// The parent has changed since the network was created.
+    #[error("network {network} has lost its parent")]
+    Parent {
+        /// The network.
+        network: String,
+        /// What is wrong with it now.
+        #[source]
+        source: ParentError,
+    },
+    /// The link could not be made.
+    #[error("cannot make the link on {parent}")]
+    Link {
+        /// The parent.
+        parent: IfName,
+        /// What the kernel said.
+        #[source]
+        source: HostError,
+    },
+    /// No lease in time.
+    #[error("network {network}: {why} on {parent} within {}; {hint}", seconds(*.waited))]
+    NoLease {
+        /// The network.
+        network: String,
+        /// The parent.
+        parent: IfName,
+        /// How far the exchange got.
+        why: &'static str,
+        /// How long was waited.
+        waited: Duration,
+        /// What to look at.
+        hint: &'static str,
+    },
+    /// The server gave another address than the user wanted.
+    #[error(
+        "the DHCP server gave {given} instead of {wanted}; reserve {wanted} for {mac} at the server, or leave out --ip"
+    )]
+    OtherAddress {
+        /// What the user wanted.
+        wanted: Ipv4Addr,
+        /// What the server gave.
+        given: Ipv4Addr,
+        /// The container's hardware address.
+        mac: Mac,
+    },
+    /// It could not be stored.
+    #[error("cannot store the endpoint")]
+    Store(#[source] StoreError),
+    /// Whoever asked has gone.
+    #[error("the request was given up")]
+    Cancelled,
+}
+
+/// Why an endpoint was not deleted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteEndpointError {
+    /// Its link is still there.
+    #[error("cannot remove the link")]
+    Link(#[source] HostError),
+    /// It could not be removed from the store.
+    #[error("cannot remove the endpoint from the store")]
+    Store(#[source] StoreError),
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+impl Engine {
+    /// Makes the link and gets the address. Asked again for an endpoint that exists, it answers the same again.
+    /// When it fails, or `cancel` fires, no link and no lease are left.
+    ///
+    /// # Errors
+    /// See [`CreateEndpointError`].
+    pub async fn create_endpoint(
+        &self,
+        request: CreateEndpoint,
+        cancel: CancellationToken,
+    ) -> Result<EndpointAddress, CreateEndpointError> {
+        let slot = self.slot(&request.endpoint);
+        let result = {
+            let _turn = slot.operation.lock().await;
+            if let Some(endpoint) = slot.current() {
+                Ok(answer(&endpoint.cell.read().await))
+            } else {
+                let made = self.make_endpoint(&request, |e| slot.set(Some(e)), &cancel).await;
+                if made.is_err() {
+                    slot.set(None);
+                }
+                made
+            }
+        };
+        self.drop_slot(&request.endpoint, slot);
+        result
+    }
+
+    async fn make_endpoint(
+        &self,
+        request: &CreateEndpoint,
+        announce: impl FnOnce(Arc<Endpoint>),
+        cancel: &CancellationToken,
+    ) -> Result<EndpointAddress, CreateEndpointError> {
+        let network = self.networks().get(&request.network).cloned();
+        let network = network.ok_or_else(|| CreateEndpointError::UnknownNetwork(request.network.clone()))?;
+        let mac = request.mac.unwrap_or_else(random_mac);
+        if mac.is_multicast() || mac.is_zero() {
+            return Err(CreateEndpointError::BadMac(mac));
+        }
+        let address = address_record(request, &network, mac)?;
+
+        let (plan, link) = self.plan_link(&request.endpoint, &network, mac).await?;
+        let index = self.lay(plan.clone(), link.clone(), &network).await?;
+
+        let record = EndpointRecord {
+            id: request.endpoint.clone(),
+            network: request.network.clone(),
+            mac,
+            mac_given: request.mac.is_some(),
+            link,
+            ifname: request.options.ifname.clone(),
+            interface: None,
+            prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
+            address,
+            sandbox: None,
+            copied_routes: Vec::new(),
+            applied: Applied::default(),
+            container: None,
+        };
+        let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
+        let endpoint = Arc::new(Endpoint { cell: cell.clone(), supervised: Mutex::new(None) });
+        announce(endpoint.clone());
+
+        let result = async {
+            self.first_lease(&endpoint, request, &network, index, cancel).await?;
+            cell.commit().await.map_err(CreateEndpointError::Store)
+        };
+        if let Err(error) = result.await {
+            let supervised = endpoint.supervised().take();
+            if let Some(supervised) = supervised {
+                supervised.stop(true).await;
+            }
+            self.tear(plan).await;
+            return Err(error);
+        }
+        let record = cell.read().await;
+        tracing::info!(endpoint = %record.id.short(), network = %network_name(&network), mac = %record.mac, "endpoint created");
+        Ok(answer(&record))
+    }
+
+    async fn plan_link(
+        &self,
+        endpoint: &EndpointId,
+        network: &NetworkRecord,
+        mac: Mac,
+    ) -> Result<(Plan, IfName), CreateEndpointError> {
+        let options = &network.options;
+        let host = self.host.clone();
+        let link_error = |source| CreateEndpointError::Link { parent: options.parent.clone(), source };
+        let links = blocking(move || host.links()).await.map_err(link_error)?;
+        let parent = find_parent(&options.parent, options.mode, &links)
+            .map_err(|source| CreateEndpointError::Parent { network: network_name(network), source })?;
+        let request = LinkRequest { endpoint, options, parent, mac };
+        Ok((kind_of(options.mode).plan(&request), Mark::new(endpoint, End::Container).link_name()))
+    }
+
+    /// Applies the plan and returns the container end's index.
+    async fn lay(
+        &self,
+        plan: Plan,
+        link: IfName,
+        network: &NetworkRecord,
+    ) -> Result<u32, CreateEndpointError> {
+        let host = self.host.clone();
+        let laid = blocking(move || {
+            plan.apply(&*host)?;
+            match host.link(&link) {
+                Ok(Some(found)) => Ok(found.index),
+                Ok(None) => Err(HostError::NoLink(link)),
+                Err(error) => Err(error),
+            }
+            .inspect_err(|_| plan.undo(&*host))
+        });
+        laid.await
+            .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })
+    }
+
+    async fn tear(&self, plan: Plan) {
+        let host = self.host.clone();
+        blocking(move || plan.undo(&*host)).await;
+    }
+
+    /// For DHCP endpoints: starts the supervisor and waits until there is an address.
+    async fn first_lease(
+        &self,
+        endpoint: &Endpoint,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        index: u32,
+        cancel: &CancellationToken,
+    ) -> Result<(), CreateEndpointError> {
+        let record = endpoint.cell.read().await;
+        let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
+        let wanted = request.address.map(|net| net.addr());
+        let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
+        let supervised = Supervisor::start(endpoint.cell.clone(), self.services.clone(), config, index);
+        let status = supervised.status.clone();
+        *endpoint.supervised() = Some(supervised);
+
+        let given = wait_for_lease(status, network, cancel).await?;
+        match wanted {
+            Some(wanted) if wanted != given => {
+                Err(CreateEndpointError::OtherAddress { wanted, given, mac: record.mac })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes an endpoint: its task, its link wherever it is, its row. What is gone already is fine. The link is
+    /// gone when this returns, so a successor can bring up the same hardware address at once.
+    ///
+    /// # Errors
+    /// See [`DeleteEndpointError`].
+    pub async fn delete_endpoint(&self, id: &EndpointId) -> Result<(), DeleteEndpointError> {
+        let slot = self.slot(id);
+        let result = {
+            let _turn = slot.operation.lock().await;
+            let endpoint = slot.current();
+            let result = self.unmake_endpoint(id, endpoint.as_deref()).await;
+            if result.is_ok() {
+                slot.set(None);
+            }
+            result
+        };
+        self.drop_slot(id, slot);
+        result
+    }
+
+    async fn unmake_endpoint(
+        &self,
+        id: &EndpointId,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), DeleteEndpointError> {
+        let mut sandbox = None;
+        if let Some(endpoint) = endpoint {
+            let supervised: Option<Supervised> = endpoint.supervised().take();
+            if let Some(supervised) = supervised {
+                supervised.stop(false).await;
+            }
+            sandbox = endpoint.cell.read().await.sandbox;
+        }
+        let (host, owner) = (self.host.clone(), id.clone());
+        let removed = blocking(move || {
+            let removed = remove_links(&*host, &owner)?;
+            // Docker moves the link back before it asks for this; if it could not, it is still in the sandbox.
+            if !removed && let Some(path) = sandbox {
+                let mark = Mark::new(&owner, End::Container);
+                match Sandbox::enter(&path, &mark).and_then(|s| s.map_or(Ok(()), Sandbox::remove_link)) {
+                    Ok(()) => {}
+                    Err(error) => tracing::debug!(error = %crate::chain(&error), "sandbox not searched"),
+                }
+            }
+            Ok(())
+        });
+        removed.await.map_err(DeleteEndpointError::Link)?;
+        if let Some(endpoint) = endpoint {
+            endpoint.cell.forget().await.map_err(DeleteEndpointError::Store)?;
+            tracing::info!(endpoint = %id.short(), "endpoint deleted");
+        }
+        Ok(())
+    }
+}
+
+/// Removes the host's links that carry this endpoint's mark; `true` if there was any.
+fn remove_links(host: &dyn crate::host::Host, id: &EndpointId) -> Result<bool, HostError> {
+    let mut any = false;
+    for link in host.links()? {
+        if let (Some(mark), Some(alias)) = (mark_of(&link), &link.alias)
+            && mark.endpoint == *id
+        {
+            any |= host.remove_marked(link.index, alias)?;
+        }
+    }
+    Ok(any)
+}
+
+async fn wait_for_lease(
+    mut status: tokio::sync::watch::Receiver<crate::lease::Status>,
+    network: &NetworkRecord,
+    cancel: &CancellationToken,
+) -> Result<Ipv4Addr, CreateEndpointError> {
+    let waited = network.options.lease_timeout;
+    let lease = tokio::select! {
+        () = cancel.cancelled() => return Err(CreateEndpointError::Cancelled),
+        lease = tokio::time::timeout(waited, status.wait_for(|s| s.lease.is_some())) => lease,
+    };
+    if let Ok(Ok(status)) = &lease
+        && let Some(lease) = &status.lease
+    {
+        return Ok(lease.address);
+    }
+    drop(lease);
+    let status = status.borrow();
+    let (why, hint) = match status.state {
+        _ if status.conflicts > 0 => (
+            "every offered address was in use by another host",
+            "look for hosts with addresses from the server's pool",
+        ),
+        StateName::Selecting | StateName::Init => (
+            "no DHCP server answered",
+            "check that a server serves this LAN, that the parent is plugged in, and that no firewall drops \
+             bridged traffic; a slow server needs a larger -o lease_timeout",
+        ),
+        _ => ("a DHCP server offered an address but did not confirm it", "look at the server's log"),
+    };
+    Err(CreateEndpointError::NoLease {
+        network: network_name(network),
+        parent: network.options.parent.clone(),
+        why,
+        waited,
+        hint,
+    })
+}
+
+fn address_record(
+    request: &CreateEndpoint,
+    network: &NetworkRecord,
+    mac: Mac,
+) -> Result<AddressRecord, CreateEndpointError> {
+    match network.options.addressing {
+        Addressing::None => Ok(AddressRecord::None),
+        Addressing::Static => request
+            .address
+            .map(|address| AddressRecord::Static { address })
+            .ok_or_else(|| CreateEndpointError::NoAddress { network: network_name(network) }),
+        Addressing::Dhcp => Ok(AddressRecord::Dhcp(DhcpRecord {
+            client_id: Some(client_id(request, network, mac)?),
+            hostname: request.options.hostname.as_ref().map(ToString::to_string),
+            hostname_given: request.options.hostname.is_some(),
+            lease: None,
+        })),
+    }
+}
+
+/// Option 61: the endpoint's, else the network's template, else type 1 and the hardware address, as most
+/// clients send it (RFC 2132 section 9.14).
+fn client_id(
+    request: &CreateEndpoint,
+    network: &NetworkRecord,
+    mac: Mac,
+) -> Result<Vec<u8>, CreateEndpointError> {
+    let template = request.options.client_id.as_ref().or(network.options.client_id.as_ref());
+    let Some(template) = template else { return Ok(ClientId::from_mac(mac).as_bytes().to_vec()) };
+    let context = landline_spec::ClientIdContext {
+        mac,
+        endpoint: request.options.id.as_deref().unwrap_or(request.endpoint.as_str()),
+        hostname: request.options.hostname.as_ref(),
+    };
+    template
+        .expand(&context)
+        .map_err(|source| CreateEndpointError::ClientId { network: network_name(network), source })
+}
+
+/// A locally administered unicast address with 40 random bits.
+fn random_mac() -> Mac {
+    let (a, b) = (OsRandom.next_u32().to_be_bytes(), OsRandom.next_u32().to_be_bytes());
+    Mac::new([0x02, a[0], a[1], a[2], a[3], b[0]])
+}
+
+fn answer(record: &EndpointRecord) -> EndpointAddress {
+    let address = match &record.address {
+        AddressRecord::None | AddressRecord::Static { .. } => None,
+        AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(crate::records::LeaseRecord::net),
+    };
+    EndpointAddress { mac: (!record.mac_given).then_some(record.mac), address }
+}
+
+/// How messages call a network.
+pub(crate) fn network_name(network: &NetworkRecord) -> String {
+    network.name.clone().unwrap_or_else(|| network.id.short().to_owned())
+}
+
+/// The name a container has on the LAN: what the endpoint's options say, else the host name its user chose,
+/// else its own name. A host name that Docker made up (the first digits of the id) says nothing to anybody.
+pub(crate) fn lan_name(
+    options: &NetworkOptions,
+    record: &EndpointRecord,
+    container: &ContainerRecord,
+) -> Option<String> {
+    match &record.address {
+        AddressRecord::Dhcp(DhcpRecord { hostname, hostname_given: true, .. }) => return hostname.clone(),
+        _ if options.hostname == HostnameMode::Off => return None,
+        _ => {}
+    }
+    let chosen = container.hostname.as_deref().filter(|name| !container.id.starts_with(name));
+    [chosen, Some(container.name.as_str())]
+        .into_iter()
+        .flatten()
+        .find_map(|name| name.parse::<Hostname>().ok())
+        .map(|name| name.to_string())
+}

@@ -1,0 +1,190 @@
+//! The engine: what there is, and its beginning and end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use landline_kernel::boottime::{self, Alarm};
+use landline_spec::{EndpointId, NetworkId};
+use tokio_util::sync::CancellationToken;
+
+use crate::cell::Cell;
+use crate::host::{Host, HostError};
+use crate::lease::{Present, Services, Supervised};
+use crate::records::{ContainerRecord, NetworkRecord};
+use crate::store::{Store, StoreError};
+
+/// Why the engine could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The store.
+    #[error("cannot use the state in {path}")]
+    Store {
+        /// The state file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: StoreError,
+    },
+    /// The kernel.
+    #[error("cannot look at the host's network")]
+    Host(#[source] HostError),
+    /// Timers or events of the kernel.
+    #[error("cannot {what}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// An endpoint that exists or is being made.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) cell: Arc<Cell>,
+    /// The lease's task, for endpoints that have one.
+    pub(crate) supervised: Mutex<Option<Supervised>>,
+}
+
+impl Endpoint {
+    pub(crate) fn supervised(&self) -> MutexGuard<'_, Option<Supervised>> {
+        self.supervised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One endpoint id: its operations run one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) operation: tokio::sync::Mutex<()>,
+    pub(crate) current: Mutex<Option<Arc<Endpoint>>>,
+}
+
+impl Slot {
+    pub(crate) fn current(&self) -> Option<Arc<Endpoint>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, endpoint: Option<Arc<Endpoint>>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = endpoint;
+    }
+}
+
+/// Networks and endpoints, and everything done to them.
+pub struct Engine {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) services: Services,
+    networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
+    slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
+    cancel: CancellationToken,
+}
+
+impl Engine {
+    /// Opens the store in `state_dir` (which must exist), starts to follow the host's links, and takes up every
+    /// endpoint that was there before. Must be called within a tokio runtime, in the host's namespace.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(state_dir: &Path, host: Arc<dyn Host>) -> Result<Arc<Self>, OpenError> {
+        let path = state_dir.join("landline.redb");
+        let failed = |source| OpenError::Store { path: path.display().to_string(), source };
+        let store = Arc::new(Store::open(&path).map_err(failed)?);
+        let networks = store.networks().map_err(failed)?;
+        let endpoints = store.endpoints().map_err(failed)?;
+
+        let cancel = CancellationToken::new();
+        let kernel = |what| move |source| OpenError::Kernel { what, source };
+        let services = Services {
+            alarm: Alarm::start().map_err(kernel("set timers"))?,
+            present: Present::start(cancel.clone()).map_err(kernel("follow the host's links"))?,
+            boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
+        };
+        let engine = Arc::new(Self {
+            host,
+            store,
+            services,
+            networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
+            slots: Mutex::default(),
+            cancel,
+        });
+        engine.reconcile(endpoints).await;
+        Ok(engine)
+    }
+
+    /// Stops supervising. No lease is released, no link removed: containers go on with what they have.
+    pub async fn shutdown(&self) {
+        for endpoint in self.endpoints() {
+            let supervised = endpoint.supervised().take();
+            if let Some(supervised) = supervised {
+                supervised.stop(false).await;
+            }
+        }
+        self.cancel.cancel();
+    }
+
+    /// The watcher has seen which container an endpoint belongs to. The name the DHCP server learns is the
+    /// container's host name if the user chose one, else the container's name.
+    pub async fn container_seen(&self, id: &EndpointId, container: ContainerRecord) {
+        let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return };
+        let before = endpoint.cell.read().await;
+        if before.container.as_ref() == Some(&container) {
+            return;
+        }
+        let hostname = crate::endpoints::lan_name(endpoint.cell.options(), &before, &container);
+        let written = endpoint.cell.update(|record| {
+            record.container = Some(container);
+            if let crate::records::AddressRecord::Dhcp(dhcp) = &mut record.address {
+                dhcp.hostname.clone_from(&hostname);
+            }
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(error = %crate::chain(&error), "a container's name could not be stored");
+        }
+        if let Some(supervised) = &*endpoint.supervised() {
+            supervised.hostname(hostname);
+        }
+    }
+
+    /// Asks the server again now. `false`: there is no such endpoint, or it has no lease.
+    pub fn renew(&self, id: &EndpointId) -> bool {
+        let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return false };
+        let supervised = endpoint.supervised();
+        supervised.as_ref().inspect(|s| s.renew()).is_some()
+    }
+
+    pub(crate) fn networks(&self) -> MutexGuard<'_, BTreeMap<NetworkId, NetworkRecord>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<EndpointId, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The slot of this id, made if need be.
+    pub(crate) fn slot(&self, id: &EndpointId) -> Arc<Slot> {
+        self.slots().entry(id.clone()).or_default().clone()
+    }
+
+    pub(crate) fn slot_if_known(&self, id: &EndpointId) -> Option<Arc<Slot>> {
+        self.slots().get(id).cloned()
+    }
+
+    /// Forgets an empty slot that nobody else waits for.
+    pub(crate) fn drop_slot(&self, id: &EndpointId, slot: Arc<Slot>) {
+        let mut slots = self.slots();
+        drop(slot);
+        if slots.get(id).is_some_and(|s| Arc::strong_count(s) == 1 && s.current().is_none()) {
+            slots.remove(id);
+        }
+    }
+
+    /// All endpoints there are, ordered by id.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let slots: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
+        slots.iter().filter_map(|slot| slot.current()).collect()
+    }
+}

@@ -1,0 +1,329 @@
+//! The host's kernel, as the engine sees it: what links there are, and one step of a plan at a time.
+
+use std::sync::{Mutex, PoisonError};
+
+use landline_kernel::sysctl::{self, Family};
+use landline_kernel::{Link, LinkChange, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route};
+use landline_types::IfName;
+
+use crate::links::macvlan_mode;
+use crate::mark::Mark;
+use crate::plan::{LinkEnd, Step};
+
+/// Where plans are carried out. Calls block for as long as the kernel takes (usually well under a millisecond,
+/// tens of milliseconds when links are removed): call them from blocking tasks.
+pub trait Host: Send + Sync {
+    /// All links of the host's namespace.
+    fn links(&self) -> Result<Vec<Link>, HostError>;
+
+    /// The link of that name, if there is one.
+    fn link(&self, name: &IfName) -> Result<Option<Link>, HostError>;
+
+    /// The host's routes of the main table.
+    fn routes(&self) -> Result<Vec<Route>, HostError>;
+
+    /// The addresses of the link with this index.
+    fn addresses(&self, index: u32) -> Result<Vec<ipnet::IpNet>, HostError>;
+
+    /// Takes one step.
+    fn apply(&self, step: &Step) -> Result<(), HostError>;
+
+    /// Takes one step back. Only links that carry the step's mark are removed; what is gone already is fine.
+    fn undo(&self, step: &Step) -> Result<(), HostError>;
+
+    /// Removes the link with this index if it still carries this alias; `false` if it was not there.
+    fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError>;
+}
+
+/// Why the host could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The kernel refused.
+    #[error("the kernel refused")]
+    Netlink(#[from] NetlinkError),
+    /// The kernel cannot be asked.
+    #[error("cannot open a netlink socket")]
+    Open(#[source] std::io::Error),
+    /// A setting under `/proc/sys/net` could not be written.
+    #[error("cannot set {key} of {link}")]
+    Sysctl {
+        /// The link it belongs to.
+        link: IfName,
+        /// The setting's name.
+        key: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A link that should be there is not.
+    #[error("there is no link named {0}")]
+    NoLink(IfName),
+    /// Made up by a test's host.
+    #[cfg(test)]
+    #[error("injected failure")]
+    Injected,
+}
+
+/// The namespace the process runs in.
+pub struct LinuxHost {
+    netlink: Mutex<Netlink>,
+}
+
+impl LinuxHost {
+    /// Opens the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When a netlink socket cannot be opened.
+    pub fn open() -> Result<Self, HostError> {
+        Ok(Self { netlink: Mutex::new(Netlink::open().map_err(HostError::Open)?) })
+    }
+
+    fn netlink(&self) -> std::sync::MutexGuard<'_, Netlink> {
+        // Requests and answers are matched by sequence number, so a panicked holder leaves nothing behind.
+        self.netlink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index(&self, name: &IfName) -> Result<u32, HostError> {
+        Ok(self.link(name)?.ok_or_else(|| HostError::NoLink(name.clone()))?.index)
+    }
+
+    /// Makes a link and the settings that netlink has no words for; all or nothing.
+    fn add(&self, link: &NewLink, ends: &[&LinkEnd]) -> Result<(), HostError> {
+        self.netlink().add_link(link)?;
+        for end in ends {
+            let done = match sysctl::set(Family::V6, &end.name, "accept_ra", "0") {
+                // A kernel without IPv6 has nothing to keep quiet.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            };
+            if let Err(source) = done {
+                if let Some(first) = ends.first() {
+                    self.remove_end(first)?;
+                }
+                return Err(HostError::Sysctl { link: end.name.clone(), key: "accept_ra", source });
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_end(&self, end: &LinkEnd) -> Result<(), HostError> {
+        match self.link(&end.name)? {
+            Some(link) if link.alias.as_deref() == Some(&*end.alias) => {
+                self.netlink().delete_link(link.index)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Host for LinuxHost {
+    fn links(&self) -> Result<Vec<Link>, HostError> {
+        Ok(self.netlink().links()?)
+    }
+
+    fn link(&self, name: &IfName) -> Result<Option<Link>, HostError> {
+        Ok(self.netlink().link_by_name(name)?)
+    }
+
+    fn routes(&self) -> Result<Vec<Route>, HostError> {
+        Ok(self.netlink().routes()?)
+    }
+
+    fn addresses(&self, index: u32) -> Result<Vec<ipnet::IpNet>, HostError> {
+        let all = self.netlink().addresses()?;
+        Ok(all.into_iter().filter(|a| a.index == index).map(|a| a.net).collect())
+    }
+
+    fn apply(&self, step: &Step) -> Result<(), HostError> {
+        match step {
+            Step::AddVeth { host, container } => {
+                let peer = PeerLink {
+                    mac: container.mac,
+                    mtu: Some(container.mtu),
+                    alias: Some(container.alias.clone()),
+                    arp_ignore: arp_ignore(container),
+                    addr_gen_none: true,
+                    ..PeerLink::new(container.name.clone())
+                };
+                self.add(&new_link(host, NewLinkKind::Veth { peer }), &[host, container])
+            }
+            Step::AddMacvlan { parent, mode, container } => {
+                let kind = NewLinkKind::Macvlan { parent: self.index(parent)?, mode: macvlan_mode(*mode) };
+                self.add(&new_link(container, kind), &[container])
+            }
+            Step::Enslave { link, bridge } => {
+                let (link, bridge) = (self.index(link)?, self.index(bridge)?);
+                Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
+            }
+            Step::Up { link } => {
+                let index = self.index(link)?;
+                Ok(self.netlink().set_link(index, &LinkChange::new().up())?)
+            }
+        }
+    }
+
+    fn undo(&self, step: &Step) -> Result<(), HostError> {
+        match step {
+            // The peer goes with it, wherever it is.
+            Step::AddVeth { host, .. } => self.remove_end(host),
+            Step::AddMacvlan { container, .. } => self.remove_end(container),
+            // Both end with the link they were done to.
+            Step::Enslave { .. } | Step::Up { .. } => Ok(()),
+        }
+    }
+
+    fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError> {
+        let mut netlink = self.netlink();
+        match netlink.link_by_index(index)? {
+            Some(link) if link.alias.as_deref() == Some(alias) => Ok(netlink.delete_link(index)?),
+            _ => Ok(false),
+        }
+    }
+}
+
+fn new_link(end: &LinkEnd, kind: NewLinkKind) -> NewLink {
+    NewLink {
+        mac: end.mac,
+        mtu: Some(end.mtu),
+        alias: Some(end.alias.clone()),
+        arp_ignore: arp_ignore(end),
+        addr_gen_none: true,
+        ..NewLink::new(end.name.clone(), kind)
+    }
+}
+
+/// 8: answers no ARP request, for whatever address (the kernel's `ip-sysctl` documentation).
+fn arp_ignore(end: &LinkEnd) -> Option<u32> {
+    end.silent.then_some(8)
+}
+
+/// The mark a link carries, if it is one of ours.
+pub(crate) fn mark_of(link: &Link) -> Option<Mark> {
+    link.alias.as_deref().and_then(Mark::read)
+}
+
+/// A host that is a list of links and fails when it is told to.
+#[cfg(test)]
+pub(crate) mod fake {
+    use super::*;
+    use landline_kernel::LinkKind;
+
+    #[derive(Default)]
+    struct State {
+        links: Vec<Link>,
+        taken: usize,
+        fail_at: Option<usize>,
+    }
+
+    pub(crate) struct FakeHost(Mutex<State>);
+
+    impl FakeHost {
+        pub(crate) fn with_bridge_and_nic() -> Self {
+            let links = vec![
+                link(1, "br0", LinkKind::Bridge { vlan_filtering: false }),
+                link(2, "eth0", LinkKind::Physical),
+            ];
+            Self(Mutex::new(State { links, ..State::default() }))
+        }
+
+        /// The next plan fails at this step, counted from 0.
+        pub(crate) fn fail_at(&self, step: Option<usize>) {
+            let mut state = self.0.lock().unwrap();
+            state.taken = 0;
+            state.fail_at = step;
+        }
+
+        pub(crate) fn names(&self) -> Vec<String> {
+            self.0.lock().unwrap().links.iter().map(|l| l.name.to_string()).collect()
+        }
+    }
+
+    /// A link that is up.
+    pub(crate) fn link(index: u32, name: &str, kind: LinkKind) -> Link {
+        Link {
+            index,
+            name: name.parse().unwrap(),
+            mac: None,
+            ethernet: true,
+            mtu: 1500,
+            up: true,
+            running: true,
+            lower_up: true,
+            loopback: false,
+            flags: 0,
+            kind,
+            controller: None,
+            parent: None,
+            parent_netns: None,
+            alias: None,
+            promiscuity: 0,
+            wireless: false,
+        }
+    }
+
+    fn marked(index: u32, end: &LinkEnd, kind: LinkKind) -> Link {
+        Link { alias: Some(end.alias.clone()), ..link(index, end.name.as_str(), kind) }
+    }
+
+    impl Host for FakeHost {
+        fn links(&self) -> Result<Vec<Link>, HostError> {
+            Ok(self.0.lock().unwrap().links.clone())
+        }
+
+        fn link(&self, name: &IfName) -> Result<Option<Link>, HostError> {
+            Ok(self.links()?.into_iter().find(|l| l.name == *name))
+        }
+
+        fn routes(&self) -> Result<Vec<Route>, HostError> {
+            Ok(Vec::new())
+        }
+
+        fn addresses(&self, _index: u32) -> Result<Vec<ipnet::IpNet>, HostError> {
+            Ok(Vec::new())
+        }
+
+        fn apply(&self, step: &Step) -> Result<(), HostError> {
+            let mut state = self.0.lock().unwrap();
+            state.taken += 1;
+            if state.fail_at == Some(state.taken - 1) {
+                return Err(HostError::Injected);
+            }
+            let next = state.links.iter().map(|l| l.index).max().unwrap_or(0) + 1;
+            match step {
+                Step::AddVeth { host, container } => {
+                    state.links.push(marked(next, host, LinkKind::Veth));
+                    state.links.push(marked(next + 1, container, LinkKind::Veth));
+                }
+                Step::AddMacvlan { container, .. } => {
+                    state.links.push(marked(next, container, LinkKind::Macvlan { mode: None }));
+                }
+                Step::Enslave { link, .. } | Step::Up { link } => {
+                    if !state.links.iter().any(|l| l.name == *link) {
+                        return Err(HostError::NoLink(link.clone()));
+                    }
+                }
+            }
+            Ok(())
+        }
+
+        fn undo(&self, step: &Step) -> Result<(), HostError> {
+            let mut state = self.0.lock().unwrap();
+            let gone: Vec<&IfName> = match step {
+                Step::AddVeth { host, container } => vec![&host.name, &container.name],
+                Step::AddMacvlan { container, .. } => vec![&container.name],
+                Step::Enslave { .. } | Step::Up { .. } => vec![],
+            };
+            state.links.retain(|l| !gone.contains(&&l.name));
+            Ok(())
+        }
+
+        fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError> {
+            let mut state = self.0.lock().unwrap();
+            let before = state.links.len();
+            state.links.retain(|l| !(l.index == index && l.alias.as_deref() == Some(alias)));
+            Ok(state.links.len() != before)
+        }
+    }
+}

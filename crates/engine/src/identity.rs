@@ -1,0 +1,297 @@
+//! Who a container interface is to the LAN, kept across restarts and recreation.
+//!
+//! An identity is what a DHCP server recognises (hardware address, client identifier) and the lease that goes
+//! with it. Docker does not say which container an endpoint is being made for, so the choice here is by what is
+//! known for certain, or by there being exactly one possibility; otherwise the interface gets a fresh identity
+//! for as long as it lives, and the old one stays for a start that can be told apart.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use landline_spec::NetworkId;
+use landline_types::{IfName, Mac};
+use serde::{Deserialize, Serialize};
+
+use crate::records::{ContainerRecord, LeaseRecord};
+
+/// Names an identity: 16 hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct IdentityId(String);
+
+impl IdentityId {
+    /// A new one.
+    pub(crate) fn random(random: &mut impl landline_dhcp::Random) -> Self {
+        Self(format!("{:08x}{:08x}", random.next_u32(), random.next_u32()))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IdentityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is no identity's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an identity; landline identity ls shows them")]
+pub struct IdentityIdError(String);
+
+impl FromStr for IdentityId {
+    type Err = IdentityIdError;
+
+    fn from_str(text: &str) -> Result<Self, IdentityIdError> {
+        let fits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if fits { Ok(Self(text.to_ascii_lowercase())) } else { Err(IdentityIdError(text.chars().take(64).collect())) }
+    }
+}
+
+/// An identity as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IdentityRecord {
+    /// Its key.
+    pub id: IdentityId,
+    /// The network it was last on.
+    pub network: NetworkId,
+    /// That network's name, if known: Compose makes networks anew under the same name.
+    #[serde(default)]
+    pub network_name: Option<String>,
+    /// The host interface that network hangs on: the same address makes no sense on another LAN.
+    pub parent: IfName,
+    /// The hardware address.
+    pub mac: Mac,
+    /// Option 61 as it was sent.
+    #[serde(default)]
+    pub client_id: Option<Vec<u8>>,
+    /// The key its user gave (`landline.id`).
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The container it belongs to, once known.
+    #[serde(default)]
+    pub container: Option<ContainerRecord>,
+    /// The last lease.
+    #[serde(default)]
+    pub lease: Option<LeaseRecord>,
+    /// When it was last in use: seconds of the wall clock, for nothing but forgetting what is very old.
+    #[serde(default)]
+    pub used: u64,
+    /// Whether its container is removed.
+    #[serde(default)]
+    pub destroyed: bool,
+}
+
+/// A container that may be the one that is starting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The container.
+    pub id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// The ports it exposes or publishes; `None`: not known.
+    pub ports: Option<BTreeSet<Port>>,
+}
+
+/// A transport port of a container: IP protocol number and port.
+pub type Port = (u8, u16);
+
+/// What is known about the endpoint that is being made.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) network: &'a NetworkId,
+    pub(crate) network_name: Option<&'a str>,
+    pub(crate) parent: &'a IfName,
+    /// `--mac-address`.
+    pub(crate) mac: Option<Mac>,
+    /// `landline.id`.
+    pub(crate) key: Option<&'a str>,
+    /// Which ports the container exposes or publishes.
+    pub(crate) ports: &'a BTreeSet<Port>,
+    /// Containers attached to this network that are not running.
+    pub(crate) candidates: &'a [Candidate],
+}
+
+impl Wish<'_> {
+    /// Whether `identity` was on this network, or on one of the same name over the same interface.
+    fn same_network(&self, identity: &IdentityRecord) -> bool {
+        let named = self.network_name.is_some() && identity.network_name.as_deref() == self.network_name;
+        identity.parent == *self.parent && (identity.network == *self.network || named)
+    }
+
+    /// The identity to use, of those nobody holds. `None`: a fresh one.
+    ///
+    /// In this order: the hardware address the user gave, the key the user gave, the only container it can be.
+    pub(crate) fn choose<'i>(
+        &self,
+        identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
+        held: &BTreeSet<IdentityId>,
+    ) -> Option<&'i IdentityRecord> {
+        let free = identities.filter(|i| self.same_network(i) && !held.contains(&i.id));
+        if let Some(mac) = self.mac {
+            return newest(free.filter(|i| i.mac == mac));
+        }
+        if let Some(key) = self.key {
+            return newest(free.filter(|i| i.key.as_deref() == Some(key)));
+        }
+        let container = self.only_candidate()?;
+        // Identities with a key are for those who show the key.
+        let of = |test: &dyn Fn(&ContainerRecord) -> bool| {
+            newest(free.clone().filter(|i| i.key.is_none() && i.container.as_ref().is_some_and(test)))
+        };
+        of(&|c| c.id == container.id).or_else(|| of(&|c| c.name == container.name))
+    }
+
+    /// The one container it can be; none if there are several.
+    fn only_candidate(&self) -> Option<&Candidate> {
+        let fits = |c: &&Candidate| c.ports.as_ref().is_none_or(|ports| ports == self.ports);
+        let mut fitting = self.candidates.iter().filter(fits);
+        fitting.next().filter(|_| fitting.next().is_none())
+    }
+}
+
+fn newest<'i>(identities: impl Iterator<Item = &'i IdentityRecord>) -> Option<&'i IdentityRecord> {
+    identities.max_by_key(|identity| identity.used)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(n: u8, name: &str) -> ContainerRecord {
+        ContainerRecord { id: format!("{n:064x}"), name: name.into(), hostname: None }
+    }
+
+    fn identity(n: u8, name: &str) -> IdentityRecord {
+        IdentityRecord {
+            id: format!("{n:016x}").parse().unwrap(),
+            network: "net1".parse().unwrap(),
+            network_name: Some("lan".into()),
+            parent: "br0".parse().unwrap(),
+            mac: Mac::new([2, 0, 0, 0, 0, n]),
+            client_id: None,
+            key: None,
+            container: Some(container(n, name)),
+            lease: None,
+            used: 0,
+            destroyed: false,
+        }
+    }
+
+    fn candidate(n: u8, name: &str, ports: &[Port]) -> Candidate {
+        Candidate { id: format!("{n:064x}"), name: name.into(), ports: Some(ports.iter().copied().collect()) }
+    }
+
+    struct Case {
+        network: &'static str,
+        name: Option<&'static str>,
+        parent: &'static str,
+        mac: Option<Mac>,
+        key: Option<&'static str>,
+        ports: Vec<Port>,
+        candidates: Vec<Candidate>,
+        held: Vec<u8>,
+    }
+
+    impl Default for Case {
+        fn default() -> Self {
+            Self {
+                network: "net1",
+                name: Some("lan"),
+                parent: "br0",
+                mac: None,
+                key: None,
+                ports: vec![],
+                candidates: vec![],
+                held: vec![],
+            }
+        }
+    }
+
+    impl Case {
+        fn choose(self, identities: &[IdentityRecord]) -> Option<u8> {
+            let ports = self.ports.into_iter().collect();
+            let wish = Wish {
+                network: &self.network.parse().unwrap(),
+                network_name: self.name,
+                parent: &self.parent.parse().unwrap(),
+                mac: self.mac,
+                key: self.key,
+                ports: &ports,
+                candidates: &self.candidates,
+            };
+            let held = self.held.iter().map(|n| format!("{n:016x}").parse().unwrap()).collect();
+            wish.choose(identities.iter(), &held).map(|i| i.mac.octets()[5])
+        }
+    }
+
+    #[test]
+    fn the_only_stopped_container_gets_its_identity_back() {
+        let known = [identity(1, "web"), identity(2, "db")];
+        let case = Case { candidates: vec![candidate(1, "web", &[])], ..Case::default() };
+        assert_eq!(case.choose(&known), Some(1));
+    }
+
+    #[test]
+    fn a_recreated_container_is_known_by_its_name() {
+        let case = Case { candidates: vec![candidate(9, "web", &[])], ..Case::default() };
+        assert_eq!(case.choose(&[identity(1, "web")]), Some(1));
+    }
+
+    #[test]
+    fn two_that_cannot_be_told_apart_get_nothing() {
+        let candidates = vec![candidate(1, "web", &[]), candidate(2, "db", &[])];
+        let case = Case { candidates, ..Case::default() };
+        assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), None);
+    }
+
+    #[test]
+    fn ports_tell_containers_apart() {
+        let candidates = vec![candidate(1, "web", &[(6, 80)]), candidate(2, "db", &[(6, 5432)])];
+        let case = Case { candidates, ports: vec![(6, 5432)], ..Case::default() };
+        assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
+    }
+
+    #[test]
+    fn one_that_never_was_here_gets_nothing() {
+        let case = Case { candidates: vec![candidate(9, "new", &[])], ..Case::default() };
+        assert_eq!(case.choose(&[identity(1, "web")]), None);
+    }
+
+    #[test]
+    fn what_is_held_is_not_given_again() {
+        let case = Case { candidates: vec![candidate(1, "web", &[])], held: vec![1], ..Case::default() };
+        assert_eq!(case.choose(&[identity(1, "web")]), None);
+    }
+
+    #[test]
+    fn a_key_is_exact_and_private() {
+        let keyed = IdentityRecord { key: Some("k1".into()), ..identity(1, "web") };
+        let known = [keyed, identity(2, "web")];
+        let case = |key| Case { key, candidates: vec![candidate(1, "web", &[])], ..Case::default() };
+        assert_eq!(case(Some("k1")).choose(&known), Some(1));
+        assert_eq!(case(Some("k2")).choose(&known), None);
+        assert_eq!(case(None).choose(&known), Some(2));
+    }
+
+    #[test]
+    fn a_given_hardware_address_beats_everything() {
+        let mac = Some(Mac::new([2, 0, 0, 0, 0, 2]));
+        let case = Case { mac, candidates: vec![candidate(1, "web", &[])], ..Case::default() };
+        assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
+    }
+
+    #[test]
+    fn networks_made_anew_keep_their_identities_if_name_and_parent_are_the_same() {
+        let candidates = || vec![candidate(1, "web", &[])];
+        let renewed = Case { network: "net2", candidates: candidates(), ..Case::default() };
+        assert_eq!(renewed.choose(&[identity(1, "web")]), Some(1));
+        let unnamed = Case { network: "net2", name: None, candidates: candidates(), ..Case::default() };
+        assert_eq!(unnamed.choose(&[identity(1, "web")]), None);
+        let elsewhere = Case { parent: "br1", candidates: candidates(), ..Case::default() };
+        assert_eq!(elsewhere.choose(&[identity(1, "web")]), None);
+    }
+}

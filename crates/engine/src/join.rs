@@ -1,0 +1,146 @@
+//! Joining a sandbox and leaving it.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net};
+use landline_kernel::{Route, RouteKind};
+use landline_spec::{EndpointId, Mode, NetworkOptions};
+use landline_types::IfName;
+
+use crate::addressing::{Routing, dhcp};
+use crate::blocking;
+use crate::engine::Engine;
+use crate::host::{Host, HostError};
+use crate::mark::{End, Mark};
+use crate::records::{AddressRecord, Applied, EndpointRecord};
+use crate::store::StoreError;
+
+/// What Docker is to do with an endpoint's link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinAnswer {
+    /// The link's name on the host.
+    pub link: IfName,
+    /// What its name in the container begins with.
+    pub prefix: String,
+    /// The whole name the user wants it to have, which only some engines heed.
+    pub ifname: Option<IfName>,
+    /// The next hop of the default route. `None`: there is none to give, and Docker must not invent one.
+    pub gateway: Option<Ipv4Addr>,
+    /// Other routes: destination and next hop (none: directly on the link).
+    pub routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
+}
+
+/// Why an endpoint cannot join.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// It was never created, or is deleted.
+    #[error("Landline does not know the endpoint {}; start the container again", .0.short())]
+    UnknownEndpoint(EndpointId),
+    /// Its network is gone.
+    #[error("the network of endpoint {} is gone", .0.short())]
+    UnknownNetwork(EndpointId),
+    /// The host could not be looked at.
+    #[error("cannot look at the host's routes")]
+    Host(#[source] HostError),
+    /// It could not be stored.
+    #[error("cannot store the endpoint")]
+    Store(#[source] StoreError),
+}
+
+impl Engine {
+    /// Says how the endpoint's link is to be put into the sandbox, and remembers which one it is.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn join(&self, id: &EndpointId, sandbox: Option<PathBuf>) -> Result<JoinAnswer, JoinError> {
+        let unknown = || JoinError::UnknownEndpoint(id.clone());
+        let slot = self.slot_if_known(id).ok_or_else(unknown)?;
+        let _turn = slot.operation.lock().await;
+        let endpoint = slot.current().ok_or_else(unknown)?;
+        let record = endpoint.cell.read().await;
+        let network = self.networks().get(&record.network).cloned();
+        let network = network.ok_or_else(|| JoinError::UnknownNetwork(id.clone()))?;
+
+        let (host, options) = (self.host.clone(), network.options.clone());
+        let mark = Mark::new(id, End::Container);
+        let (copied, index) =
+            blocking(move || look(&*host, &options, &mark)).await.map_err(JoinError::Host)?;
+
+        let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
+        let (address, routing) = match (&record.address, lease) {
+            (AddressRecord::Dhcp(_), Some(lease)) => {
+                (Some(dhcp::address(&lease)), dhcp::routing(&lease, &network.options, &copied))
+            }
+            (AddressRecord::Static { address }, _) => {
+                let gateway = network.options.gateway.or(network.ipam_gateway);
+                (Some(*address), Routing { gateway, routes: copied.clone() }.on(*address))
+            }
+            _ => (None, Routing::default()),
+        };
+        let applied = Applied { address, default_route: false, routes: routing.routes.clone() };
+        let path = sandbox.clone();
+        let stored = endpoint.cell.update(|record| {
+            record.sandbox = path;
+            record.copied_routes = copied;
+            record.applied = applied;
+        });
+        stored.await.map_err(JoinError::Store)?;
+        match (&*endpoint.supervised(), sandbox) {
+            (Some(supervised), Some(sandbox)) => supervised.joined(index, sandbox),
+            (Some(_), None) => tracing::warn!(
+                endpoint = %id.short(),
+                "Docker did not say where the sandbox is; the lease is renewed but not followed inside"
+            ),
+            _ => {}
+        }
+        let EndpointRecord { link, prefix, ifname, .. } = record;
+        Ok(JoinAnswer { link, prefix, ifname, gateway: routing.gateway, routes: routing.routes })
+    }
+
+    /// Lets go of the endpoint's sandbox, which is about to end. One that is not known is fine.
+    pub async fn leave(&self, id: &EndpointId) {
+        let Some(slot) = self.slot_if_known(id) else { return };
+        let _turn = slot.operation.lock().await;
+        if let Some(endpoint) = slot.current()
+            && let Some(supervised) = &*endpoint.supervised()
+        {
+            supervised.left();
+        }
+    }
+}
+
+type Routes = Vec<(Ipv4Net, Option<Ipv4Addr>)>;
+
+/// The static routes to copy, and the index of the endpoint's link on the host.
+fn look(host: &dyn Host, options: &NetworkOptions, mark: &Mark) -> Result<(Routes, Option<u32>), HostError> {
+    let alias = mark.to_string();
+    let links = host.links()?;
+    let index = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)).map(|link| link.index);
+    let bridge = links.iter().find(|link| link.name == options.parent).map(|link| link.index);
+    let copied = match bridge {
+        Some(bridge) if options.mode == Mode::Bridge && !options.skip_routes => {
+            host.routes()?.iter().filter_map(|route| static_route(route, bridge)).collect()
+        }
+        _ => Vec::new(),
+    };
+    Ok((copied, index))
+}
+
+/// An IPv4 route through the bridge that somebody set: not the kernel's own, not the default.
+fn static_route(route: &Route, bridge: u32) -> Option<(Ipv4Net, Option<Ipv4Addr>)> {
+    const RTPROT_KERNEL: u8 = 2;
+    let IpNet::V4(destination) = route.destination else { return None };
+    let hop = match route.gateway {
+        Some(std::net::IpAddr::V4(hop)) => Some(hop),
+        Some(std::net::IpAddr::V6(_)) => return None,
+        None => None,
+    };
+    let copied = route.oif == Some(bridge)
+        && route.table == Route::MAIN_TABLE
+        && route.kind == RouteKind::Unicast
+        && route.protocol != RTPROT_KERNEL
+        && destination.prefix_len() != 0;
+    copied.then_some((destination, hop))
+}

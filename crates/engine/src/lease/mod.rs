@@ -1,0 +1,13 @@
+//! One DHCP client per endpoint: the machine of `landline-dhcp` with sockets, a clock and a sandbox around it.
+//!
+//! [`supervisor`] is the task that owns the machine; [`wire`] opens its sockets where the link is and only
+//! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up.
+
+mod motion;
+mod present;
+mod supervisor;
+mod wire;
+
+pub(crate) use present::Present;
+pub(crate) use supervisor::{Services, Status, Supervised, Supervisor};
+pub(crate) use wire::Place;

@@ -1,0 +1,97 @@
+//! From the host into the sandbox: noticing that Docker has moved a link and set it up.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use landline_kernel::{Group, Monitor, Netns};
+
+use super::present::Present;
+use crate::blocking;
+use crate::mark::Mark;
+use crate::sandbox::{Sandbox, SandboxError};
+
+/// How long Docker may take from moving a link to having it up and addressed. It is a matter of milliseconds;
+/// after this the lease is supervised as it is.
+const SET_UP: Duration = Duration::from_secs(10);
+
+/// How a move ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// The link is in the sandbox, up, with its address.
+    Ready,
+    /// The link is in the sandbox but was not set up in time.
+    Late,
+    /// The link is neither here nor there.
+    Gone,
+}
+
+/// What is being waited for.
+#[derive(Debug, Clone)]
+pub(crate) struct Motion {
+    pub(crate) present: Present,
+    /// The link's index on the host; `None` if it has left already.
+    pub(crate) index: Option<u32>,
+    pub(crate) sandbox: PathBuf,
+    pub(crate) mark: Mark,
+    /// The address Docker will put on it, if any.
+    pub(crate) address: Option<Ipv4Addr>,
+}
+
+/// Waits until the link is gone from the host and ready in its sandbox. While it waits inside the sandbox it
+/// holds the namespace; dropping the future lets go.
+pub(crate) async fn arrive(motion: Motion) -> Arrival {
+    if let Some(index) = motion.index {
+        motion.present.clone().gone(index).await;
+    }
+    match tokio::time::timeout(SET_UP, set_up(&motion)).await {
+        Ok(Ok(arrival)) => arrival,
+        Ok(Err(error)) => {
+            tracing::warn!(error = %crate::error::chain(&error), "cannot see whether a link was set up");
+            Arrival::Late
+        }
+        Err(_) => Arrival::Late,
+    }
+}
+
+async fn set_up(motion: &Motion) -> Result<Arrival, SandboxError> {
+    let mut events: Option<Monitor> = None;
+    loop {
+        let (look, listen) = (motion.clone(), events.is_none());
+        let Some(seen) = blocking(move || observe(&look, listen)).await? else { return Ok(Arrival::Gone) };
+        if seen.ready {
+            return Ok(Arrival::Ready);
+        }
+        // The events begin before the look that found it not ready, so nothing falls in between.
+        if let Some(monitor) = seen.events {
+            events = Some(monitor);
+        }
+        if let Some(monitor) = &mut events {
+            let failed = |source| SandboxError::Open { path: motion.sandbox.clone(), source };
+            monitor.next().await.map_err(failed)?;
+        }
+    }
+}
+
+struct Seen {
+    ready: bool,
+    events: Option<Monitor>,
+}
+
+/// Looks at the link in the sandbox; with `listen` it subscribes to the sandbox's events first.
+fn observe(motion: &Motion, listen: bool) -> Result<Option<Seen>, SandboxError> {
+    let open = |netns: &Netns| {
+        let opened = listen.then(|| Monitor::open_in(netns, &[Group::Links, Group::Addresses])).transpose();
+        opened.map_err(|source| SandboxError::Open { path: motion.sandbox.clone(), source })
+    };
+    let Some(sandbox) = Sandbox::enter(&motion.sandbox, &motion.mark)? else { return Ok(None) };
+    let events = open(&sandbox.netns)?;
+    // What was seen while entering may be older than the events.
+    let Some(mut sandbox) = Sandbox::enter(&motion.sandbox, &motion.mark)? else { return Ok(None) };
+    sandbox.quiet_v6();
+    let addressed = match motion.address {
+        Some(address) => sandbox.addresses()?.iter().any(|net| net.addr() == address),
+        None => true,
+    };
+    Ok(Some(Seen { ready: sandbox.link.up && addressed, events }))
+}

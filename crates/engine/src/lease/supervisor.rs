@@ -1,0 +1,430 @@
+//! The task that owns one endpoint's DHCP machine.
+//!
+//! It sleeps without sockets until the machine's next deadline, opens them where the link is (host or sandbox)
+//! while an exchange or a conflict check runs, writes every lease into the store before it counts, and keeps
+//! the sandbox's address and routes in step with the lease.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, StateName, Transmit};
+use landline_kernel::boottime::{self, Alarm};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::motion::{Arrival, Motion, arrive};
+use super::present::Present;
+use super::wire::{Place, Received, Wire};
+use crate::addressing::dhcp::wanted;
+use crate::cell::Cell;
+use crate::error::chain;
+use crate::mark::{End, Mark};
+use crate::random::OsRandom;
+use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
+use crate::sandbox::{Sandbox, SandboxError};
+
+/// What every supervisor shares.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) alarm: Alarm,
+    pub(crate) present: Present,
+    pub(crate) boot: Arc<str>,
+}
+
+/// What is known of a lease from outside its task.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    /// The machine's state.
+    pub(crate) state: StateName,
+    /// The lease, while there is one.
+    pub(crate) lease: Option<Lease>,
+    /// Refusals since the daemon started.
+    pub(crate) naks: u32,
+    /// Address conflicts since the daemon started.
+    pub(crate) conflicts: u32,
+}
+
+enum Command {
+    Joined { index: Option<u32>, sandbox: PathBuf },
+    Left,
+    Hostname(Option<String>),
+    Renew,
+    Stop { release: bool, done: oneshot::Sender<()> },
+}
+
+/// The outside of a running supervisor.
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    commands: mpsc::UnboundedSender<Command>,
+    pub(crate) status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+}
+
+impl Supervised {
+    /// Docker was told the link's name and will move it into this sandbox. `index`: the link's on the host, if
+    /// it is still there.
+    pub(crate) fn joined(&self, index: Option<u32>, sandbox: PathBuf) {
+        let _ = self.commands.send(Command::Joined { index, sandbox });
+    }
+
+    /// The sandbox is about to go: let go of it.
+    pub(crate) fn left(&self) {
+        let _ = self.commands.send(Command::Left);
+    }
+
+    /// The container's host name became known.
+    pub(crate) fn hostname(&self, name: Option<String>) {
+        let _ = self.commands.send(Command::Hostname(name));
+    }
+
+    /// Renew now.
+    pub(crate) fn renew(&self) {
+        let _ = self.commands.send(Command::Renew);
+    }
+
+    /// Ends the task; with `release` the address is given back to the server. Returns when the sockets are closed.
+    pub(crate) async fn stop(self, release: bool) {
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Stop { release, done }).is_ok() {
+            let _ = ended.await;
+        }
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a lease supervisor failed");
+        }
+    }
+}
+
+/// A supervisor that has not started.
+pub(crate) struct Supervisor {
+    client: Client<OsRandom>,
+    cell: Arc<Cell>,
+    services: Services,
+    mark: Mark,
+    place: Option<Place>,
+    wire: Option<Wire>,
+    /// Opening the sockets failed; try again at the machine's next deadline, not before.
+    unopened: bool,
+    outbox: VecDeque<Transmit>,
+    motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
+    sandbox: Option<PathBuf>,
+    status: watch::Sender<Status>,
+}
+
+fn now() -> Instant {
+    Instant::from_boot(boottime::now())
+}
+
+impl Supervisor {
+    /// A first lease over the link with this index on the host.
+    pub(crate) fn start(cell: Arc<Cell>, services: Services, config: Config, index: u32) -> Supervised {
+        let client = Client::start(config, None, now(), OsRandom);
+        Self::new(cell, services, client, Some(Place::Host(index))).spawn()
+    }
+
+    /// Goes on with a lease (or with asking for one) after a restart of the daemon.
+    pub(crate) fn resume(
+        cell: Arc<Cell>,
+        services: Services,
+        config: Config,
+        lease: Option<Lease>,
+        place: Place,
+    ) -> Supervised {
+        let client = match lease {
+            Some(lease) => Client::resume(config, lease, now(), OsRandom),
+            None => Client::start(config, None, now(), OsRandom),
+        };
+        Self::new(cell, services, client, Some(place)).spawn()
+    }
+
+    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Option<Place>) -> Self {
+        let first = Status { state: client.state(), lease: client.lease().cloned(), naks: 0, conflicts: 0 };
+        let sandbox = match &place {
+            Some(Place::Sandbox(path)) => Some(path.clone()),
+            _ => None,
+        };
+        let mark = Mark::new(cell.id(), End::Container);
+        Self {
+            client,
+            cell,
+            services,
+            mark,
+            place,
+            wire: None,
+            unopened: false,
+            outbox: VecDeque::new(),
+            motion: None,
+            sandbox,
+            status: watch::Sender::new(first),
+        }
+    }
+
+    fn spawn(self) -> Supervised {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let status = self.status.subscribe();
+        let task = tokio::spawn(self.run(inbox));
+        Supervised { commands, status, task }
+    }
+
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let mut dhcp = vec![0; 2048];
+        let mut arp = [0; 128];
+        if self.sandbox.is_some() {
+            // The daemon was away: the sandbox may have missed a change.
+            self.configure().await;
+        }
+        loop {
+            self.settle().await;
+            let deadline = self.client.poll_timeout().map(Instant::since_boot);
+            tokio::select! {
+                biased;
+                command = inbox.recv() => match command {
+                    Some(Command::Stop { release, done }) => {
+                        if release {
+                            self.client.release(now());
+                            self.settle().await;
+                        }
+                        self.wire = None;
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                arrival = maybe(self.motion.as_mut()) => {
+                    self.motion = None;
+                    self.arrived(arrival).await;
+                }
+                received = receive(self.wire.as_ref(), &mut dhcp, &mut arp) => match received {
+                    Ok(Received::Datagram { from, payload }) => self.client.handle_datagram(now(), from, payload),
+                    Ok(Received::Arp(packet)) => self.client.handle_arp(now(), &packet),
+                    Err(error) => {
+                        // The link went down or moved away under the socket.
+                        tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets lost");
+                        self.wire = None;
+                        self.unopened = true;
+                    }
+                },
+                () = sleep(&self.services.alarm, deadline) => {
+                    self.unopened = false;
+                    self.client.handle_timeout(now());
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Joined { index, sandbox } => {
+                if self.sandbox.as_ref() == Some(&sandbox) && index.is_none() {
+                    return;
+                }
+                self.sandbox = Some(sandbox.clone());
+                self.place = index.map(Place::Host);
+                self.motion = Some(Box::pin(arrive(Motion {
+                    present: self.services.present.clone(),
+                    index,
+                    sandbox,
+                    mark: self.mark.clone(),
+                    address: self.client.lease().map(|lease| lease.address),
+                })));
+            }
+            Command::Left => {
+                self.motion = None;
+                self.wire = None;
+                self.place = None;
+                self.sandbox = None;
+            }
+            Command::Hostname(name) => self.client.set_hostname(now(), name),
+            Command::Renew => self.client.renew(now()),
+            Command::Stop { .. } => {}
+        }
+    }
+
+    async fn arrived(&mut self, arrival: Arrival) {
+        self.wire = None;
+        self.unopened = false;
+        match (arrival, self.sandbox.clone()) {
+            (Arrival::Gone, _) | (_, None) => self.place = None,
+            (arrival, Some(path)) => {
+                if arrival == Arrival::Late {
+                    tracing::warn!(endpoint = %self.cell.id().short(), "the link was moved but not set up in time");
+                }
+                self.place = Some(Place::Sandbox(path));
+                self.configure().await;
+            }
+        }
+    }
+
+    /// Does everything the machine wants done now.
+    async fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            while let Some(event) = self.client.poll_event() {
+                quiet = false;
+                self.event(event).await;
+            }
+            while let Some(transmit) = self.client.poll_transmit() {
+                quiet = false;
+                // Only the newest few matter: what could not be sent is like lost on the wire.
+                self.outbox.truncate(8);
+                self.outbox.push_back(transmit);
+            }
+            if quiet {
+                break;
+            }
+        }
+        self.publish();
+        self.transmit().await;
+    }
+
+    async fn transmit(&mut self) {
+        if !self.client.wants_socket() && self.outbox.is_empty() {
+            self.wire = None;
+            return;
+        }
+        // Between leaving the host and being set up in the sandbox nothing can be sent; it waits.
+        if self.motion.is_some() && self.wire.is_none() {
+            return;
+        }
+        if self.wire.is_none() && !self.unopened {
+            self.open().await;
+        }
+        let Some(wire) = &mut self.wire else {
+            self.outbox.clear();
+            return;
+        };
+        while let Some(transmit) = self.outbox.pop_front() {
+            if let Err(error) = wire.send(&transmit) {
+                tracing::debug!(%error, endpoint = %self.cell.id().short(), "not sent");
+            }
+        }
+        if !self.client.wants_socket() {
+            self.wire = None;
+        }
+    }
+
+    async fn open(&mut self) {
+        let Some(place) = self.place.clone() else { return };
+        let mark = self.mark.clone();
+        match tokio::task::spawn_blocking(move || Wire::open(&place, &mark)).await {
+            Ok(Ok(wire)) => self.wire = Some(wire),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets cannot be opened");
+                self.unopened = true;
+            }
+            Err(_) => self.unopened = true,
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        let endpoint = self.cell.id().short().to_owned();
+        match event {
+            Event::Bound(lease) => {
+                tracing::info!(endpoint, address = %lease.address, server = %lease.server, "lease");
+                self.remember(Some(&lease)).await;
+                self.configure().await;
+            }
+            Event::Renewed(lease) => {
+                tracing::debug!(endpoint, address = %lease.address, server = %lease.server, "lease renewed");
+                self.remember(Some(&lease)).await;
+                self.configure().await;
+            }
+            Event::Lost { address, reason } => {
+                tracing::warn!(endpoint, %address, %reason, "the address is lost and taken away");
+                if reason == LossReason::Nak {
+                    self.status.send_modify(|s| s.naks += 1);
+                }
+                self.remember(None).await;
+                self.configure().await;
+            }
+            Event::Conflict { address, by } => {
+                tracing::warn!(endpoint, %address, %by, "another host uses the address");
+                self.status.send_modify(|s| s.conflicts += 1);
+            }
+        }
+    }
+
+    async fn remember(&mut self, lease: Option<&Lease>) {
+        let lease = lease.map(|lease| LeaseRecord::of(lease, &self.services.boot));
+        let written = self.cell.update(|record| {
+            if let AddressRecord::Dhcp(dhcp) = &mut record.address {
+                dhcp.lease = lease;
+            }
+        });
+        if let Err(error) = written.await {
+            // The lease itself is good; only a restart of the daemon would miss it.
+            tracing::error!(error = %chain(&error), "a lease could not be stored");
+        }
+    }
+
+    /// Brings the sandbox's address and routes in line with the lease. Before the link has arrived there is
+    /// nothing to do: Docker configures what it was told, and arriving looks again.
+    async fn configure(&mut self) {
+        let Some(Place::Sandbox(path)) = self.place.clone() else { return };
+        let record = self.cell.read().await;
+        let target =
+            self.client.lease().map(|lease| wanted(lease, self.cell.options(), &record.copied_routes));
+        let (mark, applied) = (self.mark.clone(), record.applied);
+        let done = crate::blocking(move || {
+            let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
+            let name = sandbox.link.name.clone();
+            sandbox.configure(target.as_ref(), &applied).map(|now| Some((name, now)))
+        });
+        match done.await {
+            Ok(Some((name, now))) => {
+                let change = |record: &mut EndpointRecord| {
+                    record.interface = Some(name);
+                    record.applied = now;
+                };
+                if let Err(error) = self.cell.update(change).await {
+                    tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
+                }
+            }
+            Ok(None) => {}
+            Err::<_, SandboxError>(error) => {
+                tracing::error!(endpoint = %self.cell.id().short(), error = %chain(&error), "sandbox not configured");
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let (state, lease) = (self.client.state(), self.client.lease());
+        self.status.send_if_modified(|status| {
+            let changed = status.state != state || status.lease.as_ref() != lease;
+            if changed {
+                status.state = state;
+                status.lease = lease.cloned();
+            }
+            changed
+        });
+    }
+}
+
+async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep(alarm: &Alarm, deadline: Option<std::time::Duration>) {
+    match deadline {
+        Some(deadline) => alarm.sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn receive<'a>(
+    wire: Option<&Wire>,
+    dhcp: &'a mut [u8],
+    arp: &'a mut [u8],
+) -> std::io::Result<Received<'a>> {
+    match wire {
+        Some(wire) => wire.receive(dhcp, arp).await,
+        None => std::future::pending().await,
+    }
+}

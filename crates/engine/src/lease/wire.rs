@@ -1,0 +1,137 @@
+//! The machine's sockets, opened where the link is.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+
+use landline_dhcp::v4::Transmit;
+use landline_dhcp::wire::{arp, udp};
+use landline_kernel::{Netns, PacketSocket, UnicastSocket};
+use landline_types::Mac;
+
+use crate::mark::Mark;
+use crate::sandbox::Sandbox;
+
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
+
+/// Where an endpoint's link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the host's namespace, with this index: Docker has not moved it yet.
+    Host(u32),
+    /// In the sandbox this path names.
+    Sandbox(std::path::PathBuf),
+}
+
+/// The sockets of one exchange.
+pub(crate) struct Wire {
+    dhcp: PacketSocket,
+    arp: PacketSocket,
+    /// Sends renewals through the sandbox's own IP stack; its address must be on the link.
+    unicast: Option<(SocketAddrV4, UnicastSocket)>,
+    /// The sandbox, while the sockets are open (they hold its namespace anyway).
+    inside: Option<(Netns, u32)>,
+}
+
+/// What came in.
+pub(crate) enum Received<'a> {
+    Datagram { from: SocketAddrV4, payload: &'a [u8] },
+    Arp(arp::Packet),
+}
+
+impl Wire {
+    /// Opens the sockets; blocks for a short time.
+    pub(crate) fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
+        match place {
+            Place::Host(index) => Ok(Self {
+                dhcp: PacketSocket::dhcp4(None, *index)?,
+                arp: PacketSocket::arp(None, *index)?,
+                unicast: None,
+                inside: None,
+            }),
+            Place::Sandbox(path) => Self::open_inside(path, mark),
+        }
+    }
+
+    fn open_inside(path: &Path, mark: &Mark) -> io::Result<Self> {
+        let gone = || io::Error::new(io::ErrorKind::NotFound, "the sandbox or its link is gone");
+        let sandbox = Sandbox::enter(path, mark).map_err(io::Error::other)?.ok_or_else(gone)?;
+        let index = sandbox.link.index;
+        Ok(Self {
+            dhcp: PacketSocket::dhcp4(Some(&sandbox.netns), index)?,
+            arp: PacketSocket::arp(Some(&sandbox.netns), index)?,
+            unicast: None,
+            inside: Some((sandbox.netns, index)),
+        })
+    }
+
+    /// Sends one packet of the machine.
+    pub(crate) fn send(&mut self, transmit: &Transmit) -> io::Result<()> {
+        match transmit {
+            Transmit::Arp(packet) => self.arp.send(Mac::BROADCAST, &packet.emit()),
+            Transmit::Dhcp { src, dst, payload } if *dst == Ipv4Addr::BROADCAST => {
+                self.broadcast(*src, *dst, payload)
+            }
+            Transmit::Dhcp { src, dst, payload } => self.unicast(*src, *dst, payload),
+        }
+    }
+
+    fn broadcast(&self, src: Ipv4Addr, dst: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+        let from = SocketAddrV4::new(src, CLIENT_PORT);
+        let to = SocketAddrV4::new(dst, SERVER_PORT);
+        self.dhcp.send(Mac::BROADCAST, &udp::emit(from, to, payload))
+    }
+
+    fn unicast(&mut self, src: Ipv4Addr, dst: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+        // On the host's side the link has no address to send from: the datagram goes to everybody on the
+        // segment, and only the server takes it.
+        let Some((netns, index)) = &self.inside else { return self.broadcast(src, dst, payload) };
+        let from = SocketAddrV4::new(src, CLIENT_PORT);
+        let socket = match &self.unicast {
+            Some((bound, socket)) if *bound == from => socket,
+            _ => {
+                let socket = UnicastSocket::open(Some(netns), *index, from)?;
+                &self.unicast.insert((from, socket)).1
+            }
+        };
+        socket.send_to(SocketAddrV4::new(dst, SERVER_PORT), payload)
+    }
+
+    /// Waits for the next packet the machine may care about. Cancel-safe.
+    pub(crate) async fn receive<'a>(
+        &self,
+        dhcp: &'a mut [u8],
+        arp: &'a mut [u8],
+    ) -> io::Result<Received<'a>> {
+        enum From {
+            Dhcp(landline_kernel::Received),
+            Arp(landline_kernel::Received),
+        }
+        loop {
+            let from = tokio::select! {
+                r = self.dhcp.recv(dhcp) => From::Dhcp(r?),
+                r = self.arp.recv(arp) => From::Arp(r?),
+            };
+            match from {
+                From::Dhcp(got) if got.own => {}
+                From::Arp(got) if got.own => {}
+                From::Dhcp(got) => {
+                    let check =
+                        if got.checksum_valid_or_unknown { udp::Check::Skip } else { udp::Check::Verify };
+                    // Parsed again below: the borrow of a buffer cannot leave a loop iteration conditionally.
+                    if udp::parse(&dhcp[..got.len], check).is_some() {
+                        let datagram = udp::parse(&dhcp[..got.len], check)
+                            .ok_or_else(|| io::Error::other("parsed before"))?;
+                        return Ok(Received::Datagram { from: datagram.src, payload: datagram.payload });
+                    }
+                }
+                From::Arp(got) => {
+                    if let Some(packet) = arp::Packet::parse(&arp[..got.len]) {
+                        return Ok(Received::Arp(packet));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `mode=bridge`: a veth whose host end is a port of a bridge that is already there.
+
+use landline_kernel::{Link, LinkKind as Kind};
+use landline_spec::Mode;
+use landline_types::IfName;
+
+use super::{LinkKind, LinkRequest, ParentError, describe};
+use crate::mark::{End, host_end_mac};
+use crate::plan::{Plan, Step};
+
+pub(crate) struct Bridge;
+
+impl LinkKind for Bridge {
+    fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
+        let name = parent.name.clone();
+        if !matches!(parent.kind, Kind::Bridge { .. }) {
+            let hint = match parent.kind {
+                Kind::Physical | Kind::Bond | Kind::Vlan { .. } if !parent.loopback => {
+                    format!("put it into a bridge and name that, or add -o mode=macvlan to use {name} itself")
+                }
+                _ => "name a bridge that has your NIC as a port".into(),
+            };
+            return Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Bridge, hint, name });
+        }
+        if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
+    }
+
+    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+        let host = request.end(End::Host, host_end_mac(request.mac));
+        let container = request.container_end();
+        let (outer, inner) = (host.name.clone(), container.name.clone());
+        Plan {
+            steps: vec![
+                Step::AddVeth { host, container },
+                Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() },
+                Step::Up { link: outer },
+                Step::Up { link: inner },
+            ],
+        }
+    }
+
+    /// `<bridge>0`, unless the kernel would not take so long a name (two digits are kept free).
+    fn container_prefix(&self, parent: &IfName) -> String {
+        let name = parent.as_str();
+        if name.len() + 2 <= IfName::MAX { name.into() } else { "eth".into() }
+    }
+}

@@ -1,0 +1,170 @@
+//! How the wire runs: one file per link kind, each the same shape.
+//!
+//! A kind says which parents it can hang on, what plan makes its link, and what the interface is called inside
+//! the container. Adding a kind is adding a file and a line in [`kind_of`].
+
+mod bridge;
+mod macvlan;
+
+use landline_kernel::Link;
+use landline_spec::{EndpointId, MacvlanMode, Mode, NetworkOptions};
+use landline_types::{IfName, Mac};
+
+use crate::mark::{End, Mark};
+use crate::plan::{LinkEnd, Plan};
+
+/// What a link is to be made of.
+#[derive(Debug)]
+pub(crate) struct LinkRequest<'a> {
+    pub(crate) endpoint: &'a EndpointId,
+    pub(crate) options: &'a NetworkOptions,
+    /// The parent as it is now.
+    pub(crate) parent: &'a Link,
+    /// The container's hardware address.
+    pub(crate) mac: Mac,
+}
+
+impl LinkRequest<'_> {
+    /// The end that will move into the container.
+    fn container_end(&self) -> LinkEnd {
+        self.end(End::Container, self.mac)
+    }
+
+    fn end(&self, end: End, mac: Mac) -> LinkEnd {
+        let mark = Mark::new(self.endpoint, end);
+        let mtu = self.options.mtu.map_or(self.parent.mtu, u32::from);
+        LinkEnd {
+            name: mark.link_name(),
+            mac: Some(mac),
+            mtu,
+            alias: mark.to_string(),
+            silent: end == End::Container,
+        }
+    }
+}
+
+/// Why a host interface cannot be the parent of a network. Each says what to do instead.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParentError {
+    /// The interface does not exist.
+    #[error("there is no interface {name}; {}", candidates(suitable, *mode))]
+    Missing {
+        /// What was asked for.
+        name: IfName,
+        /// What would do.
+        suitable: Vec<IfName>,
+        /// The mode that was asked for.
+        mode: Mode,
+    },
+    /// It is not of the kind this mode needs.
+    #[error("{name} is {what}, which mode={mode} cannot use; {hint}")]
+    WrongKind {
+        /// The interface.
+        name: IfName,
+        /// What it is.
+        what: String,
+        /// The mode that was asked for.
+        mode: Mode,
+        /// What to type instead.
+        hint: String,
+    },
+    /// It is a Wi-Fi interface.
+    #[error(
+        "{name} is a Wi-Fi interface: access points drop frames from hardware addresses that did not log in, \
+         so no container would be reachable; use a wired interface"
+    )]
+    Wireless {
+        /// The interface.
+        name: IfName,
+    },
+    /// It is administratively down.
+    #[error("{name} is down; bring it up first: ip link set {name} up")]
+    Down {
+        /// The interface.
+        name: IfName,
+    },
+}
+
+fn candidates(suitable: &[IfName], mode: Mode) -> String {
+    if suitable.is_empty() {
+        return match mode {
+            Mode::Bridge => {
+                "this host has no bridge yet; make one with your NIC in it, or use -o mode=macvlan \
+                 -o parent=NIC"
+                    .into()
+            }
+            _ => "this host has no interface that would do".into(),
+        };
+    }
+    let names: Vec<&str> = suitable.iter().map(IfName::as_str).collect();
+    format!("one of these would do: -o parent={}", names.join(", -o parent="))
+}
+
+/// One way to run the wire.
+pub(crate) trait LinkKind: Sync {
+    /// Whether `parent` can carry such links. `links` are all links of the host.
+    fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError>;
+
+    /// What makes the link. It ends up, in the host's namespace, and silent about the host's addresses.
+    fn plan(&self, request: &LinkRequest<'_>) -> Plan;
+
+    /// What Docker puts before the number when it names the interface inside the container.
+    fn container_prefix(&self, parent: &IfName) -> String;
+}
+
+/// The kind behind a mode.
+pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
+    match mode {
+        Mode::Bridge => &bridge::Bridge,
+        Mode::Macvlan => &macvlan::Macvlan,
+    }
+}
+
+/// Finds `name` among `links` and checks that it can be a parent for `mode`.
+pub(crate) fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> Result<&'a Link, ParentError> {
+    let kind = kind_of(mode);
+    let Some(parent) = links.iter().find(|link| link.name == *name) else {
+        let suitable = links.iter().filter(|l| l.alias.as_deref().and_then(Mark::read).is_none());
+        let suitable = suitable.filter(|l| kind.check(l, links).is_ok()).map(|l| l.name.clone()).collect();
+        return Err(ParentError::Missing { name: name.clone(), suitable, mode });
+    };
+    kind.check(parent, links)?;
+    Ok(parent)
+}
+
+/// What people call this kind of link.
+fn describe(link: &Link) -> String {
+    use landline_kernel::LinkKind as K;
+    match &link.kind {
+        _ if link.loopback => "the loopback interface".into(),
+        K::Physical => "a network card".into(),
+        K::Bridge { .. } => "a bridge".into(),
+        K::Veth => "a veth".into(),
+        K::Macvlan { .. } | K::Macvtap => "itself a macvlan".into(),
+        K::Ipvlan { .. } => "an ipvlan".into(),
+        other => format!("of kind {other:?}").to_lowercase(),
+    }
+}
+
+/// iproute2's word for a macvlan mode.
+pub(crate) const fn macvlan_word(mode: MacvlanMode) -> &'static str {
+    match mode {
+        MacvlanMode::Bridge => "bridge",
+        MacvlanMode::Private => "private",
+        MacvlanMode::Vepa => "vepa",
+        MacvlanMode::Passthru => "passthru",
+    }
+}
+
+/// The kernel's word for a macvlan mode.
+pub(crate) fn macvlan_mode(mode: MacvlanMode) -> landline_kernel::MacvlanMode {
+    match mode {
+        MacvlanMode::Bridge => landline_kernel::MacvlanMode::Bridge,
+        MacvlanMode::Private => landline_kernel::MacvlanMode::Private,
+        MacvlanMode::Vepa => landline_kernel::MacvlanMode::Vepa,
+        MacvlanMode::Passthru => landline_kernel::MacvlanMode::Passthru,
+    }
+}
+
+#[cfg(test)]
+mod tests;

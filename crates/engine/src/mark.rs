@@ -1,0 +1,126 @@
+//! How Landline marks what it makes, so that only its own objects are ever changed or removed.
+//!
+//! A link carries its owner in `ifalias` (ip-link(8)), which survives a move to another namespace; its name
+//! only has to be unique and recognisable to people. Routes and addresses carry a protocol number.
+
+use std::fmt;
+
+use landline_spec::EndpointId;
+use landline_types::{IfName, Mac};
+
+/// `rtm_protocol` of routes and `IFA_PROTO` of addresses that Landline adds: 'L'.
+/// Above `RTPROT_STATIC` (4) and not among iproute2's `rt_protos`.
+pub(crate) const PROTOCOL: u8 = b'L';
+
+/// The first letters of every host-side link name.
+const NAME_PREFIX: &str = "ll";
+
+/// The first letters of every mark.
+const MARK_PREFIX: &str = "landline:";
+
+/// Which end of an endpoint's link a mark is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum End {
+    /// The end that stays in the host's namespace (a veth's).
+    Host,
+    /// The end that moves into the sandbox.
+    Container,
+}
+
+impl End {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// What is written into a link's `ifalias`: `landline:<endpoint id>:<end>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Mark {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) end: End,
+}
+
+impl Mark {
+    pub(crate) fn new(endpoint: &EndpointId, end: End) -> Self {
+        Self { endpoint: endpoint.clone(), end }
+    }
+
+    /// The mark in this alias, if it is one of ours.
+    pub(crate) fn read(alias: &str) -> Option<Self> {
+        let (id, end) = alias.strip_prefix(MARK_PREFIX)?.rsplit_once(':')?;
+        let end = [End::Host, End::Container].into_iter().find(|e| e.word() == end)?;
+        Some(Self { endpoint: id.parse().ok()?, end })
+    }
+
+    /// The link's name on the host: prefix, `h` or `c`, and the first 12 characters of the endpoint's id.
+    pub(crate) fn link_name(&self) -> IfName {
+        let end = match self.end {
+            End::Host => 'h',
+            End::Container => 'c',
+        };
+        let id: String =
+            self.endpoint.as_str().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        // At most 2 + 1 + 12 letters and digits: always a name.
+        format!("{NAME_PREFIX}{end}{id}").parse().unwrap_or_else(|_| unreachable!("a short clean name"))
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{MARK_PREFIX}{}:{}", self.endpoint, self.end.word())
+    }
+}
+
+/// The hardware address of a veth's host end: `fe:` and the container's other octets. A bridge takes the
+/// lowest address among its ports unless one was set, so a port with the highest first octet changes nothing.
+pub(crate) fn host_end_mac(container: Mac) -> Mac {
+    let [first, b, c, d, e, f] = container.octets();
+    // The container may have been given an fe: address; the two ends must differ.
+    let last = if first == 0xfe { f ^ 0xff } else { f };
+    Mac::new([0xfe, b, c, d, e, last])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> EndpointId {
+        "a".repeat(64).parse().unwrap()
+    }
+
+    #[test]
+    fn marks_round_trip() {
+        for end in [End::Host, End::Container] {
+            let mark = Mark::new(&endpoint(), end);
+            assert_eq!(Mark::read(&mark.to_string()), Some(mark));
+        }
+    }
+
+    #[test]
+    fn other_aliases_are_not_ours() {
+        for alias in ["", "uplink", "landline:", "landline:abc", "landline:abc:peer", "xlandline:abc:host"] {
+            assert_eq!(Mark::read(alias), None, "{alias}");
+        }
+    }
+
+    #[test]
+    fn names_fit_and_differ() {
+        let host = Mark::new(&endpoint(), End::Host).link_name();
+        let container = Mark::new(&endpoint(), End::Container).link_name();
+        assert_eq!(host.as_str(), "llhaaaaaaaaaaaa");
+        assert_ne!(host, container);
+    }
+
+    #[test]
+    fn host_end_is_high_and_not_the_containers() {
+        for mac in ["02:42:c0:00:02:0a", "fe:42:c0:00:02:0a"] {
+            let container: Mac = mac.parse().unwrap();
+            let host = host_end_mac(container);
+            assert_eq!(host.octets()[0], 0xfe);
+            assert_ne!(host, container);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Creating and deleting networks.
+
+use std::net::Ipv4Addr;
+
+use ipnet::{IpNet, Ipv4Net};
+use landline_spec::{Addressing, Mode, NetworkId, NetworkOptions};
+use landline_types::IfName;
+
+use crate::blocking;
+use crate::engine::Engine;
+use crate::host::HostError;
+use crate::links::{ParentError, find_parent};
+use crate::records::NetworkRecord;
+use crate::store::StoreError;
+
+/// Where Docker's IPAM takes this network's addresses from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipam {
+    /// From nowhere: `--ipam-driver null`.
+    Null,
+    /// From a pool of its own.
+    Pool {
+        /// The pool.
+        subnet: Ipv4Net,
+        /// The gateway it set aside.
+        gateway: Option<Ipv4Addr>,
+    },
+}
+
+/// A request for a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateNetwork {
+    /// Docker's id for it.
+    pub id: NetworkId,
+    /// What the user chose.
+    pub options: NetworkOptions,
+    /// Docker's side of the addresses.
+    pub ipam: Ipam,
+}
+
+/// Why a network was not created. The text goes to the user as it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateNetworkError {
+    /// The parent will not do.
+    #[error(transparent)]
+    Parent(#[from] ParentError),
+    /// Docker's IPAM and the LAN's DHCP server would both give addresses.
+    #[error(
+        "addresses come from the LAN's DHCP server, so Docker must not give any: add --ipam-driver null \
+         (or, to use Docker's addresses, -o addressing=static)"
+    )]
+    DockerIpam,
+    /// Nobody would give addresses.
+    #[error(
+        "addressing=static takes the addresses that Docker's IPAM gives, but this network has none: \
+         give --subnet and --gateway and leave out --ipam-driver null"
+    )]
+    NoIpam,
+    /// Addresses were set aside that nobody uses.
+    #[error("addressing=none gives no addresses, so Docker must not either: add --ipam-driver null")]
+    NoAddressing,
+    /// Another network has this bridge.
+    #[error(
+        "the bridge {bridge} is already used by the Docker network {other}; use that network, \
+         name another bridge, or add -o ignore_conflicts=true"
+    )]
+    BridgeInUse {
+        /// The bridge.
+        bridge: IfName,
+        /// The network that has it.
+        other: String,
+    },
+    /// The id exists with other settings.
+    #[error("the network exists already with other options")]
+    Differs,
+    /// The host could not be looked at.
+    #[error("cannot look at the host's links")]
+    Host(#[source] HostError),
+    /// It could not be stored.
+    #[error("cannot store the network")]
+    Store(#[source] StoreError),
+}
+
+/// Why a network was not deleted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteNetworkError {
+    /// It could not be removed from the store.
+    #[error("cannot remove the network from the store")]
+    Store(#[source] StoreError),
+}
+
+impl Engine {
+    /// Creates a network, or confirms one that exists with the same settings.
+    ///
+    /// # Errors
+    /// See [`CreateNetworkError`]; nothing was changed then.
+    pub async fn create_network(&self, request: CreateNetwork) -> Result<(), CreateNetworkError> {
+        let CreateNetwork { id, options, ipam } = request;
+        let ipam_gateway = match (options.addressing, ipam) {
+            (Addressing::Dhcp, Ipam::Pool { .. }) => return Err(CreateNetworkError::DockerIpam),
+            (Addressing::None, Ipam::Pool { .. }) => return Err(CreateNetworkError::NoAddressing),
+            (Addressing::Static, Ipam::Null) => return Err(CreateNetworkError::NoIpam),
+            (Addressing::Static, Ipam::Pool { gateway, .. }) => gateway,
+            (_, Ipam::Null) => None,
+        };
+        let record = NetworkRecord { id: id.clone(), name: None, options, ipam_gateway };
+        if let Some(known) = self.networks().get(&id) {
+            let same = known.options == record.options && known.ipam_gateway == record.ipam_gateway;
+            return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
+        }
+        let host = self.host.clone();
+        let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
+        find_parent(&record.options.parent, record.options.mode, &links)?;
+        if let Some(other) = self.other_on_bridge(&record) {
+            return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
+        }
+        let (store, row) = (self.store.clone(), record.clone());
+        blocking(move || store.put_network(&row)).await.map_err(CreateNetworkError::Store)?;
+        tracing::info!(network = %id.short(), mode = %record.options.mode, parent = %record.options.parent, "network created");
+        self.networks().insert(id, record);
+        Ok(())
+    }
+
+    /// Another of our own networks on the same bridge, unless the new one does not mind.
+    fn other_on_bridge(&self, new: &NetworkRecord) -> Option<String> {
+        if new.options.mode != Mode::Bridge || new.options.ignore_conflicts {
+            return None;
+        }
+        let networks = self.networks();
+        let other = networks
+            .values()
+            .find(|n| n.options.mode == Mode::Bridge && n.options.parent == new.options.parent)?;
+        Some(other.name.clone().unwrap_or_else(|| other.id.short().to_owned()))
+    }
+
+    /// The addresses of a host interface; empty if there is no such interface. For finding out whether a Docker
+    /// network lives on a bridge.
+    pub async fn parent_addresses(&self, parent: &IfName) -> Vec<IpNet> {
+        let (host, parent) = (self.host.clone(), parent.clone());
+        blocking(move || match host.link(&parent) {
+            Ok(Some(link)) => host.addresses(link.index).unwrap_or_default(),
+            _ => Vec::new(),
+        })
+        .await
+    }
+
+    /// Forgets a network. One that is not known is fine.
+    ///
+    /// # Errors
+    /// See [`DeleteNetworkError`].
+    pub async fn delete_network(&self, id: &NetworkId) -> Result<(), DeleteNetworkError> {
+        let (store, key) = (self.store.clone(), id.clone());
+        blocking(move || store.remove_network(&key)).await.map_err(DeleteNetworkError::Store)?;
+        if self.networks().remove(id).is_some() {
+            tracing::info!(network = %id.short(), "network deleted");
+        }
+        Ok(())
+    }
+
+    /// How long a first lease may take on this network; `None`: there is no such network.
+    pub fn lease_timeout(&self, id: &NetworkId) -> Option<std::time::Duration> {
+        self.networks().get(id).map(|network| network.options.lease_timeout)
+    }
+
+    /// The watcher has seen a network's name.
+    pub async fn network_seen(&self, id: &NetworkId, name: &str) {
+        let row = match self.networks().get_mut(id) {
+            Some(record) if record.name.as_deref() != Some(name) => {
+                record.name = Some(name.to_owned());
+                record.clone()
+            }
+            _ => return,
+        };
+        let store = self.store.clone();
+        if let Err(error) = blocking(move || store.put_network(&row)).await {
+            tracing::warn!(error = %crate::chain(&error), "a network's name could not be stored");
+        }
+    }
+}

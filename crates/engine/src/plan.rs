@@ -1,0 +1,206 @@
+//! What will be done to the kernel, as a value, before anything is done.
+//!
+//! A [`Plan`] is made by a link kind from what it was asked and what the host looks like; it can be printed as
+//! the equivalent `ip` script, applied step by step, and undone in reverse. Applying needs a [`Host`]; the real
+//! one is [`LinuxHost`](crate::host::LinuxHost), tests have one that fails at any step they like.
+
+use std::fmt;
+
+use landline_spec::MacvlanMode;
+use landline_types::{IfName, Mac};
+
+use crate::host::{Host, HostError};
+
+/// One end of a link to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkEnd {
+    /// Its name on the host.
+    pub name: IfName,
+    /// Its hardware address; `None` where the kind takes the parent's (ipvlan).
+    pub mac: Option<Mac>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// The mark for `ifalias`.
+    pub alias: String,
+    /// Whether it must keep silent about the host's addresses until it moves (`arp_ignore=8`).
+    pub silent: bool,
+}
+
+/// One change of the host's links. Every step that makes something can be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A veth pair (veth(4)); both ends are made down.
+    AddVeth {
+        /// The end that stays.
+        host: LinkEnd,
+        /// The end that moves.
+        container: LinkEnd,
+    },
+    /// A macvlan child of `parent`, made down.
+    AddMacvlan {
+        /// The NIC it hangs on.
+        parent: IfName,
+        /// What children may say to each other.
+        mode: MacvlanMode,
+        /// The child.
+        container: LinkEnd,
+    },
+    /// Makes `link` a port of `bridge`.
+    Enslave {
+        /// The link.
+        link: IfName,
+        /// The bridge it becomes a port of.
+        bridge: IfName,
+    },
+    /// Sets `link` administratively up.
+    Up {
+        /// The link.
+        link: IfName,
+    },
+}
+
+impl fmt::Display for Step {
+    /// The equivalent shell commands, one a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddVeth { host, container } => {
+                write!(f, "ip link add {}", attributes(host))?;
+                writeln!(f, " type veth peer {}", attributes(container))?;
+                write!(f, "{}\n{}", quiet(host), quiet(container))
+            }
+            Self::AddMacvlan { parent, mode, container } => {
+                let (attributes, mode) = (attributes(container), crate::links::macvlan_word(*mode));
+                writeln!(f, "ip link add link {parent} {attributes} type macvlan mode {mode}")?;
+                write!(f, "{}", quiet(container))
+            }
+            Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
+            Self::Up { link } => write!(f, "ip link set {link} up"),
+        }
+    }
+}
+
+fn attributes(end: &LinkEnd) -> String {
+    let mac = end.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+    format!("name {}{mac} mtu {}", end.name, end.mtu)
+}
+
+/// What keeps a link from taking part in the host's own IP traffic.
+fn quiet(end: &LinkEnd) -> String {
+    let LinkEnd { name, alias, .. } = end;
+    let arp =
+        if end.silent { format!("\nsysctl -w net/ipv4/conf/{name}/arp_ignore=8") } else { String::new() };
+    format!(
+        "ip link set {name} alias {alias} addrgenmode none\nsysctl -w net/ipv6/conf/{name}/accept_ra=0{arp}"
+    )
+}
+
+/// Steps in the order they are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+impl Plan {
+    /// Takes every step, or none: what was done before a failing step is undone in reverse.
+    ///
+    /// # Errors
+    /// The failure of the step that could not be taken. A failure to undo is logged and does not stop the rest.
+    pub fn apply(&self, host: &dyn Host) -> Result<(), HostError> {
+        for (done, step) in self.steps.iter().enumerate() {
+            if let Err(error) = host.apply(step) {
+                undo(host, &self.steps[..done]);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything back, last step first, never stopping at a failure (logged).
+    pub fn undo(&self, host: &dyn Host) {
+        undo(host, &self.steps);
+    }
+}
+
+fn undo(host: &dyn Host, steps: &[Step]) {
+    for step in steps.iter().rev() {
+        if let Err(error) = host.undo(step) {
+            tracing::warn!(error = %crate::error::chain(&error), "a step could not be undone: {step}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::FakeHost;
+    use crate::links::{LinkRequest, kind_of};
+    use landline_spec::{EndpointId, Mode, NetworkOptions};
+
+    fn endpoint() -> EndpointId {
+        "e".repeat(64).parse().unwrap()
+    }
+
+    /// The plan of each kind on a host that can carry it.
+    fn plans() -> Vec<(FakeHost, Plan)> {
+        let endpoint = endpoint();
+        [(Mode::Bridge, "br0"), (Mode::Macvlan, "eth0")]
+            .into_iter()
+            .map(|(mode, parent)| {
+                let host = FakeHost::with_bridge_and_nic();
+                let parent: IfName = parent.parse().unwrap();
+                let options = NetworkOptions { mode, ..NetworkOptions::new(parent.clone()) };
+                let link = host.link(&parent).unwrap().unwrap();
+                let mac = Mac::new([2, 0, 0, 0, 0, 1]);
+                let request = LinkRequest { endpoint: &endpoint, options: &options, parent: &link, mac };
+                let plan = kind_of(mode).plan(&request);
+                (host, plan)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_plan_that_fails_at_any_step_leaves_the_host_as_it_was() {
+        for (host, plan) in plans() {
+            for failing in 0..plan.steps.len() {
+                let before = host.names();
+                host.fail_at(Some(failing));
+                plan.apply(&host).unwrap_err();
+                assert_eq!(host.names(), before, "step {failing} of\n{plan}");
+            }
+            host.fail_at(None);
+            plan.apply(&host).unwrap();
+            assert_ne!(host.names().len(), 2, "the plan makes something");
+            plan.undo(&host);
+            assert_eq!(host.names(), ["br0", "eth0"]);
+        }
+    }
+
+    #[test]
+    fn a_plan_prints_as_the_commands_it_stands_for() {
+        let plans = plans();
+        assert_eq!(
+            plans[0].1.to_string(),
+            "ip link add name llheeeeeeeeeeee address fe:00:00:00:00:01 mtu 1500 \
+             type veth peer name llceeeeeeeeeeee address 02:00:00:00:00:01 mtu 1500\n\
+             ip link set llheeeeeeeeeeee alias landline:EEE:host addrgenmode none\n\
+             sysctl -w net/ipv6/conf/llheeeeeeeeeeee/accept_ra=0\n\
+             ip link set llceeeeeeeeeeee alias landline:EEE:container addrgenmode none\n\
+             sysctl -w net/ipv6/conf/llceeeeeeeeeeee/accept_ra=0\n\
+             sysctl -w net/ipv4/conf/llceeeeeeeeeeee/arp_ignore=8\n\
+             ip link set llheeeeeeeeeeee master br0\n\
+             ip link set llheeeeeeeeeeee up\n\
+             ip link set llceeeeeeeeeeee up\n"
+                .replace("EEE", endpoint().as_str())
+        );
+        assert!(plans[1].1.to_string().starts_with(
+            "ip link add link eth0 name llceeeeeeeeeeee address 02:00:00:00:00:01 mtu 1500 type macvlan mode bridge\n"
+        ));
+    }
+}

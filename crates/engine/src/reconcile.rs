@@ -1,0 +1,101 @@
+//! After a start: what the store says against what the kernel has.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::addressing::dhcp;
+use crate::blocking;
+use crate::cell::Cell;
+use crate::engine::{Endpoint, Engine};
+use crate::host::mark_of;
+use crate::lease::{Place, Supervisor};
+use crate::mark::{End, Mark};
+use crate::records::{AddressRecord, EndpointRecord};
+use crate::sandbox::Sandbox;
+
+impl Engine {
+    /// Takes up the stored endpoints whose links are still there, forgets the others, and removes links of ours
+    /// that belong to no endpoint.
+    pub(crate) async fn reconcile(&self, stored: Vec<EndpointRecord>) {
+        for record in stored {
+            self.take_up(record).await;
+        }
+        self.remove_strays().await;
+    }
+
+    async fn take_up(&self, record: EndpointRecord) {
+        let id = record.id.clone();
+        let network = self.networks().get(&record.network).cloned();
+        let place = self.find(&record).await;
+        let (Some(network), Some(place)) = (network, place) else {
+            tracing::info!(endpoint = %id.short(), "its link is gone; forgotten");
+            let (store, key) = (self.store.clone(), id);
+            if let Err(error) = blocking(move || store.remove_endpoint(&key)).await {
+                tracing::warn!(error = %crate::chain(&error), "an endpoint could not be removed from the store");
+            }
+            return;
+        };
+        let cell = Arc::new(Cell::stored(record.clone(), network.options.clone(), self.store.clone()));
+        let supervised = match &record.address {
+            AddressRecord::Dhcp(state) => {
+                let config = dhcp::config(&network.options, record.mac, state, None);
+                let lease = state.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
+                Some(Supervisor::resume(cell.clone(), self.services.clone(), config, lease, place))
+            }
+            _ => None,
+        };
+        let endpoint = Endpoint { cell, supervised: Mutex::new(supervised) };
+        self.slot(&id).set(Some(Arc::new(endpoint)));
+        tracing::info!(endpoint = %id.short(), "endpoint taken up again");
+    }
+
+    /// Where the endpoint's link is now.
+    async fn find(&self, record: &EndpointRecord) -> Option<Place> {
+        let mark = Mark::new(&record.id, End::Container);
+        let (host, sandbox) = (self.host.clone(), record.sandbox.clone());
+        let found = blocking(move || {
+            let alias = mark.to_string();
+            let links = host.links()?;
+            if let Some(link) = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)) {
+                return Ok(Some(Place::Host(link.index)));
+            }
+            Ok(sandbox.filter(|path| holds(path, &mark)).map(Place::Sandbox))
+        });
+        match found.await {
+            Ok(place) => place,
+            Err::<_, crate::HostError>(error) => {
+                tracing::error!(error = %crate::chain(&error), "cannot look at the host's links");
+                // Rather supervise a link that is gone than drop one that lives.
+                record.sandbox.clone().map(Place::Sandbox)
+            }
+        }
+    }
+
+    async fn remove_strays(&self) {
+        let known: Vec<_> = self.endpoints().iter().map(|e| e.cell.id().clone()).collect();
+        let host = self.host.clone();
+        blocking(move || {
+            let Ok(links) = host.links() else { return };
+            for link in links {
+                let (Some(mark), Some(alias)) = (mark_of(&link), link.alias.clone()) else { continue };
+                if !known.contains(&mark.endpoint) {
+                    tracing::info!(link = %link.name, "removing a link that belongs to no endpoint");
+                    if let Err(error) = host.remove_marked(link.index, &alias) {
+                        tracing::warn!(error = %crate::chain(&error), "it could not be removed");
+                    }
+                }
+            }
+        })
+        .await;
+    }
+}
+
+fn holds(path: &Path, mark: &Mark) -> bool {
+    match Sandbox::enter(path, mark) {
+        Ok(found) => found.is_some(),
+        Err(error) => {
+            tracing::warn!(error = %crate::chain(&error), "a sandbox cannot be looked at");
+            true
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What is written into the store. Every field that came later has a default, so older records read.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use landline_dhcp::Instant;
+use landline_dhcp::v4::{Lease, LeaseOptions};
+use landline_spec::{EndpointId, NetworkId, NetworkOptions};
+use landline_types::{IfName, Mac};
+use serde::{Deserialize, Serialize};
+
+/// A network as it was created.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// Docker's id of it.
+    pub id: NetworkId,
+    /// Its name, once the watcher has seen it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What the user chose.
+    pub options: NetworkOptions,
+    /// The gateway Docker's IPAM has for it (`addressing=static`).
+    #[serde(default)]
+    pub ipam_gateway: Option<Ipv4Addr>,
+}
+
+/// An endpoint whose creation was answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointRecord {
+    /// Docker's id of it.
+    pub id: EndpointId,
+    /// The network it is on.
+    pub network: NetworkId,
+    /// The container's hardware address.
+    pub mac: Mac,
+    /// Whether the user gave that address, in which case Docker must not be told it again.
+    #[serde(default)]
+    pub mac_given: bool,
+    /// What the container end is called on the host.
+    pub link: IfName,
+    /// The letters before the number of its name in the container.
+    pub prefix: String,
+    /// What the user wants it to be called in the container.
+    #[serde(default)]
+    pub ifname: Option<IfName>,
+    /// What it is called in the container, once it was seen there.
+    #[serde(default)]
+    pub interface: Option<IfName>,
+    /// Where its address comes from.
+    pub address: AddressRecord,
+    /// The sandbox it was joined to (a path that names its namespace).
+    #[serde(default)]
+    pub sandbox: Option<PathBuf>,
+    /// Static routes of the host's bridge, copied for the container (`skip_routes=false`).
+    #[serde(default)]
+    pub copied_routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
+    /// What was configured in the sandbox for the lease, by Docker or by us.
+    #[serde(default)]
+    pub applied: Applied,
+    /// The container behind it, once the watcher has seen it.
+    #[serde(default)]
+    pub container: Option<ContainerRecord>,
+}
+
+/// Where an endpoint's address comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressRecord {
+    /// Link only.
+    None,
+    /// Docker's IPAM gave it.
+    Static {
+        /// Address and prefix.
+        address: Ipv4Net,
+    },
+    /// A DHCP server gives it.
+    Dhcp(DhcpRecord),
+}
+
+/// The DHCP side of an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DhcpRecord {
+    /// Option 61 as it is sent, type octet first.
+    #[serde(default)]
+    pub client_id: Option<Vec<u8>>,
+    /// Option 12 as it is sent.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Whether the endpoint's own options chose that name, in which case the container's does not matter.
+    #[serde(default)]
+    pub hostname_given: bool,
+    /// The lease, while there is one.
+    #[serde(default)]
+    pub lease: Option<LeaseRecord>,
+}
+
+/// The container an endpoint belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Docker's id of it.
+    pub id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// Its host name.
+    #[serde(default)]
+    pub hostname: Option<String>,
+}
+
+/// What the sandbox's link was given because of the lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The address on it.
+    #[serde(default)]
+    pub address: Option<Ipv4Net>,
+    /// Whether the container's default route goes through this link.
+    #[serde(default)]
+    pub default_route: bool,
+    /// Other routes through it: destination and next hop (none: on the link).
+    #[serde(default)]
+    pub routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
+}
+
+/// A lease with its times on one boot's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The leased address.
+    pub address: Ipv4Addr,
+    /// The length of its prefix.
+    pub prefix_len: u8,
+    /// The server's identifier (option 54).
+    pub server: Ipv4Addr,
+    /// The boot whose clock the times are on (`/proc/sys/kernel/random/boot_id`).
+    pub boot: String,
+    /// When it was granted. This and the other times: milliseconds of `CLOCK_BOOTTIME`.
+    pub obtained: u64,
+    /// When to renew.
+    pub t1: Option<u64>,
+    /// When to rebind.
+    pub t2: Option<u64>,
+    /// When it ends; `None`: never.
+    pub expires: Option<u64>,
+    /// Every option of the acknowledgement, code and bytes.
+    pub options: Vec<(u8, Vec<u8>)>,
+}
+
+impl LeaseRecord {
+    /// A lease as it is stored during this boot.
+    pub fn of(lease: &Lease, boot: &str) -> Self {
+        Self {
+            address: lease.address,
+            prefix_len: lease.prefix_len,
+            server: lease.server,
+            boot: boot.to_owned(),
+            obtained: to_ms(lease.obtained),
+            t1: lease.t1.map(to_ms),
+            t2: lease.t2.map(to_ms),
+            expires: lease.expires.map(to_ms),
+            options: lease.options.raw.clone(),
+        }
+    }
+
+    /// The lease again, if its times are on the clock of this boot.
+    pub fn restore(&self, boot: &str) -> Option<Lease> {
+        (self.boot == boot).then(|| Lease {
+            address: self.address,
+            prefix_len: self.prefix_len,
+            server: self.server,
+            obtained: from_ms(self.obtained),
+            t1: self.t1.map(from_ms),
+            t2: self.t2.map(from_ms),
+            expires: self.expires.map(from_ms),
+            options: LeaseOptions::from_raw(self.options.clone()),
+        })
+    }
+
+    /// The address with its prefix.
+    pub fn net(&self) -> Ipv4Net {
+        Ipv4Net::new(self.address, self.prefix_len.min(32)).unwrap_or_else(|_| self.address.into())
+    }
+}
+
+fn to_ms(at: Instant) -> u64 {
+    u64::try_from(at.since_boot().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn from_ms(ms: u64) -> Instant {
+    Instant::from_boot(Duration::from_millis(ms))
+}

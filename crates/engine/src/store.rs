@@ -1,0 +1,157 @@
+//! What survives a crash: networks, endpoints and their leases, in one redb file.
+//!
+//! Every write is a durable transaction (fsync) before the call returns, so what was answered was stored.
+//! Values are JSON; the file carries a format version, and one that is newer than this program is refused.
+
+use std::path::Path;
+
+use landline_spec::{EndpointId, NetworkId};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::records::{EndpointRecord, NetworkRecord};
+
+/// The format this program writes. Raise it when older programs could not read what newer ones write.
+const VERSION: u64 = 1;
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("networks");
+const ENDPOINTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("endpoints");
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed: the disk is full, read-only, damaged, or another daemon has it open.
+    #[error("the state file failed")]
+    Database(#[source] Box<redb::Error>),
+    /// It was written by a newer Landline.
+    #[error(
+        "the state file has format {found}, this Landline knows up to {VERSION}; install the newer one again"
+    )]
+    Newer {
+        /// The format of the file.
+        found: u64,
+    },
+    /// A record is not what it should be.
+    #[error("the state file has a record that cannot be read ({table}, {key})")]
+    Record {
+        /// The table it is in.
+        table: String,
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+/// The store. Calls block for the time of a disk write.
+#[derive(Debug)]
+pub struct Store {
+    db: Database,
+}
+
+impl Store {
+    /// Opens the file, making it if it is not there.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::prepare(Database::create(path)?)
+    }
+
+    fn prepare(db: Database) -> Result<Self, StoreError> {
+        let write = db.begin_write()?;
+        {
+            let mut meta = write.open_table(META)?;
+            let found = meta.get("version")?.map_or(VERSION, |v| v.value());
+            if found > VERSION {
+                return Err(StoreError::Newer { found });
+            }
+            meta.insert("version", VERSION)?;
+            // Made now so that reading never meets a missing table.
+            write.open_table(NETWORKS)?;
+            write.open_table(ENDPOINTS)?;
+        }
+        write.commit()?;
+        Ok(Self { db })
+    }
+
+    /// All networks.
+    pub fn networks(&self) -> Result<Vec<NetworkRecord>, StoreError> {
+        self.all(NETWORKS)
+    }
+
+    /// All endpoints.
+    pub fn endpoints(&self) -> Result<Vec<EndpointRecord>, StoreError> {
+        self.all(ENDPOINTS)
+    }
+
+    /// Writes a network, replacing what was there.
+    pub fn put_network(&self, record: &NetworkRecord) -> Result<(), StoreError> {
+        self.put(NETWORKS, record.id.as_str(), record)
+    }
+
+    /// Writes an endpoint, replacing what was there.
+    pub fn put_endpoint(&self, record: &EndpointRecord) -> Result<(), StoreError> {
+        self.put(ENDPOINTS, record.id.as_str(), record)
+    }
+
+    /// Forgets a network.
+    pub fn remove_network(&self, id: &NetworkId) -> Result<(), StoreError> {
+        self.remove(NETWORKS, id.as_str())
+    }
+
+    /// Forgets an endpoint.
+    pub fn remove_endpoint(&self, id: &EndpointId) -> Result<(), StoreError> {
+        self.remove(ENDPOINTS, id.as_str())
+    }
+
+    fn all<T: DeserializeOwned>(
+        &self,
+        table: TableDefinition<'_, &str, &[u8]>,
+    ) -> Result<Vec<T>, StoreError> {
+        let read = self.db.begin_read()?;
+        let rows = read.open_table(table)?;
+        let mut found = Vec::new();
+        for row in rows.iter()? {
+            let (key, value) = row?;
+            let record = serde_json::from_slice(value.value()).map_err(|source| StoreError::Record {
+                table: redb::TableHandle::name(&table).to_owned(),
+                key: key.value().to_owned(),
+                source,
+            })?;
+            found.push(record);
+        }
+        Ok(found)
+    }
+
+    fn put<T: Serialize>(
+        &self,
+        table: TableDefinition<'_, &str, &[u8]>,
+        key: &str,
+        record: &T,
+    ) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(record).map_err(|source| StoreError::Record {
+            table: redb::TableHandle::name(&table).to_owned(),
+            key: key.to_owned(),
+            source,
+        })?;
+        let write = self.db.begin_write()?;
+        write.open_table(table)?.insert(key, value.as_slice())?;
+        Ok(write.commit()?)
+    }
+
+    fn remove(&self, table: TableDefinition<'_, &str, &[u8]>, key: &str) -> Result<(), StoreError> {
+        let write = self.db.begin_write()?;
+        write.open_table(table)?.remove(key)?;
+        Ok(write.commit()?)
+    }
+}

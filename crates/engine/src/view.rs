@@ -1,0 +1,120 @@
+//! What there is, for `landline ls`.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use landline_kernel::boottime;
+use landline_types::{IfName, Mac};
+use serde::{Deserialize, Serialize};
+
+use crate::addressing::dhcp;
+use crate::engine::{Endpoint, Engine};
+use crate::records::{AddressRecord, NetworkRecord};
+
+/// A network, as shown to people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// Docker's id.
+    pub id: String,
+    /// Docker's name, if known.
+    pub name: Option<String>,
+    /// The link kind.
+    pub mode: String,
+    /// The host interface it hangs on.
+    pub parent: IfName,
+}
+
+/// An endpoint, as shown to people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// Docker's id.
+    pub endpoint: String,
+    /// The network's id.
+    pub network_id: String,
+    /// The network's name, if known.
+    pub network: Option<String>,
+    /// The container's id, if known.
+    pub container_id: Option<String>,
+    /// The container's name, if known.
+    pub container: Option<String>,
+    /// The interface's name in the container, or what it will begin with.
+    pub interface: String,
+    /// The container's hardware address.
+    pub mac: Mac,
+    /// Its address and prefix.
+    pub address: Option<Ipv4Net>,
+    /// The DHCP server that leased it.
+    pub server: Option<Ipv4Addr>,
+    /// Seconds until the lease ends; `None`: never, or there is no lease.
+    pub lease_left_s: Option<u64>,
+    /// `static`, `link only`, or the DHCP client's state (RFC 2131 figure 5).
+    pub state: String,
+    /// Times a server refused the lease, since the daemon started.
+    pub naks: u32,
+    /// Times another host had the address, since the daemon started.
+    pub conflicts: u32,
+}
+
+impl Engine {
+    /// All networks.
+    pub fn network_views(&self) -> Vec<NetworkView> {
+        let networks = self.networks();
+        networks
+            .values()
+            .map(|n| NetworkView {
+                id: n.id.to_string(),
+                name: n.name.clone(),
+                mode: n.options.mode.to_string(),
+                parent: n.options.parent.clone(),
+            })
+            .collect()
+    }
+
+    /// All endpoints, ordered by network and container.
+    pub async fn endpoint_views(&self) -> Vec<EndpointView> {
+        let mut views = Vec::new();
+        for endpoint in self.endpoints() {
+            let network = endpoint.cell.read().await.network;
+            let network = self.networks().get(&network).cloned();
+            views.push(view(&endpoint, network.as_ref()).await);
+        }
+        views.sort_by(|a, b| {
+            (&a.network, &a.container, &a.endpoint).cmp(&(&b.network, &b.container, &b.endpoint))
+        });
+        views
+    }
+}
+
+async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointView {
+    let record = endpoint.cell.read().await;
+    let status = endpoint.supervised().as_ref().map(|s| s.status.borrow().clone());
+    let lease = status.as_ref().and_then(|s| s.lease.as_ref());
+    let state = match &record.address {
+        AddressRecord::None => "link only".to_owned(),
+        AddressRecord::Static { .. } => "static".to_owned(),
+        AddressRecord::Dhcp(_) => status.as_ref().map_or("stopped".to_owned(), |s| s.state.to_string()),
+    };
+    let address = match &record.address {
+        AddressRecord::Static { address } => Some(*address),
+        _ => lease.map(dhcp::address),
+    };
+    let expires = lease.and_then(|lease| lease.expires);
+    EndpointView {
+        endpoint: record.id.to_string(),
+        network_id: record.network.to_string(),
+        network: network.and_then(|n| n.name.clone()),
+        container_id: record.container.as_ref().map(|c| c.id.clone()),
+        container: record.container.as_ref().map(|c| c.name.clone()),
+        interface: record
+            .interface
+            .as_ref()
+            .map_or_else(|| format!("{}*", record.prefix), ToString::to_string),
+        mac: record.mac,
+        address,
+        server: lease.map(|lease| lease.server),
+        lease_left_s: expires.map(|at| at.since_boot().saturating_sub(boottime::now()).as_secs()),
+        state,
+        naks: status.as_ref().map_or(0, |s| s.naks),
+        conflicts: status.as_ref().map_or(0, |s| s.conflicts),
+    }
+}

@@ -1,0 +1,79 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Plugs containers into the local network.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve Docker: run the network driver and look after leases, in the foreground.
+    Daemon(DaemonOptions),
+    /// List the container interfaces on Landline networks and their leases.
+    Ls(LsOptions),
+}
+
+/// Where the daemon's sockets and state are.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonOptions {
+    /// Socket on which Docker finds the driver; its file name is the driver's name.
+    #[arg(
+        long,
+        env = "LANDLINE_PLUGIN_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/docker/plugins/landline.sock"
+    )]
+    pub(crate) plugin_socket: PathBuf,
+    /// Socket for the other commands of this program.
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// Directory for what must survive a restart.
+    #[arg(long, env = "LANDLINE_STATE_DIR", value_name = "DIR", default_value = "/var/lib/landline")]
+    pub(crate) state_dir: PathBuf,
+    /// Docker's own API, watched for names; Landline works without it.
+    #[arg(
+        long,
+        env = "LANDLINE_DOCKER_HOST",
+        value_name = "URL",
+        default_value = "unix:///var/run/docker.sock"
+    )]
+    pub(crate) docker_host: String,
+    /// How much to log: error, warn, info, debug, trace, or per module (landline_engine=debug). LOG_LEVEL works too.
+    #[arg(long, env = "LANDLINE_LOG_LEVEL", value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// Write logs as JSON, one object a line.
+    #[arg(long, env = "LANDLINE_LOG_JSON")]
+    pub(crate) log_json: bool,
+}
+
+/// Where the daemon listens for commands.
+#[derive(Debug, Args)]
+pub(crate) struct ControlOptions {
+    /// Socket for Landline's own commands.
+    #[arg(
+        long,
+        env = "LANDLINE_CONTROL_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/landline/control.sock"
+    )]
+    pub(crate) control_socket: PathBuf,
+}
+
+/// What `ls` prints.
+#[derive(Debug, Args)]
+pub(crate) struct LsOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// Print JSON for programs instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,42 @@
+//! The control socket: one JSON request a line, one JSON answer a line, over a unix socket that only root can use.
+
+mod client;
+mod server;
+
+use landline_engine::{EndpointView, NetworkView};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use client::{CallError, call};
+pub(crate) use server::serve;
+
+/// The longest request or answer, in bytes; room for some ten thousand endpoints.
+const MAX_LINE: u64 = 16 << 20;
+
+/// What the daemon can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// What there is.
+    Ls,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// To [`Request::Ls`].
+    Ls(Listing),
+    /// The request could not be served.
+    Error(String),
+}
+
+/// Everything there is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    /// Whether the daemon is in touch with Docker's API.
+    pub(crate) docker: bool,
+    /// All networks.
+    pub(crate) networks: Vec<NetworkView>,
+    /// All endpoints.
+    pub(crate) endpoints: Vec<EndpointView>,
+}

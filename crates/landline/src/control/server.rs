@@ -1,0 +1,65 @@
+//! Serving the control socket.
+
+use std::io;
+use std::sync::Arc;
+
+use landline_docker::DockerView;
+use landline_engine::Engine;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, Listing, MAX_LINE, Request};
+
+/// Serves until `cancel`; every connection has a task of its own.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    engine: Arc<Engine>,
+    docker: watch::Receiver<Arc<DockerView>>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (engine, docker, cancel) = (engine.clone(), docker.clone(), cancel.clone());
+                tokio::spawn(async move {
+                    let served = cancel.run_until_cancelled(converse(stream, &engine, &docker)).await;
+                    if let Some(Err(error)) = served {
+                        tracing::debug!(%error, "a control connection failed");
+                    }
+                });
+            }
+            Err(error) => tracing::warn!(%error, "a control connection was not accepted"),
+        }
+    }
+}
+
+async fn converse(
+    stream: UnixStream,
+    engine: &Engine,
+    docker: &watch::Receiver<Arc<DockerView>>,
+) -> io::Result<()> {
+    let (input, mut output) = stream.into_split();
+    let mut lines = BufReader::new(input.take(MAX_LINE));
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).await? > 0 {
+        let answer = match serde_json::from_slice(&line) {
+            Ok(Request::Ls) => Answer::Ls(Listing {
+                docker: docker.borrow().connected,
+                networks: engine.network_views(),
+                endpoints: engine.endpoint_views().await,
+            }),
+            Err(error) => Answer::Error(format!("the request makes no sense: {error}")),
+        };
+        let mut text = serde_json::to_vec(&answer)?;
+        text.push(b'\n');
+        output.write_all(&text).await?;
+        line.clear();
+    }
+    Ok(())
+}

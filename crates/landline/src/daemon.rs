@@ -1,0 +1,143 @@
+//! `landline daemon`: everything wired together.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use landline_docker::Watcher;
+use landline_engine::{Engine, HostError, LinuxHost, OpenError};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::DaemonOptions;
+use crate::control;
+use crate::frontend::Frontend;
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DaemonError {
+    #[error("{0:?} is not a log level; use error, warn, info, debug or trace")]
+    LogLevel(String),
+    #[error("cannot make the directory {path}")]
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot listen on {path}")]
+    Listen {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("another Landline daemon already listens on {0}")]
+    Running(PathBuf),
+    #[error("cannot use the host's network; Landline needs root (CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN)")]
+    Host(#[source] HostError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("cannot watch Docker at {url}")]
+    DockerHost {
+        url: String,
+        #[source]
+        source: landline_docker::WatcherError,
+    },
+    #[error("cannot wait for signals")]
+    Signal(#[source] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. Nobody's lease is released at the end.
+pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
+    start_log(&options)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
+    // Everything made from here on is for root alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    make_directory(&options.state_dir, 0o700)?;
+
+    let host = Arc::new(LinuxHost::open().map_err(DaemonError::Host)?);
+    let control_path = options.control.control_socket;
+    let control = listen(&control_path, 0o700).await?;
+    let engine = Engine::open(&options.state_dir, host).await?;
+    let watcher = Watcher::new(&options.docker_host)
+        .map_err(|source| DaemonError::DockerHost { url: options.docker_host.clone(), source })?;
+    let view = watcher.view();
+    let frontend = Arc::new(Frontend::new(engine.clone(), view.clone()));
+    let plugin = listen(&options.plugin_socket, 0o755).await?;
+
+    let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(control::serve(control, engine.clone(), view, cancel.clone()));
+    tasks.spawn(frontend.clone().follow(cancel.clone()));
+    tasks.spawn(watcher.run(cancel.clone()));
+    tasks.spawn(landline_docker::serve(plugin, frontend, cancel.clone()));
+    tasks.close();
+    tell_systemd(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), plugin = %options.plugin_socket.display(), "ready");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; leases stay with their containers");
+    tell_systemd(&[sd_notify::NotifyState::Stopping]);
+    cancel.cancel();
+    tasks.wait().await;
+    engine.shutdown().await;
+    for path in [&options.plugin_socket, &control_path] {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+fn start_log(options: &DaemonOptions) -> Result<(), DaemonError> {
+    let from_env = || std::env::var("LOG_LEVEL").ok();
+    let level = options.log_level.clone().filter(|l| !l.is_empty()).or_else(from_env);
+    let level = level.filter(|l| !l.is_empty()).unwrap_or_else(|| "info".into());
+    let filter = EnvFilter::try_new(&level).map_err(|_| DaemonError::LogLevel(level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if options.log_json {
+        log.json().init()
+    } else {
+        log.with_ansi(false).init()
+    }
+    Ok(())
+}
+
+/// Readiness is a courtesy: without systemd there is nobody to tell.
+fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|source| DaemonError::Directory { path: path.into(), source })
+}
+
+/// A listening socket that only root can use. What a dead daemon left there is replaced; a living one is not.
+async fn listen(path: &Path, directory_mode: u32) -> Result<UnixListener, DaemonError> {
+    if let Some(directory) = path.parent() {
+        make_directory(directory, directory_mode)?;
+    }
+    let failed = |source| DaemonError::Listen { path: path.into(), source };
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {
+            if tokio::net::UnixStream::connect(path).await.is_ok() {
+                return Err(DaemonError::Running(path.into()));
+            }
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+        Ok(_) => return Err(failed(io::Error::other("something else is there"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}

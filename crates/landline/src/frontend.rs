@@ -1,0 +1,185 @@
+//! Docker's words on one side, the engine's on the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use landline_docker::{
+    ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerView, Driver, DriverError,
+    EndpointInterface, EndpointRequest, InterfaceName, JoinRequest, JoinResponse, OptionsError, StaticRoute,
+};
+use landline_engine::{ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam};
+use landline_spec::{EndpointOptions, Mode, NetworkId, NetworkOptions, OptionError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// The engine as a Docker driver, and the watcher's ear.
+pub(crate) struct Frontend {
+    engine: Arc<Engine>,
+    view: watch::Receiver<Arc<DockerView>>,
+}
+
+/// What a request can be refused for before the engine sees it.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error(transparent)]
+    Shape(#[from] OptionsError),
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    #[error("--ipv6 is not available with Landline yet; leave it out")]
+    Ipv6,
+    #[error(
+        "--internal would cut containers off from the LAN, which is what Landline connects them to; leave it out"
+    )]
+    Internal,
+    #[error("Landline takes one --subnet, an IPv4 one")]
+    Pools,
+}
+
+impl Frontend {
+    pub(crate) fn new(engine: Arc<Engine>, view: watch::Receiver<Arc<DockerView>>) -> Self {
+        Self { engine, view }
+    }
+
+    /// Tells the engine what the watcher sees, until `cancel`.
+    pub(crate) async fn follow(self: Arc<Self>, cancel: CancellationToken) {
+        let mut view = self.view.clone();
+        loop {
+            let seen = view.borrow_and_update().clone();
+            for (id, network) in &seen.networks {
+                self.engine.network_seen(id, &network.name).await;
+            }
+            for (id, container) in &seen.endpoints {
+                self.engine.container_seen(id, record(container)).await;
+            }
+            match cancel.run_until_cancelled(view.changed()).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+
+    /// Refuses a bridge that a network of another driver uses, as far as the watcher knows.
+    async fn free_bridge(&self, id: &NetworkId, options: &NetworkOptions) -> Result<(), CreateNetworkError> {
+        if options.mode != Mode::Bridge || options.ignore_conflicts {
+            return Ok(());
+        }
+        let addresses = self.engine.parent_addresses(&options.parent).await;
+        let view = self.view.borrow().clone();
+        match view.bridge_user(&options.parent, &addresses, id) {
+            Some(other) => Err(CreateNetworkError::BridgeInUse {
+                bridge: options.parent.clone(),
+                other: other.name.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn record(container: &ContainerInfo) -> ContainerRecord {
+    ContainerRecord {
+        id: container.container_id.clone(),
+        name: container.name.clone(),
+        hostname: Some(container.hostname.clone()).filter(|name| !name.is_empty()),
+    }
+}
+
+/// Docker's IPAM side of a network.
+fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
+    if request.wants_ipv6() || request.ipv6.iter().any(|data| !data.is_null()) {
+        return Err(RequestError::Ipv6);
+    }
+    let pools: Vec<_> = request.ipv4.iter().filter(|data| !data.is_null()).collect();
+    match pools.as_slice() {
+        [] => Ok(Ipam::Null),
+        [data] => match (data.pool, data.gateway) {
+            (Some(IpNet::V4(subnet)), None) => Ok(Ipam::Pool { subnet, gateway: None }),
+            (Some(IpNet::V4(subnet)), Some(IpNet::V4(gateway))) => {
+                Ok(Ipam::Pool { subnet, gateway: Some(gateway.addr()) })
+            }
+            _ => Err(RequestError::Pools),
+        },
+        _ => Err(RequestError::Pools),
+    }
+}
+
+fn read_network(request: &CreateNetworkRequest) -> Result<CreateNetwork, RequestError> {
+    let options = NetworkOptions::parse(&request.user_options()?)?;
+    if request.is_internal() {
+        return Err(RequestError::Internal);
+    }
+    Ok(CreateNetwork { id: request.network.clone(), options, ipam: ipam(request)? })
+}
+
+impl Driver for Frontend {
+    async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
+        let network = read_network(&request)?;
+        self.free_bridge(&network.id, &network.options).await?;
+        Ok(self.engine.create_network(network).await?)
+    }
+
+    async fn delete_network(&self, network: NetworkId) -> Result<(), DriverError> {
+        Ok(self.engine.delete_network(&network).await?)
+    }
+
+    async fn create_endpoint(
+        &self,
+        request: CreateEndpointRequest,
+        cancel: CancellationToken,
+    ) -> Result<EndpointInterface, DriverError> {
+        let options = EndpointOptions::parse(&request.text_options())?;
+        let wanted = CreateEndpoint {
+            network: request.network,
+            endpoint: request.endpoint,
+            mac: request.interface.mac,
+            address: request.interface.address,
+            options,
+        };
+        let made = self.engine.create_endpoint(wanted, cancel).await?;
+        Ok(EndpointInterface { address: made.address, address_ipv6: None, mac: made.mac })
+    }
+
+    fn create_endpoint_deadline(&self, network: &NetworkId) -> Duration {
+        self.engine.lease_timeout(network).unwrap_or_default() + MARGIN
+    }
+
+    async fn delete_endpoint(&self, request: EndpointRequest) -> Result<(), DriverError> {
+        Ok(self.engine.delete_endpoint(&request.endpoint).await?)
+    }
+
+    async fn endpoint_info(&self, request: EndpointRequest) -> Result<BTreeMap<String, String>, DriverError> {
+        // Docker asks for it and shows it nowhere; `landline ls` does.
+        let _ = request;
+        Ok(BTreeMap::new())
+    }
+
+    async fn join(&self, request: JoinRequest) -> Result<JoinResponse, DriverError> {
+        let joined = self.engine.join(&request.endpoint, request.sandbox).await?;
+        let routes = joined.routes.into_iter();
+        Ok(JoinResponse {
+            interface_name: Some(InterfaceName {
+                source: joined.link,
+                prefix: joined.prefix,
+                name: joined.ifname,
+            }),
+            gateway: joined.gateway,
+            gateway_ipv6: None,
+            static_routes: routes
+                .map(|(destination, hop)| StaticRoute {
+                    destination: destination.into(),
+                    next_hop: hop.map(Into::into),
+                })
+                .collect(),
+            disable_gateway_service: joined.gateway.is_none(),
+        })
+    }
+
+    async fn leave(&self, request: EndpointRequest) -> Result<(), DriverError> {
+        self.engine.leave(&request.endpoint).await;
+        Ok(())
+    }
+}

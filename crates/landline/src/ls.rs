@@ -1,0 +1,107 @@
+//! `landline ls`.
+
+use std::io::Write as _;
+
+use comfy_table::Table;
+use landline_engine::EndpointView;
+
+use crate::cli::LsOptions;
+use crate::control::{Answer, CallError, Listing, Request, call};
+
+/// Why nothing was listed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LsError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the daemon answered something else")]
+    Unexpected,
+    #[error("cannot print JSON")]
+    Json(#[source] serde_json::Error),
+    #[error("cannot print")]
+    Print(#[source] std::io::Error),
+}
+
+/// Prints what there is.
+pub(crate) async fn run(options: &LsOptions) -> Result<(), LsError> {
+    let answer = call(&options.control.control_socket, &Request::Ls).await?;
+    let Answer::Ls(listing) = answer else { return Err(LsError::Unexpected) };
+    let text = if options.json {
+        serde_json::to_string_pretty(&listing).map_err(LsError::Json)?
+    } else {
+        render(&listing)
+    };
+    match writeln!(std::io::stdout(), "{text}") {
+        // `landline ls | head` is fine.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(LsError::Print(error)),
+        _ => Ok(()),
+    }
+}
+
+fn render(listing: &Listing) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header([
+        "NETWORK",
+        "CONTAINER",
+        "INTERFACE",
+        "MAC",
+        "ADDRESS",
+        "SERVER",
+        "LEASE LEFT",
+        "STATE",
+    ]);
+    for endpoint in &listing.endpoints {
+        table.add_row(row(endpoint));
+    }
+    let mut text = table.trim_fmt();
+    if !listing.docker {
+        text.push_str("\n(Docker's API cannot be reached: names may be missing)");
+    }
+    text
+}
+
+fn row(e: &EndpointView) -> [String; 8] {
+    let dash = || "-".to_owned();
+    [
+        e.network.clone().unwrap_or_else(|| short(&e.network_id)),
+        e.container.clone().unwrap_or_else(dash),
+        e.interface.clone(),
+        e.mac.to_string(),
+        e.address.map_or_else(dash, |a| a.to_string()),
+        e.server.map_or_else(dash, |s| s.to_string()),
+        match (e.lease_left_s, e.server) {
+            (Some(left), _) => span(left),
+            (None, Some(_)) => "for ever".into(),
+            (None, None) => dash(),
+        },
+        e.state.clone(),
+    ]
+}
+
+fn short(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
+/// The two largest units of a span of seconds.
+fn span(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, m) => format!("{m}m{rest:02}s"),
+        (0, h, m) => format!("{h}h{m:02}m"),
+        (d, h, _) => format!("{d}d{h:02}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_show_two_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m01s"), (3_660, "1h01m"), (90_000, "1d01h")] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Landline on a real Docker, on a LAN with real DHCP servers, in namespaces of the test's own.
+//!
+//! Every test makes its own LAN and Docker host (about a second), so they run side by side.
+
+mod world;
+
+mod basics;

@@ -1,0 +1,115 @@
+//! What most tests start from: a LAN, its DHCP server, a Docker host with `br0`, and a running daemon.
+
+use std::path::Path;
+use std::time::Duration;
+
+use landline_testbed::{Daemon, DhcpServer, Dnsmasq, DockerHost, Dockerd, Lan, wait_for};
+use serde_json::Value;
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How long anything may take that should happen at once. Generous: the machine may be busy.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+
+/// The program under test.
+pub(crate) fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_landline"))
+}
+
+pub(crate) struct World {
+    // Dropped in this order: the daemon before its host before the LAN.
+    pub(crate) daemon: Daemon,
+    pub(crate) host: DockerHost,
+    pub(crate) dhcp: DhcpServer,
+    pub(crate) lan: Lan,
+}
+
+impl World {
+    /// A host whose NIC is in `br0` (192.0.2.10), dnsmasq on the router, dockerd and Landline running.
+    pub(crate) fn bridge() -> Result<Self> {
+        Self::bridge_with(Dnsmasq::default())
+    }
+
+    pub(crate) fn bridge_with(dhcp: Dnsmasq) -> Result<Self> {
+        let lan = Lan::new()?;
+        let dhcp = lan.dnsmasq(dhcp)?;
+        let host = lan.docker_host("host1")?;
+        host.make_bridge("br0", Some("192.0.2.10/24"))?;
+        Self::start(lan, dhcp, host)
+    }
+
+    /// A host whose NIC `eth0` (192.0.2.10) is its own, for macvlan.
+    pub(crate) fn nic() -> Result<Self> {
+        Self::nic_with(Dnsmasq::default())
+    }
+
+    pub(crate) fn nic_with(dhcp: Dnsmasq) -> Result<Self> {
+        let lan = Lan::new()?;
+        let dhcp = lan.dnsmasq(dhcp)?;
+        let host = lan.docker_host("host1")?;
+        host.check(&["ip", "address", "add", "192.0.2.10/24", "dev", "eth0"])?;
+        Self::start(lan, dhcp, host)
+    }
+
+    pub(crate) fn start(lan: Lan, dhcp: DhcpServer, host: DockerHost) -> Result<Self> {
+        host.dockerd(Dockerd::default())?;
+        let daemon = host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?;
+        Ok(Self { daemon, host, dhcp, lan })
+    }
+
+    /// `docker network create -d landline --ipam-driver null OPTIONS NAME`.
+    pub(crate) fn network(&self, name: &str, options: &[&str]) -> Result<String> {
+        let mut command = vec!["network", "create", "-d", "landline", "--ipam-driver", "null"];
+        for option in options {
+            command.extend(["-o", option]);
+        }
+        command.push(name);
+        Ok(self.host.docker_ok(&command)?.trim().to_owned())
+    }
+
+    /// `docker run -d --name NAME --network NETWORK ARGS box sleep infinity`.
+    pub(crate) fn run(&self, name: &str, network: &str, args: &[&str]) -> Result {
+        let mut command = vec!["run", "-d", "--name", name, "--network", network];
+        command.extend(args);
+        command.extend(["box", "sleep", "infinity"]);
+        self.host.docker_ok(&command)?;
+        Ok(())
+    }
+
+    /// What `landline ls --json` says.
+    pub(crate) fn ls(&self) -> Result<Value> {
+        let output = self.host.landline(binary(), &["ls", "--json"])?;
+        if !output.status.success() {
+            return Err(format!("landline ls failed: {}", output.stderr).into());
+        }
+        Ok(serde_json::from_str(&output.stdout)?)
+    }
+
+    /// The row of `landline ls` for a container, once it has this name there.
+    pub(crate) fn row(&self, container: &str) -> Result<Value> {
+        let row = wait_for(&format!("{container} in landline ls"), SOON, || {
+            let listing = self.ls().ok()?;
+            listing["endpoints"].as_array()?.iter().find(|e| e["container"] == container).cloned()
+        })?;
+        Ok(row)
+    }
+
+    /// The first IPv4 address (with its prefix) on an interface of a container.
+    pub(crate) fn address(&self, container: &str, interface: &str) -> Result<String> {
+        let text =
+            self.host.docker_ok(&["exec", container, "ip", "-4", "-o", "addr", "show", "dev", interface])?;
+        let mut words = text.split_whitespace().skip_while(|word| *word != "inet");
+        Ok(words.nth(1).ok_or_else(|| format!("no address on {interface}: {text}"))?.to_owned())
+    }
+
+    /// The container's hardware address on an interface.
+    pub(crate) fn mac(&self, container: &str, interface: &str) -> Result<String> {
+        let path = format!("/sys/class/net/{interface}/address");
+        Ok(self.host.docker_ok(&["exec", container, "cat", &path])?.trim().to_owned())
+    }
+}
+
+/// Just the address of `address/length`.
+pub(crate) fn bare(address: &str) -> &str {
+    address.split('/').next().unwrap_or(address)
+}
