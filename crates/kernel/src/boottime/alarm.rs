@@ -22,12 +22,12 @@ use tokio::task::AbortHandle;
 use super::now;
 use crate::sys;
 
-/// An alarm clock on `CLOCK_BOOTTIME`. Clones share one timer; the last one takes it away, and who still
-/// sleeps then sleeps for ever.
+/// An alarm clock on `CLOCK_BOOTTIME`. Clones share one timer and one task, which end with the last clone and
+/// the last sleep. The task ends with its runtime, too: nobody wakes who still sleeps on another one then.
 #[derive(Debug, Clone)]
 pub struct Alarm(Arc<Driven>);
 
-/// Ends the task with the last clone.
+/// Ends the task with its last user.
 #[derive(Debug)]
 struct Driven {
     clock: Arc<Clock>,
@@ -63,7 +63,7 @@ impl Alarm {
     /// Sleeps until [`now`] is at least `deadline`: at once if it is already. Dropping the future ends the
     /// sleep and leaves nothing behind.
     pub fn sleep_until(&self, deadline: Duration) -> Sleep {
-        Sleep { clock: Arc::clone(&self.0.clock), deadline, number: None }
+        Sleep { alarm: Arc::clone(&self.0), deadline, number: None }
     }
 }
 
@@ -122,7 +122,7 @@ impl Clock {
 #[derive(Debug)]
 #[must_use = "a future does nothing unless awaited"]
 pub struct Sleep {
-    clock: Arc<Clock>,
+    alarm: Arc<Driven>,
     deadline: Duration,
     /// Set while this is in the map, or was and has been woken.
     number: Option<u64>,
@@ -136,8 +136,8 @@ impl Future for Sleep {
             self.leave();
             return Poll::Ready(());
         }
-        let clock = Arc::clone(&self.clock);
-        let mut sleepers = clock.lock();
+        let alarm = Arc::clone(&self.alarm);
+        let mut sleepers = alarm.clock.lock();
         let number = *self.number.get_or_insert_with(|| {
             sleepers.next_number += 1;
             sleepers.next_number
@@ -145,7 +145,7 @@ impl Future for Sleep {
         let key = (self.deadline, number);
         let replaced = sleepers.by_time.insert(key, context.waker().clone());
         if sleepers.by_time.first_key_value().is_some_and(|(first, _)| *first == key) {
-            clock.arm(&sleepers);
+            alarm.clock.arm(&sleepers);
         }
         drop(sleepers);
         drop(replaced);
@@ -157,7 +157,7 @@ impl Sleep {
     fn leave(&mut self) {
         if let Some(number) = self.number.take() {
             // The timer may still go off for it; that wakes nobody.
-            let waker = self.clock.lock().by_time.remove(&(self.deadline, number));
+            let waker = self.alarm.clock.lock().by_time.remove(&(self.deadline, number));
             drop(waker);
         }
     }

@@ -46,7 +46,7 @@ pub struct Link {
     pub parent: Option<u32>,
     /// The namespace of `parent` when it is another one, by the number this namespace knows it by.
     pub parent_netns: Option<i32>,
-    /// Free text (`ip link set … alias`). Lost when the link moves to another namespace on some kernels.
+    /// Free text (`ip link set … alias`). Stays with the link when it moves to another namespace.
     pub alias: Option<String>,
     /// How many ask for promiscuous mode.
     pub promiscuity: u32,

@@ -16,6 +16,9 @@ mod rule;
 mod socket;
 mod uapi;
 
+#[cfg(test)]
+mod hostile;
+
 pub use address::Address;
 pub use change::LinkChange;
 pub use error::NetlinkError;

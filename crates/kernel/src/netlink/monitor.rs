@@ -161,7 +161,7 @@ impl Group {
 }
 
 impl Event {
-    fn read(got: &Received<'_>) -> Option<Self> {
+    pub(super) fn read(got: &Received<'_>) -> Option<Self> {
         match got.kind {
             libc::RTM_NEWLINK => Link::read(got).map(Self::LinkNew),
             libc::RTM_DELLINK => Self::read_gone(got.body),

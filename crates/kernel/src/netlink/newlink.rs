@@ -300,3 +300,37 @@ impl IpvlanMode {
         [Self::L2, Self::L3, Self::L3s].into_iter().find(|mode| mode.number() == number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::attr::Messages;
+    use crate::netlink::{Link, LinkKind};
+
+    #[test]
+    fn a_request_reads_as_the_link_it_asks_for() {
+        let macvlan =
+            |mode| (NewLinkKind::Macvlan { parent: 3, mode }, LinkKind::Macvlan { mode: Some(mode) });
+        let ipvlan = |mode| (NewLinkKind::Ipvlan { parent: 3, mode }, LinkKind::Ipvlan { mode: Some(mode) });
+        for (asked, got) in [
+            macvlan(MacvlanMode::Private),
+            macvlan(MacvlanMode::Vepa),
+            macvlan(MacvlanMode::Bridge),
+            macvlan(MacvlanMode::Passthru),
+            macvlan(MacvlanMode::Source),
+            ipvlan(IpvlanMode::L2),
+            ipvlan(IpvlanMode::L3),
+            ipvlan(IpvlanMode::L3s),
+            (NewLinkKind::Vlan { parent: 3, id: 42 }, LinkKind::Vlan { id: 42 }),
+        ] {
+            let mut new = NewLink::new("x0".parse().unwrap(), asked);
+            new.mac = Some(Mac::new([2, 0, 0, 0, 0, 1]));
+            new.mtu = Some(1400);
+            new.controller = Some(8);
+            let bytes = encode(&new, [true, false]).finish(1).to_vec();
+            let link = Link::read(&Messages(&bytes).next().unwrap()).unwrap();
+            assert_eq!((link.name, link.mac, link.mtu), (new.name, new.mac, 1400));
+            assert_eq!((link.kind, link.parent, link.controller, link.up), (got, Some(3), Some(8), true));
+        }
+    }
+}

@@ -37,7 +37,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn read(got: &Received<'_>) -> Option<Self> {
+    pub(super) fn read(got: &Received<'_>) -> Option<Self> {
         let &[family, to_len, from_len, _, table, _, _, action, _, _, _, _] =
             got.body.first_chunk::<FIB_RULE_HDR>()?;
         let mut rule = Self {

@@ -128,7 +128,7 @@ pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Reads an acknowledgement: `struct nlmsgerr`, or the number at the end of a listing.
-fn verdict(got: Received<'_>, asked: &dyn Fn() -> String) -> Result<(), NetlinkError> {
+pub(super) fn verdict(got: Received<'_>, asked: &dyn Fn() -> String) -> Result<(), NetlinkError> {
     // An empty NLMSG_DONE is a good one.
     let code = Value(got.body).i32().unwrap_or(0);
     if code == 0 {

@@ -1,10 +1,14 @@
 //! The clock and its alarm.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
-use landline_kernel::boottime::{self, Alarm};
+use landline_kernel::boottime::{self, Alarm, Sleep};
 use tokio::time::timeout;
 
 use crate::lab::DEADLINE;
@@ -77,22 +81,42 @@ async fn thousands_sleep_at_once() {
 }
 
 #[tokio::test]
-async fn a_sleeper_may_hold_another_sleep_when_it_ends() {
-    // The waker in the map is the last to hold this task once the handle is gone; waking ends the task, whose
-    // end drops the other sleep.
+async fn sleepers_outlive_the_alarms_handles() {
     let alarm = Alarm::start().unwrap();
-    let (first, second) = (boottime::now() + MOMENT, boottime::now() + MOMENT * 500);
+    let sleep = alarm.sleep_until(boottime::now() + MOMENT);
+    drop(alarm);
+    timeout(DEADLINE, sleep).await.unwrap();
+}
+
+/// A waker that is the last owner of another sleep, as a task's waker may be.
+struct Owner(#[expect(dead_code, reason = "held to be dropped")] Mutex<Sleep>);
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test]
+async fn a_waker_may_end_another_sleep_when_it_is_dropped() {
+    let alarm = Alarm::start().unwrap();
     let (done, finished) = tokio::sync::oneshot::channel();
-    let inner = alarm.clone();
-    drop(tokio::spawn(async move {
-        let mut other = std::pin::pin!(inner.sleep_until(second));
-        tokio::select! {
-            () = &mut other => {}
-            () = inner.sleep_until(first) => {}
+    // On a thread of its own: should it lock up, the test still ends.
+    thread::spawn(move || {
+        let far = boottime::now() + DEADLINE * 100;
+        let owner = || {
+            let mut other = alarm.sleep_until(far);
+            let polled = Pin::new(&mut other).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+            Waker::from(Arc::new(Owner(Mutex::new(other))))
+        };
+        let mut sleep = alarm.sleep_until(far);
+        // Replaced while registered, then dropped while registered.
+        for waker in [owner(), owner()] {
+            assert!(Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        let _ = done.send(());
-    }));
-    timeout(DEADLINE, finished).await.unwrap().unwrap();
+        drop(sleep);
+        done.send(()).unwrap();
+    });
+    timeout(DEADLINE, finished).await.expect("locked up").unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use landline_kernel::{LinkChange, Netns, PacketSocket, Received, UnicastSocket};
+use landline_kernel::{Group, LinkChange, Monitor, Netns, PacketSocket, Received, UnicastSocket};
 use landline_types::Mac;
 use tokio::time::timeout;
 
@@ -199,6 +199,39 @@ async fn a_socket_whose_link_went_says_so() {
     let error = timeout(DEADLINE, socket.recv(&mut [0; 64])).await.unwrap().unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
     let error = socket.send(Mac::BROADCAST, &who_has(mac(1), SERVER)).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENXIO));
+}
+
+#[tokio::test]
+async fn a_socket_hears_again_when_its_link_is_up_again() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let socket = PacketSocket::arp(Some(&ns), a.index).unwrap();
+    netlink.set_link(a.index, &LinkChange::new().down()).unwrap();
+    let error = timeout(DEADLINE, socket.recv(&mut [0; 64])).await.unwrap().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
+    netlink.set_link(a.index, &LinkChange::new().up()).unwrap();
+    let sender = PacketSocket::arp(Some(&ns), b.index).unwrap();
+    // Frames are lost until the other end has noticed the carrier.
+    let packet = who_has(mac(0xb), SERVER);
+    let mut monitor = Monitor::open_in(&ns, &[Group::Links]).unwrap();
+    while !netlink.link_by_index(b.index).unwrap().unwrap().running {
+        timeout(DEADLINE, monitor.next()).await.unwrap().unwrap();
+    }
+    sender.send(Mac::BROADCAST, &packet).unwrap();
+    assert_eq!(receive(&socket).await.1, packet);
+}
+
+#[tokio::test]
+async fn a_socket_whose_link_moved_away_is_left_behind() {
+    let (ns, mut netlink) = lab();
+    let (far, _) = lab();
+    let (a, _) = pair(&mut netlink);
+    let socket = PacketSocket::arp(Some(&ns), a.index).unwrap();
+    netlink.set_link(a.index, &LinkChange::new().netns(&far).up()).unwrap();
+    let error = timeout(DEADLINE, socket.recv(&mut [0; 64])).await.unwrap().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
+    let error = socket.send(Mac::BROADCAST, &who_has(mac(0xa), SERVER)).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENXIO));
 }
 
