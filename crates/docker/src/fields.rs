@@ -1,4 +1,4 @@
-//! How single fields are read and written.
+//! How single JSON fields are read and written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,17 +10,6 @@ use serde_json::Value;
 
 /// Options as Docker sends them: some values are text, some are not.
 pub(crate) type Options = BTreeMap<String, Value>;
-
-/// Why Docker's options cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OptionsError {
-    /// The user's network options are not a map.
-    #[error("Docker sent network options that are no names with values")]
-    NotAMap,
-    /// The value of one of them is not text.
-    #[error("the value of option {0:?} is not text; put it in quotes")]
-    NotText(String),
-}
 
 /// The value as text, if it is text or something as plain.
 pub(crate) fn scalar(value: &Value) -> Option<String> {

@@ -10,9 +10,10 @@
 //! links are made or addresses leased; the binary puts the engine behind [`Driver`].
 
 mod driver;
+mod fields;
 mod protocol;
 mod server;
-//mod watcher;
+mod watcher;
 
 pub use driver::{Driver, DriverError};
 pub use protocol::{
@@ -20,4 +21,4 @@ pub use protocol::{
     JoinRequest, JoinResponse, OptionsError, StaticRoute,
 };
 pub use server::{Limits, serve, serve_with};
-//pub use watcher::{ContainerInfo, DockerNetwork, DockerView, Watcher};
+pub use watcher::{ContainerInfo, DockerNetwork, DockerView, Watcher, WatcherError};

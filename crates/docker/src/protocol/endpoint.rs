@@ -10,7 +10,7 @@ use landline_types::{IfName, Mac};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::fields::{Options, nullable, text, write_text};
+use crate::fields::{Options, nullable, text, write_text};
 
 /// A request that names an endpoint and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

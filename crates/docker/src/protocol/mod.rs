@@ -5,7 +5,6 @@
 //! there must be well-formed: ids, addresses and names become types here.
 
 mod endpoint;
-mod fields;
 mod network;
 mod verb;
 
@@ -14,9 +13,8 @@ pub use endpoint::{
     StaticRoute,
 };
 pub(crate) use endpoint::{CreateEndpointResponse, EndpointInfoResponse};
-pub use fields::OptionsError;
 pub(crate) use network::{Activation, Capabilities, GatewayAllocation, NetworkRequest};
-pub use network::{CreateNetworkRequest, IpamData};
+pub use network::{CreateNetworkRequest, IpamData, OptionsError};
 pub(crate) use verb::Verb;
 
 /// What every answer is, says Docker.

@@ -7,10 +7,21 @@ use landline_spec::NetworkId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fields::{Options, OptionsError, nullable, scalar, text};
+use crate::fields::{Options, nullable, scalar, text};
 
 /// Where the user's `-o name=value` options are.
 const GENERIC: &str = "com.docker.network.generic";
+
+/// Why Docker's options cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The user's network options are not a map.
+    #[error("Docker sent network options that are no names with values")]
+    NotAMap,
+    /// The value of one of them is not text.
+    #[error("the value of option {0:?} is not text; put it in quotes")]
+    NotText(String),
+}
 
 /// The answer to `Plugin.Activate`.
 #[derive(Debug, Serialize)]

@@ -1,1 +1,161 @@
-//! stub
+//! Following Docker on the side.
+//!
+//! One task, [`Watcher::run`], keeps a connection to the engine's API: it asks for events first, then for all
+//! networks and containers, then goes on with the events. What an event is about is looked up by a task of its own
+//! per question (`lookup`), since inspecting a container that is being started blocks for as long as that takes.
+//! `state` pieces it all together; every change is published as a [`DockerView`]. When the connection ends, all
+//! begins again, after a pause that grows while it keeps failing.
+
+mod api;
+mod lookup;
+mod model;
+mod state;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::DriverError;
+use api::{ApiError, EngineApi};
+use lookup::Lookups;
+use model::{ListedContainer, Network};
+use state::State;
+pub use view::{ContainerInfo, DockerNetwork, DockerView};
+
+/// Why Docker cannot be watched at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WatcherError {
+    /// The address is not one of a unix socket.
+    #[error("{0:?} is not the address of a unix socket; write it like unix:///var/run/docker.sock")]
+    Address(String),
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// One answer.
+    answer: Duration,
+    /// The first pause after a failure; it doubles up to `longest_pause`.
+    first_pause: Duration,
+    longest_pause: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(10),
+            first_pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Follows one Docker engine.
+pub struct Watcher {
+    socket: PathBuf,
+    times: Times,
+    view: watch::Sender<Arc<DockerView>>,
+}
+
+impl Watcher {
+    /// A watcher of the engine whose API is at this address: `unix:///path` or `/path`. It does nothing yet; Docker
+    /// need not run.
+    ///
+    /// # Errors
+    /// The address is of another kind.
+    pub fn new(address: &str) -> Result<Self, WatcherError> {
+        let path = address.strip_prefix("unix://").unwrap_or(address);
+        if path.starts_with('/') {
+            let view = watch::Sender::new(Arc::default());
+            Ok(Self { socket: path.into(), times: Times::default(), view })
+        } else {
+            Err(WatcherError::Address(address.chars().take(128).collect()))
+        }
+    }
+
+    /// What Docker has, as it changes.
+    pub fn view(&self) -> watch::Receiver<Arc<DockerView>> {
+        self.view.subscribe()
+    }
+
+    /// Watches until `cancel`.
+    pub async fn run(self, cancel: CancellationToken) {
+        // Whatever is under way ends at its next await.
+        cancel.run_until_cancelled(self.watch()).await;
+    }
+
+    async fn watch(&self) {
+        let mut state = State::default();
+        let mut pause = self.times.first_pause;
+        loop {
+            let (started, mut connected) = (Instant::now(), false);
+            let ended = self.session(&mut state, &mut connected).await;
+            self.publish(&state, false);
+            // A connection that held was worth it; one that broke at once was not.
+            if started.elapsed() > self.times.longest_pause {
+                pause = self.times.first_pause;
+            }
+            let reason = match ended {
+                Ok(()) => "Docker ended the connection".to_owned(),
+                Err(error) => DriverError::from(error).to_string(),
+            };
+            if connected {
+                tracing::info!(reason, "Docker's API is gone; networks and containers go on");
+            } else {
+                tracing::debug!(reason, "Docker's API cannot be reached");
+            }
+            // Docker does not say when it is back.
+            tokio::time::sleep(pause).await;
+            pause = self.times.longest_pause.min(pause * 2);
+        }
+    }
+
+    /// One connection, from complete lists to its end.
+    async fn session(&self, state: &mut State, connected: &mut bool) -> Result<(), ApiError> {
+        let api = EngineApi::negotiate(&self.socket, self.times.answer).await?;
+        // Docker answers before it begins to listen to itself, so ask for the last second as well. Events that the
+        // lists include do no harm.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut events = api.events(since.as_secs().saturating_sub(1)).await?;
+        let networks: Vec<Network> = api.get("/networks").await?;
+        let containers: Vec<ListedContainer> = api.get("/containers/json?all=true").await?;
+        let mut lookups = Lookups::new(api, self.times);
+        for lookup in state.resync(&networks, &containers) {
+            lookups.ask(lookup);
+        }
+        drop((networks, containers));
+        *connected = true;
+        tracing::debug!("following Docker's events");
+        loop {
+            self.publish(state, true);
+            tokio::select! {
+                event = events.next() => match event? {
+                    Some(event) => {
+                        for lookup in state.event(&event) {
+                            lookups.ask(lookup);
+                        }
+                    }
+                    None => return Ok(()),
+                },
+                Some(finding) = lookups.next() => state.found(finding),
+            }
+        }
+    }
+
+    fn publish(&self, state: &State, connected: bool) {
+        let view = state.view(connected);
+        self.view.send_if_modified(|before| {
+            let changed = **before != view;
+            if changed {
+                *before = Arc::new(view);
+            }
+            changed
+        });
+    }
+}

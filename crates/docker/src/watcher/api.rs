@@ -1,0 +1,221 @@
+//! Asking the Engine API over its unix socket.
+//!
+//! Every question has a connection of its own: the engine answers some only after seconds, and those must not hold
+//! up others. Answers are bounded in size.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::model::{Event, Version};
+
+/// The newest version of the API whose answers were looked at. Older engines are asked in their own.
+const NEWEST: (u32, u32) = (1, 52);
+
+/// The longest answer: thousands of containers.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The longest event: a container's labels are in it.
+const MAX_EVENT: usize = 1 << 20;
+
+/// Which events there is anything to learn from. Health checks alone make many more.
+const EVENTS: &str = r#"{"type":["container","network"],"event":["create","start","die","destroy","rename","connect","disconnect","remove"]}"#;
+
+/// Why the engine did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("cannot connect to {}", .0.display())]
+    Connect(PathBuf, #[source] io::Error),
+    #[error("Docker's API broke off")]
+    Http(#[from] hyper::Error),
+    #[error("Docker's API did not answer within {0:?}")]
+    TooSlow(Duration),
+    #[error("Docker's API answered {path} with {status}")]
+    Status { path: String, status: StatusCode },
+    #[error("Docker's API answered {path} with something else than expected")]
+    Content {
+        path: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("Docker's API answered with more than {0} bytes")]
+    TooLong(usize),
+}
+
+impl ApiError {
+    /// Whether asking again may help.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect(..) | Self::Http(_) | Self::TooSlow(_) => true,
+            Self::Status { status, .. } => status.is_server_error(),
+            Self::Content { .. } | Self::TooLong(_) => false,
+        }
+    }
+}
+
+/// Where the API is and which version of it to speak.
+#[derive(Debug, Clone)]
+pub(super) struct EngineApi {
+    socket: PathBuf,
+    /// Goes before every path: `/v1.41`, or nothing for the engine's own choice.
+    prefix: String,
+    deadline: Duration,
+}
+
+impl EngineApi {
+    /// Finds out which version to speak: the engine's newest, or the newest known here, whichever is older.
+    pub(super) async fn negotiate(socket: &Path, deadline: Duration) -> Result<Self, ApiError> {
+        let mut api = Self { socket: socket.to_owned(), prefix: String::new(), deadline };
+        let version: Version = api.get("/version").await?;
+        if let Some((major, minor)) = choose(&version) {
+            api.prefix = format!("/v{major}.{minor}");
+        }
+        Ok(api)
+    }
+
+    /// One answer, as JSON.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        let answer = async {
+            let (response, _connection) = self.ask(path).await?;
+            collect(response).await
+        };
+        let answer = tokio::time::timeout(self.deadline, answer)
+            .await
+            .map_err(|_| ApiError::TooSlow(self.deadline))??;
+        serde_json::from_slice(&answer).map_err(|source| ApiError::Content { path: path.to_owned(), source })
+    }
+
+    /// What happens from now on, and what happened since that time (seconds since 1970).
+    pub(super) async fn events(&self, since: u64) -> Result<Events, ApiError> {
+        let path = format!("/events?since={since}&filters={}", percent_encode(EVENTS));
+        let asked = tokio::time::timeout(self.deadline, self.ask(&path)).await;
+        let (response, connection) = asked.map_err(|_| ApiError::TooSlow(self.deadline))??;
+        Ok(Events { body: response.into_body(), read: Vec::new(), _connection: connection })
+    }
+
+    async fn ask(&self, path: &str) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ApiError> {
+        let stream = UnixStream::connect(&self.socket).await;
+        let stream = stream.map_err(|source| ApiError::Connect(self.socket.clone(), source))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+            // Its errors come out of the request, too.
+            let _ = connection.await;
+        }));
+        let uri = format!("{}{path}", self.prefix);
+        let mut request = Request::new(Empty::<Bytes>::new());
+        // All paths are made of literals and checked ids.
+        *request.uri_mut() = uri.parse().map_err(|_| not_found(path))?;
+        request.headers_mut().insert(HOST, hyper::header::HeaderValue::from_static("docker"));
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            Ok((response, connection))
+        } else {
+            Err(ApiError::Status { path: path.to_owned(), status })
+        }
+    }
+}
+
+fn not_found(path: &str) -> ApiError {
+    ApiError::Status { path: path.to_owned(), status: StatusCode::NOT_FOUND }
+}
+
+async fn collect(response: Response<Incoming>) -> Result<Vec<u8>, ApiError> {
+    let mut body = response.into_body();
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            if whole.len() + data.len() > MAX_ANSWER {
+                return Err(ApiError::TooLong(MAX_ANSWER));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole)
+}
+
+/// The version to speak; none if the engine does not say clearly what it speaks.
+fn choose(version: &Version) -> Option<(u32, u32)> {
+    let newest = parse_version(&version.newest)?;
+    match parse_version(&version.oldest) {
+        Some(oldest) if oldest > NEWEST => Some(newest),
+        _ => Some(newest.min(NEWEST)),
+    }
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn percent_encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// What happens, one line of JSON each.
+pub(super) struct Events {
+    body: Incoming,
+    read: Vec<u8>,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl Events {
+    /// The next event; none when Docker ends the stream. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, ApiError> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                let event = serde_json::from_slice(&line);
+                return event
+                    .map(Some)
+                    .map_err(|source| ApiError::Content { path: "/events".to_owned(), source });
+            }
+            if self.read.len() > MAX_EVENT {
+                return Err(ApiError::TooLong(MAX_EVENT));
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            if let Ok(data) = frame?.into_data() {
+                self.read.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(newest: &str, oldest: &str) -> Option<(u32, u32)> {
+        choose(&Version { newest: newest.to_owned(), oldest: oldest.to_owned() })
+    }
+
+    #[test]
+    fn speaks_what_both_know() {
+        assert_eq!(chosen("1.41", "1.12"), Some((1, 41)));
+        assert_eq!(chosen("1.52", "1.44"), Some((1, 52)));
+        assert_eq!(chosen("1.100", "1.44"), Some(NEWEST));
+        assert_eq!(chosen("1.100", "1.60"), Some((1, 100)));
+        assert_eq!(chosen("1.40", ""), Some((1, 40)));
+        assert_eq!(chosen("", ""), None);
+        assert_eq!(chosen("latest", "1.12"), None);
+    }
+
+    #[test]
+    fn filters_are_one_query_value() {
+        assert_eq!(percent_encode(r#"{"a":[1]}"#), "%7B%22a%22%3A%5B1%5D%7D");
+    }
+}

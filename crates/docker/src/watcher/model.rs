@@ -1,0 +1,224 @@
+//! The parts of the Engine API's answers that matter here, read tolerantly.
+
+use std::collections::BTreeMap;
+
+use landline_spec::{EndpointId, NetworkId};
+use serde::Deserialize;
+
+use super::view::DockerNetwork;
+use crate::fields::nullable;
+
+/// Which versions of the API the engine speaks (`GET /version`).
+#[derive(Debug, Deserialize)]
+pub(super) struct Version {
+    #[serde(rename = "ApiVersion", default)]
+    pub(super) newest: String,
+    #[serde(rename = "MinAPIVersion", default)]
+    pub(super) oldest: String,
+}
+
+/// A network, as listed and as inspected.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Network {
+    pub(super) id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    driver: String,
+    #[serde(rename = "IPAM", default, deserialize_with = "nullable")]
+    ipam: Ipam,
+    #[serde(default, deserialize_with = "nullable")]
+    options: BTreeMap<String, String>,
+    /// Only when inspected.
+    #[serde(default, deserialize_with = "nullable")]
+    containers: BTreeMap<String, Option<Attachment>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ipam {
+    #[serde(default, deserialize_with = "nullable")]
+    config: Vec<Pool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Pool {
+    #[serde(default)]
+    subnet: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Attachment {
+    #[serde(rename = "EndpointID", default)]
+    endpoint: String,
+}
+
+impl Network {
+    /// What of it is shown.
+    pub(super) fn view(&self) -> DockerNetwork {
+        let option = |name: &str| self.options.get(name).and_then(|value| value.parse().ok());
+        // What Docker calls a bridge whose name nobody gave; the default network's name is always given.
+        let made_up = || format!("br-{}", self.id.get(..12)?).parse().ok();
+        DockerNetwork {
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+            bridge: match self.driver.as_str() {
+                "bridge" => option("com.docker.network.bridge.name").or_else(made_up),
+                _ => None,
+            },
+            parent: match self.driver.as_str() {
+                "macvlan" | "ipvlan" => option("parent"),
+                _ => None,
+            },
+            subnets: self.ipam.config.iter().filter_map(|pool| pool.subnet.parse().ok()).collect(),
+            options: self.options.clone(),
+        }
+    }
+
+    /// Which endpoint each container has here, as far as Docker says.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&str, EndpointId)> {
+        self.containers.iter().filter_map(|(container, attachment)| {
+            // An endpoint that is not in a sandbox yet is listed under a made-up key.
+            let container = Some(container.as_str()).filter(|key| !key.starts_with("ep-"))?;
+            Some((container, attachment.as_ref()?.endpoint.parse().ok()?))
+        })
+    }
+}
+
+/// A container, as listed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListedContainer {
+    pub(super) id: String,
+}
+
+/// A container, as inspected.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Container {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) config: ContainerConfig,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) state: ContainerState,
+    #[serde(default, deserialize_with = "nullable")]
+    network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ContainerConfig {
+    #[serde(default)]
+    pub(super) hostname: String,
+    #[serde(default)]
+    pub(super) domainname: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ContainerState {
+    #[serde(default)]
+    pub(super) running: bool,
+    #[serde(default)]
+    pub(super) pid: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    #[serde(default, deserialize_with = "nullable")]
+    networks: BTreeMap<String, Option<EndpointSettings>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct EndpointSettings {
+    #[serde(rename = "NetworkID", default)]
+    network: String,
+    #[serde(rename = "EndpointID", default)]
+    endpoint: String,
+}
+
+impl Container {
+    /// Its endpoints; a container that does not run has none.
+    pub(super) fn endpoints(&self) -> BTreeMap<NetworkId, EndpointId> {
+        let settings = self.network_settings.networks.values().flatten();
+        settings.filter_map(|s| Some((s.network.parse().ok()?, s.endpoint.parse().ok()?))).collect()
+    }
+}
+
+/// Something happened (`GET /events`).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Event {
+    #[serde(rename = "Type", default)]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) action: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) actor: Actor,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Actor {
+    #[serde(rename = "ID", default)]
+    pub(super) id: String,
+    #[serde(rename = "Attributes", default, deserialize_with = "nullable")]
+    pub(super) attributes: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(json: &str) -> Network {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn bridges_have_names() {
+        let id = "0123456789abcdef".repeat(4);
+        let given = network(&format!(
+            r#"{{"Id":"{id}","Name":"bridge","Driver":"bridge","IPAM":{{"Driver":"default","Config":[{{"Subnet":"198.51.100.0/24"}},
+            {{"Subnet":"x"}},{{}}]}},"Options":{{"com.docker.network.bridge.name":"docker0"}},"Containers":null}}"#
+        ));
+        assert_eq!(given.view().bridge.unwrap().as_str(), "docker0");
+        assert_eq!(given.view().subnets.len(), 1);
+        let made_up =
+            network(&format!(r#"{{"Id":"{id}","Driver":"bridge","IPAM":{{"Config":null}},"Options":null}}"#));
+        assert_eq!(made_up.view().bridge.unwrap().as_str(), "br-0123456789ab");
+        let plugin = network(&format!(
+            r#"{{"Id":"{id}","Driver":"landline","IPAM":null,"Options":{{"bridge":"br0"}}}}"#
+        ));
+        assert_eq!((plugin.view().bridge, plugin.view().parent), (None, None));
+        let child =
+            network(&format!(r#"{{"Id":"{id}","Driver":"macvlan","Options":{{"parent":"eth0.12"}}}}"#));
+        assert_eq!(child.view().parent.unwrap().as_str(), "eth0.12");
+        // No id Docker ever had, and no panic.
+        assert_eq!(network(r#"{"Id":"é","Driver":"bridge"}"#).view().bridge, None);
+    }
+
+    #[test]
+    fn endpoints_without_a_container_are_left_out() {
+        let inspected = network(
+            r#"{"Id":"n","Containers":{"c1":{"EndpointID":"e1"},"ep-e2":{"EndpointID":"e2"},"c3":{},"c4":null}}"#,
+        );
+        let endpoints: Vec<(&str, EndpointId)> = inspected.endpoints().collect();
+        assert_eq!(endpoints, [("c1", "e1".parse().unwrap())]);
+    }
+
+    #[test]
+    fn containers_that_do_not_run_have_no_endpoints() {
+        let container: Container = serde_json::from_str(
+            r#"{"Name":"/web","Config":{"Hostname":"web","Labels":null},"State":null,"NetworkSettings":{"Networks":
+            {"lan":{"NetworkID":"n1","EndpointID":"e1"},"stopped":{"NetworkID":"n2","EndpointID":""},"odd":null}}}"#,
+        )
+        .unwrap();
+        assert_eq!(container.endpoints().len(), 1);
+        assert_eq!(container.config.hostname, "web");
+    }
+}

@@ -1,0 +1,142 @@
+//! What is known so far, and what has to be looked up.
+
+use std::collections::BTreeMap;
+
+use landline_spec::{EndpointId, NetworkId};
+
+use super::model::{Container, Event, ListedContainer, Network};
+use super::view::{ContainerInfo, DockerNetwork, DockerView};
+
+/// Something to ask Docker about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lookup {
+    Container(String),
+    Network(NetworkId),
+}
+
+/// What Docker said; nothing: there is no such thing (any more).
+#[derive(Debug)]
+pub(super) enum Finding {
+    Container(String, Option<Box<Container>>),
+    Network(NetworkId, Option<Box<Network>>),
+}
+
+/// Networks and containers, pieced together from lists, events and findings.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    networks: BTreeMap<NetworkId, DockerNetwork>,
+    containers: BTreeMap<String, Known>,
+}
+
+/// What is known of one container.
+#[derive(Debug, Default)]
+struct Known {
+    /// Once it was inspected.
+    info: Option<ContainerInfo>,
+    endpoints: BTreeMap<NetworkId, EndpointId>,
+}
+
+impl State {
+    /// Starts over from complete lists. What is known of containers that are still there stays until it is
+    /// looked up again: names rarely change.
+    pub(super) fn resync(&mut self, networks: &[Network], containers: &[ListedContainer]) -> Vec<Lookup> {
+        self.networks = networks.iter().filter_map(|n| Some((n.id.parse().ok()?, n.view()))).collect();
+        let mut before = std::mem::take(&mut self.containers);
+        let ids = containers.iter().map(|container| &container.id).filter(|id| is_id(id));
+        self.containers = ids.map(|id| (id.clone(), before.remove(id).unwrap_or_default())).collect();
+        self.containers.keys().cloned().map(Lookup::Container).collect()
+    }
+
+    /// Takes note of an event. Events say too little; most name what to look up.
+    pub(super) fn event(&mut self, event: &Event) -> Vec<Lookup> {
+        let attribute = |name: &str| event.actor.attributes.get(name);
+        match (event.kind.as_str(), event.action.as_str()) {
+            ("container", "destroy") if is_id(&event.actor.id) => {
+                self.containers.remove(&event.actor.id);
+                // An answer under way may still speak of it; the next one will not.
+                vec![Lookup::Container(event.actor.id.clone())]
+            }
+            ("container", action) if is_id(&event.actor.id) => {
+                let container = self.containers.entry(event.actor.id.clone()).or_default();
+                if let ("die", Some(info)) = (action, &mut container.info) {
+                    (info.running, info.pid) = (false, None);
+                }
+                vec![Lookup::Container(event.actor.id.clone())]
+            }
+            ("network", action) => {
+                let Ok(network) = event.actor.id.parse::<NetworkId>() else { return Vec::new() };
+                let container = attribute("container").filter(|id| is_id(id));
+                match (action, container) {
+                    ("destroy" | "remove", _) => {
+                        self.networks.remove(&network);
+                        vec![Lookup::Network(network)]
+                    }
+                    // While a container starts, inspecting it blocks; the network already says whose endpoint
+                    // is whose.
+                    ("connect", Some(container)) => {
+                        vec![Lookup::Network(network), Lookup::Container(container.clone())]
+                    }
+                    ("disconnect", Some(container)) => {
+                        if let Some(known) = self.containers.get_mut(container) {
+                            known.endpoints.remove(&network);
+                        }
+                        vec![Lookup::Network(network), Lookup::Container(container.clone())]
+                    }
+                    _ => vec![Lookup::Network(network)],
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes note of what a lookup found.
+    pub(super) fn found(&mut self, finding: Finding) {
+        match finding {
+            Finding::Container(id, None) => {
+                self.containers.remove(&id);
+            }
+            Finding::Container(id, Some(container)) => {
+                let endpoints = container.endpoints();
+                self.containers.insert(id.clone(), Known { info: Some(info(id, *container)), endpoints });
+            }
+            Finding::Network(id, None) => {
+                self.networks.remove(&id);
+            }
+            Finding::Network(id, Some(network)) => {
+                for (container, endpoint) in network.endpoints() {
+                    if let Some(known) = self.containers.get_mut(container) {
+                        known.endpoints.insert(id.clone(), endpoint);
+                    }
+                }
+                self.networks.insert(id, network.view());
+            }
+        }
+    }
+
+    /// What there is to show.
+    pub(super) fn view(&self, connected: bool) -> DockerView {
+        let known =
+            self.containers.values().filter_map(|known| Some((known.info.as_ref()?, &known.endpoints)));
+        let endpoints =
+            known.flat_map(|(info, endpoints)| endpoints.values().map(|id| (id.clone(), info.clone())));
+        DockerView { connected, networks: self.networks.clone(), endpoints: endpoints.collect() }
+    }
+}
+
+/// Container ids are put into paths.
+pub(super) fn is_id(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+fn info(container_id: String, container: Container) -> ContainerInfo {
+    let running = container.state.running;
+    ContainerInfo {
+        container_id,
+        name: container.name.strip_prefix('/').unwrap_or(&container.name).to_owned(),
+        hostname: container.config.hostname,
+        domainname: container.config.domainname,
+        labels: container.config.labels,
+        pid: Some(container.state.pid).filter(|pid| running && *pid > 0),
+        running,
+    }
+}

@@ -1,0 +1,135 @@
+//! What Docker has, as far as we were told.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use landline_spec::{EndpointId, NetworkId};
+use landline_types::IfName;
+
+/// A snapshot of Docker's networks and of the containers on them. It may be some milliseconds old, and is as old
+/// as the connection when there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DockerView {
+    /// Whether Docker's API is being followed right now. If not, the rest is what was known last.
+    pub connected: bool,
+    /// All networks, whoever drives them.
+    pub networks: BTreeMap<NetworkId, DockerNetwork>,
+    /// Whose each endpoint is: those of containers about which everything is known.
+    pub endpoints: BTreeMap<EndpointId, ContainerInfo>,
+}
+
+/// A network of Docker's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerNetwork {
+    /// What the user called it.
+    pub name: String,
+    /// Who drives it: `bridge`, `macvlan`, ..., or a plugin's name.
+    pub driver: String,
+    /// Its bridge, if Docker's own bridge driver drives it.
+    pub bridge: Option<IfName>,
+    /// Its parent, if Docker's own macvlan or ipvlan driver drives it.
+    pub parent: Option<IfName>,
+    /// The subnets Docker's IPAM takes addresses from.
+    pub subnets: Vec<IpNet>,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A container. All text in it was chosen by a user and may be anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerInfo {
+    /// Docker's id for it.
+    pub container_id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// Its host name (by default the first 12 digits of its id); may be empty.
+    pub hostname: String,
+    /// Its domain name; mostly empty.
+    pub domainname: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its first process, in the engine's pid namespace, while it runs.
+    pub pid: Option<u32>,
+    /// Whether it runs.
+    pub running: bool,
+}
+
+impl DockerView {
+    /// The network of one of Docker's own drivers that uses this bridge already: it is the network's bridge, or
+    /// one of the bridge's addresses is within the network's subnets.
+    ///
+    /// Plugins' networks, among them Landline's own, are not looked at: their subnets are the LAN's.
+    pub fn bridge_user(
+        &self,
+        bridge: &IfName,
+        addresses_on_bridge: &[IpNet],
+        except: &NetworkId,
+    ) -> Option<&DockerNetwork> {
+        let others = self.networks.iter().filter(|(id, _)| *id != except).map(|(_, network)| network);
+        let overlaps = |subnet: &IpNet| {
+            let within = |address: &IpNet| subnet.contains(address) || address.contains(subnet);
+            subnet.prefix_len() > 0 && addresses_on_bridge.iter().any(within)
+        };
+        others
+            .filter(|network| network.is_dockers_own())
+            .find(|network| network.bridge.as_ref() == Some(bridge) || network.subnets.iter().any(overlaps))
+    }
+}
+
+impl DockerNetwork {
+    fn is_dockers_own(&self) -> bool {
+        matches!(self.driver.as_str(), "bridge" | "macvlan" | "ipvlan" | "overlay")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(driver: &str, bridge: Option<&str>, subnet: &str) -> DockerNetwork {
+        DockerNetwork {
+            name: format!("{driver}-net"),
+            driver: driver.to_owned(),
+            bridge: bridge.map(|name| name.parse().unwrap()),
+            parent: None,
+            subnets: vec![subnet.parse().unwrap()],
+            options: BTreeMap::new(),
+        }
+    }
+
+    fn user(networks: &[DockerNetwork], bridge: &str, addresses: &[&str], except: &str) -> Option<String> {
+        let numbered = networks.iter().enumerate();
+        let view = DockerView {
+            networks: numbered.map(|(i, n)| (format!("n{i}").parse().unwrap(), n.clone())).collect(),
+            ..DockerView::default()
+        };
+        let addresses: Vec<IpNet> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let user = view.bridge_user(&bridge.parse().unwrap(), &addresses, &except.parse().unwrap());
+        user.map(|network| network.name.clone())
+    }
+
+    #[test]
+    fn a_bridge_of_dockers_is_in_use() {
+        let networks = [network("bridge", Some("docker0"), "198.51.100.0/24")];
+        assert_eq!(user(&networks, "docker0", &[], "x").as_deref(), Some("bridge-net"));
+        assert_eq!(user(&networks, "docker0", &[], "n0"), None);
+        assert_eq!(user(&networks, "br0", &["192.0.2.1/24"], "x"), None);
+    }
+
+    #[test]
+    fn a_bridge_within_a_subnet_is_in_use() {
+        for (subnet, address) in [("192.0.2.0/24", "192.0.2.1/24"), ("192.0.2.0/25", "192.0.2.200/24")] {
+            let networks = [network("macvlan", None, subnet)];
+            assert_eq!(
+                user(&networks, "br0", &["203.0.113.1/24", address], "x").as_deref(),
+                Some("macvlan-net")
+            );
+        }
+    }
+
+    #[test]
+    fn plugins_and_pools_of_everything_are_not() {
+        let networks = [network("landline", None, "192.0.2.0/24"), network("macvlan", None, "0.0.0.0/0")];
+        assert_eq!(user(&networks, "br0", &["192.0.2.1/24"], "x"), None);
+    }
+}
