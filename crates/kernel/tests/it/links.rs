@@ -2,7 +2,8 @@
 
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
-    Event, Group, LinkChange, LinkKind, MacvlanMode, Monitor, Netlink, Netns, NewLink, NewLinkKind, PeerLink,
+    Event, Group, IpvlanMode, LinkChange, LinkKind, MacvlanMode, Monitor, Netlink, Netns, NewLink,
+    NewLinkKind, PeerLink,
 };
 use landline_types::Mac;
 use tokio::time::timeout;
@@ -61,6 +62,41 @@ fn a_veth_is_made_whole() {
     assert_eq!(setting(&ns, Family::V6, "host", "addr_gen_mode"), "1");
     assert_eq!(setting(&ns, Family::V6, "peer", "addr_gen_mode"), "1");
     assert_eq!(netlink.link_by_index(peer_end.index).unwrap(), Some(peer_end));
+}
+
+/// Not every kernel has every kind; what it has is made as asked, and the rest is refused as unsupported.
+#[test]
+fn the_kinds_this_kernel_has_are_made() {
+    let (_ns, mut netlink) = lab();
+    let (a, _) = pair(&mut netlink);
+    let on = |kind| NewLink::new(name("x"), kind);
+    let kinds = [
+        (on(NewLinkKind::Dummy), LinkKind::Dummy, None),
+        (on(NewLinkKind::Bridge), LinkKind::Bridge { vlan_filtering: false }, None),
+        (on(NewLinkKind::Vlan { parent: a.index, id: 42 }), LinkKind::Vlan { id: 42 }, Some(a.index)),
+        (
+            on(NewLinkKind::Ipvlan { parent: a.index, mode: IpvlanMode::L2 }),
+            LinkKind::Ipvlan { mode: Some(IpvlanMode::L2) },
+            Some(a.index),
+        ),
+        (
+            on(NewLinkKind::Macvlan { parent: a.index, mode: MacvlanMode::Private }),
+            LinkKind::Macvlan { mode: Some(MacvlanMode::Private) },
+            Some(a.index),
+        ),
+    ];
+    let mut made = Vec::new();
+    for (new, kind, parent) in kinds {
+        if let Err(error) = netlink.add_link(&new) {
+            assert!(error.unsupported(), "{error:?}");
+            continue;
+        }
+        let link = link(&mut netlink, "x");
+        assert_eq!((&link.kind, link.parent, link.up), (&kind, parent, false));
+        netlink.delete_link(link.index).unwrap();
+        made.push(kind);
+    }
+    assert!(made.contains(&LinkKind::Bridge { vlan_filtering: false }), "only {made:?}");
 }
 
 #[test]

@@ -270,6 +270,10 @@ async fn unicast_goes_through_the_stack_and_answers_are_not_refused() {
         server.send(b"ack").unwrap();
         assert!(receive(&ear).await.1.ends_with(b"ack"));
     }
+    // Nothing piles up in the socket nobody reads: `tx_queue:rx_queue` of each UDP socket (`proc(5)`).
+    let sockets = ns.run(|| std::fs::read_to_string("/proc/thread-self/net/udp").unwrap()).unwrap();
+    let queues: Vec<_> = sockets.lines().skip(1).filter_map(|line| line.split_whitespace().nth(4)).collect();
+    assert_eq!(queues, ["00000000:00000000"]);
     // Without the socket the stack refuses; the test would notice.
     drop(mouth);
     server.send(b"ack").unwrap();
