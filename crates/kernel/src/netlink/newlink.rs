@@ -1,10 +1,10 @@
 //! Links to be made.
 //!
 //! What one `RTM_NEWLINK` can say, says one: names, hardware addresses and MTU of both ends of a veth, the
-//! controller, and whether the link is up. The alias and the per-protocol settings (`arp_ignore`,
-//! `addrgenmode`) are not taken from a create request (IPv6's even refuses it); such a link is made down, told
-//! the rest, and only then brought up, so that nobody ever hears it without its settings. If a later request
-//! fails, the link is removed again.
+//! controller, and whether the link is up. The alias in a create request is ignored, and the per-protocol
+//! settings (`arp_ignore`, `addrgenmode`) are refused there (`EAFNOSUPPORT`, seen on 6.18, both families); such
+//! a link is made down, told the rest, and only then brought up, so that nobody ever hears it without its
+//! settings. If a later request fails, the link is removed again.
 
 use landline_types::{IfName, Mac};
 
