@@ -49,11 +49,11 @@ async fn converse(
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).await? > 0 {
         let answer = match serde_json::from_slice(&line) {
-            Ok(Request::Ls) => Answer::Ls(Listing {
-                docker: docker.borrow().connected,
-                networks: engine.network_views(),
-                endpoints: engine.endpoint_views().await,
-            }),
+            Ok(Request::Ls) => {
+                let endpoints = engine.endpoint_views().await;
+                let docker = docker.borrow().connected;
+                Answer::Ls(Listing { docker, networks: engine.network_views(), endpoints })
+            }
             Err(error) => Answer::Error(format!("the request makes no sense: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;

@@ -51,7 +51,7 @@ impl World {
         Self::start(lan, dhcp, host)
     }
 
-    pub(crate) fn start(lan: Lan, dhcp: DhcpServer, host: DockerHost) -> Result<Self> {
+    pub(crate) fn start(lan: Lan, dhcp: DhcpServer, mut host: DockerHost) -> Result<Self> {
         host.dockerd(Dockerd::default())?;
         let daemon = host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?;
         Ok(Self { daemon, host, dhcp, lan })
@@ -78,11 +78,7 @@ impl World {
 
     /// What `landline ls --json` says.
     pub(crate) fn ls(&self) -> Result<Value> {
-        let output = self.host.landline(binary(), &["ls", "--json"])?;
-        if !output.status.success() {
-            return Err(format!("landline ls failed: {}", output.stderr).into());
-        }
-        Ok(serde_json::from_str(&output.stdout)?)
+        Ok(serde_json::from_str(&self.host.landline_ok(binary(), &["ls", "--json"])?)?)
     }
 
     /// The row of `landline ls` for a container, once it has this name there.
