@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::client_id::ClientIdTemplate;
 use crate::error::{OptionError, cut};
+use crate::given::Given;
 use crate::hostname::Hostname;
 use crate::keys;
-use crate::network::{Value, host_address};
+use crate::network::host_address;
 
 /// What was asked for one container on one network (`--network name=N,driver-opt=K=V`, Compose `driver_opts`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,33 +41,29 @@ impl EndpointOptions {
     /// An unknown `landline.` name, or a value the option cannot have.
     pub fn parse(options: &BTreeMap<String, String>) -> Result<Self, OptionError> {
         options.keys().try_for_each(|name| check_name(name))?;
-        let get = |option: &'static str| {
-            let text = options.get(option)?.trim();
-            (!text.is_empty()).then_some(Value { option, text })
-        };
-        let either = |short: &'static str, long: &'static str| match (get(short), get(long)) {
-            (Some(a), Some(b)) if a.text != b.text => Err(OptionError::Twice {
-                first: short,
-                first_value: cut(a.text),
-                second: long,
-                second_value: cut(b.text),
-            }),
-            (a, b) => Ok(a.or(b)),
-        };
+        let given = Given(options);
         Ok(Self {
-            client_id: either("client_id", "landline.client_id")?.map(|value| value.parse()).transpose()?,
-            id: get("landline.id")
+            client_id: given
+                .either("client_id", "landline.client_id")?
+                .map(|value| value.parse())
+                .transpose()?,
+            id: given
+                .get("landline.id")
                 .map(|value| {
                     value.read(stable_id, || {
                         "write 1 to 128 printable ASCII characters without spaces, like web-1".into()
                     })
                 })
                 .transpose()?,
-            ip: either("ip", "landline.ip")?
+            ip: given
+                .either("ip", "landline.ip")?
                 .map(|value| value.read(host_address, || "write an IPv4 address, like 192.0.2.10".into()))
                 .transpose()?,
-            hostname: either("hostname", "landline.hostname")?.map(|value| value.parse()).transpose()?,
-            ifname: get("com.docker.network.endpoint.ifname").map(|value| value.parse()).transpose()?,
+            hostname: given
+                .either("hostname", "landline.hostname")?
+                .map(|value| value.parse())
+                .transpose()?,
+            ifname: given.get("com.docker.network.endpoint.ifname").map(|value| value.parse()).transpose()?,
         })
     }
 }

@@ -12,6 +12,7 @@ mod client_id;
 mod duration;
 mod endpoint;
 mod error;
+mod given;
 mod hostname;
 mod ids;
 mod keys;
