@@ -12,7 +12,7 @@ use crate::process::{Output, Process, run, shell_words};
 use crate::scratch::{Scratch, netns_path};
 
 /// How long a command may take where nothing else is said.
-const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+const DEFAULT_LIMIT: Duration = Duration::from_mins(1);
 /// What a login shell of root has; test runners often lack the `sbin` half.
 const SBIN: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -28,10 +28,6 @@ pub struct Node {
 impl Node {
     pub(crate) fn new(lab: Arc<Scratch>, name: &str, init: Option<u32>) -> Self {
         Self { name: name.to_owned(), lab, init }
-    }
-
-    pub(crate) fn lab(&self) -> &Arc<Scratch> {
-        &self.lab
     }
 
     /// The machine's name within its lab.

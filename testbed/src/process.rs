@@ -4,6 +4,7 @@
 //! background program has written so far can be read at any time, also by a human.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -101,7 +102,7 @@ fn try_run(command: &mut Command, limit: Duration) -> std::io::Result<Output> {
     Ok(if let Some(status) = status {
         Output { status, stdout, stderr }
     } else {
-        stderr.push_str(&format!("\ncut off after {} s", limit.as_secs()));
+        let _ = write!(stderr, "\ncut off after {} s", limit.as_secs());
         Output::failed(124, stdout, stderr)
     })
 }
@@ -224,7 +225,8 @@ impl Process {
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         let gone = || Error::Unexpected(format!("`{}` has ended already", self.words));
         let target = self.pid().ok_or_else(gone)?;
-        kill_process(pid(target), signal).map_err(Error::system(format!("cannot signal `{}`", self.words)))?;
+        kill_process(pid(target), signal)
+            .map_err(Error::system(format!("cannot signal `{}`", self.words)))?;
         if signal == Signal::CONT && self.behind_nsenter {
             // nsenter stops itself when its child is stopped.
             let _ = kill_process(pid(self.child.id()), signal);
@@ -248,7 +250,8 @@ impl Process {
         if let Some(status) = self.status {
             return Ok(status);
         }
-        let status = wait_child(&mut self.child, limit).map_err(Error::system("cannot wait for a process"))?;
+        let status =
+            wait_child(&mut self.child, limit).map_err(Error::system("cannot wait for a process"))?;
         self.status = status;
         status.ok_or_else(|| Error::Timeout {
             what: format!("end of `{}`", self.words),
@@ -262,7 +265,7 @@ impl Process {
     /// # Errors
     /// As [`Process::wait_within`].
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        self.wait_within(Duration::from_secs(60))
+        self.wait_within(Duration::from_mins(1))
     }
 
     /// Waits until `text` appears in what it has written to either stream.
@@ -290,11 +293,7 @@ impl Process {
             Err(Error::Timeout { what, after, .. }) => Err(Error::Timeout {
                 what,
                 after,
-                detail: format!(
-                    "\n{}{}",
-                    last_lines(&self.stdout(), 20),
-                    last_lines(&self.stderr(), 20)
-                ),
+                detail: format!("\n{}{}", last_lines(&self.stdout(), 20), last_lines(&self.stderr(), 20)),
             }),
             Err(other) => Err(other),
         }
@@ -349,7 +348,10 @@ mod tests {
     #[test]
     fn output_has_status_and_both_streams() {
         let output = sh("echo out; echo err >&2; exit 3", Duration::from_secs(10));
-        assert_eq!((output.status.code(), output.stdout.as_str(), output.stderr.as_str()), (Some(3), "out\n", "err\n"));
+        assert_eq!(
+            (output.status.code(), output.stdout.as_str(), output.stderr.as_str()),
+            (Some(3), "out\n", "err\n")
+        );
         let error = output.into_result("x", "peer").unwrap_err();
         assert_eq!(error.to_string(), "`x` in peer: exit status: 3\nerr");
     }
@@ -370,6 +372,9 @@ mod tests {
 
     #[test]
     fn words_can_be_pasted() {
-        assert_eq!(shell_words(&["docker", "run", "-l", "a b", "it's", ""]), r"docker run -l 'a b' 'it'\''s' ''");
+        assert_eq!(
+            shell_words(&["docker", "run", "-l", "a b", "it's", ""]),
+            r"docker run -l 'a b' 'it'\''s' ''"
+        );
     }
 }

@@ -38,8 +38,8 @@ pub(crate) const INIT_PID: &str = "init.pid";
 pub(crate) struct Scratch {
     name: String,
     dir: PathBuf,
-    /// Held for as long as the lab lives; closed by the kernel if we die.
-    _lock: File,
+    /// Held for as long as the lab lives; closed by the kernel if we die. A kept lab has no owner.
+    _lock: Option<File>,
 }
 
 impl Scratch {
@@ -59,10 +59,26 @@ impl Scratch {
             }
             // A cleaner may come by between the two calls and take the directory for a leftover.
             match lock(&dir)? {
-                Some(lock) if dir.join("lock").exists() => return Ok(Self { name, dir, _lock: lock }),
+                Some(lock) if dir.join("lock").exists() => return Ok(Self { name, dir, _lock: Some(lock) }),
                 _ => {}
             }
         }
+    }
+
+    /// A lab that was left in place.
+    pub(crate) fn open_kept(name: &str) -> Result<Self> {
+        let dir = base_dir()?.join(name);
+        if !dir.join(KEPT).exists() {
+            return Err(Error::Unexpected(format!("there is no lab {name} (see `testbed ls`)")));
+        }
+        Ok(Self { name: name.to_owned(), dir, _lock: None })
+    }
+
+    /// The names of the lab's machines.
+    pub(crate) fn nodes(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        dirs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -102,13 +118,18 @@ pub(crate) fn netns_path(netns: &str) -> PathBuf {
 pub(crate) fn base_dir() -> Result<PathBuf> {
     let dir = std::env::var_os("LANDLINE_TESTBED_DIR")
         .map_or_else(|| std::env::temp_dir().join("landline-testbed"), PathBuf::from);
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(Error::file("cannot make", &dir))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&dir)
+        .map_err(Error::file("cannot make", &dir))?;
     Ok(dir)
 }
 
-/// Directories of the labs that were left in place by [`Scratch::keep`].
-pub(crate) fn kept_labs() -> Result<Vec<PathBuf>> {
-    Ok(lab_dirs()?.into_iter().filter(|dir| dir.join(KEPT).exists()).collect())
+/// Names of the labs that were left in place by [`Lan::keep`](crate::Lan::keep).
+pub fn kept_labs() -> Result<Vec<String>> {
+    let kept = lab_dirs()?.into_iter().filter(|dir| dir.join(KEPT).exists());
+    Ok(kept.filter_map(|dir| Some(dir.file_name()?.to_string_lossy().into_owned())).collect())
 }
 
 /// Removes the labs whose owner is dead; those that were kept too if `kept_too`. Names of the removed ones.
@@ -189,28 +210,38 @@ pub(crate) fn cgroup(lab: &str, node: &str) -> String {
 pub(crate) fn end_processes(namespaces: &[String]) {
     let inodes: BTreeSet<u64> =
         namespaces.iter().filter_map(|netns| fs::metadata(netns_path(netns)).ok()).map(|m| m.ino()).collect();
-    let inside = || -> Vec<Pid> {
-        fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| {
-                fs::metadata(entry.path().join("ns/net")).is_ok_and(|net| inodes.contains(&net.ino()))
-            })
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
-            .collect()
-    };
     let own = rustix::process::getpid();
+    let own_pid_namespace = namespace_of(own, "pid");
     let mut killed = BTreeSet::new();
     let _ = wait_for("end of processes", Duration::from_secs(10), || {
-        for pid in inside().into_iter().filter(|pid| *pid != own) {
+        let inside: Vec<Pid> = all_processes()
+            .filter(|pid| *pid != own && namespace_of(*pid, "net").is_some_and(|net| inodes.contains(&net)))
+            .collect();
+        // First what lives in a host's pid namespace, then the `nsenter` and `unshare` outside that wait for it:
+        // a process whose parent died first would go to the machine's init, which may take a second to reap it,
+        // and a pid namespace does not end before.
+        let (outer, inner): (Vec<Pid>, Vec<Pid>) =
+            inside.into_iter().partition(|pid| namespace_of(*pid, "pid") == own_pid_namespace);
+        let batch = if inner.is_empty() && killed.is_empty() { outer } else { inner };
+        for pid in batch {
             let _ = kill_process(pid, Signal::KILL);
             killed.insert(pid.as_raw_nonzero());
         }
-        // An init has left its network namespace before the last process of its pid namespace is gone.
         killed.retain(|pid| !has_ended(pid.get()));
-        killed.is_empty()
+        let outside_left = all_processes()
+            .any(|pid| pid != own && namespace_of(pid, "net").is_some_and(|net| inodes.contains(&net)));
+        killed.is_empty() && !outside_left
     });
+}
+
+fn all_processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+}
+
+/// Which namespace of a kind a process is in; `None` for a zombie, which is in none.
+fn namespace_of(pid: Pid, kind: &str) -> Option<u64> {
+    fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok().map(|namespace| namespace.ino())
 }
 
 /// Whether a process is gone, or a zombie that only its parent can remove.
@@ -220,7 +251,7 @@ fn has_ended(pid: i32) -> bool {
     matches!(stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()), None | Some('Z' | 'X'))
 }
 
-fn delete_netns(netns: &str) {
+pub(crate) fn delete_netns(netns: &str) {
     let mut command = Command::new("ip");
     command.args(["netns", "del", netns]);
     let _ = run(command, "ip netns del", Duration::from_secs(10));

@@ -53,7 +53,9 @@ fn dnsmasq_announces_a_prefix() -> Result<()> {
     let _server = lan.dnsmasq(Dnsmasq { ra: Ra::Slaac, ..Dnsmasq::default() })?;
     let client = lan.add_node_without_address("client")?;
     wait_for("a SLAAC address", Duration::from_secs(15), || {
-        client.addresses("eth0").is_ok_and(|list| list.iter().any(|net| net.to_string().starts_with("2001:db8:1:")))
+        client
+            .addresses("eth0")
+            .is_ok_and(|list| list.iter().any(|net| net.to_string().starts_with("2001:db8:1:")))
     })
 }
 

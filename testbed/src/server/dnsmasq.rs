@@ -12,9 +12,9 @@ pub enum Ra {
     /// Nothing.
     #[default]
     Off,
-    /// A prefix to make addresses from (SLAAC), with stateless DHCPv6.
+    /// A prefix to make addresses from (SLAAC), with stateless `DHCPv6`.
     Slaac,
-    /// Addresses by DHCPv6.
+    /// Addresses by `DHCPv6`.
     Stateful,
 }
 
@@ -131,7 +131,13 @@ impl ServerConfig for Dnsmasq {
         argv.push(format!("--pid-file={}", dir.join("pid").display()));
         argv.push(format!("--dhcp-leasefile={}", leases.display()));
         argv.extend(self.arguments());
-        Ok(Launch { argv, env: Vec::new(), ready: "sockets bound exclusively", lease_files: vec![leases], parse })
+        Ok(Launch {
+            argv,
+            env: Vec::new(),
+            ready: "sockets bound exclusively",
+            lease_files: vec![leases],
+            parse,
+        })
     }
 }
 

@@ -106,7 +106,8 @@ impl ServerConfig for Kea {
     #[expect(private_interfaces, reason = "only this crate's servers implement it")]
     fn prepare(&self, dir: &Path) -> Result<Launch> {
         let (file, leases) = (dir.join("kea.json"), dir.join("leases.csv"));
-        fs::write(&file, format!("{:#}\n", self.config(&leases))).map_err(Error::file("cannot write", &file))?;
+        fs::write(&file, format!("{:#}\n", self.config(&leases)))
+            .map_err(Error::file("cannot write", &file))?;
         let own = dir.display().to_string();
         Ok(Launch {
             argv: vec!["kea-dhcp4".to_owned(), "-c".to_owned(), file.display().to_string()],
@@ -124,7 +125,8 @@ fn parse(text: &str) -> Vec<LeaseRow> {
     let mut rows: BTreeMap<&str, LeaseRow> = BTreeMap::new();
     for line in text.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
-        let [ip, mac, client_id, lifetime, expiry, _subnet, _fwd, _rev, hostname, state, ..] = fields.as_slice()
+        let [ip, mac, client_id, lifetime, expiry, _subnet, _fwd, _rev, hostname, state, ..] =
+            fields.as_slice()
         else {
             continue;
         };
@@ -150,8 +152,7 @@ fn parse(text: &str) -> Vec<LeaseRow> {
 mod tests {
     use super::*;
 
-    const HEADER: &str =
-        "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n";
+    const HEADER: &str = "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n";
 
     #[test]
     fn the_last_row_of_an_address_holds() {

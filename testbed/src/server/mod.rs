@@ -37,7 +37,7 @@ impl Reservation {
 /// One lease as the server's own file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRow {
-    /// The client's MAC, lower case; empty for a DHCPv6 lease.
+    /// The client's MAC, lower case; empty for a `DHCPv6` lease.
     pub mac: String,
     /// The leased address.
     pub ip: IpAddr,
@@ -189,6 +189,7 @@ impl Lan {
     ///
     /// # Errors
     /// If it does not come up; the message shows what it said.
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for this call")]
     pub fn dnsmasq(&self, config: Dnsmasq) -> Result<DhcpServer> {
         self.server_on(self.router(), &config)
     }
@@ -197,6 +198,7 @@ impl Lan {
     ///
     /// # Errors
     /// If it does not come up; the message shows what it said.
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for this call")]
     pub fn kea(&self, config: Kea) -> Result<DhcpServer> {
         self.server_on(self.router(), &config)
     }

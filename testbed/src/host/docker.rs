@@ -1,0 +1,224 @@
+//! dockerd and its client on a host.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{DockerHost, http, image};
+use crate::error::{Error, Result};
+use crate::process::{Output, Process, Signal, last_lines, run, shell_words};
+use crate::wait::wait_for;
+
+/// The socket of dockerd, where clients and plugins look for it.
+const SOCKET: &str = "/run/docker.sock";
+/// How long dockerd may take to come up: it waits for its plugins, which may wait for a server.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// Which Docker to run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// The one that is installed.
+    #[default]
+    System,
+    /// One unpacked into a directory of its own (`testbed get-engines`); has `usr/sbin/dockerd`.
+    Path(PathBuf),
+}
+
+/// How dockerd should run. The default has no default bridge and leaves the firewall alone.
+#[derive(Debug, Clone, Default)]
+pub struct Dockerd {
+    /// Which Docker to run.
+    pub engine: Engine,
+    /// Containers stay when dockerd ends.
+    pub live_restore: bool,
+    /// Let dockerd write its firewall rules.
+    pub iptables: bool,
+    /// Address of the default bridge `docker0` (`198.51.100.1/24`); `None` has no default bridge.
+    pub bridge: Option<String>,
+    /// Further arguments.
+    pub extra: Vec<String>,
+}
+
+/// A dockerd that was started, and how.
+#[derive(Debug)]
+pub(super) struct Running {
+    config: Dockerd,
+    process: Option<Process>,
+    earlier_log: String,
+}
+
+impl Dockerd {
+    fn arguments(&self, cgroup: &str) -> Vec<String> {
+        let mut argv: Vec<String> = [
+            "dockerd",
+            "--data-root=/var/lib/docker",
+            "--exec-root=/run/docker",
+            "--pidfile=/run/docker.pid",
+            "--host=unix:///run/docker.sock",
+            "--ip6tables=false",
+            // Not systemd's: the lab has none, and removes what is below this group.
+            "--exec-opt=native.cgroupdriver=cgroupfs",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        argv.push(format!("--cgroup-parent=/{cgroup}"));
+        argv.push(format!("--iptables={}", self.iptables));
+        argv.push(match &self.bridge {
+            Some(address) => format!("--bip={address}"),
+            None => "--bridge=none".to_owned(),
+        });
+        if self.live_restore {
+            argv.push("--live-restore".to_owned());
+        }
+        argv.extend(self.extra.iter().cloned());
+        argv
+    }
+}
+
+impl Engine {
+    /// The `PATH` under which this engine's programs are found first.
+    fn path(&self) -> Option<String> {
+        let Self::Path(root) = self else { return None };
+        let inherited = std::env::var("PATH").unwrap_or_default();
+        Some(format!("{0}/usr/sbin:{0}/usr/bin:{inherited}:/usr/sbin:/sbin", root.display()))
+    }
+}
+
+impl DockerHost {
+    /// Starts dockerd and imports the image `box`; returns when it answers.
+    ///
+    /// # Errors
+    /// If it ends or does not answer within a minute; the message shows the end of its log.
+    pub fn dockerd(&mut self, config: Dockerd) -> Result<()> {
+        self.dockerd_stop(Signal::KILL)?;
+        self.dockerd = Some(Running { config, process: None, earlier_log: String::new() });
+        self.dockerd_start()?;
+        self.ensure_image()
+    }
+
+    /// Starts dockerd again as it was started last; nothing happens if it is running.
+    ///
+    /// # Errors
+    /// As [`DockerHost::dockerd`], and if it was never started.
+    pub fn dockerd_start(&mut self) -> Result<()> {
+        let cgroup = self.cgroup();
+        let never = || Error::Unexpected(format!("dockerd was never started on {}", self.node.name()));
+        let running = self.dockerd.as_mut().ok_or_else(never)?;
+        if running.process.is_some() {
+            return Ok(());
+        }
+        let argv = running.config.arguments(&cgroup);
+        let mut command = self.node.command(&argv);
+        if let Some(path) = running.config.engine.path() {
+            command.env("PATH", path);
+        }
+        // A killed dockerd leaves both; its successor would take the pid for a live one if another process has it now.
+        let _ = std::fs::remove_file(self.path("/run/docker.pid"));
+        let socket = self.path(SOCKET);
+        let _ = std::fs::remove_file(&socket);
+        let mut process = self.node.spawn_command(command, shell_words(&argv))?;
+        let up = wait_for("answer of dockerd", START_LIMIT, || {
+            if process.try_status().is_some() {
+                return Some(false);
+            }
+            http::ask(&socket, "GET", "/_ping", "", Duration::from_secs(10))
+                .is_ok_and(|answer| answer.status == 200 && answer.body.contains("OK"))
+                .then_some(true)
+        });
+        match up {
+            Ok(true) => {
+                if let Some(running) = self.dockerd.as_mut() {
+                    running.process = Some(process);
+                }
+                Ok(())
+            }
+            _ => Err(Error::Unexpected(format!(
+                "dockerd does not come up on {}:\n{}",
+                self.node.name(),
+                last_lines(&process.stderr(), 20)
+            ))),
+        }
+    }
+
+    /// Ends dockerd with a signal and waits until it is gone; nothing happens if it is not running.
+    /// Its containerd ends with it on SIGTERM and stays on SIGKILL, as on any machine.
+    ///
+    /// # Errors
+    /// If it does not end within a minute.
+    pub fn dockerd_stop(&mut self, signal: Signal) -> Result<()> {
+        let Some(running) = self.dockerd.as_mut() else { return Ok(()) };
+        let Some(mut process) = running.process.take() else { return Ok(()) };
+        if process.try_status().is_none() {
+            process.signal(signal)?;
+            process.wait()?;
+        }
+        running.earlier_log += &process.stderr();
+        Ok(())
+    }
+
+    /// Everything dockerd has logged on this host since [`DockerHost::dockerd`].
+    pub fn dockerd_log(&self) -> String {
+        let Some(running) = &self.dockerd else { return String::new() };
+        let now = running.process.as_ref().map(Process::stderr).unwrap_or_default();
+        format!("{}{now}", running.earlier_log)
+    }
+
+    /// Runs the docker client of the host's engine on the host, for at most two minutes.
+    pub fn docker(&self, args: &[&str]) -> Output {
+        let mut argv = vec!["docker"];
+        argv.extend(args);
+        let mut command = self.node.command(&argv);
+        if let Some(path) = self.dockerd.as_ref().and_then(|running| running.config.engine.path()) {
+            command.env("PATH", path);
+        }
+        run(command, &shell_words(&argv), Duration::from_mins(2))
+    }
+
+    /// Runs the docker client, which must succeed; its standard output.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with the command and what it said.
+    pub fn docker_ok(&self, args: &[&str]) -> Result<String> {
+        let mut argv = vec!["docker"];
+        argv.extend(args);
+        self.docker(args).into_result(&shell_words(&argv), self.node.name())
+    }
+
+    /// Runs a command in a container (`docker exec`); its standard output.
+    ///
+    /// # Errors
+    /// As [`DockerHost::docker_ok`].
+    pub fn in_container(&self, container: &str, argv: &[&str]) -> Result<String> {
+        let mut args = vec!["exec", container];
+        args.extend(argv);
+        self.docker_ok(&args)
+    }
+
+    /// The pid of a container's first process as the host sees it.
+    ///
+    /// # Errors
+    /// If there is no such container or it is not running.
+    pub fn container_pid(&self, container: &str) -> Result<u32> {
+        let text = self.docker_ok(&["inspect", "--format", "{{.State.Pid}}", container])?;
+        match text.parse() {
+            Ok(pid) if pid != 0 => Ok(pid),
+            _ => Err(Error::Unexpected(format!("container {container} is not running"))),
+        }
+    }
+
+    /// A request to dockerd without the client in between: status and body.
+    ///
+    /// # Errors
+    /// If dockerd does not answer within a minute.
+    pub fn docker_api(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let answer = http::ask(&self.path(SOCKET), method, path, body, Duration::from_mins(1))?;
+        Ok((answer.status, answer.body))
+    }
+
+    fn ensure_image(&self) -> Result<()> {
+        if self.docker_api("GET", "/images/box/json", "")?.0 == 200 {
+            return Ok(());
+        }
+        let tar = image::image()?.display().to_string();
+        self.docker_ok(&["load", "--quiet", "--input", &tar]).map(drop)
+    }
+}
