@@ -8,6 +8,7 @@ mod process;
 mod scratch;
 mod server;
 mod wait;
+mod wire;
 
 pub use error::{Error, Result};
 pub use host::{Daemon, DockerHost, Dockerd, Engine, HostState};
@@ -17,3 +18,4 @@ pub use process::{Output, Process, Signal, shell_words};
 pub use scratch::{clean, kept_labs};
 pub use server::{DhcpServer, Dnsmasq, Kea, LeaseRow, Ra, Reservation, ServerConfig};
 pub use wait::{Condition, wait_for};
+pub use wire::{Arp, Capture, DhcpKind, DhcpMessage, FakeServer, Frame, Reply, Udp};

@@ -1,42 +1,101 @@
 //! `testbed`: a LAN with real DHCP servers and Docker hosts, by hand.
 
+mod demo;
+mod hands_on;
+mod transcript;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use landline_testbed::{Lan, Result, clean};
+use landline_testbed::{Engine, Lan, Result, clean};
 
 /// A LAN in network namespaces with real DHCP servers and Docker hosts.
+///
+/// Nothing of it is linked to this machine's own network. Needs root.
 #[derive(Debug, Parser)]
+#[command(version)]
 struct Cli {
     #[command(subcommand)]
-    command: Task,
+    task: Task,
 }
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Bring up a LAN and a Docker host and open a shell on the host; everything is gone when the shell ends.
+    Shell(HostOptions),
+    /// Bring up a LAN and a Docker host and leave them running.
+    Up(HostOptions),
+    /// End what `up` left running.
+    Down,
+    /// List what `up` left running.
+    Ls,
+    /// Run a command on a machine of the lab that `up` left running: router, peer, lan, host1.
+    In {
+        /// The machine.
+        node: String,
+        /// The command; a shell if there is none.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
     /// Remove labs whose owner is dead.
     Clean,
+    /// Show Landline at work: a container with an address of its own from the LAN's DHCP server.
+    Demo(demo::Options),
     /// A LAN and a host that live until this process ends, however it ends.
     #[command(hide = true)]
     Hold,
 }
 
+/// What the Docker host of `shell` and `up` is like.
+#[derive(Debug, Args)]
+struct HostOptions {
+    /// Directory of an unpacked Docker engine (see `get-engines`); default is the installed one.
+    #[arg(long, value_name = "DIR")]
+    engine: Option<PathBuf>,
+    /// Start this `landline` daemon on the host.
+    #[arg(long, value_name = "PATH")]
+    landline: Option<PathBuf>,
+}
+
+impl HostOptions {
+    fn engine(&self) -> Engine {
+        self.engine.clone().map_or(Engine::System, Engine::Path)
+    }
+}
+
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Task::Clean => clean(true).map(|removed| removed.iter().for_each(|name| println!("removed {name}"))),
+    let done = match Cli::parse().task {
+        Task::Shell(options) => hands_on::shell(&options),
+        Task::Up(options) => hands_on::up(&options),
+        Task::Down => {
+            clean(true).map(|removed| removed.iter().for_each(|name| println!("removed {name}"))).map(|()| 0)
+        }
+        Task::Ls => hands_on::list(),
+        Task::In { node, command } => hands_on::run_in(&node, &command),
+        Task::Clean => {
+            clean(false).map(|removed| removed.iter().for_each(|name| println!("removed {name}"))).map(|()| 0)
+        }
+        Task::Demo(options) => demo::demo(&options),
         Task::Hold => hold(),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("testbed: {error}");
+            eprintln!("testbed: {}", in_full(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn hold() -> Result<()> {
+/// An error with its causes.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn hold() -> Result<u8> {
     let lan = Lan::new()?;
     let _host = lan.docker_host("host1")?;
     println!("{}", lan.name());
