@@ -21,4 +21,4 @@ pub use protocol::{
     JoinRequest, JoinResponse, OptionsError, StaticRoute,
 };
 pub use server::{Limits, serve, serve_with};
-pub use watcher::{ContainerInfo, DockerNetwork, DockerView, Watcher, WatcherError};
+pub use watcher::{ContainerInfo, DockerNetwork, DockerView, Sketch, Watcher, WatcherError};

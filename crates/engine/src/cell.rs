@@ -5,6 +5,7 @@ use std::sync::Arc;
 use landline_spec::{EndpointId, NetworkOptions};
 use tokio::sync::Mutex;
 
+use crate::identity::IdentityRecord;
 use crate::records::EndpointRecord;
 use crate::store::{Store, StoreError};
 
@@ -56,20 +57,21 @@ impl Cell {
         if inner.stored && inner.record != before { self.write(&inner.record).await } else { Ok(()) }
     }
 
-    /// Writes the record for the first time; from now on changes are written too.
-    pub(crate) async fn commit(&self) -> Result<(), StoreError> {
+    /// Writes the record for the first time, with its identity; from now on changes are written too.
+    pub(crate) async fn commit(&self, identity: IdentityRecord) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
-        self.write(&inner.record).await?;
+        let (store, record) = (self.store.clone(), inner.record.clone());
+        crate::blocking(move || store.begin_endpoint(&record, &identity)).await?;
         inner.stored = true;
         Ok(())
     }
 
-    /// Removes the row; later changes are not written any more.
-    pub(crate) async fn forget(&self) -> Result<(), StoreError> {
+    /// Removes the row and writes what became of the identity; later changes are not written any more.
+    pub(crate) async fn end(&self, identity: Option<IdentityRecord>) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
         inner.stored = false;
         let (store, id) = (self.store.clone(), self.id.clone());
-        crate::blocking(move || store.remove_endpoint(&id)).await
+        crate::blocking(move || store.end_endpoint(&id, identity.as_ref())).await
     }
 
     async fn write(&self, record: &EndpointRecord) -> Result<(), StoreError> {

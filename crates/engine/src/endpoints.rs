@@ -1,14 +1,16 @@
 //! Creating and deleting endpoints.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use landline_dhcp::Random as _;
-use landline_dhcp::v4::{ClientId, StateName};
+use landline_dhcp::v4::{ClientId, Remembered, StateName};
+use landline_dhcp::{Instant, Random as _};
+use landline_kernel::boottime;
 use landline_spec::{
-    Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, NetworkId, NetworkOptions,
+    Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, NetworkId, NetworkOptions, OnTimeout,
 };
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -18,12 +20,15 @@ use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{HostError, mark_of};
-use crate::lease::{Supervised, Supervisor};
+use crate::identity::{Candidate, IdentityRecord, Port, Wish};
+use crate::lease::{Status, Supervised, Supervisor};
 use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
 use crate::random::OsRandom;
-use crate::records::{AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, NetworkRecord};
+use crate::records::{
+    AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord,
+};
 use crate::sandbox::Sandbox;
 use crate::store::StoreError;
 
@@ -40,6 +45,11 @@ pub struct CreateEndpoint {
     pub address: Option<Ipv4Net>,
     /// The user's per-endpoint options.
     pub options: EndpointOptions,
+    /// The ports the container exposes or publishes, as Docker says.
+    pub ports: BTreeSet<Port>,
+    /// The containers of this network that are not running, one of which is starting. `None`: Docker cannot be
+    /// seen.
+    pub candidates: Option<Vec<Candidate>>,
 }
 
 /// What an endpoint got.
@@ -182,18 +192,49 @@ impl Engine {
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let network = self.networks().get(&request.network).cloned();
         let network = network.ok_or_else(|| CreateEndpointError::UnknownNetwork(request.network.clone()))?;
-        let mac = request.mac.unwrap_or_else(random_mac);
-        if mac.is_multicast() || mac.is_zero() {
+        if let Some(mac) = request.mac.filter(|mac| mac.is_multicast() || mac.is_zero()) {
             return Err(CreateEndpointError::BadMac(mac));
         }
-        let address = address_record(request, &network, mac)?;
+        let ports = &request.ports;
+        let wish = Wish {
+            network: &network.id,
+            network_name: network.name.as_deref(),
+            parent: &network.options.parent,
+            mac: request.mac,
+            key: request.options.id.as_deref(),
+            ports,
+            candidates: request.candidates.as_deref(),
+        };
+        let identity = self.identities.take(&request.endpoint, &network, &wish);
+        let id = identity.id.clone();
+        let made = self.make_as(request, &network, identity, announce, cancel).await;
+        if made.is_err() {
+            self.identities.let_go(&id);
+        }
+        made
+    }
 
-        let (plan, link) = self.plan_link(&request.endpoint, &network, mac).await?;
-        let index = self.lay(plan.clone(), link.clone(), &network).await?;
+    async fn make_as(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        mut identity: IdentityRecord,
+        announce: impl FnOnce(Arc<Endpoint>),
+        cancel: &CancellationToken,
+    ) -> Result<EndpointAddress, CreateEndpointError> {
+        let mac = identity.mac;
+        let address = address_record(request, network, &identity)?;
+        if let AddressRecord::Dhcp(dhcp) = &address {
+            identity.client_id.clone_from(&dhcp.client_id);
+        }
+
+        let (plan, link) = self.plan_link(&request.endpoint, network, mac).await?;
+        let index = self.lay(plan.clone(), link.clone(), network).await?;
 
         let record = EndpointRecord {
             id: request.endpoint.clone(),
             network: request.network.clone(),
+            identity: Some(identity.id.clone()),
             mac,
             mac_given: request.mac.is_some(),
             link,
@@ -211,8 +252,8 @@ impl Engine {
         announce(endpoint.clone());
 
         let result = async {
-            self.first_lease(&endpoint, request, &network, index, cancel).await?;
-            cell.commit().await.map_err(CreateEndpointError::Store)
+            self.first_lease(&endpoint, request, network, identity.lease.as_ref(), index, cancel).await?;
+            cell.commit(identity.clone()).await.map_err(CreateEndpointError::Store)
         };
         if let Err(error) = result.await {
             let supervised = endpoint.supervised().take();
@@ -222,8 +263,9 @@ impl Engine {
             self.tear(plan).await;
             return Err(error);
         }
+        self.identities.keep(identity);
         let record = cell.read().await;
-        tracing::info!(endpoint = %record.id.short(), network = %network_name(&network), mac = %record.mac, "endpoint created");
+        tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
         Ok(answer(&record))
     }
 
@@ -275,6 +317,7 @@ impl Engine {
         endpoint: &Endpoint,
         request: &CreateEndpoint,
         network: &NetworkRecord,
+        before: Option<&LeaseRecord>,
         index: u32,
         cancel: &CancellationToken,
     ) -> Result<(), CreateEndpointError> {
@@ -282,11 +325,35 @@ impl Engine {
         let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
         let wanted = request.address.map(|net| net.addr());
         let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
-        let supervised = Supervisor::start(endpoint.cell.clone(), self.services.clone(), config, index);
+        // An address somebody asked for counts more than the one of before.
+        let before =
+            before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
+        let (remembered, patience) = remember(before, &self.services.boot, network);
+        let supervised =
+            Supervisor::start(endpoint.cell.clone(), self.services.clone(), config, remembered, index);
         let status = supervised.status.clone();
         *endpoint.supervised() = Some(supervised);
 
-        let given = wait_for_lease(status, network, cancel).await?;
+        let given = match wait_for_lease(status, network, patience, cancel).await {
+            Err(error @ CreateEndpointError::NoLease { .. })
+                if network.options.on_timeout == OnTimeout::Continue =>
+            {
+                tracing::warn!(error = %crate::chain(&error), "the container starts without an address");
+                return Ok(());
+            }
+            result => result?,
+        };
+        // A remembered lease that was not confirmed in time has not been written by the supervisor.
+        let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
+        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot));
+        let stored = endpoint.cell.update(|record| {
+            if let AddressRecord::Dhcp(dhcp) = &mut record.address
+                && dhcp.lease.is_none()
+            {
+                dhcp.lease = lease;
+            }
+        });
+        stored.await.map_err(CreateEndpointError::Store)?;
         match wanted {
             Some(wanted) if wanted != given => {
                 Err(CreateEndpointError::OtherAddress { wanted, given, mac: record.mac })
@@ -343,7 +410,10 @@ impl Engine {
         });
         removed.await.map_err(DeleteEndpointError::Link)?;
         if let Some(endpoint) = endpoint {
-            endpoint.cell.forget().await.map_err(DeleteEndpointError::Store)?;
+            let record = endpoint.cell.read().await;
+            let identity = self.settle_identity(&record);
+            endpoint.cell.end(identity).await.map_err(DeleteEndpointError::Store)?;
+            self.after_endpoint(&record);
             tracing::info!(endpoint = %id.short(), "endpoint deleted");
         }
         Ok(())
@@ -363,23 +433,53 @@ fn remove_links(host: &dyn crate::host::Host, id: &EndpointId) -> Result<bool, H
     Ok(any)
 }
 
-async fn wait_for_lease(
-    mut status: tokio::sync::watch::Receiver<crate::lease::Status>,
+/// How long an answer waits for the server to confirm a lease that is known to live: the time in which a server
+/// on the LAN answers and another user of the address shows itself.
+const CONFIRMATION: Duration = Duration::from_millis(40);
+
+/// What the client is to start with, and how long to wait until the server has confirmed it.
+fn remember(
+    lease: Option<&LeaseRecord>,
+    boot: &str,
     network: &NetworkRecord,
+) -> (Option<Remembered>, Duration) {
+    let all = network.options.lease_timeout;
+    let Some(record) = lease else { return (None, all) };
+    let now = Instant::from_boot(boottime::now());
+    let address = Remembered::Address(record.address);
+    match record.restore(boot) {
+        Some(lease) if lease.is_live(now) => (Some(lease.into()), CONFIRMATION),
+        Some(_) => (Some(address), all),
+        // The times of another boot are good enough for a server that does not answer, not for one that does.
+        None => match record.restore_across_boots(now.since_boot(), crate::identities::now()) {
+            Some(lease) => (Some(lease.into()), all),
+            None => (Some(address), all),
+        },
+    }
+}
+
+/// Waits for a lease a server has granted or confirmed; after `patience` a remembered one that lives will do.
+async fn wait_for_lease(
+    mut status: tokio::sync::watch::Receiver<Status>,
+    network: &NetworkRecord,
+    patience: Duration,
     cancel: &CancellationToken,
 ) -> Result<Ipv4Addr, CreateEndpointError> {
     let waited = network.options.lease_timeout;
-    let lease = tokio::select! {
-        () = cancel.cancelled() => return Err(CreateEndpointError::Cancelled),
-        lease = tokio::time::timeout(waited, status.wait_for(|s| s.lease.is_some())) => lease,
+    let wait = async {
+        let confirmed = |s: &Status| s.confirmed && s.lease.is_some();
+        // Either way what counts is looked at below.
+        let _ = tokio::time::timeout(patience, status.wait_for(confirmed)).await;
+        let rest = waited.saturating_sub(patience);
+        let _ = tokio::time::timeout(rest, status.wait_for(|s| s.lease.is_some())).await;
     };
-    if let Ok(Ok(status)) = &lease
-        && let Some(lease) = &status.lease
-    {
+    if cancel.run_until_cancelled(wait).await.is_none() {
+        return Err(CreateEndpointError::Cancelled);
+    }
+    let status = status.borrow();
+    if let Some(lease) = &status.lease {
         return Ok(lease.address);
     }
-    drop(lease);
-    let status = status.borrow();
     let (why, hint) = match status.state {
         _ if status.conflicts > 0 => (
             "every offered address was in use by another host",
@@ -404,7 +504,7 @@ async fn wait_for_lease(
 fn address_record(
     request: &CreateEndpoint,
     network: &NetworkRecord,
-    mac: Mac,
+    identity: &IdentityRecord,
 ) -> Result<AddressRecord, CreateEndpointError> {
     match network.options.addressing {
         Addressing::None => Ok(AddressRecord::None),
@@ -413,7 +513,7 @@ fn address_record(
             .map(|address| AddressRecord::Static { address })
             .ok_or_else(|| CreateEndpointError::NoAddress { network: network_name(network) }),
         Addressing::Dhcp => Ok(AddressRecord::Dhcp(DhcpRecord {
-            client_id: Some(client_id(request, network, mac)?),
+            client_id: Some(client_id(request, network, identity)?),
             hostname: request.options.hostname.as_ref().map(ToString::to_string),
             hostname_given: request.options.hostname.is_some(),
             lease: None,
@@ -421,15 +521,18 @@ fn address_record(
     }
 }
 
-/// Option 61: the endpoint's, else the network's template, else type 1 and the hardware address, as most
-/// clients send it (RFC 2132 section 9.14).
+/// Option 61: the endpoint's, else the network's template, else the identity's of before, else type 1 and the
+/// hardware address, as most clients send it (RFC 2132 section 9.14).
 fn client_id(
     request: &CreateEndpoint,
     network: &NetworkRecord,
-    mac: Mac,
+    identity: &IdentityRecord,
 ) -> Result<Vec<u8>, CreateEndpointError> {
+    let mac = identity.mac;
     let template = request.options.client_id.as_ref().or(network.options.client_id.as_ref());
-    let Some(template) = template else { return Ok(ClientId::from_mac(mac).as_bytes().to_vec()) };
+    let Some(template) = template else {
+        return Ok(identity.client_id.clone().unwrap_or_else(|| ClientId::from_mac(mac).as_bytes().to_vec()));
+    };
     let context = landline_spec::ClientIdContext {
         mac,
         endpoint: request.options.id.as_deref().unwrap_or(request.endpoint.as_str()),
@@ -441,7 +544,7 @@ fn client_id(
 }
 
 /// A locally administered unicast address with 40 random bits.
-fn random_mac() -> Mac {
+pub(crate) fn random_mac() -> Mac {
     let (a, b) = (OsRandom.next_u32().to_be_bytes(), OsRandom.next_u32().to_be_bytes());
     Mac::new([0x02, a[0], a[1], a[2], a[3], b[0]])
 }
@@ -449,7 +552,7 @@ fn random_mac() -> Mac {
 fn answer(record: &EndpointRecord) -> EndpointAddress {
     let address = match &record.address {
         AddressRecord::None | AddressRecord::Static { .. } => None,
-        AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(crate::records::LeaseRecord::net),
+        AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(LeaseRecord::net),
     };
     EndpointAddress { mac: (!record.mac_given).then_some(record.mac), address }
 }

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cell::Cell;
 use crate::host::{Host, HostError};
+use crate::identities::Identities;
 use crate::lease::{Present, Services, Supervised};
-use crate::records::{ContainerRecord, NetworkRecord};
+use crate::records::NetworkRecord;
+use crate::release::Releaser;
 use crate::store::{Store, StoreError};
 
 /// Why the engine could not start.
@@ -78,6 +80,8 @@ pub struct Engine {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) store: Arc<Store>,
     pub(crate) services: Services,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) releaser: Releaser,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     cancel: CancellationToken,
@@ -95,6 +99,7 @@ impl Engine {
         let store = Arc::new(Store::open(&path).map_err(failed)?);
         let networks = store.networks().map_err(failed)?;
         let endpoints = store.endpoints().map_err(failed)?;
+        let identities = Arc::new(Identities::new(store.identities().map_err(failed)?));
 
         let cancel = CancellationToken::new();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
@@ -103,15 +108,25 @@ impl Engine {
             present: Present::start(cancel.clone()).map_err(kernel("follow the host's links"))?,
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
+        let releaser = Releaser::start(
+            host.clone(),
+            store.clone(),
+            identities.clone(),
+            services.clone(),
+            cancel.clone(),
+        );
         let engine = Arc::new(Self {
             host,
             store,
             services,
+            identities,
+            releaser,
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
             cancel,
         });
         engine.reconcile(endpoints).await;
+        engine.sweep_identities().await;
         Ok(engine)
     }
 
@@ -124,29 +139,6 @@ impl Engine {
             }
         }
         self.cancel.cancel();
-    }
-
-    /// The watcher has seen which container an endpoint belongs to. The name the DHCP server learns is the
-    /// container's host name if the user chose one, else the container's name.
-    pub async fn container_seen(&self, id: &EndpointId, container: ContainerRecord) {
-        let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return };
-        let before = endpoint.cell.read().await;
-        if before.container.as_ref() == Some(&container) {
-            return;
-        }
-        let hostname = crate::endpoints::lan_name(endpoint.cell.options(), &before, &container);
-        let written = endpoint.cell.update(|record| {
-            record.container = Some(container);
-            if let crate::records::AddressRecord::Dhcp(dhcp) = &mut record.address {
-                dhcp.hostname.clone_from(&hostname);
-            }
-        });
-        if let Err(error) = written.await {
-            tracing::warn!(error = %crate::chain(&error), "a container's name could not be stored");
-        }
-        if let Some(supervised) = &*endpoint.supervised() {
-            supervised.hostname(hostname);
-        }
     }
 
     /// Asks the server again now. `false`: there is no such endpoint, or it has no lease.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use landline_spec::NetworkId;
+use landline_spec::{Mode, NetworkId};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,11 @@ impl FromStr for IdentityId {
 
     fn from_str(text: &str) -> Result<Self, IdentityIdError> {
         let fits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        if fits { Ok(Self(text.to_ascii_lowercase())) } else { Err(IdentityIdError(text.chars().take(64).collect())) }
+        if fits {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(IdentityIdError(text.chars().take(64).collect()))
+        }
     }
 }
 
@@ -63,6 +67,9 @@ pub struct IdentityRecord {
     pub network_name: Option<String>,
     /// The host interface that network hangs on: the same address makes no sense on another LAN.
     pub parent: IfName,
+    /// How the wire ran.
+    #[serde(default)]
+    pub mode: Mode,
     /// The hardware address.
     pub mac: Mac,
     /// Option 61 as it was sent.
@@ -77,6 +84,12 @@ pub struct IdentityRecord {
     /// The last lease.
     #[serde(default)]
     pub lease: Option<LeaseRecord>,
+    /// The ports its container exposes or publishes.
+    #[serde(default)]
+    pub ports: BTreeSet<Port>,
+    /// Made for one endpoint only: its container has another identity, or was never found out.
+    #[serde(default)]
+    pub temporary: bool,
     /// When it was last in use: seconds of the wall clock, for nothing but forgetting what is very old.
     #[serde(default)]
     pub used: u64,
@@ -111,13 +124,14 @@ pub(crate) struct Wish<'a> {
     pub(crate) key: Option<&'a str>,
     /// Which ports the container exposes or publishes.
     pub(crate) ports: &'a BTreeSet<Port>,
-    /// Containers attached to this network that are not running.
-    pub(crate) candidates: &'a [Candidate],
+    /// Containers attached to this network that are not running. `None`: Docker cannot be seen, as when it is just
+    /// starting; then the containers of the identities themselves are all there is to go by.
+    pub(crate) candidates: Option<&'a [Candidate]>,
 }
 
 impl Wish<'_> {
     /// Whether `identity` was on this network, or on one of the same name over the same interface.
-    fn same_network(&self, identity: &IdentityRecord) -> bool {
+    pub(crate) fn same_network(&self, identity: &IdentityRecord) -> bool {
         let named = self.network_name.is_some() && identity.network_name.as_deref() == self.network_name;
         identity.parent == *self.parent && (identity.network == *self.network || named)
     }
@@ -130,6 +144,9 @@ impl Wish<'_> {
         identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
         held: &BTreeSet<IdentityId>,
     ) -> Option<&'i IdentityRecord> {
+        // Whoever has an endpoint here already is not starting, even if Docker has not said so yet.
+        let here = identities.clone().filter(|i| self.same_network(i) && held.contains(&i.id));
+        let busy: BTreeSet<&str> = here.filter_map(|i| Some(i.container.as_ref()?.id.as_str())).collect();
         let free = identities.filter(|i| self.same_network(i) && !held.contains(&i.id));
         if let Some(mac) = self.mac {
             return newest(free.filter(|i| i.mac == mac));
@@ -137,20 +154,26 @@ impl Wish<'_> {
         if let Some(key) = self.key {
             return newest(free.filter(|i| i.key.as_deref() == Some(key)));
         }
-        let container = self.only_candidate()?;
-        // Identities with a key are for those who show the key.
+        // Identities with a key are for those who show the key, and temporary ones for nobody.
+        let free = free.filter(|i| i.key.is_none() && !i.temporary);
+        let Some(candidates) = self.candidates else {
+            let stopped = free.filter(|i| i.container.is_some() && !i.destroyed && i.ports == *self.ports);
+            return only(stopped);
+        };
+        let fits = |c: &&Candidate| {
+            !busy.contains(c.id.as_str()) && c.ports.as_ref().is_none_or(|ports| ports == self.ports)
+        };
+        let container = only(candidates.iter().filter(fits))?;
         let of = |test: &dyn Fn(&ContainerRecord) -> bool| {
-            newest(free.clone().filter(|i| i.key.is_none() && i.container.as_ref().is_some_and(test)))
+            newest(free.clone().filter(|i| i.container.as_ref().is_some_and(test)))
         };
         of(&|c| c.id == container.id).or_else(|| of(&|c| c.name == container.name))
     }
+}
 
-    /// The one container it can be; none if there are several.
-    fn only_candidate(&self) -> Option<&Candidate> {
-        let fits = |c: &&Candidate| c.ports.as_ref().is_none_or(|ports| ports == self.ports);
-        let mut fitting = self.candidates.iter().filter(fits);
-        fitting.next().filter(|_| fitting.next().is_none())
-    }
+/// The one there is; none if there are several.
+fn only<T>(mut several: impl Iterator<Item = T>) -> Option<T> {
+    several.next().filter(|_| several.next().is_none())
 }
 
 fn newest<'i>(identities: impl Iterator<Item = &'i IdentityRecord>) -> Option<&'i IdentityRecord> {
@@ -162,7 +185,7 @@ mod tests {
     use super::*;
 
     fn container(n: u8, name: &str) -> ContainerRecord {
-        ContainerRecord { id: format!("{n:064x}"), name: name.into(), hostname: None }
+        ContainerRecord { id: format!("{n:064x}"), name: name.into(), hostname: None, auto_remove: false }
     }
 
     fn identity(n: u8, name: &str) -> IdentityRecord {
@@ -171,11 +194,14 @@ mod tests {
             network: "net1".parse().unwrap(),
             network_name: Some("lan".into()),
             parent: "br0".parse().unwrap(),
+            mode: Mode::Bridge,
             mac: Mac::new([2, 0, 0, 0, 0, n]),
             client_id: None,
             key: None,
             container: Some(container(n, name)),
             lease: None,
+            ports: BTreeSet::new(),
+            temporary: false,
             used: 0,
             destroyed: false,
         }
@@ -192,7 +218,7 @@ mod tests {
         mac: Option<Mac>,
         key: Option<&'static str>,
         ports: Vec<Port>,
-        candidates: Vec<Candidate>,
+        candidates: Option<Vec<Candidate>>,
         held: Vec<u8>,
     }
 
@@ -205,7 +231,7 @@ mod tests {
                 mac: None,
                 key: None,
                 ports: vec![],
-                candidates: vec![],
+                candidates: Some(vec![]),
                 held: vec![],
             }
         }
@@ -221,7 +247,7 @@ mod tests {
                 mac: self.mac,
                 key: self.key,
                 ports: &ports,
-                candidates: &self.candidates,
+                candidates: self.candidates.as_deref(),
             };
             let held = self.held.iter().map(|n| format!("{n:016x}").parse().unwrap()).collect();
             wish.choose(identities.iter(), &held).map(|i| i.mac.octets()[5])
@@ -231,39 +257,47 @@ mod tests {
     #[test]
     fn the_only_stopped_container_gets_its_identity_back() {
         let known = [identity(1, "web"), identity(2, "db")];
-        let case = Case { candidates: vec![candidate(1, "web", &[])], ..Case::default() };
+        let case = Case { candidates: Some(vec![candidate(1, "web", &[])]), ..Case::default() };
         assert_eq!(case.choose(&known), Some(1));
     }
 
     #[test]
     fn a_recreated_container_is_known_by_its_name() {
-        let case = Case { candidates: vec![candidate(9, "web", &[])], ..Case::default() };
+        let case = Case { candidates: Some(vec![candidate(9, "web", &[])]), ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web")]), Some(1));
     }
 
     #[test]
     fn two_that_cannot_be_told_apart_get_nothing() {
-        let candidates = vec![candidate(1, "web", &[]), candidate(2, "db", &[])];
+        let candidates = Some(vec![candidate(1, "web", &[]), candidate(2, "db", &[])]);
         let case = Case { candidates, ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), None);
     }
 
     #[test]
+    fn one_that_has_an_endpoint_already_is_not_the_one_that_starts() {
+        let candidates = Some(vec![candidate(1, "web", &[]), candidate(2, "db", &[])]);
+        let case = Case { candidates, held: vec![1], ..Case::default() };
+        assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
+    }
+
+    #[test]
     fn ports_tell_containers_apart() {
-        let candidates = vec![candidate(1, "web", &[(6, 80)]), candidate(2, "db", &[(6, 5432)])];
+        let candidates = Some(vec![candidate(1, "web", &[(6, 80)]), candidate(2, "db", &[(6, 5432)])]);
         let case = Case { candidates, ports: vec![(6, 5432)], ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
     }
 
     #[test]
     fn one_that_never_was_here_gets_nothing() {
-        let case = Case { candidates: vec![candidate(9, "new", &[])], ..Case::default() };
+        let case = Case { candidates: Some(vec![candidate(9, "new", &[])]), ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web")]), None);
     }
 
     #[test]
     fn what_is_held_is_not_given_again() {
-        let case = Case { candidates: vec![candidate(1, "web", &[])], held: vec![1], ..Case::default() };
+        let case =
+            Case { candidates: Some(vec![candidate(1, "web", &[])]), held: vec![1], ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web")]), None);
     }
 
@@ -271,7 +305,7 @@ mod tests {
     fn a_key_is_exact_and_private() {
         let keyed = IdentityRecord { key: Some("k1".into()), ..identity(1, "web") };
         let known = [keyed, identity(2, "web")];
-        let case = |key| Case { key, candidates: vec![candidate(1, "web", &[])], ..Case::default() };
+        let case = |key| Case { key, candidates: Some(vec![candidate(1, "web", &[])]), ..Case::default() };
         assert_eq!(case(Some("k1")).choose(&known), Some(1));
         assert_eq!(case(Some("k2")).choose(&known), None);
         assert_eq!(case(None).choose(&known), Some(2));
@@ -280,13 +314,24 @@ mod tests {
     #[test]
     fn a_given_hardware_address_beats_everything() {
         let mac = Some(Mac::new([2, 0, 0, 0, 0, 2]));
-        let case = Case { mac, candidates: vec![candidate(1, "web", &[])], ..Case::default() };
+        let case = Case { mac, candidates: Some(vec![candidate(1, "web", &[])]), ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
     }
 
     #[test]
+    fn while_docker_cannot_be_seen_the_identities_are_what_there_is() {
+        let blind = || Case { candidates: None, ..Case::default() };
+        assert_eq!(blind().choose(&[identity(1, "web")]), Some(1));
+        assert_eq!(blind().choose(&[identity(1, "web"), identity(2, "db")]), None);
+        let removed = IdentityRecord { destroyed: true, ..identity(2, "db") };
+        assert_eq!(blind().choose(&[identity(1, "web"), removed]), Some(1));
+        let db = IdentityRecord { ports: BTreeSet::from([(6, 5432)]), ..identity(2, "db") };
+        assert_eq!(Case { ports: vec![(6, 5432)], ..blind() }.choose(&[identity(1, "web"), db]), Some(2));
+    }
+
+    #[test]
     fn networks_made_anew_keep_their_identities_if_name_and_parent_are_the_same() {
-        let candidates = || vec![candidate(1, "web", &[])];
+        let candidates = || Some(vec![candidate(1, "web", &[])]);
         let renewed = Case { network: "net2", candidates: candidates(), ..Case::default() };
         assert_eq!(renewed.choose(&[identity(1, "web")]), Some(1));
         let unnamed = Case { network: "net2", name: None, candidates: candidates(), ..Case::default() };

@@ -12,10 +12,13 @@
 
 mod addressing;
 mod cell;
+mod containers;
 mod endpoints;
 mod engine;
 mod error;
 mod host;
+mod identities;
+mod identity;
 mod join;
 mod lease;
 mod links;
@@ -25,14 +28,17 @@ mod plan;
 mod random;
 mod reconcile;
 mod records;
+mod release;
 mod sandbox;
 mod store;
 mod view;
 
+pub use containers::ForgetError;
 pub use endpoints::{CreateEndpoint, CreateEndpointError, DeleteEndpointError, EndpointAddress};
 pub use engine::{Engine, OpenError};
 pub use error::chain;
 pub use host::{Host, HostError, LinuxHost};
+pub use identity::{Candidate, IdentityId, IdentityIdError, IdentityRecord, Port};
 pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};

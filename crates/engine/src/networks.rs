@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::host::HostError;
 use crate::links::{ParentError, find_parent};
 use crate::records::NetworkRecord;
+use crate::release::Policy;
 use crate::store::StoreError;
 
 /// Where Docker's IPAM takes this network's addresses from.
@@ -157,6 +158,14 @@ impl Engine {
             tracing::info!(network = %id.short(), "network deleted");
         }
         Ok(())
+    }
+
+    /// When leases of this network's containers are given back.
+    pub(crate) fn release_policy(&self, id: &NetworkId) -> Policy {
+        let networks = self.networks();
+        let options = networks.get(id).map(|network| &network.options);
+        let after = options.map_or(landline_spec::DEFAULT_RELEASE_AFTER, |o| o.release_after);
+        Policy { when: options.map(|o| o.release).unwrap_or_default(), after }
     }
 
     /// How long a first lease may take on this network; `None`: there is no such network.

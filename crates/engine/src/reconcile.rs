@@ -29,12 +29,17 @@ impl Engine {
         let place = self.find(&record).await;
         let (Some(network), Some(place)) = (network, place) else {
             tracing::info!(endpoint = %id.short(), "its link is gone; forgotten");
-            let (store, key) = (self.store.clone(), id);
-            if let Err(error) = blocking(move || store.remove_endpoint(&key)).await {
+            let identity = self.settle_identity(&record);
+            let store = self.store.clone();
+            if let Err(error) = blocking(move || store.end_endpoint(&id, identity.as_ref())).await {
                 tracing::warn!(error = %crate::chain(&error), "an endpoint could not be removed from the store");
             }
+            self.after_endpoint(&record);
             return;
         };
+        if let Some(identity) = &record.identity {
+            self.identities.hold(identity, &id);
+        }
         let cell = Arc::new(Cell::stored(record.clone(), network.options.clone(), self.store.clone()));
         let supervised = match &record.address {
             AddressRecord::Dhcp(state) => {

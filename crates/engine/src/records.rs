@@ -7,9 +7,12 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, LeaseOptions};
+use landline_kernel::boottime;
 use landline_spec::{EndpointId, NetworkId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
+
+use crate::identity::IdentityId;
 
 /// A network as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +36,9 @@ pub struct EndpointRecord {
     pub id: EndpointId,
     /// The network it is on.
     pub network: NetworkId,
+    /// Who it is to the LAN.
+    #[serde(default)]
+    pub identity: Option<IdentityId>,
     /// The container's hardware address.
     pub mac: Mac,
     /// Whether the user gave that address, in which case Docker must not be told it again.
@@ -106,6 +112,9 @@ pub struct ContainerRecord {
     /// Its host name.
     #[serde(default)]
     pub hostname: Option<String>,
+    /// Whether it is removed when it ends (`--rm`).
+    #[serde(default)]
+    pub auto_remove: bool,
 }
 
 /// What the sandbox's link was given because of the lease.
@@ -141,6 +150,9 @@ pub struct LeaseRecord {
     pub t2: Option<u64>,
     /// When it ends; `None`: never.
     pub expires: Option<u64>,
+    /// When it was granted by the wall clock, in seconds; only looked at after another boot.
+    #[serde(default)]
+    pub wall: u64,
     /// Every option of the acknowledgement, code and bytes.
     pub options: Vec<(u8, Vec<u8>)>,
 }
@@ -157,6 +169,8 @@ impl LeaseRecord {
             t1: lease.t1.map(to_ms),
             t2: lease.t2.map(to_ms),
             expires: lease.expires.map(to_ms),
+            wall: crate::identities::now()
+                .saturating_sub(boottime::now().saturating_sub(lease.obtained.since_boot()).as_secs()),
             options: lease.options.raw.clone(),
         }
     }
@@ -175,6 +189,28 @@ impl LeaseRecord {
         })
     }
 
+    /// The lease on the clock of this boot, if it was granted during another one and the wall clock says that
+    /// it still lives. A clock that stands before the day of the grant has lost its battery and says nothing.
+    pub fn restore_across_boots(&self, boottime: Duration, wall: u64) -> Option<Lease> {
+        let age_ms = wall.checked_sub(self.wall)?.checked_mul(1000)?;
+        let now_ms = u64::try_from(boottime.as_millis()).ok()?;
+        // A grant from before this boot has no place on its clock: its remaining times are counted from now on.
+        let shift =
+            |at: u64| Some(from_ms((at - self.obtained.min(at)).checked_sub(age_ms)?.checked_add(now_ms)?));
+        let expires = match self.expires {
+            Some(at) => Some(shift(at)?),
+            None => None,
+        };
+        let due = |at: Option<u64>| at.map(|at| shift(at).unwrap_or(from_ms(now_ms)));
+        Some(Lease {
+            obtained: from_ms(now_ms),
+            t1: due(self.t1),
+            t2: due(self.t2),
+            expires,
+            ..self.restore(&self.boot)?
+        })
+    }
+
     /// The address with its prefix.
     pub fn net(&self) -> Ipv4Net {
         Ipv4Net::new(self.address, self.prefix_len.min(32)).unwrap_or_else(|_| self.address.into())
@@ -187,4 +223,46 @@ fn to_ms(at: Instant) -> u64 {
 
 fn from_ms(ms: u64) -> Instant {
     Instant::from_boot(Duration::from_millis(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> LeaseRecord {
+        LeaseRecord {
+            address: Ipv4Addr::new(192, 0, 2, 9),
+            prefix_len: 24,
+            server: Ipv4Addr::new(192, 0, 2, 1),
+            boot: "a".into(),
+            obtained: 1_000_000,
+            t1: Some(1_300_000),
+            t2: Some(1_525_000),
+            expires: Some(1_600_000),
+            wall: 5_000,
+            options: vec![(3, vec![192, 0, 2, 1])],
+        }
+    }
+
+    #[test]
+    fn a_lease_is_the_same_again_during_the_same_boot() {
+        let lease = record().restore("a").unwrap();
+        assert_eq!(lease.expires, Some(from_ms(1_600_000)));
+        assert_eq!(lease.options.gateway(), Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(record().restore("b"), None);
+    }
+
+    #[test]
+    fn across_boots_what_is_left_counts_from_now() {
+        let after = |wall| record().restore_across_boots(Duration::from_secs(10), wall);
+        // 400 of 600 seconds have passed.
+        let lease = after(5_400).unwrap();
+        assert_eq!(lease.t1, Some(from_ms(10_000)), "due at once");
+        assert_eq!(lease.t2, Some(from_ms(135_000)));
+        assert_eq!(lease.expires, Some(from_ms(210_000)));
+        assert_eq!(after(5_601), None, "expired");
+        assert_eq!(after(4_999), None, "the clock was set back");
+        let for_ever = LeaseRecord { t1: None, t2: None, expires: None, ..record() };
+        assert_eq!(for_ever.restore_across_boots(Duration::ZERO, 6_000).unwrap().expires, None);
+    }
 }

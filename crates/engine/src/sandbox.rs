@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::sysctl::{self, Family};
-use landline_kernel::{Address, Link, Netlink, NetlinkError, Netns, Route};
+use landline_kernel::{Address, Link, Netlink, NetlinkError, Netns, Route, RouteKind};
 
 use crate::mark::{Mark, PROTOCOL};
 use crate::records::Applied;
@@ -118,6 +118,10 @@ impl Sandbox {
         let mut now = applied.clone();
         // Who provides the default route is Docker's choice (one of the container's networks); learn it here.
         now.default_route |= self.has_default_route()?;
+        if applied.address.is_none() && wanted.is_some() {
+            // It started without an address, so Docker could not give it a default route; nobody else did either.
+            now.default_route |= !self.sandbox_has_default_route()?;
+        }
         let Some(wanted) = wanted else {
             self.drop_address(applied.address, &present)?;
             now.address = None;
@@ -168,6 +172,14 @@ impl Sandbox {
 
     fn has_default_route(&mut self) -> Result<bool, SandboxError> {
         Ok(self.link_routes()?.iter().any(|r| r.destination == IpNet::V4(Ipv4Net::default())))
+    }
+
+    /// Whether any link of the sandbox has one.
+    fn sandbox_has_default_route(&mut self) -> Result<bool, SandboxError> {
+        let routes = self.netlink.routes().map_err(|e| self.failed(e))?;
+        Ok(routes
+            .iter()
+            .any(|r| r.destination == IpNet::V4(Ipv4Net::default()) && r.kind == RouteKind::Unicast))
     }
 
     /// Docker's own default route is replaced, not joined by a second one.

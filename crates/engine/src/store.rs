@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use landline_spec::{EndpointId, NetworkId};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::identity::{IdentityId, IdentityRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
 
 /// The format this program writes. Raise it when older programs could not read what newer ones write.
@@ -17,6 +18,7 @@ const VERSION: u64 = 1;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("networks");
+const IDENTITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
 const ENDPOINTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("endpoints");
 
 /// Why the store could not be used.
@@ -79,6 +81,7 @@ impl Store {
             // Made now so that reading never meets a missing table.
             write.open_table(NETWORKS)?;
             write.open_table(ENDPOINTS)?;
+            write.open_table(IDENTITIES)?;
         }
         write.commit()?;
         Ok(Self { db })
@@ -94,12 +97,49 @@ impl Store {
         self.all(ENDPOINTS)
     }
 
+    /// All identities.
+    pub fn identities(&self) -> Result<Vec<IdentityRecord>, StoreError> {
+        self.all(IDENTITIES)
+    }
+
+    /// Writes an identity, replacing what was there.
+    pub fn put_identity(&self, record: &IdentityRecord) -> Result<(), StoreError> {
+        self.put(IDENTITIES, record.id.as_str(), record)
+    }
+
+    /// Forgets an identity.
+    pub fn remove_identity(&self, id: &IdentityId) -> Result<(), StoreError> {
+        self.remove(IDENTITIES, id.as_str())
+    }
+
+    /// Writes an endpoint and its identity, both or neither.
+    pub fn begin_endpoint(
+        &self,
+        endpoint: &EndpointRecord,
+        identity: &IdentityRecord,
+    ) -> Result<(), StoreError> {
+        let write = self.db.begin_write()?;
+        insert(&write, ENDPOINTS, endpoint.id.as_str(), endpoint)?;
+        insert(&write, IDENTITIES, identity.id.as_str(), identity)?;
+        Ok(write.commit()?)
+    }
+
+    /// Forgets an endpoint and writes what became of its identity, both or neither.
+    pub fn end_endpoint(&self, id: &EndpointId, identity: Option<&IdentityRecord>) -> Result<(), StoreError> {
+        let write = self.db.begin_write()?;
+        write.open_table(ENDPOINTS)?.remove(id.as_str())?;
+        if let Some(identity) = identity {
+            insert(&write, IDENTITIES, identity.id.as_str(), identity)?;
+        }
+        Ok(write.commit()?)
+    }
+
     /// Writes a network, replacing what was there.
     pub fn put_network(&self, record: &NetworkRecord) -> Result<(), StoreError> {
         self.put(NETWORKS, record.id.as_str(), record)
     }
 
-    /// Writes an endpoint, replacing what was there.
+    /// Writes an endpoint that is stored already.
     pub fn put_endpoint(&self, record: &EndpointRecord) -> Result<(), StoreError> {
         self.put(ENDPOINTS, record.id.as_str(), record)
     }
@@ -107,11 +147,6 @@ impl Store {
     /// Forgets a network.
     pub fn remove_network(&self, id: &NetworkId) -> Result<(), StoreError> {
         self.remove(NETWORKS, id.as_str())
-    }
-
-    /// Forgets an endpoint.
-    pub fn remove_endpoint(&self, id: &EndpointId) -> Result<(), StoreError> {
-        self.remove(ENDPOINTS, id.as_str())
     }
 
     fn all<T: DeserializeOwned>(
@@ -139,13 +174,8 @@ impl Store {
         key: &str,
         record: &T,
     ) -> Result<(), StoreError> {
-        let value = serde_json::to_vec(record).map_err(|source| StoreError::Record {
-            table: redb::TableHandle::name(&table).to_owned(),
-            key: key.to_owned(),
-            source,
-        })?;
         let write = self.db.begin_write()?;
-        write.open_table(table)?.insert(key, value.as_slice())?;
+        insert(&write, table, key, record)?;
         Ok(write.commit()?)
     }
 
@@ -154,4 +184,19 @@ impl Store {
         write.open_table(table)?.remove(key)?;
         Ok(write.commit()?)
     }
+}
+
+fn insert<T: Serialize>(
+    write: &WriteTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+    key: &str,
+    record: &T,
+) -> Result<(), StoreError> {
+    let value = serde_json::to_vec(record).map_err(|source| StoreError::Record {
+        table: redb::TableHandle::name(&table).to_owned(),
+        key: key.to_owned(),
+        source,
+    })?;
+    write.open_table(table)?.insert(key, value.as_slice())?;
+    Ok(())
 }

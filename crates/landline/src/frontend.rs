@@ -7,9 +7,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use landline_docker::{
     ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerView, Driver, DriverError,
-    EndpointInterface, EndpointRequest, InterfaceName, JoinRequest, JoinResponse, OptionsError, StaticRoute,
+    EndpointInterface, EndpointRequest, InterfaceName, JoinRequest, JoinResponse, OptionsError, Sketch,
+    StaticRoute,
 };
-use landline_engine::{ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam};
+use landline_engine::{
+    Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam,
+};
 use landline_spec::{EndpointOptions, Mode, NetworkId, NetworkOptions, OptionError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,9 @@ impl Frontend {
             for (id, container) in &seen.endpoints {
                 self.engine.container_seen(id, record(container)).await;
             }
+            if seen.connected {
+                self.engine.containers_present(&seen.containers.keys().cloned().collect()).await;
+            }
             match cancel.run_until_cancelled(view.changed()).await {
                 Some(Ok(())) => {}
                 Some(Err(_)) | None => return,
@@ -85,7 +91,21 @@ fn record(container: &ContainerInfo) -> ContainerRecord {
         id: container.container_id.clone(),
         name: container.name.clone(),
         hostname: Some(container.hostname.clone()).filter(|name| !name.is_empty()),
+        auto_remove: container.auto_remove,
     }
+}
+
+/// The containers one of which may be starting.
+fn candidates(view: &DockerView, network: &NetworkId) -> Vec<Candidate> {
+    let stopped = view.stopped_on(network);
+    stopped
+        .map(|(id, sketch)| match sketch {
+            Sketch::Name(name) => Candidate { id: id.to_owned(), name: name.clone(), ports: None },
+            Sketch::Info(info) => {
+                Candidate { id: id.to_owned(), name: info.name.clone(), ports: Some(info.ports.clone()) }
+            }
+        })
+        .collect()
 }
 
 /// Docker's IPAM side of a network.
@@ -132,7 +152,10 @@ impl Driver for Frontend {
         cancel: CancellationToken,
     ) -> Result<EndpointInterface, DriverError> {
         let options = EndpointOptions::parse(&request.text_options())?;
+        let view = self.view.borrow().clone();
         let wanted = CreateEndpoint {
+            ports: request.ports(),
+            candidates: view.connected.then(|| candidates(&view, &request.network)),
             network: request.network,
             endpoint: request.endpoint,
             mac: request.interface.mac,

@@ -106,23 +106,21 @@ impl<'a> Given<'a> {
                 hint: "create the network without it",
             }),
             None => Ok(()),
-        }?;
-        // Failing is what happens anyway.
-        match self.get("on_timeout") {
-            Some(value) if value.text.eq_ignore_ascii_case("continue") => Err(OptionError::NotYet {
-                what: "on_timeout=continue".to_owned(),
-                hint: "without it a container that gets no address does not start",
-            }),
-            Some(value) if !value.text.eq_ignore_ascii_case("fail") => {
-                Err(value.error("write fail, or leave it out".into()))
-            }
-            _ => Ok(()),
         }
     }
 
     pub(crate) fn refuse_dhcp_options(self, addressing: Addressing) -> Result<(), OptionError> {
-        const DHCP_ONLY: [&str; 6] =
-            ["lease_timeout", "client_id", "vendor_class", "user_class", "hostname", "dhcp_servers"];
+        const DHCP_ONLY: [&str; 9] = [
+            "lease_timeout",
+            "on_timeout",
+            "client_id",
+            "vendor_class",
+            "user_class",
+            "hostname",
+            "dhcp_servers",
+            "release",
+            "release_after",
+        ];
         match DHCP_ONLY.into_iter().find(|option| self.get(option).is_some()) {
             Some(option) => Err(OptionError::NoDhcp { option, addressing }),
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 18] = [
+pub(crate) const NETWORK: [&str; 20] = [
     "mode",
     "parent",
     "bridge",
@@ -20,14 +20,14 @@ pub(crate) const NETWORK: [&str; 18] = [
     "mtu",
     "macvlan_mode",
     "on_timeout",
+    "release",
+    "release_after",
 ];
 
 /// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 19] = [
+pub(crate) const NETWORK_NOT_YET: [&str; 17] = [
     "vlan",
     "trunks",
-    "release",
-    "release_after",
     "dns",
     "host_access",
     "firewall",

@@ -25,5 +25,9 @@ pub use endpoint::EndpointOptions;
 pub use error::OptionError;
 pub use hostname::{Hostname, HostnameError};
 pub use ids::{EndpointId, IdError, NetworkId};
-pub use network::{DEFAULT_LEASE_TIMEOUT, DEFAULT_VENDOR_CLASS, LEASE_TIMEOUT_RANGE, NetworkOptions};
-pub use words::{Addressing, ConflictCheck, HostnameMode, Ipv6Mode, MacvlanMode, Mode, Mtu, MtuError};
+pub use network::{
+    DEFAULT_LEASE_TIMEOUT, DEFAULT_RELEASE_AFTER, DEFAULT_VENDOR_CLASS, LEASE_TIMEOUT_RANGE, NetworkOptions,
+};
+pub use words::{
+    Addressing, ConflictCheck, HostnameMode, Ipv6Mode, MacvlanMode, Mode, Mtu, MtuError, OnTimeout, Release,
+};

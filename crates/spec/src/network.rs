@@ -13,10 +13,15 @@ use crate::duration::parse_duration;
 use crate::error::{OptionError, cut};
 use crate::given::Given;
 use crate::keys;
-use crate::words::{Addressing, ConflictCheck, HostnameMode, Ipv6Mode, MacvlanMode, Mode, Mtu};
+use crate::words::{
+    Addressing, ConflictCheck, HostnameMode, Ipv6Mode, MacvlanMode, Mode, Mtu, OnTimeout, Release,
+};
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
 pub const DEFAULT_LEASE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the address of a removed container is kept for one made anew, unless `release_after` says otherwise.
+pub const DEFAULT_RELEASE_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// What `lease_timeout` may be: less finds no server, more outlasts everybody's patience.
 pub const LEASE_TIMEOUT_RANGE: RangeInclusive<Duration> =
@@ -46,6 +51,16 @@ pub struct NetworkOptions {
     /// How long the first lease of an endpoint may take, within [`LEASE_TIMEOUT_RANGE`].
     #[serde(default = "default_lease_timeout")]
     pub lease_timeout: Duration,
+    /// What becomes of a start that gets no address in that time.
+    #[serde(default)]
+    pub on_timeout: OnTimeout,
+    /// When an address is given back to the server.
+    #[serde(default)]
+    pub release: Release,
+    /// How long after its container was removed that is, so that one made anew gets it again; at most a week.
+    /// Containers that remove themselves (`--rm`) do not wait.
+    #[serde(default = "default_release_after")]
+    pub release_after: Duration,
     /// Whether the network may share its bridge with another Docker network.
     #[serde(default)]
     pub ignore_conflicts: bool,
@@ -81,6 +96,10 @@ pub struct NetworkOptions {
     pub macvlan_mode: MacvlanMode,
 }
 
+fn default_release_after() -> Duration {
+    DEFAULT_RELEASE_AFTER
+}
+
 fn default_lease_timeout() -> Duration {
     DEFAULT_LEASE_TIMEOUT
 }
@@ -100,6 +119,9 @@ impl NetworkOptions {
             addressing: Addressing::default(),
             ipv6: Ipv6Mode::default(),
             lease_timeout: DEFAULT_LEASE_TIMEOUT,
+            on_timeout: OnTimeout::default(),
+            release: Release::default(),
+            release_after: DEFAULT_RELEASE_AFTER,
             ignore_conflicts: false,
             skip_routes: false,
             gateway: None,
@@ -157,6 +179,24 @@ impl NetworkOptions {
             let timeout = |text: &str| parse_duration(text).ok().filter(|t| LEASE_TIMEOUT_RANGE.contains(t));
             network.lease_timeout =
                 value.read(timeout, || "write a time from 500ms to 10m, like 10s or 1m30s".into())?;
+        }
+        if let Some(on_timeout) =
+            given.word("on_timeout", &[("fail", OnTimeout::Fail), ("continue", OnTimeout::Continue)], &[])?
+        {
+            network.on_timeout = on_timeout;
+        }
+        if let Some(release) = given.word(
+            "release",
+            &[("never", Release::Never), ("on_remove", Release::OnRemove), ("on_stop", Release::OnStop)],
+            &[],
+        )? {
+            network.release = release;
+        }
+        if let Some(value) = given.get("release_after") {
+            const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+            let grace = |text: &str| parse_duration(text).ok().filter(|t| *t <= WEEK);
+            network.release_after =
+                value.read(grace, || "write a time up to a week, like 15m or 24h".into())?;
         }
         network.ignore_conflicts = given.switch("ignore_conflicts")?;
         network.skip_routes = given.switch("skip_routes")?;

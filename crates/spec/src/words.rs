@@ -98,6 +98,30 @@ pub enum ConflictCheck {
     Off,
 }
 
+/// What becomes of a start that gets no address in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTimeout {
+    /// It fails.
+    #[default]
+    Fail,
+    /// The container starts without an address and gets it when a server answers.
+    Continue,
+}
+
+/// When an address is given back to the DHCP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Release {
+    /// Never: its lease runs out.
+    Never,
+    /// After its container was removed.
+    #[default]
+    OnRemove,
+    /// As soon as its container stops.
+    OnStop,
+}
+
 /// Which name the DHCP server is told (option 12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,6 +1,6 @@
 //! Messages about endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -68,6 +68,19 @@ pub struct CreateEndpointRequest {
 }
 
 impl CreateEndpointRequest {
+    /// The ports the container exposes or publishes: IP protocol number and port.
+    pub fn ports(&self) -> BTreeSet<(u8, u16)> {
+        // Lists of `{"Proto": 6, "Port": 80, …}`.
+        let lists = ["com.docker.network.endpoint.exposedports", "com.docker.network.portmap"];
+        let entries = lists.iter().filter_map(|name| self.options.get(*name)?.as_array()).flatten();
+        entries
+            .filter_map(|entry| {
+                let number = |name: &str| entry.get(name)?.as_u64();
+                Some((number("Proto")?.try_into().ok()?, number("Port")?.try_into().ok()?))
+            })
+            .collect()
+    }
+
     /// Those options whose values are text: the user's (`--network name=N,driver-opt=K=V`) and some of Docker's.
     pub fn text_options(&self) -> BTreeMap<String, String> {
         let text = self.options.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));

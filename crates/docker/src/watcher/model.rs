@@ -1,9 +1,10 @@
 //! The parts of the Engine API's answers that matter here, read tolerantly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landline_spec::{EndpointId, NetworkId};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::view::DockerNetwork;
 use crate::fields::nullable;
@@ -87,6 +88,18 @@ impl Network {
     }
 }
 
+/// `80/tcp` as IP protocol number and port.
+fn port(text: &str) -> Option<(u8, u16)> {
+    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = match protocol {
+        "tcp" => 6,
+        "udp" => 17,
+        "sctp" => 132,
+        _ => return None,
+    };
+    Some((protocol, port.parse().ok()?))
+}
+
 /// A container, as listed.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -105,7 +118,19 @@ pub(super) struct Container {
     #[serde(default, deserialize_with = "nullable")]
     pub(super) state: ContainerState,
     #[serde(default, deserialize_with = "nullable")]
+    pub(super) host_config: HostConfig,
+    #[serde(default, deserialize_with = "nullable")]
     network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct HostConfig {
+    #[serde(default)]
+    pub(super) auto_remove: bool,
+    /// Published ports by `port/protocol`.
+    #[serde(default, deserialize_with = "nullable")]
+    port_bindings: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,6 +142,9 @@ pub(super) struct ContainerConfig {
     pub(super) domainname: String,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) labels: BTreeMap<String, String>,
+    /// Exposed ports by `port/protocol`.
+    #[serde(default, deserialize_with = "nullable")]
+    exposed_ports: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,6 +172,23 @@ struct EndpointSettings {
 }
 
 impl Container {
+    /// The ports it exposes or publishes.
+    pub(super) fn ports(&self) -> BTreeSet<(u8, u16)> {
+        let keys = self.config.exposed_ports.keys().chain(self.host_config.port_bindings.keys());
+        keys.filter_map(|key| port(key)).collect()
+    }
+
+    /// The networks it is attached to: ids, or what they were called when it was created.
+    pub(super) fn networks(&self) -> BTreeSet<String> {
+        let settings = self.network_settings.networks.iter();
+        settings
+            .map(|(name, settings)| match settings {
+                Some(s) if !s.network.is_empty() => s.network.clone(),
+                _ => name.clone(),
+            })
+            .collect()
+    }
+
     /// Its endpoints; a container that does not run has none.
     pub(super) fn endpoints(&self) -> BTreeMap<NetworkId, EndpointId> {
         let settings = self.network_settings.networks.values().flatten();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landline_spec::{EndpointId, NetworkId};
 
 use super::model::{Container, Event, ListedContainer, Network};
-use super::view::{ContainerInfo, DockerNetwork, DockerView};
+use super::view::{ContainerInfo, DockerNetwork, DockerView, Sketch};
 
 /// Something to ask Docker about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub(super) struct State {
 struct Known {
     /// Once it was inspected.
     info: Option<ContainerInfo>,
+    /// What an event called it before that.
+    name: String,
     endpoints: BTreeMap<NetworkId, EndpointId>,
 }
 
@@ -58,6 +60,9 @@ impl State {
             }
             ("container", action) if is_id(&event.actor.id) => {
                 let container = self.containers.entry(event.actor.id.clone()).or_default();
+                if let Some(name) = attribute("name") {
+                    container.name.clone_from(name);
+                }
                 if let ("die", Some(info)) = (action, &mut container.info) {
                     (info.running, info.pid) = (false, None);
                 }
@@ -97,7 +102,9 @@ impl State {
             }
             Finding::Container(id, Some(container)) => {
                 let endpoints = container.endpoints();
-                self.containers.insert(id.clone(), Known { info: Some(info(id, *container)), endpoints });
+                let name = String::new();
+                self.containers
+                    .insert(id.clone(), Known { info: Some(info(id, *container)), name, endpoints });
             }
             Finding::Network(id, None) => {
                 self.networks.remove(&id);
@@ -119,7 +126,16 @@ impl State {
             self.containers.values().filter_map(|known| Some((known.info.as_ref()?, &known.endpoints)));
         let endpoints =
             known.flat_map(|(info, endpoints)| endpoints.values().map(|id| (id.clone(), info.clone())));
-        DockerView { connected, networks: self.networks.clone(), endpoints: endpoints.collect() }
+        let sketch = |known: &Known| match &known.info {
+            Some(info) => Sketch::Info(info.clone()),
+            None => Sketch::Name(known.name.clone()),
+        };
+        DockerView {
+            connected,
+            networks: self.networks.clone(),
+            endpoints: endpoints.collect(),
+            containers: self.containers.iter().map(|(id, known)| (id.clone(), sketch(known))).collect(),
+        }
     }
 }
 
@@ -131,6 +147,9 @@ pub(super) fn is_id(text: &str) -> bool {
 fn info(container_id: String, container: Container) -> ContainerInfo {
     let running = container.state.running;
     ContainerInfo {
+        auto_remove: container.host_config.auto_remove,
+        ports: container.ports(),
+        networks: container.networks(),
         container_id,
         name: container.name.strip_prefix('/').unwrap_or(&container.name).to_owned(),
         hostname: container.config.hostname,

@@ -1,6 +1,6 @@
 //! What Docker has, as far as we were told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use landline_spec::{EndpointId, NetworkId};
@@ -16,6 +16,17 @@ pub struct DockerView {
     pub networks: BTreeMap<NetworkId, DockerNetwork>,
     /// Whose each endpoint is: those of containers about which everything is known.
     pub endpoints: BTreeMap<EndpointId, ContainerInfo>,
+    /// All containers by id, running or not; nothing about those that were not inspected yet but their names.
+    pub containers: BTreeMap<String, Sketch>,
+}
+
+/// What is known of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sketch {
+    /// It was created a moment ago. The name may be empty.
+    Name(String),
+    /// It was inspected.
+    Info(ContainerInfo),
 }
 
 /// A network of Docker's.
@@ -52,9 +63,29 @@ pub struct ContainerInfo {
     pub pid: Option<u32>,
     /// Whether it runs.
     pub running: bool,
+    /// Whether it is removed when it ends (`--rm`).
+    pub auto_remove: bool,
+    /// The ports it exposes or publishes: IP protocol number and port.
+    pub ports: BTreeSet<(u8, u16)>,
+    /// The networks it is attached to, by id, or by whatever its user called them as long as it never ran.
+    pub networks: BTreeSet<String>,
 }
 
 impl DockerView {
+    /// The containers that are attached to this network, or may be, and do not run: id and what is known.
+    pub fn stopped_on(&self, network: &NetworkId) -> impl Iterator<Item = (&str, &Sketch)> {
+        let name = self.networks.get(network).map(|n| n.name.as_str());
+        let is_it = move |called: &String| {
+            called == network.as_str()
+                || Some(called.as_str()) == name
+                || (called.len() >= 12 && network.as_str().starts_with(called.as_str()))
+        };
+        self.containers.iter().filter_map(move |(id, sketch)| match sketch {
+            Sketch::Info(info) if info.running || !info.networks.iter().any(is_it) => None,
+            sketch => Some((id.as_str(), sketch)),
+        })
+    }
+
     /// The network of one of Docker's own drivers that uses this bridge already: it is the network's bridge, or
     /// one of the bridge's addresses is within the network's subnets.
     ///

@@ -10,4 +10,4 @@ mod wire;
 
 pub(crate) use present::Present;
 pub(crate) use supervisor::{Services, Status, Supervised, Supervisor};
-pub(crate) use wire::Place;
+pub(crate) use wire::{Place, Wire};

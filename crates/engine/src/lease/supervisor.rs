@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use landline_dhcp::Instant;
-use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, StateName, Transmit};
+use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
 use landline_kernel::boottime::{self, Alarm};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -42,6 +42,8 @@ pub(crate) struct Status {
     pub(crate) state: StateName,
     /// The lease, while there is one.
     pub(crate) lease: Option<Lease>,
+    /// Whether a server said so since the task started; a remembered lease may be used before.
+    pub(crate) confirmed: bool,
     /// Refusals since the daemon started.
     pub(crate) naks: u32,
     /// Address conflicts since the daemon started.
@@ -111,6 +113,8 @@ pub(crate) struct Supervisor {
     outbox: VecDeque<Transmit>,
     motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
     sandbox: Option<PathBuf>,
+    /// A server has granted or confirmed the lease, and that is stored.
+    confirmed: bool,
     status: watch::Sender<Status>,
 }
 
@@ -119,9 +123,15 @@ fn now() -> Instant {
 }
 
 impl Supervisor {
-    /// A first lease over the link with this index on the host.
-    pub(crate) fn start(cell: Arc<Cell>, services: Services, config: Config, index: u32) -> Supervised {
-        let client = Client::start(config, None, now(), OsRandom);
+    /// A first lease over the link with this index on the host, or the remembered one again.
+    pub(crate) fn start(
+        cell: Arc<Cell>,
+        services: Services,
+        config: Config,
+        remembered: Option<Remembered>,
+        index: u32,
+    ) -> Supervised {
+        let client = Client::start(config, remembered, now(), OsRandom);
         Self::new(cell, services, client, Some(Place::Host(index))).spawn()
     }
 
@@ -141,7 +151,8 @@ impl Supervisor {
     }
 
     fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Option<Place>) -> Self {
-        let first = Status { state: client.state(), lease: client.lease().cloned(), naks: 0, conflicts: 0 };
+        let lease = client.lease().cloned();
+        let first = Status { state: client.state(), lease, confirmed: false, naks: 0, conflicts: 0 };
         let sandbox = match &place {
             Some(Place::Sandbox(path)) => Some(path.clone()),
             _ => None,
@@ -158,6 +169,7 @@ impl Supervisor {
             outbox: VecDeque::new(),
             motion: None,
             sandbox,
+            confirmed: false,
             status: watch::Sender::new(first),
         }
     }
@@ -327,6 +339,7 @@ impl Supervisor {
                 tracing::info!(endpoint, address = %lease.address, server = %lease.server, "lease");
                 self.remember(Some(&lease)).await;
                 self.configure().await;
+                self.confirmed = true;
             }
             Event::Renewed(lease) => {
                 tracing::debug!(endpoint, address = %lease.address, server = %lease.server, "lease renewed");
@@ -394,8 +407,10 @@ impl Supervisor {
     fn publish(&self) {
         let (state, lease) = (self.client.state(), self.client.lease());
         self.status.send_if_modified(|status| {
-            let changed = status.state != state || status.lease.as_ref() != lease;
+            let changed =
+                status.state != state || status.lease.as_ref() != lease || status.confirmed != self.confirmed;
             if changed {
+                status.confirmed = self.confirmed;
                 status.state = state;
                 status.lease = lease.cloned();
             }

@@ -58,7 +58,9 @@ fn every_option_arrives() {
         ("conflict_check", "wait"),
         ("mtu", "1400"),
         ("macvlan_mode", "private"),
-        ("on_timeout", "fail"),
+        ("on_timeout", "Continue"),
+        ("release", "on_stop"),
+        ("release_after", "1h"),
     ])
     .unwrap();
     let expected = NetworkOptions {
@@ -67,6 +69,9 @@ fn every_option_arrives() {
         addressing: Addressing::Dhcp,
         ipv6: Ipv6Mode::Off,
         lease_timeout: Duration::from_secs(90),
+        on_timeout: OnTimeout::Continue,
+        release: Release::OnStop,
+        release_after: Duration::from_hours(1),
         ignore_conflicts: true,
         skip_routes: true,
         gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
@@ -141,7 +146,7 @@ fn what_this_version_cannot_do_is_refused() {
             "{mode}"
         );
     }
-    for (name, value) in [("ipv6", "dhcp"), ("ipv6", "slaac"), ("on_timeout", "continue")] {
+    for (name, value) in [("ipv6", "dhcp"), ("ipv6", "slaac")] {
         assert!(
             matches!(parse(&[("bridge", "br0"), (name, value)]), Err(OptionError::NotYet { .. })),
             "{name}"
@@ -186,7 +191,9 @@ fn values_are_checked_and_the_message_says_what_to_write() {
         ("conflict_check", "no", "write fast, wait or off"),
         ("mtu", "+1500", "write a number of bytes from 68 to 65535, like 1500"),
         ("mtu", "67", "write a number of bytes from 68 to 65535, like 1500"),
-        ("on_timeout", "never", "write fail, or leave it out"),
+        ("on_timeout", "never", "write fail or continue"),
+        ("release", "later", "write never, on_remove or on_stop"),
+        ("release_after", "8d", "write a time up to a week, like 15m or 24h"),
     ] {
         let mut options = map(&[(name, value)]);
         if name != "parent" {

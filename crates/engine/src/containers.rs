@@ -1,0 +1,149 @@
+//! What the watcher tells about containers, and what that means for endpoints and identities.
+
+use std::collections::BTreeSet;
+
+use landline_spec::EndpointId;
+
+use crate::engine::Engine;
+use crate::identities::{erase, now, write};
+use crate::identity::{IdentityId, IdentityRecord, Wish};
+use crate::records::{AddressRecord, ContainerRecord, EndpointRecord};
+
+/// Why an identity was not forgotten.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForgetError {
+    /// It is in use, or there is none.
+    #[error("identity {0} is in use, or there is none of that name; landline identity ls shows them")]
+    HeldOrUnknown(IdentityId),
+}
+
+impl Engine {
+    /// The watcher has seen which container an endpoint belongs to. The name the DHCP server learns is the
+    /// container's host name if the user chose one, else the container's name.
+    pub async fn container_seen(&self, id: &EndpointId, container: ContainerRecord) {
+        let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return };
+        let before = endpoint.cell.read().await;
+        if before.container.as_ref() == Some(&container) {
+            return;
+        }
+        self.confirm_identity(&before, &container).await;
+        let hostname = crate::endpoints::lan_name(endpoint.cell.options(), &before, &container);
+        let written = endpoint.cell.update(|record| {
+            record.container = Some(container);
+            if let AddressRecord::Dhcp(dhcp) = &mut record.address {
+                dhcp.hostname.clone_from(&hostname);
+            }
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(error = %crate::chain(&error), "a container's name could not be stored");
+        }
+        if let Some(supervised) = &*endpoint.supervised() {
+            supervised.hostname(hostname);
+        }
+    }
+
+    async fn confirm_identity(&self, record: &EndpointRecord, container: &ContainerRecord) {
+        let network = self.networks().get(&record.network).cloned();
+        let (Some(id), Some(network)) = (&record.identity, network) else { return };
+        let Some(identity) = self.identities.get(id) else { return };
+        let wish = Wish {
+            network: &network.id,
+            network_name: network.name.as_deref(),
+            parent: &network.options.parent,
+            mac: None,
+            key: None,
+            ports: &identity.ports,
+            candidates: None,
+        };
+        write(&self.store, self.identities.confirm(id, &wish, container)).await;
+    }
+
+    /// All the containers there are, running or not, as of a complete look. Identities of others lose their
+    /// container: their leases are given back after the network's grace, and the records age.
+    pub async fn containers_present(&self, present: &BTreeSet<String>) {
+        for identity in self.identities.all() {
+            let Some(container) = &identity.container else { continue };
+            let gone = !present.contains(&container.id);
+            if gone == identity.destroyed || self.identities.holder(&identity.id).is_some() {
+                continue;
+            }
+            let changed = self.identities.change(&identity.id, |record| {
+                record.destroyed = gone;
+                record.used = now();
+            });
+            if let (true, Some(record)) = (gone, &changed) {
+                self.releaser.removed(record, &self.release_policy(&record.network));
+            }
+            write(&self.store, changed).await;
+        }
+    }
+
+    /// All identities and who holds them.
+    pub fn identity_records(&self) -> Vec<(IdentityRecord, Option<EndpointId>)> {
+        let all = self.identities.all().into_iter();
+        all.map(|record| (self.identities.holder(&record.id), record)).map(|(h, r)| (r, h)).collect()
+    }
+
+    /// Forgets an identity that is not in use: its container gets a new one when it starts again.
+    ///
+    /// # Errors
+    /// See [`ForgetError`].
+    pub async fn forget_identity(&self, id: &IdentityId) -> Result<(), ForgetError> {
+        let forgotten = self.identities.forget(id);
+        let record = forgotten.ok_or_else(|| ForgetError::HeldOrUnknown(id.clone()))?;
+        erase(&self.store, record.id).await;
+        Ok(())
+    }
+
+    /// The identity as it is to be stored when its endpoint ends, with the endpoint's last lease.
+    pub(crate) fn settle_identity(&self, record: &EndpointRecord) -> Option<IdentityRecord> {
+        let id = record.identity.as_ref()?;
+        let lease = match &record.address {
+            AddressRecord::Dhcp(dhcp) => dhcp.lease.clone(),
+            _ => None,
+        };
+        let changed = self.identities.change(id, |identity| {
+            identity.used = now();
+            if lease.is_some() {
+                identity.lease = lease;
+            }
+        });
+        changed.or_else(|| self.identities.get(id))
+    }
+
+    /// The endpoint is gone: lets go of its identity. One that nobody could ask for again goes away, and its
+    /// lease is given back.
+    pub(crate) fn after_endpoint(&self, record: &EndpointRecord) {
+        let Some(id) = &record.identity else { return };
+        let nobody = |identity: &IdentityRecord| {
+            let anonymous = identity.container.is_none() && identity.key.is_none() && !record.mac_given;
+            identity.temporary || anonymous
+        };
+        match self.identities.get(id) {
+            Some(identity) if nobody(&identity) => self.releaser.discard(identity),
+            Some(identity) => {
+                self.identities.let_go(id);
+                self.releaser.stopped(&identity, &self.release_policy(&record.network));
+            }
+            None => self.identities.let_go(id),
+        }
+    }
+
+    pub(crate) async fn sweep_identities(&self) {
+        for id in self.identities.sweep() {
+            erase(&self.store, id).await;
+        }
+        for identity in self.identities.all() {
+            if self.identities.holder(&identity.id).is_some() {
+                continue;
+            }
+            if identity.temporary {
+                // Its endpoint ended while nobody was there to see it.
+                self.identities.hold(&identity.id, &crate::release::endpoint_of(&identity.id));
+                self.releaser.discard(identity);
+            } else if identity.destroyed {
+                self.releaser.removed(&identity, &self.release_policy(&identity.network));
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Which identities there are, who holds which, and what becomes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use landline_spec::EndpointId;
+
+use crate::blocking;
+use crate::endpoints::random_mac;
+use crate::identity::{IdentityId, IdentityRecord, Wish};
+use crate::random::OsRandom;
+use crate::records::{ContainerRecord, NetworkRecord};
+use crate::store::{Store, StoreError};
+
+/// How long an identity whose container is removed is kept while nobody uses it: 90 days, in seconds.
+const IDLE: u64 = 90 * 24 * 3600;
+
+/// The most identities kept; the longest unused ones of removed containers go first.
+const MOST: usize = 10_000;
+
+/// All identities. The lock is held for moments only; writing to the store is done outside it.
+#[derive(Debug, Default)]
+pub(crate) struct Identities {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: BTreeMap<IdentityId, IdentityRecord>,
+    /// Who uses which: at most one endpoint each.
+    held: BTreeMap<IdentityId, EndpointId>,
+}
+
+impl Identities {
+    pub(crate) fn new(records: Vec<IdentityRecord>) -> Self {
+        let records = records.into_iter().map(|r| (r.id.clone(), r)).collect();
+        Self { inner: Mutex::new(Inner { records, held: BTreeMap::new() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The identity for an endpoint, which holds it from now on: a known one, or a fresh one that is not stored
+    /// yet.
+    pub(crate) fn take(
+        &self,
+        endpoint: &EndpointId,
+        network: &NetworkRecord,
+        wish: &Wish<'_>,
+    ) -> IdentityRecord {
+        let mut inner = self.lock();
+        let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
+        let known = wish.choose(inner.records.values(), &held).cloned();
+        let mut identity = known.unwrap_or_else(|| fresh(network, wish));
+        // Compose makes networks anew; the identity moves along.
+        identity.network = network.id.clone();
+        identity.network_name.clone_from(&network.name);
+        identity.mode = network.options.mode;
+        identity.used = now();
+        inner.held.insert(identity.id.clone(), endpoint.clone());
+        identity
+    }
+
+    /// An endpoint that is there again after a restart holds its identity again.
+    pub(crate) fn hold(&self, id: &IdentityId, endpoint: &EndpointId) {
+        self.lock().held.insert(id.clone(), endpoint.clone());
+    }
+
+    /// Holds it for `endpoint` unless somebody does already.
+    pub(crate) fn hold_if_free(&self, id: &IdentityId, endpoint: &EndpointId) -> Option<IdentityRecord> {
+        let mut inner = self.lock();
+        if inner.held.contains_key(id) {
+            return None;
+        }
+        let record = inner.records.get(id)?.clone();
+        inner.held.insert(id.clone(), endpoint.clone());
+        Some(record)
+    }
+
+    /// Nobody holds it any more.
+    pub(crate) fn let_go(&self, id: &IdentityId) {
+        self.lock().held.remove(id);
+    }
+
+    /// A copy of an identity.
+    pub(crate) fn get(&self, id: &IdentityId) -> Option<IdentityRecord> {
+        self.lock().records.get(id).cloned()
+    }
+
+    /// Who holds it.
+    pub(crate) fn holder(&self, id: &IdentityId) -> Option<EndpointId> {
+        self.lock().held.get(id).cloned()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<IdentityRecord> {
+        self.lock().records.values().cloned().collect()
+    }
+
+    /// Remembers a record that is in the store (or is about to be).
+    pub(crate) fn keep(&self, record: IdentityRecord) {
+        self.lock().records.insert(record.id.clone(), record);
+    }
+
+    /// Changes a record and returns it as it is now, if that changed it.
+    pub(crate) fn change(
+        &self,
+        id: &IdentityId,
+        change: impl FnOnce(&mut IdentityRecord),
+    ) -> Option<IdentityRecord> {
+        let mut inner = self.lock();
+        let record = inner.records.get_mut(id)?;
+        let before = record.clone();
+        change(record);
+        (*record != before).then(|| record.clone())
+    }
+
+    /// Forgets a record nobody holds; `None` if there is no such, or it is held.
+    pub(crate) fn forget(&self, id: &IdentityId) -> Option<IdentityRecord> {
+        let mut inner = self.lock();
+        if inner.held.contains_key(id) { None } else { inner.records.remove(id) }
+    }
+
+    /// The endpoint's container is known now. Returns the record to store, if that changed one.
+    ///
+    /// An identity without a container becomes that container's, unless the container has one already: then it is
+    /// temporary, and the older one stays for the next start that can be told apart. One that belongs to another
+    /// container (the choice was wrong) is left to that container.
+    pub(crate) fn confirm(
+        &self,
+        id: &IdentityId,
+        wish: &Wish<'_>,
+        container: &ContainerRecord,
+    ) -> Option<IdentityRecord> {
+        let mut inner = self.lock();
+        let own = inner.records.get(id)?;
+        let keyed = own.key.is_some();
+        let theirs = own.container.as_ref();
+        let same = theirs.is_some_and(|c| c.id == container.id || c.name == container.name);
+        if theirs.is_some() && !same && !keyed {
+            tracing::warn!(identity = %id, container = container.name, "this container has the identity of another");
+            return None;
+        }
+        let has_another = |other: &&IdentityRecord| {
+            let c = other.container.as_ref();
+            other.id != *id
+                && !other.temporary
+                && other.key.is_none()
+                && wish.same_network(other)
+                && c.is_some_and(|c| c.id == container.id || c.name == container.name)
+        };
+        let temporary = theirs.is_none() && !keyed && inner.records.values().any(|r| has_another(&r));
+        let record = inner.records.get_mut(id)?;
+        let before = record.clone();
+        record.container = Some(container.clone());
+        record.temporary = temporary;
+        record.destroyed = false;
+        (*record != before).then(|| record.clone())
+    }
+
+    /// What is old or too much and held by nobody: taken out, to be removed from the store.
+    pub(crate) fn sweep(&self) -> Vec<IdentityId> {
+        let mut inner = self.lock();
+        let now = now();
+        let free = |inner: &Inner, r: &IdentityRecord| r.destroyed && !inner.held.contains_key(&r.id);
+        let mut idle: Vec<(u64, IdentityId)> =
+            inner.records.values().filter(|r| free(&inner, r)).map(|r| (r.used, r.id.clone())).collect();
+        idle.sort();
+        let excess = inner.records.len().saturating_sub(MOST);
+        let old = idle.iter().filter(|(used, _)| used.saturating_add(IDLE) < now).count();
+        let gone: Vec<IdentityId> = idle.into_iter().take(old.max(excess)).map(|(_, id)| id).collect();
+        for id in &gone {
+            inner.records.remove(id);
+        }
+        gone
+    }
+}
+
+fn fresh(network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
+    IdentityRecord {
+        id: IdentityId::random(&mut OsRandom),
+        network: network.id.clone(),
+        network_name: network.name.clone(),
+        parent: network.options.parent.clone(),
+        mode: network.options.mode,
+        mac: wish.mac.unwrap_or_else(random_mac),
+        client_id: None,
+        key: wish.key.map(ToOwned::to_owned),
+        container: None,
+        lease: None,
+        ports: wish.ports.clone(),
+        temporary: false,
+        used: now(),
+        destroyed: false,
+    }
+}
+
+/// Seconds of the wall clock, which may be wrong: for ages, never for leases.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Writes a record if there is one; a failure is logged, because the identity itself is good.
+pub(crate) async fn write(store: &Arc<Store>, record: Option<IdentityRecord>) {
+    let Some(record) = record else { return };
+    let store = store.clone();
+    report(blocking(move || store.put_identity(&record)).await);
+}
+
+/// Removes a record.
+pub(crate) async fn erase(store: &Arc<Store>, id: IdentityId) {
+    let store = store.clone();
+    report(blocking(move || store.remove_identity(&id)).await);
+}
+
+fn report(written: Result<(), StoreError>) {
+    if let Err(error) = written {
+        tracing::warn!(error = %crate::chain(&error), "an identity could not be stored");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use landline_spec::NetworkOptions;
+
+    fn network() -> NetworkRecord {
+        NetworkRecord {
+            id: "net1".parse().unwrap(),
+            name: Some("lan".into()),
+            options: NetworkOptions::new("br0".parse().unwrap()),
+            ipam_gateway: None,
+        }
+    }
+
+    fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<crate::identity::Port>) -> Wish<'a> {
+        Wish {
+            network: &network.id,
+            network_name: network.name.as_deref(),
+            parent: &network.options.parent,
+            mac: None,
+            key: None,
+            ports,
+            candidates: Some(&[]),
+        }
+    }
+
+    fn endpoint(n: u8) -> EndpointId {
+        format!("{n:064x}").parse().unwrap()
+    }
+
+    fn container(n: u8, name: &str) -> ContainerRecord {
+        ContainerRecord { id: format!("{n:064x}"), name: name.into(), hostname: None, auto_remove: false }
+    }
+
+    /// Takes a fresh identity for `endpoint` and finds out that it is `name`'s.
+    fn start(identities: &Identities, n: u8, name: &str) -> IdentityRecord {
+        let (network, ports) = (network(), BTreeSet::new());
+        let wish = wish(&network, &ports);
+        let identity = identities.take(&endpoint(n), &network, &wish);
+        identities.keep(identity.clone());
+        identities.confirm(&identity.id, &wish, &container(n, name));
+        identities.get(&identity.id).unwrap()
+    }
+
+    #[test]
+    fn the_first_identity_of_a_container_is_its_own() {
+        let identities = Identities::default();
+        let web = start(&identities, 1, "web");
+        assert!(!web.temporary);
+        assert_eq!(web.container.unwrap().name, "web");
+    }
+
+    #[test]
+    fn a_second_one_is_temporary_and_the_first_stays() {
+        let identities = Identities::default();
+        let first = start(&identities, 1, "web");
+        identities.let_go(&first.id);
+        let second = start(&identities, 2, "web");
+        assert!(second.temporary);
+        assert_ne!(first.mac, second.mac);
+        assert!(!identities.get(&first.id).unwrap().temporary);
+    }
+
+    #[test]
+    fn a_wrong_choice_is_not_written_into_the_others_record() {
+        let identities = Identities::default();
+        let web = start(&identities, 1, "web");
+        let (network, ports) = (network(), BTreeSet::new());
+        let changed = identities.confirm(&web.id, &wish(&network, &ports), &container(2, "db"));
+        assert_eq!(changed, None);
+        assert_eq!(identities.get(&web.id), Some(web));
+    }
+
+    #[test]
+    fn what_is_held_is_neither_forgotten_nor_swept() {
+        let identities = Identities::default();
+        let web = start(&identities, 1, "web");
+        identities.change(&web.id, |r| (r.destroyed, r.used) = (true, 0));
+        assert_eq!(identities.forget(&web.id), None);
+        assert!(identities.sweep().is_empty());
+        identities.let_go(&web.id);
+        assert_eq!(identities.sweep(), [web.id]);
+    }
+
+    #[test]
+    fn a_stopped_container_is_never_swept() {
+        let identities = Identities::default();
+        let web = start(&identities, 1, "web");
+        identities.let_go(&web.id);
+        identities.change(&web.id, |r| r.used = 0);
+        assert!(identities.sweep().is_empty());
+    }
+
+    #[test]
+    fn hardware_addresses_are_local_and_unicast() {
+        for _ in 0..100 {
+            let [first, ..] = random_mac().octets();
+            assert_eq!(first & 3, 2);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Giving leases back.
+//!
+//! A lease outlives its endpoint, so that the next start of the container gets the same address. When the
+//! network's policy says that nobody will come back for it, it is released over a link made for that moment,
+//! with the identity's hardware address, because a server takes a DHCPRELEASE (RFC 2131 section 4.4.6) from its client only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v4::{Client, ClientId, Config, Lease};
+use landline_kernel::boottime;
+use landline_spec::{EndpointId, NetworkOptions, Release};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::JoinMap;
+
+use crate::blocking;
+use crate::host::Host;
+use crate::identities::{Identities, erase, write};
+use crate::identity::{IdentityId, IdentityRecord};
+use crate::lease::{Place, Services, Wire};
+use crate::links::{LinkRequest, find_parent, kind_of};
+use crate::mark::{End, Mark};
+use crate::random::OsRandom;
+use crate::store::Store;
+
+/// When and where to release.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub(crate) when: Release,
+    pub(crate) after: Duration,
+}
+
+enum Order {
+    /// Release after this time, unless somebody holds it again by then.
+    Later(IdentityId, Duration),
+    /// Release and forget; the sender holds it.
+    Discard(IdentityRecord),
+}
+
+/// The task that releases leases, from outside.
+pub(crate) struct Releaser {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// The endpoint that holds an identity while it is being released. No endpoint of Docker's has such an id.
+pub(crate) fn endpoint_of(id: &IdentityId) -> EndpointId {
+    format!("release-{id}").parse().unwrap_or_else(|_| unreachable!("letters, digits and hyphens"))
+}
+
+impl Releaser {
+    pub(crate) fn start(
+        host: Arc<dyn Host>,
+        store: Arc<Store>,
+        identities: Arc<Identities>,
+        services: Services,
+        cancel: CancellationToken,
+    ) -> Self {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let task = Task { host, store, identities, services };
+        tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
+        Self { orders }
+    }
+
+    /// The identity's endpoint ended and its container may come back.
+    pub(crate) fn stopped(&self, identity: &IdentityRecord, policy: &Policy) {
+        if policy.when == Release::OnStop && identity.lease.is_some() {
+            self.order(Order::Later(identity.id.clone(), Duration::ZERO));
+        }
+    }
+
+    /// The identity's container was removed.
+    pub(crate) fn removed(&self, identity: &IdentityRecord, policy: &Policy) {
+        let own_end = identity.container.as_ref().is_some_and(|c| c.auto_remove) && identity.key.is_none();
+        let after = if own_end { Duration::ZERO } else { policy.after };
+        if policy.when != Release::Never {
+            self.order(Order::Later(identity.id.clone(), after));
+        }
+    }
+
+    /// Nobody can come back for this identity, which the caller still holds.
+    pub(crate) fn discard(&self, identity: IdentityRecord) {
+        self.order(Order::Discard(identity));
+    }
+
+    fn order(&self, order: Order) {
+        // Without the task the daemon is stopping; what is due is found again at its next start.
+        let _ = self.orders.send(order);
+    }
+}
+
+struct Task {
+    host: Arc<dyn Host>,
+    store: Arc<Store>,
+    identities: Arc<Identities>,
+    services: Services,
+}
+
+impl Task {
+    async fn run(self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        // One timer an identity; a newer order replaces the older one.
+        let mut due: JoinMap<IdentityId, ()> = JoinMap::new();
+        loop {
+            tokio::select! {
+                order = inbox.recv() => match order {
+                    Some(Order::Discard(identity)) => self.discard(identity).await,
+                    Some(Order::Later(id, Duration::ZERO)) => self.release(&id).await,
+                    Some(Order::Later(id, after)) => {
+                        let alarm = self.services.alarm.clone();
+                        let deadline = boottime::now() + after;
+                        due.spawn(id, async move { alarm.sleep_until(deadline).await });
+                    }
+                    None => return,
+                },
+                Some((id, slept)) = due.join_next() => if slept.is_ok() {
+                    self.release(&id).await;
+                },
+            }
+        }
+    }
+
+    async fn discard(&self, identity: IdentityRecord) {
+        self.give_back(&identity).await;
+        self.identities.let_go(&identity.id);
+        self.identities.forget(&identity.id);
+        erase(&self.store, identity.id).await;
+    }
+
+    async fn release(&self, id: &IdentityId) {
+        let Some(identity) = self.identities.hold_if_free(id, &endpoint_of(id)) else { return };
+        let stays = !identity.destroyed;
+        if stays || identity.lease.is_some() {
+            self.give_back(&identity).await;
+        }
+        self.identities.let_go(id);
+        let container_is_gone = identity.container.as_ref().is_some_and(|c| c.auto_remove);
+        if identity.destroyed && container_is_gone && identity.key.is_none() {
+            self.identities.forget(id);
+            erase(&self.store, id.clone()).await;
+        } else {
+            // The address stays as a wish; the lease is over.
+            let changed = self.identities.change(id, |record| {
+                if let Some(lease) = &mut record.lease {
+                    lease.expires = Some(lease.obtained);
+                }
+            });
+            write(&self.store, changed).await;
+        }
+    }
+
+    /// Releases the identity's lease if it has one that lives.
+    async fn give_back(&self, identity: &IdentityRecord) {
+        let now = Instant::from_boot(boottime::now());
+        let lease = identity.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
+        let Some(lease) = lease.filter(|lease| lease.is_live(now)) else { return };
+        let (host, identity, address) = (self.host.clone(), identity.clone(), lease.address);
+        match blocking(move || send(&*host, &identity, lease)).await {
+            Ok(()) => tracing::info!(%address, "lease released"),
+            Err(error) => tracing::warn!(%address, error = %crate::chain(&error), "a lease was not released"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error("cannot look at the host")]
+    Host(#[from] crate::HostError),
+    #[error(transparent)]
+    Parent(#[from] crate::ParentError),
+    #[error("cannot send")]
+    Io(#[from] std::io::Error),
+}
+
+/// Makes a link for the identity, sends the release over it, and takes the link away.
+fn send(host: &dyn Host, identity: &IdentityRecord, lease: Lease) -> Result<(), SendError> {
+    let endpoint = endpoint_of(&identity.id);
+    let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
+    let links = host.links()?;
+    let parent = find_parent(&options.parent, options.mode, &links)?;
+    let request = LinkRequest { endpoint: &endpoint, options: &options, parent, mac: identity.mac };
+    let plan = kind_of(options.mode).plan(&request);
+    plan.apply(host)?;
+    let mark = Mark::new(&endpoint, End::Container);
+    let sent = transmit(host, identity, lease, &mark);
+    plan.undo(host);
+    sent
+}
+
+fn transmit(host: &dyn Host, identity: &IdentityRecord, lease: Lease, mark: &Mark) -> Result<(), SendError> {
+    let name = mark.link_name();
+    let link = host.link(&name)?.ok_or(crate::HostError::NoLink(name))?;
+    let mut config = Config::new(identity.mac);
+    config.client_id = identity.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
+    let now = Instant::from_boot(boottime::now());
+    let mut client = Client::resume(config, lease, now, OsRandom);
+    client.release(now);
+    let mut wire = Wire::open(&Place::Host(link.index), mark)?;
+    while let Some(packet) = client.poll_transmit() {
+        wire.send(&packet)?;
+    }
+    Ok(())
+}
