@@ -1,6 +1,7 @@
 //! What the watcher tells about containers, and what that means for endpoints and identities.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use landline_spec::EndpointId;
 
@@ -8,6 +9,7 @@ use crate::engine::Engine;
 use crate::identities::{erase, now, write};
 use crate::identity::{IdentityId, IdentityRecord, Wish};
 use crate::records::{AddressRecord, ContainerRecord, EndpointRecord};
+use crate::release::endpoint_of;
 
 /// Why an identity was not forgotten.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,28 +62,34 @@ impl Engine {
 
     /// All the containers there are, running or not, as of a complete look. Identities of others lose their
     /// container: their leases are given back after the network's grace, and the records age.
-    pub async fn containers_present(&self, present: &BTreeSet<String>) {
+    pub async fn containers_present(&self, present: BTreeSet<String>) {
+        *self.containers.lock().unwrap_or_else(PoisonError::into_inner) = Some(present);
         for identity in self.identities.all() {
-            let Some(container) = &identity.container else { continue };
-            let gone = !present.contains(&container.id);
-            if gone == identity.destroyed || self.identities.holder(&identity.id).is_some() {
-                continue;
+            // Those in use are looked at when their endpoint ends.
+            if self.identities.holder(&identity.id).is_none() {
+                write(&self.store, self.look_for_container(&identity)).await;
             }
-            let changed = self.identities.change(&identity.id, |record| {
-                record.destroyed = gone;
-                record.used = now();
-            });
-            if let (true, Some(record)) = (gone, &changed) {
-                self.releaser.removed(record, &self.release_policy(&record.network));
-            }
-            write(&self.store, changed).await;
         }
     }
 
-    /// All identities and who holds them.
-    pub fn identity_records(&self) -> Vec<(IdentityRecord, Option<EndpointId>)> {
-        let all = self.identities.all().into_iter();
-        all.map(|record| (self.identities.holder(&record.id), record)).map(|(h, r)| (r, h)).collect()
+    /// Notes whether the identity's container is there, and has the lease given back if not. Returns the record
+    /// to store, if that changed it.
+    fn look_for_container(&self, identity: &IdentityRecord) -> Option<IdentityRecord> {
+        let container = identity.container.as_ref()?;
+        let present = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = !present.as_ref()?.contains(&container.id);
+        drop(present);
+        if gone == identity.destroyed {
+            return None;
+        }
+        let changed = self.identities.change(&identity.id, |record| {
+            record.destroyed = gone;
+            record.used = now();
+        });
+        if let (true, Some(record)) = (gone, &changed) {
+            self.releaser.removed(record, &self.release_policy(&record.network));
+        }
+        changed
     }
 
     /// Forgets an identity that is not in use: its container gets a new one when it starts again.
@@ -113,16 +121,20 @@ impl Engine {
 
     /// The endpoint is gone: lets go of its identity. One that nobody could ask for again goes away, and its
     /// lease is given back.
-    pub(crate) fn after_endpoint(&self, record: &EndpointRecord) {
+    pub(crate) async fn after_endpoint(&self, record: &EndpointRecord) {
         let Some(id) = &record.identity else { return };
         let nobody = |identity: &IdentityRecord| {
             let anonymous = identity.container.is_none() && identity.key.is_none() && !record.mac_given;
             identity.temporary || anonymous
         };
         match self.identities.get(id) {
-            Some(identity) if nobody(&identity) => self.releaser.discard(identity),
+            Some(identity) if nobody(&identity) => {
+                self.identities.retire(id, endpoint_of(id));
+                self.releaser.discard(identity);
+            }
             Some(identity) => {
                 self.identities.let_go(id);
+                write(&self.store, self.look_for_container(&identity)).await;
                 self.releaser.stopped(&identity, &self.release_policy(&record.network));
             }
             None => self.identities.let_go(id),
@@ -139,7 +151,7 @@ impl Engine {
             }
             if identity.temporary {
                 // Its endpoint ended while nobody was there to see it.
-                self.identities.hold(&identity.id, &crate::release::endpoint_of(&identity.id));
+                self.identities.retire(&identity.id, endpoint_of(&identity.id));
                 self.releaser.discard(identity);
             } else if identity.destroyed {
                 self.releaser.removed(&identity, &self.release_policy(&identity.network));

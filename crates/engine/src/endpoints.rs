@@ -413,7 +413,7 @@ impl Engine {
             let record = endpoint.cell.read().await;
             let identity = self.settle_identity(&record);
             endpoint.cell.end(identity).await.map_err(DeleteEndpointError::Store)?;
-            self.after_endpoint(&record);
+            self.after_endpoint(&record).await;
             tracing::info!(endpoint = %id.short(), "endpoint deleted");
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The engine: what there is, and its beginning and end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,6 +82,8 @@ pub struct Engine {
     pub(crate) services: Services,
     pub(crate) identities: Arc<Identities>,
     pub(crate) releaser: Releaser,
+    /// The containers there are, once the watcher has seen them all.
+    pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     cancel: CancellationToken,
@@ -121,6 +123,7 @@ impl Engine {
             services,
             identities,
             releaser,
+            containers: Mutex::default(),
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
             cancel,

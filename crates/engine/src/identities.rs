@@ -53,6 +53,7 @@ impl Identities {
         let mut inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         let known = wish.choose(inner.records.values(), &held).cloned();
+        tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
         let mut identity = known.unwrap_or_else(|| fresh(network, wish));
         // Compose makes networks anew; the identity moves along.
         identity.network = network.id.clone();
@@ -102,6 +103,15 @@ impl Identities {
     /// Remembers a record that is in the store (or is about to be).
     pub(crate) fn keep(&self, record: IdentityRecord) {
         self.lock().records.insert(record.id.clone(), record);
+    }
+
+    /// Its endpoint has ended and so does it: it speaks for no container any more, and `holder` sees it off.
+    pub(crate) fn retire(&self, id: &IdentityId, holder: EndpointId) {
+        let mut inner = self.lock();
+        if let Some(record) = inner.records.get_mut(id) {
+            record.container = None;
+        }
+        inner.held.insert(id.clone(), holder);
     }
 
     /// Changes a record and returns it as it is now, if that changed it.

@@ -38,14 +38,14 @@ pub use endpoints::{CreateEndpoint, CreateEndpointError, DeleteEndpointError, En
 pub use engine::{Engine, OpenError};
 pub use error::chain;
 pub use host::{Host, HostError, LinuxHost};
-pub use identity::{Candidate, IdentityId, IdentityIdError, IdentityRecord, Port};
+pub use identity::{Candidate, IdentityId, IdentityIdError, Port};
 pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
 pub use plan::{LinkEnd, Plan, Step};
 pub use records::ContainerRecord;
 pub use store::{Store, StoreError};
-pub use view::{EndpointView, NetworkView};
+pub use view::{EndpointView, IdentityView, NetworkView};
 
 /// Runs blocking work without holding up the runtime.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::addressing::dhcp;
 use crate::engine::{Endpoint, Engine};
+use crate::identity::IdentityId;
 use crate::records::{AddressRecord, NetworkRecord};
 
 /// A network, as shown to people and programs.
@@ -55,7 +56,50 @@ pub struct EndpointView {
     pub conflicts: u32,
 }
 
+/// What is remembered of a container interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityView {
+    /// Its name.
+    pub id: IdentityId,
+    /// The network it was last on, if its name is known.
+    pub network: Option<String>,
+    /// The container it belongs to, if known.
+    pub container: Option<String>,
+    /// The key its user gave (`landline.id`).
+    pub key: Option<String>,
+    /// The hardware address.
+    pub mac: Mac,
+    /// The address of its last lease.
+    pub address: Option<Ipv4Addr>,
+    /// Whether an endpoint uses it.
+    pub in_use: bool,
+    /// Whether it ends with that endpoint.
+    pub temporary: bool,
+    /// Whether its container is removed.
+    pub destroyed: bool,
+}
+
 impl Engine {
+    /// All identities, ordered by network and container.
+    pub fn identity_views(&self) -> Vec<IdentityView> {
+        let all = self.identities.all().into_iter();
+        let mut views: Vec<IdentityView> = all
+            .map(|i| IdentityView {
+                in_use: self.identities.holder(&i.id).is_some(),
+                id: i.id,
+                network: i.network_name,
+                container: i.container.map(|c| c.name),
+                key: i.key,
+                mac: i.mac,
+                address: i.lease.map(|lease| lease.address),
+                temporary: i.temporary,
+                destroyed: i.destroyed,
+            })
+            .collect();
+        views.sort_by(|a, b| (&a.network, &a.container, &a.id).cmp(&(&b.network, &b.container, &b.id)));
+        views
+    }
+
     /// All networks.
     pub fn network_views(&self) -> Vec<NetworkView> {
         let networks = self.networks();

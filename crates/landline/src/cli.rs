@@ -20,6 +20,23 @@ pub(crate) enum Command {
     Daemon(DaemonOptions),
     /// List the container interfaces on Landline networks and their leases.
     Ls(LsOptions),
+    /// Show or drop what is remembered of containers: hardware address, client identifier, last lease.
+    #[command(subcommand)]
+    Identity(IdentityCommand),
+}
+
+/// What to do with identities.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// List them.
+    Ls(LsOptions),
+    /// Forget one that is not in use; its container gets a new one at its next start.
+    Forget {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The identity, as listed.
+        id: landline_engine::IdentityId,
+    },
 }
 
 /// Where the daemon's sockets and state are.

@@ -60,7 +60,7 @@ impl Frontend {
                 self.engine.container_seen(id, record(container)).await;
             }
             if seen.connected {
-                self.engine.containers_present(&seen.containers.keys().cloned().collect()).await;
+                self.engine.containers_present(seen.containers.keys().cloned().collect()).await;
             }
             match cancel.run_until_cancelled(view.changed()).await {
                 Some(Ok(())) => {}

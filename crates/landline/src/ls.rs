@@ -1,12 +1,10 @@
 //! `landline ls`.
 
-use std::io::Write as _;
-
-use comfy_table::Table;
 use landline_engine::EndpointView;
 
 use crate::cli::LsOptions;
 use crate::control::{Answer, CallError, Listing, Request, call};
+use crate::table::{dash, print, table};
 
 /// Why nothing was listed.
 #[derive(Debug, thiserror::Error)]
@@ -30,30 +28,12 @@ pub(crate) async fn run(options: &LsOptions) -> Result<(), LsError> {
     } else {
         render(&listing)
     };
-    match writeln!(std::io::stdout(), "{text}") {
-        // `landline ls | head` is fine.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(LsError::Print(error)),
-        _ => Ok(()),
-    }
+    print(&text).map_err(LsError::Print)
 }
 
 fn render(listing: &Listing) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "NETWORK",
-        "CONTAINER",
-        "INTERFACE",
-        "MAC",
-        "ADDRESS",
-        "SERVER",
-        "LEASE LEFT",
-        "STATE",
-    ]);
-    for endpoint in &listing.endpoints {
-        table.add_row(row(endpoint));
-    }
-    let mut text = table.trim_fmt();
+    let header = ["NETWORK", "CONTAINER", "INTERFACE", "MAC", "ADDRESS", "SERVER", "LEASE LEFT", "STATE"];
+    let mut text = table(header, listing.endpoints.iter().map(row));
     if !listing.docker {
         text.push_str("\n(Docker's API cannot be reached: names may be missing)");
     }
@@ -61,7 +41,6 @@ fn render(listing: &Listing) -> String {
 }
 
 fn row(e: &EndpointView) -> [String; 8] {
-    let dash = || "-".to_owned();
     [
         e.network.clone().unwrap_or_else(|| short(&e.network_id)),
         e.container.clone().unwrap_or_else(dash),

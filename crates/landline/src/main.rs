@@ -4,7 +4,9 @@ mod cli;
 mod control;
 mod daemon;
 mod frontend;
+mod identity;
 mod ls;
+mod table;
 
 use std::process::ExitCode;
 
@@ -39,5 +41,6 @@ async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
         cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
+        cli::Command::Identity(command) => Ok(identity::run(&command).await?),
     }
 }

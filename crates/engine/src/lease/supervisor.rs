@@ -281,8 +281,10 @@ impl Supervisor {
             }
             while let Some(transmit) = self.client.poll_transmit() {
                 quiet = false;
-                // Only the newest few matter: what could not be sent is like lost on the wire.
-                self.outbox.truncate(8);
+                // A message that could not be sent yet is overtaken by the one the machine sends instead.
+                if matches!(transmit, Transmit::Dhcp { .. }) {
+                    self.outbox.retain(|waiting| !matches!(waiting, Transmit::Dhcp { .. }));
+                }
                 self.outbox.push_back(transmit);
             }
             if quiet {
@@ -298,8 +300,10 @@ impl Supervisor {
             self.wire = None;
             return;
         }
+        let moving = self.motion.is_some();
         // Between leaving the host and being set up in the sandbox nothing can be sent; it waits.
-        if self.motion.is_some() && self.wire.is_none() {
+        if moving && self.wire.is_none() {
+            self.outbox.retain(|waiting| matches!(waiting, Transmit::Dhcp { .. }));
             return;
         }
         if self.wire.is_none() && !self.unopened {
@@ -309,8 +313,11 @@ impl Supervisor {
             self.outbox.clear();
             return;
         };
-        while let Some(transmit) = self.outbox.pop_front() {
-            if let Err(error) = wire.send(&transmit) {
+        for transmit in std::mem::take(&mut self.outbox) {
+            // An answer to what is sent before the move would arrive at a silent link: it waits as well.
+            if moving && matches!(transmit, Transmit::Dhcp { .. }) {
+                self.outbox.push_back(transmit);
+            } else if let Err(error) = wire.send(&transmit) {
                 tracing::debug!(%error, endpoint = %self.cell.id().short(), "not sent");
             }
         }

@@ -3,7 +3,7 @@
 mod client;
 mod server;
 
-use landline_engine::{EndpointView, NetworkView};
+use landline_engine::{EndpointView, IdentityId, IdentityView, NetworkView};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::{CallError, call};
@@ -18,6 +18,13 @@ const MAX_LINE: u64 = 16 << 20;
 pub(crate) enum Request {
     /// What there is.
     Ls,
+    /// What is remembered of containers.
+    Identities,
+    /// Forget an identity.
+    Forget {
+        /// Which.
+        id: IdentityId,
+    },
 }
 
 /// What it answers.
@@ -26,6 +33,10 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// To [`Request::Ls`].
     Ls(Listing),
+    /// To [`Request::Identities`].
+    Identities(Vec<IdentityView>),
+    /// It is done.
+    Done,
     /// The request could not be served.
     Error(String),
 }

@@ -54,6 +54,11 @@ async fn converse(
                 let docker = docker.borrow().connected;
                 Answer::Ls(Listing { docker, networks: engine.network_views(), endpoints })
             }
+            Ok(Request::Identities) => Answer::Identities(engine.identity_views()),
+            Ok(Request::Forget { id }) => match engine.forget_identity(&id).await {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Error(error.to_string()),
+            },
             Err(error) => Answer::Error(format!("the request makes no sense: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;

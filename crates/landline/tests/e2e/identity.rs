@@ -1,0 +1,166 @@
+//! Who a container is to the LAN, across restarts and recreation.
+
+use landline_testbed::wait_for;
+
+use crate::world::{Result, SOON, World};
+
+/// Address and hardware address of a container, once its name is known to the daemon: only then will it be
+/// recognised later.
+fn seen(world: &World, container: &str, interface: &str) -> Result<(String, String)> {
+    world.row(container)?;
+    Ok((world.address(container, interface)?, world.mac(container, interface)?))
+}
+
+/// The containers named here are known to be stopped.
+fn stop(world: &World, containers: &[&str]) -> Result {
+    let mut command = vec!["stop", "-t0"];
+    command.extend(containers);
+    world.host.docker_ok(&command)?;
+    Ok(())
+}
+
+#[test]
+fn a_container_keeps_its_address_whatever_is_restarted() -> Result {
+    for (world, options, interface) in [
+        (World::bridge()?, vec!["bridge=br0"], "br00"),
+        (World::nic()?, vec!["mode=macvlan", "parent=eth0"], "eth0"),
+    ] {
+        world.network("lan", &options)?;
+        // A neighbour that runs all the time must not confuse anybody.
+        world.run("other", "lan", &[])?;
+        seen(&world, "other", interface)?;
+        world.run("web", "lan", &[])?;
+        let before = seen(&world, "web", interface)?;
+
+        world.host.docker_ok(&["restart", "-t0", "web"])?;
+        assert_eq!(seen(&world, "web", interface)?, before, "restart");
+
+        stop(&world, &["web"])?;
+        world.host.docker_ok(&["start", "web"])?;
+        assert_eq!(seen(&world, "web", interface)?, before, "stop, start");
+
+        world.host.docker_ok(&["rm", "-f", "web"])?;
+        world.run("web", "lan", &[])?;
+        assert_eq!(seen(&world, "web", interface)?, before, "removed and made anew");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_key_is_exact_however_many_start_at_once() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let names: Vec<String> = (0..5).map(|n| format!("c{n}")).collect();
+    let start_all = |world: &World| -> Result<Vec<(String, String)>> {
+        std::thread::scope(|scope| {
+            let runs = names.iter().map(|name| {
+                let network = format!("name=lan,driver-opt=landline.id=key-{name}");
+                scope.spawn(move || world.run(name, &network, &[]).map_err(|e| e.to_string()))
+            });
+            runs.collect::<Vec<_>>().into_iter().try_for_each(|run| run.join().unwrap())
+        })?;
+        names.iter().map(|name| seen(world, name, "br00")).collect()
+    };
+    let before = start_all(&world)?;
+
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut restart = vec!["restart", "-t0"];
+    restart.extend(&all);
+    world.host.docker_ok(&restart)?;
+    let after: Vec<_> = names.iter().map(|name| seen(&world, name, "br00")).collect::<Result<_>>()?;
+    assert_eq!(after, before, "restart");
+
+    let mut remove = vec!["rm", "-f"];
+    remove.extend(&all);
+    world.host.docker_ok(&remove)?;
+    assert_eq!(start_all(&world)?, before, "removed and made anew");
+    Ok(())
+}
+
+#[test]
+fn without_a_key_nobody_gets_anothers_identity() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let names = ["c1", "c2", "c3", "c4"];
+    for name in names {
+        world.run(name, "lan", &[])?;
+    }
+    let before: Vec<_> = names.iter().map(|name| seen(&world, name, "br00")).collect::<Result<_>>()?;
+    stop(&world, &names)?;
+
+    // All four wait, nothing tells them apart: each may come back with its own address or a fresh one.
+    std::thread::scope(|scope| {
+        let starts = names.map(|name| {
+            let world = &world;
+            scope.spawn(move || world.host.docker_ok(&["start", name]).map_err(|e| e.to_string()))
+        });
+        starts.into_iter().try_for_each(|start| start.join().unwrap().map(drop))
+    })?;
+    let after: Vec<_> = names.iter().map(|name| seen(&world, name, "br00")).collect::<Result<_>>()?;
+    for (n, (_, mac)) in after.iter().enumerate() {
+        let taken = before.iter().enumerate().any(|(m, (_, old))| m != n && old == mac);
+        assert!(!taken, "{} has the hardware address of another: {before:?} {after:?}", names[n]);
+    }
+    let mut distinct: Vec<_> = after.iter().collect();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), names.len(), "no identity is shared");
+
+    // One by one each is the only one that waits.
+    for (name, old) in names.iter().zip(&before) {
+        world.host.docker_ok(&["restart", "-t0", name])?;
+        assert_eq!(&seen(&world, name, "br00")?, old, "{name} is itself again: {}", world.daemon.log());
+    }
+    Ok(())
+}
+
+#[test]
+fn leases_are_given_back_when_nobody_comes_back_for_them() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0", "release_after=1s"])?;
+
+    world.run("gone", "lan", &["--rm"])?;
+    world.run("kept", "lan", &[])?;
+    let (_, gone) = seen(&world, "gone", "br00")?;
+    let (_, kept) = seen(&world, "kept", "br00")?;
+    stop(&world, &["gone", "kept"])?;
+    wait_for("the lease of the --rm container to be released", SOON, || {
+        world.dhcp.lease_of(&gone).is_none()
+    })?;
+    assert!(world.dhcp.lease_of(&kept).is_some(), "a stopped container keeps its lease");
+
+    world.host.docker_ok(&["rm", "kept"])?;
+    wait_for("the lease of the removed container to be released", SOON, || {
+        world.dhcp.lease_of(&kept).is_none()
+    })?;
+    // The identity is in use for the moment of the release.
+    let identities = wait_for("the identity to wait for a container", SOON, || {
+        let listed = world.host.landline_ok(crate::world::binary(), &["identity", "ls"]).ok()?;
+        listed.contains("container removed").then_some(listed)
+    })?;
+    assert!(!identities.contains(&gone), "records of --rm containers go with them: {identities}");
+    assert!(identities.contains(&kept), "others stay for a container of the same name: {identities}");
+
+    // Forgotten, the name is like new.
+    let id = identities.lines().find(|l| l.contains(&kept)).and_then(|l| l.split_whitespace().next());
+    let id = id.ok_or("no identity of kept")?;
+    world.host.landline_ok(crate::world::binary(), &["identity", "forget", id])?;
+    world.run("kept", "lan", &[])?;
+    assert_ne!(seen(&world, "kept", "br00")?.1, kept);
+    Ok(())
+}
+
+#[test]
+fn a_start_without_a_server_may_go_on() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0", "lease_timeout=1s", "on_timeout=continue"])?;
+    world.dhcp.stop()?;
+    world.run("early", "lan", &[])?;
+    assert!(world.address("early", "br00").is_err(), "there was nobody to give it one");
+    world.dhcp.start()?;
+    wait_for("the address once there is a server", 2 * SOON, || world.address("early", "br00").is_ok())?;
+    let routes = world.host.docker_ok(&["exec", "early", "ip", "route"])?;
+    assert!(routes.contains("default via 192.0.2.1 dev br00"), "{routes}");
+    world.host.docker_ok(&["exec", "early", "ping", "-c1", "-W5", "192.0.2.2"])?;
+    Ok(())
+}
