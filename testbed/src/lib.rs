@@ -1,5 +1,6 @@
 //! A LAN in network namespaces with real DHCP servers and Docker hosts, for tests, benchmarks and the demo.
 
+mod apt;
 mod error;
 mod host;
 mod lan;
@@ -7,6 +8,7 @@ mod node;
 mod process;
 mod scratch;
 mod server;
+mod vm;
 mod wait;
 mod wire;
 
@@ -17,5 +19,6 @@ pub use node::Node;
 pub use process::{Output, Process, Signal, shell_words};
 pub use scratch::{clean, kept_labs};
 pub use server::{DhcpServer, Dnsmasq, Kea, LeaseRow, Ra, Reservation, ServerConfig};
+pub use vm::Vm;
 pub use wait::{Condition, wait_for};
 pub use wire::{Arp, Capture, DhcpKind, DhcpMessage, FakeServer, Frame, Reply, Udp};

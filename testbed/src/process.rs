@@ -115,7 +115,7 @@ fn read_from_start(file: &mut File) -> std::io::Result<String> {
 }
 
 /// Waits for a child without polling: its pidfd becomes readable when it ends.
-fn wait_child(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+pub(crate) fn wait_child(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
     if let Some(status) = child.try_wait()? {
         return Ok(Some(status));
     }

@@ -1,0 +1,325 @@
+//! A virtual machine with a distribution's kernel over this machine's root file system, for what the kernel outside
+//! cannot do (ipvlan, VLANs, Open vSwitch in the kernel).
+//!
+//! The processor is emulated, so no `/dev/kvm` is needed, and everything takes about ten times as long as outside. The guest sees all
+//! files of the machine; what it writes is in its memory and gone with it. It has no network device but those it makes.
+
+mod kernel;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use kernel::Kernel;
+
+use crate::apt::path;
+use crate::error::{Error, Result};
+use crate::process::{Output, last_lines, read_lossy, shell_words, wait_child};
+use crate::scratch::base_dir;
+use crate::wait::wait_for;
+
+/// The emulator.
+const QEMU: &str = "qemu-system-x86_64";
+/// Where distributions put the program that serves the root file system: Debian 12, then later ones.
+const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
+/// Without `cx16` QEMU 7.2 does not corrupt the guest's memory now and then, without `la57` the kernel boots faster.
+const CPU: &str = "max,-cx16,-la57";
+
+/// A virtual machine that can be started on this machine. Each run is one boot, about five seconds.
+#[derive(Debug, Clone)]
+pub struct Vm {
+    kernel: Kernel,
+    memory_mib: u32,
+    cpus: u32,
+    limit: Duration,
+    env: Vec<(String, String)>,
+}
+
+impl Vm {
+    /// Checks that a VM can run here, and fetches the kernel if it is not in the cache
+    /// (`$LANDLINE_TESTBED_CACHE`, default `~/.cache/landline-testbed`).
+    ///
+    /// # Errors
+    /// Why none can run here, and which packages to install.
+    pub fn prepare() -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::Unexpected(
+                "a VM needs root, to show it every file of the machine".to_owned(),
+            ));
+        }
+        let programs = [
+            (QEMU, "qemu-system-x86"),
+            ("setpriv", "util-linux"),
+            ("modprobe", "kmod"),
+            ("xz", "xz-utils"),
+            ("dpkg-deb", "dpkg"),
+        ];
+        let mut missing: Vec<&str> = programs
+            .into_iter()
+            .filter(|(program, _)| !installed(program))
+            .map(|(_, package)| package)
+            .collect();
+        if virtiofsd().is_none() {
+            missing.push("virtiofsd (Debian 12: qemu-system-common)");
+        }
+        if !Path::new("/bin/busybox").exists() {
+            missing.push("busybox-static");
+        }
+        if !missing.is_empty() {
+            return Err(Error::Unexpected(format!("a VM needs these packages: {}", missing.join(", "))));
+        }
+        let kernel = Kernel::get()?;
+        Ok(Self { kernel, memory_mib: 3072, cpus: 2, limit: Duration::from_mins(5), env: Vec::new() })
+    }
+
+    /// For tests: `None`, and a line that says why, where no VM can run. In CI (`CI=true`) that is an error, so that
+    /// nothing goes untested unnoticed.
+    ///
+    /// # Errors
+    /// In CI, as [`Vm::prepare`].
+    pub fn prepare_or_skip() -> Result<Option<Self>> {
+        match Self::prepare() {
+            Err(error) if std::env::var_os("CI").is_none_or(|ci| ci != "true") => {
+                let cause =
+                    std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                eprintln!("skipped: {error}{cause}");
+                Ok(None)
+            }
+            prepared => prepared.map(Some),
+        }
+    }
+
+    /// The kernel's version, as `uname -r` says it.
+    ///
+    /// # Errors
+    /// If the cache is damaged.
+    pub fn kernel_version(&self) -> Result<String> {
+        self.kernel.version()
+    }
+
+    /// Memory in MiB (3072); what the guest writes to files lies there too.
+    #[must_use]
+    pub fn memory_mib(mut self, mib: u32) -> Self {
+        self.memory_mib = mib;
+        self
+    }
+
+    /// Number of processors (2).
+    #[must_use]
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// How long one run may take, boot included (five minutes).
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets a variable in the command's environment, which is otherwise the guest's own.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Boots, runs a command as root in the current directory, and turns the VM off. Both its streams are in
+    /// `stdout`, what the kernel said is in `stderr`.
+    ///
+    /// # Errors
+    /// If the VM does not come up, ends without a status, or takes longer than the limit.
+    pub fn run<S: AsRef<std::ffi::OsStr>>(&self, argv: &[S]) -> Result<Output> {
+        self.run_to(argv, &mut std::io::sink())
+    }
+
+    /// As [`Vm::run`], and passes on what the command writes while it runs.
+    ///
+    /// # Errors
+    /// As [`Vm::run`].
+    pub fn run_to<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        argv: &[S],
+        sink: &mut (dyn Write + Send),
+    ) -> Result<Output> {
+        let words = shell_words(argv);
+        let dir = tempfile::Builder::new()
+            .prefix("vm-")
+            .tempdir_in(base_dir()?)
+            .map_err(Error::system("cannot make a directory for the VM"))?;
+        let run = Run { dir: fs::canonicalize(dir.path()).map_err(Error::file("cannot find", dir.path()))? };
+        run.write("guest.sh", include_str!("guest.sh"))?;
+        run.write("command", &self.script(&words)?)?;
+        let _files = run.serve_files()?;
+        let mut qemu = Killed(self.start(&run)?);
+        let output = qemu.0.stdout.take();
+
+        let (text, status) = std::thread::scope(|scope| {
+            let copy = scope.spawn(|| output.map_or_else(String::new, |output| pass_on(output, sink)));
+            let status = wait_child(&mut qemu.0, self.limit);
+            // Ends the copying too: the pipe has no other writer.
+            drop(qemu);
+            (copy.join().unwrap_or_default(), status)
+        });
+        match status.map_err(Error::system("cannot wait for the VM"))? {
+            None => Err(Error::Timeout {
+                what: format!("end of `{words}` in a VM"),
+                after: self.limit,
+                detail: format!("\n{}", last_lines(&text, 40)),
+            }),
+            Some(qemu) => run.result(&words, text, qemu),
+        }
+    }
+
+    /// What the guest runs.
+    fn script(&self, words: &str) -> Result<String> {
+        let here = std::env::current_dir().map_err(Error::system("cannot find the current directory"))?;
+        let mut script = format!("cd {}\n", shell_words(&[here]));
+        for (name, value) in &self.env {
+            let _ = writeln!(script, "export {name}={}", shell_words(&[value]));
+        }
+        Ok(format!("{script}{words}\n"))
+    }
+
+    fn start(&self, run: &Run) -> Result<Child> {
+        let kernel = self.kernel.dir.display();
+        let append = format!(
+            "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check \
+             testbed.run={} testbed.kernel={kernel}",
+            run.dir.display()
+        );
+        let mut argv: Vec<String> = ["setpriv", "--pdeathsig=KILL", "--", QEMU].map(str::to_owned).to_vec();
+        let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
+        add("-machine", "q35".to_owned());
+        add("-accel", "tcg,thread=multi".to_owned());
+        add("-cpu", CPU.to_owned());
+        add("-smp", self.cpus.to_string());
+        add("-m", self.memory_mib.to_string());
+        // The server of the root file system reads and writes the guest's memory.
+        add("-object", format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib));
+        add("-numa", "node,memdev=memory".to_owned());
+        add("-chardev", format!("socket,id=files,path={}", run.at("files.sock").display()));
+        add("-device", "vhost-user-fs-pci,chardev=files,tag=root,queue-size=512".to_owned());
+        add("-serial", format!("file:{}", run.at("console").display()));
+        add("-device", "virtio-serial-pci".to_owned());
+        // Its standard output, opened once more: QEMU's own messages are elsewhere.
+        add("-chardev", "file,id=output,path=/proc/self/fd/1,append=on".to_owned());
+        add("-device", "virtserialport,chardev=output,name=output".to_owned());
+        add("-chardev", format!("file,id=control,path={}", run.at("control").display()));
+        add("-device", "virtserialport,chardev=control,name=control".to_owned());
+        add("-kernel", format!("{kernel}/vmlinuz"));
+        add("-initrd", format!("{kernel}/initramfs"));
+        add("-append", append);
+        argv.extend(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"].map(str::to_owned));
+        run.spawn(&argv, Stdio::piped())
+    }
+}
+
+/// One boot: its directory, which the guest can read.
+struct Run {
+    dir: PathBuf,
+}
+
+impl Run {
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        fs::write(self.at(name), text).map_err(Error::file("cannot write", self.at(name)))
+    }
+
+    /// Starts a program of the VM; its messages are appended to `messages`.
+    fn spawn(&self, argv: &[String], stdout: Stdio) -> Result<Child> {
+        let messages = self.at("messages");
+        let messages = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&messages)
+            .map_err(Error::file("cannot open", messages))?;
+        Command::new(&argv[0])
+            .args(&argv[1..])
+            .env("PATH", path())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(messages)
+            .spawn()
+            .map_err(|source| Error::Start { command: shell_words(argv), source })
+    }
+
+    /// Starts the server of the root file system and waits for its socket. It ends with the VM.
+    fn serve_files(&self) -> Result<Killed> {
+        let socket = self.at("files.sock");
+        let argv = [
+            "setpriv".to_owned(),
+            "--pdeathsig=KILL".to_owned(),
+            "--".to_owned(),
+            virtiofsd().unwrap_or_default().to_owned(),
+            format!("--socket-path={}", socket.display()),
+            "-o".to_owned(),
+            "source=/,cache=always,sandbox=chroot".to_owned(),
+        ];
+        let mut server = Killed(self.spawn(&argv, Stdio::null())?);
+        let up = wait_for("socket of virtiofsd", Duration::from_secs(10), || {
+            if socket.exists() { Some(true) } else { server.0.try_wait().ok().flatten().map(|_| false) }
+        })?;
+        if up {
+            return Ok(server);
+        }
+        Err(Error::Unexpected(format!("virtiofsd ended at once:\n{}", self.messages())))
+    }
+
+    fn messages(&self) -> String {
+        last_lines(&read_lossy(&self.at("messages")), 20)
+    }
+
+    /// What came of it, from what the guest told before it turned itself off.
+    fn result(&self, words: &str, text: String, qemu: ExitStatus) -> Result<Output> {
+        let console = read_lossy(&self.at("console"));
+        let control = read_lossy(&self.at("control"));
+        let status = control.lines().find_map(|line| line.strip_prefix("status ")?.parse::<i32>().ok());
+        let Some(status) = status else {
+            return Err(Error::Unexpected(format!(
+                "the VM ended ({qemu}) before `{words}` did:\n{}{}{}",
+                last_lines(&text, 20),
+                last_lines(&console, 20),
+                self.messages()
+            )));
+        };
+        Ok(Output { status: ExitStatus::from_raw(status << 8), stdout: text, stderr: console })
+    }
+}
+
+/// A program that does not outlive this value.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Copies to `sink` what can be read, until the end; all of it as text.
+fn pass_on(mut output: ChildStdout, sink: &mut (dyn Write + Send)) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = output.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..n]);
+        // Nobody may want to see it any more; the VM goes on.
+        let _ = sink.write_all(&buffer[..n]).and_then(|()| sink.flush());
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+fn installed(program: &str) -> bool {
+    path().split(':').any(|dir| Path::new(dir).join(program).exists())
+}
+
+fn virtiofsd() -> Option<&'static str> {
+    VIRTIOFSD.into_iter().find(|path| Path::new(path).exists())
+}
