@@ -325,6 +325,7 @@ impl Engine {
         let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
         let wanted = request.address.map(|net| net.addr());
         let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
+        self.services.present.clone().running(index).await;
         // An address somebody asked for counts more than the one of before.
         let before =
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));

@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
 use crate::blocking;
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::identities::{Identities, erase, write};
 use crate::identity::{IdentityId, IdentityRecord};
 use crate::lease::{Place, Services, Wire};
 use crate::links::{LinkRequest, find_parent, kind_of};
 use crate::mark::{End, Mark};
+use crate::plan::Plan;
 use crate::random::OsRandom;
 use crate::store::Store;
 
@@ -36,7 +37,7 @@ enum Order {
     /// Release after this time, unless somebody holds it again by then.
     Later(IdentityId, Duration),
     /// Release and forget; the sender holds it.
-    Discard(IdentityRecord),
+    Discard(Box<IdentityRecord>),
 }
 
 /// The task that releases leases, from outside.
@@ -81,7 +82,7 @@ impl Releaser {
 
     /// Nobody can come back for this identity, which the caller still holds.
     pub(crate) fn discard(&self, identity: IdentityRecord) {
-        self.order(Order::Discard(identity));
+        self.order(Order::Discard(Box::new(identity)));
     }
 
     fn order(&self, order: Order) {
@@ -104,7 +105,7 @@ impl Task {
         loop {
             tokio::select! {
                 order = inbox.recv() => match order {
-                    Some(Order::Discard(identity)) => self.discard(identity).await,
+                    Some(Order::Discard(identity)) => self.discard(*identity).await,
                     Some(Order::Later(id, Duration::ZERO)) => self.release(&id).await,
                     Some(Order::Later(id, after)) => {
                         let alarm = self.services.alarm.clone();
@@ -154,50 +155,64 @@ impl Task {
         let now = Instant::from_boot(boottime::now());
         let lease = identity.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
         let Some(lease) = lease.filter(|lease| lease.is_live(now)) else { return };
-        let (host, identity, address) = (self.host.clone(), identity.clone(), lease.address);
-        match blocking(move || send(&*host, &identity, lease)).await {
+        let address = lease.address;
+        match self.send(identity, lease).await {
             Ok(()) => tracing::info!(%address, "lease released"),
             Err(error) => tracing::warn!(%address, error = %crate::chain(&error), "a lease was not released"),
         }
+    }
+
+    /// Makes a link for the identity, sends the release over it, and takes the link away.
+    async fn send(&self, identity: &IdentityRecord, lease: Lease) -> Result<(), SendError> {
+        let mark = Mark::new(&endpoint_of(&identity.id), End::Container);
+        let plan = self.plan(identity, &mark).await?;
+        let (host, steps, name) = (self.host.clone(), plan.clone(), mark.link_name());
+        let index = blocking(move || {
+            steps.apply(&*host)?;
+            host.link(&name)?.map(|link| link.index).ok_or(HostError::NoLink(name))
+        });
+        let sent = match index.await {
+            Ok(index) => self.transmit(identity, lease, index, &mark).await.map_err(SendError::Io),
+            Err(error) => Err(error.into()),
+        };
+        let host = self.host.clone();
+        blocking(move || plan.undo(&*host)).await;
+        sent
+    }
+
+    async fn plan(&self, identity: &IdentityRecord, mark: &Mark) -> Result<Plan, SendError> {
+        let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
+        let host = self.host.clone();
+        let links = blocking(move || host.links()).await?;
+        let parent = find_parent(&options.parent, options.mode, &links)?;
+        let request = LinkRequest { endpoint: &mark.endpoint, options: &options, parent, mac: identity.mac };
+        Ok(kind_of(options.mode).plan(&request))
+    }
+
+    async fn transmit(
+        &self,
+        identity: &IdentityRecord,
+        lease: Lease,
+        index: u32,
+        mark: &Mark,
+    ) -> std::io::Result<()> {
+        self.services.present.clone().running(index).await;
+        let mut config = Config::new(identity.mac);
+        config.client_id = identity.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
+        let now = Instant::from_boot(boottime::now());
+        let mut client = Client::resume(config, lease, now, OsRandom);
+        client.release(now);
+        Wire::open(&Place::Host(index), mark)?.say_goodbye(&mut client, identity.mac).await;
+        Ok(())
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum SendError {
     #[error("cannot look at the host")]
-    Host(#[from] crate::HostError),
+    Host(#[from] HostError),
     #[error(transparent)]
     Parent(#[from] crate::ParentError),
     #[error("cannot send")]
     Io(#[from] std::io::Error),
-}
-
-/// Makes a link for the identity, sends the release over it, and takes the link away.
-fn send(host: &dyn Host, identity: &IdentityRecord, lease: Lease) -> Result<(), SendError> {
-    let endpoint = endpoint_of(&identity.id);
-    let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
-    let links = host.links()?;
-    let parent = find_parent(&options.parent, options.mode, &links)?;
-    let request = LinkRequest { endpoint: &endpoint, options: &options, parent, mac: identity.mac };
-    let plan = kind_of(options.mode).plan(&request);
-    plan.apply(host)?;
-    let mark = Mark::new(&endpoint, End::Container);
-    let sent = transmit(host, identity, lease, &mark);
-    plan.undo(host);
-    sent
-}
-
-fn transmit(host: &dyn Host, identity: &IdentityRecord, lease: Lease, mark: &Mark) -> Result<(), SendError> {
-    let name = mark.link_name();
-    let link = host.link(&name)?.ok_or(crate::HostError::NoLink(name))?;
-    let mut config = Config::new(identity.mac);
-    config.client_id = identity.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
-    let now = Instant::from_boot(boottime::now());
-    let mut client = Client::resume(config, lease, now, OsRandom);
-    client.release(now);
-    let mut wire = Wire::open(&Place::Host(link.index), mark)?;
-    while let Some(packet) = client.poll_transmit() {
-        wire.send(&packet)?;
-    }
-    Ok(())
 }

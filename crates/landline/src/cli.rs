@@ -64,7 +64,7 @@ pub(crate) struct DaemonOptions {
         default_value = "unix:///var/run/docker.sock"
     )]
     pub(crate) docker_host: String,
-    /// How much to log: error, warn, info, debug, trace, or per module (landline_engine=debug). LOG_LEVEL works too.
+    /// How much to log: error, warn, info, debug, trace, or per module (`landline_engine=debug`). `LOG_LEVEL` works too.
     #[arg(long, env = "LANDLINE_LOG_LEVEL", value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
     /// Write logs as JSON, one object a line.

@@ -21,7 +21,7 @@ use crate::words::{
 pub const DEFAULT_LEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the address of a removed container is kept for one made anew, unless `release_after` says otherwise.
-pub const DEFAULT_RELEASE_AFTER: Duration = Duration::from_secs(15 * 60);
+pub const DEFAULT_RELEASE_AFTER: Duration = Duration::from_mins(15);
 
 /// What `lease_timeout` may be: less finds no server, more outlasts everybody's patience.
 pub const LEASE_TIMEOUT_RANGE: RangeInclusive<Duration> =
@@ -193,7 +193,7 @@ impl NetworkOptions {
             network.release = release;
         }
         if let Some(value) = given.get("release_after") {
-            const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+            const WEEK: Duration = Duration::from_hours(7 * 24);
             let grace = |text: &str| parse_duration(text).ok().filter(|t| *t <= WEEK);
             network.release_after =
                 value.read(grace, || "write a time up to a week, like 15m or 24h".into())?;

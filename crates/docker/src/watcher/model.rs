@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landline_spec::{EndpointId, NetworkId};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::view::DockerNetwork;
 use crate::fields::nullable;
@@ -130,7 +130,7 @@ pub(super) struct HostConfig {
     pub(super) auto_remove: bool,
     /// Published ports by `port/protocol`.
     #[serde(default, deserialize_with = "nullable")]
-    port_bindings: BTreeMap<String, IgnoredAny>,
+    port_bindings: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,7 +144,7 @@ pub(super) struct ContainerConfig {
     pub(super) labels: BTreeMap<String, String>,
     /// Exposed ports by `port/protocol`.
     #[serde(default, deserialize_with = "nullable")]
-    exposed_ports: BTreeMap<String, IgnoredAny>,
+    exposed_ports: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,39 +1,61 @@
-//! Which links the host's namespace has, kept by netlink events.
+//! Which links the host's namespace has and which of them run, kept by netlink events.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
-use landline_kernel::{Event, Group, Monitor, Netlink};
+use landline_kernel::{Event, Group, Link, Monitor, Netlink};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// The indexes of the host's links, as of the last event.
+/// How long a link may take from being set up to carrying packets. It is a matter of a millisecond, unless its
+/// parent has no carrier; then nothing is gained by waiting.
+const CARRIER: Duration = Duration::from_millis(500);
+
+/// The host's links by index, and whether each can carry packets, as of the last event.
 #[derive(Debug, Clone)]
 pub(crate) struct Present {
-    indexes: watch::Receiver<BTreeSet<u32>>,
+    links: watch::Receiver<BTreeMap<u32, bool>>,
 }
 
 impl Present {
     /// Starts the task that follows the events of the host's namespace until `cancel`.
     pub(crate) fn start(cancel: CancellationToken) -> io::Result<Self> {
         let monitor = Monitor::open(&[Group::Links])?;
-        let (sender, indexes) = watch::channel(dump()?);
+        let (sender, links) = watch::channel(dump()?);
         tokio::spawn(follow(monitor, sender, cancel));
-        Ok(Self { indexes })
+        Ok(Self { links })
     }
 
     /// Resolves when the link is no longer in the host's namespace: it was moved or removed.
     pub(crate) async fn gone(mut self, index: u32) {
         loop {
-            let listed = self.indexes.borrow_and_update().contains(&index);
+            let listed = self.links.borrow_and_update().contains_key(&index);
             // The events may lag behind: the kernel itself has the last word.
             if !listed && !exists(index).await {
                 return;
             }
-            if self.indexes.changed().await.is_err() {
-                // The daemon stops; whoever waits is stopped as well.
-                std::future::pending::<()>().await;
+            self.changed().await;
+        }
+    }
+
+    /// Resolves when the link carries packets, or has had its time. Before that the kernel drops silently what
+    /// is sent: a link that was just set up has no queue yet, and a bridge does not forward from it.
+    pub(crate) async fn running(mut self, index: u32) {
+        let wait = async {
+            while self.links.borrow_and_update().get(&index) != Some(&true) {
+                self.changed().await;
             }
+        };
+        if tokio::time::timeout(CARRIER, wait).await.is_err() {
+            tracing::warn!(index, "a new link has no carrier; is its parent plugged in?");
+        }
+    }
+
+    async fn changed(&mut self) {
+        if self.links.changed().await.is_err() {
+            // The daemon stops; whoever waits is stopped as well.
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -44,12 +66,16 @@ async fn exists(index: u32) -> bool {
     crate::blocking(look).await.is_none_or(|found| found.is_some())
 }
 
-fn dump() -> io::Result<BTreeSet<u32>> {
-    let links = Netlink::open()?.links().map_err(io::Error::other)?;
-    Ok(links.into_iter().map(|link| link.index).collect())
+fn runs(link: &Link) -> bool {
+    link.up && link.running && link.lower_up
 }
 
-async fn follow(mut monitor: Monitor, sender: watch::Sender<BTreeSet<u32>>, cancel: CancellationToken) {
+fn dump() -> io::Result<BTreeMap<u32, bool>> {
+    let links = Netlink::open()?.links().map_err(io::Error::other)?;
+    Ok(links.iter().map(|link| (link.index, runs(link))).collect())
+}
+
+async fn follow(mut monitor: Monitor, sender: watch::Sender<BTreeMap<u32, bool>>, cancel: CancellationToken) {
     loop {
         let event = tokio::select! {
             () = cancel.cancelled() => return,
@@ -57,10 +83,11 @@ async fn follow(mut monitor: Monitor, sender: watch::Sender<BTreeSet<u32>>, canc
         };
         match event {
             Ok(Event::LinkNew(link)) => {
-                sender.send_if_modified(|set| set.insert(link.index));
+                let now = runs(&link);
+                sender.send_if_modified(|links| links.insert(link.index, now) != Some(now));
             }
             Ok(Event::LinkGone { index, .. }) => {
-                sender.send_if_modified(|set| set.remove(&index));
+                sender.send_if_modified(|links| links.remove(&index).is_some());
             }
             Ok(Event::Overrun) => match crate::blocking(dump).await {
                 Ok(all) => {

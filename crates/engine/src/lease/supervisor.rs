@@ -196,8 +196,7 @@ impl Supervisor {
                 command = inbox.recv() => match command {
                     Some(Command::Stop { release, done }) => {
                         if release {
-                            self.client.release(now());
-                            self.settle().await;
+                            self.release().await;
                         }
                         self.wire = None;
                         let _ = done.send(());
@@ -226,6 +225,17 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Gives the address back; returns when the message has left the link.
+    async fn release(&mut self) {
+        let mac = self.cell.read().await.mac;
+        self.client.release(now());
+        if self.wire.is_none() {
+            self.open().await;
+        }
+        let Some(wire) = &mut self.wire else { return };
+        wire.say_goodbye(&mut self.client, mac).await;
     }
 
     fn command(&mut self, command: Command) {

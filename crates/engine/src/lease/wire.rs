@@ -3,8 +3,10 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
+use std::time::Duration;
 
-use landline_dhcp::v4::Transmit;
+use landline_dhcp::Random;
+use landline_dhcp::v4::{Client, Transmit};
 use landline_dhcp::wire::{arp, udp};
 use landline_kernel::{Netns, PacketSocket, UnicastSocket};
 use landline_types::Mac;
@@ -96,6 +98,41 @@ impl Wire {
             }
         };
         socket.send_to(SocketAddrV4::new(dst, SERVER_PORT), payload)
+    }
+
+    /// Sends what a client that was told to release its lease has to say, and returns when that has left this
+    /// host: the link may be removed then.
+    pub(crate) async fn say_goodbye<R: Random>(&mut self, client: &mut Client<R>, own: Mac) {
+        while let Some(transmit) = client.poll_transmit() {
+            if let Err(error) = self.send(&transmit) {
+                tracing::debug!(%error, "not sent");
+            } else if let Transmit::Dhcp { dst, .. } = transmit {
+                self.flush(own, dst).await;
+            }
+        }
+    }
+
+    /// Resolves when what was sent before has left this host: an ARP probe (sender 0.0.0.0, RFC 5227 section 1.1)
+    /// that follows it on the same way was answered by `neighbour`, or had time to. The kernel throws away what
+    /// is still queued at a link that is removed.
+    async fn flush(&self, own: Mac, neighbour: Ipv4Addr) {
+        const ANSWER: Duration = Duration::from_millis(100);
+        let probe = arp::Packet::probe(own, neighbour);
+        if self.arp.send(Mac::BROADCAST, &probe.emit()).is_err() {
+            return;
+        }
+        let answered = async {
+            let (mut dhcp, mut arp) = ([0; 2048], [0; 128]);
+            loop {
+                match self.receive(&mut dhcp, &mut arp).await {
+                    Ok(Received::Arp(packet)) if packet.sender_ip == neighbour => return,
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        // No answer: the server is behind a relay, or gone.
+        let _ = tokio::time::timeout(ANSWER, answered).await;
     }
 
     /// Waits for the next packet the machine may care about. Cancel-safe.
