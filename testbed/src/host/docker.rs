@@ -75,11 +75,15 @@ impl Dockerd {
 }
 
 impl Engine {
-    /// The `PATH` under which this engine's programs are found first.
-    fn path(&self) -> Option<String> {
-        let Self::Path(root) = self else { return None };
+    /// The `PATH` under which this engine's programs are found first, the client that belongs to it too.
+    fn path(&self) -> String {
+        let own = match self {
+            Self::System => String::new(),
+            Self::Path(root) => format!("{0}/usr/sbin:{0}/usr/bin:", root.display()),
+        };
+        // Before what is inherited: a client in `/usr/local/bin` may be newer and refuse what this engine can do.
         let inherited = std::env::var("PATH").unwrap_or_default();
-        Some(format!("{0}/usr/sbin:{0}/usr/bin:{inherited}:/usr/sbin:/sbin", root.display()))
+        format!("{own}/usr/sbin:/usr/bin:{inherited}:/sbin")
     }
 }
 
@@ -108,9 +112,7 @@ impl DockerHost {
         }
         let argv = running.config.arguments(&cgroup);
         let mut command = self.node.command(&argv);
-        if let Some(path) = running.config.engine.path() {
-            command.env("PATH", path);
-        }
+        command.env("PATH", running.config.engine.path());
         // A killed dockerd leaves both; its successor would take the pid for a live one if another process has it now.
         let _ = std::fs::remove_file(self.path("/run/docker.pid"));
         let socket = self.path(SOCKET);
@@ -167,8 +169,8 @@ impl DockerHost {
         let mut argv = vec!["docker"];
         argv.extend(args);
         let mut command = self.node.command(&argv);
-        if let Some(path) = self.dockerd.as_ref().and_then(|running| running.config.engine.path()) {
-            command.env("PATH", path);
+        if let Some(running) = &self.dockerd {
+            command.env("PATH", running.config.engine.path());
         }
         run(command, &shell_words(&argv), Duration::from_mins(2))
     }

@@ -1,8 +1,11 @@
 //! `testbed`: a LAN with real DHCP servers and Docker hosts, by hand.
 
 mod demo;
+mod engines;
 mod hands_on;
+mod record;
 mod transcript;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +46,17 @@ enum Task {
     Clean,
     /// Show Landline at work: a container with an address of its own from the LAN's DHCP server.
     Demo(demo::Options),
+    /// Unpack other Docker engines from other Debian suites into a directory (some 300 MB each).
+    GetEngines {
+        /// Where to; an engine ends up in `DIR/<version>`.
+        dir: PathBuf,
+    },
+    /// Write down what real engines send a network driver.
+    RecordEngines(record::Options),
+    /// Run a command on a distribution's kernel: a VM over this machine's files, about five seconds.
+    Vm(vm::Options),
+    /// Check that a VM can run here, and fetch its kernel.
+    VmSetup,
     /// A LAN and a host that live until this process ends, however it ends.
     #[command(hide = true)]
     Hold,
@@ -78,6 +92,10 @@ fn main() -> ExitCode {
             clean(false).map(|removed| removed.iter().for_each(|name| println!("removed {name}"))).map(|()| 0)
         }
         Task::Demo(options) => demo::demo(&options),
+        Task::GetEngines { dir } => engines::get(&dir),
+        Task::RecordEngines(options) => record::record(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::VmSetup => vm::set_up(),
         Task::Hold => hold(),
     };
     match done {
