@@ -101,9 +101,9 @@ fn start_log(options: &DaemonOptions) -> Result<(), DaemonError> {
     let filter = EnvFilter::try_new(&level).map_err(|_| DaemonError::LogLevel(level))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if options.log_json {
-        log.json().init()
+        log.json().init();
     } else {
-        log.with_ansi(false).init()
+        log.with_ansi(false).init();
     }
     Ok(())
 }

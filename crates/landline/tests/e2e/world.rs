@@ -83,7 +83,7 @@ impl World {
 
     /// The row of `landline ls` for a container, once it has this name there.
     pub(crate) fn row(&self, container: &str) -> Result<Value> {
-        let row = wait_for(&format!("{container} in landline ls"), SOON, || {
+        let row = wait_for(format!("{container} in landline ls"), SOON, || {
             let listing = self.ls().ok()?;
             listing["endpoints"].as_array()?.iter().find(|e| e["container"] == container).cloned()
         })?;
