@@ -2,6 +2,16 @@
 //!
 //! Every test makes its own LAN and Docker host (about a second), so they run side by side.
 
+mod kinds;
+mod sockets;
+mod tools;
 mod world;
 
 mod basics;
+mod identity;
+mod lan;
+mod refusals;
+mod reservations;
+mod routes;
+mod static_addressing;
+mod quiet;
