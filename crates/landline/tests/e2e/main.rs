@@ -4,7 +4,6 @@
 
 mod kinds;
 mod sockets;
-mod tools;
 mod world;
 
 mod basics;
@@ -14,4 +13,3 @@ mod refusals;
 mod reservations;
 mod routes;
 mod static_addressing;
-mod quiet;
