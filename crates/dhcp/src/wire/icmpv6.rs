@@ -221,8 +221,11 @@ mod tests {
 
     #[test]
     fn a_duplicate_address_probe_on_the_wire() {
-        let probe =
-            Message::NeighbourSolicitation { target: TARGET, source_mac: None, nonce: Some([1, 2, 3, 4, 5, 6]) };
+        let probe = Message::NeighbourSolicitation {
+            target: TARGET,
+            source_mac: None,
+            nonce: Some([1, 2, 3, 4, 5, 6]),
+        };
         let bytes = probe.emit(SRC, DST);
         assert_eq!(bytes[8..24], TARGET.octets());
         assert_eq!(bytes[24..], [14, 1, 1, 2, 3, 4, 5, 6]);
@@ -240,7 +243,10 @@ mod tests {
             };
             advertisement.emit(SRC, DST)[4]
         };
-        assert_eq!([flags(true, false, false), flags(false, true, false), flags(false, false, true)], [128, 64, 32]);
+        assert_eq!(
+            [flags(true, false, false), flags(false, true, false), flags(false, false, true)],
+            [128, 64, 32]
+        );
     }
 
     #[test]
@@ -257,15 +263,20 @@ mod tests {
 
     #[test]
     fn what_is_not_well_formed() {
-        let good = Message::NeighbourSolicitation { target: TARGET, source_mac: Some(MAC), nonce: None }.emit(SRC, DST);
+        let good = Message::NeighbourSolicitation { target: TARGET, source_mac: Some(MAC), nonce: None }
+            .emit(SRC, DST);
         assert!(parse(&good).is_some());
         for len in 0..good.len() {
             // Up to the options' beginning it is whole without them.
             assert_eq!(parse(&good[..len]).is_some(), len == 24, "{len} octets");
         }
-        for (at, value, why) in
-            [(0, 128, "an echo"), (1, 1, "code"), (8, 0xff, "a group"), (25, 0, "empty option"), (25, 2, "long option")]
-        {
+        for (at, value, why) in [
+            (0, 128, "an echo"),
+            (1, 1, "code"),
+            (8, 0xff, "a group"),
+            (25, 0, "empty option"),
+            (25, 2, "long option"),
+        ] {
             let mut bad = good.clone();
             bad[at] = value;
             assert_eq!(parse(&bad), None, "{why}");
@@ -291,9 +302,11 @@ mod tests {
             (target.clone(), any_mac(), any::<Option<Nonce>>()).prop_map(|(target, source_mac, nonce)| {
                 Message::NeighbourSolicitation { target, source_mac, nonce }
             }),
-            (target, any_mac(), any::<[bool; 3]>()).prop_map(|(target, target_mac, [router, solicited, overrides])| {
-                Message::NeighbourAdvertisement { target, target_mac, router, solicited, overrides }
-            }),
+            (target, any_mac(), any::<[bool; 3]>()).prop_map(
+                |(target, target_mac, [router, solicited, overrides])| {
+                    Message::NeighbourAdvertisement { target, target_mac, router, solicited, overrides }
+                }
+            ),
         ]
     }
 

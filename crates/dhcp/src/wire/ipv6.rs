@@ -192,9 +192,12 @@ mod tests {
         for len in 0..good.len() {
             assert_eq!(Packet::parse(&good[..len]), None, "{len} octets");
         }
-        for (at, value, why) in
-            [(0, 0x45, "version"), (6, 44, "a fragment"), (45, 7, "UDP shorter than its header"), (45, 14, "longer")]
-        {
+        for (at, value, why) in [
+            (0, 0x45, "version"),
+            (6, 44, "a fragment"),
+            (45, 7, "UDP shorter than its header"),
+            (45, 14, "longer"),
+        ] {
             let mut bad = good.clone();
             bad[at] = value;
             assert_eq!(parse_udp(&bad, Check::Skip), None, "{why}");
