@@ -4,11 +4,13 @@
 
 mod kinds;
 mod sockets;
+mod tools;
 mod world;
 
 mod basics;
 mod identity;
 mod lan;
+mod quiet;
 mod refusals;
 mod reservations;
 mod routes;

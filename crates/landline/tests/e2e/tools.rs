@@ -1,0 +1,35 @@
+//! What several tests do or look at.
+
+use landline_testbed::{DockerHost, HostState, wait_for};
+
+use crate::world::{Result, SOON};
+
+/// `PREFIX0`, `PREFIX1`, …
+pub(crate) fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
+}
+
+/// Does the same for every name at the same time, and says what went wrong for which.
+pub(crate) fn at_once(names: &[String], work: impl Fn(&str) -> Result + Sync) -> Result {
+    let work = &work;
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = names
+            .iter()
+            // The errors of a test cannot leave their thread; their text can.
+            .map(|name| scope.spawn(move || work(name).map_err(|error| format!("{name}: {error}"))))
+            .collect();
+        let ended =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("panicked".into())));
+        ended.filter_map(std::result::Result::err).collect()
+    });
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
+}
+
+/// The host's network state once its own IPv6 addresses have passed duplicate address detection: until then it
+/// changes by itself.
+pub(crate) fn settled(host: &DockerHost) -> Result<HostState> {
+    wait_for("the host's IPv6 addresses", SOON, || {
+        host.check(&["ip", "-6", "addr", "show", "tentative"]).is_ok_and(|tentative| tentative.is_empty())
+    })?;
+    Ok(host.snapshot()?)
+}
