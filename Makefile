@@ -1,19 +1,68 @@
-# What a fresh Debian machine needs is installed by the targets that need it.
+# What a fresh Debian machine needs is installed by the targets that need it. Everything that is started runs in
+# network namespaces of its own.
 
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# For building; for the demo and the tests; for the tests in a virtual machine; for the benchmark.
+BUILD_PACKAGES := gcc libc6-dev
+LAB_PACKAGES := docker.io tini iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
+	isc-dhcp-server tcpdump docker-compose iputils-ping iputils-arping curl procps ethtool kmod jq util-linux python3-minimal
+VM_PACKAGES := qemu-system-x86 cpio xz-utils zstd
+BENCH_PACKAGES := hyperfine
+
+PREFIX ?= /usr/local
+CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-PACKAGES := docker.io tini iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
-	tcpdump hyperfine docker-compose iputils-ping iputils-arping curl procps ethtool kmod jq ca-certificates gcc libc6-dev
+.PHONY: all build demo test lint lab-packages vm-packages nextest bench record-engines doc install clean-lab
 
-.PHONY: all demo test check unit bench packages clean-lab record-engines doc
-
-all: $(LANDLINE)
-
-# Installs only what is missing, and never starts a service.
-packages:
-	@packaging/install-packages $(PACKAGES)
+all: build
 
 build:
-	cargo build --release --locked -p landline -p landline-testbed
+	@packaging/install-packages $(BUILD_PACKAGES)
+	$(CARGO) build --release --locked -p landline -p landline-testbed
+
+# A LAN with a DHCP server and a Docker host, a network, a container, and what it can be reached by.
+demo: build lab-packages
+	$(TESTBED) demo --landline $(LANDLINE)
+
+# Everything. What is skipped is printed with its reason; with CI set nothing may be skipped.
+test: lab-packages vm-packages nextest
+	@packaging/install-packages $(BUILD_PACKAGES)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) build --workspace --all-targets --locked
+	target/debug/testbed vm-setup
+	$(CARGO) nextest run --workspace --locked --profile $(if $(CI),ci,default)
+	$(CARGO) test --workspace --locked --doc --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --locked --no-deps
+
+# Prints medians and ratios of one run.
+bench: build lab-packages
+	@packaging/install-packages $(BENCH_PACKAGES)
+	$(TESTBED) bench --landline $(LANDLINE)
+
+# Records what the engines ask of a network driver; a second run must leave no difference.
+record-engines: build lab-packages
+	$(TESTBED) record-engines --out crates/docker/tests/golden
+	git diff --exit-code -- crates/docker/tests/golden
+
+lab-packages:
+	@packaging/install-packages $(LAB_PACKAGES)
+
+vm-packages:
+	@packaging/install-packages $(VM_PACKAGES)
+
+nextest:
+	@cargo nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
+
+install: build
+	install -D -m 755 $(LANDLINE) $(DESTDIR)$(PREFIX)/bin/landline
+	install -D -m 644 packaging/systemd/landline.service $(DESTDIR)/etc/systemd/system/landline.service
+	install -D -m 644 packaging/systemd/landline.socket $(DESTDIR)/etc/systemd/system/landline.socket
+
+# Removes what interrupted tests left behind.
+clean-lab:
+	$(TESTBED) clean

@@ -9,6 +9,7 @@
 //! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async.
 //! - [`PacketSocket`]: DHCP and ARP beneath the IP stack; [`UnicastSocket`]: datagrams through it.
 //! - [`sysctl`]: the settings netlink does not reach.
+//! - [`inherited_listeners`]: sockets handed over by the service manager.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
 //!
 //! What blocks and what does not: everything is synchronous and short but for `Monitor::next`,
@@ -16,12 +17,14 @@
 //! lock over all network devices, so an async program makes them on a thread that may wait.
 
 pub mod boottime;
+mod inherited;
 mod netlink;
 mod netns;
 mod packet;
 mod sys;
 pub mod sysctl;
 
+pub use inherited::inherited_listeners;
 pub use netlink::{
     Address, Event, Group, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Monitor, Neighbour,
     NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route, RouteKind, Rule,

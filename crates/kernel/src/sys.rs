@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use landline_types::Mac;
 use socket2::{SockAddr, SockAddrStorage};
@@ -17,6 +17,18 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32
     let result =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes over a descriptor that was handed to this process by its number. Fails if it is not open.
+pub(crate) fn adopt(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the number is only looked at; a closed one is an error.
+    let open = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if open < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and the only caller asks once for each number that the process was started with, which
+    // nothing else in the program owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Moves the calling thread, and only it, into a network namespace of its own (`unshare(2)`).

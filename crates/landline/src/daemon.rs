@@ -67,7 +67,10 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .map_err(|source| DaemonError::DockerHost { url: options.docker_host.clone(), source })?;
     let view = watcher.view();
     let frontend = Arc::new(Frontend::new(engine.clone(), view.clone()));
-    let plugin = listen(&options.plugin_socket, 0o755).await?;
+    let (plugin, handed_over) = match inherited(&options.plugin_socket)? {
+        Some(listener) => (listener, true),
+        None => (listen(&options.plugin_socket, 0o755).await?, false),
+    };
 
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(control::serve(control, engine.clone(), view, cancel.clone()));
@@ -87,9 +90,10 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     cancel.cancel();
     tasks.wait().await;
     engine.shutdown().await;
-    for path in [&options.plugin_socket, &control_path] {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(path);
+    // Gone already is as good. What the service manager made stays its own.
+    let _ = std::fs::remove_file(&control_path);
+    if !handed_over {
+        let _ = std::fs::remove_file(&options.plugin_socket);
     }
     Ok(())
 }
@@ -118,6 +122,20 @@ fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
 fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|source| DaemonError::Directory { path: path.into(), source })
+}
+
+/// The plugin socket, if the service manager listens on it for us.
+fn inherited(path: &Path) -> Result<Option<UnixListener>, DaemonError> {
+    let failed = |source| DaemonError::Listen { path: path.into(), source };
+    for listener in landline_kernel::inherited_listeners().map_err(failed)? {
+        let address = listener.local_addr().map_err(failed)?;
+        if address.as_pathname().and_then(Path::file_name) == path.file_name() {
+            listener.set_nonblocking(true).map_err(failed)?;
+            return UnixListener::from_std(listener).map(Some).map_err(failed);
+        }
+        tracing::warn!(?address, "a socket was handed over that is not the plugin socket");
+    }
+    Ok(None)
 }
 
 /// A listening socket that only root can use. What a dead daemon left there is replaced; a living one is not.
