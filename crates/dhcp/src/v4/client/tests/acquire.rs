@@ -267,3 +267,17 @@ fn release_while_asking_gives_back_what_may_have_been_granted() {
     assert_eq!(script.kinds(), []);
     assert_eq!(script.client.poll_timeout(), None);
 }
+
+#[test]
+fn asking_for_an_offer_is_a_new_question() {
+    let mut script = Script::start(no_check());
+    script.run_to(10_000);
+    let discover = script.sent.pop().expect("a discover");
+    script.sent.clear();
+    script.offer(&discover, SERVER, ADDRESS, 60);
+    let request = script.message(MessageType::Request);
+    script.run_to(13_500);
+    assert_eq!(script.sent.len(), 2, "with its own patience");
+    script.ack(&request, SERVER, ADDRESS, 60);
+    assert_eq!(script.client.lease().and_then(|l| l.expires), Some(at(70_000)), "and its own time");
+}

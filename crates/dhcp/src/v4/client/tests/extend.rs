@@ -42,6 +42,8 @@ fn renewal_then_rebinding_then_the_end() {
     let rebinds = std::mem::take(&mut script.sent);
     let rebinds: Vec<_> = rebinds.iter().filter(|sent| sent.dst == ALL).collect();
     assert!((3..=6).contains(&rebinds.len()), "{}", rebinds.len());
+    let xids: std::collections::BTreeSet<_> = rebinds.iter().map(|sent| sent.message.xid).collect();
+    assert_eq!(xids.len(), rebinds.len());
     assert!(rebinds.iter().all(|sent| sent.src == ADDRESS && sent.message.ciaddr == ADDRESS));
     assert!(rebinds.iter().all(|sent| sent.address(code::SERVER_ID).is_none()));
     assert!(rebinds.iter().all(|sent| sent.address(code::REQUESTED_ADDRESS).is_none()));
@@ -202,4 +204,34 @@ fn release() {
     script.client.restart(script.now);
     script.drain();
     assert_eq!(script.kinds(), [MessageType::Discover]);
+}
+
+#[test]
+fn a_host_name_that_the_next_request_carries_needs_no_renewal() {
+    let mut script = Script::start(no_check());
+    let discover = script.message(MessageType::Discover);
+    script.offer(&discover, SERVER, ADDRESS, 3600);
+    script.client.set_hostname(script.now, Some("web".to_owned()));
+    script.run_to(6000);
+    let discover = script.sent.pop().expect("it starts over");
+    script.sent.clear();
+    script.offer(&discover, SERVER, ADDRESS, 3600);
+    let request = script.message(MessageType::Request);
+    assert_eq!(request.message.options.get(code::HOST_NAME), Some(&b"web"[..]));
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert_eq!(script.kinds(), []);
+}
+
+#[test]
+fn a_renewal_is_not_announced() {
+    let mut script = Script::bound(Config::new(MAC), 3600);
+    script.run_to(10_000);
+    script.arps();
+    script.client.renew(script.now);
+    script.drain();
+    let renew = script.message(MessageType::Request);
+    script.ack(&renew, SERVER, ADDRESS, 3600);
+    script.run_to(20_000);
+    assert_eq!(script.arps(), []);
+    assert!(!script.client.wants_socket());
 }

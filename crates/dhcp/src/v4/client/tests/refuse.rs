@@ -128,3 +128,19 @@ fn without_a_server_identifier_the_sender_counts() {
         assert_eq!(script.events(), events);
     }
 }
+
+#[test]
+fn a_grant_ends_the_row() {
+    let (mut script, request) = requesting();
+    for _ in 0..3 {
+        script.ack(&request, SERVER, ADDRESS, 3600);
+        script.client.renew(script.now);
+        script.drain();
+        let renew = script.message(MessageType::Request);
+        script.nak(&renew, SERVER);
+        let discover = script.message(MessageType::Discover);
+        script.offer(&discover, SERVER, ADDRESS, 3600);
+        let request = script.message(MessageType::Request);
+        script.ack(&request, SERVER, ADDRESS, 3600);
+    }
+}

@@ -209,3 +209,49 @@ fn slept_through_all_of_it() {
     script.run_to(50_002_000);
     assert_eq!(script.events(), [lost(LossReason::Expired)]);
 }
+
+#[test]
+fn an_old_lease_that_ends_while_the_new_one_is_checked() {
+    let config = Config { conflict_check: ConflictCheck::Wait, ..Config::new(MAC) };
+    let mut script = Script::remember(config, lease(-3590, -1790, -440, 2));
+    let request = script.message(MessageType::Request);
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert_eq!(script.client.state(), StateName::Checking);
+    script.run_to(7_100);
+    assert!(matches!(script.events()[..], [Event::Bound(_)]), "it was extended before it ended");
+}
+
+#[test]
+fn an_offer_taken_back_says_nothing_about_the_old_lease() {
+    let mut script = Script::remember(no_check(), lease(-1000, 800, 2000, 2600));
+    script.run_to(2000);
+    let discover = script.sent.pop().expect("a discover");
+    script.sent.clear();
+    script.offer(&discover, SECOND, ELSEWHERE, 3600);
+    let request = script.message(MessageType::Request);
+    script.nak(&request, SECOND);
+    assert_eq!(script.events(), []);
+    assert_eq!(script.client.lease().map(|l| l.address), Some(ADDRESS));
+}
+
+#[test]
+fn what_is_over_is_not_given_back() {
+    let mut script = resumed(lease(-5000, -3000, -2000, -1000));
+    script.message(MessageType::Request);
+    script.client.release(script.now);
+    script.drain();
+    assert_eq!(script.kinds(), []);
+}
+
+#[test]
+fn what_is_asked_for_again_is_given_back_once() {
+    let mut script = Script::bound(Config::new(MAC), 3600);
+    script.client.restart(script.now);
+    script.drain();
+    let request = script.message(MessageType::Request);
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert_eq!(script.client.state(), StateName::Checking);
+    script.client.release(script.now);
+    script.drain();
+    assert_eq!(script.kinds(), [MessageType::Release]);
+}
