@@ -10,7 +10,8 @@ use landline_dhcp::v4::{ClientId, Remembered, StateName};
 use landline_dhcp::{Instant, Random as _};
 use landline_kernel::boottime;
 use landline_spec::{
-    Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, NetworkId, NetworkOptions, OnTimeout,
+    Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, Mode, NetworkId, NetworkOptions,
+    OnTimeout,
 };
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +56,7 @@ pub struct CreateEndpoint {
 /// What an endpoint got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointAddress {
-    /// Its hardware address; `None` if the request gave it.
+    /// Its hardware address; `None` if the request gave it, or it is the parent's.
     pub mac: Option<Mac>,
     /// Its address; `None` if the request gave it, or it has none.
     pub address: Option<Ipv4Net>,
@@ -73,6 +74,26 @@ pub enum CreateEndpointError {
         "{0} is a group address, which no interface can have; give one whose second digit is 2, 6, a or e"
     )]
     BadMac(Mac),
+    /// A hardware address where containers cannot have one of their own.
+    #[error(
+        "a container on an ipvlan network has the hardware address of {parent}; leave out --mac-address \
+         (a server knows the container by its client identifier: -o client_id), or use -o mode=macvlan"
+    )]
+    MacOnIpvlan {
+        /// The parent.
+        parent: IfName,
+    },
+    /// The server gave an address that another user of the same hardware address has.
+    #[error(
+        "the DHCP server gave {address}, which {user} has: it tells clients apart by hardware address, and on an \
+         ipvlan network they share one; set it to go by client identifier, or use -o mode=macvlan"
+    )]
+    SharedAddress {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who has it.
+        user: String,
+    },
     /// `addressing=static` without an address.
     #[error("network {network} has addressing=static, but Docker gave no address")]
     NoAddress {
@@ -171,7 +192,7 @@ impl Engine {
         let result = {
             let _turn = slot.operation.lock().await;
             if let Some(endpoint) = slot.current() {
-                Ok(answer(&endpoint.cell.read().await))
+                Ok(answer(&endpoint.cell).await)
             } else {
                 let made = self.make_endpoint(&request, |e| slot.set(Some(e)), &cancel).await;
                 if made.is_err() {
@@ -194,6 +215,9 @@ impl Engine {
         let network = network.ok_or_else(|| CreateEndpointError::UnknownNetwork(request.network.clone()))?;
         if let Some(mac) = request.mac.filter(|mac| mac.is_multicast() || mac.is_zero()) {
             return Err(CreateEndpointError::BadMac(mac));
+        }
+        if network.options.mode == Mode::Ipvlan && request.mac.is_some() {
+            return Err(CreateEndpointError::MacOnIpvlan { parent: network.options.parent.clone() });
         }
         let ports = &request.ports;
         let wish = Wish {
@@ -222,13 +246,12 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
-        let mac = identity.mac;
+        let (plan, link, mac) = self.plan_link(&request.endpoint, network, identity.mac).await?;
+        identity.mac = mac;
         let address = address_record(request, network, &identity)?;
         if let AddressRecord::Dhcp(dhcp) = &address {
             identity.client_id.clone_from(&dhcp.client_id);
         }
-
-        let (plan, link) = self.plan_link(&request.endpoint, network, mac).await?;
         let index = self.lay(plan.clone(), link.clone(), network).await?;
 
         let record = EndpointRecord {
@@ -258,7 +281,8 @@ impl Engine {
         if let Err(error) = result.await {
             let supervised = endpoint.supervised().take();
             if let Some(supervised) = supervised {
-                supervised.stop(true).await;
+                // A lease that is another's too is not ours to give back.
+                supervised.stop(!matches!(error, CreateEndpointError::SharedAddress { .. })).await;
             }
             self.tear(plan).await;
             return Err(error);
@@ -266,23 +290,28 @@ impl Engine {
         self.identities.keep(identity);
         let record = cell.read().await;
         tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
-        Ok(answer(&record))
+        drop(record);
+        Ok(answer(&cell).await)
     }
 
+    /// The plan, the container end's name, and the hardware address it will have: `mac` unless all links on the
+    /// parent share one.
     async fn plan_link(
         &self,
         endpoint: &EndpointId,
         network: &NetworkRecord,
         mac: Mac,
-    ) -> Result<(Plan, IfName), CreateEndpointError> {
+    ) -> Result<(Plan, IfName, Mac), CreateEndpointError> {
         let options = &network.options;
         let host = self.host.clone();
         let link_error = |source| CreateEndpointError::Link { parent: options.parent.clone(), source };
         let links = blocking(move || host.links()).await.map_err(link_error)?;
         let parent = find_parent(&options.parent, options.mode, &links)
             .map_err(|source| CreateEndpointError::Parent { network: network_name(network), source })?;
+        let kind = kind_of(options.mode);
+        let mac = kind.shared_mac(parent).unwrap_or(mac);
         let request = LinkRequest { endpoint, options, parent, mac };
-        Ok((kind_of(options.mode).plan(&request), Mark::new(endpoint, End::Container).link_name()))
+        Ok((kind.plan(&request), Mark::new(endpoint, End::Container).link_name(), mac))
     }
 
     /// Applies the plan and returns the container end's index.
@@ -344,6 +373,9 @@ impl Engine {
             }
             result => result?,
         };
+        if let Some(user) = self.other_user(given, endpoint.cell.id(), network).await {
+            return Err(CreateEndpointError::SharedAddress { address: given, user });
+        }
         // A remembered lease that was not confirmed in time has not been written by the supervisor.
         let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
         let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot));
@@ -361,6 +393,40 @@ impl Engine {
             }
             _ => Ok(()),
         }
+    }
+
+    /// On ipvlan, who else behind the parent's hardware address has this address. ARP cannot tell: every answer would
+    /// come from that one hardware address.
+    async fn other_user(
+        &self,
+        address: Ipv4Addr,
+        own: &EndpointId,
+        network: &NetworkRecord,
+    ) -> Option<String> {
+        let parent = &network.options.parent;
+        if network.options.mode != Mode::Ipvlan {
+            return None;
+        }
+        if self.parent_addresses(parent).await.iter().any(|net| net.addr() == address) {
+            return Some("this host itself".to_owned());
+        }
+        for endpoint in self.endpoints() {
+            let options = endpoint.cell.options();
+            if endpoint.cell.id() == own || options.mode != Mode::Ipvlan || options.parent != *parent {
+                continue;
+            }
+            let record = endpoint.cell.read().await;
+            let theirs = match &record.address {
+                AddressRecord::None => None,
+                AddressRecord::Static { address } => Some(address.addr()),
+                AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(|lease| lease.address),
+            };
+            if theirs == Some(address) {
+                let name = record.container.map(|container| format!("container {}", container.name));
+                return Some(name.unwrap_or_else(|| "another container on it".to_owned()));
+            }
+        }
+        None
     }
 
     /// Removes an endpoint: its task, its link wherever it is, its row. What is gone already is fine. The link is
@@ -523,7 +589,7 @@ fn address_record(
 }
 
 /// Option 61: the endpoint's, else the network's template, else the identity's of before, else type 1 and the
-/// hardware address, as most clients send it (RFC 2132 section 9.14).
+/// hardware address, as most clients send it (RFC 2132 section 9.14), or a drawn one where that address is shared.
 fn client_id(
     request: &CreateEndpoint,
     network: &NetworkRecord,
@@ -532,7 +598,10 @@ fn client_id(
     let mac = identity.mac;
     let template = request.options.client_id.as_ref().or(network.options.client_id.as_ref());
     let Some(template) = template else {
-        return Ok(identity.client_id.clone().unwrap_or_else(|| ClientId::from_mac(mac).as_bytes().to_vec()));
+        return Ok(identity.client_id.clone().unwrap_or_else(|| match network.options.mode {
+            Mode::Ipvlan => dhcp::drawn_client_id(&mut OsRandom),
+            Mode::Bridge | Mode::Macvlan => ClientId::from_mac(mac).as_bytes().to_vec(),
+        }));
     };
     let context = landline_spec::ClientIdContext {
         mac,
@@ -550,12 +619,15 @@ pub(crate) fn random_mac() -> Mac {
     Mac::new([0x02, a[0], a[1], a[2], a[3], b[0]])
 }
 
-fn answer(record: &EndpointRecord) -> EndpointAddress {
+async fn answer(cell: &Cell) -> EndpointAddress {
+    let record = cell.read().await;
     let address = match &record.address {
         AddressRecord::None | AddressRecord::Static { .. } => None,
         AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(LeaseRecord::net),
     };
-    EndpointAddress { mac: (!record.mac_given).then_some(record.mac), address }
+    // Docker sets an address that it is told, which the kernel refuses on ipvlan (EOPNOTSUPP).
+    let told = !record.mac_given && cell.options().mode != Mode::Ipvlan;
+    EndpointAddress { mac: told.then_some(record.mac), address }
 }
 
 /// How messages call a network.

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use landline_kernel::sysctl::{self, Family};
-use landline_kernel::{Link, LinkChange, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route};
+use landline_kernel::{
+    IpvlanMode, Link, LinkChange, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route,
+};
 use landline_types::IfName;
 
 use crate::links::macvlan_mode;
@@ -55,6 +57,19 @@ pub enum HostError {
         /// What the kernel said.
         #[source]
         source: std::io::Error,
+    },
+    /// A NIC has children of the other kind.
+    #[error(
+        "{parent} cannot have {kind} children now: something else has taken it over, probably {other} children, \
+         and the kernel allows one kind at a time; use mode={other} on {parent} too, or another NIC"
+    )]
+    ParentTaken {
+        /// The NIC.
+        parent: IfName,
+        /// What was to be made.
+        kind: &'static str,
+        /// What is probably there.
+        other: &'static str,
     },
     /// A link that should be there is not.
     #[error("there is no link named {0}")]
@@ -151,7 +166,13 @@ impl Host for LinuxHost {
             }
             Step::AddMacvlan { parent, mode, container } => {
                 let kind = NewLinkKind::Macvlan { parent: self.index(parent)?, mode: macvlan_mode(*mode) };
-                self.add(&new_link(container, kind), &[container])
+                let added = self.add(&new_link(container, kind), &[container]);
+                added.map_err(|error| taken(error, parent, "macvlan", "ipvlan"))
+            }
+            Step::AddIpvlan { parent, container } => {
+                let kind = NewLinkKind::Ipvlan { parent: self.index(parent)?, mode: IpvlanMode::L2 };
+                let added = self.add(&new_link(container, kind), &[container]);
+                added.map_err(|error| taken(error, parent, "ipvlan", "macvlan"))
             }
             Step::Enslave { link, bridge } => {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
@@ -168,7 +189,9 @@ impl Host for LinuxHost {
         match step {
             // The peer goes with it, wherever it is.
             Step::AddVeth { host, .. } => self.remove_end(host),
-            Step::AddMacvlan { container, .. } => self.remove_end(container),
+            Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
+                self.remove_end(container)
+            }
             // Both end with the link they were done to.
             Step::Enslave { .. } | Step::Up { .. } => Ok(()),
         }
@@ -180,6 +203,16 @@ impl Host for LinuxHost {
             Some(link) if link.alias.as_deref() == Some(alias) => Ok(netlink.delete_link(index)?),
             _ => Ok(false),
         }
+    }
+}
+
+/// Says what `EBUSY` means for a child of a NIC: one module at a time may take a NIC's packets.
+fn taken(error: HostError, parent: &IfName, kind: &'static str, other: &'static str) -> HostError {
+    match error {
+        HostError::Netlink(error) if error.busy() => {
+            HostError::ParentTaken { parent: parent.clone(), kind, other }
+        }
+        error => error,
     }
 }
 
@@ -299,6 +332,9 @@ pub(crate) mod fake {
                 Step::AddMacvlan { container, .. } => {
                     state.links.push(marked(next, container, LinkKind::Macvlan { mode: None }));
                 }
+                Step::AddIpvlan { container, .. } => {
+                    state.links.push(marked(next, container, LinkKind::Ipvlan { mode: None }));
+                }
                 Step::Enslave { link, .. } | Step::Up { link } => {
                     if !state.links.iter().any(|l| l.name == *link) {
                         return Err(HostError::NoLink(link.clone()));
@@ -312,7 +348,9 @@ pub(crate) mod fake {
             let mut state = self.0.lock().unwrap();
             let gone: Vec<&IfName> = match step {
                 Step::AddVeth { host, container } => vec![&host.name, &container.name],
-                Step::AddMacvlan { container, .. } => vec![&container.name],
+                Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
+                    vec![&container.name]
+                }
                 Step::Enslave { .. } | Step::Up { .. } => vec![],
             };
             state.links.retain(|l| !gone.contains(&&l.name));

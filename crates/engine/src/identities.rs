@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use landline_spec::EndpointId;
+use landline_spec::{EndpointId, Mode};
 
 use crate::blocking;
 use crate::endpoints::random_mac;
@@ -55,6 +55,14 @@ impl Identities {
         let known = wish.choose(inner.records.values(), &held).cloned();
         tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
         let mut identity = known.unwrap_or_else(|| fresh(network, wish));
+        if identity.mode == Mode::Ipvlan && network.options.mode != Mode::Ipvlan {
+            // It had the parent's hardware address, which is no use to a link of its own.
+            identity = IdentityRecord {
+                id: identity.id.clone(),
+                container: identity.container,
+                ..fresh(network, wish)
+            };
+        }
         // Compose makes networks anew; the identity moves along.
         identity.network = network.id.clone();
         identity.network_name.clone_from(&network.name);
@@ -302,6 +310,26 @@ mod tests {
         let changed = identities.confirm(&web.id, &wish(&network, &ports), &container(2, "db"));
         assert_eq!(changed, None);
         assert_eq!(identities.get(&web.id), Some(web));
+    }
+
+    #[test]
+    fn what_shared_its_parents_hardware_address_gets_one_of_its_own_elsewhere() {
+        let identities = Identities::default();
+        let web = start(&identities, 1, "web");
+        identities.change(&web.id, |r| (r.mode, r.client_id) = (Mode::Ipvlan, Some(vec![255, 1])));
+        identities.let_go(&web.id);
+        let (network, ports) = (network(), BTreeSet::new());
+        let candidate = crate::identity::Candidate {
+            id: web.container.as_ref().unwrap().id.clone(),
+            name: "web".into(),
+            ports: None,
+        };
+        let candidates = [candidate];
+        let wish = Wish { candidates: Some(&candidates), ..wish(&network, &ports) };
+        let again = identities.take(&endpoint(2), &network, &wish);
+        assert_eq!((again.id, again.mode, again.client_id), (web.id, Mode::Bridge, None));
+        assert_ne!(again.mac, web.mac);
+        assert_eq!(again.container, web.container);
     }
 
     #[test]

@@ -45,6 +45,13 @@ pub enum Step {
         /// The child.
         container: LinkEnd,
     },
+    /// An ipvlan child of `parent` in L2 mode, made down.
+    AddIpvlan {
+        /// The NIC it hangs on.
+        parent: IfName,
+        /// The child.
+        container: LinkEnd,
+    },
     /// Makes `link` a port of `bridge`.
     Enslave {
         /// The link.
@@ -71,6 +78,10 @@ impl fmt::Display for Step {
             Self::AddMacvlan { parent, mode, container } => {
                 let (attributes, mode) = (attributes(container), crate::links::macvlan_word(*mode));
                 writeln!(f, "ip link add link {parent} {attributes} type macvlan mode {mode}")?;
+                write!(f, "{}", quiet(container))
+            }
+            Self::AddIpvlan { parent, container } => {
+                writeln!(f, "ip link add link {parent} {} type ipvlan mode l2", attributes(container))?;
                 write!(f, "{}", quiet(container))
             }
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
@@ -150,7 +161,7 @@ mod tests {
     /// The plan of each kind on a host that can carry it.
     fn plans() -> Vec<(FakeHost, Plan)> {
         let endpoint = endpoint();
-        [(Mode::Bridge, "br0"), (Mode::Macvlan, "eth0")]
+        [(Mode::Bridge, "br0"), (Mode::Macvlan, "eth0"), (Mode::Ipvlan, "eth0")]
             .into_iter()
             .map(|(mode, parent)| {
                 let host = FakeHost::with_bridge_and_nic();
@@ -202,5 +213,11 @@ mod tests {
         assert!(plans[1].1.to_string().starts_with(
             "ip link add link eth0 name llceeeeeeeeeeee address 02:00:00:00:00:01 mtu 1500 type macvlan mode bridge\n"
         ));
+        assert!(
+            plans[2]
+                .1
+                .to_string()
+                .starts_with("ip link add link eth0 name llceeeeeeeeeeee mtu 1500 type ipvlan mode l2\n")
+        );
     }
 }

@@ -39,7 +39,7 @@ pub struct EndpointRecord {
     /// Who it is to the LAN.
     #[serde(default)]
     pub identity: Option<IdentityId>,
-    /// The container's hardware address.
+    /// The container's hardware address; on ipvlan the parent's, which is what the LAN sees.
     pub mac: Mac,
     /// Whether the user gave that address, in which case Docker must not be told it again.
     #[serde(default)]

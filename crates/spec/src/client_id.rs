@@ -118,6 +118,14 @@ impl ClientIdTemplate {
         }
     }
 
+    /// Whether all endpoints with one hardware address get the same identifier, as all of an ipvlan network would.
+    pub fn is_same_for_one_mac(&self) -> bool {
+        match &self.parts {
+            Parts::Octets(_) => true,
+            Parts::Text(parts) => parts.iter().all(|part| matches!(part, Part::Literal(_) | Part::Mac)),
+        }
+    }
+
     /// Whether it can only be made once the container's host name is known.
     pub fn needs_hostname(&self) -> bool {
         matches!(&self.parts, Parts::Text(parts) if parts.contains(&Part::Hostname))

@@ -86,6 +86,16 @@ pub enum OptionError {
         /// As it was written.
         value: String,
     },
+    /// A client identifier for a whole ipvlan network that is made of the hardware address, which is the same for all
+    /// of its containers.
+    #[error(
+        "client_id={value:?} would give every container the same address, because with mode=ipvlan they share one \
+         hardware address; put {{hostname}} or {{endpoint}} into it, or leave it out"
+    )]
+    ClientIdOfMac {
+        /// As it was written.
+        value: String,
+    },
 }
 
 fn missing_parent(mode: Mode) -> &'static str {
@@ -94,7 +104,7 @@ fn missing_parent(mode: Mode) -> &'static str {
             "a bridge is missing: name an existing Linux bridge on the LAN, for example -o bridge=br0, \
              or use a network card directly with -o mode=macvlan -o parent=eth0"
         }
-        Mode::Macvlan => {
+        Mode::Macvlan | Mode::Ipvlan => {
             "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"
         }
     }

@@ -40,7 +40,7 @@ pub struct NetworkOptions {
     /// How the wire runs.
     #[serde(default)]
     pub mode: Mode,
-    /// The host interface the network hangs on: a bridge (`mode=bridge`) or a network card (`mode=macvlan`).
+    /// The host interface the network hangs on: a bridge (`mode=bridge`) or a network card (`macvlan`, `ipvlan`).
     pub parent: IfName,
     /// Where addresses come from.
     #[serde(default)]
@@ -153,8 +153,8 @@ impl NetworkOptions {
         let mode = given
             .word(
                 "mode",
-                &[("bridge", Mode::Bridge), ("macvlan", Mode::Macvlan)],
-                &["ipvlan", "ovs", "vde", "nat"],
+                &[("bridge", Mode::Bridge), ("macvlan", Mode::Macvlan), ("ipvlan", Mode::Ipvlan)],
+                &["ovs", "vde", "nat"],
             )?
             .unwrap_or_default();
         let parent = given.either("parent", "bridge")?.ok_or(OptionError::NoParent { mode })?;
@@ -210,6 +210,9 @@ impl NetworkOptions {
             let template: ClientIdTemplate = value.parse()?;
             if template.is_literal() {
                 return Err(OptionError::SharedClientId { value: cut(value.text) });
+            }
+            if mode == Mode::Ipvlan && template.is_same_for_one_mac() {
+                return Err(OptionError::ClientIdOfMac { value: cut(value.text) });
             }
             network.client_id = Some(template);
         }

@@ -13,6 +13,8 @@ pub enum Mode {
     Bridge,
     /// A macvlan child of a network card.
     Macvlan,
+    /// An ipvlan child of a network card (L2): it has the card's own hardware address.
+    Ipvlan,
 }
 
 impl Mode {
@@ -21,6 +23,7 @@ impl Mode {
         match self {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use landline_dhcp::Random;
 use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Lease};
 use landline_spec::NetworkOptions;
 use landline_types::Mac;
@@ -32,6 +33,23 @@ pub(crate) fn config(
         landline_spec::ConflictCheck::Off => ConflictCheck::Off,
     };
     config
+}
+
+/// An identifier for a client that shares its hardware address with others (ipvlan): drawn once, it is the only thing
+/// a server can tell it by. In the form that is the same for `DHCPv6` (RFC 4361 section 6.1), with a DUID-UUID (RFC 6355).
+pub(crate) fn drawn_client_id(random: &mut impl Random) -> Vec<u8> {
+    /// The interface is the only one of a client that was made for it.
+    const IAID: [u8; 4] = [0, 0, 0, 1];
+    const RFC4361: u8 = 255;
+    const DUID_UUID: [u8; 2] = [0, 4];
+    let mut uuid = Vec::with_capacity(16);
+    for _ in 0..4 {
+        uuid.extend(random.next_u32().to_be_bytes());
+    }
+    // Version 4, drawn at random, of the usual variant (RFC 9562 section 5.4).
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    [&[RFC4361][..], &IAID, &DUID_UUID, &uuid].concat()
 }
 
 /// The leased address with its prefix.
@@ -65,4 +83,25 @@ pub(crate) fn wanted(
 ) -> Wanted {
     let Routing { gateway, routes } = routing(lease, options, copied);
     Wanted { address: address(lease), gateway, routes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ones;
+
+    impl Random for Ones {
+        fn next_u32(&mut self) -> u32 {
+            u32::MAX
+        }
+    }
+
+    #[test]
+    fn a_drawn_identifier_is_an_iaid_and_a_duid_of_a_random_uuid() {
+        let id = drawn_client_id(&mut Ones);
+        assert_eq!(id[..7], [255, 0, 0, 0, 1, 0, 4]);
+        assert_eq!((id.len(), id[7 + 6], id[7 + 8]), (23, 0x4f, 0xbf));
+        assert!(ClientId::new(id).is_ok());
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use landline_dhcp::Random;
 use landline_dhcp::v4::{Client, Transmit};
 use landline_dhcp::wire::{arp, udp};
-use landline_kernel::{Netns, PacketSocket, UnicastSocket};
+use landline_kernel::{Link, LinkKind, Netlink, Netns, PacketSocket, UnicastSocket};
 use landline_types::Mac;
 
 use crate::mark::Mark;
@@ -30,6 +30,8 @@ pub(crate) enum Place {
 pub(crate) struct Wire {
     dhcp: PacketSocket,
     arp: PacketSocket,
+    /// Where ARP packets are received if not on `arp`.
+    arp_answers: Option<PacketSocket>,
     /// Sends renewals through the sandbox's own IP stack; its address must be on the link.
     unicast: Option<(SocketAddrV4, UnicastSocket)>,
     /// The sandbox, while the sockets are open (they hold its namespace anyway).
@@ -42,6 +44,24 @@ pub(crate) enum Received<'a> {
     Arp(arp::Packet),
 }
 
+/// On ipvlan, a socket on the parent. The kernel hands a packet to the child that has its target address; the answer to
+/// an ARP probe has none (RFC 5227 section 1.1: the probe's sender is 0.0.0.0) and goes to the parent, as does what is
+/// for everybody. What other children send is not among it, and needs not be: the kernel gives an address to one child
+/// only. The parent is in our own namespace wherever the child is.
+fn arp_answers(link: &Link) -> io::Result<Option<PacketSocket>> {
+    match link {
+        Link { kind: LinkKind::Ipvlan { .. }, parent: Some(parent), .. } => {
+            PacketSocket::arp(None, *parent).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn link_on_host(index: u32) -> io::Result<Link> {
+    let found = Netlink::open()?.link_by_index(index).map_err(io::Error::other)?;
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the link is gone"))
+}
+
 impl Wire {
     /// Opens the sockets; blocks for a short time.
     pub(crate) fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
@@ -49,6 +69,7 @@ impl Wire {
             Place::Host(index) => Ok(Self {
                 dhcp: PacketSocket::dhcp4(None, *index)?,
                 arp: PacketSocket::arp(None, *index)?,
+                arp_answers: arp_answers(&link_on_host(*index)?)?,
                 unicast: None,
                 inside: None,
             }),
@@ -63,6 +84,7 @@ impl Wire {
         Ok(Self {
             dhcp: PacketSocket::dhcp4(Some(&sandbox.netns), index)?,
             arp: PacketSocket::arp(Some(&sandbox.netns), index)?,
+            arp_answers: arp_answers(&sandbox.link)?,
             unicast: None,
             inside: Some((sandbox.netns, index)),
         })
@@ -148,7 +170,7 @@ impl Wire {
         loop {
             let from = tokio::select! {
                 r = self.dhcp.recv(dhcp) => From::Dhcp(r?),
-                r = self.arp.recv(arp) => From::Arp(r?),
+                r = self.arp_answers.as_ref().unwrap_or(&self.arp).recv(arp) => From::Arp(r?),
             };
             match from {
                 From::Dhcp(got) if got.own => {}

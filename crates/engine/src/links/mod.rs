@@ -4,9 +4,10 @@
 //! the container. Adding a kind is adding a file and a line in [`kind_of`].
 
 mod bridge;
+mod ipvlan;
 mod macvlan;
 
-use landline_kernel::Link;
+use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{EndpointId, MacvlanMode, Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 
@@ -71,11 +72,22 @@ pub enum ParentError {
     /// It is a Wi-Fi interface.
     #[error(
         "{name} is a Wi-Fi interface: access points drop frames from hardware addresses that did not log in, \
-         so no container would be reachable; use a wired interface"
+         so no container would be reachable; use a wired interface, or -o mode=ipvlan"
     )]
     Wireless {
         /// The interface.
         name: IfName,
+    },
+    /// It has ipvlan children that are not in L2 mode.
+    #[error(
+        "{name} has an ipvlan child in another mode than l2 ({child}), and the kernel has one mode for all; \
+         use another interface, or mode=macvlan once that child is gone"
+    )]
+    OtherIpvlanMode {
+        /// The interface.
+        name: IfName,
+        /// The child.
+        child: IfName,
     },
     /// It is administratively down.
     #[error("{name} is down; bring it up first: ip link set {name} up")]
@@ -110,6 +122,12 @@ pub(crate) trait LinkKind: Sync {
 
     /// What Docker puts before the number when it names the interface inside the container.
     fn container_prefix(&self, parent: &IfName) -> String;
+
+    /// The hardware address of every link of this kind on `parent`; `None` where each link has its own.
+    fn shared_mac(&self, parent: &Link) -> Option<Mac> {
+        let _ = parent;
+        None
+    }
 }
 
 /// The kind behind a mode.
@@ -117,6 +135,7 @@ pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
     match mode {
         Mode::Bridge => &bridge::Bridge,
         Mode::Macvlan => &macvlan::Macvlan,
+        Mode::Ipvlan => &ipvlan::Ipvlan,
     }
 }
 
@@ -132,16 +151,55 @@ pub(crate) fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> R
     Ok(parent)
 }
 
+/// Whether `parent` can carry the children of a NIC that `mode` makes.
+fn check_nic(parent: &Link, links: &[Link], mode: Mode) -> Result<(), ParentError> {
+    let name = parent.name.clone();
+    let wrong =
+        |what: String, hint: String| Err(ParentError::WrongKind { name: name.clone(), what, mode, hint });
+    if parent.loopback {
+        return wrong(describe(parent), "name the NIC that is plugged into the LAN".into());
+    }
+    if !parent.ethernet {
+        return wrong("not an Ethernet interface".into(), "name the NIC that is plugged into the LAN".into());
+    }
+    // A Wi-Fi interface may speak with its own hardware address only, which is what ipvlan does.
+    if parent.wireless && mode != Mode::Ipvlan {
+        return Err(ParentError::Wireless { name });
+    }
+    match parent.kind {
+        Kind::Macvlan { .. } | Kind::Macvtap | Kind::Ipvlan { .. } => {
+            let below = parent.parent.and_then(|index| links.iter().find(|l| l.index == index));
+            let hint = match below {
+                Some(nic) => format!("name the NIC below it: -o parent={}", nic.name),
+                None => "name the NIC below it".into(),
+            };
+            return wrong(describe(parent), hint);
+        }
+        _ => {}
+    }
+    // The kernel answers EBUSY for a NIC that a bridge or a bond owns.
+    if let Some(owner) = parent.controller {
+        let hint = match links.iter().find(|link| link.index == owner) {
+            Some(bridge) if matches!(bridge.kind, Kind::Bridge { .. }) => {
+                format!("use that bridge: -o mode=bridge -o bridge={}", bridge.name)
+            }
+            Some(owner) => format!("use its owner: -o parent={}", owner.name),
+            None => "use the interface that owns it".into(),
+        };
+        return wrong("a port of another interface".into(), hint);
+    }
+    if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
+}
+
 /// What people call this kind of link.
 fn describe(link: &Link) -> String {
-    use landline_kernel::LinkKind as K;
     match &link.kind {
         _ if link.loopback => "the loopback interface".into(),
-        K::Physical => "a network card".into(),
-        K::Bridge { .. } => "a bridge".into(),
-        K::Veth => "a veth".into(),
-        K::Macvlan { .. } | K::Macvtap => "itself a macvlan".into(),
-        K::Ipvlan { .. } => "an ipvlan".into(),
+        Kind::Physical => "a network card".into(),
+        Kind::Bridge { .. } => "a bridge".into(),
+        Kind::Veth => "a veth".into(),
+        Kind::Macvlan { .. } | Kind::Macvtap => "itself a macvlan".into(),
+        Kind::Ipvlan { .. } => "itself an ipvlan".into(),
         other => format!("of kind {other:?}").to_lowercase(),
     }
 }

@@ -78,7 +78,7 @@ fn options_that_make_no_sense() -> Result {
     );
 
     // Planned, and never silently ignored.
-    for (given, what) in [("ipv6=true", "ipv6=true"), ("mode=ipvlan", "mode=ipvlan")] {
+    for (given, what) in [("ipv6=true", "ipv6=true"), ("mode=ovs", "mode=ovs")] {
         let output = create(&world, "refused", &options(&["bridge=br0", given]));
         let begin = format!("Error response from daemon: remote: {what} is not available in this version; ");
         assert!(output.stderr.starts_with(&begin), "{}", output.stderr);

@@ -129,8 +129,8 @@ fn dockers_own_options_are_ignored_except_the_mtu() {
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     assert_eq!(
-        refusal(&[("mode", "ipvlan")]),
-        "mode=ipvlan is not available in this version; use mode=bridge or mode=macvlan"
+        refusal(&[("mode", "ovs")]),
+        "mode=ovs is not available in this version; use mode=bridge, mode=macvlan or mode=ipvlan"
     );
     assert_eq!(
         refusal(&[("ipv6", "True")]),
@@ -161,6 +161,22 @@ fn what_this_version_cannot_do_is_refused() {
 }
 
 #[test]
+fn ipvlan_children_have_no_hardware_address_of_their_own() {
+    let network = parse(&[("mode", "ipvlan"), ("parent", "eth0"), ("client_id", "ll-{hostname}")]).unwrap();
+    assert_eq!(network.mode, Mode::Ipvlan);
+    assert_eq!(
+        refusal(&[("mode", "ipvlan"), ("macvlan_mode", "private")]),
+        "macvlan_mode has a meaning only with mode=macvlan; remove it or use that mode"
+    );
+    assert_eq!(
+        refusal(&[("mode", "ipvlan"), ("client_id", "ll-{mac}")]),
+        "client_id=\"ll-{mac}\" would give every container the same address, because with mode=ipvlan they share \
+         one hardware address; put {hostname} or {endpoint} into it, or leave it out"
+    );
+    assert!(matches!(parse(&[("mode", "ipvlan")]), Err(OptionError::NoParent { mode: Mode::Ipvlan })));
+}
+
+#[test]
 fn typos_name_the_nearest_option() {
     assert_eq!(
         refusal(&[("lease-timeout", "5s")]),
@@ -175,7 +191,7 @@ fn typos_name_the_nearest_option() {
 #[test]
 fn values_are_checked_and_the_message_says_what_to_write() {
     for (name, value, hint) in [
-        ("mode", "bride", "write bridge or macvlan"),
+        ("mode", "bride", "write bridge, macvlan or ipvlan"),
         ("addressing", "manual", "write dhcp, static or none"),
         ("parent", "sixteen-letters!", "name a network interface, at most 15 characters long"),
         ("ipv6", "maybe", "write false, which is the default"),

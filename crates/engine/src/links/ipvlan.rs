@@ -1,0 +1,42 @@
+//! `mode=ipvlan`: a child of a NIC that shares its hardware address (L2 mode); the kernel tells children apart by
+//! IP address.
+
+use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
+use landline_spec::Mode;
+use landline_types::{IfName, Mac};
+
+use super::{LinkKind, LinkRequest, ParentError, check_nic};
+use crate::plan::{LinkEnd, Plan, Step};
+
+pub(crate) struct Ipvlan;
+
+impl LinkKind for Ipvlan {
+    fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
+        check_nic(parent, links, Mode::Ipvlan)?;
+        let mut children =
+            links.iter().filter(|l| l.parent == Some(parent.index) && l.parent_netns.is_none());
+        // The kernel has one mode for all children of a NIC: a new one in another mode would change the others.
+        let other = |link: &Link| matches!(link.kind, Kind::Ipvlan { mode: Some(m) } if m != IpvlanMode::L2);
+        match children.find(|child| other(child)) {
+            Some(child) => {
+                Err(ParentError::OtherIpvlanMode { name: parent.name.clone(), child: child.name.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+        let container = LinkEnd { mac: None, ..request.container_end() };
+        let link = container.name.clone();
+        let parent = request.parent.name.clone();
+        Plan { steps: vec![Step::AddIpvlan { parent, container }, Step::Up { link }] }
+    }
+
+    fn container_prefix(&self, _parent: &IfName) -> String {
+        "eth".into()
+    }
+
+    fn shared_mac(&self, parent: &Link) -> Option<Mac> {
+        parent.mac
+    }
+}
