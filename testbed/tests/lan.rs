@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landline_testbed::{BEYOND_V4, Dnsmasq, Kea, Lan, PEER_V4, ROUTER_V4, Ra, Reservation, Result, wait_for};
+use landline_testbed::{BEYOND_V4, Dhcpd, Dnsmasq, Kea, Lan, PEER_V4, ROUTER_V4, Ra, Reservation, Result, wait_for};
 
 #[test]
 fn machines_reach_each_other_and_what_lies_beyond() -> Result<()> {
@@ -73,5 +73,21 @@ fn kea_gives_a_short_lease_and_honours_reservations() -> Result<()> {
     server.reconfigure(&Kea { reservations, ..Kea::default() })?;
     server.forget_leases()?;
     assert_eq!(client.dhcp("eth0")?.to_string(), "192.0.2.77");
+    Ok(())
+}
+
+#[test]
+fn isc_dhcpd_gives_a_lease_and_keeps_it_over_a_restart() -> Result<()> {
+    let lan = Lan::new()?;
+    let mut server = lan.server_on(lan.router(), &Dhcpd::default())?;
+    let client = lan.add_node_without_address("client")?;
+    let address = client.dhcp("eth0")?;
+    let mac = client.mac("eth0")?;
+    assert_eq!(server.lease_of(&mac).map(|row| row.ip), Some(address.into()), "{}", server.log_tail());
+    server.stop()?;
+    server.start()?;
+    assert_eq!(client.dhcp("eth0")?, address);
+    server.forget_leases()?;
+    assert_eq!(server.leases(), []);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Real DHCP servers on a machine of the lab: one running server, whatever its make.
 
+mod dhcpd;
 mod dnsmasq;
 mod kea;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+pub use dhcpd::Dhcpd;
 pub use dnsmasq::{Dnsmasq, Ra};
 pub use kea::Kea;
 
@@ -49,7 +51,7 @@ pub struct LeaseRow {
     pub expiry: u64,
 }
 
-/// How to run one make of server: made by [`Dnsmasq`] and [`Kea`].
+/// How to run one make of server: made by [`Dnsmasq`], [`Kea`] and [`Dhcpd`].
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) argv: Vec<String>,

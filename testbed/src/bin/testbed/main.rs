@@ -1,7 +1,6 @@
 //! `testbed`: a LAN with real DHCP servers and Docker hosts, by hand.
 
 mod demo;
-mod engines;
 mod hands_on;
 mod record;
 mod transcript;
@@ -12,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use landline_testbed::{Engine, Lan, Result, clean};
+use landline_testbed::{Engine, Lan, Result, clean, fetch_engines};
 
 /// A LAN in network namespaces with real DHCP servers and Docker hosts.
 ///
@@ -46,7 +45,7 @@ enum Task {
     Clean,
     /// Show Landline at work: a container with an address of its own from the LAN's DHCP server.
     Demo(demo::Options),
-    /// Unpack other Docker engines from other Debian suites into a directory (some 300 MB each).
+    /// Unpack other Docker engines from other Debian suites into a directory (some 230 MB each).
     GetEngines {
         /// Where to; an engine ends up in `DIR/<version>`.
         dir: PathBuf,
@@ -83,16 +82,15 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Shell(options) => hands_on::shell(&options),
         Task::Up(options) => hands_on::up(&options),
-        Task::Down => {
-            clean(true).map(|removed| removed.iter().for_each(|name| println!("removed {name}"))).map(|()| 0)
-        }
+        Task::Down => clean(true).map(|removed| listed("removed ", &removed)),
         Task::Ls => hands_on::list(),
         Task::In { node, command } => hands_on::run_in(&node, &command),
-        Task::Clean => {
-            clean(false).map(|removed| removed.iter().for_each(|name| println!("removed {name}"))).map(|()| 0)
-        }
+        Task::Clean => clean(false).map(|removed| listed("removed ", &removed)),
         Task::Demo(options) => demo::demo(&options),
-        Task::GetEngines { dir } => engines::get(&dir),
+        Task::GetEngines { dir } => fetch_engines(&dir).map(|found| {
+            let found: Vec<String> = found.iter().map(|dir| dir.display().to_string()).collect();
+            listed("", &found)
+        }),
         Task::RecordEngines(options) => record::record(&options),
         Task::Vm(options) => vm::run(&options),
         Task::VmSetup => vm::set_up(),
@@ -105,6 +103,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what was done, one thing per line.
+fn listed(verb: &str, things: &[String]) -> u8 {
+    for thing in things {
+        println!("{verb}{thing}");
+    }
+    0
 }
 
 /// An error with its causes.

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use landline_testbed::{Dockerd, Engine, Error, Lan, Result, Signal, shell_words};
+use landline_testbed::{
+    Dockerd, Engine, Error, Lan, Result, Signal, shell_words, unpacked_engines, upstream_version,
+};
 
 use self::names::Names;
 use self::plugin::{Plugin, Request};
-use super::engines;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -133,7 +134,7 @@ const SCENARIO: &[Step] = &[
 pub(crate) fn record(options: &Options) -> Result<u8> {
     let mut all = vec![Engine::System];
     if let Some(dir) = &options.engines {
-        all.extend(engines::unpacked(dir)?.into_iter().map(Engine::Path));
+        all.extend(unpacked_engines(dir)?.into_iter().map(Engine::Path));
     }
     let mut differs = 0;
     for engine in all {
@@ -165,7 +166,8 @@ fn one(engine: Engine) -> Result<(String, String)> {
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
     let plugin = Plugin::start(host.node().clone(), &host.path("/run/docker/plugins/landline.sock"))?;
     host.dockerd(Dockerd { engine, ..Dockerd::default() })?;
-    let version = engines::plain(&host.docker_ok(&["version", "--format", "{{.Server.Version}}"])?);
+    let version = host.docker_ok(&["version", "--format", "{{.Server.Version}}"])?;
+    let version = upstream_version(&version).to_owned();
     for step in SCENARIO {
         match step {
             Step::Docker(args) => {

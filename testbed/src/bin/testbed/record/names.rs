@@ -27,7 +27,11 @@ impl Names {
         self.replace(&mut body);
         // Engines keep ports in a map and send them in any order.
         for ports in ["com.docker.network.endpoint.exposedports", "com.docker.network.portmap"] {
-            if let Some(list) = body["Options"].get_mut(ports).and_then(Value::as_array_mut) {
+            if let Some(list) = body
+                .get_mut("Options")
+                .and_then(|options| options.get_mut(ports))
+                .and_then(Value::as_array_mut)
+            {
                 list.sort_by_key(Value::to_string);
             }
         }
