@@ -10,6 +10,7 @@ mod world;
 mod basics;
 mod identity;
 mod lan;
+mod lease;
 mod quiet;
 mod refusals;
 mod reservations;

@@ -1,6 +1,6 @@
 //! What several tests do or look at.
 
-use landline_testbed::{DockerHost, HostState, wait_for};
+use landline_testbed::{DockerHost, HostState, Lan, wait_for};
 
 use crate::world::{Result, SOON};
 
@@ -32,4 +32,15 @@ pub(crate) fn settled(host: &DockerHost) -> Result<HostState> {
         host.check(&["ip", "-6", "addr", "show", "tentative"]).is_ok_and(|tentative| tentative.is_empty())
     })?;
     Ok(host.snapshot()?)
+}
+
+/// A second NIC `eth1` of the host, up, without an address, on the same LAN: what one network hangs on does not
+/// meet what another hangs on.
+pub(crate) fn second_nic(lan: &Lan, host: &DockerHost) -> Result {
+    let (port, netns) = (format!("p-{}-2", host.name()), host.node().netns());
+    lan.switch()
+        .check(&["ip", "link", "add", &port, "type", "veth", "peer", "name", "eth1", "netns", &netns])?;
+    lan.switch().check(&["ip", "link", "set", &port, "master", "sw", "up"])?;
+    host.check(&["ip", "link", "set", "eth1", "up"])?;
+    Ok(())
 }
