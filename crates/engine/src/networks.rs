@@ -61,6 +61,19 @@ pub enum CreateNetworkError {
     /// Addresses were set aside that nobody uses.
     #[error("addressing=none gives no addresses, so Docker must not either: add --ipam-driver null")]
     NoAddressing,
+    /// More bytes than the parent takes: larger packets would get lost.
+    #[error(
+        "mtu={mtu} is more than {parent} carries, which is {carries}; leave it out, \
+         or raise the MTU of {parent} and all that is connected to it"
+    )]
+    Mtu {
+        /// What was asked for, in bytes.
+        mtu: u32,
+        /// The parent.
+        parent: IfName,
+        /// Its MTU, in bytes.
+        carries: u32,
+    },
     /// Another network has this bridge.
     #[error(
         "the bridge {bridge} is already used by the Docker network {other}; use that network, \
@@ -113,7 +126,10 @@ impl Engine {
         }
         let host = self.host.clone();
         let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
-        find_parent(&record.options.parent, record.options.mode, &links)?;
+        let parent = find_parent(&record.options.parent, record.options.mode, &links)?;
+        if let Some(mtu) = record.options.mtu.map(u32::from).filter(|mtu| *mtu > parent.mtu) {
+            return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
+        }
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
         }

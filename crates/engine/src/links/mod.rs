@@ -33,7 +33,11 @@ impl LinkRequest<'_> {
 
     fn end(&self, end: End, mac: Mac) -> LinkEnd {
         let mark = Mark::new(self.endpoint, end);
-        let mtu = self.options.mtu.map_or(self.parent.mtu, u32::from);
+        let mtu = match end {
+            End::Container => self.options.mtu.map_or(self.parent.mtu, u32::from),
+            // A bridge takes over the smallest MTU of its ports, so the host's end always has the parent's.
+            End::Host => self.parent.mtu,
+        };
         LinkEnd {
             name: mark.link_name(),
             mac: Some(mac),
