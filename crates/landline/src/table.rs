@@ -12,6 +12,10 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item 
     for row in rows {
         table.add_row(row);
     }
+    for column in table.column_iter_mut() {
+        // Between columns only: the first begins where the line does.
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 
