@@ -8,9 +8,15 @@ mod tools;
 mod world;
 
 mod basics;
+mod cli;
+mod compose;
+mod connect;
+mod hostile;
 mod identity;
+mod ipv6;
 mod lan;
 mod lease;
+mod links;
 mod quiet;
 mod refusals;
 mod reservations;

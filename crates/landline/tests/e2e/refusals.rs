@@ -77,6 +77,13 @@ fn options_that_make_no_sense() -> Result {
         output.stderr.contains(r#"remote: there is no option "colour"; there are mode, parent, bridge, "#)
     );
 
+    refused(
+        &world,
+        &options(&["bridge=br0", "mtu=1501"]),
+        "mtu=1501 is more than br0 carries, which is 1500; leave it out, \
+         or raise the MTU of br0 and all that is connected to it",
+    )?;
+
     // Planned, and never silently ignored.
     for (given, what) in [("ipv6=true", "ipv6=true"), ("mode=ovs", "mode=ovs")] {
         let output = create(&world, "refused", &options(&["bridge=br0", given]));

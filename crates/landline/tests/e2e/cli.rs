@@ -1,0 +1,123 @@
+//! The command line, and what the daemon's files look like to others.
+
+use landline_testbed::{Signal, wait_for};
+use serde_json::Value;
+
+use crate::world::{Result, SOON, World, binary};
+
+#[test]
+fn ls_shows_what_runs() -> Result {
+    let world = World::bridge()?;
+    wait_for("Docker's API", SOON, || world.ls().is_ok_and(|listing| listing["docker"] == true))?;
+    let table = world.host.landline_ok(binary(), &["ls"])?;
+    assert!(table.starts_with("NETWORK  "), "{table}");
+    let header = ["NETWORK", "CONTAINER", "INTERFACE", "MAC", "ADDRESS", "SERVER", "LEASE", "LEFT", "STATE"];
+    assert_eq!(table.split_whitespace().collect::<Vec<_>>(), header, "nothing yet:\n{table}");
+    assert_eq!(
+        world.ls()?,
+        serde_json::json!({"docker": true, "networks": [], "endpoints": []}),
+        "nothing yet, for programs"
+    );
+
+    let id = world.network("lan", &["bridge=br0"])?;
+    world.run("web", "lan", &[])?;
+    world.run("db", "lan", &[])?;
+    for name in ["web", "db"] {
+        world.row(name)?;
+    }
+    wait_for("the interfaces' names", SOON, || {
+        let listing = world.ls().unwrap_or_default();
+        let rows = listing["endpoints"].as_array().cloned().unwrap_or_default();
+        rows.iter().all(|row| row["interface"] == "br00")
+    })?;
+    let table = world.host.landline_ok(binary(), &["ls"])?;
+    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    for (row, name) in rows.iter().zip(["db", "web"]) {
+        let (mac, address) = (world.mac(name, "br00")?, world.address(name, "br00")?);
+        let [network, container, interface, mac_shown, address_shown, server, left, state] = row[..] else {
+            return Err(format!("not eight columns:\n{table}").into());
+        };
+        assert_eq!([network, container, interface], ["lan", name, "br00"], "{table}");
+        assert_eq!([mac_shown, address_shown, server], [&*mac, &*address, "192.0.2.1"], "{table}");
+        // Ten minutes were granted, less than a minute ago.
+        assert!(left.starts_with("9m") || left == "10m00s", "{table}");
+        assert_eq!(state, "BOUND", "{table}");
+    }
+
+    let listing = world.ls()?;
+    assert_eq!(listing["docker"], true);
+    let network = &listing["networks"][0];
+    assert_eq!(
+        [&network["id"], &network["name"], &network["mode"], &network["parent"]],
+        [&Value::from(id), &"lan".into(), &"bridge".into(), &"br0".into()]
+    );
+    let row = world.row("web")?;
+    let container = world.host.docker_ok(&["inspect", "--format", "{{.Id}}", "web"])?;
+    assert_eq!(row["container_id"], container);
+    assert!((530..=600).contains(&row["lease_left_s"].as_u64().unwrap_or_default()), "{row}");
+    assert_eq!([&row["naks"], &row["conflicts"]], [0, 0]);
+
+    world.host.docker_ok(&["rm", "-f", "web", "db"])?;
+    assert_eq!(world.ls()?["endpoints"], serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
+fn one_daemon_and_only_for_root() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let sockets = ["/run/docker/plugins/landline.sock", "/run/landline/control.sock"];
+
+    // A second one is refused whichever of the two sockets it wants, and the first goes on.
+    for (args, socket) in [
+        (vec!["daemon"], sockets[1]),
+        (
+            vec!["daemon", "--control-socket", "/run/other/control.sock", "--state-dir", "/var/lib/other"],
+            sockets[0],
+        ),
+    ] {
+        let output = world.host.landline(binary(), &args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", output.stderr);
+        let said = output.stderr.lines().last().unwrap_or_default();
+        assert_eq!(said, format!("landline: another Landline daemon already listens on {socket}"));
+    }
+    // Nor may it share the first one's state.
+    let output = world.host.landline(binary(), &["daemon", "--control-socket", "/run/other/control.sock"]);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    let said = output.stderr.lines().last().unwrap_or_default();
+    assert!(
+        said.starts_with("landline: cannot use the state in /var/lib/landline/landline.redb: "),
+        "{said}"
+    );
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+
+    let mode = |path: &str| world.host.check(&["stat", "-c", "%a %U", path]);
+    for socket in sockets {
+        assert_eq!(mode(socket)?, "600 root", "{socket}");
+    }
+    assert_eq!(mode("/run/landline")?, "700 root");
+    assert_eq!(mode("/var/lib/landline/landline.redb")?, "600 root");
+    // One that it made itself.
+    assert_eq!(mode("/var/lib/other")?, "700 root");
+
+    // Others are told that they may not, in words.
+    let other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let program = world.host.node().dir().join("landline");
+    std::fs::copy(binary(), &program)?;
+    let program = program.to_string_lossy();
+    let output = world.host.exec(&[&other[..], &[&program, "ls"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    assert!(output.stderr.contains("are you root?"), "{}", output.stderr);
+
+    world.daemon.kill(Signal::TERM)?;
+    assert!(world.daemon.wait()?.success());
+    let output = world.host.landline(binary(), &["ls"]);
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = "landline: cannot reach the daemon at /run/landline/control.sock; \
+                    is it running (systemctl status landline), and are you root?";
+    assert!(output.stderr.starts_with(sentence) && output.stderr.lines().count() == 1, "{}", output.stderr);
+    assert_eq!(output.stdout, "");
+    Ok(())
+}
