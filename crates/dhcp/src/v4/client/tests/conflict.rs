@@ -119,6 +119,15 @@ fn found_before_the_ack_it_is_declined_after_it() {
 }
 
 #[test]
+fn found_after_the_window_but_before_the_ack() {
+    let (mut script, request) = requesting(Config::new(MAC));
+    script.run_to(50);
+    script.arp(&claim());
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert_declined(&mut script);
+}
+
+#[test]
 fn found_after_the_ack_it_is_declined_at_once() {
     let (mut script, request) = requesting(Config::new(MAC));
     script.ack(&request, SERVER, ADDRESS, 3600);

@@ -235,3 +235,19 @@ fn a_renewal_is_not_announced() {
     assert_eq!(script.arps(), []);
     assert!(!script.client.wants_socket());
 }
+
+#[test]
+fn a_lease_counts_from_the_message_that_was_answered() {
+    let mut script = Script::bound(no_check(), 3600);
+    script.run_to(2_500_000);
+    let first = script.sent.first().expect("a request").clone();
+    let last = script.sent.last().expect("a request").clone();
+    assert!(script.sent.len() > 1);
+    let sent_at = u64::from(last.message.secs) - u64::from(first.message.secs);
+    script.ack(&first, SERVER, ADDRESS, 3600);
+    assert_eq!(script.events(), [], "too late: the question is another by now");
+    script.ack(&last, SERVER, ADDRESS, 3600);
+    let [Event::Renewed(lease)] = &script.events()[..] else { panic!("renewed") };
+    let t1 = START + Duration::from_secs(1800 - 1800 / 32);
+    assert!(lease.obtained >= t1 + Duration::from_secs(sent_at), "{lease:?}");
+}
