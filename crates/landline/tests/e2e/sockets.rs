@@ -1,12 +1,14 @@
-//! UDP sockets of the test's own, on any machine of the LAN and in containers.
+//! Sockets of the test's own, on any machine of the LAN and in containers.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use landline_testbed::{DockerHost, wait_for};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, netdevice, sendto, socket, sockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::world::{Result, SOON};
@@ -28,18 +30,19 @@ impl Place {
     /// A socket there. A sender is bound to the place's own address, which also says which link a
     /// broadcast goes out on.
     fn socket(&self, bound: Ipv4Addr, port: u16) -> Result<UdpSocket> {
-        let made = std::thread::scope(|scope| {
-            // A thread of its own, which ends with the namespace it entered.
-            scope.spawn(|| bind_in(&self.netns, SocketAddrV4::new(bound, port))).join()
-        });
-        Ok(made.map_err(|_| "the thread that opens a socket panicked")??)
+        within(&self.netns, || UdpSocket::bind(SocketAddrV4::new(bound, port)))
     }
 }
 
-fn bind_in(netns: &Path, address: SocketAddrV4) -> std::io::Result<UdpSocket> {
-    let netns = File::open(netns)?;
-    move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
-    UdpSocket::bind(address)
+/// Does something in a network namespace, on a thread of its own that ends with it.
+fn within<T: Send>(netns: &Path, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
+    let entered = || {
+        let file = File::open(netns)?;
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        work()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(entered).join());
+    Ok(done.map_err(|_| "a thread in another namespace panicked")??)
 }
 
 /// A datagram that one place sends to a group or to everyone arrives at another place, from the sender's address.
@@ -60,4 +63,22 @@ pub(crate) fn hears(listener: &Place, speaker: &Place, to: SocketAddrV4) -> Resu
     })?;
     assert_eq!(heard.ip(), speaker.address, "the source address of what was heard");
     Ok(())
+}
+
+/// Tells everybody on the LAN, once, that there is a router here and a /64 to make addresses from
+/// (RFC 4861 section 4.2 and 4.6.2).
+pub(crate) fn advertise(netns: &Path, interface: &str, prefix: Ipv6Addr) -> Result {
+    let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
+    // Prefix information: on the link and for addresses, both lifetimes 600 seconds.
+    message.extend([3, 4, 64, 0xc0, 0, 0, 0x02, 0x58, 0, 0, 0x02, 0x58, 0, 0, 0, 0]);
+    message.extend(prefix.octets());
+    within(netns, || {
+        let socket = socket(AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6))?;
+        // Anything less could have come from beyond the link, and is ignored.
+        sockopt::set_ipv6_multicast_hops(&socket, 255)?;
+        let index = netdevice::name_to_index(&socket, interface)?;
+        let everybody = SocketAddrV6::new(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), 0, 0, index);
+        sendto(&socket, &message, SendFlags::empty(), &everybody)?;
+        Ok(())
+    })
 }
