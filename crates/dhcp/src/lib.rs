@@ -29,6 +29,7 @@
 mod random;
 mod time;
 pub mod v4;
+pub mod v6;
 pub mod wire;
 
 pub use random::Random;
