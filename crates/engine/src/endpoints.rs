@@ -246,7 +246,9 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
-        let (plan, link, mac) = self.plan_link(&request.endpoint, network, identity.mac).await?;
+        let planned = self.plan_link(&request.endpoint, network, identity.mac);
+        let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
+        let (plan, link, mac) = planned?;
         identity.mac = mac;
         let address = address_record(request, network, &identity)?;
         if let AddressRecord::Dhcp(dhcp) = &address {
@@ -305,9 +307,22 @@ impl Engine {
         let options = &network.options;
         let host = self.host.clone();
         let link_error = |source| CreateEndpointError::Link { parent: options.parent.clone(), source };
-        let links = blocking(move || host.links()).await.map_err(link_error)?;
-        let parent = find_parent(&options.parent, options.mode, &links)
-            .map_err(|source| CreateEndpointError::Parent { network: network_name(network), source })?;
+        let deadline = tokio::time::Instant::now() + options.lease_timeout;
+        let mut present = self.services.present.clone();
+        let parent = loop {
+            let host = host.clone();
+            let links = blocking(move || host.links()).await.map_err(link_error)?;
+            match find_parent(&options.parent, options.mode, &links) {
+                Ok(parent) => break parent.clone(),
+                // At boot, and while a network manager makes its bridge anew, it may be about to come.
+                Err(ParentError::Missing { .. } | ParentError::Down { .. })
+                    if tokio::time::timeout_at(deadline, present.changed()).await.is_ok() => {}
+                Err(source) => {
+                    return Err(CreateEndpointError::Parent { network: network_name(network), source });
+                }
+            }
+        };
+        let parent = &parent;
         let kind = kind_of(options.mode);
         let mac = kind.shared_mac(parent).unwrap_or(mac);
         let request = LinkRequest { endpoint, options, parent, mac };

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::{EndpointId, NetworkId};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::Cell;
@@ -104,10 +105,13 @@ impl Engine {
         let identities = Arc::new(Identities::new(store.identities().map_err(failed)?));
 
         let cancel = CancellationToken::new();
+        let (seen, links) = mpsc::unbounded_channel();
+        let (lost, closed) = mpsc::unbounded_channel();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
         let services = Services {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
-            present: Present::start(cancel.clone()).map_err(kernel("follow the host's links"))?,
+            present: Present::start(seen, cancel.clone()).map_err(kernel("follow the host's links"))?,
+            lost,
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
         let releaser = Releaser::start(
@@ -130,6 +134,7 @@ impl Engine {
         });
         engine.reconcile(endpoints).await;
         engine.sweep_identities().await;
+        tokio::spawn(crate::repair::run(Arc::downgrade(&engine), links, closed));
         Ok(engine)
     }
 

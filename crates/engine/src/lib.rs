@@ -29,6 +29,7 @@ mod random;
 mod reconcile;
 mod records;
 mod release;
+mod repair;
 mod sandbox;
 mod store;
 mod view;

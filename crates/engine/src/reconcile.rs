@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use landline_spec::EndpointId;
+
 use crate::addressing::dhcp;
 use crate::blocking;
 use crate::cell::Cell;
@@ -64,7 +66,12 @@ impl Engine {
             if let Some(link) = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)) {
                 return Ok(Some(Place::Host(link.index)));
             }
-            Ok(sandbox.filter(|path| holds(path, &mark)).map(Place::Sandbox))
+            if let Some(path) = sandbox.filter(|path| holds(path, &mark)) {
+                return Ok(Some(Place::Sandbox(path)));
+            }
+            // It may have come back between the two looks.
+            let back = host.links()?.into_iter().find(|link| link.alias.as_deref() == Some(&*alias));
+            Ok(back.map(|link| Place::Host(link.index)))
         });
         match found.await {
             Ok(place) => place,
@@ -73,6 +80,27 @@ impl Engine {
                 // Rather supervise a link that is gone than drop one that lives.
                 record.sandbox.clone().map(Place::Sandbox)
             }
+        }
+    }
+
+    /// Closes endpoints whose sandbox is gone with their link: Docker does not when it was killed together with
+    /// its containers.
+    pub async fn close_dead(&self) {
+        for endpoint in self.endpoints() {
+            self.close_if_dead(endpoint.cell.id()).await;
+        }
+    }
+
+    pub(crate) async fn close_if_dead(&self, id: &EndpointId) {
+        let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return };
+        let record = endpoint.cell.read().await;
+        // One that has not joined has its link on the host, or is just being made.
+        if record.sandbox.is_none() || self.find(&record).await.is_some() {
+            return;
+        }
+        tracing::info!(endpoint = %id.short(), "its sandbox is gone; closed");
+        if let Err(error) = self.delete_endpoint(id).await {
+            tracing::warn!(error = %crate::chain(&error), "an endpoint could not be closed");
         }
     }
 

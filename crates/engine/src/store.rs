@@ -3,7 +3,8 @@
 //! Every write is a durable transaction (fsync) before the call returns, so what was answered was stored.
 //! Values are JSON; the file carries a format version, and one that is newer than this program is refused.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use landline_spec::{EndpointId, NetworkId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -48,6 +49,40 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether what is in the file makes no sense, as against not being able to get at it.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Newer { .. } => false,
+            Self::Record { .. } => true,
+            Self::Database(error) => match &**error {
+                redb::Error::Corrupted(_)
+                | redb::Error::UpgradeRequired(_)
+                | redb::Error::TableTypeMismatch { .. } => true,
+                // A file that is no database, or ends too early.
+                redb::Error::Io(error) => {
+                    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+/// Renames a damaged file to the first free `NAME.damaged-N`.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    for n in 1..1000 {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged-{n}"));
+        let aside = PathBuf::from(name);
+        if !aside.exists() {
+            std::fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::Error::other("too many damaged state files are kept already"))
+}
+
 impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self::Database(Box::new(error.into()))
@@ -61,12 +96,33 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the file, making it if it is not there.
+    /// Opens the file, making it if it is not there. One that is damaged is set aside under another name, said in
+    /// the log, and a new one begun: what is in the kernel, in Docker and on the LAN is found again there.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// See [`StoreError`]. A file of a newer version, and one that cannot be read or written (a full or read-only
+    /// disk), are errors.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::prepare(Database::create(path)?)
+        match Self::open_whole(path) {
+            Err(error) if error.is_damage() => {
+                let aside = set_aside(path).map_err(redb::Error::Io)?;
+                tracing::error!(
+                    error = %crate::chain(&error),
+                    "the state file is damaged; it is kept as {} and a new one is begun", aside.display()
+                );
+                Self::open_whole(path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens the file and reads all of it once: damage shows now or not at all.
+    fn open_whole(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::prepare(Database::create(path)?)?;
+        store.networks()?;
+        store.endpoints()?;
+        store.identities()?;
+        Ok(store)
     }
 
     fn prepare(db: Database) -> Result<Self, StoreError> {
@@ -200,3 +256,6 @@ fn insert<T: Serialize>(
     write.open_table(table)?.insert(key, value.as_slice())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,8 +51,14 @@ impl Frontend {
     /// Tells the engine what the watcher sees, until `cancel`.
     pub(crate) async fn follow(self: Arc<Self>, cancel: CancellationToken) {
         let mut view = self.view.clone();
+        let mut connected = false;
         loop {
             let seen = view.borrow_and_update().clone();
+            if seen.connected && !connected {
+                // Docker may have been killed, and its containers with it.
+                self.engine.close_dead().await;
+            }
+            connected = seen.connected;
             for (id, network) in &seen.networks {
                 self.engine.network_seen(id, &network.name).await;
             }

@@ -5,25 +5,37 @@ use std::io;
 use std::time::Duration;
 
 use landline_kernel::{Event, Group, Link, Monitor, Netlink};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long a link may take from being set up to carrying packets. It is a matter of a millisecond, unless its
 /// parent has no carrier; then nothing is gained by waiting.
 const CARRIER: Duration = Duration::from_millis(500);
 
-/// The host's links by index, and whether each can carry packets, as of the last event.
+/// What counts of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    up: bool,
+    /// It can carry packets.
+    running: bool,
+}
+
+type Links = BTreeMap<u32, State>;
+
+/// The host's links by index, as of the last event.
 #[derive(Debug, Clone)]
 pub(crate) struct Present {
-    links: watch::Receiver<BTreeMap<u32, bool>>,
+    links: watch::Receiver<Links>,
 }
 
 impl Present {
     /// Starts the task that follows the events of the host's namespace until `cancel`.
-    pub(crate) fn start(cancel: CancellationToken) -> io::Result<Self> {
+    ///
+    /// `seen` is given every link that appears or changes.
+    pub(crate) fn start(seen: mpsc::UnboundedSender<Link>, cancel: CancellationToken) -> io::Result<Self> {
         let monitor = Monitor::open(&[Group::Links])?;
         let (sender, links) = watch::channel(dump()?);
-        tokio::spawn(follow(monitor, sender, cancel));
+        tokio::spawn(follow(monitor, sender, seen, cancel));
         Ok(Self { links })
     }
 
@@ -43,7 +55,7 @@ impl Present {
     /// is sent: a link that was just set up has no queue yet, and a bridge does not forward from it.
     pub(crate) async fn running(mut self, index: u32) {
         let wait = async {
-            while self.links.borrow_and_update().get(&index) != Some(&true) {
+            while !self.links.borrow_and_update().get(&index).is_some_and(|link| link.running) {
                 self.changed().await;
             }
         };
@@ -52,7 +64,8 @@ impl Present {
         }
     }
 
-    async fn changed(&mut self) {
+    /// Resolves when links have come, gone, or changed their state since the last call.
+    pub(crate) async fn changed(&mut self) {
         if self.links.changed().await.is_err() {
             // The daemon stops; whoever waits is stopped as well.
             std::future::pending::<()>().await;
@@ -66,16 +79,21 @@ async fn exists(index: u32) -> bool {
     crate::blocking(look).await.is_none_or(|found| found.is_some())
 }
 
-fn runs(link: &Link) -> bool {
-    link.up && link.running && link.lower_up
+fn state(link: &Link) -> State {
+    State { up: link.up, running: link.up && link.running && link.lower_up }
 }
 
-fn dump() -> io::Result<BTreeMap<u32, bool>> {
+fn dump() -> io::Result<Links> {
     let links = Netlink::open()?.links().map_err(io::Error::other)?;
-    Ok(links.iter().map(|link| (link.index, runs(link))).collect())
+    Ok(links.iter().map(|link| (link.index, state(link))).collect())
 }
 
-async fn follow(mut monitor: Monitor, sender: watch::Sender<BTreeMap<u32, bool>>, cancel: CancellationToken) {
+async fn follow(
+    mut monitor: Monitor,
+    sender: watch::Sender<Links>,
+    seen: mpsc::UnboundedSender<Link>,
+    cancel: CancellationToken,
+) {
     loop {
         let event = tokio::select! {
             () = cancel.cancelled() => return,
@@ -83,8 +101,10 @@ async fn follow(mut monitor: Monitor, sender: watch::Sender<BTreeMap<u32, bool>>
         };
         match event {
             Ok(Event::LinkNew(link)) => {
-                let now = runs(&link);
+                let now = state(&link);
                 sender.send_if_modified(|links| links.insert(link.index, now) != Some(now));
+                // Without anybody to repair anything the daemon is stopping.
+                let _ = seen.send(link);
             }
             Ok(Event::LinkGone { index, .. }) => {
                 sender.send_if_modified(|links| links.remove(&index).is_some());

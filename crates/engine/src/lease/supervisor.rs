@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
 use landline_kernel::boottime::{self, Alarm};
+use landline_spec::EndpointId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -33,6 +35,8 @@ pub(crate) struct Services {
     pub(crate) alarm: Alarm,
     pub(crate) present: Present,
     pub(crate) boot: Arc<str>,
+    /// Told of endpoints whose sandbox could not be found any more.
+    pub(crate) lost: mpsc::UnboundedSender<EndpointId>,
 }
 
 /// What is known of a lease from outside its task.
@@ -55,6 +59,7 @@ enum Command {
     Left,
     Hostname(Option<String>),
     Renew,
+    Reconnected,
     Stop { release: bool, done: oneshot::Sender<()> },
 }
 
@@ -86,6 +91,11 @@ impl Supervised {
     /// Renew now.
     pub(crate) fn renew(&self) {
         let _ = self.commands.send(Command::Renew);
+    }
+
+    /// The link was cut off and is back, perhaps on another LAN: ask whether the address is still good.
+    pub(crate) fn reconnected(&self) {
+        let _ = self.commands.send(Command::Reconnected);
     }
 
     /// Ends the task; with `release` the address is given back to the server. Returns when the sockets are closed.
@@ -262,6 +272,7 @@ impl Supervisor {
             }
             Command::Hostname(name) => self.client.set_hostname(now(), name),
             Command::Renew => self.client.renew(now()),
+            Command::Reconnected => self.client.restart(now()),
             Command::Stop { .. } => {}
         }
     }
@@ -343,6 +354,9 @@ impl Supervisor {
             Ok(Ok(wire)) => self.wire = Some(wire),
             Ok(Err(error)) => {
                 tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets cannot be opened");
+                if error.kind() == io::ErrorKind::NotFound {
+                    let _ = self.services.lost.send(self.cell.id().clone());
+                }
                 self.unopened = true;
             }
             Err(_) => self.unopened = true,
@@ -450,11 +464,7 @@ async fn sleep(alarm: &Alarm, deadline: Option<std::time::Duration>) {
     }
 }
 
-async fn receive<'a>(
-    wire: Option<&Wire>,
-    dhcp: &'a mut [u8],
-    arp: &'a mut [u8],
-) -> std::io::Result<Received<'a>> {
+async fn receive<'a>(wire: Option<&Wire>, dhcp: &'a mut [u8], arp: &'a mut [u8]) -> io::Result<Received<'a>> {
     match wire {
         Some(wire) => wire.receive(dhcp, arp).await,
         None => std::future::pending().await,
