@@ -1,6 +1,7 @@
 //! dockerd and its client on a host.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use super::{DockerHost, http, image};
@@ -166,13 +167,28 @@ impl DockerHost {
 
     /// Runs the docker client of the host's engine on the host, for at most two minutes.
     pub fn docker(&self, args: &[&str]) -> Output {
+        let (command, words) = self.client(args);
+        run(command, &words, Duration::from_mins(2))
+    }
+
+    /// Starts the docker client in the background; it is killed when the returned value is dropped. dockerd goes on
+    /// with what it was asked to do.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn docker_spawn(&self, args: &[&str]) -> Result<Process> {
+        let (command, words) = self.client(args);
+        self.node.spawn_command(command, words)
+    }
+
+    fn client(&self, args: &[&str]) -> (Command, String) {
         let mut argv = vec!["docker"];
         argv.extend(args);
         let mut command = self.node.command(&argv);
         if let Some(running) = &self.dockerd {
             command.env("PATH", running.config.engine.path());
         }
-        run(command, &shell_words(&argv), Duration::from_mins(2))
+        (command, shell_words(&argv))
     }
 
     /// Runs the docker client, which must succeed; its standard output.

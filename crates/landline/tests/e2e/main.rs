@@ -2,6 +2,7 @@
 //!
 //! Every test makes its own LAN and Docker host (about a second), so they run side by side.
 
+mod footprint;
 mod kinds;
 mod sockets;
 mod tools;
@@ -11,6 +12,7 @@ mod basics;
 mod cli;
 mod compose;
 mod connect;
+mod failures;
 mod hostile;
 mod identity;
 mod ipv6;

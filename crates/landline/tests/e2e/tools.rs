@@ -1,8 +1,8 @@
 //! What several tests do or look at.
 
-use landline_testbed::{DockerHost, HostState, Lan, wait_for};
+use landline_testbed::{Daemon, DockerHost, HostState, Lan, wait_for};
 
-use crate::world::{Result, SOON};
+use crate::world::{Result, SOON, binary};
 
 /// `PREFIX0`, `PREFIX1`, …
 pub(crate) fn names(prefix: &str, count: usize) -> Vec<String> {
@@ -43,4 +43,9 @@ pub(crate) fn second_nic(lan: &Lan, host: &DockerHost) -> Result {
     lan.switch().check(&["ip", "link", "set", &port, "master", "sw", "up"])?;
     host.check(&["ip", "link", "set", "eth1", "up"])?;
     Ok(())
+}
+
+/// A daemon on the host, in the place of one that has ended.
+pub(crate) fn start_daemon(host: &DockerHost) -> Result<Daemon> {
+    Ok(host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?)
 }
