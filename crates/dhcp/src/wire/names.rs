@@ -4,6 +4,8 @@
 /// The longest name in text form (RFC 1035: 255 octets on the wire).
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
+/// More pointers than a sensible name has; without a limit a long option of nothing but pointers is slow to read.
+const MAX_POINTERS: usize = 16;
 /// More search domains than any resolver uses.
 const MAX_NAMES: usize = 32;
 
@@ -49,6 +51,7 @@ fn decode(bytes: &[u8], start: usize) -> Option<(String, usize)> {
     let mut at = start;
     let mut earliest = start;
     let mut next = None;
+    let mut pointers = 0;
     loop {
         let length = *bytes.get(at)?;
         match length {
@@ -68,7 +71,8 @@ fn decode(bytes: &[u8], start: usize) -> Option<(String, usize)> {
             0xc0.. => {
                 let target = (usize::from(length & 0x3f) << 8) | usize::from(*bytes.get(at + 1)?);
                 next = next.or(Some(at + 2));
-                if target >= earliest {
+                pointers += 1;
+                if target >= earliest || pointers > MAX_POINTERS {
                     return None;
                 }
                 (earliest, at) = (target, target);
@@ -113,6 +117,17 @@ mod tests {
         // The example of RFC 3397 section 2: eng.apple.com. and marketing.apple.com.
         let list = b"\x03eng\x05apple\x03com\x00\x09marketing\xc0\x04";
         assert_eq!(from_search_list(list), ["eng.apple.com", "marketing.apple.com"]);
+    }
+
+    #[test]
+    fn long_chains_of_pointers() {
+        // "a", then names that each point to the one before, then "b".
+        let chain = |links: u8| {
+            let pointers = (0..links).flat_map(|n| [0xc0, if n == 0 { 0 } else { 1 + 2 * n }]);
+            [&b"\x01a\x00"[..], &pointers.collect::<Vec<_>>(), b"\x01b\x00"].concat()
+        };
+        assert_eq!(from_search_list(&chain(16)), ["a", "b"]);
+        assert_eq!(from_search_list(&chain(17)), ["a"], "the list ends where it gets silly");
     }
 
     #[test]
