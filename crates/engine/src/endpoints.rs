@@ -74,6 +74,19 @@ pub enum CreateEndpointError {
         "{0} is a group address, which no interface can have; give one whose second digit is 2, 6, a or e"
     )]
     BadMac(Mac),
+    /// A hardware address that is in use already.
+    #[error(
+        "{mac} is the hardware address of {user} on {parent}, and two with the same one cannot both be reached; \
+         give each container its own"
+    )]
+    MacInUse {
+        /// What was asked for.
+        mac: Mac,
+        /// Who has it.
+        user: String,
+        /// Where.
+        parent: IfName,
+    },
     /// A hardware address where containers cannot have one of their own.
     #[error(
         "a container on an ipvlan network has the hardware address of {parent}; leave out --mac-address \
@@ -168,9 +181,6 @@ pub enum DeleteEndpointError {
     /// Its link is still there.
     #[error("cannot remove the link")]
     Link(#[source] HostError),
-    /// It could not be removed from the store.
-    #[error("cannot remove the endpoint from the store")]
-    Store(#[source] StoreError),
 }
 
 fn seconds(duration: Duration) -> String {
@@ -218,6 +228,11 @@ impl Engine {
         }
         if network.options.mode == Mode::Ipvlan && request.mac.is_some() {
             return Err(CreateEndpointError::MacOnIpvlan { parent: network.options.parent.clone() });
+        }
+        if let Some(mac) = request.mac
+            && let Some(user) = self.mac_user(mac, &network.options.parent).await
+        {
+            return Err(CreateEndpointError::MacInUse { mac, user, parent: network.options.parent });
         }
         let ports = &request.ports;
         let wish = Wish {
@@ -410,6 +425,22 @@ impl Engine {
         }
     }
 
+    /// Whose link on this parent has this hardware address, as long as that link is there: an endpoint that Docker
+    /// lost in a crash does not count. A second one would get the same lease, and the switch would send frames
+    /// now to the one, now to the other.
+    async fn mac_user(&self, mac: Mac, parent: &IfName) -> Option<String> {
+        for endpoint in self.endpoints() {
+            let record = endpoint.cell.read().await;
+            if record.mac == mac
+                && endpoint.cell.options().parent == *parent
+                && self.find(&record).await.is_some()
+            {
+                return Some(holder_name(&record));
+            }
+        }
+        None
+    }
+
     /// On ipvlan, who else behind the parent's hardware address has this address. ARP cannot tell: every answer would
     /// come from that one hardware address.
     async fn other_user(
@@ -437,8 +468,7 @@ impl Engine {
                 AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(|lease| lease.address),
             };
             if theirs == Some(address) {
-                let name = record.container.map(|container| format!("container {}", container.name));
-                return Some(name.unwrap_or_else(|| "another container on it".to_owned()));
+                return Some(holder_name(&record));
             }
         }
         None
@@ -494,7 +524,10 @@ impl Engine {
         if let Some(endpoint) = endpoint {
             let record = endpoint.cell.read().await;
             let identity = self.settle_identity(&record);
-            endpoint.cell.end(identity).await.map_err(DeleteEndpointError::Store)?;
+            if let Err(error) = endpoint.cell.end(identity).await {
+                // The link is gone, which is what counts; the next start finds that out by itself.
+                tracing::error!(error = %crate::chain(&error), "the end of an endpoint could not be stored");
+            }
             self.after_endpoint(&record).await;
             tracing::info!(endpoint = %id.short(), "endpoint deleted");
         }
@@ -645,6 +678,12 @@ async fn answer(cell: &Cell) -> EndpointAddress {
     EndpointAddress { mac: told.then_some(record.mac), address }
 }
 
+/// How messages call whoever has an endpoint.
+fn holder_name(record: &EndpointRecord) -> String {
+    let name = record.container.as_ref().map(|container| format!("container {}", container.name));
+    name.unwrap_or_else(|| "another container".to_owned())
+}
+
 /// How messages call a network.
 pub(crate) fn network_name(network: &NetworkRecord) -> String {
     network.name.clone().unwrap_or_else(|| network.id.short().to_owned())
@@ -652,6 +691,7 @@ pub(crate) fn network_name(network: &NetworkRecord) -> String {
 
 /// The name a container has on the LAN: what the endpoint's options say, else the host name its user chose,
 /// else its own name. A host name that Docker made up (the first digits of the id) says nothing to anybody.
+/// Docker's names have underscores (`shop_web_1`), which no DNS name can have: they become hyphens.
 pub(crate) fn lan_name(
     options: &NetworkOptions,
     record: &EndpointRecord,
@@ -666,6 +706,6 @@ pub(crate) fn lan_name(
     [chosen, Some(container.name.as_str())]
         .into_iter()
         .flatten()
-        .find_map(|name| name.parse::<Hostname>().ok())
+        .find_map(|name| name.replace('_', "-").trim_matches('-').parse::<Hostname>().ok())
         .map(|name| name.to_string())
 }

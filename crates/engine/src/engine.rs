@@ -10,13 +10,14 @@ use landline_spec::{EndpointId, NetworkId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking;
 use crate::cell::Cell;
 use crate::host::{Host, HostError};
 use crate::identities::Identities;
 use crate::lease::{Present, Services, Supervised};
 use crate::records::NetworkRecord;
 use crate::release::Releaser;
-use crate::store::{Store, StoreError};
+use crate::store::{Content, Store, StoreError};
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -98,11 +99,11 @@ impl Engine {
     /// See [`OpenError`].
     pub async fn open(state_dir: &Path, host: Arc<dyn Host>) -> Result<Arc<Self>, OpenError> {
         let path = state_dir.join("landline.redb");
-        let failed = |source| OpenError::Store { path: path.display().to_string(), source };
-        let store = Arc::new(Store::open(&path).map_err(failed)?);
-        let networks = store.networks().map_err(failed)?;
-        let endpoints = store.endpoints().map_err(failed)?;
-        let identities = Arc::new(Identities::new(store.identities().map_err(failed)?));
+        let name = path.display().to_string();
+        let failed = |source| OpenError::Store { path: name, source };
+        let (store, content) = blocking(move || Store::open(&path).map_err(failed)).await?;
+        let Content { networks, endpoints, identities } = content;
+        let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();
         let (seen, links) = mpsc::unbounded_channel();

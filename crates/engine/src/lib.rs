@@ -45,7 +45,7 @@ pub use links::ParentError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
 pub use plan::{LinkEnd, Plan, Step};
 pub use records::ContainerRecord;
-pub use store::{Store, StoreError};
+pub use store::{Content, Store, StoreError};
 pub use view::{EndpointView, IdentityView, NetworkView};
 
 /// Runs blocking work without holding up the runtime.

@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Where the endpoint's link is now.
-    async fn find(&self, record: &EndpointRecord) -> Option<Place> {
+    pub(crate) async fn find(&self, record: &EndpointRecord) -> Option<Place> {
         let mark = Mark::new(&record.id, End::Container);
         let (host, sandbox) = (self.host.clone(), record.sandbox.clone());
         let found = blocking(move || {

@@ -3,24 +3,29 @@
 //! Every write is a durable transaction (fsync) before the call returns, so what was answered was stored.
 //! Values are JSON; the file carries a format version, and one that is newer than this program is refused.
 
+mod disk;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use landline_spec::{EndpointId, NetworkId};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{TableDefinition, WriteTransaction};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::identity::{IdentityId, IdentityRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
+use disk::Disk;
 
 /// The format this program writes. Raise it when older programs could not read what newer ones write.
 const VERSION: u64 = 1;
 
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("networks");
-const IDENTITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
-const ENDPOINTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("endpoints");
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
+
+const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
+const NETWORKS: Table = TableDefinition::new("networks");
+const ENDPOINTS: Table = TableDefinition::new("endpoints");
+const IDENTITIES: Table = TableDefinition::new("identities");
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the file can be read but not written.
+    fn is_read_only(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        matches!(&**error, redb::Error::Io(error)
+            if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
     /// Whether what is in the file makes no sense, as against not being able to get at it.
     fn is_damage(&self) -> bool {
         match self {
@@ -69,93 +81,49 @@ impl StoreError {
     }
 }
 
-/// Renames a damaged file to the first free `NAME.damaged-N`.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    for n in 1..1000 {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".damaged-{n}"));
-        let aside = PathBuf::from(name);
-        if !aside.exists() {
-            std::fs::rename(path, &aside)?;
-            return Ok(aside);
-        }
-    }
-    Err(io::Error::other("too many damaged state files are kept already"))
-}
-
 impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self::Database(Box::new(error.into()))
     }
 }
 
+/// Everything that was stored.
+#[derive(Debug, Default, PartialEq)]
+pub struct Content {
+    /// All networks.
+    pub networks: Vec<NetworkRecord>,
+    /// All endpoints.
+    pub endpoints: Vec<EndpointRecord>,
+    /// All identities.
+    pub identities: Vec<IdentityRecord>,
+}
+
 /// The store. Calls block for the time of a disk write.
+///
+/// A write that fails changes nothing, and the next one starts over with the file: a disk that was full or
+/// read-only for a while is used again as soon as it can be.
 #[derive(Debug)]
 pub struct Store {
-    db: Database,
+    disk: Mutex<Disk>,
 }
 
 impl Store {
-    /// Opens the file, making it if it is not there. One that is damaged is set aside under another name, said in
-    /// the log, and a new one begun: what is in the kernel, in Docker and on the LAN is found again there.
+    /// Opens the file, making it if it is not there, and reads it.
+    ///
+    /// One that is damaged is set aside under another name, said in the log, and a new one begun: what is in the
+    /// kernel, in Docker and on the LAN is found again there. One that can be read but not written is used
+    /// as it is: what runs goes on, and nothing new can be answered until it can be written.
     ///
     /// # Errors
-    /// See [`StoreError`]. A file of a newer version, and one that cannot be read or written (a full or read-only
-    /// disk), are errors.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        match Self::open_whole(path) {
-            Err(error) if error.is_damage() => {
-                let aside = set_aside(path).map_err(redb::Error::Io)?;
-                tracing::error!(
-                    error = %crate::chain(&error),
-                    "the state file is damaged; it is kept as {} and a new one is begun", aside.display()
-                );
-                Self::open_whole(path)
-            }
-            opened => opened,
-        }
+    /// See [`StoreError`]: a file of a newer version, one that cannot be read, and one that cannot be made.
+    pub fn open(path: &Path) -> Result<(Self, Content), StoreError> {
+        let (disk, content) = Disk::open(path)?;
+        Ok((Self { disk: Mutex::new(disk) }, content))
     }
 
-    /// Opens the file and reads all of it once: damage shows now or not at all.
-    fn open_whole(path: &Path) -> Result<Self, StoreError> {
-        let store = Self::prepare(Database::create(path)?)?;
-        store.networks()?;
-        store.endpoints()?;
-        store.identities()?;
-        Ok(store)
-    }
-
-    fn prepare(db: Database) -> Result<Self, StoreError> {
-        let write = db.begin_write()?;
-        {
-            let mut meta = write.open_table(META)?;
-            let found = meta.get("version")?.map_or(VERSION, |v| v.value());
-            if found > VERSION {
-                return Err(StoreError::Newer { found });
-            }
-            meta.insert("version", VERSION)?;
-            // Made now so that reading never meets a missing table.
-            write.open_table(NETWORKS)?;
-            write.open_table(ENDPOINTS)?;
-            write.open_table(IDENTITIES)?;
-        }
-        write.commit()?;
-        Ok(Self { db })
-    }
-
-    /// All networks.
-    pub fn networks(&self) -> Result<Vec<NetworkRecord>, StoreError> {
-        self.all(NETWORKS)
-    }
-
-    /// All endpoints.
-    pub fn endpoints(&self) -> Result<Vec<EndpointRecord>, StoreError> {
-        self.all(ENDPOINTS)
-    }
-
-    /// All identities.
-    pub fn identities(&self) -> Result<Vec<IdentityRecord>, StoreError> {
-        self.all(IDENTITIES)
+    fn write(&self, change: impl Fn(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        // A transaction that was not committed leaves nothing, so a panic under the lock does not either.
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).write(&change)
     }
 
     /// Writes an identity, replacing what was there.
@@ -174,20 +142,18 @@ impl Store {
         endpoint: &EndpointRecord,
         identity: &IdentityRecord,
     ) -> Result<(), StoreError> {
-        let write = self.db.begin_write()?;
-        insert(&write, ENDPOINTS, endpoint.id.as_str(), endpoint)?;
-        insert(&write, IDENTITIES, identity.id.as_str(), identity)?;
-        Ok(write.commit()?)
+        self.write(|write| {
+            insert(write, ENDPOINTS, endpoint.id.as_str(), endpoint)?;
+            insert(write, IDENTITIES, identity.id.as_str(), identity)
+        })
     }
 
     /// Forgets an endpoint and writes what became of its identity, both or neither.
     pub fn end_endpoint(&self, id: &EndpointId, identity: Option<&IdentityRecord>) -> Result<(), StoreError> {
-        let write = self.db.begin_write()?;
-        write.open_table(ENDPOINTS)?.remove(id.as_str())?;
-        if let Some(identity) = identity {
-            insert(&write, IDENTITIES, identity.id.as_str(), identity)?;
-        }
-        Ok(write.commit()?)
+        self.write(|write| {
+            write.open_table(ENDPOINTS)?.remove(id.as_str())?;
+            identity.map_or(Ok(()), |identity| insert(write, IDENTITIES, identity.id.as_str(), identity))
+        })
     }
 
     /// Writes a network, replacing what was there.
@@ -205,46 +171,21 @@ impl Store {
         self.remove(NETWORKS, id.as_str())
     }
 
-    fn all<T: DeserializeOwned>(
-        &self,
-        table: TableDefinition<'_, &str, &[u8]>,
-    ) -> Result<Vec<T>, StoreError> {
-        let read = self.db.begin_read()?;
-        let rows = read.open_table(table)?;
-        let mut found = Vec::new();
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            let record = serde_json::from_slice(value.value()).map_err(|source| StoreError::Record {
-                table: redb::TableHandle::name(&table).to_owned(),
-                key: key.value().to_owned(),
-                source,
-            })?;
-            found.push(record);
-        }
-        Ok(found)
+    fn put<T: Serialize>(&self, table: Table, key: &str, record: &T) -> Result<(), StoreError> {
+        self.write(|write| insert(write, table, key, record))
     }
 
-    fn put<T: Serialize>(
-        &self,
-        table: TableDefinition<'_, &str, &[u8]>,
-        key: &str,
-        record: &T,
-    ) -> Result<(), StoreError> {
-        let write = self.db.begin_write()?;
-        insert(&write, table, key, record)?;
-        Ok(write.commit()?)
-    }
-
-    fn remove(&self, table: TableDefinition<'_, &str, &[u8]>, key: &str) -> Result<(), StoreError> {
-        let write = self.db.begin_write()?;
-        write.open_table(table)?.remove(key)?;
-        Ok(write.commit()?)
+    fn remove(&self, table: Table, key: &str) -> Result<(), StoreError> {
+        self.write(|write| {
+            write.open_table(table)?.remove(key)?;
+            Ok(())
+        })
     }
 }
 
 fn insert<T: Serialize>(
     write: &WriteTransaction,
-    table: TableDefinition<'_, &str, &[u8]>,
+    table: Table,
     key: &str,
     record: &T,
 ) -> Result<(), StoreError> {

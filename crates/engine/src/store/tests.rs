@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use landline_spec::NetworkOptions;
 use landline_types::Mac;
-use redb::StorageBackend;
+use redb::{Database, StorageBackend};
 
 use super::*;
 use crate::records::{AddressRecord, Applied};
@@ -60,16 +60,16 @@ fn identity(n: u8) -> IdentityRecord {
 fn what_was_written_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
-    let store = Store::open(&path).unwrap();
+    let (store, _) = Store::open(&path).unwrap();
     store.put_network(&network(1)).unwrap();
     store.begin_endpoint(&endpoint(1), &identity(1)).unwrap();
     store.begin_endpoint(&endpoint(2), &identity(2)).unwrap();
     store.end_endpoint(&endpoint(2).id, Some(&identity(2))).unwrap();
     drop(store);
-    let store = Store::open(&path).unwrap();
-    assert_eq!(store.networks().unwrap(), [network(1)]);
-    assert_eq!(store.endpoints().unwrap(), [endpoint(1)]);
-    assert_eq!(store.identities().unwrap(), [identity(1), identity(2)]);
+    let (_, content) = Store::open(&path).unwrap();
+    assert_eq!(content.networks, [network(1)]);
+    assert_eq!(content.endpoints, [endpoint(1)]);
+    assert_eq!(content.identities, [identity(1), identity(2)]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn damaged_files_are_set_aside_whatever_the_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
     let whole = {
-        let store = Store::open(&path).unwrap();
+        let (store, _) = Store::open(&path).unwrap();
         (0..50).for_each(|n| store.put_network(&network(n)).unwrap());
         drop(store);
         std::fs::read(&path).unwrap()
@@ -103,13 +103,30 @@ fn damaged_files_are_set_aside_whatever_the_damage() {
     header[..64].fill(0x5a);
     for (n, damaged) in [b"not a database".to_vec(), zeros, half, header].into_iter().enumerate() {
         std::fs::write(&path, &damaged).unwrap();
-        let store = Store::open(&path).unwrap();
-        assert_eq!(store.networks().unwrap(), [], "damage {n}");
+        let (store, content) = Store::open(&path).unwrap();
+        assert_eq!(content, Content::default(), "damage {n}");
         store.put_network(&network(1)).unwrap();
         drop(store);
         let kept = dir.path().join(format!("state.redb.damaged-{}", n + 1));
         assert!(kept.exists(), "damage {n} is kept");
     }
+}
+
+#[test]
+fn a_disk_that_was_full_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    // What a failed write leaves behind: the file closed.
+    store
+        .disk
+        .lock()
+        .unwrap()
+        .write(&|_| Err(redb::Error::Io(io::ErrorKind::StorageFull.into()).into()))
+        .unwrap_err();
+    store.put_network(&network(1)).unwrap();
+    drop(store);
+    assert_eq!(Store::open(&path).unwrap().1.networks, [network(1)]);
 }
 
 #[test]
@@ -122,12 +139,12 @@ fn a_record_that_cannot_be_read_is_damage() {
     write.open_table(ENDPOINTS).unwrap().insert("x", b"{".as_slice()).unwrap();
     write.commit().unwrap();
     drop(db);
-    assert_eq!(Store::open(&path).unwrap().endpoints().unwrap(), []);
+    assert_eq!(Store::open(&path).unwrap().1, Content::default());
 }
 
 /// A disk that loses power: what was not synced is gone, and after `left` writes nothing more is written.
 #[derive(Debug, Clone, Default)]
-struct Disk(Arc<Mutex<Platter>>);
+struct PowerCut(Arc<Mutex<Platter>>);
 
 #[derive(Debug, Default)]
 struct Platter {
@@ -137,7 +154,7 @@ struct Platter {
     dead: bool,
 }
 
-impl Disk {
+impl PowerCut {
     /// What a restarted machine finds.
     fn after_power_loss(&self) -> Self {
         let synced = self.0.lock().unwrap().synced.clone();
@@ -149,7 +166,7 @@ impl Disk {
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for PowerCut {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.lock().unwrap().cache.len() as u64)
     }
@@ -192,28 +209,29 @@ impl StorageBackend for Disk {
     }
 }
 
-fn on(disk: &Disk) -> Result<Store, StoreError> {
-    Store::prepare(Database::builder().create_with_backend(disk.clone())?)
+fn on(platter: &PowerCut) -> Database {
+    disk::prepare(Database::builder().create_with_backend(platter.clone()).unwrap()).unwrap()
+}
+
+/// What [`Store::begin_endpoint`] does, on any database.
+fn begin(db: &Database, n: u8) -> Result<(), StoreError> {
+    disk::transact(db, &|write| {
+        insert(write, ENDPOINTS, endpoint(n).id.as_str(), &endpoint(n))?;
+        insert(write, IDENTITIES, identity(n).id.as_str(), &identity(n))
+    })
 }
 
 #[test]
 fn power_loss_at_any_write_keeps_what_was_answered_and_nothing_by_halves() {
     let mut interrupted = 0;
     for writes in 0..400 {
-        let disk = Disk::default();
-        let store = on(&disk).unwrap();
-        store.put_network(&network(1)).unwrap();
+        let disk = PowerCut::default();
+        let db = on(&disk);
         disk.fail_after(writes);
-        let mut answered = Vec::new();
-        for n in 0..4 {
-            if store.begin_endpoint(&endpoint(n), &identity(n)).is_ok() {
-                answered.push(n);
-            }
-        }
-        let store = on(&disk.after_power_loss()).unwrap();
-        assert_eq!(store.networks().unwrap(), [network(1)], "after {writes} writes");
-        let endpoints: Vec<_> = store.endpoints().unwrap().into_iter().map(|e| e.identity.unwrap()).collect();
-        let identities: Vec<_> = store.identities().unwrap().into_iter().map(|i| i.id).collect();
+        let answered: Vec<u8> = (0..4).filter(|n| begin(&db, *n).is_ok()).collect();
+        let content = disk::read(&on(&disk.after_power_loss())).unwrap();
+        let endpoints: Vec<_> = content.endpoints.into_iter().map(|e| e.identity.unwrap()).collect();
+        let identities: Vec<_> = content.identities.into_iter().map(|i| i.id).collect();
         assert_eq!(endpoints, identities, "both or neither, after {writes} writes");
         for n in &answered {
             assert!(identities.contains(&identity(*n).id), "{n} was answered, after {writes} writes");
