@@ -70,7 +70,10 @@ pub enum ClientIdTemplateError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClientIdError {
     /// It has `{hostname}`, and the name is not known (yet).
-    #[error("the client identifier needs the container's host name, which is not known yet")]
+    #[error(
+        "it has {{hostname}}, which Docker does not tell in time: give the container the driver option \
+         hostname=NAME, or put {{mac}} into the network's client_id instead"
+    )]
     HostnameUnknown,
     /// It came out with fewer than 2 or more than 255 octets.
     #[error("the client identifier has {0} octets; it may have 2 to 255")]
