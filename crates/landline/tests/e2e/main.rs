@@ -12,6 +12,7 @@ mod basics;
 mod cli;
 mod compose;
 mod connect;
+mod endpoints;
 mod failures;
 mod hostile;
 mod identity;
