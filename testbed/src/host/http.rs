@@ -21,7 +21,8 @@ pub(crate) fn ask(socket: &Path, method: &str, path: &str, body: &str, limit: Du
     stream.set_read_timeout(Some(limit)).map_err(failed())?;
     stream.set_write_timeout(Some(limit)).map_err(failed())?;
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).map_err(failed())?;
