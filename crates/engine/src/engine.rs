@@ -150,6 +150,11 @@ impl Engine {
         self.cancel.cancel();
     }
 
+    /// Whether there is such an endpoint.
+    pub fn knows(&self, id: &EndpointId) -> bool {
+        self.slot_if_known(id).is_some_and(|slot| slot.current().is_some())
+    }
+
     /// Asks the server again now. `false`: there is no such endpoint, or it has no lease.
     pub fn renew(&self, id: &EndpointId) -> bool {
         let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return false };

@@ -11,6 +11,7 @@
 //! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
 
 mod addressing;
+mod adopt;
 mod cell;
 mod containers;
 mod endpoints;

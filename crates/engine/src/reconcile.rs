@@ -104,6 +104,9 @@ impl Engine {
         }
     }
 
+    /// Removes links that were made and never moved into a sandbox, with their other ends. A host's end whose other
+    /// end is in a sandbox goes away with that; until then a container may be using it, even if the store has lost
+    /// it.
     async fn remove_strays(&self) {
         let known: Vec<_> = self.endpoints().iter().map(|e| e.cell.id().clone()).collect();
         let host = self.host.clone();
@@ -111,7 +114,7 @@ impl Engine {
             let Ok(links) = host.links() else { return };
             for link in links {
                 let (Some(mark), Some(alias)) = (mark_of(&link), link.alias.clone()) else { continue };
-                if !known.contains(&mark.endpoint) {
+                if mark.end == End::Container && !known.contains(&mark.endpoint) {
                     tracing::info!(link = %link.name, "removing a link that belongs to no endpoint");
                     if let Err(error) = host.remove_marked(link.index, &alias) {
                         tracing::warn!(error = %crate::chain(&error), "it could not be removed");

@@ -170,7 +170,8 @@ impl Sandbox {
         Ok(routes.into_iter().filter(|route| route.oif == Some(index)).collect())
     }
 
-    fn has_default_route(&mut self) -> Result<bool, SandboxError> {
+    /// Whether the container's default route goes through the link.
+    pub(crate) fn has_default_route(&mut self) -> Result<bool, SandboxError> {
         Ok(self.link_routes()?.iter().any(|r| r.destination == IpNet::V4(Ipv4Net::default())))
     }
 

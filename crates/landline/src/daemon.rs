@@ -66,7 +66,8 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     let watcher = Watcher::new(&options.docker_host)
         .map_err(|source| DaemonError::DockerHost { url: options.docker_host.clone(), source })?;
     let view = watcher.view();
-    let frontend = Arc::new(Frontend::new(engine.clone(), view.clone()));
+    let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let frontend = Arc::new(Frontend::new(engine.clone(), view.clone(), name));
     let (plugin, handed_over) = match inherited(&options.plugin_socket)? {
         Some(listener) => (listener, true),
         None => (listen(&options.plugin_socket, 0o755).await?, false),

@@ -1,6 +1,7 @@
 //! Docker's words on one side, the engine's on the other.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 pub(crate) struct Frontend {
     engine: Arc<Engine>,
     view: watch::Receiver<Arc<DockerView>>,
+    /// What Docker calls this driver: the plugin socket's name.
+    name: String,
 }
 
 /// What a request can be refused for before the engine sees it.
@@ -44,8 +47,8 @@ enum RequestError {
 }
 
 impl Frontend {
-    pub(crate) fn new(engine: Arc<Engine>, view: watch::Receiver<Arc<DockerView>>) -> Self {
-        Self { engine, view }
+    pub(crate) fn new(engine: Arc<Engine>, view: watch::Receiver<Arc<DockerView>>, name: String) -> Self {
+        Self { engine, view, name }
     }
 
     /// Tells the engine what the watcher sees, until `cancel`.
@@ -57,8 +60,10 @@ impl Frontend {
             if seen.connected && !connected {
                 // Docker may have been killed, and its containers with it.
                 self.engine.close_dead().await;
+                self.adopt_networks(&seen).await;
             }
             connected = seen.connected;
+            self.adopt_endpoints(&seen).await;
             for (id, network) in &seen.networks {
                 self.engine.network_seen(id, &network.name).await;
             }
@@ -71,6 +76,38 @@ impl Frontend {
             match cancel.run_until_cancelled(view.changed()).await {
                 Some(Ok(())) => {}
                 Some(Err(_)) | None => return,
+            }
+        }
+    }
+
+    /// Docker's networks of this driver that the engine does not know: its state was lost. Only asked for when
+    /// Docker's lists were just read, because an older view may still have what was just deleted.
+    async fn adopt_networks(&self, view: &DockerView) {
+        for (id, network) in view.networks.iter().filter(|(_, n)| n.driver == self.name) {
+            let ipam = match (network.subnets.first(), network.gateway) {
+                (Some(IpNet::V4(subnet)), Some(IpAddr::V4(gateway))) if subnet.prefix_len() > 0 => {
+                    Ipam::Pool { subnet: *subnet, gateway: Some(gateway) }
+                }
+                _ => Ipam::Null,
+            };
+            match NetworkOptions::parse(&network.options) {
+                Ok(options) => {
+                    self.engine.adopt_network(CreateNetwork { id: id.clone(), options, ipam }).await;
+                }
+                Err(error) => {
+                    tracing::warn!(network = network.name, %error, "this network cannot be taken up");
+                }
+            }
+        }
+    }
+
+    /// Running containers' endpoints that the engine does not know.
+    async fn adopt_endpoints(&self, view: &DockerView) {
+        for (id, container) in &view.endpoints {
+            if let (Some(sandbox), Some(network)) = (&container.sandbox, view.network_of(id))
+                && !self.engine.knows(id)
+            {
+                self.engine.adopt_endpoint(id, network, sandbox.clone()).await;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The parts of the Engine API's answers that matter here, read tolerantly.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use landline_spec::{EndpointId, NetworkId};
 use serde::Deserialize;
@@ -48,6 +49,8 @@ struct Ipam {
 struct Pool {
     #[serde(default)]
     subnet: String,
+    #[serde(default)]
+    gateway: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +76,7 @@ impl Network {
                 "macvlan" | "ipvlan" => option("parent"),
                 _ => None,
             },
+            gateway: self.ipam.config.iter().find_map(|pool| pool.gateway.parse().ok()),
             subnets: self.ipam.config.iter().filter_map(|pool| pool.subnet.parse().ok()).collect(),
             options: self.options.clone(),
         }
@@ -159,6 +163,8 @@ pub(super) struct ContainerState {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct NetworkSettings {
+    #[serde(default)]
+    sandbox_key: String,
     #[serde(default, deserialize_with = "nullable")]
     networks: BTreeMap<String, Option<EndpointSettings>>,
 }
@@ -172,6 +178,12 @@ struct EndpointSettings {
 }
 
 impl Container {
+    /// Where its sandbox's namespace is bound.
+    pub(super) fn sandbox(&self) -> Option<PathBuf> {
+        let key = &self.network_settings.sandbox_key;
+        key.starts_with('/').then(|| key.into())
+    }
+
     /// The ports it exposes or publishes.
     pub(super) fn ports(&self) -> BTreeSet<(u8, u16)> {
         let keys = self.config.exposed_ports.keys().chain(self.host_config.port_bindings.keys());

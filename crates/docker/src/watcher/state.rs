@@ -130,7 +130,9 @@ impl State {
             Some(info) => Sketch::Info(info.clone()),
             None => Sketch::Name(known.name.clone()),
         };
+        let all = self.containers.values().flat_map(|known| &known.endpoints);
         DockerView {
+            endpoint_networks: all.map(|(network, id)| (id.clone(), network.clone())).collect(),
             connected,
             networks: self.networks.clone(),
             endpoints: endpoints.collect(),
@@ -147,6 +149,7 @@ pub(super) fn is_id(text: &str) -> bool {
 fn info(container_id: String, container: Container) -> ContainerInfo {
     let running = container.state.running;
     ContainerInfo {
+        sandbox: container.sandbox().filter(|_| running),
         auto_remove: container.host_config.auto_remove,
         ports: container.ports(),
         networks: container.networks(),

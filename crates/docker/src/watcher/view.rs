@@ -1,6 +1,8 @@
 //! What Docker has, as far as we were told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use landline_spec::{EndpointId, NetworkId};
@@ -16,6 +18,8 @@ pub struct DockerView {
     pub networks: BTreeMap<NetworkId, DockerNetwork>,
     /// Whose each endpoint is: those of containers about which everything is known.
     pub endpoints: BTreeMap<EndpointId, ContainerInfo>,
+    /// The network each of these endpoints is on.
+    pub endpoint_networks: BTreeMap<EndpointId, NetworkId>,
     /// All containers by id, running or not; nothing about those that were not inspected yet but their names.
     pub containers: BTreeMap<String, Sketch>,
 }
@@ -40,6 +44,8 @@ pub struct DockerNetwork {
     pub bridge: Option<IfName>,
     /// Its parent, if Docker's own macvlan or ipvlan driver drives it.
     pub parent: Option<IfName>,
+    /// The gateway Docker's IPAM has for it.
+    pub gateway: Option<IpAddr>,
     /// The subnets Docker's IPAM takes addresses from.
     pub subnets: Vec<IpNet>,
     /// The driver's options.
@@ -61,6 +67,8 @@ pub struct ContainerInfo {
     pub labels: BTreeMap<String, String>,
     /// Its first process, in the engine's pid namespace, while it runs.
     pub pid: Option<u32>,
+    /// Where its sandbox's namespace is bound, while it runs.
+    pub sandbox: Option<PathBuf>,
     /// Whether it runs.
     pub running: bool,
     /// Whether it is removed when it ends (`--rm`).
@@ -72,6 +80,11 @@ pub struct ContainerInfo {
 }
 
 impl DockerView {
+    /// The network an endpoint is on.
+    pub fn network_of(&self, endpoint: &EndpointId) -> Option<&NetworkId> {
+        self.endpoint_networks.get(endpoint)
+    }
+
     /// The containers that are attached to this network, or may be, and do not run: id and what is known.
     pub fn stopped_on(&self, network: &NetworkId) -> impl Iterator<Item = (&str, &Sketch)> {
         let name = self.networks.get(network).map(|n| n.name.as_str());
@@ -123,6 +136,7 @@ mod tests {
             driver: driver.to_owned(),
             bridge: bridge.map(|name| name.parse().unwrap()),
             parent: None,
+            gateway: None,
             subnets: vec![subnet.parse().unwrap()],
             options: BTreeMap::new(),
         }

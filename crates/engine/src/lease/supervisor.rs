@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -123,6 +124,8 @@ pub(crate) struct Supervisor {
     outbox: VecDeque<Transmit>,
     motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
     sandbox: Option<PathBuf>,
+    /// The sandbox has an address of which no server has said anything yet: it stays.
+    undecided: bool,
     /// A server has granted or confirmed the lease, and that is stored.
     confirmed: bool,
     status: watch::Sender<Status>,
@@ -160,6 +163,20 @@ impl Supervisor {
         Self::new(cell, services, client, Some(place)).spawn()
     }
 
+    /// Asks for an address that is in use already, of a lease nobody remembers.
+    pub(crate) fn ask_again(
+        cell: Arc<Cell>,
+        services: Services,
+        config: Config,
+        address: Option<Ipv4Addr>,
+        place: Place,
+    ) -> Supervised {
+        let client = Client::start(config, address.map(Remembered::Address), now(), OsRandom);
+        let mut supervisor = Self::new(cell, services, client, Some(place));
+        supervisor.undecided = true;
+        supervisor.spawn()
+    }
+
     fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Option<Place>) -> Self {
         let lease = client.lease().cloned();
         let first = Status { state: client.state(), lease, confirmed: false, naks: 0, conflicts: 0 };
@@ -179,6 +196,7 @@ impl Supervisor {
             outbox: VecDeque::new(),
             motion: None,
             sandbox,
+            undecided: false,
             confirmed: false,
             status: watch::Sender::new(first),
         }
@@ -194,7 +212,7 @@ impl Supervisor {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         let mut dhcp = vec![0; 2048];
         let mut arp = [0; 128];
-        if self.sandbox.is_some() {
+        if self.sandbox.is_some() && !self.undecided {
             // The daemon was away: the sandbox may have missed a change.
             self.configure().await;
         }

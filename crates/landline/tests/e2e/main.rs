@@ -21,6 +21,7 @@ mod lan;
 mod lease;
 mod links;
 mod quiet;
+mod recovery;
 mod refusals;
 mod reservations;
 mod routes;

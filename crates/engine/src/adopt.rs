@@ -1,0 +1,144 @@
+//! Taking up what the store does not know: after it was lost, Docker still has the networks, and the kernel the
+//! links with our marks.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use ipnet::Ipv4Net;
+use landline_dhcp::v4::ClientId;
+use landline_kernel::Link;
+use landline_spec::{Addressing, EndpointId, NetworkId};
+
+use crate::addressing::dhcp;
+use crate::blocking;
+use crate::cell::Cell;
+use crate::engine::{Endpoint, Engine};
+use crate::identity::Wish;
+use crate::lease::{Place, Supervisor};
+use crate::links::kind_of;
+use crate::mark::{End, Mark};
+use crate::networks::{CreateNetwork, Ipam};
+use crate::records::{AddressRecord, Applied, DhcpRecord, EndpointRecord, NetworkRecord};
+use crate::sandbox::{Sandbox, SandboxError};
+
+/// What a sandbox shows of an endpoint.
+struct Found {
+    link: Link,
+    address: Option<Ipv4Net>,
+    default_route: bool,
+}
+
+impl Engine {
+    /// A network Docker has and the store does not. What it hangs on is not looked at: it exists already.
+    pub async fn adopt_network(&self, network: CreateNetwork) {
+        if self.networks().contains_key(&network.id) {
+            return;
+        }
+        let ipam_gateway: Option<Ipv4Addr> = match network.ipam {
+            Ipam::Pool { gateway, .. } => gateway,
+            Ipam::Null => None,
+        };
+        let record = NetworkRecord { id: network.id, name: None, options: network.options, ipam_gateway };
+        tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
+        let (store, row) = (self.store.clone(), record.clone());
+        if let Err(error) = blocking(move || store.put_network(&row)).await {
+            tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
+        }
+        self.networks().insert(record.id.clone(), record);
+    }
+
+    /// An endpoint Docker has in this sandbox. If the store does not know it and its link is there, it is taken
+    /// up: its address stays while the server is asked for it again. `true` if nothing is left to be done.
+    pub async fn adopt_endpoint(&self, id: &EndpointId, network: &NetworkId, sandbox: PathBuf) -> bool {
+        let Some(network) = self.networks().get(network).cloned() else { return false };
+        let slot = self.slot(id);
+        let _turn = slot.operation.lock().await;
+        if slot.current().is_some() {
+            return true;
+        }
+        let (mark, path) = (Mark::new(id, End::Container), sandbox.clone());
+        let found = match blocking(move || look(&path, &mark)).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::debug!(error = %crate::chain(&error), "a sandbox cannot be looked at");
+                return false;
+            }
+        };
+        tracing::warn!(endpoint = %id.short(), "a container is on a network that the state does not know of; taken up");
+        if let Some(endpoint) = self.rebuild(id, &network, sandbox, &found).await {
+            slot.set(Some(Arc::new(endpoint)));
+        }
+        true
+    }
+
+    async fn rebuild(
+        &self,
+        id: &EndpointId,
+        network: &NetworkRecord,
+        sandbox: PathBuf,
+        found: &Found,
+    ) -> Option<Endpoint> {
+        let mac = found.link.mac?;
+        let wish = Wish {
+            network: &network.id,
+            network_name: network.name.as_deref(),
+            parent: &network.options.parent,
+            mac: Some(mac),
+            key: None,
+            ports: &BTreeSet::new(),
+            candidates: None,
+        };
+        let identity = self.identities.take(id, network, &wish);
+        let client_id =
+            identity.client_id.clone().or_else(|| Some(ClientId::from_mac(mac).as_bytes().to_vec()));
+        let address = match network.options.addressing {
+            Addressing::None => AddressRecord::None,
+            Addressing::Static => AddressRecord::Static { address: found.address? },
+            Addressing::Dhcp => AddressRecord::Dhcp(DhcpRecord { client_id, ..DhcpRecord::default() }),
+        };
+        let applied =
+            Applied { address: found.address, default_route: found.default_route, routes: Vec::new() };
+        let mark = Mark::new(id, End::Container);
+        let record = EndpointRecord {
+            id: id.clone(),
+            network: network.id.clone(),
+            identity: Some(identity.id.clone()),
+            mac,
+            mac_given: false,
+            link: mark.link_name(),
+            prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
+            ifname: None,
+            interface: Some(found.link.name.clone()),
+            address: address.clone(),
+            sandbox: Some(sandbox.clone()),
+            copied_routes: Vec::new(),
+            applied,
+            container: None,
+        };
+        let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
+        if let Err(error) = cell.commit(identity.clone()).await {
+            tracing::warn!(error = %crate::chain(&error), "an endpoint could not be stored");
+        }
+        self.identities.keep(identity);
+        let supervised = match &address {
+            AddressRecord::Dhcp(state) => {
+                let config = dhcp::config(&network.options, mac, state, None);
+                let known = found.address.map(|net| net.addr());
+                let (cell, services) = (cell.clone(), self.services.clone());
+                Some(Supervisor::ask_again(cell, services, config, known, Place::Sandbox(sandbox)))
+            }
+            _ => None,
+        };
+        Some(Endpoint { cell, supervised: Mutex::new(supervised) })
+    }
+}
+
+fn look(path: &std::path::Path, mark: &Mark) -> Result<Option<Found>, SandboxError> {
+    let Some(mut sandbox) = Sandbox::enter(path, mark)? else { return Ok(None) };
+    let address = sandbox.addresses()?.first().copied();
+    let default_route = sandbox.has_default_route()?;
+    Ok(Some(Found { link: sandbox.link.clone(), address, default_route }))
+}
