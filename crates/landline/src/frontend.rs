@@ -112,6 +112,24 @@ impl Frontend {
         }
     }
 
+    /// The containers one of which may be starting: those attached to the network that do not run, and those that
+    /// ran a moment ago: Docker has not said yet that they ended, but their endpoint here is gone.
+    fn candidates(&self, view: &DockerView, network: &NetworkId) -> Vec<Candidate> {
+        let known = |id: &str, info: &ContainerInfo| Candidate {
+            id: id.to_owned(),
+            name: info.name.clone(),
+            ports: Some(info.ports.clone()),
+        };
+        let stopped = view.stopped_on(network).map(|(id, sketch)| match sketch {
+            Sketch::Name(name) => Candidate { id: id.to_owned(), name: name.clone(), ports: None },
+            Sketch::Info(info) => known(id, info),
+        });
+        let ended = view.endpoints.iter().filter(|(endpoint, info)| {
+            info.running && view.network_of(endpoint) == Some(network) && !self.engine.knows(endpoint)
+        });
+        stopped.chain(ended.map(|(_, info)| known(&info.container_id, info))).collect()
+    }
+
     /// Refuses a bridge that a network of another driver uses, as far as the watcher knows.
     async fn free_bridge(&self, id: &NetworkId, options: &NetworkOptions) -> Result<(), CreateNetworkError> {
         if options.mode != Mode::Bridge || options.ignore_conflicts {
@@ -136,19 +154,6 @@ fn record(container: &ContainerInfo) -> ContainerRecord {
         hostname: Some(container.hostname.clone()).filter(|name| !name.is_empty()),
         auto_remove: container.auto_remove,
     }
-}
-
-/// The containers one of which may be starting.
-fn candidates(view: &DockerView, network: &NetworkId) -> Vec<Candidate> {
-    let stopped = view.stopped_on(network);
-    stopped
-        .map(|(id, sketch)| match sketch {
-            Sketch::Name(name) => Candidate { id: id.to_owned(), name: name.clone(), ports: None },
-            Sketch::Info(info) => {
-                Candidate { id: id.to_owned(), name: info.name.clone(), ports: Some(info.ports.clone()) }
-            }
-        })
-        .collect()
 }
 
 /// Docker's IPAM side of a network.
@@ -198,7 +203,7 @@ impl Driver for Frontend {
         let view = self.view.borrow().clone();
         let wanted = CreateEndpoint {
             ports: request.ports(),
-            candidates: view.connected.then(|| candidates(&view, &request.network)),
+            candidates: view.connected.then(|| self.candidates(&view, &request.network)),
             network: request.network,
             endpoint: request.endpoint,
             mac: request.interface.mac,
