@@ -278,6 +278,9 @@ impl<R: Random> Client<R> {
     /// out, for as long as the caller goes on; one is there to be sent at once. There is no event; the caller must not
     /// use any address any more.
     pub fn release(&mut self, now: Instant) {
+        if self.stopped {
+            return;
+        }
         let can_send = self.watch.is_clear(self.link_local.address);
         self.events.clear();
         self.stopped = true;
@@ -352,4 +355,4 @@ impl<R: Random> Client<R> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
