@@ -36,7 +36,6 @@ fn without_a_server_the_user_is_told_what_to_look_at() -> Result {
     })?;
     // The containers are there, and could be started again; of the attempt nothing is.
     before.is_back(&world)?;
-    before.threads_are_back(&world)?;
 
     world.daemon.kill(Signal::KILL)?;
     world.daemon.wait()?;
@@ -115,13 +114,14 @@ fn a_container_removed_while_it_starts_leaves_nothing() -> Result {
 
     // The same with a quick server, and whenever it happens to be.
     world.dhcp.start()?;
-    for round in 0..2 {
-        at_once(&names(&format!("r{round}-"), 3), |name| {
+    for kill_client in [false, true] {
+        at_once(&names(if kill_client { "killed" } else { "removed" }, 3), |name| {
             let digit = name.chars().last().and_then(|c| c.to_digit(10)).unwrap_or(0);
             let run = ["run", "-d", "--name", name, "--network", "lan", "box", "sleep", "infinity"];
             let client = world.host.docker_spawn(&run)?;
-            std::thread::sleep(Duration::from_millis((u64::from(digit) * 3 + round) * 80));
-            if round == 1 {
+            wait_for(format!("{name} to be made"), SOON, || world.host.docker(&["inspect", name]).success())?;
+            std::thread::sleep(Duration::from_millis(u64::from(digit) * 200));
+            if kill_client {
                 drop(client);
             }
             remove(&world, name)

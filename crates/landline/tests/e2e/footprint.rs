@@ -1,7 +1,5 @@
 //! What Landline occupies on a host, to show that it is the same again afterwards.
 
-use std::time::Duration;
-
 use landline_testbed::{HostState, wait_for};
 
 use crate::tools::settled;
@@ -31,6 +29,12 @@ impl Footprint {
         Ok(())
     }
 
+    /// Of all the threads that were needed for a moment since then, no more than `most` are there.
+    pub(crate) fn threads_did_not_pile_up(&self, world: &World, most: usize) {
+        let threads = world.daemon.threads();
+        assert!(threads <= self.threads + most, "{threads} threads, {} before", self.threads);
+    }
+
     /// Waits until the links, routes and settings of the host are as they were, and no endpoint is listed.
     pub(crate) fn network_is_back(&self, world: &World) -> Result {
         let difference = || world.host.snapshot().map_or_else(|e| e.to_string(), |now| self.host.diff(&now));
@@ -38,16 +42,6 @@ impl Footprint {
             .map_err(|error| format!("{error}:\n{}", difference()))?;
         let listing = world.ls()?;
         assert_eq!(listing["endpoints"], serde_json::json!([]));
-        Ok(())
-    }
-
-    /// Waits until there are as few threads as before: those that were needed for a moment end after ten seconds.
-    pub(crate) fn threads_are_back(&self, world: &World) -> Result {
-        let limit = SOON + Duration::from_secs(10);
-        wait_for("the daemon's threads to be as few as before", limit, || {
-            world.daemon.threads() <= self.threads
-        })
-        .map_err(|error| format!("{error}: {} and not {}", world.daemon.threads(), self.threads))?;
         Ok(())
     }
 }

@@ -1,0 +1,89 @@
+//! Many at once, and one after the other for a long time.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use landline_testbed::wait_for;
+
+use crate::footprint::Footprint;
+use crate::tools::{at_once, names, second_nic};
+use crate::world::{Result, SOON, World, bare, binary};
+
+#[test]
+fn twenty_containers_at_once_have_an_address_each() -> Result {
+    let world = World::bridge()?;
+    second_nic(&world.lan, &world.host)?;
+    world.network("bridged", &["bridge=br0"])?;
+    world.network("direct", &["mode=macvlan", "parent=eth1"])?;
+    let before = Footprint::of(&world)?;
+
+    let containers = [names("bridged", 10), names("direct", 10)].concat();
+    at_once(&containers, |name| world.run(name, name.trim_end_matches(|c: char| c.is_ascii_digit()), &[]))?;
+    let addresses: BTreeSet<IpAddr> = containers
+        .iter()
+        .map(|name| {
+            let interface = if name.starts_with('b') { "br00" } else { "eth0" };
+            match world.host.container_addresses(name, interface)?.as_slice() {
+                [address] => Ok(*address),
+                other => Err(format!("{name} has {other:?}").into()),
+            }
+        })
+        .collect::<Result<_>>()?;
+    assert_eq!(addresses.len(), containers.len(), "{addresses:?}");
+    let answering: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    at_once(&answering, |address| Ok(world.lan.peer().check(&["ping", "-c1", "-W5", address]).map(drop)?))?;
+
+    at_once(&containers, |name| Ok(world.host.docker_ok(&["rm", "-f", name]).map(drop)?))?;
+    before.is_back(&world)
+}
+
+#[test]
+fn fifty_containers_come_and_go_and_nothing_grows() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let run =
+        |_: &str| Ok(world.host.docker_ok(&["run", "--rm", "--network", "lan", "box", "true"]).map(drop)?);
+    let five = names("", 5);
+    // Nobody can come back for the addresses of containers that are gone for good: they are released.
+    let forgotten = || {
+        wait_for("the identities to be forgotten", SOON, || {
+            world
+                .host
+                .landline_ok(binary(), &["identity", "ls", "--json"])
+                .is_ok_and(|list| list.trim() == "[]")
+        })
+    };
+    at_once(&five, run)?;
+    forgotten()?;
+    let before = Footprint::of(&world)?;
+    for _ in 0..10 {
+        at_once(&five, run)?;
+    }
+    forgotten()?;
+    before.is_back(&world)?;
+    // Idle ones are used again and stay for ten seconds; one for each container would show.
+    before.threads_did_not_pile_up(&world, 20);
+    Ok(())
+}
+
+#[test]
+fn a_macvlan_restarts_with_its_address_again_and_again() -> Result {
+    let world = World::nic()?;
+    world.network("lan", &["mode=macvlan", "parent=eth0"])?;
+    let containers = names("c", 3);
+    at_once(&containers, |name| {
+        let mac = format!("02:00:00:00:00:1{}", name.trim_start_matches('c'));
+        world.run(name, "lan", &["--mac-address", &mac])?;
+        let address = world.address(name, "eth0")?;
+        for _ in 0..10 {
+            // Its successor cannot come up while the old link still has the hardware address.
+            world.host.docker_ok(&["restart", "-t0", name])?;
+            assert_eq!(
+                (world.mac(name, "eth0")?, world.address(name, "eth0")?),
+                (mac.clone(), address.clone())
+            );
+        }
+        world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+        Ok(())
+    })
+}
