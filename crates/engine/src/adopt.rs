@@ -132,7 +132,7 @@ impl Engine {
             }
             _ => None,
         };
-        Some(Endpoint { cell, supervised: Mutex::new(supervised) })
+        Some(Endpoint { cell, supervised: Mutex::new(supervised), found_on_host: false })
     }
 }
 

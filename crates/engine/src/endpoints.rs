@@ -22,6 +22,7 @@ use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{HostError, mark_of};
 use crate::identity::{Candidate, IdentityRecord, Port, Wish};
+use crate::lay::lay;
 use crate::lease::{Status, Supervised, Supervisor};
 use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
 use crate::mark::{End, Mark};
@@ -229,6 +230,7 @@ impl Engine {
         if network.options.mode == Mode::Ipvlan && request.mac.is_some() {
             return Err(CreateEndpointError::MacOnIpvlan { parent: network.options.parent.clone() });
         }
+        self.make_way(request, &network).await;
         if let Some(mac) = request.mac
             && let Some(user) = self.mac_user(mac, &network.options.parent).await
         {
@@ -269,7 +271,9 @@ impl Engine {
         if let AddressRecord::Dhcp(dhcp) = &address {
             identity.client_id.clone_from(&dhcp.client_id);
         }
-        let index = self.lay(plan.clone(), link.clone(), network).await?;
+        let laid = lay(&self.host, &self.services.present, &plan, link.clone()).await;
+        let index = laid
+            .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
 
         let record = EndpointRecord {
             id: request.endpoint.clone(),
@@ -288,7 +292,8 @@ impl Engine {
             container: None,
         };
         let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
-        let endpoint = Arc::new(Endpoint { cell: cell.clone(), supervised: Mutex::new(None) });
+        let endpoint =
+            Arc::new(Endpoint { cell: cell.clone(), supervised: Mutex::new(None), found_on_host: false });
         announce(endpoint.clone());
 
         let result = async {
@@ -344,27 +349,6 @@ impl Engine {
         Ok((kind.plan(&request), Mark::new(endpoint, End::Container).link_name(), mac))
     }
 
-    /// Applies the plan and returns the container end's index.
-    async fn lay(
-        &self,
-        plan: Plan,
-        link: IfName,
-        network: &NetworkRecord,
-    ) -> Result<u32, CreateEndpointError> {
-        let host = self.host.clone();
-        let laid = blocking(move || {
-            plan.apply(&*host)?;
-            match host.link(&link) {
-                Ok(Some(found)) => Ok(found.index),
-                Ok(None) => Err(HostError::NoLink(link)),
-                Err(error) => Err(error),
-            }
-            .inspect_err(|_| plan.undo(&*host))
-        });
-        laid.await
-            .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })
-    }
-
     async fn tear(&self, plan: Plan) {
         let host = self.host.clone();
         blocking(move || plan.undo(&*host)).await;
@@ -384,7 +368,6 @@ impl Engine {
         let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
         let wanted = request.address.map(|net| net.addr());
         let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
-        self.services.present.clone().running(index).await;
         // An address somebody asked for counts more than the one of before.
         let before =
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));

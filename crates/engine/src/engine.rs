@@ -52,6 +52,8 @@ pub(crate) struct Endpoint {
     pub(crate) cell: Arc<Cell>,
     /// The lease's task, for endpoints that have one.
     pub(crate) supervised: Mutex<Option<Supervised>>,
+    /// Its link was not in a sandbox when the daemon started.
+    pub(crate) found_on_host: bool,
 }
 
 impl Endpoint {
@@ -135,6 +137,10 @@ impl Engine {
         });
         engine.reconcile(endpoints).await;
         engine.sweep_identities().await;
+        if !engine.found_on_host().is_empty() {
+            let (weak, alarm) = (Arc::downgrade(&engine), engine.services.alarm.clone());
+            tokio::spawn(crate::forgotten::run(weak, alarm, engine.cancel.clone()));
+        }
         tokio::spawn(crate::repair::run(Arc::downgrade(&engine), links, closed));
         Ok(engine)
     }

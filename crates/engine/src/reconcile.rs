@@ -42,6 +42,7 @@ impl Engine {
         if let Some(identity) = &record.identity {
             self.identities.hold(identity, &id);
         }
+        let found_on_host = matches!(place, Place::Host(_));
         let cell = Arc::new(Cell::stored(record.clone(), network.options.clone(), self.store.clone()));
         let supervised = match &record.address {
             AddressRecord::Dhcp(state) => {
@@ -51,7 +52,7 @@ impl Engine {
             }
             _ => None,
         };
-        let endpoint = Endpoint { cell, supervised: Mutex::new(supervised) };
+        let endpoint = Endpoint { cell, supervised: Mutex::new(supervised), found_on_host };
         self.slot(&id).set(Some(Arc::new(endpoint)));
         tracing::info!(endpoint = %id.short(), "endpoint taken up again");
     }

@@ -19,6 +19,7 @@ use crate::blocking;
 use crate::host::{Host, HostError};
 use crate::identities::{Identities, erase, write};
 use crate::identity::{IdentityId, IdentityRecord};
+use crate::lay::lay;
 use crate::lease::{Place, Services, Wire};
 use crate::links::{LinkRequest, find_parent, kind_of};
 use crate::mark::{End, Mark};
@@ -166,15 +167,8 @@ impl Task {
     async fn send(&self, identity: &IdentityRecord, lease: Lease) -> Result<(), SendError> {
         let mark = Mark::new(&endpoint_of(&identity.id), End::Container);
         let plan = self.plan(identity, &mark).await?;
-        let (host, steps, name) = (self.host.clone(), plan.clone(), mark.link_name());
-        let index = blocking(move || {
-            steps.apply(&*host)?;
-            host.link(&name)?.map(|link| link.index).ok_or(HostError::NoLink(name))
-        });
-        let sent = match index.await {
-            Ok(index) => self.transmit(identity, lease, index, &mark).await.map_err(SendError::Io),
-            Err(error) => Err(error.into()),
-        };
+        let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
+        let sent = self.transmit(identity, lease, index, &mark).await.map_err(SendError::Io);
         let host = self.host.clone();
         blocking(move || plan.undo(&*host)).await;
         sent
@@ -196,7 +190,6 @@ impl Task {
         index: u32,
         mark: &Mark,
     ) -> std::io::Result<()> {
-        self.services.present.clone().running(index).await;
         let mut config = Config::new(identity.mac);
         config.client_id = identity.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
         let now = Instant::from_boot(boottime::now());

@@ -51,16 +51,23 @@ impl Present {
         }
     }
 
-    /// Resolves when the link carries packets, or has had its time. Before that the kernel drops silently what
+    /// Resolves when all these links carry packets, or have had their time. Before that the kernel drops silently what
     /// is sent: a link that was just set up has no queue yet, and a bridge does not forward from it.
-    pub(crate) async fn running(mut self, index: u32) {
+    pub(crate) async fn running(mut self, indexes: &[u32]) {
         let wait = async {
-            while !self.links.borrow_and_update().get(&index).is_some_and(|link| link.running) {
+            loop {
+                let ready = {
+                    let links = self.links.borrow_and_update();
+                    indexes.iter().all(|index| links.get(index).is_some_and(|link| link.running))
+                };
+                if ready {
+                    return;
+                }
                 self.changed().await;
             }
         };
         if tokio::time::timeout(CARRIER, wait).await.is_err() {
-            tracing::warn!(index, "a new link has no carrier; is its parent plugged in?");
+            tracing::warn!(?indexes, "a new link has no carrier; is its parent plugged in?");
         }
     }
 

@@ -126,10 +126,14 @@ impl Wire {
     /// host: the link may be removed then.
     pub(crate) async fn say_goodbye<R: Random>(&mut self, client: &mut Client<R>, own: Mac) {
         while let Some(transmit) = client.poll_transmit() {
-            if let Err(error) = self.send(&transmit) {
-                tracing::debug!(%error, "not sent");
-            } else if let Transmit::Dhcp { dst, .. } = transmit {
-                self.flush(own, dst).await;
+            let Transmit::Dhcp { dst, .. } = transmit else { continue };
+            // Nobody acknowledges a release. Without an answer to what follows it, it may be lost as well.
+            for _ in 0..2 {
+                if let Err(error) = self.send(&transmit) {
+                    tracing::debug!(%error, "not sent");
+                } else if self.flush(own, dst).await {
+                    break;
+                }
             }
         }
     }
@@ -137,24 +141,24 @@ impl Wire {
     /// Resolves when what was sent before has left this host: an ARP probe (sender 0.0.0.0, RFC 5227 section 1.1)
     /// that follows it on the same way was answered by `neighbour`, or had time to. The kernel throws away what
     /// is still queued at a link that is removed.
-    async fn flush(&self, own: Mac, neighbour: Ipv4Addr) {
+    async fn flush(&self, own: Mac, neighbour: Ipv4Addr) -> bool {
         const ANSWER: Duration = Duration::from_millis(100);
         let probe = arp::Packet::probe(own, neighbour);
         if self.arp.send(Mac::BROADCAST, &probe.emit()).is_err() {
-            return;
+            return false;
         }
         let answered = async {
             let (mut dhcp, mut arp) = ([0; 2048], [0; 128]);
             loop {
                 match self.receive(&mut dhcp, &mut arp).await {
-                    Ok(Received::Arp(packet)) if packet.sender_ip == neighbour => return,
+                    Ok(Received::Arp(packet)) if packet.sender_ip == neighbour => return true,
                     Ok(_) => {}
-                    Err(_) => return,
+                    Err(_) => return false,
                 }
             }
         };
         // No answer: the server is behind a relay, or gone.
-        let _ = tokio::time::timeout(ANSWER, answered).await;
+        tokio::time::timeout(ANSWER, answered).await.unwrap_or(false)
     }
 
     /// Waits for the next packet the machine may care about. Cancel-safe.
