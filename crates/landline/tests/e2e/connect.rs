@@ -51,7 +51,7 @@ fn comes_and_goes(kind: Kind) -> Result {
         let address = world.address("web", &interface)?;
         assert!(reaches(&world, &address, "5"), "{round} time");
         let mac = world.mac("web", &interface)?;
-        let lease = world.dhcp.lease_of(&mac).ok_or("the server has no lease for it")?;
+        let lease = world.lease_of(&mac)?;
         assert_eq!(lease.ip.to_string(), bare(&address));
         assert_eq!(world.row("web")?["address"], address);
         assert_eq!(world.gateways("web")?.len(), 1, "{:?}", world.routes("web")?);

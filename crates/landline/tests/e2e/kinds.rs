@@ -1,6 +1,6 @@
 //! The link kinds, for what must hold with each of them.
 
-use landline_testbed::{Dnsmasq, Lan, ServerConfig, wait_for};
+use landline_testbed::{Dnsmasq, Lan, LeaseRow, ServerConfig, wait_for};
 use serde_json::Value;
 
 use crate::world::{Result, SOON, World};
@@ -86,6 +86,12 @@ impl World {
         let routes = self.routes(container)?;
         let defaults = routes.iter().filter_map(|line| line.strip_prefix("default via "));
         Ok(defaults.filter_map(|rest| rest.split_whitespace().next()).map(str::to_owned).collect())
+    }
+
+    /// The server's lease for a hardware address. dnsmasq empties its file before it writes it, so that a lease may be
+    /// out of sight for a moment.
+    pub(crate) fn lease_of(&self, mac: &str) -> Result<LeaseRow> {
+        Ok(wait_for(format!("a lease of {mac}"), SOON, || self.dhcp.lease_of(mac))?)
     }
 
     /// The host's links with Landline's mark, one line of `ip link` each.

@@ -127,7 +127,7 @@ fn what_the_server_is_told() -> Result {
         // RFC 3004: each class has its length before it.
         assert_eq!(message.options.get(&77).map(Vec::as_slice), Some(b"\x03lab".as_slice()));
     }
-    let lease = world.dhcp.lease_of(&mac).ok_or("no lease")?;
+    let lease = world.lease_of(&mac)?;
     assert_eq!(lease.client_id, Some(hex(&[b"\0ll-", mac.as_bytes()].concat())), "in the server's table");
     let log = world.dhcp.log();
     assert!(

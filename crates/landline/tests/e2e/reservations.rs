@@ -47,7 +47,7 @@ fn gets_what_is_reserved(kind: Kind, server: &impl ServerConfig) -> Result {
     assert_eq!(world.mac("web", kind.interface())?, MAC);
     assert_eq!(world.address("web", kind.interface())?, format!("{ADDRESS}/24"));
     world.lan.peer().check(&["ping", "-c1", "-W5", ADDRESS])?;
-    let lease = world.dhcp.lease_of(MAC).ok_or("the server has no lease for it")?;
+    let lease = world.lease_of(MAC)?;
     assert_eq!(lease.ip.to_string(), ADDRESS);
     assert_ne!(world.address("other", kind.interface())?, format!("{ADDRESS}/24"));
 
