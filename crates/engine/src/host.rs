@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
-    IpvlanMode, Link, LinkChange, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route,
+    IpvlanMode, Link, LinkChange, Netlink, NetlinkError, Netns, NewLink, NewLinkKind, PeerLink, Route,
 };
 use landline_types::IfName;
 
@@ -32,6 +32,9 @@ pub trait Host: Send + Sync {
 
     /// Takes one step back. Only links that carry the step's mark are removed; what is gone already is fine.
     fn undo(&self, step: &Step) -> Result<(), HostError>;
+
+    /// Moves the link with this index into another namespace.
+    fn hand_over(&self, index: u32, netns: &Netns) -> Result<(), HostError>;
 
     /// Removes the link with this index if it still carries this alias; `false` if it was not there.
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError>;
@@ -197,6 +200,10 @@ impl Host for LinuxHost {
         }
     }
 
+    fn hand_over(&self, index: u32, netns: &Netns) -> Result<(), HostError> {
+        Ok(self.netlink().set_link(index, &LinkChange::new().netns(netns))?)
+    }
+
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError> {
         let mut netlink = self.netlink();
         match netlink.link_by_index(index)? {
@@ -354,6 +361,11 @@ pub(crate) mod fake {
                 Step::Enslave { .. } | Step::Up { .. } => vec![],
             };
             state.links.retain(|l| !gone.contains(&&l.name));
+            Ok(())
+        }
+
+        fn hand_over(&self, index: u32, _netns: &Netns) -> Result<(), HostError> {
+            self.0.lock().unwrap().links.retain(|link| link.index != index);
             Ok(())
         }
 

@@ -32,6 +32,7 @@ mod random;
 mod reconcile;
 mod records;
 mod release;
+mod remake;
 mod repair;
 mod sandbox;
 mod store;

@@ -1,8 +1,10 @@
 //! After a start: what the store says against what the kernel has.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use landline_kernel::Netns;
 use landline_spec::EndpointId;
 
 use crate::addressing::dhcp;
@@ -13,7 +15,6 @@ use crate::host::mark_of;
 use crate::lease::{Place, Supervisor};
 use crate::mark::{End, Mark};
 use crate::records::{AddressRecord, EndpointRecord};
-use crate::sandbox::Sandbox;
 
 impl Engine {
     /// Takes up the stored endpoints whose links are still there, forgets the others, and removes links of ours
@@ -67,7 +68,7 @@ impl Engine {
             if let Some(link) = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)) {
                 return Ok(Some(Place::Host(link.index)));
             }
-            if let Some(path) = sandbox.filter(|path| holds(path, &mark)) {
+            if let Some(path) = sandbox.filter(|path| lives(path)) {
                 return Ok(Some(Place::Sandbox(path)));
             }
             // It may have come back between the two looks.
@@ -127,12 +128,10 @@ impl Engine {
     }
 }
 
-fn holds(path: &Path, mark: &Mark) -> bool {
-    match Sandbox::enter(path, mark) {
-        Ok(found) => found.is_some(),
-        Err(error) => {
-            tracing::warn!(error = %crate::chain(&error), "a sandbox cannot be looked at");
-            true
-        }
+/// Whether the sandbox lives. A link that is gone from it can be made again; a sandbox cannot.
+fn lives(path: &Path) -> bool {
+    match Netns::open(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput),
     }
 }

@@ -1,12 +1,13 @@
 //! Putting right what others have changed while containers run.
 //!
 //! A bridge that is deleted and made anew (network managers do that) loses its ports; a port can be taken out by
-//! hand. Both show as link events; the host's ends of the endpoints concerned are put back.
+//! hand; the macvlan children of a NIC go with it. All of it shows as link events: the host's ends are put
+//! back, and links that are gone from living sandboxes are made again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 
-use landline_kernel::{Link, LinkKind};
+use landline_kernel::Link;
 use landline_spec::{EndpointId, Mode};
 use landline_types::IfName;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -23,14 +24,19 @@ pub(crate) async fn run(
     mut links: UnboundedReceiver<Link>,
     mut lost: UnboundedReceiver<EndpointId>,
 ) {
+    let mut parents = Parents::default();
     loop {
         tokio::select! {
-            Some(link) = links.recv() => {
+            Some(first) = links.recv() => {
                 let Some(engine) = engine.upgrade() else { return };
-                if engine.concerns(&link) {
-                    // What came in the meantime is seen by the one look that follows.
-                    while links.try_recv().is_ok() {}
-                    engine.repair().await;
+                let more = std::iter::from_fn(|| links.try_recv().ok());
+                let events: Vec<Link> = std::iter::once(first).chain(more).collect();
+                let back = parents.back(&engine, &events);
+                if !back.is_empty() || events.iter().any(|link| engine.is_stray(link)) {
+                    engine.put_ports_back().await;
+                }
+                for parent in back {
+                    engine.make_again(&parent).await;
                 }
             }
             Some(id) = lost.recv() => {
@@ -42,26 +48,33 @@ pub(crate) async fn run(
     }
 }
 
+/// Which links the parents of networks were when they were last seen up.
+#[derive(Default)]
+struct Parents(BTreeMap<IfName, u32>);
+
+impl Parents {
+    /// The parents that are up and were not, or were other links, before these events.
+    fn back(&mut self, engine: &Engine, events: &[Link]) -> BTreeSet<IfName> {
+        let used: BTreeSet<IfName> = engine.networks().values().map(|n| n.options.parent.clone()).collect();
+        let up = events.iter().filter(|link| link.up && used.contains(&link.name));
+        up.filter(|link| self.0.insert(link.name.clone(), link.index) != Some(link.index))
+            .map(|link| link.name.clone())
+            .collect()
+    }
+}
+
 impl Engine {
-    /// Whether the link is a host's end that is no port, or the bridge of a network.
-    fn concerns(&self, link: &Link) -> bool {
-        let stray = link.controller.is_none()
-            && mark_of(link)
-                .is_some_and(|mark| mark.end == End::Host && self.slot_if_known(&mark.endpoint).is_some());
-        let bridge = matches!(link.kind, LinkKind::Bridge { .. })
-            && self.networks().values().any(|n| n.options.parent == link.name);
-        stray || bridge
+    /// Whether the link is a host's end of ours that is no port.
+    fn is_stray(&self, link: &Link) -> bool {
+        let ours = |mark: crate::mark::Mark| mark.end == End::Host && self.knows(&mark.endpoint);
+        link.controller.is_none() && mark_of(link).is_some_and(ours)
     }
 
     /// Puts every host's end that is no port back into its bridge, if the bridge is there.
-    async fn repair(&self) {
-        let mut wanted = Vec::new();
-        for endpoint in self.endpoints() {
-            let options = endpoint.cell.options();
-            if options.mode == Mode::Bridge {
-                wanted.push((endpoint.cell.id().clone(), options.parent.clone()));
-            }
-        }
+    async fn put_ports_back(&self) {
+        let bridged = self.endpoints().into_iter().filter(|e| e.cell.options().mode == Mode::Bridge);
+        let wanted: Vec<_> =
+            bridged.map(|e| (e.cell.id().clone(), e.cell.options().parent.clone())).collect();
         let host = self.host.clone();
         match blocking(move || put_back(&*host, &wanted)).await {
             Ok(repaired) => {
@@ -75,13 +88,27 @@ impl Engine {
             Err(error) => tracing::warn!(error = %crate::chain(&error), "links could not be put back"),
         }
     }
+
+    /// Makes the links on this parent that are gone from living sandboxes again.
+    async fn make_again(&self, parent: &IfName) {
+        for endpoint in self.endpoints() {
+            if endpoint.cell.options().parent == *parent
+                && let Err(error) = self.make_link_again(&endpoint).await
+            {
+                let endpoint = endpoint.cell.id().short();
+                tracing::warn!(endpoint, error = %crate::chain(&error), "a link could not be made again");
+            }
+        }
+    }
 }
 
 fn put_back(host: &dyn Host, wanted: &[(EndpointId, IfName)]) -> Result<BTreeSet<EndpointId>, HostError> {
     let links = host.links()?;
     let mut repaired = BTreeSet::new();
     for (id, bridge) in wanted {
-        let bridge = links.iter().find(|l| l.name == *bridge && matches!(l.kind, LinkKind::Bridge { .. }));
+        let bridge = links
+            .iter()
+            .find(|l| l.name == *bridge && matches!(l.kind, landline_kernel::LinkKind::Bridge { .. }));
         let end = links.iter().find(|l| mark_of(l).is_some_and(|m| m.endpoint == *id && m.end == End::Host));
         let (Some(bridge), Some(end)) = (bridge, end) else { continue };
         if end.controller == Some(bridge.index) {

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::sysctl::{self, Family};
-use landline_kernel::{Address, Link, Netlink, NetlinkError, Netns, Route, RouteKind};
+use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError, Netns, Route, RouteKind};
+use landline_types::IfName;
 
 use crate::mark::{Mark, PROTOCOL};
 use crate::records::Applied;
@@ -84,6 +85,20 @@ impl Sandbox {
                 Err(error) => tracing::debug!(%error, link = %name, key, "IPv6 setting not written"),
             }
         }
+    }
+
+    /// Gives the link its name here, if it has one, and sets it up.
+    pub(crate) fn set_up(&mut self, name: Option<IfName>) -> Result<(), SandboxError> {
+        let change = LinkChange { name: name.clone(), ..LinkChange::new() };
+        let index = self.link.index;
+        if !change.is_empty() {
+            self.netlink.set_link(index, &change).map_err(|e| self.failed(e))?;
+        }
+        self.netlink.set_link(index, &LinkChange::new().up()).map_err(|e| self.failed(e))?;
+        if let Some(name) = name {
+            self.link.name = name;
+        }
+        Ok(())
     }
 
     /// Removes the link, wherever in the sandbox it is.

@@ -230,6 +230,11 @@ impl Supervisor {
                         let _ = done.send(());
                         return;
                     }
+                    Some(Command::Reconnected) => {
+                        self.client.restart(now());
+                        // What carried the address may be a new link.
+                        self.configure().await;
+                    }
                     Some(command) => self.command(command),
                     None => return,
                 },
@@ -290,8 +295,7 @@ impl Supervisor {
             }
             Command::Hostname(name) => self.client.set_hostname(now(), name),
             Command::Renew => self.client.renew(now()),
-            Command::Reconnected => self.client.restart(now()),
-            Command::Stop { .. } => {}
+            Command::Reconnected | Command::Stop { .. } => {}
         }
     }
 

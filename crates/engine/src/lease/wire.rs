@@ -30,8 +30,8 @@ pub(crate) enum Place {
 pub(crate) struct Wire {
     dhcp: PacketSocket,
     arp: PacketSocket,
-    /// Where ARP packets are received if not on `arp`.
-    arp_answers: Option<PacketSocket>,
+    /// Where more is heard.
+    above: Option<Above>,
     /// Sends renewals through the sandbox's own IP stack; its address must be on the link.
     unicast: Option<(SocketAddrV4, UnicastSocket)>,
     /// The sandbox, while the sockets are open (they hold its namespace anyway).
@@ -44,16 +44,26 @@ pub(crate) enum Received<'a> {
     Arp(arp::Packet),
 }
 
-/// On ipvlan, a socket on the parent. The kernel hands a packet to the child that has its target address; the answer to
-/// an ARP probe has none (RFC 5227 section 1.1: the probe's sender is 0.0.0.0) and goes to the parent, as does what is
-/// for everybody. What other children send is not among it, and needs not be: the kernel gives an address to one child
-/// only. The parent is in our own namespace wherever the child is.
-fn arp_answers(link: &Link) -> io::Result<Option<PacketSocket>> {
-    match link {
-        Link { kind: LinkKind::Ipvlan { .. }, parent: Some(parent), .. } => {
-            PacketSocket::arp(None, *parent).map(Some)
+/// Sockets on the parent of an ipvlan, which shares its hardware address with its children. The kernel hands a packet to
+/// the child that has its target address, and what is for none of them to the parent: the answer to an ARP probe (RFC
+/// 5227 section 1.1: the probe's sender is 0.0.0.0), and a broadcast offer in a frame to that hardware address, as Kea
+/// sends it. The parent is in our own namespace wherever the child is.
+struct Above {
+    dhcp: PacketSocket,
+    /// Hears all that `Wire::arp` does, except for what other children say; that needs not be heard, as the kernel
+    /// gives an address to one child only.
+    arp: PacketSocket,
+}
+
+impl Above {
+    fn open(link: &Link) -> io::Result<Option<Self>> {
+        match link {
+            Link { kind: LinkKind::Ipvlan { .. }, parent: Some(parent), .. } => Ok(Some(Self {
+                dhcp: PacketSocket::dhcp4(None, *parent)?,
+                arp: PacketSocket::arp(None, *parent)?,
+            })),
+            _ => Ok(None),
         }
-        _ => Ok(None),
     }
 }
 
@@ -69,7 +79,7 @@ impl Wire {
             Place::Host(index) => Ok(Self {
                 dhcp: PacketSocket::dhcp4(None, *index)?,
                 arp: PacketSocket::arp(None, *index)?,
-                arp_answers: arp_answers(&link_on_host(*index)?)?,
+                above: Above::open(&link_on_host(*index)?)?,
                 unicast: None,
                 inside: None,
             }),
@@ -84,7 +94,7 @@ impl Wire {
         Ok(Self {
             dhcp: PacketSocket::dhcp4(Some(&sandbox.netns), index)?,
             arp: PacketSocket::arp(Some(&sandbox.netns), index)?,
-            arp_answers: arp_answers(&sandbox.link)?,
+            above: Above::open(&sandbox.link)?,
             unicast: None,
             inside: Some((sandbox.netns, index)),
         })
@@ -169,32 +179,47 @@ impl Wire {
     ) -> io::Result<Received<'a>> {
         enum From {
             Dhcp(landline_kernel::Received),
+            Above(landline_kernel::Received, Vec<u8>),
             Arp(landline_kernel::Received),
         }
+        let listening = self.above.as_ref().map_or(&self.arp, |above| &above.arp);
         loop {
             let from = tokio::select! {
                 r = self.dhcp.recv(dhcp) => From::Dhcp(r?),
-                r = self.arp_answers.as_ref().unwrap_or(&self.arp).recv(arp) => From::Arp(r?),
+                r = hear(self.above.as_ref()) => { let (got, packet) = r?; From::Above(got, packet) }
+                r = listening.recv(arp) => From::Arp(r?),
             };
-            match from {
-                From::Dhcp(got) if got.own => {}
-                From::Arp(got) if got.own => {}
-                From::Dhcp(got) => {
-                    let check =
-                        if got.checksum_valid_or_unknown { udp::Check::Skip } else { udp::Check::Verify };
-                    // Parsed again below: the borrow of a buffer cannot leave a loop iteration conditionally.
-                    if udp::parse(&dhcp[..got.len], check).is_some() {
-                        let datagram = udp::parse(&dhcp[..got.len], check)
-                            .ok_or_else(|| io::Error::other("parsed before"))?;
-                        return Ok(Received::Datagram { from: datagram.src, payload: datagram.payload });
-                    }
+            let got = match from {
+                From::Dhcp(got) | From::Above(got, _) | From::Arp(got) if got.own => continue,
+                From::Arp(got) => match arp::Packet::parse(&arp[..got.len]) {
+                    Some(packet) => return Ok(Received::Arp(packet)),
+                    None => continue,
+                },
+                From::Dhcp(got) => got,
+                // One in a broadcast frame is heard twice; networks do that too.
+                From::Above(got, packet) => {
+                    let Some(room) = dhcp.get_mut(..packet.len()) else { continue };
+                    room.copy_from_slice(&packet);
+                    got
                 }
-                From::Arp(got) => {
-                    if let Some(packet) = arp::Packet::parse(&arp[..got.len]) {
-                        return Ok(Received::Arp(packet));
-                    }
-                }
+            };
+            let check = if got.checksum_valid_or_unknown { udp::Check::Skip } else { udp::Check::Verify };
+            // Parsed again below: the borrow of a buffer cannot leave a loop iteration conditionally.
+            if udp::parse(&dhcp[..got.len], check).is_some() {
+                let datagram =
+                    udp::parse(&dhcp[..got.len], check).ok_or_else(|| io::Error::other("parsed before"))?;
+                return Ok(Received::Datagram { from: datagram.src, payload: datagram.payload });
             }
         }
     }
+}
+
+/// Waits for the next DHCP packet at the parent, if there is one to listen at. Cancel-safe.
+async fn hear(above: Option<&Above>) -> io::Result<(landline_kernel::Received, Vec<u8>)> {
+    let Some(above) = above else { return std::future::pending().await };
+    // On the heap: this is part of every endpoint's task.
+    let mut packet = vec![0; 2048];
+    let got = above.dhcp.recv(&mut packet).await?;
+    packet.truncate(got.len);
+    Ok((got, packet))
 }

@@ -50,3 +50,40 @@ fn a_bridge_made_anew_gets_its_containers_back() -> Result {
     })?;
     Ok(())
 }
+
+#[test]
+fn a_nic_that_was_gone_gets_its_containers_back() -> Result {
+    let world = World::nic()?;
+    // A NIC that can be taken away: one end of a pair, the other in a bridge with the LAN's.
+    world.host.check(&["ip", "address", "flush", "dev", "eth0"])?;
+    world.host.make_bridge("br0", None)?;
+    let plug_in = || -> Result {
+        let port = ["ip", "link", "add", "nic1", "type", "veth", "peer", "name", "port1"];
+        world.host.check(&port)?;
+        world.host.check(&["ip", "link", "set", "port1", "master", "br0", "up"])?;
+        world.host.check(&["ip", "link", "set", "nic1", "up"])?;
+        Ok(())
+    };
+    plug_in()?;
+    world.network("lan", &["mode=macvlan", "parent=nic1"])?;
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+    let before = (world.address("web", "eth0")?, world.mac("web", "eth0")?);
+    world.lan.peer().check(&["ping", "-c1", "-W5", bare(&before.0)])?;
+
+    world.host.check(&["ip", "link", "delete", "nic1"])?;
+    assert!(world.mac("web", "eth0").is_err(), "the container's link went with its parent");
+    plug_in()?;
+    wait_for("the peer to reach the container again", SOON, || {
+        world.lan.peer().check(&["ping", "-c1", "-W1", bare(&before.0)]).is_ok()
+    })?;
+    assert_eq!((world.address("web", "eth0")?, world.mac("web", "eth0")?), before);
+    let routes = world.host.docker_ok(&["exec", "web", "ip", "route"])?;
+    assert!(routes.contains("default via 192.0.2.1 dev eth0"), "{routes}");
+
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    wait_for("nothing to be left", SOON, || {
+        world.ls().is_ok_and(|ls| ls["endpoints"].as_array().is_some_and(Vec::is_empty))
+    })?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
+
+use landline_kernel::Netns;
+
+use crate::addressing::Routing;
+use crate::blocking;
+use crate::engine::{Endpoint, Engine};
+use crate::host::HostError;
+use crate::lay::lay;
+use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
+use crate::mark::{End, Mark};
+use crate::plan::Plan;
+use crate::records::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
+use crate::sandbox::{Sandbox, SandboxError, Wanted};
+
+/// Why a link was not made again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemakeError {
+    #[error("the sandbox is not usable")]
+    Sandbox(#[from] SandboxError),
+    #[error("the parent is not usable")]
+    Parent(#[from] ParentError),
+    #[error("the host refused")]
+    Host(#[from] HostError),
+}
+
+impl Engine {
+    /// Makes the endpoint's link again if its sandbox lives and the link is in neither namespace.
+    pub(crate) async fn make_link_again(&self, endpoint: &Endpoint) -> Result<(), RemakeError> {
+        let Some(slot) = self.slot_if_known(endpoint.cell.id()) else { return Ok(()) };
+        let _turn = slot.operation.lock().await;
+        let record = endpoint.cell.read().await;
+        let network = self.networks().get(&record.network).cloned();
+        let (Some(network), Some(path)) = (network, record.sandbox.clone()) else { return Ok(()) };
+        let mark = Mark::new(&record.id, End::Container);
+
+        let (host, look, sandbox) = (self.host.clone(), mark.clone(), path.clone());
+        let netns = blocking(move || {
+            let alias = look.to_string();
+            let on_host = host.links()?.iter().any(|link| link.alias.as_deref() == Some(&*alias));
+            let inside = Sandbox::enter(&sandbox, &look)?.is_some();
+            Ok::<_, RemakeError>(Netns::open(&sandbox).ok().filter(|_| !on_host && !inside))
+        });
+        let Some(netns) = netns.await? else { return Ok(()) };
+
+        let plan = self.plan_again(&record, &network).await?;
+        let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
+        let (host, name) = (self.host.clone(), record.interface.clone());
+        let wanted = fixed(&record, &network);
+        let moved = blocking(move || {
+            let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {
+                let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(()) };
+                sandbox.quiet_v6();
+                sandbox.set_up(name)?;
+                if let Some(wanted) = wanted {
+                    sandbox.configure(Some(&wanted), &Applied::default())?;
+                }
+                Ok(())
+            });
+            moved.inspect_err(|_| plan.undo(&*host))
+        });
+        moved.await?;
+        tracing::info!(endpoint = %record.id.short(), "its link is there again");
+        if let Some(supervised) = &*endpoint.supervised() {
+            supervised.reconnected();
+        }
+        Ok(())
+    }
+
+    async fn plan_again(
+        &self,
+        record: &EndpointRecord,
+        network: &NetworkRecord,
+    ) -> Result<Plan, RemakeError> {
+        let host = self.host.clone();
+        let links = blocking(move || host.links()).await?;
+        let options = &network.options;
+        let parent = find_parent(&options.parent, options.mode, &links)?;
+        let request = LinkRequest { endpoint: &record.id, options, parent, mac: record.mac };
+        Ok(kind_of(options.mode).plan(&request))
+    }
+}
+
+/// What a sandbox without a lease is to carry; leases see to themselves.
+fn fixed(record: &EndpointRecord, network: &NetworkRecord) -> Option<Wanted> {
+    let AddressRecord::Static { address } = record.address else { return None };
+    let gateway = network.options.gateway.or(network.ipam_gateway);
+    let routing = Routing { gateway, routes: record.copied_routes.clone() }.on(address);
+    Some(Wanted { address, gateway: routing.gateway, routes: routing.routes })
+}
