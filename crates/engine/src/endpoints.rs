@@ -6,12 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use landline_dhcp::v4::{ClientId, Remembered, StateName};
-use landline_dhcp::{Instant, Random as _};
-use landline_kernel::boottime;
+use landline_dhcp::Random as _;
+use landline_dhcp::v4::ClientId;
 use landline_spec::{
     Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, Mode, NetworkId, NetworkOptions,
-    OnTimeout,
 };
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -20,10 +18,9 @@ use crate::addressing::dhcp;
 use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
-use crate::host::{HostError, mark_of};
+use crate::host::HostError;
 use crate::identity::{Candidate, IdentityRecord, Port, Wish};
 use crate::lay::lay;
-use crate::lease::{Status, Supervised, Supervisor};
 use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
@@ -31,7 +28,6 @@ use crate::random::OsRandom;
 use crate::records::{
     AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord,
 };
-use crate::sandbox::Sandbox;
 use crate::store::StoreError;
 
 /// A request for an endpoint.
@@ -173,15 +169,6 @@ pub enum CreateEndpointError {
     /// Whoever asked has gone.
     #[error("the request was given up")]
     Cancelled,
-}
-
-/// Why an endpoint was not deleted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeleteEndpointError {
-    /// Its link is still there.
-    #[error("cannot remove the link")]
-    Link(#[source] HostError),
 }
 
 fn seconds(duration: Duration) -> String {
@@ -353,250 +340,6 @@ impl Engine {
         let host = self.host.clone();
         blocking(move || plan.undo(&*host)).await;
     }
-
-    /// For DHCP endpoints: starts the supervisor and waits until there is an address.
-    async fn first_lease(
-        &self,
-        endpoint: &Endpoint,
-        request: &CreateEndpoint,
-        network: &NetworkRecord,
-        before: Option<&LeaseRecord>,
-        index: u32,
-        cancel: &CancellationToken,
-    ) -> Result<(), CreateEndpointError> {
-        let record = endpoint.cell.read().await;
-        let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
-        let wanted = request.address.map(|net| net.addr());
-        let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
-        // An address somebody asked for counts more than the one of before.
-        let before =
-            before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
-        let (remembered, patience) = remember(before, &self.services.boot, network);
-        let supervised =
-            Supervisor::start(endpoint.cell.clone(), self.services.clone(), config, remembered, index);
-        let status = supervised.status.clone();
-        *endpoint.supervised() = Some(supervised);
-
-        let given = match wait_for_lease(status, network, patience, cancel).await {
-            Err(error @ CreateEndpointError::NoLease { .. })
-                if network.options.on_timeout == OnTimeout::Continue =>
-            {
-                tracing::warn!(error = %crate::chain(&error), "the container starts without an address");
-                return Ok(());
-            }
-            result => result?,
-        };
-        if let Some(user) = self.other_user(given, endpoint.cell.id(), network).await {
-            return Err(CreateEndpointError::SharedAddress { address: given, user });
-        }
-        // A remembered lease that was not confirmed in time has not been written by the supervisor.
-        let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
-        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot));
-        let stored = endpoint.cell.update(|record| {
-            if let AddressRecord::Dhcp(dhcp) = &mut record.address
-                && dhcp.lease.is_none()
-            {
-                dhcp.lease = lease;
-            }
-        });
-        stored.await.map_err(CreateEndpointError::Store)?;
-        match wanted {
-            Some(wanted) if wanted != given => {
-                Err(CreateEndpointError::OtherAddress { wanted, given, mac: record.mac })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whose link on this parent has this hardware address, as long as that link is there: an endpoint that Docker
-    /// lost in a crash does not count. A second one would get the same lease, and the switch would send frames
-    /// now to the one, now to the other.
-    async fn mac_user(&self, mac: Mac, parent: &IfName) -> Option<String> {
-        for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
-            if record.mac == mac
-                && endpoint.cell.options().parent == *parent
-                && self.find(&record).await.is_some()
-            {
-                return Some(holder_name(&record));
-            }
-        }
-        None
-    }
-
-    /// On ipvlan, who else behind the parent's hardware address has this address. ARP cannot tell: every answer would
-    /// come from that one hardware address.
-    async fn other_user(
-        &self,
-        address: Ipv4Addr,
-        own: &EndpointId,
-        network: &NetworkRecord,
-    ) -> Option<String> {
-        let parent = &network.options.parent;
-        if network.options.mode != Mode::Ipvlan {
-            return None;
-        }
-        if self.parent_addresses(parent).await.iter().any(|net| net.addr() == address) {
-            return Some("this host itself".to_owned());
-        }
-        for endpoint in self.endpoints() {
-            let options = endpoint.cell.options();
-            if endpoint.cell.id() == own || options.mode != Mode::Ipvlan || options.parent != *parent {
-                continue;
-            }
-            let record = endpoint.cell.read().await;
-            let theirs = match &record.address {
-                AddressRecord::None => None,
-                AddressRecord::Static { address } => Some(address.addr()),
-                AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(|lease| lease.address),
-            };
-            if theirs == Some(address) {
-                return Some(holder_name(&record));
-            }
-        }
-        None
-    }
-
-    /// Removes an endpoint: its task, its link wherever it is, its row. What is gone already is fine. The link is
-    /// gone when this returns, so a successor can bring up the same hardware address at once.
-    ///
-    /// # Errors
-    /// See [`DeleteEndpointError`].
-    pub async fn delete_endpoint(&self, id: &EndpointId) -> Result<(), DeleteEndpointError> {
-        let slot = self.slot(id);
-        let result = {
-            let _turn = slot.operation.lock().await;
-            let endpoint = slot.current();
-            let result = self.unmake_endpoint(id, endpoint.as_deref()).await;
-            if result.is_ok() {
-                slot.set(None);
-            }
-            result
-        };
-        self.drop_slot(id, slot);
-        result
-    }
-
-    async fn unmake_endpoint(
-        &self,
-        id: &EndpointId,
-        endpoint: Option<&Endpoint>,
-    ) -> Result<(), DeleteEndpointError> {
-        let mut sandbox = None;
-        if let Some(endpoint) = endpoint {
-            let supervised: Option<Supervised> = endpoint.supervised().take();
-            if let Some(supervised) = supervised {
-                supervised.stop(false).await;
-            }
-            sandbox = endpoint.cell.read().await.sandbox;
-        }
-        let (host, owner) = (self.host.clone(), id.clone());
-        let removed = blocking(move || {
-            let removed = remove_links(&*host, &owner)?;
-            // Docker moves the link back before it asks for this; if it could not, it is still in the sandbox.
-            if !removed && let Some(path) = sandbox {
-                let mark = Mark::new(&owner, End::Container);
-                match Sandbox::enter(&path, &mark).and_then(|s| s.map_or(Ok(()), Sandbox::remove_link)) {
-                    Ok(()) => {}
-                    Err(error) => tracing::debug!(error = %crate::chain(&error), "sandbox not searched"),
-                }
-            }
-            Ok(())
-        });
-        removed.await.map_err(DeleteEndpointError::Link)?;
-        if let Some(endpoint) = endpoint {
-            let record = endpoint.cell.read().await;
-            let identity = self.settle_identity(&record);
-            if let Err(error) = endpoint.cell.end(identity).await {
-                // The link is gone, which is what counts; the next start finds that out by itself.
-                tracing::error!(error = %crate::chain(&error), "the end of an endpoint could not be stored");
-            }
-            self.after_endpoint(&record).await;
-            tracing::info!(endpoint = %id.short(), "endpoint deleted");
-        }
-        Ok(())
-    }
-}
-
-/// Removes the host's links that carry this endpoint's mark; `true` if there was any.
-fn remove_links(host: &dyn crate::host::Host, id: &EndpointId) -> Result<bool, HostError> {
-    let mut any = false;
-    for link in host.links()? {
-        if let (Some(mark), Some(alias)) = (mark_of(&link), &link.alias)
-            && mark.endpoint == *id
-        {
-            any |= host.remove_marked(link.index, alias)?;
-        }
-    }
-    Ok(any)
-}
-
-/// How long an answer waits for the server to confirm a lease that is known to live: the time in which a server
-/// on the LAN answers and another user of the address shows itself.
-const CONFIRMATION: Duration = Duration::from_millis(40);
-
-/// What the client is to start with, and how long to wait until the server has confirmed it.
-fn remember(
-    lease: Option<&LeaseRecord>,
-    boot: &str,
-    network: &NetworkRecord,
-) -> (Option<Remembered>, Duration) {
-    let all = network.options.lease_timeout;
-    let Some(record) = lease else { return (None, all) };
-    let now = Instant::from_boot(boottime::now());
-    let address = Remembered::Address(record.address);
-    match record.restore(boot) {
-        Some(lease) if lease.is_live(now) => (Some(lease.into()), CONFIRMATION),
-        Some(_) => (Some(address), all),
-        // The times of another boot are good enough for a server that does not answer, not for one that does.
-        None => match record.restore_across_boots(now.since_boot(), crate::identities::now()) {
-            Some(lease) => (Some(lease.into()), all),
-            None => (Some(address), all),
-        },
-    }
-}
-
-/// Waits for a lease a server has granted or confirmed; after `patience` a remembered one that lives will do.
-async fn wait_for_lease(
-    mut status: tokio::sync::watch::Receiver<Status>,
-    network: &NetworkRecord,
-    patience: Duration,
-    cancel: &CancellationToken,
-) -> Result<Ipv4Addr, CreateEndpointError> {
-    let waited = network.options.lease_timeout;
-    let wait = async {
-        let confirmed = |s: &Status| s.confirmed && s.lease.is_some();
-        // Either way what counts is looked at below.
-        let _ = tokio::time::timeout(patience, status.wait_for(confirmed)).await;
-        let rest = waited.saturating_sub(patience);
-        let _ = tokio::time::timeout(rest, status.wait_for(|s| s.lease.is_some())).await;
-    };
-    if cancel.run_until_cancelled(wait).await.is_none() {
-        return Err(CreateEndpointError::Cancelled);
-    }
-    let status = status.borrow();
-    if let Some(lease) = &status.lease {
-        return Ok(lease.address);
-    }
-    let (why, hint) = match status.state {
-        _ if status.conflicts > 0 => (
-            "every offered address was in use by another host",
-            "look for hosts with addresses from the server's pool",
-        ),
-        StateName::Selecting | StateName::Init => (
-            "no DHCP server answered",
-            "check that a server serves this LAN, that the parent is plugged in, and that no firewall drops \
-             bridged traffic; a slow server needs a larger -o lease_timeout",
-        ),
-        _ => ("a DHCP server offered an address but did not confirm it", "look at the server's log"),
-    };
-    Err(CreateEndpointError::NoLease {
-        network: network_name(network),
-        parent: network.options.parent.clone(),
-        why,
-        waited,
-        hint,
-    })
 }
 
 fn address_record(
@@ -662,7 +405,7 @@ async fn answer(cell: &Cell) -> EndpointAddress {
 }
 
 /// How messages call whoever has an endpoint.
-fn holder_name(record: &EndpointRecord) -> String {
+pub(crate) fn holder_name(record: &EndpointRecord) -> String {
     let name = record.container.as_ref().map(|container| format!("container {}", container.name));
     name.unwrap_or_else(|| "another container".to_owned())
 }

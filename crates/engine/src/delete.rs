@@ -1,0 +1,94 @@
+//! Deleting endpoints.
+
+use landline_spec::EndpointId;
+
+use crate::blocking;
+use crate::engine::{Endpoint, Engine};
+use crate::host::{Host, HostError, mark_of};
+use crate::lease::Supervised;
+use crate::mark::{End, Mark};
+use crate::sandbox::Sandbox;
+
+/// Why an endpoint was not deleted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteEndpointError {
+    /// Its link is still there.
+    #[error("cannot remove the link")]
+    Link(#[source] HostError),
+}
+
+impl Engine {
+    /// Removes an endpoint: its task, its link wherever it is, its row. What is gone already is fine. The link is
+    /// gone when this returns, so a successor can bring up the same hardware address at once.
+    ///
+    /// # Errors
+    /// See [`DeleteEndpointError`].
+    pub async fn delete_endpoint(&self, id: &EndpointId) -> Result<(), DeleteEndpointError> {
+        let slot = self.slot(id);
+        let result = {
+            let _turn = slot.operation.lock().await;
+            let endpoint = slot.current();
+            let result = self.unmake_endpoint(id, endpoint.as_deref()).await;
+            if result.is_ok() {
+                slot.set(None);
+            }
+            result
+        };
+        self.drop_slot(id, slot);
+        result
+    }
+
+    async fn unmake_endpoint(
+        &self,
+        id: &EndpointId,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), DeleteEndpointError> {
+        let mut sandbox = None;
+        if let Some(endpoint) = endpoint {
+            let supervised: Option<Supervised> = endpoint.supervised().take();
+            if let Some(supervised) = supervised {
+                supervised.stop(false).await;
+            }
+            sandbox = endpoint.cell.read().await.sandbox;
+        }
+        let (host, owner) = (self.host.clone(), id.clone());
+        let removed = blocking(move || {
+            let removed = remove_links(&*host, &owner)?;
+            // Docker moves the link back before it asks for this; if it could not, it is still in the sandbox.
+            if !removed && let Some(path) = sandbox {
+                let mark = Mark::new(&owner, End::Container);
+                match Sandbox::enter(&path, &mark).and_then(|s| s.map_or(Ok(()), Sandbox::remove_link)) {
+                    Ok(()) => {}
+                    Err(error) => tracing::debug!(error = %crate::chain(&error), "sandbox not searched"),
+                }
+            }
+            Ok(())
+        });
+        removed.await.map_err(DeleteEndpointError::Link)?;
+        if let Some(endpoint) = endpoint {
+            let record = endpoint.cell.read().await;
+            let identity = self.settle_identity(&record);
+            if let Err(error) = endpoint.cell.end(identity).await {
+                // The link is gone, which is what counts; the next start finds that out by itself.
+                tracing::error!(error = %crate::chain(&error), "the end of an endpoint could not be stored");
+            }
+            self.after_endpoint(&record).await;
+            tracing::info!(endpoint = %id.short(), "endpoint deleted");
+        }
+        Ok(())
+    }
+}
+
+/// Removes the host's links that carry this endpoint's mark; `true` if there was any.
+fn remove_links(host: &dyn Host, id: &EndpointId) -> Result<bool, HostError> {
+    let mut any = false;
+    for link in host.links()? {
+        if let (Some(mark), Some(alias)) = (mark_of(&link), &link.alias)
+            && mark.endpoint == *id
+        {
+            any |= host.remove_marked(link.index, alias)?;
+        }
+    }
+    Ok(any)
+}

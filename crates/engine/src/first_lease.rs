@@ -1,0 +1,190 @@
+//! The first lease of an endpoint: what Docker waits for.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v4::{Remembered, StateName};
+use landline_kernel::boottime;
+use landline_spec::{EndpointId, Mode, OnTimeout};
+use landline_types::{IfName, Mac};
+use tokio_util::sync::CancellationToken;
+
+use crate::addressing::dhcp;
+use crate::endpoints::{CreateEndpoint, CreateEndpointError, holder_name, network_name};
+use crate::engine::{Endpoint, Engine};
+use crate::lease::{Status, Supervisor};
+use crate::records::{AddressRecord, LeaseRecord, NetworkRecord};
+
+impl Engine {
+    /// For DHCP endpoints: starts the supervisor and waits until there is an address.
+    pub(crate) async fn first_lease(
+        &self,
+        endpoint: &Endpoint,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        before: Option<&LeaseRecord>,
+        index: u32,
+        cancel: &CancellationToken,
+    ) -> Result<(), CreateEndpointError> {
+        let record = endpoint.cell.read().await;
+        let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
+        let wanted = request.address.map(|net| net.addr());
+        let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
+        // An address somebody asked for counts more than the one of before.
+        let before =
+            before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
+        let (remembered, patience) = remember(before, &self.services.boot, network);
+        let supervised =
+            Supervisor::start(endpoint.cell.clone(), self.services.clone(), config, remembered, index);
+        let status = supervised.status.clone();
+        *endpoint.supervised() = Some(supervised);
+
+        let given = match wait_for_lease(status, network, patience, cancel).await {
+            Err(error @ CreateEndpointError::NoLease { .. })
+                if network.options.on_timeout == OnTimeout::Continue =>
+            {
+                tracing::warn!(error = %crate::chain(&error), "the container starts without an address");
+                return Ok(());
+            }
+            result => result?,
+        };
+        if let Some(user) = self.other_user(given, endpoint.cell.id(), network).await {
+            return Err(CreateEndpointError::SharedAddress { address: given, user });
+        }
+        // A remembered lease that was not confirmed in time has not been written by the supervisor.
+        let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
+        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot));
+        let stored = endpoint.cell.update(|record| {
+            if let AddressRecord::Dhcp(dhcp) = &mut record.address
+                && dhcp.lease.is_none()
+            {
+                dhcp.lease = lease;
+            }
+        });
+        stored.await.map_err(CreateEndpointError::Store)?;
+        match wanted {
+            Some(wanted) if wanted != given => {
+                Err(CreateEndpointError::OtherAddress { wanted, given, mac: record.mac })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whose link on this parent has this hardware address, as long as that link is there: an endpoint that Docker
+    /// lost in a crash does not count. A second one would get the same lease, and the switch would send frames
+    /// now to the one, now to the other.
+    pub(crate) async fn mac_user(&self, mac: Mac, parent: &IfName) -> Option<String> {
+        for endpoint in self.endpoints() {
+            let record = endpoint.cell.read().await;
+            if record.mac == mac
+                && endpoint.cell.options().parent == *parent
+                && self.find(&record).await.is_some()
+            {
+                return Some(holder_name(&record));
+            }
+        }
+        None
+    }
+
+    /// On ipvlan, who else behind the parent's hardware address has this address. ARP cannot tell: every answer would
+    /// come from that one hardware address.
+    async fn other_user(
+        &self,
+        address: Ipv4Addr,
+        own: &EndpointId,
+        network: &NetworkRecord,
+    ) -> Option<String> {
+        let parent = &network.options.parent;
+        if network.options.mode != Mode::Ipvlan {
+            return None;
+        }
+        if self.parent_addresses(parent).await.iter().any(|net| net.addr() == address) {
+            return Some("this host itself".to_owned());
+        }
+        for endpoint in self.endpoints() {
+            let options = endpoint.cell.options();
+            if endpoint.cell.id() == own || options.mode != Mode::Ipvlan || options.parent != *parent {
+                continue;
+            }
+            let record = endpoint.cell.read().await;
+            let theirs = match &record.address {
+                AddressRecord::None => None,
+                AddressRecord::Static { address } => Some(address.addr()),
+                AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(|lease| lease.address),
+            };
+            if theirs == Some(address) {
+                return Some(holder_name(&record));
+            }
+        }
+        None
+    }
+}
+
+/// How long an answer waits for the server to confirm a lease that is known to live: the time in which a server
+/// on the LAN answers and another user of the address shows itself.
+const CONFIRMATION: Duration = Duration::from_millis(40);
+
+/// What the client is to start with, and how long to wait until the server has confirmed it.
+fn remember(
+    lease: Option<&LeaseRecord>,
+    boot: &str,
+    network: &NetworkRecord,
+) -> (Option<Remembered>, Duration) {
+    let all = network.options.lease_timeout;
+    let Some(record) = lease else { return (None, all) };
+    let now = Instant::from_boot(boottime::now());
+    let address = Remembered::Address(record.address);
+    match record.restore(boot) {
+        Some(lease) if lease.is_live(now) => (Some(lease.into()), CONFIRMATION),
+        Some(_) => (Some(address), all),
+        // The times of another boot are good enough for a server that does not answer, not for one that does.
+        None => match record.restore_across_boots(now.since_boot(), crate::identities::now()) {
+            Some(lease) => (Some(lease.into()), all),
+            None => (Some(address), all),
+        },
+    }
+}
+
+/// Waits for a lease a server has granted or confirmed; after `patience` a remembered one that lives will do.
+async fn wait_for_lease(
+    mut status: tokio::sync::watch::Receiver<Status>,
+    network: &NetworkRecord,
+    patience: Duration,
+    cancel: &CancellationToken,
+) -> Result<Ipv4Addr, CreateEndpointError> {
+    let waited = network.options.lease_timeout;
+    let wait = async {
+        let confirmed = |s: &Status| s.confirmed && s.lease.is_some();
+        // Either way what counts is looked at below.
+        let _ = tokio::time::timeout(patience, status.wait_for(confirmed)).await;
+        let rest = waited.saturating_sub(patience);
+        let _ = tokio::time::timeout(rest, status.wait_for(|s| s.lease.is_some())).await;
+    };
+    if cancel.run_until_cancelled(wait).await.is_none() {
+        return Err(CreateEndpointError::Cancelled);
+    }
+    let status = status.borrow();
+    if let Some(lease) = &status.lease {
+        return Ok(lease.address);
+    }
+    let (why, hint) = match status.state {
+        _ if status.conflicts > 0 => (
+            "every offered address was in use by another host",
+            "look for hosts with addresses from the server's pool",
+        ),
+        StateName::Selecting | StateName::Init => (
+            "no DHCP server answered",
+            "check that a server serves this LAN, that the parent is plugged in, and that no firewall drops \
+             bridged traffic; a slow server needs a larger -o lease_timeout",
+        ),
+        _ => ("a DHCP server offered an address but did not confirm it", "look at the server's log"),
+    };
+    Err(CreateEndpointError::NoLease {
+        network: network_name(network),
+        parent: network.options.parent.clone(),
+        why,
+        waited,
+        hint,
+    })
+}
