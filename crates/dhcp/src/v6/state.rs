@@ -31,7 +31,7 @@ pub struct State6 {
     pub search: Vec<Search>,
     /// The link's MTU as routers say, from 1280 on. The link's own may be less.
     pub mtu: Option<u16>,
-    /// The lease behind the addresses of DHCPv6.
+    /// The lease behind the addresses of DHCPv6, from when one of them may be used.
     pub lease: Option<Lease>,
     /// What a server said without a lease.
     pub information: Option<Information>,

@@ -7,6 +7,7 @@ use ipnet::Ipv6Net;
 use super::{Client, Event, LossReason};
 use crate::random::Random;
 use crate::time::Instant;
+use crate::v6::lease::Lease;
 use crate::v6::slaac::PREFIX_LEN;
 use crate::v6::state::{Address, Dns, Origin, Search, State6};
 use crate::v6::table::is_live;
@@ -48,13 +49,16 @@ impl<R: Random> Client<R> {
 
     fn describe(&self, now: Instant, before: &State6) -> State6 {
         let link_local = self.link_local.address;
+        // A lease counts as soon as one of its addresses does.
+        let clear = |lease: &&Lease| lease.addresses.iter().any(|own| self.watch.is_clear(own.address));
+        let lease = self.dhcp.lease.as_ref().filter(clear);
         let mut state = State6 {
             link_local: self.watch.is_clear(link_local).then_some(link_local),
-            lease: self.dhcp.lease.clone(),
+            lease: lease.cloned(),
             information: self.dhcp.information.clone(),
             ..State6::default()
         };
-        for leased in self.dhcp.lease.iter().flat_map(|lease| &lease.addresses) {
+        for leased in lease.iter().flat_map(|lease| &lease.addresses) {
             let len = self.advertised.prefix_len(leased.address);
             let times = (leased.preferred_until, leased.valid_until);
             self.push_address(now, before, &mut state, leased.address, len, Origin::Dhcp, times);
@@ -64,7 +68,7 @@ impl<R: Random> Client<R> {
             let times = (own.preferred_until, own.valid_until);
             self.push_address(now, before, &mut state, own.address, len, Origin::Router, times);
         }
-        let lease = self.dhcp.lease.as_ref().map(|lease| (&lease.dns, &lease.search));
+        let lease = lease.map(|lease| (&lease.dns, &lease.search));
         let information = self.dhcp.information.as_ref().map(|info| (&info.dns, &info.search));
         if let Some((dns, search)) = lease.or(information) {
             let (origin, until) = (Origin::Dhcp, None);

@@ -231,14 +231,10 @@ impl Dhcp {
         }
     }
 
-    /// The addresses that are used or about to be.
+    /// The addresses that are used or about to be. Not those that are only offered: servers may offer one address to
+    /// two clients at once, and two that probe for it would both take the other for its holder.
     pub(super) fn wanted(&self) -> Vec<Ipv6Addr> {
-        let mut wanted = addresses(self.lease.as_ref());
-        if let State::Requesting { offer, .. } = &self.state {
-            // Probed while the server is being asked.
-            wanted.extend(&offer.addresses);
-        }
-        wanted
+        addresses(self.lease.as_ref())
     }
 
     /// Whether answers are waited for.

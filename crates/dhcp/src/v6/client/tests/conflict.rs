@@ -173,22 +173,6 @@ fn a_leased_address_is_declined() {
 }
 
 #[test]
-fn a_conflict_found_before_the_grant() {
-    let mut script = Script::start(fast(Mode::Dhcp));
-    script.run_to(30);
-    let solicit = script.message(MessageType::Solicit);
-    let mut offer = answer(MessageType::Advertise, &solicit, 1, &[(LEASED, 3600, 7200)]);
-    offer.options.push(code::PREFERENCE, &[255]);
-    script.receive(&offer);
-    let request = script.message(MessageType::Request);
-    script.claim(LEASED, OTHER);
-    assert_eq!(script.kinds(), [], "nothing to decline yet");
-    script.reply(&request, &[(LEASED, 3600, 7200)]);
-    script.message(MessageType::Decline);
-    assert_eq!(script.addresses(), [ANY; 0]);
-}
-
-#[test]
 fn the_rest_of_a_lease_is_used() {
     let mut script = Script::start(fast(Mode::Dhcp));
     script.run_to(30);
