@@ -12,6 +12,8 @@ VM_PACKAGES := qemu-system-x86 cpio xz-utils zstd
 BENCH_PACKAGES := hyperfine
 
 PREFIX ?= /usr/local
+# Where other Docker engines are unpacked.
+ENGINES ?= target/engines
 CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
@@ -46,7 +48,8 @@ bench: build lab-packages
 
 # Records what the engines ask of a network driver; a second run must leave no difference.
 record-engines: build lab-packages
-	$(TESTBED) record-engines --out crates/docker/tests/golden
+	$(TESTBED) get-engines $(ENGINES)
+	$(TESTBED) record-engines --out crates/docker/tests/golden --engines $(ENGINES)
 	git diff --exit-code -- crates/docker/tests/golden
 
 lab-packages:

@@ -1,7 +1,9 @@
 //! `landline daemon`: everything wired together.
 
 use std::io;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{SocketAddr, UnixListener as StdUnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +38,10 @@ pub(crate) enum DaemonError {
     },
     #[error("another Landline daemon already listens on {0}")]
     Running(PathBuf),
+    #[error("another Landline daemon looks after this host's network already")]
+    NotAlone,
+    #[error("cannot make sure that no other Landline daemon runs")]
+    Alone(#[source] io::Error),
     #[error("cannot use the host's network; Landline needs root (CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN)")]
     Host(#[source] HostError),
     #[error(transparent)]
@@ -59,6 +65,7 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_directory(&options.state_dir, 0o700)?;
 
+    let _alone = only_daemon()?;
     let host = Arc::new(LinuxHost::open().map_err(DaemonError::Host)?);
     let control_path = options.control.control_socket;
     let control = listen(&control_path, 0o700).await?;
@@ -123,6 +130,16 @@ fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
 fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|source| DaemonError::Directory { path: path.into(), source })
+}
+
+/// Holds the place of the one daemon of this network namespace: two would take each other's links for strays.
+/// Abstract names are per namespace (unix(7)) and go with the process.
+fn only_daemon() -> Result<StdUnixListener, DaemonError> {
+    let address = SocketAddr::from_abstract_name("landline").map_err(DaemonError::Alone)?;
+    StdUnixListener::bind_addr(&address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => DaemonError::NotAlone,
+        _ => DaemonError::Alone(error),
+    })
 }
 
 /// The plugin socket, if the service manager listens on it for us.
