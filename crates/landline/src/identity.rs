@@ -3,40 +3,24 @@
 use landline_engine::IdentityView;
 
 use crate::cli::IdentityCommand;
-use crate::control::{Answer, CallError, Request, call};
-use crate::table::{dash, print, table};
-
-/// Why it did not work.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum IdentityError {
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("the daemon answered something else")]
-    Unexpected,
-    #[error("cannot print JSON")]
-    Json(#[source] serde_json::Error),
-    #[error("cannot print")]
-    Print(#[source] std::io::Error),
-}
+use crate::control::{Answer, Request, call};
+use crate::output::{CommandError, dash, show, table};
 
 /// Lists or forgets.
-pub(crate) async fn run(command: &IdentityCommand) -> Result<(), IdentityError> {
+pub(crate) async fn run(command: &IdentityCommand) -> Result<(), CommandError> {
     match command {
         IdentityCommand::Ls(options) => {
             let answer = call(&options.control.control_socket, &Request::Identities).await?;
-            let Answer::Identities(identities) = answer else { return Err(IdentityError::Unexpected) };
-            let text = if options.json {
-                serde_json::to_string_pretty(&identities).map_err(IdentityError::Json)?
-            } else {
+            let Answer::Identities(identities) = answer else { return Err(CommandError::Unexpected) };
+            show(&identities, options.json, |identities| {
                 let header = ["IDENTITY", "NETWORK", "CONTAINER", "KEY", "MAC", "LAST ADDRESS", "USE"];
                 table(header, identities.iter().map(row))
-            };
-            print(&text).map_err(IdentityError::Print)
+            })
         }
         IdentityCommand::Forget { control, id } => {
             match call(&control.control_socket, &Request::Forget { id: id.clone() }).await? {
                 Answer::Done => Ok(()),
-                _ => Err(IdentityError::Unexpected),
+                _ => Err(CommandError::Unexpected),
             }
         }
     }

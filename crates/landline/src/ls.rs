@@ -3,32 +3,14 @@
 use landline_engine::EndpointView;
 
 use crate::cli::LsOptions;
-use crate::control::{Answer, CallError, Listing, Request, call};
-use crate::table::{dash, print, table};
-
-/// Why nothing was listed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LsError {
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("the daemon answered something else")]
-    Unexpected,
-    #[error("cannot print JSON")]
-    Json(#[source] serde_json::Error),
-    #[error("cannot print")]
-    Print(#[source] std::io::Error),
-}
+use crate::control::{Answer, Listing, Request, call};
+use crate::output::{CommandError, dash, show, table};
 
 /// Prints what there is.
-pub(crate) async fn run(options: &LsOptions) -> Result<(), LsError> {
+pub(crate) async fn run(options: &LsOptions) -> Result<(), CommandError> {
     let answer = call(&options.control.control_socket, &Request::Ls).await?;
-    let Answer::Ls(listing) = answer else { return Err(LsError::Unexpected) };
-    let text = if options.json {
-        serde_json::to_string_pretty(&listing).map_err(LsError::Json)?
-    } else {
-        render(&listing)
-    };
-    print(&text).map_err(LsError::Print)
+    let Answer::Ls(listing) = answer else { return Err(CommandError::Unexpected) };
+    show(&listing, options.json, render)
 }
 
 fn render(listing: &Listing) -> String {

@@ -6,7 +6,7 @@ mod daemon;
 mod frontend;
 mod identity;
 mod ls;
-mod table;
+mod output;
 
 use std::process::ExitCode;
 
