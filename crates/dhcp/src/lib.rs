@@ -1,8 +1,11 @@
 //! The DHCP and ARP protocols as values and state machines: no sockets, no clock, no threads.
 //!
-//! - [`wire`] turns bytes into values and back: IPv4/UDP datagrams, ARP, DHCPv4. Parsers are total: any input gives
+//! - [`wire`] turns bytes into values and back: IPv4/UDP datagrams, ARP, DHCPv4; IPv6 packets,
+//!   neighbour discovery, DHCPv6. Parsers are total: any input gives
 //!   a value or `None`, never a panic.
 //! - [`v4`] is a DHCPv4 client (RFC 2131) with conflict detection (RFC 5227), one [`v4::Client`] per leased address.
+//! - [`v6`] is an IPv6 client (router advertisements, autoconfiguration, DHCPv6, duplicate address detection), one
+//!   [`v6::Client`] per interface. It is driven the same way.
 //!
 //! # When to poll
 //!

@@ -27,7 +27,7 @@ pub(crate) fn frame(from: u8, src: Ipv6Addr, dst: Ipv6Addr, message: &Message) -
     Frame { from: mac(from), to: multicast_mac(dst), packet: packet.emit() }
 }
 
-/// A router with one prefix. Alternately it is there and gone for half a day.
+/// A router with one prefix.
 pub(crate) struct Router {
     /// The end of the longest life it has told.
     pub(crate) prefix_until: Micros,
@@ -44,10 +44,10 @@ impl Router {
         self.next
     }
 
-    /// Says it to all, now and then.
-    pub(crate) fn tick(&mut self, now: Micros) -> Frame {
+    /// Says it to all, now and then, unless it is away.
+    pub(crate) fn tick(&mut self, now: Micros, is_out: bool) -> Option<Frame> {
         self.next = now + 300 * SECOND;
-        self.advertise(now)
+        (!is_out).then(|| self.advertise(now))
     }
 
     pub(crate) fn receive(&mut self, now: Micros, received: &Frame) -> Option<Frame> {
@@ -58,7 +58,7 @@ impl Router {
     }
 
     fn advertise(&mut self, now: Micros) -> Frame {
-        let (valid, preferred, lifetime) = (9000, 3000, 900);
+        let (valid, preferred, lifetime) = (3000, 1500, 900);
         self.prefix_until = self.prefix_until.max(now + u64::from(valid) * SECOND);
         self.until = self.until.max(now + u64::from(lifetime) * SECOND);
         let prefix = "2001:db8:0:1::/64".parse().expect("a prefix");

@@ -144,8 +144,10 @@ impl World {
             self.send(&frame);
         }
         if self.router.due() <= now {
-            let frame = self.router.tick(now);
-            self.send(&frame);
+            let is_out = self.is_out();
+            if let Some(frame) = self.router.tick(now, is_out) {
+                self.send(&frame);
+            }
         }
         for at in 0..self.hosts.len() {
             if self.hosts[at].due().is_some_and(|due| due <= now) {
