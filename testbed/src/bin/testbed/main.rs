@@ -1,5 +1,6 @@
 //! `testbed`: a LAN with real DHCP servers and Docker hosts, by hand.
 
+mod bench;
 mod demo;
 mod hands_on;
 mod record;
@@ -45,6 +46,8 @@ enum Task {
     Clean,
     /// Show Landline at work: a container with an address of its own from the LAN's DHCP server.
     Demo(demo::Options),
+    /// Measure what Landline costs: tables of medians and ratios (`make bench`).
+    Bench(bench::Options),
     /// Unpack other Docker engines from other Debian suites into a directory (some 230 MB each).
     GetEngines {
         /// Where to; an engine ends up in `DIR/<version>`.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Task::In { node, command } => hands_on::run_in(&node, &command),
         Task::Clean => clean(false).map(|removed| listed("removed ", &removed)),
         Task::Demo(options) => demo::demo(&options),
+        Task::Bench(options) => bench::bench(&options),
         Task::GetEngines { dir } => fetch_engines(&dir).map(|found| {
             let found: Vec<String> = found.iter().map(|dir| dir.display().to_string()).collect();
             listed("", &found)

@@ -1,0 +1,115 @@
+//! What Landline costs: tables of medians and ratios of one run. Numbers to read, no limits to pass.
+//!
+//! Every comparison is between things measured in turn, round by round, so that what else the machine does meets all
+//! of them alike.
+
+mod crowd;
+mod daemon;
+mod lab;
+mod lease;
+mod rounds;
+mod sample;
+mod single;
+mod table;
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use landline_testbed::Result;
+
+use super::hands_on::absolute;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The `landline` program; a release build, if the numbers are to mean something.
+    #[arg(long, value_name = "PATH")]
+    landline: PathBuf,
+    /// How often each kind of network starts a container [default: 15, with --quick 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    runs: Option<u16>,
+    /// Few runs and few containers: shows that it works, and little else.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// Rounds that are not counted, of each table.
+    warm_ups: usize,
+    /// Rounds of single containers and of single leases.
+    runs: usize,
+    /// Rounds against a server that pings an address before it offers it.
+    pinged_runs: usize,
+    /// Rounds of many containers at once.
+    crowd_rounds: usize,
+    /// How many containers that is.
+    crowd: usize,
+    /// With how many endpoints the daemon is looked at.
+    endpoints: [usize; 3],
+}
+
+impl Extent {
+    fn of(options: &Options) -> Self {
+        let runs = options.runs.map(usize::from);
+        if options.quick {
+            Self {
+                warm_ups: 1,
+                runs: runs.unwrap_or(3),
+                pinged_runs: 1,
+                crowd_rounds: 1,
+                crowd: 5,
+                endpoints: [0, 1, 5],
+            }
+        } else {
+            Self {
+                warm_ups: 2,
+                runs: runs.unwrap_or(15),
+                pinged_runs: 3,
+                crowd_rounds: 5,
+                crowd: 20,
+                endpoints: [0, 1, 50],
+            }
+        }
+    }
+}
+
+/// Measures, and prints a Markdown table for each question.
+pub(crate) fn bench(options: &Options) -> Result<u8> {
+    let landline = absolute(&options.landline)?;
+    let extent = Extent::of(options);
+    println!("{}", conditions());
+    println!("Load average at the start: {}.", load());
+    single::measure(&landline, extent)?;
+    lease::measure(&landline, extent)?;
+    crowd::measure(&landline, extent)?;
+    daemon::measure(&landline, extent)?;
+    println!("\nLoad average at the end: {}.", load());
+    Ok(0)
+}
+
+/// What the numbers depend on, in a sentence.
+fn conditions() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // What follows the dash is the builder's.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{cores} cores, Linux {kernel}, {}, {}.", version("dockerd"), version("dnsmasq"))
+}
+
+/// What `PROGRAM --version` calls itself.
+fn version(program: &str) -> String {
+    let output = std::process::Command::new(program).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let words = text.split_whitespace();
+    let number = words.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    format!("{program} {}", number.unwrap_or("?").trim_end_matches(','))
+}
+
+/// Runnable tasks of the whole machine, averaged over 1, 5 and 15 minutes: what else it does.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(", ")
+}
