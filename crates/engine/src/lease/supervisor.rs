@@ -324,10 +324,6 @@ impl Supervisor {
             }
             while let Some(transmit) = self.client.poll_transmit() {
                 quiet = false;
-                // A message that could not be sent yet is overtaken by the one the machine sends instead.
-                if matches!(transmit, Transmit::Dhcp { .. }) {
-                    self.outbox.retain(|waiting| !matches!(waiting, Transmit::Dhcp { .. }));
-                }
                 self.outbox.push_back(transmit);
             }
             if quiet {
@@ -344,9 +340,11 @@ impl Supervisor {
             return;
         }
         let moving = self.motion.is_some();
-        // Between leaving the host and being set up in the sandbox nothing can be sent; it waits.
+        // Between leaving the host and being set up in the sandbox nothing can be sent: messages wait, the newest
+        // overtaking older ones, and probes are repeated by the machine.
         if moving && self.wire.is_none() {
-            self.outbox.retain(|waiting| matches!(waiting, Transmit::Dhcp { .. }));
+            let newest = self.outbox.drain(..).rfind(|waiting| matches!(waiting, Transmit::Dhcp { .. }));
+            self.outbox.extend(newest);
             return;
         }
         if self.wire.is_none() && !self.unopened {

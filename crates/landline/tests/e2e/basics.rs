@@ -48,7 +48,9 @@ fn the_server_knows(world: &World, container: &str, interface: &str, hostname: &
     let ip = world.address(container, interface)?;
     wait_for("the host name at the server", SOON, || {
         let leases = world.dhcp.leases();
-        leases.iter().any(|l| l.mac == mac && l.ip.to_string() == bare(&ip) && l.hostname.as_deref() == Some(hostname))
+        leases
+            .iter()
+            .any(|l| l.mac == mac && l.ip.to_string() == bare(&ip) && l.hostname.as_deref() == Some(hostname))
     })?;
     let row = world.row(container)?;
     assert_eq!(row["address"], ip);

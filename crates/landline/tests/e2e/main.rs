@@ -11,6 +11,7 @@ mod world;
 mod basics;
 mod cli;
 mod compose;
+mod conflict;
 mod connect;
 mod crowd;
 mod endpoints;
