@@ -350,7 +350,7 @@ impl<R: Random> Client<R> {
         let mut out = Vec::new();
         let mut io = Io { config: &self.config, rng: &mut self.rng, now, out: &mut out };
         act(&mut self.dhcp, &mut io);
-        self.send_dhcp(&out);
+        self.send_dhcp(now, &out);
     }
 }
 

@@ -161,11 +161,14 @@ impl<R: Random> Client<R> {
         self.transmits.push_back(Transmit::Icmp { to, src, dst, payload });
     }
 
-    /// Sends messages to all servers. Without an address to send from they are as good as lost, and repeated when
-    /// there is one.
-    pub(super) fn send_dhcp(&mut self, messages: &[DhcpMessage]) {
+    /// Sends messages to all servers. Without an address to send from they are as good as lost, and repeated as soon
+    /// as there is one.
+    pub(super) fn send_dhcp(&mut self, now: Instant, messages: &[DhcpMessage]) {
         let src = self.link_local.address;
         if !self.watch.is_clear(src) {
+            if !messages.is_empty() {
+                self.dhcp.hurry(now);
+            }
             return;
         }
         for message in messages {

@@ -4,6 +4,7 @@ use super::exchange::Exchange;
 use super::grant::{self, Offer, Verdict};
 use super::{Dhcp, Io, State};
 use crate::random::Random;
+use crate::time::Instant;
 use crate::v6::lease::{Information, Lease};
 use crate::v6::table::{end, is_live};
 use crate::v6::timing::{COLLECT, INFORMATION_DEFAULT, INFORMATION_MINIMUM, MAX_RT_RANGE};
@@ -15,7 +16,7 @@ const CHOOSE_ME: u8 = 255;
 impl Dhcp {
     /// An answer to the outstanding question, or nothing.
     pub(in crate::v6) fn handle_message<R: Random>(&mut self, io: &mut Io<'_, R>, message: &Message) {
-        let Some(exchange) = self.exchange() else { return };
+        let Some(exchange) = self.exchange_mut().copied() else { return };
         if message.xid != exchange.xid {
             return;
         }
@@ -28,8 +29,15 @@ impl Dhcp {
         }
     }
 
-    fn exchange(&self) -> Option<Exchange> {
-        match &self.state {
+    /// What was asked could not be sent: it is asked again as soon as it can.
+    pub(in crate::v6) fn hurry(&mut self, now: Instant) {
+        if let Some(exchange) = self.exchange_mut() {
+            exchange.due = now;
+        }
+    }
+
+    fn exchange_mut(&mut self) -> Option<&mut Exchange> {
+        match &mut self.state {
             State::Off | State::Init { .. } | State::Bound | State::Informed => None,
             State::Soliciting { exchange, .. }
             | State::Requesting { exchange, .. }
@@ -38,7 +46,7 @@ impl Dhcp {
             | State::Rebinding { exchange }
             | State::Declining { exchange, .. }
             | State::Releasing { exchange, .. }
-            | State::Informing { exchange } => Some(*exchange),
+            | State::Informing { exchange } => Some(exchange),
         }
     }
 

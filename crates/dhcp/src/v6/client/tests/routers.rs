@@ -277,3 +277,15 @@ fn flag_m_without_addresses_wanted() {
     assert_eq!(script.kinds(), [MessageType::InformationRequest]);
     assert_eq!(script.addresses(), [ANY; 0]);
 }
+
+#[test]
+fn an_early_router_is_obeyed_when_there_is_an_address() {
+    let mut script = Script::start(fast(Mode::Auto));
+    script.run_to(10);
+    script.advertise(ROUTER, &RouterAdvertisement { other: true, ..advertisement() });
+    assert_eq!((script.client.state(), script.kinds()), (StateName::Informing, vec![]));
+    script.run_to(25);
+    assert_eq!(script.message(MessageType::InformationRequest).ms, 25, "as soon as there is one to ask from");
+    script.run_to(900);
+    assert_eq!(script.kinds(), [], "and then in its rhythm");
+}
