@@ -1,6 +1,7 @@
 //! A machine of the lab: a network namespace, or all the namespaces of a Docker host.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::lan::ROUTER_V4;
 use crate::process::{Output, Process, run, shell_words};
 use crate::scratch::{Scratch, netns_path};
 
@@ -93,6 +95,21 @@ impl Node {
     /// As [`Node::check`].
     pub fn sh(&self, script: &str) -> Result<String> {
         self.check(&["sh", "-ec", script])
+    }
+
+    /// As [`DockerHost::make_bridge`](crate::DockerHost::make_bridge).
+    pub fn make_bridge(&self, name: &str, address: Option<&str>) -> Result<()> {
+        let mut script = format!(
+            "ip link add {name} type bridge forward_delay 0 mcast_snooping 0\n\
+             ip link set eth0 master {name}\nip link set {name} up\n"
+        );
+        if let Some(address) = address {
+            let _ = writeln!(script, "ip addr add {address} dev {name}");
+            if address.starts_with("192.0.2.") {
+                let _ = writeln!(script, "ip route add default via {ROUTER_V4} dev {name}");
+            }
+        }
+        self.sh(&script).map(drop)
     }
 
     /// Starts a command in the background; it is killed when the returned value is dropped.

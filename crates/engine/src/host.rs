@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
-    IpvlanMode, Link, LinkChange, Netlink, NetlinkError, Netns, NewLink, NewLinkKind, PeerLink, Route,
+    IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind, PeerLink,
+    Route,
 };
 use landline_types::IfName;
 
@@ -38,6 +39,9 @@ pub trait Host: Send + Sync {
 
     /// Removes the link with this index if it still carries this alias; `false` if it was not there.
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError>;
+
+    /// Removes the link with this index if it is half made ([`is_half_made`]); `false` if it was not there.
+    fn remove_half_made(&self, index: u32) -> Result<bool, HostError>;
 }
 
 /// Why the host could not do what was asked.
@@ -211,6 +215,24 @@ impl Host for LinuxHost {
             _ => Ok(false),
         }
     }
+
+    fn remove_half_made(&self, index: u32) -> Result<bool, HostError> {
+        let mut netlink = self.netlink();
+        match netlink.link_by_index(index)? {
+            Some(link) if is_half_made(&link) => Ok(netlink.delete_link(index)?),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Whether the link is one that was to become ours: the kernel takes no alias at the creation of a link, so one
+/// whose maker was killed at that moment has our name and no mark. It was never up.
+pub(crate) fn is_half_made(link: &Link) -> bool {
+    let kind = matches!(link.kind, LinkKind::Veth | LinkKind::Macvlan { .. } | LinkKind::Ipvlan { .. });
+    kind && link.alias.is_none()
+        && !link.up
+        && link.controller.is_none()
+        && crate::mark::is_link_name(&link.name)
 }
 
 /// Says what `EBUSY` means for a child of a NIC: one module at a time may take a NIC's packets.
@@ -248,7 +270,6 @@ pub(crate) fn mark_of(link: &Link) -> Option<Mark> {
 #[cfg(test)]
 pub(crate) mod fake {
     use super::*;
-    use landline_kernel::LinkKind;
 
     #[derive(Default)]
     struct State {
@@ -373,6 +394,13 @@ pub(crate) mod fake {
             let mut state = self.0.lock().unwrap();
             let before = state.links.len();
             state.links.retain(|l| !(l.index == index && l.alias.as_deref() == Some(alias)));
+            Ok(state.links.len() != before)
+        }
+
+        fn remove_half_made(&self, index: u32) -> Result<bool, HostError> {
+            let mut state = self.0.lock().unwrap();
+            let before = state.links.len();
+            state.links.retain(|l| !(l.index == index && is_half_made(l)));
             Ok(state.links.len() != before)
         }
     }

@@ -68,6 +68,14 @@ impl Mark {
     }
 }
 
+/// Whether a link has such a name.
+pub(crate) fn is_link_name(name: &IfName) -> bool {
+    let rest = name.as_str().strip_prefix(NAME_PREFIX).and_then(|rest| rest.strip_prefix(['h', 'c']));
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    // A lease is given back over a link whose endpoint's id says so.
+    rest.is_some_and(|id| id.len() == 12 && id.strip_prefix("release").unwrap_or(id).bytes().all(hex))
+}
+
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{MARK_PREFIX}{}:{}", self.endpoint, self.end.word())
@@ -112,6 +120,14 @@ mod tests {
         let container = Mark::new(&endpoint(), End::Container).link_name();
         assert_eq!(host.as_str(), "llhaaaaaaaaaaaa");
         assert_ne!(host, container);
+        let release: EndpointId = "release-0123456789abcdef".parse().unwrap();
+        for name in [host, container, Mark::new(&release, End::Container).link_name()] {
+            assert!(is_link_name(&name), "{name}");
+        }
+        for name in ["eth0", "llh", "llx0123456789ab", "llh0123456789ag", "llh0123456789", "vlh0123456789ab"]
+        {
+            assert!(!is_link_name(&name.parse().unwrap()), "{name}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::addressing::dhcp;
 use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
-use crate::host::mark_of;
+use crate::host::{is_half_made, mark_of};
 use crate::lease::{Place, Supervisor};
 use crate::mark::{End, Mark};
 use crate::records::{AddressRecord, EndpointRecord};
@@ -115,6 +115,13 @@ impl Engine {
         blocking(move || {
             let Ok(links) = host.links() else { return };
             for link in links {
+                if is_half_made(&link) {
+                    tracing::info!(link = %link.name, "removing a link that was not finished");
+                    if let Err(error) = host.remove_half_made(link.index) {
+                        tracing::warn!(error = %crate::chain(&error), "it could not be removed");
+                    }
+                    continue;
+                }
                 let (Some(mark), Some(alias)) = (mark_of(&link), link.alias.clone()) else { continue };
                 if mark.end == End::Container && !known.contains(&mark.endpoint) {
                     tracing::info!(link = %link.name, "removing a link that belongs to no endpoint");

@@ -23,7 +23,38 @@ pub struct Daemon {
     socket: PathBuf,
 }
 
+/// What a service manager does with a socket unit: listens for the program, and starts it for the first caller.
+const SOCKET_UNIT: &str = r#"
+import os, select, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(128)
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+print("listening", flush=True)
+select.select([3], [], [])
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
+
 impl DockerHost {
+    /// Listens on the plugin socket, as systemd does for a socket unit, and starts `BINARY daemon ARGS` with it
+    /// (`sd_listen_fds(3)`) when somebody connects. Returns when it listens.
+    ///
+    /// # Errors
+    /// If the socket cannot be bound.
+    pub fn landline_on_demand(&self, binary: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<Daemon> {
+        let helper = ["python3", "-c", SOCKET_UNIT, SOCKET].map(OsStr::new);
+        let mut argv: Vec<&OsStr> = helper.to_vec();
+        argv.extend([binary.as_os_str(), OsStr::new("daemon")]);
+        argv.extend(args.iter().map(OsStr::new));
+        let mut command = self.node.command(&argv);
+        command.envs(env.iter().copied());
+        let mut process = self.node.spawn_command(command, format!("{} daemon", binary.display()))?;
+        process.wait_for_text("listening", START_LIMIT)?;
+        Ok(Daemon { process, socket: self.path(SOCKET) })
+    }
+
     /// Starts `BINARY daemon ARGS` on the host and waits until it answers Docker's `Plugin.Activate`.
     ///
     /// # Errors

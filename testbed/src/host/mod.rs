@@ -7,7 +7,6 @@ mod http;
 mod image;
 mod snapshot;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +20,7 @@ pub use docker::{Dockerd, Engine};
 pub use snapshot::HostState;
 
 use crate::error::{Error, Result};
-use crate::lan::{Lan, ROUTER_V4, Wiring};
+use crate::lan::{Lan, Wiring};
 use crate::node::Node;
 use crate::process::{Output, Process, last_lines, read_lossy};
 use crate::scratch::{INIT_PID, cgroup, end_processes, remove_node};
@@ -131,17 +130,7 @@ impl DockerHost {
     /// # Errors
     /// If `ip` refuses; the message says why.
     pub fn make_bridge(&self, name: &str, address: Option<&str>) -> Result<()> {
-        let mut script = format!(
-            "ip link add {name} type bridge forward_delay 0 mcast_snooping 0\n\
-             ip link set eth0 master {name}\nip link set {name} up\n"
-        );
-        if let Some(address) = address {
-            let _ = writeln!(script, "ip addr add {address} dev {name}");
-            if address.starts_with("192.0.2.") {
-                let _ = writeln!(script, "ip route add default via {ROUTER_V4} dev {name}");
-            }
-        }
-        self.node.sh(&script).map(drop)
+        self.node.make_bridge(name, address)
     }
 
     /// The pid of a process of this host, seen from outside, as it is inside the host.

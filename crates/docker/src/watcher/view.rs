@@ -85,7 +85,9 @@ impl DockerView {
         self.endpoint_networks.get(endpoint)
     }
 
-    /// The containers that are attached to this network, or may be, and do not run: id and what is known.
+    /// The containers that are attached to this network, or may be, and do not run: id and what is known. One that
+    /// runs but has no endpoint there any more is about to be one: Docker tells that a container has lost its
+    /// networks before it tells that it has ended.
     pub fn stopped_on(&self, network: &NetworkId) -> impl Iterator<Item = (&str, &Sketch)> {
         let name = self.networks.get(network).map(|n| n.name.as_str());
         let is_it = move |called: &String| {
@@ -93,8 +95,11 @@ impl DockerView {
                 || Some(called.as_str()) == name
                 || (called.len() >= 12 && network.as_str().starts_with(called.as_str()))
         };
+        let here = self.endpoints.iter().filter(|(endpoint, _)| self.network_of(endpoint) == Some(network));
+        let connected: BTreeSet<&str> = here.map(|(_, info)| info.container_id.as_str()).collect();
         self.containers.iter().filter_map(move |(id, sketch)| match sketch {
-            Sketch::Info(info) if info.running || !info.networks.iter().any(is_it) => None,
+            Sketch::Info(info) if info.running && connected.contains(id.as_str()) => None,
+            Sketch::Info(info) if !info.networks.iter().any(is_it) => None,
             sketch => Some((id.as_str(), sketch)),
         })
     }
@@ -176,5 +181,36 @@ mod tests {
     fn plugins_and_pools_of_everything_are_not() {
         let networks = [network("landline", None, "192.0.2.0/24"), network("macvlan", None, "0.0.0.0/0")];
         assert_eq!(user(&networks, "br0", &["192.0.2.1/24"], "x"), None);
+    }
+
+    #[test]
+    fn who_runs_without_an_endpoint_is_about_to_have_ended() {
+        let lan: NetworkId = "n1".parse().unwrap();
+        let endpoint: EndpointId = "e1".parse().unwrap();
+        let info = |id: &str, networks: &[&str], running| ContainerInfo {
+            container_id: id.to_owned(),
+            networks: networks.iter().map(|n| (*n).to_owned()).collect(),
+            running,
+            ..ContainerInfo::default()
+        };
+        let containers = [
+            info("runs", &["n1"], true),
+            info("stopped", &["lan"], false),
+            info("just-disconnected", &["n1"], true),
+            info("elsewhere", &["n2"], true),
+        ];
+        let view = DockerView {
+            networks: [(
+                lan.clone(),
+                DockerNetwork { name: "lan".into(), ..network("landline", None, "0.0.0.0/0") },
+            )]
+            .into(),
+            endpoints: [(endpoint.clone(), containers[0].clone())].into(),
+            endpoint_networks: [(endpoint, lan.clone())].into(),
+            containers: containers.map(|c| (c.container_id.clone(), Sketch::Info(c))).into(),
+            ..DockerView::default()
+        };
+        let stopped: Vec<&str> = view.stopped_on(&lan).map(|(id, _)| id).collect();
+        assert_eq!(stopped, ["just-disconnected", "stopped"]);
     }
 }

@@ -9,10 +9,12 @@ mod tools;
 mod world;
 
 mod basics;
+mod boot;
 mod cli;
 mod compose;
 mod conflict;
 mod connect;
+mod crash;
 mod crowd;
 mod endpoints;
 mod failures;

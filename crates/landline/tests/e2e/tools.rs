@@ -1,6 +1,6 @@
 //! What several tests do or look at.
 
-use landline_testbed::{Daemon, DockerHost, HostState, Lan, wait_for};
+use landline_testbed::{Daemon, DockerHost, HostState, Lan, Node, wait_for};
 
 use crate::world::{Result, SOON, binary};
 
@@ -36,8 +36,9 @@ pub(crate) fn settled(host: &DockerHost) -> Result<HostState> {
 
 /// A second NIC `eth1` of the host, up, without an address, on the same LAN: what one network hangs on does not
 /// meet what another hangs on.
-pub(crate) fn second_nic(lan: &Lan, host: &DockerHost) -> Result {
-    let (port, netns) = (format!("p-{}-2", host.name()), host.node().netns());
+pub(crate) fn second_nic(lan: &Lan, host: &impl AsRef<Node>) -> Result {
+    let host = host.as_ref();
+    let (port, netns) = (format!("p-{}-2", host.name()), host.netns());
     lan.switch()
         .check(&["ip", "link", "add", &port, "type", "veth", "peer", "name", "eth1", "netns", &netns])?;
     lan.switch().check(&["ip", "link", "set", &port, "master", "sw", "up"])?;
