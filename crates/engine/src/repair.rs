@@ -1,8 +1,8 @@
 //! Putting right what others have changed while containers run.
 //!
 //! A bridge that is deleted and made anew (network managers do that) loses its ports; a port can be taken out by
-//! hand; the macvlan children of a NIC go with it. All of it shows as link events: the host's ends are put
-//! back, and links that are gone from living sandboxes are made again.
+//! hand; the macvlan children of a NIC go with it. All of it shows as link events, or at the next start: the host's
+//! ends are put back, and links that are gone from living sandboxes are made again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
@@ -25,19 +25,21 @@ pub(crate) async fn run(
     mut lost: UnboundedReceiver<EndpointId>,
 ) {
     let mut parents = Parents::default();
+    // What happened while nobody followed the events.
+    if let Some(engine) = engine.upgrade() {
+        let host = engine.host.clone();
+        match blocking(move || host.links()).await {
+            Ok(present) => engine.repair(&mut parents, &present).await,
+            Err(error) => tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed"),
+        }
+    }
     loop {
         tokio::select! {
             Some(first) = links.recv() => {
                 let Some(engine) = engine.upgrade() else { return };
                 let more = std::iter::from_fn(|| links.try_recv().ok());
                 let events: Vec<Link> = std::iter::once(first).chain(more).collect();
-                let back = parents.back(&engine, &events);
-                if !back.is_empty() || events.iter().any(|link| engine.is_stray(link)) {
-                    engine.put_ports_back().await;
-                }
-                for parent in back {
-                    engine.make_again(&parent).await;
-                }
+                engine.repair(&mut parents, &events).await;
             }
             Some(id) = lost.recv() => {
                 let Some(engine) = engine.upgrade() else { return };
@@ -64,6 +66,17 @@ impl Parents {
 }
 
 impl Engine {
+    /// Repairs what may be broken when these links are as they are now.
+    async fn repair(&self, parents: &mut Parents, links: &[Link]) {
+        let back = parents.back(self, links);
+        if !back.is_empty() || links.iter().any(|link| self.is_stray(link)) {
+            self.put_ports_back().await;
+        }
+        for parent in back {
+            self.make_again(&parent).await;
+        }
+    }
+
     /// Whether the link is a host's end of ours that is no port.
     fn is_stray(&self, link: &Link) -> bool {
         let ours = |mark: crate::mark::Mark| mark.end == End::Host && self.knows(&mark.endpoint);

@@ -70,6 +70,7 @@ fn fifty_containers_come_and_go_and_nothing_grows() -> Result {
 fn a_macvlan_restarts_with_its_address_again_and_again() -> Result {
     let world = World::nic()?;
     world.network("lan", &["mode=macvlan", "parent=eth0"])?;
+    let before = Footprint::of(&world)?;
     let containers = names("c", 3);
     at_once(&containers, |name| {
         let mac = format!("02:00:00:00:00:1{}", name.trim_start_matches('c'));
@@ -84,6 +85,8 @@ fn a_macvlan_restarts_with_its_address_again_and_again() -> Result {
             );
         }
         world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+        world.host.docker_ok(&["rm", "-f", name])?;
         Ok(())
-    })
+    })?;
+    before.is_back(&world)
 }

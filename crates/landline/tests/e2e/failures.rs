@@ -132,17 +132,32 @@ fn a_container_removed_while_it_starts_leaves_nothing() -> Result {
 
 #[test]
 fn a_daemon_killed_in_the_middle_of_a_start_leaves_nothing() -> Result {
+    ended_in_the_middle(Signal::KILL)
+}
+
+#[test]
+fn a_daemon_stopped_in_the_middle_of_a_start_does_not_wait_for_it() -> Result {
+    ended_in_the_middle(Signal::TERM)
+}
+
+fn ended_in_the_middle(signal: Signal) -> Result {
     let mut world = silent()?;
-    world.network("lan", &["bridge=br0", "lease_timeout=3s"])?;
+    world.network("lan", &["bridge=br0", "lease_timeout=60s"])?;
     let before = Footprint::of(&world)?;
     let capture = world.lan.capture(world.lan.router(), "eth0", "udp port 67")?;
     let run = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
     let mut client = world.host.docker_spawn(&run)?;
     capture.wait_for("DISCOVER", SOON, Frame::dhcp)?;
-    world.daemon.kill(Signal::KILL)?;
-    world.daemon.wait()?;
-    let links = world.host.snapshot()?.to_string();
-    assert!(links.contains("landline:"), "it was too late to leave anything behind:\n{links}");
+    let start = Instant::now();
+    world.daemon.kill(signal)?;
+    let status = world.daemon.wait()?;
+    if signal == Signal::TERM {
+        assert_eq!(status.code(), Some(0), "{}", world.daemon.log());
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    } else {
+        let links = world.host.snapshot()?.to_string();
+        assert!(links.contains("landline:"), "it was too late to leave anything behind:\n{links}");
+    }
 
     // Docker tries again by itself; that this Docker leaves out the body then is told to the user.
     world.dhcp.start()?;
