@@ -8,8 +8,9 @@
 //!  OFF ──Information-request──▶ INFORMING ──Reply──▶ INFORMED
 //! ```
 //!
-//! This file is the clock's side and the client's; `replies` is the servers'.
+//! This file is the clock's side and the client's; `asking` is what is sent, `replies` what servers answer.
 
+mod asking;
 mod exchange;
 mod grant;
 mod messages;
@@ -24,10 +25,10 @@ use super::client::StateName;
 use super::config::Config;
 use super::lease::{Information, Lease};
 use super::table::is_live;
-use super::timing::{self, CONFLICTS_IN_A_ROW, MAX_RT, Rhythm, Terms};
+use super::timing::{self, CONFLICTS_IN_A_ROW, MAX_RT, Rhythm};
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::dhcpv6::{Duid, Message, MessageType};
+use crate::wire::dhcpv6::{Duid, Message};
 
 /// What a call needs of the client around it.
 pub(super) struct Io<'a, R> {
@@ -318,130 +319,6 @@ impl Dhcp {
             }
             State::Informed => self.begin_inform(io),
         }
-    }
-
-    fn begin_solicit<R: Random>(&mut self, io: &mut Io<'_, R>) {
-        let exchange = Exchange::new(io.now, Rhythm::solicit(self.solicit_max), io.rng);
-        self.send_solicit(io, exchange);
-    }
-
-    fn send_solicit<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange) {
-        io.out.push(messages::solicit(io.config, &exchange, io.now, &self.wish));
-        self.state = State::Soliciting { exchange, best: None };
-    }
-
-    fn begin_request<R: Random>(&mut self, io: &mut Io<'_, R>, offer: Offer) {
-        let exchange = Exchange::new(io.now, Rhythm::REQUEST, io.rng);
-        self.send_request(io, exchange, offer);
-    }
-
-    fn send_request<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange, offer: Offer) {
-        io.out.push(messages::request(io.config, &exchange, io.now, &offer.server, &offer.addresses));
-        self.state = State::Requesting { exchange, offer };
-    }
-
-    /// A lease from before, on a link that has just come up.
-    pub(super) fn begin_confirm<R: Random>(&mut self, io: &mut Io<'_, R>) {
-        let exchange = Exchange::new(io.now, Rhythm::confirm(io.now), io.rng);
-        self.send_confirm(io, exchange);
-    }
-
-    fn send_confirm<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange) {
-        let addresses = addresses(self.lease.as_ref());
-        io.out.push(messages::confirm(io.config, &exchange, io.now, &addresses));
-        self.state = State::Confirming { exchange };
-    }
-
-    /// RENEWING, or whatever the clock says is right instead.
-    fn begin_renew<R: Random>(&mut self, io: &mut Io<'_, R>) {
-        let Some(lease) = &self.lease else {
-            self.state = State::Init { until: io.now };
-            return;
-        };
-        if Terms::is_rebinding(lease.t2, io.now) {
-            let rhythm = Rhythm::extend(io.now, lease.expires());
-            let exchange = Exchange::new(io.now, rhythm, io.rng);
-            return self.send_rebind(io, exchange);
-        }
-        let early = is_live(lease.t1, io.now);
-        let rhythm = if early { Rhythm::EARLY } else { Rhythm::extend(io.now, lease.t2) };
-        let exchange = Exchange::new(io.now, rhythm, io.rng);
-        self.send_renew(io, exchange, early);
-    }
-
-    fn renew_again<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange, early: bool) {
-        let lease = self.lease.as_ref();
-        let t1_passed = lease.is_some_and(|lease| !is_live(lease.t1, io.now));
-        let t2_passed = lease.is_none_or(|lease| Terms::is_rebinding(lease.t2, io.now));
-        if t2_passed || (early && t1_passed) {
-            return self.begin_renew(io);
-        }
-        match exchange.again(io.now, io.rng) {
-            Some(exchange) => self.send_renew(io, exchange, early),
-            None => self.state = State::Bound,
-        }
-    }
-
-    fn send_renew<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange, early: bool) {
-        let Some(lease) = &self.lease else { return };
-        let addresses = addresses(Some(lease));
-        io.out.push(messages::extend(io.config, &exchange, io.now, Some(&lease.server), &addresses));
-        self.state = State::Renewing { exchange, early };
-    }
-
-    fn send_rebind<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange) {
-        let addresses = addresses(self.lease.as_ref());
-        io.out.push(messages::extend(io.config, &exchange, io.now, None, &addresses));
-        self.state = State::Rebinding { exchange };
-    }
-
-    /// The end of rebinding is the end of the last address.
-    fn lose_overdue(&mut self, now: Instant) {
-        self.lease = None;
-        self.state = State::Init { until: now };
-    }
-
-    fn send_decline<R: Random>(
-        &mut self,
-        io: &mut Io<'_, R>,
-        exchange: Exchange,
-        server: Duid,
-        address: Ipv6Addr,
-    ) {
-        let kind = MessageType::Decline;
-        io.out.push(messages::give_back(io.config, &exchange, io.now, kind, &server, &[address]));
-        self.state = State::Declining { exchange, server, address };
-    }
-
-    /// The rest of the lease is used; without a rest another one is looked for, not too often.
-    fn after_decline(&mut self, now: Instant) {
-        let count = self.conflicts.map_or(0, |(count, _)| count);
-        self.state = match self.lease {
-            Some(_) => State::Bound,
-            None => State::Init { until: now + timing::declined_wait(count) },
-        };
-    }
-
-    fn send_release<R: Random>(
-        &mut self,
-        io: &mut Io<'_, R>,
-        exchange: Exchange,
-        server: Duid,
-        addresses: Vec<Ipv6Addr>,
-    ) {
-        let kind = MessageType::Release;
-        io.out.push(messages::give_back(io.config, &exchange, io.now, kind, &server, &addresses));
-        self.state = State::Releasing { exchange, server, addresses };
-    }
-
-    fn begin_inform<R: Random>(&mut self, io: &mut Io<'_, R>) {
-        let exchange = Exchange::new(io.now, Rhythm::inform(self.inform_max), io.rng);
-        self.send_inform(io, exchange);
-    }
-
-    fn send_inform<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange) {
-        io.out.push(messages::inform(io.config, &exchange, io.now));
-        self.state = State::Informing { exchange };
     }
 
     /// After a refusal, or a server that offers but does not grant: at once, then with growing pauses.

@@ -1,6 +1,7 @@
 //! Transcripts: what goes out, what comes in, what the caller is told. Times are milliseconds since the start.
 
 mod conflict;
+mod extend;
 mod lease;
 mod remember;
 mod routers;
