@@ -1,41 +1,10 @@
-//! Many at once, and one after the other for a long time.
-
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+//! One container after the other, for a long time: nothing grows, nothing wears out.
 
 use landline_testbed::wait_for;
 
 use crate::footprint::Footprint;
-use crate::tools::{at_once, names, second_nic};
+use crate::tools::{at_once, names};
 use crate::world::{Result, SOON, World, bare, binary};
-
-#[test]
-fn twenty_containers_at_once_have_an_address_each() -> Result {
-    let world = World::bridge()?;
-    second_nic(&world.lan, &world.host)?;
-    world.network("bridged", &["bridge=br0"])?;
-    world.network("direct", &["mode=macvlan", "parent=eth1"])?;
-    let before = Footprint::of(&world)?;
-
-    let containers = [names("bridged", 10), names("direct", 10)].concat();
-    at_once(&containers, |name| world.run(name, name.trim_end_matches(|c: char| c.is_ascii_digit()), &[]))?;
-    let addresses: BTreeSet<IpAddr> = containers
-        .iter()
-        .map(|name| {
-            let interface = if name.starts_with('b') { "br00" } else { "eth0" };
-            match world.host.container_addresses(name, interface)?.as_slice() {
-                [address] => Ok(*address),
-                other => Err(format!("{name} has {other:?}").into()),
-            }
-        })
-        .collect::<Result<_>>()?;
-    assert_eq!(addresses.len(), containers.len(), "{addresses:?}");
-    let answering: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    at_once(&answering, |address| Ok(world.lan.peer().check(&["ping", "-c1", "-W5", address]).map(drop)?))?;
-
-    at_once(&containers, |name| Ok(world.host.docker_ok(&["rm", "-f", name]).map(drop)?))?;
-    before.is_back(&world)
-}
 
 #[test]
 fn fifty_containers_come_and_go_and_nothing_grows() -> Result {

@@ -1,5 +1,6 @@
-//! Neither the LAN nor the host notices how containers come and go: one hardware address answers for each of the
-//! host's addresses, the bridge keeps its face, and afterwards everything is as it was.
+//! Twenty containers at once have an address each, and neither the LAN nor the host notices how they come and go:
+//! one hardware address answers for each of the host's addresses, the bridge keeps its face, and afterwards
+//! everything is as it was.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -7,7 +8,7 @@ use std::net::Ipv4Addr;
 use landline_testbed::{Frame, Node, Process, wait_for};
 
 use crate::tools::{at_once, names, settled};
-use crate::world::{Result, SOON, World};
+use crate::world::{Result, SOON, World, bare};
 
 /// As many as start at the same time.
 const CROWD: usize = 20;
@@ -16,15 +17,15 @@ const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 10), Ipv4Addr::new(19
 
 #[test]
 fn a_crowd_on_a_bridge_goes_unnoticed() -> Result {
-    unnoticed(&World::bridge()?, "br0", &["bridge=br0"])
+    unnoticed(&World::bridge()?, "br0", &["bridge=br0"], "br00")
 }
 
 #[test]
 fn a_crowd_of_macvlans_goes_unnoticed() -> Result {
-    unnoticed(&World::nic()?, "eth0", &["mode=macvlan", "parent=eth0"])
+    unnoticed(&World::nic()?, "eth0", &["mode=macvlan", "parent=eth0"], "eth0")
 }
 
-fn unnoticed(world: &World, parent: &str, options: &[&str]) -> Result {
+fn unnoticed(world: &World, parent: &str, options: &[&str], interface: &str) -> Result {
     let (host, peer) = (&world.host, world.lan.peer());
     host.check(&["ip", "address", "add", &format!("{}/24", ADDRESSES[1]), "dev", parent])?;
     let mac = host.node().mac(parent)?;
@@ -49,6 +50,7 @@ fn unnoticed(world: &World, parent: &str, options: &[&str]) -> Result {
         || face_now(host.node(), parent),
         || {
             at_once(&crowd, |name| world.run(name, "lan", &[]))?;
+            all_answer(world, &crowd, interface)?;
             at_once(&crowd, |name| Ok(host.docker_ok(&["rm", "-f", name]).map(drop)?))
         },
     )?;
@@ -82,6 +84,16 @@ fn unnoticed(world: &World, parent: &str, options: &[&str]) -> Result {
     host.docker_ok(&["network", "rm", "lan"])?;
     assert_eq!(before.diff(&host.snapshot()?), "", "the network left something behind");
     Ok(())
+}
+
+/// Each has an address of its own, at which the peer reaches it.
+fn all_answer(world: &World, containers: &[String], interface: &str) -> Result {
+    let addresses =
+        containers.iter().map(|name| world.address(name, interface)).collect::<Result<Vec<_>>>()?;
+    assert_eq!(BTreeSet::from_iter(&addresses).len(), containers.len(), "{addresses:?}");
+    at_once(&addresses, |address| {
+        Ok(world.lan.peer().check(&["ping", "-c1", "-W5", bare(address)]).map(drop)?)
+    })
 }
 
 /// Who claims to have `address` in this frame, in an answer or in passing.
