@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::backends::InMemoryBackend;
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, WriteTransaction};
 use serde::de::DeserializeOwned;
 
 use super::{Content, ENDPOINTS, IDENTITIES, META, NETWORKS, StoreError, Table, VERSION};
@@ -29,7 +30,7 @@ impl Disk {
                 open_whole(path).map(|(db, content)| (Some(db), content))?
             }
             Err(error) if error.is_read_only() => {
-                let content = read(&ReadOnlyDatabase::open(path)?)?;
+                let content = read_copy(path)?;
                 let error = crate::chain(&error);
                 tracing::error!(
                     error,
@@ -72,6 +73,18 @@ fn open_whole(path: &Path) -> Result<(Database, Content), StoreError> {
     let db = prepare(Database::create(path)?)?;
     let content = read(&db)?;
     Ok((db, content))
+}
+
+/// What is in a file that cannot be written: after a crash it wants to be repaired before it can be read, so a copy in
+/// memory is. Without a file there is nothing in it.
+pub(super) fn read_copy(path: &Path) -> Result<Content, StoreError> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes.map_err(redb::Error::Io)?,
+    };
+    let copy = InMemoryBackend::new();
+    copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(redb::Error::Io)?;
+    read(&prepare(Database::builder().create_with_backend(copy)?)?)
 }
 
 /// Checks the format, and makes what a new file lacks.

@@ -130,6 +130,20 @@ fn a_disk_that_was_full_is_used_again() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_read_even_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, crashed) = (dir.path().join("state.redb"), dir.path().join("crashed.redb"));
+    let (store, _) = Store::open(&path).unwrap();
+    store.put_network(&network(1)).unwrap();
+    // As it is on the disk while it is open, and stays when its user is killed.
+    std::fs::copy(&path, &crashed).unwrap();
+    let before = std::fs::read(&crashed).unwrap();
+    assert_eq!(disk::read_copy(&crashed).unwrap().networks, [network(1)]);
+    assert_eq!(std::fs::read(&crashed).unwrap(), before);
+    assert_eq!(disk::read_copy(&dir.path().join("none.redb")).unwrap(), Content::default());
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");

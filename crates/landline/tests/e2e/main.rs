@@ -30,4 +30,5 @@ mod refusals;
 mod reservations;
 mod restart;
 mod routes;
+mod state;
 mod static_addressing;
