@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use landline_testbed::{BEYOND_V4, Dhcpd, Dnsmasq, Kea, Lan, PEER_V4, ROUTER_V4, Ra, Reservation, Result, wait_for};
+use landline_testbed::{
+    BEYOND_V4, Dhcpd, Dnsmasq, Kea, Lan, PEER_V4, ROUTER_V4, Ra, Reservation, Result, wait_for,
+};
 
 #[test]
 fn machines_reach_each_other_and_what_lies_beyond() -> Result<()> {
