@@ -4,12 +4,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-# For building; for the demo and the tests; for the tests in a virtual machine; for the benchmark.
+# For building; for the demo and the tests; for the tests in a virtual machine.
 BUILD_PACKAGES := gcc libc6-dev
 LAB_PACKAGES := docker.io tini iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
 	isc-dhcp-server tcpdump docker-compose iputils-ping iputils-arping curl procps ethtool kmod jq util-linux python3-minimal
 VM_PACKAGES := qemu-system-x86 cpio xz-utils zstd
-BENCH_PACKAGES := hyperfine
 
 PREFIX ?= /usr/local
 # Where other Docker engines are unpacked.
@@ -43,7 +42,6 @@ test: lab-packages vm-packages nextest
 
 # Prints medians and ratios of one run.
 bench: build lab-packages
-	@packaging/install-packages $(BENCH_PACKAGES)
 	$(TESTBED) bench --landline $(LANDLINE)
 
 # Records what the engines ask of a network driver; a second run must leave no difference.
