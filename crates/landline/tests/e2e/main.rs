@@ -32,3 +32,4 @@ mod restart;
 mod routes;
 mod state;
 mod static_addressing;
+mod ten;
