@@ -17,7 +17,7 @@ CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-.PHONY: all build demo test lint lab-packages vm-packages nextest bench record-engines doc install clean-lab
+.PHONY: all build demo test test-engines lint lab-packages vm-packages nextest bench record-engines doc install clean-lab
 
 all: build
 
@@ -39,6 +39,14 @@ test: lab-packages vm-packages nextest
 	$(CARGO) nextest run --workspace --locked --profile $(if $(CI),ci,default)
 	$(CARGO) test --workspace --locked --doc --quiet
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --locked --no-deps
+
+# The tests of identities and restarts against other Docker engines too, fetched and unpacked side by side (some 230 MB
+# each); prints a table.
+ENGINES ?= target/engines
+test-engines: lab-packages nextest
+	@packaging/install-packages $(BUILD_PACKAGES)
+	$(CARGO) build --locked -p landline-testbed
+	target/debug/testbed test-engines $(ENGINES)
 
 # Prints medians and ratios of one run.
 bench: build lab-packages

@@ -14,11 +14,10 @@ const SOCKET: &str = "/run/docker.sock";
 /// How long dockerd may take to come up: it waits for its plugins, which may wait for a server.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// Which Docker to run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Which Docker to run. The default is the one that `LANDLINE_TEST_ENGINE` says, else the installed one.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Engine {
     /// The one that is installed.
-    #[default]
     System,
     /// One unpacked into a directory of its own (`testbed get-engines`); has `usr/sbin/dockerd`.
     Path(PathBuf),
@@ -45,6 +44,12 @@ pub(super) struct Running {
     config: Dockerd,
     process: Option<Process>,
     earlier_log: String,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        std::env::var_os("LANDLINE_TEST_ENGINE").map_or(Self::System, |dir| Self::Path(dir.into()))
+    }
 }
 
 impl Dockerd {
@@ -110,6 +115,12 @@ impl DockerHost {
         let running = self.dockerd.as_mut().ok_or_else(never)?;
         if running.process.is_some() {
             return Ok(());
+        }
+        if let Engine::Path(root) = &running.config.engine
+            && !root.join("usr/sbin/dockerd").exists()
+        {
+            // The installed one would be found instead.
+            return Err(Error::Unexpected(format!("there is no engine in {}", root.display())));
         }
         let argv = running.config.arguments(&cgroup);
         let mut command = self.node.command(&argv);

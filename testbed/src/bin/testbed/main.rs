@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod engines;
 mod hands_on;
 mod record;
 mod transcript;
@@ -53,6 +54,8 @@ enum Task {
         /// Where to; an engine ends up in `DIR/<version>`.
         dir: PathBuf,
     },
+    /// Run end-to-end tests against the installed Docker engine and against each unpacked one, and print a table.
+    TestEngines(engines::Options),
     /// Write down what real engines send a network driver.
     RecordEngines(record::Options),
     /// Run a command on a distribution's kernel: a VM over this machine's files, about five seconds.
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
             let found: Vec<String> = found.iter().map(|dir| dir.display().to_string()).collect();
             listed("", &found)
         }),
+        Task::TestEngines(options) => engines::test(&options),
         Task::RecordEngines(options) => record::record(&options),
         Task::Vm(options) => vm::run(&options),
         Task::VmSetup => vm::set_up(),
