@@ -164,6 +164,9 @@ impl Wish<'_> {
             !busy.contains(c.id.as_str()) && c.ports.as_ref().is_none_or(|ports| ports == self.ports)
         };
         let container = only(candidates.iter().filter(fits))?;
+        // A container that nothing is known about but its name may be another of several that were made at once: what
+        // it was before must fit, too.
+        let free = free.filter(|i| container.ports.is_some() || i.ports == *self.ports);
         let of = |test: &dyn Fn(&ContainerRecord) -> bool| {
             newest(free.clone().filter(|i| i.container.as_ref().is_some_and(test)))
         };
@@ -265,6 +268,19 @@ mod tests {
     fn a_recreated_container_is_known_by_its_name() {
         let case = Case { candidates: Some(vec![candidate(9, "web", &[])]), ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web")]), Some(1));
+    }
+
+    #[test]
+    fn a_name_alone_counts_if_what_it_had_fits() {
+        let known = [IdentityRecord { ports: [(6, 8008)].into(), ..identity(1, "web") }];
+        let by_name = || Some(vec![Candidate { ports: None, ..candidate(9, "web", &[]) }]);
+        let other = Case { candidates: by_name(), ports: vec![(6, 8005)], ..Case::default() };
+        assert_eq!(other.choose(&known), None, "another one that was made at the same time");
+        let same = Case { candidates: by_name(), ports: vec![(6, 8008)], ..Case::default() };
+        assert_eq!(same.choose(&known), Some(1));
+        let changed = Some(vec![candidate(9, "web", &[(6, 8005)])]);
+        let case = Case { candidates: changed, ports: vec![(6, 8005)], ..Case::default() };
+        assert_eq!(case.choose(&known), Some(1), "it exposes something else now");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Docker's words on one side, the engine's on the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use landline_docker::{
     StaticRoute,
 };
 use landline_engine::{
-    Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam,
+    Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, Port,
 };
 use landline_spec::{EndpointOptions, Mode, NetworkId, NetworkOptions, OptionError};
 use tokio::sync::watch;
@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
 const MARGIN: Duration = Duration::from_secs(10);
+
+/// How long word of a container may be late. Docker tells of it before it asks for its endpoint, but on the side.
+const LATE: Duration = Duration::from_millis(250);
 
 /// The engine as a Docker driver, and the watcher's ear.
 pub(crate) struct Frontend {
@@ -112,6 +115,31 @@ impl Frontend {
         }
     }
 
+    /// The containers one of which is starting; waits a little if there is none with these ports, because then what
+    /// is known is out of date. `None`: Docker cannot be seen.
+    async fn starting(&self, network: &NetworkId, ports: &BTreeSet<Port>) -> Option<Vec<Candidate>> {
+        let mut view = self.view.clone();
+        let look = async {
+            loop {
+                let seen = view.borrow_and_update().clone();
+                if !seen.connected {
+                    return None;
+                }
+                let candidates = self.candidates(&seen, network);
+                if candidates.iter().any(|c| c.ports.as_ref().is_none_or(|known| known == ports)) {
+                    return Some(candidates);
+                }
+                if view.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        match tokio::time::timeout(LATE, look).await {
+            Ok(candidates) => candidates,
+            Err(_) => Some(self.candidates(&self.view.borrow().clone(), network)),
+        }
+    }
+
     /// The containers one of which may be starting: those attached to the network that do not run, and those that
     /// ran a moment ago: Docker has not said yet that they ended, but their endpoint here is gone.
     fn candidates(&self, view: &DockerView, network: &NetworkId) -> Vec<Candidate> {
@@ -200,10 +228,15 @@ impl Driver for Frontend {
         cancel: CancellationToken,
     ) -> Result<EndpointInterface, DriverError> {
         let options = EndpointOptions::parse(&request.text_options())?;
-        let view = self.view.borrow().clone();
+        let (network, ports) = (&request.network, request.ports());
+        // Whoever shows a key or a hardware address need not be guessed.
+        let candidates = match (&options.id, request.interface.mac) {
+            (None, None) => self.starting(network, &ports).await,
+            _ => Some(Vec::new()),
+        };
         let wanted = CreateEndpoint {
-            ports: request.ports(),
-            candidates: view.connected.then(|| self.candidates(&view, &request.network)),
+            ports,
+            candidates,
             network: request.network,
             endpoint: request.endpoint,
             mac: request.interface.mac,
