@@ -197,8 +197,11 @@ impl Guard {
         let uses = packet.sender_ip == self.address;
         let wants = packet.is_probe() && packet.target_ip == self.address;
         match self.stage {
-            // Two hosts that probe for the same address at once: neither may have it (RFC 5227 section 2.1.1).
-            Stage::Probing | Stage::Clear if uses || wants => {
+            // Two hosts that probe for the same address at once: neither may have it (RFC 5227 section 2.1.1). Not so in
+            // a fast check, which begins before the server has decided: servers offer one address to several
+            // clients that ask at the same moment and grant it to the first. The others will be refused, and a host
+            // that asks no server hears our announcement.
+            Stage::Probing | Stage::Clear if uses || (wants && self.full) => {
                 self.stage = Stage::Contested(other);
                 self.next = None;
                 Sighting::Contested(other)

@@ -222,7 +222,10 @@ impl Host {
         if tracing() {
             eprintln!("{now} {} {state:?} hears {packet:?}", self.mac);
         }
-        if asking && packet.sender_mac != self.mac && (!packet.is_probe() || Some(claimed) != self.in_use) {
+        // A fast check leaves it to the servers which of several that probe has the address.
+        let full = self.config.conflict_check == ConflictCheck::Wait;
+        let counts = !packet.is_probe() || (full && Some(claimed) != self.in_use);
+        if asking && packet.sender_mac != self.mac && counts {
             self.audit.claimed(claimed);
         }
         if self.bug == Some(Bug::DeafToArp) {

@@ -142,14 +142,37 @@ fn found_after_the_ack_it_is_declined_at_once() {
 #[test]
 fn what_is_a_conflict_while_probing() {
     let gratuitous = arp::Packet::announcement(OTHER, ADDRESS);
-    let simultaneous = arp::Packet::probe(OTHER, ADDRESS);
-    for packet in [claim(), gratuitous, simultaneous] {
+    for packet in [claim(), gratuitous] {
         let (mut script, _) = requesting(Config::new(MAC));
         script.arp(&packet);
         assert_eq!(script.events(), [CONFLICT], "{packet:?}");
         script.arp(&packet);
         assert_eq!(script.events(), [], "told once");
     }
+}
+
+/// Servers offer one address to several clients that ask at once, and grant it to one.
+#[test]
+fn who_probes_at_the_same_time_may_have_been_offered_it_too() {
+    let (mut script, request) = requesting(Config::new(MAC));
+    script.arp(&arp::Packet::probe(OTHER, ADDRESS));
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    script.run_to(15);
+    script.arp(&arp::Packet::probe(OTHER, ADDRESS));
+    script.run_to(30);
+    assert!(matches!(script.events()[..], [Event::Bound(_)]));
+    assert!(script.arps().iter().any(|(_, packet)| !packet.is_probe()), "the other is told");
+}
+
+#[test]
+fn in_a_full_check_which_begins_after_the_grant_neither_may_have_it() {
+    let config = Config { conflict_check: ConflictCheck::Wait, ..Config::new(MAC) };
+    let (mut script, request) = requesting(config);
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    script.run_to(500);
+    script.arp(&arp::Packet::probe(OTHER, ADDRESS));
+    assert_eq!(script.events(), [CONFLICT]);
+    assert_declined(&mut script);
 }
 
 #[test]
