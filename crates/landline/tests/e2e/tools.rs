@@ -39,6 +39,8 @@ pub(crate) fn settled(host: &DockerHost) -> Result<HostState> {
 pub(crate) fn second_nic(lan: &Lan, host: &impl AsRef<Node>) -> Result {
     let host = host.as_ref();
     let (port, netns) = (format!("p-{}-2", host.name()), host.netns());
+    // The one from before a reboot goes with its namespace, for which the kernel takes its time.
+    let _ = lan.switch().run(&["ip", "link", "delete", &port]);
     lan.switch()
         .check(&["ip", "link", "add", &port, "type", "veth", "peer", "name", "eth1", "netns", &netns])?;
     lan.switch().check(&["ip", "link", "set", &port, "master", "sw", "up"])?;
