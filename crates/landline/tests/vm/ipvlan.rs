@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use landline_testbed::{Dhcpd, Dnsmasq, Kea, LeaseRow, wait_for};
+use landline_testbed::{Dhcpd, Dnsmasq, Kea, LeaseRow, Signal, wait_for};
 use serde_json::{Value, json};
 
-use crate::world::{Result, World};
+use crate::world::{Result, World, bare, binary};
 
 /// Generous: see `LIMIT`.
 const SLOWLY: Duration = Duration::from_mins(1);
@@ -32,6 +32,8 @@ fn cases(world: &mut World) -> Result {
     three_containers(world, &parent_mac, ["d1", "d2", "d3"])?;
     no_hardware_address_of_its_own(world)?;
     a_restart_keeps_the_address(world, "d2")?;
+    a_daemon_killed_and_a_clock_set_change_nothing(world, "d2")?;
+    docker_killed_gives_the_address_back(world, "d2")?;
     no_macvlan_beside_it(world)?;
     remove(world, &["d1", "d2", "d3"])?;
 
@@ -105,8 +107,11 @@ fn distinct_leases(world: &World, parent_mac: &str, addresses: &[String]) {
 /// Runs a container of each name. Emulated, Docker's client takes longer than what it asks for, so it is left out.
 fn start(world: &World, names: &[&str]) -> Result {
     for name in names {
-        let config =
-            json!({"Image": "box", "Cmd": ["sleep", "infinity"], "HostConfig": {"NetworkMode": "lan"}});
+        let config = json!({
+            "Image": "box", "Cmd": ["sleep", "infinity"], "HostConfig": {"NetworkMode": "lan"},
+            // All of them start together when Docker does.
+            "NetworkingConfig": {"EndpointsConfig": {"lan": {"DriverOpts": {"landline.id": name}}}},
+        });
         post(world, &format!("/containers/create?name={name}"), &config.to_string())?;
         post(world, &format!("/containers/{name}/start"), "")?;
     }
@@ -120,6 +125,47 @@ fn addresses_of(world: &World, names: &[&str]) -> Result<Vec<String>> {
     let address =
         |line: &str| line.strip_suffix(" mac=").map(str::to_owned).ok_or_else(|| shown.clone().into());
     shown.lines().map(address).collect()
+}
+
+/// What a container has, and whether the peer reaches it.
+fn held(world: &World, name: &str) -> Result<(String, u64)> {
+    let row = wait_for(format!("{name} to have its lease"), SLOWLY, || {
+        let listing = world.ls().ok()?;
+        let row = listing["endpoints"].as_array()?.iter().find(|row| row["container"] == name)?.clone();
+        (row["state"] == "BOUND").then_some(row)
+    })?;
+    let address = row["address"].as_str().unwrap_or_default().to_owned();
+    world.lan.peer().check(&["ping", "-q", "-c1", "-W5", bare(&address)])?;
+    Ok((address, row["lease_left_s"].as_u64().unwrap_or(u64::MAX)))
+}
+
+/// The daemon is killed and started again, and the wall clock jumps by a day in both directions: leases go by neither.
+fn a_daemon_killed_and_a_clock_set_change_nothing(world: &mut World, name: &str) -> Result {
+    // A clock is the whole machine's.
+    let kernel = std::fs::read_to_string("/proc/cmdline")?;
+    assert!(kernel.contains("testbed.run="), "only in the VM");
+    let (before, _) = held(world, name)?;
+    for jump in ["+1 day", "-2 days", "+1 day"] {
+        world.host.check(&["date", "-s", jump])?;
+        world.daemon.kill(Signal::KILL)?;
+        world.daemon.wait()?;
+        world.daemon = world.host.start_landline(binary(), &[], &[])?;
+        let (address, left) = held(world, name)?;
+        assert_eq!(address, before, "{jump}");
+        assert!((1..=600).contains(&left), "{jump}: {left} s left of a lease of ten minutes");
+    }
+    Ok(())
+}
+
+/// Docker is killed together with its containers; the one that restarts by itself is who it was.
+fn docker_killed_gives_the_address_back(world: &mut World, name: &str) -> Result {
+    let (before, _) = held(world, name)?;
+    world.host.docker_ok(&["update", "--restart=always", name])?;
+    world.host.dockerd_stop(Signal::KILL)?;
+    world.host.dockerd_start()?;
+    let (address, _) = held(world, name)?;
+    assert_eq!(address, before);
+    Ok(())
 }
 
 fn post(world: &World, path: &str, body: &str) -> Result {
