@@ -40,7 +40,8 @@ pub trait Host: Send + Sync {
     /// Removes the link with this index if it still carries this alias; `false` if it was not there.
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError>;
 
-    /// Removes the link with this index if it is half made ([`is_half_made`]); `false` if it was not there.
+    /// Removes the link with this index if it is half made: it has a name of ours, is down, and was given no mark
+    /// yet. `false` if it was not there.
     fn remove_half_made(&self, index: u32) -> Result<bool, HostError>;
 }
 
