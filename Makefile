@@ -17,12 +17,11 @@ CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-.PHONY: all build demo test test-engines lint lab-packages vm-packages nextest bench record-engines doc install clean-lab
+.PHONY: all build build-packages demo test test-engines lab-packages vm-packages nextest bench record-engines install clean-lab
 
 all: build
 
-build:
-	@packaging/install-packages $(BUILD_PACKAGES)
+build: build-packages
 	$(CARGO) build --release --locked -p landline -p landline-testbed
 
 # A LAN with a DHCP server and a Docker host, a network, a container, and what it can be reached by.
@@ -31,7 +30,6 @@ demo: build lab-packages
 
 # Everything. What is skipped is printed with its reason; with CI set nothing may be skipped.
 test: lab-packages vm-packages nextest
-	@packaging/install-packages $(BUILD_PACKAGES)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
@@ -58,13 +56,16 @@ record-engines: build lab-packages
 	$(TESTBED) record-engines --out crates/docker/tests/golden --engines $(ENGINES)
 	git diff --exit-code -- crates/docker/tests/golden
 
+build-packages:
+	@packaging/install-packages $(BUILD_PACKAGES)
+
 lab-packages:
 	@packaging/install-packages $(LAB_PACKAGES)
 
 vm-packages:
 	@packaging/install-packages $(VM_PACKAGES)
 
-nextest:
+nextest: build-packages
 	@cargo nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
 
 install: build
