@@ -139,10 +139,21 @@ fn bad_disks_cost_no_lease() -> Result {
         world.daemon = start_daemon(&world.host)?;
         Ok(())
     };
+    // What the file has room for is stored, so some may start; each needs a little more.
     let refused = |world: &World, what: &str| -> Result {
-        let output = world.host.docker(&["run", "--rm", "--network", "lan", "box", "true"]);
-        assert!(!output.success(), "started with {what}, although nothing could be stored");
+        let mut started = Vec::new();
+        let output = (0..40).find_map(|n| {
+            let name = format!("more{n}");
+            let run = ["run", "-d", "--name", &name, "--network", "lan", "box", "sleep", "3600"];
+            let output = world.host.docker(&run);
+            started.push(name);
+            (!output.success()).then_some(output)
+        });
+        let mut remove = vec!["rm", "-f"];
+        remove.extend(started.iter().map(String::as_str));
+        let output = output.ok_or_else(|| format!("forty more started with {what}"))?;
         assert!(output.stderr.contains("remote: cannot store the endpoint"), "{what}: {}", output.stderr);
+        world.host.docker_ok(&remove)?;
         Ok(())
     };
 
