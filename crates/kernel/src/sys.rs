@@ -19,6 +19,25 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Has the link with this index take all multicast frames for as long as this packet socket is open (`packet(7)`).
+pub(crate) fn take_all_multicast(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+    let ifindex = i32::try_from(ifindex).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let kind = u16::try_from(libc::PACKET_MR_ALLMULTI).map_err(io::Error::other)?;
+    let request = libc::packet_mreq { mr_ifindex: ifindex, mr_type: kind, mr_alen: 0, mr_address: [0; 8] };
+    let length = libc::socklen_t::try_from(size_of::<libc::packet_mreq>()).map_err(io::Error::other)?;
+    // SAFETY: the pointer and the length describe `request`, which outlives the call; the kernel only reads it.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Takes over a descriptor that was handed to this process by its number. Fails if it is not open.
 pub(crate) fn adopt(number: i32) -> io::Result<OwnedFd> {
     // SAFETY: the number is only looked at; a closed one is an error.

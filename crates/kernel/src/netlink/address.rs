@@ -68,6 +68,18 @@ impl Address {
         self
     }
 
+    /// Not to be used for anything new (IPv6): its preferred lifetime is over, and it has no end all the same.
+    #[must_use]
+    pub const fn deprecated(mut self) -> Self {
+        self.flags |= libc::IFA_F_DEPRECATED;
+        self
+    }
+
+    /// Whether it is not to be used for anything new (IPv6).
+    pub const fn is_deprecated(&self) -> bool {
+        self.flags & libc::IFA_F_DEPRECATED != 0
+    }
+
     /// Whether IPv6's duplicate address detection has not ended yet.
     pub const fn is_tentative(&self) -> bool {
         self.flags & libc::IFA_F_TENTATIVE != 0
@@ -140,12 +152,24 @@ impl Address {
         }
         if kind == libc::RTM_NEWADDR {
             message.u32(libc::IFA_FLAGS, self.flags);
+            if self.is_deprecated() {
+                // The kernel makes the flag of this: preferred for no time, valid for ever.
+                message.bytes(libc::IFA_CACHEINFO, &cache_info(0, u32::MAX));
+            }
             if self.protocol != 0 {
                 message.u8(IFA_PROTO, self.protocol);
             }
         }
         message
     }
+}
+
+/// `struct ifa_cacheinfo` with these lifetimes in seconds and the kernel's own times left out.
+fn cache_info(preferred: u32, valid: u32) -> [u8; 16] {
+    let mut info = [0; 16];
+    info[..4].copy_from_slice(&preferred.to_ne_bytes());
+    info[4..8].copy_from_slice(&valid.to_ne_bytes());
+    info
 }
 
 impl Netlink {

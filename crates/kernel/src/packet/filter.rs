@@ -15,6 +15,10 @@ const UDP: u32 = 17;
 /// `MF` and the fragment offset in the fourth 16 bits of the IPv4 header (RFC 791 section 3.1).
 const FRAGMENT: u32 = 0x3fff;
 const DHCP_CLIENT: u32 = 68;
+const ICMPV6: u32 = 58;
+/// Router Solicitation, Router Advertisement, Neighbour Solicitation, Neighbour Advertisement (RFC 4861 section 4).
+const DISCOVERY: std::ops::RangeInclusive<u32> = 133..=136;
+const DHCPV6_CLIENT: u32 = 546;
 
 /// IPv4 UDP to port 68, unfragmented.
 pub(super) fn dhcp4() -> Vec<SockFilter> {
@@ -48,10 +52,40 @@ pub(super) fn arp() -> Vec<SockFilter> {
     ])
 }
 
+/// What a client of routers and `DHCPv6` servers hears: router and neighbour discovery, and UDP to port 546. None of it
+/// has extension headers (RFC 4861 wants none in front of its messages, and fragments of them dropped: RFC 6980).
+pub(super) fn ipv6() -> Vec<SockFilter> {
+    let is = |value, when_true, when_false| {
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, when_true, when_false, value)
+    };
+    let compare = |how, value, when_true, when_false| {
+        instruction(libc::BPF_JMP | how | libc::BPF_K, when_true, when_false, value)
+    };
+    let ld = |size, offset| instruction(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, offset);
+    vec![
+        ld(libc::BPF_W, PACKET_TYPE),
+        is(libc::PACKET_OTHERHOST.into(), 9, 0),
+        // The next header; behind the 40 octets of this one the ICMP type, or UDP's ports.
+        ld(libc::BPF_B, 6),
+        is(ICMPV6, 0, 3),
+        ld(libc::BPF_B, 40),
+        compare(libc::BPF_JGE, *DISCOVERY.start(), 0, 5),
+        compare(libc::BPF_JGT, *DISCOVERY.end(), 4, 3),
+        is(UDP, 0, 3),
+        ld(libc::BPF_H, 42),
+        is(DHCPV6_CLIENT, 0, 1),
+        take(),
+        leave(),
+    ]
+}
+
 /// Nothing at all.
 pub(super) fn deaf() -> Vec<SockFilter> {
-    vec![instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0)]
+    vec![leave()]
 }
+
+/// `PACKET_HOST`, `PACKET_OTHERHOST` and so on, from beside the packet.
+const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
 
 /// One step of a filter that takes a packet when every test holds.
 #[derive(Clone, Copy)]
@@ -74,9 +108,8 @@ fn load(size: u32, offset: u32) -> Test {
     op(libc::BPF_LD | size | libc::BPF_ABS, offset)
 }
 
-/// Loads `PACKET_HOST`, `PACKET_OTHERHOST` and so on from beside the packet.
 fn packet_type() -> Test {
-    load(libc::BPF_W, (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned())
+    load(libc::BPF_W, PACKET_TYPE)
 }
 
 /// The tests, then "take all of it", then "drop", where every failed test jumps to.
@@ -92,9 +125,19 @@ fn assemble(tests: &[Test]) -> Vec<SockFilter> {
             Test::NoneOf(bits) => instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, drop, 0, bits),
         });
     }
-    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0x4_0000));
-    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0));
+    program.push(take());
+    program.push(leave());
     program
+}
+
+/// The end: the whole packet is taken.
+fn take() -> SockFilter {
+    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0x4_0000)
+}
+
+/// The end: it is not.
+fn leave() -> SockFilter {
+    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0)
 }
 
 fn instruction(code: u32, when_true: u8, when_false: u8, value: u32) -> SockFilter {

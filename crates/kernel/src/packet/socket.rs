@@ -1,4 +1,4 @@
-//! Packet sockets: DHCP and ARP on a link that has no address yet (`packet(7)`).
+//! Packet sockets: DHCP, ARP and neighbour discovery on a link that has no address yet (`packet(7)`).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,6 +51,17 @@ impl PacketSocket {
     /// sends ARP packets. Otherwise as [`Self::dhcp4`].
     pub fn arp(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
         Self::open(ns, ifindex, libc::ETH_P_ARP, &filter::arp)
+    }
+
+    /// A socket for an IPv6 client: receives router and neighbour discovery and UDP packets to port 546 (`DHCPv6`),
+    /// for whatever groups, from the IPv6 header on, and sends IPv6 packets. Otherwise as [`Self::dhcp4`].
+    ///
+    /// While it is open the link takes all multicast frames (`PACKET_MR_ALLMULTI`): what asks for an address that the
+    /// stack does not have goes to a group that it has not joined.
+    pub fn ipv6(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
+        let socket = Self::open(ns, ifindex, libc::ETH_P_IPV6, &filter::ipv6)?;
+        sys::take_all_multicast(socket.fd.get_ref().as_fd(), ifindex)?;
+        Ok(socket)
     }
 
     fn open(

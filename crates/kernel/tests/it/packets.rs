@@ -1,13 +1,16 @@
 //! Packet sockets: what their filters let through, and what `arp_ignore` silences.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use landline_kernel::{Group, LinkChange, Monitor, Netns, PacketSocket, Received, UnicastSocket};
+use landline_kernel::{
+    Group, LinkChange, MacvlanMode, Monitor, Netns, NewLink, NewLinkKind, PacketSocket, Received,
+    UnicastSocket,
+};
 use landline_types::Mac;
 use tokio::time::timeout;
 
-use crate::lab::{DEADLINE, give, lab, mac, pair, send_frame, who_has};
+use crate::lab::{DEADLINE, give, lab, link, mac, name, pair, send_frame, who_has};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -188,6 +191,54 @@ async fn arp_ignore_8_silences_a_link() {
     netlink.set_link(a.index, &LinkChange::new().arp_ignore(0)).unwrap();
     ask(on_lo);
     assert_eq!(answer().await, on_lo);
+}
+
+/// An IPv6 packet with this header behind its own (RFC 8200), to a group that nobody has joined.
+fn packet6(next_header: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    let mut packet = vec![0x60, 0, 0, 0, length[0], length[1], next_header, 255];
+    packet.extend("fe80::1".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend("ff02::1:ff00:7".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend(rest);
+    packet
+}
+
+/// The frame's address of the group of [`packet6`] (RFC 2464 section 7).
+const GROUP: Mac = Mac::new([0x33, 0x33, 0xff, 0, 0, 7]);
+
+#[tokio::test]
+async fn only_discovery_and_dhcpv6_for_a_client_come_through() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let [ear, mouth] = [a.index, b.index].map(|index| PacketSocket::ipv6(Some(&ns), index).unwrap());
+    let udp = |port: u8| packet6(17, &[2, 35, 2, port, 0, 9, 0, 0, 1]);
+    let wanted: Vec<_> = (133..=136).map(|kind| packet6(58, &[kind, 0, 0, 0])).chain([udp(34)]).collect();
+    for dropped in
+        [packet6(58, &[132, 0]), packet6(58, &[137, 0]), packet6(58, &[]), udp(35), packet6(6, &[134; 20])]
+    {
+        mouth.send(GROUP, &dropped).unwrap();
+    }
+    mouth.send(mac(0xee), &wanted[0]).unwrap();
+    for packet in &wanted {
+        mouth.send(GROUP, packet).unwrap();
+    }
+    for packet in &wanted {
+        assert_eq!(receive(&ear).await.1, *packet);
+    }
+}
+
+#[tokio::test]
+async fn an_ipv6_socket_hears_groups_that_its_link_has_not_joined() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let kind = NewLinkKind::Macvlan { parent: a.index, mode: MacvlanMode::Bridge };
+    netlink.add_link(&NewLink { up: true, addr_gen_none: true, ..NewLink::new(name("m"), kind) }).unwrap();
+    let child = link(&mut netlink, "m");
+    let mouth = PacketSocket::ipv6(Some(&ns), b.index).unwrap();
+    let ear = PacketSocket::ipv6(Some(&ns), child.index).unwrap();
+    let packet = packet6(58, &[135, 0, 0, 0]);
+    mouth.send(GROUP, &packet).unwrap();
+    assert_eq!(receive(&ear).await.1, packet);
 }
 
 #[tokio::test]

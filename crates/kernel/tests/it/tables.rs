@@ -43,6 +43,20 @@ fn addresses_come_and_go() {
 }
 
 #[test]
+fn an_address_may_be_deprecated_and_preferred_again() {
+    let (_ns, mut netlink) = lab();
+    let (a, _) = pair(&mut netlink);
+    let plain = Address::new(a.index, net("2001:db8::7/64")).protocol(70).no_dad();
+    for address in [plain.clone().deprecated(), plain.clone(), plain.clone().deprecated()] {
+        netlink.replace_address(&address).unwrap();
+        let have = netlink.addresses().unwrap();
+        assert_eq!(have.len(), 1, "{have:?}");
+        assert_eq!((have[0].net, have[0].is_deprecated()), (plain.net, address.is_deprecated()));
+        assert!(have[0].is_permanent());
+    }
+}
+
+#[test]
 fn an_address_may_come_without_its_route() {
     let (_ns, mut netlink) = lab();
     let (a, _) = pair(&mut netlink);
