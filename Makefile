@@ -7,7 +7,8 @@ SHELL := /bin/bash
 # For building; for the demo and the tests; for the tests in a virtual machine.
 BUILD_PACKAGES := gcc libc6-dev
 LAB_PACKAGES := docker.io tini iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
-	isc-dhcp-server tcpdump docker-compose iputils-ping iputils-arping curl procps ethtool kmod jq util-linux python3-minimal
+	kea-dhcp6-server isc-dhcp-server isc-dhcp-relay isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
+	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal
 VM_PACKAGES := qemu-system-x86 xz-utils
 
 PREFIX ?= /usr/local

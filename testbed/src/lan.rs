@@ -1,6 +1,7 @@
 //! The LAN: a switch, a router, a peer, and what is plugged in later. Everything is in network namespaces of
 //! its own; no link leads to the machine the lab runs on.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
@@ -17,10 +18,15 @@ pub const LAN_V4: &str = "192.0.2.0/24";
 pub const LAN_V6: &str = "2001:db8:1::/64";
 /// The router's address on the LAN.
 pub const ROUTER_V4: &str = "192.0.2.1";
+/// The router's IPv6 address on the LAN.
+pub const ROUTER_V6: &str = "2001:db8:1::1";
 /// The peer's address on the LAN.
 pub const PEER_V4: &str = "192.0.2.2";
 /// An address beyond the router, reached through a default route only.
 pub const BEYOND_V4: &str = "198.51.100.1";
+
+/// An IPv6 address beyond the router, reached through a default route only.
+pub const BEYOND_V6: &str = "2001:db8:ffff::1";
 
 /// Longest node name: the switch port is called `p-NAME`, and 15 bytes is the kernel's limit.
 const NAME_MAX: usize = 13;
@@ -103,12 +109,12 @@ impl Lan {
         )?;
         wiring.plug(&router, None)?;
         wiring.plug(&peer, None)?;
-        wiring.start_node(&router, Some("192.0.2.1/24"), Some("2001:db8:1::1/64"))?;
-        configure(
-            &router,
-            "echo 1 > /proc/sys/net/ipv4/ip_forward",
-            &format!("addr add {BEYOND_V4}/32 dev lo\n"),
-        )?;
+        wiring.start_node(&router, Some("192.0.2.1/24"), Some(&format!("{ROUTER_V6}/64")))?;
+        let mut beyond = format!("addr add {BEYOND_V4}/32 dev lo\n");
+        if wiring.settings.ipv6 {
+            let _ = writeln!(beyond, "addr add {BEYOND_V6}/128 dev lo nodad");
+        }
+        configure(&router, "echo 1 > /proc/sys/net/ipv4/ip_forward", &beyond)?;
         wiring.start_node(&peer, Some("192.0.2.2/24"), Some("2001:db8:1::2/64"))?;
         Ok(Self { wiring, router, peer })
     }

@@ -70,7 +70,11 @@ fn parse(text: &str) -> Vec<LeaseRow> {
             ip,
             hostname: after("client-hostname ").map(|name| name.trim_matches('"').to_owned()),
             // A text may contain anything, a semicolon too.
-            client_id: body.lines().find_map(|line| line.trim().strip_prefix("uid \"")).map(unescaped),
+            client_id: body
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("uid \""))
+                .map(|text| hex(&unescaped(text))),
+            iaid: None,
             expiry,
         };
         rows.insert(ip, row);
@@ -78,8 +82,8 @@ fn parse(text: &str) -> Vec<LeaseRow> {
     rows.into_values().collect()
 }
 
-/// The octets of a quoted text, as hex with colons: `\377` is octal, `\"` itself.
-fn unescaped(text: &str) -> String {
+/// The octets of a quoted text, up to its closing quote: `\377` is octal, `\"` itself.
+pub(super) fn unescaped(text: &str) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut rest = text.bytes().peekable();
     while let Some(byte) = rest.next() {
@@ -95,9 +99,14 @@ fn unescaped(text: &str) -> String {
             }
             other => other,
         };
-        octets.push(format!("{value:02x}"));
+        octets.push(value);
     }
-    octets.join(":")
+    octets
+}
+
+/// Octets in hex with colons.
+pub(super) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! dnsmasq (`dnsmasq(8)`): the server of most home routers. Its shortest lease is two minutes.
 
+use std::net::IpAddr;
 use std::path::Path;
 
-use super::{Launch, LeaseRow, Reservation, ServerConfig};
+use super::{Launch, LeaseRow, Reservation, Reservation6, ServerConfig};
 use crate::error::Result;
-use crate::lan::ROUTER_V4;
+use crate::lan::{ROUTER_V4, ROUTER_V6};
 
 /// What the router announces for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,10 +13,16 @@ pub enum Ra {
     /// Nothing.
     #[default]
     Off,
+    /// A prefix to make addresses from (SLAAC), and no `DHCPv6` at all.
+    Only,
     /// A prefix to make addresses from (SLAAC), with stateless `DHCPv6`.
     Slaac,
     /// Addresses by `DHCPv6`.
     Stateful,
+    /// A prefix to make addresses from, and addresses by `DHCPv6` as well.
+    Both,
+    /// Nothing, but it gives addresses by `DHCPv6` to who asks.
+    Silent,
 }
 
 /// A dnsmasq. The default hands out 192.0.2.100-240 for ten minutes, as the only server of the LAN.
@@ -40,8 +47,16 @@ pub struct Dnsmasq {
     pub options: Vec<String>,
     /// Addresses that belong to a MAC.
     pub hosts: Vec<Reservation>,
-    /// What it announces for IPv6.
+    /// What it announces for IPv6, always for the prefix of the LAN; the pool is `::1000` to `::1fff`.
     pub ra: Ra,
+    /// Lifetime of prefixes and IPv6 leases as dnsmasq reads it; two minutes at least, and prefixes are announced for
+    /// no less than the default route.
+    pub lifetime6: String,
+    /// Seconds between unasked announcements and lifetime of the default route; `None` leaves both to dnsmasq
+    /// (ten minutes, half an hour). A lifetime of 0 is no default router.
+    pub ra_times: Option<(u16, u16)>,
+    /// Addresses that belong to a DUID.
+    pub hosts6: Vec<Reservation6>,
     /// Answer DNS on port 53, with the names of the leases in `lab.test`.
     pub dns: bool,
     /// Further arguments.
@@ -61,6 +76,9 @@ impl Default for Dnsmasq {
             options: vec![format!("option:dns-server,{ROUTER_V4}")],
             hosts: Vec::new(),
             ra: Ra::Off,
+            lifetime6: "10m".to_owned(),
+            ra_times: None,
+            hosts6: Vec::new(),
             dns: false,
             extra: Vec::new(),
         }
@@ -95,19 +113,33 @@ impl Dnsmasq {
             Some(name) => format!("--dhcp-host={mac},{ip},{name}"),
             None => format!("--dhcp-host={mac},{ip}"),
         }));
-        match self.ra {
-            Ra::Off => {}
-            Ra::Slaac => {
-                argv.push("--enable-ra".to_owned());
-                argv.push("--dhcp-range=2001:db8:1::,ra-stateless,64,10m".to_owned());
-            }
-            Ra::Stateful => {
-                argv.push("--enable-ra".to_owned());
-                argv.push("--dhcp-range=2001:db8:1::1000,2001:db8:1::1fff,64,10m".to_owned());
-                argv.push("--dhcp-option=option6:dns-server,[2001:db8:1::1]".to_owned());
-            }
-        }
+        argv.extend(self.arguments6());
         argv.extend(self.extra.iter().cloned());
+        argv
+    }
+
+    /// Those for IPv6.
+    fn arguments6(&self) -> Vec<String> {
+        let (pool, mode) = match self.ra {
+            Ra::Off => return Vec::new(),
+            Ra::Only => ("2001:db8:1::", ",ra-only"),
+            Ra::Slaac => ("2001:db8:1::", ",ra-stateless"),
+            Ra::Stateful | Ra::Silent => ("2001:db8:1::1000,2001:db8:1::1fff", ""),
+            Ra::Both => ("2001:db8:1::1000,2001:db8:1::1fff", ",slaac"),
+        };
+        let mut argv = vec![
+            format!("--dhcp-range={pool}{mode},64,{}", self.lifetime6),
+            format!("--dhcp-option=option6:dns-server,[{ROUTER_V6}]"),
+        ];
+        if self.ra != Ra::Silent {
+            argv.push("--enable-ra".to_owned());
+        }
+        if let Some((interval, lifetime)) = self.ra_times {
+            argv.push(format!("--ra-param=eth0,{interval},{lifetime}"));
+        }
+        argv.extend(
+            self.hosts6.iter().map(|Reservation6 { duid, ip }| format!("--dhcp-host=id:{duid},[{ip}]")),
+        );
         argv
     }
 }
@@ -142,19 +174,22 @@ impl ServerConfig for Dnsmasq {
 }
 
 /// `EXPIRY MAC ADDRESS NAME CLIENT-ID` for IPv4; after a line `duid …`, `EXPIRY IAID ADDRESS NAME DUID` for IPv6.
+/// A `T` before the IAID means a temporary address.
 fn parse(text: &str) -> Vec<LeaseRow> {
     let some = |word: &str| (word != "*").then(|| word.to_owned());
     text.lines()
         .filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let [expiry, mac, ip, hostname, client_id] = words.as_slice() else { return None };
-            let ip = ip.parse().ok()?;
+            let ip: IpAddr = ip.parse().ok()?;
+            let iaid = ip.is_ipv6().then(|| mac.trim_start_matches('T').parse().ok()).flatten();
             let mac = if mac.contains(':') { mac.to_ascii_lowercase() } else { String::new() };
             Some(LeaseRow {
                 mac,
                 ip,
                 hostname: some(hostname),
                 client_id: some(client_id),
+                iaid,
                 expiry: expiry.parse().ok()?,
             })
         })
@@ -179,5 +214,6 @@ mod tests {
         assert_eq!(rows[0].client_id.as_deref(), Some("ff:01:02"));
         assert_eq!((rows[1].hostname.as_ref(), rows[1].client_id.as_ref()), (None, None));
         assert!(rows[2].ip.is_ipv6() && rows[2].mac.is_empty());
+        assert_eq!((rows[0].iaid, rows[2].iaid), (None, Some(123_456)));
     }
 }

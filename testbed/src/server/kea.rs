@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -119,28 +120,33 @@ impl ServerConfig for Kea {
     }
 }
 
-/// The memfile's CSV: rows are only ever appended, the last one of an address holds.
-/// A lifetime of 0 is a released lease, a state other than 0 a declined or expired one.
-fn parse(text: &str) -> Vec<LeaseRow> {
-    let mut rows: BTreeMap<&str, LeaseRow> = BTreeMap::new();
-    for line in text.lines().skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        let [ip, mac, client_id, lifetime, expiry, _subnet, _fwd, _rev, hostname, state, ..] =
-            fields.as_slice()
-        else {
-            continue;
-        };
-        rows.remove(ip);
-        if *lifetime == "0" || *state != "0" {
+/// The memfile's CSV, whose first line names the columns: rows are only ever appended, the last one of an address
+/// holds. A lifetime of 0 is a released lease, a state other than 0 a declined or expired one.
+pub(super) fn parse(text: &str) -> Vec<LeaseRow> {
+    let mut lines = text.lines();
+    let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    let mut rows: BTreeMap<IpAddr, LeaseRow> = BTreeMap::new();
+    for line in lines {
+        let fields: BTreeMap<&str, &str> = columns.iter().copied().zip(line.split(',')).collect();
+        let field = |name: &str| fields.get(name).copied().filter(|field| !field.is_empty());
+        let Some(ip) = field("address").and_then(|field| field.parse().ok()) else { continue };
+        rows.remove(&ip);
+        let Some(expiry) = field("expire").and_then(|field| field.parse().ok()) else { continue };
+        if field("valid_lifetime") == Some("0") || field("state") != Some("0") {
             continue;
         }
-        let (Ok(address), Ok(expiry)) = (ip.parse(), expiry.parse()) else { continue };
-        let some = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+        let text = |name: &str| field(name).map(str::to_owned);
         let row = LeaseRow {
-            mac: mac.to_ascii_lowercase(),
-            ip: address,
-            hostname: some(hostname),
-            client_id: some(client_id),
+            // Kea notes the MAC of a DHCPv6 client too where it learns it; others do not.
+            mac: if ip.is_ipv4() {
+                text("hwaddr").unwrap_or_default().to_ascii_lowercase()
+            } else {
+                String::new()
+            },
+            ip,
+            hostname: text("hostname"),
+            client_id: text("client_id").or_else(|| text("duid")),
+            iaid: field("iaid").and_then(|field| field.parse().ok()),
             expiry,
         };
         rows.insert(ip, row);
@@ -169,5 +175,20 @@ mod tests {
     #[test]
     fn a_declined_address_is_no_lease() {
         assert_eq!(parse(&format!("{HEADER}192.0.2.100,,,86400,100,1,0,0,,1,\n")), []);
+    }
+
+    #[test]
+    fn a_dhcpv6_lease_has_a_duid_and_an_iaid() {
+        let header = "address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid,prefix_len,fqdn_fwd,\
+                      fqdn_rev,hostname,hwaddr,state,user_context,hwtype,hwaddr_source";
+        let rows = parse(&format!(
+            "{header}\n2001:db8:1::1000,00:04:01,20,100,1,15,0,7,128,0,0,,02:00:00:00:00:0a,0,,1,1\n"
+        ));
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].client_id.as_deref(), rows[0].iaid, rows[0].expiry),
+            (Some("00:04:01"), Some(7), 100)
+        );
+        assert!(rows[0].mac.is_empty());
     }
 }

@@ -1,8 +1,11 @@
-//! Real DHCP servers on a machine of the lab: one running server, whatever its make.
+//! Real DHCP servers and IPv6 routers on a machine of the lab: one running server, whatever its make.
 
 mod dhcpd;
+mod dhcpd6;
 mod dnsmasq;
 mod kea;
+mod kea6;
+mod radvd;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,8 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub use dhcpd::Dhcpd;
+pub use dhcpd6::Dhcpd6;
 pub use dnsmasq::{Dnsmasq, Ra};
 pub use kea::Kea;
+pub use kea6::Kea6;
+pub use radvd::{RaPrefix, Radvd};
 
 use crate::error::{Error, Result};
 use crate::lan::Lan;
@@ -36,6 +42,15 @@ impl Reservation {
     }
 }
 
+/// A reservation of a `DHCPv6` server: this client always gets this address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation6 {
+    /// The client's DUID in hex with colons.
+    pub duid: String,
+    /// The address, which may lie outside the pool.
+    pub ip: String,
+}
+
 /// One lease as the server's own file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRow {
@@ -47,11 +62,13 @@ pub struct LeaseRow {
     pub hostname: Option<String>,
     /// The client identifier or DUID in hex with colons, if any.
     pub client_id: Option<String>,
+    /// Which of the client's addresses it is; of a `DHCPv6` lease only.
+    pub iaid: Option<u32>,
     /// When it ends, in seconds since 1970.
     pub expiry: u64,
 }
 
-/// How to run one make of server: made by [`Dnsmasq`], [`Kea`] and [`Dhcpd`].
+/// How to run one make of server: made by [`Dnsmasq`], [`Kea`], [`Radvd`] and the others.
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) argv: Vec<String>,
@@ -81,7 +98,7 @@ pub struct DhcpServer {
 }
 
 impl DhcpServer {
-    fn new(node: &Node, config: &impl ServerConfig) -> Result<Self> {
+    fn new(node: &Node, config: &(impl ServerConfig + ?Sized)) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let dir = node.dir().join(format!("dhcp-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&dir).map_err(Error::file("cannot make", &dir))?;
@@ -144,7 +161,7 @@ impl DhcpServer {
     ///
     /// # Errors
     /// As [`DhcpServer::stop`] and [`DhcpServer::start`].
-    pub fn reconfigure(&mut self, config: &impl ServerConfig) -> Result<()> {
+    pub fn reconfigure(&mut self, config: &(impl ServerConfig + ?Sized)) -> Result<()> {
         self.stop()?;
         self.launch = config.prepare(&self.dir)?;
         self.start()
@@ -174,6 +191,19 @@ impl DhcpServer {
     /// The lease of a MAC (in any case), if it has one.
     pub fn lease_of(&self, mac: &str) -> Option<LeaseRow> {
         self.leases().into_iter().find(|row| row.mac.eq_ignore_ascii_case(mac))
+    }
+
+    /// The leases of a client identifier or DUID (hex with colons, in any case).
+    pub fn leases_of_client(&self, client_id: &str) -> Vec<LeaseRow> {
+        let same =
+            |row: &LeaseRow| row.client_id.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(client_id));
+        self.leases().into_iter().filter(same).collect()
+    }
+
+    /// The lease of an address, if somebody has it.
+    pub fn lease_at(&self, address: impl Into<IpAddr>) -> Option<LeaseRow> {
+        let address = address.into();
+        self.leases().into_iter().find(|row| row.ip == address)
     }
 
     /// The last lines of its log, for the message of a failed assertion.
@@ -209,7 +239,7 @@ impl Lan {
     ///
     /// # Errors
     /// If it does not come up; the message shows what it said.
-    pub fn server_on(&self, node: &Node, config: &impl ServerConfig) -> Result<DhcpServer> {
+    pub fn server_on(&self, node: &Node, config: &(impl ServerConfig + ?Sized)) -> Result<DhcpServer> {
         DhcpServer::new(node, config)
     }
 }
