@@ -31,6 +31,9 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Makes an endpoint: its link and its address. What the request gave need not be repeated in the answer.
     ///
+    /// `peer` is the process that asks, if it can be seen from here: dockerd, whose mounts tell which containers
+    /// are starting ([`Mounts`](crate::Mounts)).
+    ///
     /// `cancel` is cancelled when nobody waits for the answer any more (Docker gave up, or the deadline passed);
     /// then nothing may be left behind. If the answer comes too late all the same, [`delete_endpoint`] follows.
     ///
@@ -38,6 +41,7 @@ pub trait Driver: Send + Sync + 'static {
     fn create_endpoint(
         &self,
         request: CreateEndpointRequest,
+        peer: Option<u32>,
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<EndpointInterface, DriverError>> + Send;
 

@@ -11,11 +11,13 @@
 
 mod driver;
 mod fields;
+mod mounts;
 mod protocol;
 mod server;
 mod watcher;
 
 pub use driver::{Driver, DriverError};
+pub use mounts::Mounts;
 pub use protocol::{
     CreateEndpointRequest, CreateNetworkRequest, EndpointInterface, EndpointRequest, InterfaceName, IpamData,
     JoinRequest, JoinResponse, OptionsError, StaticRoute,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use landline_spec::{EndpointId, Mode};
 
@@ -15,6 +15,9 @@ use crate::store::{Store, StoreError};
 
 /// How long an identity whose container is removed is kept while nobody uses it: 90 days, in seconds.
 const IDLE: u64 = 90 * 24 * 3600;
+
+/// How long whoever was refused may take to try again.
+const DOUBT: Duration = Duration::from_mins(1);
 
 /// The most identities kept; the longest unused ones of removed containers go first.
 const MOST: usize = 10_000;
@@ -30,12 +33,14 @@ struct Inner {
     records: BTreeMap<IdentityId, IdentityRecord>,
     /// Who uses which: at most one endpoint each.
     held: BTreeMap<IdentityId, EndpointId>,
+    /// Which were taken for another's by mistake, and when: whoever tries again is still not the one.
+    doubted: BTreeMap<IdentityId, Instant>,
 }
 
 impl Identities {
     pub(crate) fn new(records: Vec<IdentityRecord>) -> Self {
         let records = records.into_iter().map(|r| (r.id.clone(), r)).collect();
-        Self { inner: Mutex::new(Inner { records, held: BTreeMap::new() }) }
+        Self { inner: Mutex::new(Inner { records, ..Inner::default() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -51,7 +56,8 @@ impl Identities {
         wish: &Wish<'_>,
     ) -> IdentityRecord {
         let mut inner = self.lock();
-        let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
+        inner.doubted.retain(|_, since| since.elapsed() < DOUBT);
+        let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
         let known = wish.choose(inner.records.values(), &held).cloned();
         tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
         let mut identity = known.unwrap_or_else(|| fresh(network, wish));
@@ -86,6 +92,11 @@ impl Identities {
         let record = inner.records.get(id)?.clone();
         inner.held.insert(id.clone(), endpoint.clone());
         Some(record)
+    }
+
+    /// It was given to somebody who it does not belong to; for a while nobody is given it on suspicion.
+    pub(crate) fn doubt(&self, id: &IdentityId) {
+        self.lock().doubted.insert(id.clone(), Instant::now());
     }
 
     /// Nobody holds it any more.

@@ -41,6 +41,15 @@ pub enum JoinError {
     /// Its network is gone.
     #[error("the network of endpoint {} is gone", .0.short())]
     UnknownNetwork(EndpointId),
+    /// It has the identity of a container that is not the one it is for.
+    #[error(
+        "Landline took this for the start of {taken_for}, whose address it must not use; do it again (a \
+         driver-opt landline.id makes it exact)"
+    )]
+    Mistaken {
+        /// Whose identity it has.
+        taken_for: String,
+    },
     /// The host could not be looked at.
     #[error("cannot look at the host's routes")]
     Host(#[source] HostError),
@@ -50,16 +59,25 @@ pub enum JoinError {
 }
 
 impl Engine {
-    /// Says how the endpoint's link is to be put into the sandbox, and remembers which one it is.
+    /// Says how the endpoint's link is to be put into the sandbox, and remembers which one it is. `occupant` is the
+    /// container that runs in the sandbox already, if one is known to.
     ///
     /// # Errors
     /// See [`JoinError`].
-    pub async fn join(&self, id: &EndpointId, sandbox: Option<PathBuf>) -> Result<JoinAnswer, JoinError> {
+    pub async fn join(
+        &self,
+        id: &EndpointId,
+        sandbox: Option<PathBuf>,
+        occupant: Option<&str>,
+    ) -> Result<JoinAnswer, JoinError> {
         let unknown = || JoinError::UnknownEndpoint(id.clone());
         let slot = self.slot_if_known(id).ok_or_else(unknown)?;
         let _turn = slot.operation.lock().await;
         let endpoint = slot.current().ok_or_else(unknown)?;
         let record = endpoint.cell.read().await;
+        if let Some(taken_for) = self.mistaken(&record, occupant) {
+            return Err(JoinError::Mistaken { taken_for });
+        }
         let network = self.networks().get(&record.network).cloned();
         let network = network.ok_or_else(|| JoinError::UnknownNetwork(id.clone()))?;
 
@@ -97,6 +115,18 @@ impl Engine {
         }
         let EndpointRecord { link, prefix, ifname, .. } = record;
         Ok(JoinAnswer { link, prefix, ifname, gateway: routing.gateway, routes: routing.routes })
+    }
+
+    /// The container whose identity the endpoint was given in error: one that runs already is connected to the
+    /// network, and a stopped one looked as if it were starting. It is not taken for that one again.
+    fn mistaken(&self, record: &EndpointRecord, occupant: Option<&str>) -> Option<String> {
+        let id = record.identity.as_ref()?;
+        let identity = self.identities.get(id)?;
+        let guessed = identity.key.is_none() && !record.mac_given;
+        let container =
+            identity.container.filter(|c| guessed && occupant.is_some_and(|other| other != c.id))?;
+        self.identities.doubt(id);
+        Some(container.name)
     }
 
     /// Lets go of the endpoint's sandbox, which is about to end. One that is not known is fine.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use landline_docker::{
     ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerView, Driver, DriverError,
-    EndpointInterface, EndpointRequest, InterfaceName, JoinRequest, JoinResponse, OptionsError, Sketch,
-    StaticRoute,
+    EndpointInterface, EndpointRequest, InterfaceName, JoinRequest, JoinResponse, Mounts, OptionsError,
+    Sketch, StaticRoute,
 };
 use landline_engine::{
     Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, Port,
@@ -116,8 +116,15 @@ impl Frontend {
     }
 
     /// The containers one of which is starting; waits a little if there is none with these ports, because then what
-    /// is known is out of date. `None`: Docker cannot be seen.
-    async fn starting(&self, network: &NetworkId, ports: &BTreeSet<Port>) -> Option<Vec<Candidate>> {
+    /// is known is out of date. `None`: Docker cannot be seen. `dockerd` is the process that asks.
+    async fn starting(
+        &self,
+        network: &NetworkId,
+        ports: &BTreeSet<Port>,
+        dockerd: Option<u32>,
+    ) -> Option<Vec<Candidate>> {
+        // One look is enough: what starts was mounted before this was asked.
+        let mounts = mounts(dockerd).await;
         let mut view = self.view.clone();
         let look = async {
             loop {
@@ -125,7 +132,7 @@ impl Frontend {
                 if !seen.connected {
                     return None;
                 }
-                let candidates = self.candidates(&seen, network);
+                let candidates = self.candidates(&seen, network, mounts.as_ref());
                 if candidates.iter().any(|c| c.ports.as_ref().is_none_or(|known| known == ports)) {
                     return Some(candidates);
                 }
@@ -136,26 +143,27 @@ impl Frontend {
         };
         match tokio::time::timeout(LATE, look).await {
             Ok(candidates) => candidates,
-            Err(_) => Some(self.candidates(&self.view.borrow().clone(), network)),
+            Err(_) => Some(self.candidates(&self.view.borrow().clone(), network, mounts.as_ref())),
         }
     }
 
     /// The containers one of which may be starting: those attached to the network that do not run, and those that
-    /// ran a moment ago: Docker has not said yet that they ended, but their endpoint here is gone.
-    fn candidates(&self, view: &DockerView, network: &NetworkId) -> Vec<Candidate> {
-        let known = |id: &str, info: &ContainerInfo| Candidate {
-            id: id.to_owned(),
-            name: info.name.clone(),
-            ports: Some(info.ports.clone()),
+    /// ran a moment ago: Docker has not said yet that they ended, but their endpoint here is gone. Those whose root
+    /// file system is not mounted are not starting.
+    fn candidates(&self, view: &DockerView, network: &NetworkId, mounts: Option<&Mounts>) -> Vec<Candidate> {
+        let known = |id: &str, info: &ContainerInfo| {
+            let idle = mounts.and_then(|m| m.in_use(id, info.root.as_deref())) == Some(false);
+            let (name, ports) = (info.name.clone(), Some(info.ports.clone()));
+            (!idle).then(|| Candidate { id: id.to_owned(), name, ports })
         };
-        let stopped = view.stopped_on(network).map(|(id, sketch)| match sketch {
-            Sketch::Name(name) => Candidate { id: id.to_owned(), name: name.clone(), ports: None },
+        let stopped = view.stopped_on(network).filter_map(|(id, sketch)| match sketch {
+            Sketch::Name(name) => Some(Candidate { id: id.to_owned(), name: name.clone(), ports: None }),
             Sketch::Info(info) => known(id, info),
         });
         let ended = view.endpoints.iter().filter(|(endpoint, info)| {
             info.running && view.network_of(endpoint) == Some(network) && !self.engine.knows(endpoint)
         });
-        stopped.chain(ended.map(|(_, info)| known(&info.container_id, info))).collect()
+        stopped.chain(ended.filter_map(|(_, info)| known(&info.container_id, info))).collect()
     }
 
     /// Refuses a bridge that a network of another driver uses, as far as the watcher knows.
@@ -172,6 +180,20 @@ impl Frontend {
             }),
             None => Ok(()),
         }
+    }
+}
+
+/// What Docker has mounted. Nothing is left out for it when that cannot be seen.
+async fn mounts(dockerd: Option<u32>) -> Option<Mounts> {
+    let pid = dockerd?;
+    let read = tokio::task::spawn_blocking(move || Mounts::of(pid)).await;
+    match read {
+        Ok(Ok(mounts)) => Some(mounts),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, pid, "Docker's mounts cannot be seen");
+            None
+        }
+        Err(_) => None,
     }
 }
 
@@ -225,13 +247,14 @@ impl Driver for Frontend {
     async fn create_endpoint(
         &self,
         request: CreateEndpointRequest,
+        dockerd: Option<u32>,
         cancel: CancellationToken,
     ) -> Result<EndpointInterface, DriverError> {
         let options = EndpointOptions::parse(&request.text_options())?;
         let (network, ports) = (&request.network, request.ports());
         // Whoever shows a key or a hardware address need not be guessed.
         let candidates = match (&options.id, request.interface.mac) {
-            (None, None) => self.starting(network, &ports).await,
+            (None, None) => self.starting(network, &ports, dockerd).await,
             _ => Some(Vec::new()),
         };
         let wanted = CreateEndpoint {
@@ -262,7 +285,9 @@ impl Driver for Frontend {
     }
 
     async fn join(&self, request: JoinRequest) -> Result<JoinResponse, DriverError> {
-        let joined = self.engine.join(&request.endpoint, request.sandbox).await?;
+        let view = self.view.borrow().clone();
+        let occupant = request.sandbox.as_deref().and_then(|sandbox| view.occupant(sandbox));
+        let joined = self.engine.join(&request.endpoint, request.sandbox.clone(), occupant).await?;
         let routes = joined.routes.into_iter();
         Ok(JoinResponse {
             interface_name: Some(InterfaceName {

@@ -12,7 +12,7 @@ use crate::wait::wait_for;
 /// The socket of dockerd, where clients and plugins look for it.
 const SOCKET: &str = "/run/docker.sock";
 /// How long dockerd may take to come up: it waits for its plugins, which may wait for a server.
-const START_LIMIT: Duration = Duration::from_mins(1);
+const START_LIMIT: Duration = Duration::from_mins(5);
 
 /// Which Docker to run. The default is the one that `LANDLINE_TEST_ENGINE` says, else the installed one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl DockerHost {
     /// Starts dockerd and imports the image `box`; returns when it answers.
     ///
     /// # Errors
-    /// If it ends or does not answer within a minute; the message shows the end of its log.
+    /// If it ends or does not answer within five minutes; the message shows the end of its log.
     pub fn dockerd(&mut self, config: Dockerd) -> Result<()> {
         self.dockerd_stop(Signal::KILL)?;
         self.dockerd = Some(Running { config, process: None, earlier_log: String::new() });

@@ -52,11 +52,11 @@ impl<D: Driver> Answerer<D> {
         Self { driver, limits, tasks }
     }
 
-    /// The answer to one request, whatever it is.
+    /// The answer to one request, whatever it is. `peer` is the process that sent it.
     ///
     /// Errors have status 200: then Docker prints `remote: ` and our sentence; with any other status it would print
     /// its name for the request as well. An unknown verb is 404, which Docker takes for "not implemented".
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: Option<u32>) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -75,7 +75,7 @@ impl<D: Driver> Answerer<D> {
         }
         let started = Instant::now();
         let answer = match body {
-            Ok(body) => self.dispatch(verb, &body).await,
+            Ok(body) => self.dispatch(verb, &body, peer).await,
             Err(error) => Err(error.into()),
         };
         let took = started.elapsed();
@@ -91,7 +91,12 @@ impl<D: Driver> Answerer<D> {
         }
     }
 
-    async fn dispatch(&self, verb: Verb, body: &[u8]) -> Result<Response<Full<Bytes>>, Refusal> {
+    async fn dispatch(
+        &self,
+        verb: Verb,
+        body: &[u8],
+        peer: Option<u32>,
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
         match verb {
             Verb::Activate => Ok(success(&Activation::OURS)),
             Verb::GetCapabilities => Ok(success(&Capabilities::OURS)),
@@ -109,7 +114,7 @@ impl<D: Driver> Answerer<D> {
                 self.work(|driver| async move { driver.delete_network(request.network).await }).await?;
                 Ok(nothing())
             }
-            Verb::CreateEndpoint => self.create_endpoint(parse(verb, body)?).await,
+            Verb::CreateEndpoint => self.create_endpoint(parse(verb, body)?, peer).await,
             Verb::DeleteEndpoint => {
                 let request: EndpointRequest = parse(verb, body)?;
                 self.work(|driver| async move { driver.delete_endpoint(request).await }).await?;
@@ -147,13 +152,15 @@ impl<D: Driver> Answerer<D> {
     async fn create_endpoint(
         &self,
         request: CreateEndpointRequest,
+        peer: Option<u32>,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let given = request.interface;
         let unwanted =
             EndpointRequest { network: request.network.clone(), endpoint: request.endpoint.clone() };
         let deadline = self.driver.create_endpoint_deadline(&request.network);
         let driver = self.driver.clone();
-        let work = |cancel: CancellationToken| async move { driver.create_endpoint(request, cancel).await };
+        let work =
+            |cancel: CancellationToken| async move { driver.create_endpoint(request, peer, cancel).await };
         let driver = self.driver.clone();
         let undo = |_| async move {
             tracing::warn!(

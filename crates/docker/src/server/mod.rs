@@ -98,6 +98,12 @@ async fn accept(listener: &UnixListener, shutdown: &CancellationToken) -> Option
     }
 }
 
+/// The process that opened the connection (`SO_PEERCRED`, unix(7)), unless it is in a namespace that is hidden from here.
+fn peer(stream: &UnixStream) -> Option<u32> {
+    let pid = stream.peer_cred().ok()?.pid()?;
+    u32::try_from(pid).ok().filter(|pid| *pid > 0)
+}
+
 /// Answers one connection's requests until either side ends it.
 async fn converse<D: Driver>(
     stream: UnixStream,
@@ -105,9 +111,10 @@ async fn converse<D: Driver>(
     head: Duration,
     shutdown: CancellationToken,
 ) {
+    let peer = peer(&stream);
     let service = service_fn(move |request| {
         let answerer = answerer.clone();
-        async move { Ok::<_, Infallible>(answerer.answer(request).await) }
+        async move { Ok::<_, Infallible>(answerer.answer(request, peer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -125,6 +125,15 @@ pub(super) struct Container {
     pub(super) host_config: HostConfig,
     #[serde(default, deserialize_with = "nullable")]
     network_settings: NetworkSettings,
+    #[serde(default, deserialize_with = "nullable")]
+    graph_driver: GraphDriver,
+}
+
+/// What keeps a container's files; engines with containerd's image store say nothing here.
+#[derive(Debug, Default, Deserialize)]
+struct GraphDriver {
+    #[serde(rename = "Data", default, deserialize_with = "nullable")]
+    data: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -182,6 +191,13 @@ impl Container {
     pub(super) fn sandbox(&self) -> Option<PathBuf> {
         let key = &self.network_settings.sandbox_key;
         key.starts_with('/').then(|| key.into())
+    }
+
+    /// Where its root file system is mounted: `MergedDir` of the overlay drivers, `Mountpoint` of zfs.
+    pub(super) fn root(&self) -> Option<PathBuf> {
+        let data = &self.graph_driver.data;
+        let path = data.get("MergedDir").or_else(|| data.get("Mountpoint"))?.as_str()?;
+        path.starts_with('/').then(|| path.into())
     }
 
     /// The ports it exposes or publishes.

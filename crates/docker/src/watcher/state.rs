@@ -127,7 +127,7 @@ impl State {
         let endpoints =
             known.flat_map(|(info, endpoints)| endpoints.values().map(|id| (id.clone(), info.clone())));
         let sketch = |known: &Known| match &known.info {
-            Some(info) => Sketch::Info(info.clone()),
+            Some(info) => Sketch::Info(Box::new(info.clone())),
             None => Sketch::Name(known.name.clone()),
         };
         let all = self.containers.values().flat_map(|known| &known.endpoints);
@@ -152,6 +152,7 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
         sandbox: container.sandbox().filter(|_| running),
         auto_remove: container.host_config.auto_remove,
         ports: container.ports(),
+        root: container.root(),
         networks: container.networks(),
         container_id,
         name: container.name.strip_prefix('/').unwrap_or(&container.name).to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use landline_spec::{EndpointId, NetworkId};
@@ -30,7 +30,7 @@ pub enum Sketch {
     /// It was created a moment ago. The name may be empty.
     Name(String),
     /// It was inspected.
-    Info(ContainerInfo),
+    Info(Box<ContainerInfo>),
 }
 
 /// A network of Docker's.
@@ -71,6 +71,8 @@ pub struct ContainerInfo {
     pub sandbox: Option<PathBuf>,
     /// Whether it runs.
     pub running: bool,
+    /// Where its root file system is mounted while it runs or starts, if the storage driver says so.
+    pub root: Option<PathBuf>,
     /// Whether it is removed when it ends (`--rm`).
     pub auto_remove: bool,
     /// The ports it exposes or publishes: IP protocol number and port.
@@ -83,6 +85,14 @@ impl DockerView {
     /// The network an endpoint is on.
     pub fn network_of(&self, endpoint: &EndpointId) -> Option<&NetworkId> {
         self.endpoint_networks.get(endpoint)
+    }
+
+    /// The container that runs in this sandbox.
+    pub fn occupant(&self, sandbox: &Path) -> Option<&str> {
+        self.containers.iter().find_map(|(id, sketch)| match sketch {
+            Sketch::Info(info) if info.sandbox.as_deref() == Some(sandbox) => Some(id.as_str()),
+            _ => None,
+        })
     }
 
     /// The containers that are attached to this network, or may be, and do not run: id and what is known. One that
@@ -207,7 +217,7 @@ mod tests {
             .into(),
             endpoints: [(endpoint.clone(), containers[0].clone())].into(),
             endpoint_networks: [(endpoint, lan.clone())].into(),
-            containers: containers.map(|c| (c.container_id.clone(), Sketch::Info(c))).into(),
+            containers: containers.map(|c| (c.container_id.clone(), Sketch::Info(Box::new(c)))).into(),
             ..DockerView::default()
         };
         let stopped: Vec<&str> = view.stopped_on(&lan).map(|(id, _)| id).collect();

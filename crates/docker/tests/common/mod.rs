@@ -90,6 +90,7 @@ impl Driver for FakeDriver {
     async fn create_endpoint(
         &self,
         request: CreateEndpointRequest,
+        _peer: Option<u32>,
         cancel: CancellationToken,
     ) -> Result<EndpointInterface, DriverError> {
         self.note("create_endpoint", request.endpoint.short());

@@ -1,7 +1,8 @@
 //! Who a container is to the LAN, across restarts and recreation.
 
-use landline_testbed::wait_for;
+use landline_testbed::{Dnsmasq, Dockerd, Lan, wait_for};
 
+use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World};
 
 /// Address and hardware address of a container, once its name is known to the daemon: only then will it be
@@ -9,6 +10,12 @@ use crate::world::{Result, SOON, World};
 fn seen(world: &World, container: &str, interface: &str) -> Result<(String, String)> {
     world.row(container)?;
     Ok((world.address(container, interface)?, world.mac(container, interface)?))
+}
+
+/// The same of a container that is on another network as well, as `eth0`.
+fn connected(world: &World, container: &str) -> Result<(String, String)> {
+    let interfaces = world.interfaces(container)?;
+    seen(world, container, interfaces.iter().find(|name| *name != "eth0").ok_or("one interface only")?)
 }
 
 /// The containers named here are known to be stopped.
@@ -166,5 +173,70 @@ fn a_start_without_a_server_may_go_on() -> Result {
     let routes = world.host.docker_ok(&["exec", "early", "ip", "route"])?;
     assert!(routes.contains("default via 192.0.2.1 dev br00"), "{routes}");
     world.host.docker_ok(&["exec", "early", "ping", "-c1", "-W5", "192.0.2.2"])?;
+    Ok(())
+}
+
+#[test]
+fn only_what_starts_is_taken_for_what_starts() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.host.docker_ok(&["network", "create", "--subnet", "198.51.100.0/24", "inner"])?;
+    for name in ["a", "b"].map(|n| format!("twin-{n}")) {
+        world.run(&name, "lan", &[])?;
+    }
+    let twins = [seen(&world, "twin-a", "br00")?, seen(&world, "twin-b", "br00")?];
+    stop(&world, &["twin-a"])?;
+
+    // A container that runs already is connected while one that looks the same is stopped.
+    world.run("other", "inner", &[])?;
+    world.host.docker_ok(&["network", "connect", "lan", "other"])?;
+    let other = connected(&world, "other")?;
+    assert!(!twins.iter().any(|twin| twin.1 == other.1), "other has {other:?} of {twins:?}");
+
+    // Two wait and look the same, and one of them starts.
+    stop(&world, &["twin-b"])?;
+    world.host.docker_ok(&["start", "twin-b"])?;
+    assert_eq!(seen(&world, "twin-b", "br00")?, twins[1]);
+
+    // One waits, and another one is made and started at once.
+    for n in 0..5 {
+        let name = format!("new{n}");
+        world.run(&name, "lan", &[])?;
+        let new = seen(&world, &name, "br00")?;
+        assert!(!twins.iter().any(|twin| twin.1 == new.1), "{name} has {new:?} of {twins:?}");
+    }
+    world.host.docker_ok(&["start", "twin-a"])?;
+    assert_eq!(seen(&world, "twin-a", "br00")?, twins[0]);
+    Ok(())
+}
+
+#[test]
+fn what_was_taken_for_another_does_not_join() -> Result {
+    // Where Docker's storage driver mounts nothing, a start and a connection look the same at first.
+    let lan = Lan::new()?;
+    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+    let mut host = lan.docker_host("host1")?;
+    host.make_bridge("br0", Some("192.0.2.10/24"))?;
+    host.dockerd(Dockerd { extra: vec!["--storage-driver=vfs".into()], ..Dockerd::default() })?;
+    let daemon = start_daemon(&host)?;
+    let world = World { daemon, host, dhcp, lan };
+    world.network("lan", &["bridge=br0"])?;
+    world.host.docker_ok(&["network", "create", "--subnet", "198.51.100.0/24", "inner"])?;
+    world.run("web", "lan", &[])?;
+    let web = seen(&world, "web", "br00")?;
+    stop(&world, &["web"])?;
+    world.run("other", "inner", &[])?;
+    let connect = ["network", "connect", "lan", "other"];
+    wait_for("other to be known to run", SOON, || {
+        let refused = world.host.docker(&connect);
+        let known = refused.stderr.contains("took this for the start of web");
+        if refused.success() {
+            world.host.docker_ok(&["network", "disconnect", "lan", "other"]).ok()?;
+        }
+        known.then_some(())
+    })?;
+    assert_eq!(world.interfaces("other")?, ["eth0"]);
+    world.host.docker_ok(&connect)?;
+    assert_ne!(connected(&world, "other")?.1, web.1);
     Ok(())
 }
