@@ -1,0 +1,541 @@
+//! The switch's thread: everything it owns, and what it does when something is ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use super::clients::{Endpoint, Heard, PENDING_MAX, Peer, Pending, SHARED_MAX};
+use super::console::{Command, Refusal};
+use super::fabric::{Fabric, Form, UPLINK};
+use super::session::Session;
+use super::{Counters, PortView, SwitchConfig};
+use crate::dir::{self, Access, DirError};
+use crate::frame::{FRAME_MAX, Header, tagged, untagged};
+use crate::poll::{IN, IN_OUT, Poll, Queue};
+use crate::request::Request;
+use crate::wires::{Taken, read};
+
+/// How many frames one port may bring in before the others have their turn.
+const TURN: usize = 64;
+
+/// How many may talk to the management socket at once.
+const SESSIONS_MAX: usize = 16;
+
+/// How long nobody is let in after the system had no descriptor for somebody.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What other threads want of a switch.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Uplink(OwnedFd),
+    View(mpsc::Sender<Vec<PortView>>),
+    Stop { remove: bool },
+}
+
+/// What a token means: its three lowest bits. Above them is the id, or for endpoints id and port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Ctl,
+    Management,
+    Uplink,
+    Pending(u32),
+    Session(u32),
+    EndpointCtl(u16, u32),
+    EndpointData(u16, u32),
+}
+
+impl Source {
+    fn token(self) -> u64 {
+        let (kind, port, id) = match self {
+            Self::Ctl => (0, 0, 0),
+            Self::Management => (1, 0, 0),
+            Self::Uplink => (2, 0, 0),
+            Self::Pending(id) => (3, 0, id),
+            Self::Session(id) => (4, 0, id),
+            Self::EndpointCtl(port, id) => (5, port, id),
+            Self::EndpointData(port, id) => (6, port, id),
+        };
+        u64::from(id) << 32 | u64::from(port) << 8 | kind
+    }
+
+    fn read(token: u64) -> Option<Self> {
+        let [kind, low, high, _, id @ ..] = token.to_le_bytes();
+        let (port, id) = (u16::from_le_bytes([low, high]), u32::from_le_bytes(id));
+        Some(match kind {
+            0 => Self::Ctl,
+            1 => Self::Management,
+            2 => Self::Uplink,
+            3 => Self::Pending(id),
+            4 => Self::Session(id),
+            5 => Self::EndpointCtl(port, id),
+            6 => Self::EndpointData(port, id),
+            _ => return None,
+        })
+    }
+}
+
+/// A port, once somebody was on it.
+#[derive(Debug, Default)]
+pub(crate) struct Port {
+    pub(crate) counters: Counters,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+impl Port {
+    /// Sends a frame to everybody on the port.
+    fn send(&mut self, frame: &[u8]) {
+        for endpoint in &self.endpoints {
+            // Only a socket whose client is gone answers anything but EAGAIN, and its connection tells.
+            count_out(&mut self.counters, frame, rustix::io::write(&endpoint.data, frame));
+        }
+    }
+}
+
+fn count_out(counters: &mut Counters, frame: &[u8], sent: rustix::io::Result<usize>) {
+    if sent.is_ok() {
+        counters.frames_out += 1;
+        counters.bytes_out += frame.len() as u64;
+    } else {
+        counters.dropped += 1;
+    }
+}
+
+/// The interface on port 0.
+#[derive(Debug, Default)]
+pub(crate) struct Uplink {
+    pub(crate) interface: Option<OwnedFd>,
+    pub(crate) counters: Counters,
+}
+
+pub(crate) struct Core {
+    poll: Poll,
+    orders: Queue<Order>,
+    pub(crate) dir: PathBuf,
+    pub(crate) management: Option<PathBuf>,
+    ctl: OwnedFd,
+    console: Option<OwnedFd>,
+    pub(crate) started: Instant,
+    pub(crate) limit: u16,
+    pub(crate) fabric: Fabric,
+    pub(crate) uplink: Uplink,
+    pub(crate) ports: BTreeMap<u16, Port>,
+    pending: BTreeMap<u32, Pending>,
+    sessions: BTreeMap<u32, Session>,
+    next: u32,
+    buffer: Vec<u8>,
+    /// Until when nobody is let in.
+    paused: Option<Instant>,
+}
+
+/// Whether the switch goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    End { remove: bool, asked: bool },
+}
+
+impl Core {
+    /// Makes the sockets; all or none.
+    pub(crate) fn open(
+        poll: Poll,
+        orders: Queue<Order>,
+        config: &SwitchConfig,
+        access: Access,
+    ) -> Result<Self, DirError> {
+        let failed = |source| DirError::Io { what: "wait for", path: config.dir.clone(), source };
+        let ctl_path = config.dir.join("ctl");
+        let console = config.management.as_deref().map(|path| dir::listen(path, access)).transpose()?;
+        let ctl = dir::listen(&ctl_path, access).inspect_err(|_| {
+            if let Some(path) = &config.management {
+                let _ = fs::remove_file(path);
+            }
+        })?;
+        let core = Self {
+            poll,
+            orders,
+            dir: config.dir.clone(),
+            management: config.management.clone(),
+            ctl,
+            console,
+            started: Instant::now(),
+            limit: config.ports,
+            fabric: Fabric::default(),
+            uplink: Uplink::default(),
+            ports: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            next: 1,
+            buffer: vec![0; FRAME_MAX + 1],
+            paused: None,
+        };
+        core.wait_for_more(IN).map_err(failed)?;
+        Ok(core)
+    }
+
+    /// Registers the listening sockets, or changes what they are waited for.
+    fn wait_for_more(&self, what: EventFlags) -> io::Result<()> {
+        let listeners = [(Some(&self.ctl), Source::Ctl), (self.console.as_ref(), Source::Management)];
+        for (listener, source) in listeners {
+            let Some(listener) = listener else { continue };
+            match self.poll.add(listener, source.token(), what) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    self.poll.change(listener, source.token(), what)?;
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn run(mut self, ended: impl FnOnce()) {
+        let (remove, asked) = loop {
+            match self.turn() {
+                Ok(Flow::GoOn) => {}
+                Ok(Flow::End { remove, asked }) => break (remove, asked),
+                Err(error) => {
+                    tracing::error!(dir = %self.dir.display(), %error, "a VDE switch cannot go on");
+                    break (false, false);
+                }
+            }
+        };
+        for path in self.management.iter().chain([&self.dir.join("ctl")]) {
+            let _ = fs::remove_file(path);
+        }
+        // Their sockets go with them.
+        self.ports.clear();
+        if remove {
+            let _ = fs::remove_dir(&self.dir);
+        }
+        if !asked {
+            ended();
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<Flow> {
+        let deadlines = self.pending.values().map(|pending| pending.deadline).chain(self.paused);
+        let ready = self.poll.wait(deadlines.min())?;
+        let now = Instant::now();
+        for order in self.orders.take() {
+            match order {
+                Order::Uplink(interface) => {
+                    if let Err(error) = self.poll.add(&interface, Source::Uplink.token(), IN) {
+                        tracing::warn!(%error, "an interface cannot be plugged into a VDE switch");
+                    }
+                    self.uplink.interface = Some(interface);
+                }
+                Order::View(answer) => drop(answer.send(self.view())),
+                Order::Stop { remove } => return Ok(Flow::End { remove, asked: true }),
+            }
+        }
+        for (token, _) in ready {
+            match Source::read(token) {
+                Some(Source::Uplink) => self.drain_uplink(now),
+                Some(Source::EndpointData(port, id)) => self.drain_endpoint(port, id, now),
+                Some(Source::EndpointCtl(port, id)) => self.cable(port, id),
+                Some(Source::Pending(id)) => self.hear(id),
+                Some(Source::Session(id)) => {
+                    if let flow @ Flow::End { .. } = self.converse(id, now) {
+                        return Ok(flow);
+                    }
+                }
+                Some(source @ (Source::Ctl | Source::Management)) => self.accept(source, now)?,
+                None => {}
+            }
+        }
+        self.pending.retain(|_, pending| pending.deadline > now);
+        if self.paused.is_some_and(|until| until <= now) {
+            self.paused = None;
+            self.wait_for_more(IN)?;
+        }
+        Ok(Flow::GoOn)
+    }
+
+    fn view(&self) -> Vec<PortView> {
+        let uplink = self.uplink.interface.is_some().then(|| PortView {
+            number: UPLINK,
+            counters: self.uplink.counters,
+            endpoints: Vec::new(),
+        });
+        let ports = self.ports.iter().filter(|(_, port)| !port.endpoints.is_empty());
+        let ports = ports.map(|(number, port)| PortView {
+            number: *number,
+            counters: port.counters,
+            endpoints: port.endpoints.iter().map(|endpoint| endpoint.description.clone()).collect(),
+        });
+        uplink.into_iter().chain(ports).collect()
+    }
+
+    // Frames.
+
+    fn drain_uplink(&mut self, now: Instant) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..TURN {
+            let Some(interface) = &self.uplink.interface else { break };
+            match read(interface.as_fd(), &mut buffer) {
+                Taken::Frame(frame) => {
+                    self.uplink.counters.frames_in += 1;
+                    self.uplink.counters.bytes_in += frame.len() as u64;
+                    self.switch(UPLINK, frame, now);
+                }
+                Taken::Odd => {}
+                Taken::Nothing => break,
+                Taken::Failed => {
+                    tracing::warn!(dir = %self.dir.display(), "a VDE switch has lost its interface");
+                    self.uplink.interface = None;
+                    self.fabric.empty(UPLINK);
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn drain_endpoint(&mut self, port: u16, id: u32, now: Instant) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..TURN {
+            let Some(at) = self.ports.get_mut(&port) else { break };
+            let Some(endpoint) = at.endpoints.iter().find(|endpoint| endpoint.id == id) else { break };
+            match read(endpoint.data.as_fd(), &mut buffer) {
+                Taken::Frame(frame) => {
+                    at.counters.frames_in += 1;
+                    at.counters.bytes_in += frame.len() as u64;
+                    self.switch(port, frame, now);
+                }
+                Taken::Odd => {}
+                Taken::Nothing | Taken::Failed => break,
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn switch(&mut self, from: u16, frame: &[u8], now: Instant) {
+        let Some(header) = Header::read(frame) else { return };
+        let Some(way) = self.fabric.way(from, header, now) else { return };
+        if let Some(interface) = &self.uplink.interface
+            && let Some(form) = self.fabric.form(way, UPLINK)
+        {
+            with(form, frame, |frame| {
+                count_out(&mut self.uplink.counters, frame, rustix::io::write(interface, frame));
+            });
+        }
+        let to = way.to.map_or(0..=u16::MAX, |port| port..=port);
+        for (number, port) in self.ports.range_mut(to) {
+            if let Some(form) = self.fabric.form(way, *number) {
+                with(form, frame, |frame| port.send(frame));
+            }
+        }
+    }
+
+    // Clients.
+
+    fn accept(&mut self, source: Source, now: Instant) -> io::Result<()> {
+        let listener = match source {
+            Source::Management => self.console.as_ref(),
+            _ => Some(&self.ctl),
+        };
+        let Some(listener) = listener else { return Ok(()) };
+        let stream = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(stream) => stream,
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "a VDE switch can let nobody in for the moment");
+                self.paused = Some(now + PAUSE);
+                return self.wait_for_more(EventFlags::empty());
+            }
+        };
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        match source {
+            Source::Management if self.sessions.len() < SESSIONS_MAX => {
+                self.poll.add(&stream, Source::Session(id).token(), IN_OUT)?;
+                self.sessions.insert(id, Session::new(stream));
+            }
+            Source::Ctl if self.pending.len() < PENDING_MAX => {
+                self.poll.add(&stream, Source::Pending(id).token(), IN)?;
+                self.pending.insert(id, Pending::new(stream, now));
+            }
+            // Closed: whoever it is sees so at once.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, id: u32) {
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        let heard = pending.hear();
+        if matches!(heard, Heard::More) {
+            return;
+        }
+        let Some(pending) = self.pending.remove(&id) else { return };
+        match heard {
+            Heard::Request(request) => {
+                let (path, who) = (request.path.clone(), request.description.clone());
+                if let Err(error) = self.plug(id, pending.stream, request) {
+                    tracing::info!(dir = %self.dir.display(), %who, path = %path.display(), %error,
+                        "a VDE client gets no port");
+                }
+            }
+            Heard::Nothing(Some(error)) => {
+                tracing::info!(dir = %self.dir.display(), %error, "not a VDE client");
+            }
+            Heard::Nothing(None) | Heard::More => {}
+        }
+    }
+
+    fn plug(&mut self, id: u32, ctl: OwnedFd, request: Request) -> io::Result<()> {
+        let peer = Peer::of(&ctl)?;
+        let Some(number) = self.choose(request.port, peer) else {
+            return Err(io::Error::other("its port, or all ports, are taken"));
+        };
+        let endpoint = Endpoint::plug(ctl, request, peer, (number, id), &self.dir)?;
+        // Registered before (as pending), under another token.
+        self.poll.change(&endpoint.ctl, Source::EndpointCtl(number, id).token(), IN)?;
+        self.poll.add(&endpoint.data, Source::EndpointData(number, id).token(), IN)?;
+        tracing::debug!(dir = %self.dir.display(), port = number, who = %endpoint.description, "plugged in");
+        self.ports.entry(number).or_default().endpoints.push(endpoint);
+        Ok(())
+    }
+
+    /// The port a client gets: the one it wants, which those of one user may share, or the first that is free.
+    fn choose(&self, wanted: u32, peer: Peer) -> Option<u16> {
+        let taken = |number: u16| self.ports.get(&number).map_or(&[][..], |port| &port.endpoints);
+        if wanted == 0 {
+            return (1..=self.limit).find(|number| taken(*number).is_empty());
+        }
+        let number = u16::try_from(wanted).ok().filter(|number| (1..=self.limit).contains(number))?;
+        let there = taken(number);
+        let welcome = there.len() < SHARED_MAX && there.iter().all(|endpoint| endpoint.peer == peer);
+        welcome.then_some(number)
+    }
+
+    /// Something is to be read from a client's connection: usually its end.
+    fn cable(&mut self, port: u16, id: u32) {
+        let Some(at) = self.ports.get(&port) else { return };
+        let Some(endpoint) = at.endpoints.iter().find(|endpoint| endpoint.id == id) else { return };
+        match rustix::io::read(&endpoint.ctl, &mut [0; 1024]) {
+            // Nothing is ever said here; what is said all the same does not count.
+            Ok(1..) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Ok(0) | Err(_) => drop(self.unplug(port, id)),
+        }
+    }
+
+    /// Takes a client off its port. `false`: it is not there.
+    pub(crate) fn unplug(&mut self, port: u16, id: u32) -> bool {
+        let Some(at) = self.ports.get_mut(&port) else { return false };
+        let before = at.endpoints.len();
+        at.endpoints.retain(|endpoint| endpoint.id != id);
+        if at.endpoints.is_empty() {
+            self.fabric.empty(port);
+        }
+        before != self.ports.get(&port).map_or(0, |at| at.endpoints.len())
+    }
+
+    // The management socket.
+
+    fn converse(&mut self, id: u32, now: Instant) -> Flow {
+        let Some(mut session) = self.sessions.remove(&id) else { return Flow::GoOn };
+        let Some(lines) = session.lines() else { return Flow::GoOn };
+        for line in lines {
+            match Command::parse(&line) {
+                Ok(None) => session.prompt(),
+                Ok(Some(Command::Logout)) => session.bye(),
+                Ok(Some(Command::Shutdown)) => {
+                    session.answer(Ok(String::new()));
+                    let _ = session.flush();
+                    tracing::info!(dir = %self.dir.display(), "a VDE switch was told to end");
+                    return Flow::End { remove: true, asked: false };
+                }
+                Ok(Some(command)) => session.answer(self.carry_out(command, now)),
+                Err(refusal) => session.answer(Err(refusal)),
+            }
+        }
+        if let Some(more) = session.flush() {
+            let what = if more { IN_OUT } else { IN };
+            if self.poll.change(&session.stream, Source::Session(id).token(), what).is_ok() {
+                self.sessions.insert(id, session);
+            }
+        }
+        Flow::GoOn
+    }
+
+    /// Whether a port has this number.
+    pub(crate) fn has_port(&self, number: u16) -> bool {
+        (1..=self.limit).contains(&number) || (number == UPLINK && self.uplink.interface.is_some())
+    }
+
+    fn carry_out(&mut self, command: Command, now: Instant) -> Result<String, Refusal> {
+        let done = |ok: bool, refusal| if ok { Ok(String::new()) } else { Err(refusal) };
+        match command {
+            Command::SetPorts(count) => {
+                // Nobody is thrown out.
+                let highest =
+                    self.ports.iter().filter(|(_, p)| !p.endpoints.is_empty()).map(|(n, _)| *n).max();
+                if count == 0 || highest.is_some_and(|highest| highest > count) {
+                    return Err(Refusal::Invalid);
+                }
+                self.limit = count;
+                Ok(String::new())
+            }
+            Command::SetHub(hub) => {
+                self.fabric.hub = hub;
+                Ok(String::new())
+            }
+            Command::SetVlan(port, vlan) => {
+                if !self.has_port(port) {
+                    return Err(Refusal::Invalid);
+                }
+                done(self.fabric.set_untagged(port, vlan), Refusal::NotFound)
+            }
+            Command::Close(port, id) => done(self.unplug(port, id), Refusal::NotFound),
+            Command::ResetCounter(which) => {
+                let all = self.ports.iter_mut().filter(|(number, _)| which.is_none_or(|w| w == **number));
+                all.for_each(|(_, port)| port.counters = Counters::default());
+                if which.is_none_or(|which| which == UPLINK) {
+                    self.uplink.counters = Counters::default();
+                }
+                Ok(String::new())
+            }
+            Command::VlanCreate(vlan) => {
+                if self.fabric.vlans.contains_key(&vlan) {
+                    return Err(Refusal::Exists);
+                }
+                self.fabric.vlans.insert(vlan, BTreeSet::new());
+                Ok(String::new())
+            }
+            Command::VlanRemove(vlan) => {
+                if self.fabric.in_use(vlan) {
+                    return Err(Refusal::InUse);
+                }
+                done(self.fabric.vlans.remove(&vlan).is_some(), Refusal::NotFound)
+            }
+            Command::VlanAddPort(vlan, port) => {
+                let known = self.has_port(port);
+                let ports = self.fabric.vlans.get_mut(&vlan).filter(|_| known).ok_or(Refusal::NotFound)?;
+                ports.insert(port);
+                Ok(String::new())
+            }
+            Command::VlanDelPort(vlan, port) => {
+                done(self.fabric.vlans.get_mut(&vlan).is_some_and(|p| p.remove(&port)), Refusal::NotFound)
+            }
+            // Said where the session is at hand.
+            Command::Logout | Command::Shutdown => Ok(String::new()),
+            question => self.report(question, now),
+        }
+    }
+}
+
+/// Gives `send` the frame as it has to leave.
+fn with(form: Form, frame: &[u8], mut send: impl FnMut(&[u8])) {
+    match form {
+        Form::AsItIs => send(frame),
+        Form::Untagged => send(&untagged(frame)),
+        Form::Tagged(vlan) => send(&tagged(frame, vlan)),
+    }
+}

@@ -1,0 +1,7 @@
+//! The protocol spoken with Debian's `vde2`, in both roles.
+
+mod lab;
+mod management;
+mod plug;
+mod switch;
+mod wires;
