@@ -29,7 +29,7 @@ for tree in /etc /var/lib; do
 	mkdir -p "$upper/upper" "$upper/work"
 	mount -t overlay -o "lowerdir=$tree,upperdir=$upper/upper,workdir=$upper/work" overlay "$tree"
 done
-for state in docker containerd landline; do
+for state in docker containerd landline openvswitch; do
 	mkdir -p "$dir/state/$state" "/var/lib/$state"
 	mount --bind "$dir/state/$state" "/var/lib/$state"
 done

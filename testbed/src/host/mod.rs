@@ -5,6 +5,7 @@ mod daemon;
 mod docker;
 mod http;
 mod image;
+mod ovs;
 mod snapshot;
 
 use std::fs;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use daemon::Daemon;
 pub use docker::{Dockerd, Engine};
+pub use ovs::OpenVswitch;
 pub use snapshot::HostState;
 
 use crate::error::{Error, Result};
