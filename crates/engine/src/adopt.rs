@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
 use landline_spec::{Addressing, EndpointId, NetworkId};
@@ -16,6 +16,7 @@ use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::Wish;
+use crate::ipv6::{Ipv6Record, Supervisor6};
 use crate::lease::{Place, Supervisor};
 use crate::links::kind_of;
 use crate::mark::{End, Mark};
@@ -27,6 +28,7 @@ use crate::sandbox::{Sandbox, SandboxError};
 struct Found {
     link: Link,
     address: Option<Ipv4Net>,
+    ipv6: Vec<Ipv6Net>,
     default_route: bool,
 }
 
@@ -91,7 +93,7 @@ impl Engine {
             ports: &BTreeSet::new(),
             candidates: None,
         };
-        let identity = self.identities.take(id, network, &wish);
+        let mut identity = self.identities.take(id, network, &wish);
         let client_id =
             identity.client_id.clone().or_else(|| Some(ClientId::from_mac(mac).as_bytes().to_vec()));
         let address = match network.options.addressing {
@@ -102,7 +104,11 @@ impl Engine {
         let applied =
             Applied { address: found.address, default_route: found.default_route, routes: Vec::new() };
         let mark = Mark::new(id, End::Container);
+        let ipv6 = identity
+            .with_ipv6(&network.options, None)
+            .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), ..ipv6 });
         let record = EndpointRecord {
+            ipv6: ipv6.clone(),
             id: id.clone(),
             network: network.id.clone(),
             identity: Some(identity.id.clone()),
@@ -128,11 +134,18 @@ impl Engine {
                 let config = dhcp::config(&network.options, mac, state, None);
                 let known = found.address.map(|net| net.addr());
                 let (cell, services) = (cell.clone(), self.services.clone());
-                Some(Supervisor::ask_again(cell, services, config, known, Place::Sandbox(sandbox)))
+                Some(Supervisor::ask_again(cell, services, config, known, Place::Sandbox(sandbox.clone())))
             }
             _ => None,
         };
-        Some(Endpoint { cell, supervised: Mutex::new(supervised), found_on_host: false })
+        let ipv6 = ipv6.map(|ipv6| {
+            let config = crate::ipv6::config(&network.options, mac, &ipv6);
+            let known = found.ipv6.iter().map(Ipv6Net::addr).collect();
+            let (cell, services) = (cell.clone(), self.services.clone());
+            Supervisor6::ask_again(cell, services, config, known, Place::Sandbox(sandbox))
+        });
+        let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
+        Some(Endpoint { cell, supervised, ipv6, found_on_host: false })
     }
 }
 
@@ -140,5 +153,10 @@ fn look(path: &std::path::Path, mark: &Mark) -> Result<Option<Found>, SandboxErr
     let Some(mut sandbox) = Sandbox::enter(path, mark)? else { return Ok(None) };
     let address = sandbox.addresses()?.first().copied();
     let default_route = sandbox.has_default_route()?;
-    Ok(Some(Found { link: sandbox.link.clone(), address, default_route }))
+    let ipv6 = sandbox.addresses_v6()?.into_iter().filter_map(|address| match address.net {
+        IpNet::V6(net) => Some(net).filter(|net| !net.addr().is_unicast_link_local()),
+        IpNet::V4(_) => None,
+    });
+    let ipv6 = ipv6.collect();
+    Ok(Some(Found { link: sandbox.link.clone(), address, ipv6, default_route }))
 }

@@ -35,12 +35,15 @@ impl Engine {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address {
                 dhcp.hostname.clone_from(&hostname);
             }
+            if let Some(ipv6) = &mut record.ipv6 {
+                ipv6.hostname.clone_from(&hostname);
+            }
         });
         if let Err(error) = written.await {
             tracing::warn!(error = %crate::chain(&error), "a container's name could not be stored");
         }
-        if let Some(supervised) = &*endpoint.supervised() {
-            supervised.hostname(hostname);
+        for task in endpoint.tasks() {
+            task.hostname(hostname.clone());
         }
     }
 
@@ -114,6 +117,9 @@ impl Engine {
             identity.used = now();
             if lease.is_some() {
                 identity.lease = lease;
+            }
+            if let Some(ipv6) = &record.ipv6 {
+                identity.ipv6 = Some(ipv6.identity.clone());
             }
         });
         changed.or_else(|| self.identities.get(id))

@@ -5,7 +5,6 @@ use landline_spec::EndpointId;
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{Host, HostError, mark_of};
-use crate::lease::Supervised;
 use crate::mark::{End, Mark};
 use crate::sandbox::Sandbox;
 
@@ -46,10 +45,7 @@ impl Engine {
     ) -> Result<(), DeleteEndpointError> {
         let mut sandbox = None;
         if let Some(endpoint) = endpoint {
-            let supervised: Option<Supervised> = endpoint.supervised().take();
-            if let Some(supervised) = supervised {
-                supervised.stop(false).await;
-            }
+            endpoint.stop(false).await;
             sandbox = endpoint.cell.read().await.sandbox;
         }
         let (host, owner) = (self.host.clone(), id.clone());

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
 use landline_spec::{
@@ -57,6 +57,8 @@ pub struct EndpointAddress {
     pub mac: Option<Mac>,
     /// Its address; `None` if the request gave it, or it has none.
     pub address: Option<Ipv4Net>,
+    /// An IPv6 address of it; `None` if there is none yet.
+    pub address_v6: Option<Ipv6Net>,
 }
 
 /// Why an endpoint was not created. The text is what `docker run` prints.
@@ -258,6 +260,8 @@ impl Engine {
         if let AddressRecord::Dhcp(dhcp) = &address {
             identity.client_id.clone_from(&dhcp.client_id);
         }
+        let hostname = request.options.hostname.as_ref().map(ToString::to_string);
+        let ipv6 = identity.with_ipv6(&network.options, hostname);
         let laid = lay(&self.host, &self.services.present, &plan, link.clone()).await;
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
@@ -273,26 +277,30 @@ impl Engine {
             interface: None,
             prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
             address,
+            ipv6,
             sandbox: None,
             copied_routes: Vec::new(),
             applied: Applied::default(),
             container: None,
         };
         let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
-        let endpoint =
-            Arc::new(Endpoint { cell: cell.clone(), supervised: Mutex::new(None), found_on_host: false });
+        let endpoint = Arc::new(Endpoint {
+            cell: cell.clone(),
+            supervised: Mutex::new(None),
+            ipv6: Mutex::new(None),
+            found_on_host: false,
+        });
         announce(endpoint.clone());
 
         let result = async {
+            self.start_ipv6(&endpoint, index).await;
             self.first_lease(&endpoint, request, network, identity.lease.as_ref(), index, cancel).await?;
+            self.first_ipv6(&endpoint, network, cancel).await?;
             cell.commit(identity.clone()).await.map_err(CreateEndpointError::Store)
         };
         if let Err(error) = result.await {
-            let supervised = endpoint.supervised().take();
-            if let Some(supervised) = supervised {
-                // A lease that is another's too is not ours to give back.
-                supervised.stop(!matches!(error, CreateEndpointError::SharedAddress { .. })).await;
-            }
+            // A lease that is another's too is not ours to give back.
+            endpoint.stop(!matches!(error, CreateEndpointError::SharedAddress { .. })).await;
             self.tear(plan).await;
             return Err(error);
         }
@@ -401,7 +409,8 @@ async fn answer(cell: &Cell) -> EndpointAddress {
     };
     // Docker sets an address that it is told, which the kernel refuses on ipvlan (EOPNOTSUPP).
     let told = !record.mac_given && cell.options().mode != Mode::Ipvlan;
-    EndpointAddress { mac: told.then_some(record.mac), address }
+    let address_v6 = record.ipv6.and_then(|ipv6| ipv6.told);
+    EndpointAddress { mac: told.then_some(record.mac), address, address_v6 }
 }
 
 /// How messages call whoever has an endpoint.
@@ -423,10 +432,11 @@ pub(crate) fn lan_name(
     record: &EndpointRecord,
     container: &ContainerRecord,
 ) -> Option<String> {
-    match &record.address {
-        AddressRecord::Dhcp(DhcpRecord { hostname, hostname_given: true, .. }) => return hostname.clone(),
-        _ if options.hostname == HostnameMode::Off => return None,
-        _ => {}
+    if let Some(given) = record.given_hostname() {
+        return Some(given.clone());
+    }
+    if options.hostname == HostnameMode::Off {
+        return None;
     }
     let chosen = container.hostname.as_deref().filter(|name| !container.id.starts_with(name));
     [chosen, Some(container.name.as_str())]

@@ -14,7 +14,8 @@ use crate::blocking;
 use crate::cell::Cell;
 use crate::host::{Host, HostError};
 use crate::identities::Identities;
-use crate::lease::{Present, Services, Supervised};
+use crate::ipv6::Status6;
+use crate::lease::{Orders, Present, Services, Supervised};
 use crate::records::NetworkRecord;
 use crate::release::Releaser;
 use crate::store::{Content, Store, StoreError};
@@ -52,6 +53,8 @@ pub(crate) struct Endpoint {
     pub(crate) cell: Arc<Cell>,
     /// The lease's task, for endpoints that have one.
     pub(crate) supervised: Mutex<Option<Supervised>>,
+    /// The task for IPv6, where there is to be any.
+    pub(crate) ipv6: Mutex<Option<Supervised<Status6>>>,
     /// Its link was not in a sandbox when the daemon started.
     pub(crate) found_on_host: bool,
 }
@@ -59,6 +62,33 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     pub(crate) fn supervised(&self) -> MutexGuard<'_, Option<Supervised>> {
         self.supervised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ipv6(&self) -> MutexGuard<'_, Option<Supervised<Status6>>> {
+        self.ipv6.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All its tasks.
+    pub(crate) fn tasks(&self) -> Vec<Orders> {
+        let lease = self.supervised().as_ref().map(|s| s.orders.clone());
+        let ipv6 = self.ipv6().as_ref().map(|s| s.orders.clone());
+        lease.into_iter().chain(ipv6).collect()
+    }
+
+    /// Ends its tasks; with `release` the addresses are given back.
+    pub(crate) async fn stop(&self, release: bool) {
+        let (lease, ipv6) = (self.supervised().take(), self.ipv6().take());
+        let lease = async {
+            if let Some(lease) = lease {
+                lease.stop(release).await;
+            }
+        };
+        let ipv6 = async {
+            if let Some(ipv6) = ipv6 {
+                ipv6.stop(release).await;
+            }
+        };
+        tokio::join!(lease, ipv6);
     }
 }
 
@@ -148,10 +178,7 @@ impl Engine {
     /// Stops supervising. No lease is released, no link removed: containers go on with what they have.
     pub async fn shutdown(&self) {
         for endpoint in self.endpoints() {
-            let supervised = endpoint.supervised().take();
-            if let Some(supervised) = supervised {
-                supervised.stop(false).await;
-            }
+            endpoint.stop(false).await;
         }
         self.cancel.cancel();
     }
@@ -164,8 +191,9 @@ impl Engine {
     /// Asks the server again now. `false`: there is no such endpoint, or it has no lease.
     pub fn renew(&self, id: &EndpointId) -> bool {
         let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return false };
-        let supervised = endpoint.supervised();
-        supervised.as_ref().inspect(|s| s.renew()).is_some()
+        let tasks = endpoint.tasks();
+        tasks.iter().for_each(Orders::renew);
+        !tasks.is_empty()
     }
 
     pub(crate) fn networks(&self) -> MutexGuard<'_, BTreeMap<NetworkId, NetworkRecord>> {

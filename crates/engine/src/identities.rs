@@ -219,6 +219,7 @@ fn fresh(network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
         key: wish.key.map(ToOwned::to_owned),
         container: None,
         lease: None,
+        ipv6: None,
         ports: wish.ports.clone(),
         temporary: false,
         used: now(),

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use landline_spec::{Mode, NetworkId};
+use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
+use crate::ipv6::{Ipv6Identity, Ipv6Record};
 use crate::records::{ContainerRecord, LeaseRecord};
 
 /// Names an identity: 16 hex digits.
@@ -84,6 +85,9 @@ pub struct IdentityRecord {
     /// The last lease.
     #[serde(default)]
     pub lease: Option<LeaseRecord>,
+    /// Who it is in IPv6, once it was asked for.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Identity>,
     /// The ports its container exposes or publishes.
     #[serde(default)]
     pub ports: BTreeSet<Port>,
@@ -96,6 +100,28 @@ pub struct IdentityRecord {
     /// Whether its container is removed.
     #[serde(default)]
     pub destroyed: bool,
+}
+
+impl IdentityRecord {
+    /// The IPv6 side of an endpoint with this identity on such a network, if there is to be one. Who it is in IPv6 is
+    /// settled the first time.
+    pub(crate) fn with_ipv6(
+        &mut self,
+        options: &NetworkOptions,
+        hostname: Option<String>,
+    ) -> Option<Ipv6Record> {
+        if options.ipv6 == Ipv6Mode::Off {
+            return None;
+        }
+        let (mac, client_id) = (self.mac, self.client_id.as_deref());
+        let who = self
+            .ipv6
+            .take()
+            .unwrap_or_else(|| crate::ipv6::identity(mac, options.mode == Mode::Ipvlan, client_id));
+        self.ipv6 = Some(who.clone());
+        let hostname_given = hostname.is_some();
+        Some(Ipv6Record { identity: who, hostname, hostname_given, told: None, applied: Vec::new() })
+    }
 }
 
 /// A container that may be the one that is starting.
@@ -203,6 +229,7 @@ mod tests {
             key: None,
             container: Some(container(n, name)),
             lease: None,
+            ipv6: None,
             ports: BTreeSet::new(),
             temporary: false,
             used: 0,

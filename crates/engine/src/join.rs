@@ -12,6 +12,7 @@ use crate::addressing::{Routing, dhcp};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError};
+use crate::lease::Orders;
 use crate::mark::{End, Mark};
 use crate::records::{AddressRecord, Applied, EndpointRecord};
 use crate::store::StoreError;
@@ -103,11 +104,15 @@ impl Engine {
             record.sandbox = path;
             record.copied_routes = copied;
             record.applied = applied;
+            if let Some(ipv6) = &mut record.ipv6 {
+                // Docker puts it there.
+                ipv6.applied = ipv6.told.into_iter().collect();
+            }
         });
         stored.await.map_err(JoinError::Store)?;
-        match (&*endpoint.supervised(), sandbox) {
-            (Some(supervised), Some(sandbox)) => supervised.joined(index, sandbox),
-            (Some(_), None) => tracing::warn!(
+        match (endpoint.tasks(), sandbox) {
+            (tasks, Some(sandbox)) => tasks.iter().for_each(|task| task.joined(index, sandbox.clone())),
+            (tasks, None) if !tasks.is_empty() => tracing::warn!(
                 endpoint = %id.short(),
                 "Docker did not say where the sandbox is; the lease is renewed but not followed inside"
             ),
@@ -133,10 +138,8 @@ impl Engine {
     pub async fn leave(&self, id: &EndpointId) {
         let Some(slot) = self.slot_if_known(id) else { return };
         let _turn = slot.operation.lock().await;
-        if let Some(endpoint) = slot.current()
-            && let Some(supervised) = &*endpoint.supervised()
-        {
-            supervised.left();
+        if let Some(endpoint) = slot.current() {
+            endpoint.tasks().iter().for_each(Orders::left);
         }
     }
 }

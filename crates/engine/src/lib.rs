@@ -5,6 +5,7 @@
 //! - A link kind (`links/`) turns a request into a [`Plan`]; the [`Host`] carries plans out, all or nothing.
 //! - Each DHCP endpoint has one task, its lease supervisor (`lease/`), which owns the DHCP machine. It is told
 //!   things through a channel and publishes what it knows through a `watch`.
+//! - Endpoints with IPv6 have a second one for that (`ipv6/`), of the same kind.
 //! - One task follows the host's link events, so that supervisors notice when Docker moves a link.
 //! - One file (`store`) has everything that must survive; it is written before anything is answered.
 //!
@@ -23,6 +24,7 @@ mod forgotten;
 mod host;
 mod identities;
 mod identity;
+mod ipv6;
 mod join;
 mod lay;
 mod lease;
@@ -47,13 +49,14 @@ pub use engine::{Engine, OpenError};
 pub use error::chain;
 pub use host::{Host, HostError, LinuxHost};
 pub use identity::{Candidate, IdentityId, IdentityIdError, Port};
+pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord};
 pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
 pub use plan::{LinkEnd, Plan, Step};
 pub use records::ContainerRecord;
 pub use store::{Content, Store, StoreError};
-pub use view::{EndpointView, IdentityView, NetworkView};
+pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 
 /// Runs blocking work without holding up the runtime.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -12,6 +12,7 @@ use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{is_half_made, mark_of};
+use crate::ipv6::Supervisor6;
 use crate::lease::{Place, Supervisor};
 use crate::mark::{End, Mark};
 use crate::records::{AddressRecord, EndpointRecord};
@@ -49,11 +50,18 @@ impl Engine {
             AddressRecord::Dhcp(state) => {
                 let config = dhcp::config(&network.options, record.mac, state, None);
                 let lease = state.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
+                let place = place.clone();
                 Some(Supervisor::resume(cell.clone(), self.services.clone(), config, lease, place))
             }
             _ => None,
         };
-        let endpoint = Endpoint { cell, supervised: Mutex::new(supervised), found_on_host };
+        let ipv6 = record.ipv6.as_ref().map(|ipv6| {
+            let config = crate::ipv6::config(&network.options, record.mac, ipv6);
+            let state = ipv6.identity.state.as_ref();
+            Supervisor6::resume(cell.clone(), self.services.clone(), config, state, place)
+        });
+        let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
+        let endpoint = Endpoint { cell, supervised, ipv6, found_on_host };
         self.slot(&id).set(Some(Arc::new(endpoint)));
         tracing::info!(endpoint = %id.short(), "endpoint taken up again");
     }

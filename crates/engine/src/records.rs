@@ -13,6 +13,7 @@ use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::IdentityId;
+use crate::ipv6::Ipv6Record;
 
 /// A network as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct EndpointRecord {
     pub interface: Option<IfName>,
     /// Where its address comes from.
     pub address: AddressRecord,
+    /// What there is of IPv6; `None`: the network has none.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Record>,
     /// The sandbox it was joined to (a path that names its namespace).
     #[serde(default)]
     pub sandbox: Option<PathBuf>,
@@ -68,6 +72,18 @@ pub struct EndpointRecord {
     /// The container behind it, once the watcher has seen it.
     #[serde(default)]
     pub container: Option<ContainerRecord>,
+}
+
+impl EndpointRecord {
+    /// The name the endpoint's own options chose, if they did.
+    pub(crate) fn given_hostname(&self) -> Option<&String> {
+        let ipv4 = match &self.address {
+            AddressRecord::Dhcp(dhcp) if dhcp.hostname_given => dhcp.hostname.as_ref(),
+            _ => None,
+        };
+        let ipv6 = self.ipv6.as_ref().filter(|ipv6| ipv6.hostname_given);
+        ipv4.or(ipv6.and_then(|ipv6| ipv6.hostname.as_ref()))
+    }
 }
 
 /// Where an endpoint's address comes from.

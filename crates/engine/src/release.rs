@@ -2,8 +2,9 @@
 //!
 //! A lease outlives its endpoint, so that the next start of the container gets the same address. When the
 //! network's policy says that nobody will come back for it, it is released over a link made for that moment,
-//! with the identity's hardware address, because a server takes a DHCPRELEASE (RFC 2131 section 4.4.6) from its client only.
+//! with the identity's hardware address, because a server takes a DHCPRELEASE (RFC 2131 section 4.4.6) from its client only. So with IPv6.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::blocking;
 use crate::host::{Host, HostError};
 use crate::identities::{Identities, erase, write};
 use crate::identity::{IdentityId, IdentityRecord};
+use crate::ipv6::{Ipv6Identity, StateRecord};
 use crate::lay::lay;
 use crate::lease::{Place, Services, Wire};
 use crate::links::{LinkRequest, find_parent, kind_of};
@@ -61,13 +63,13 @@ impl Releaser {
     ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
         let task = Task { host, store, identities, services };
-        tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
+        tokio::spawn(async move { cancel.run_until_cancelled(Box::pin(task.run(inbox))).await });
         Self { orders }
     }
 
     /// The identity's endpoint ended and its container may come back.
     pub(crate) fn stopped(&self, identity: &IdentityRecord, policy: &Policy) {
-        if policy.when == Release::OnStop && identity.lease.is_some() {
+        if policy.when == Release::OnStop && (identity.lease.is_some() || identity.ipv6.is_some()) {
             self.order(Order::Later(identity.id.clone(), Duration::ZERO));
         }
     }
@@ -131,10 +133,7 @@ impl Task {
 
     async fn release(&self, id: &IdentityId) {
         let Some(identity) = self.identities.hold_if_free(id, &endpoint_of(id)) else { return };
-        let stays = !identity.destroyed;
-        if stays || identity.lease.is_some() {
-            self.give_back(&identity).await;
-        }
+        self.give_back(&identity).await;
         self.identities.let_go(id);
         let container_is_gone = identity.container.as_ref().is_some_and(|c| c.auto_remove);
         if identity.destroyed && container_is_gone && identity.key.is_none() {
@@ -146,32 +145,61 @@ impl Task {
                 if let Some(lease) = &mut record.lease {
                     lease.expires = Some(lease.obtained);
                 }
+                if let Some(state) = record.ipv6.as_mut().and_then(|ipv6| ipv6.state.as_mut()) {
+                    state.end_lease();
+                }
             });
             write(&self.store, changed).await;
         }
     }
 
-    /// Releases the identity's lease if it has one that lives.
+    /// Releases the identity's leases that live.
     async fn give_back(&self, identity: &IdentityRecord) {
         let now = Instant::from_boot(boottime::now());
-        let lease = identity.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
-        let Some(lease) = lease.filter(|lease| lease.is_live(now)) else { return };
-        let address = lease.address;
-        match self.send(identity, lease).await {
-            Ok(()) => tracing::info!(%address, "lease released"),
-            Err(error) => tracing::warn!(%address, error = %crate::chain(&error), "a lease was not released"),
+        let boot = &*self.services.boot;
+        let lease = identity.lease.as_ref().and_then(|lease| lease.restore(boot));
+        let lease = lease.filter(|lease| lease.is_live(now));
+        let ipv6 = identity.ipv6.as_ref().filter(|v6| v6.state.as_ref().is_some_and(|s| s.has_lease(boot)));
+        let mut addresses: Vec<IpAddr> = lease.iter().map(|lease| lease.address.into()).collect();
+        addresses
+            .extend(ipv6.iter().flat_map(|v6| &v6.state).flat_map(StateRecord::leased).map(IpAddr::from));
+        if addresses.is_empty() {
+            return;
+        }
+        match self.send(identity, lease, ipv6).await {
+            Ok(()) => tracing::info!(?addresses, "released"),
+            Err(error) => tracing::warn!(?addresses, error = %crate::chain(&error), "not released"),
         }
     }
 
-    /// Makes a link for the identity, sends the release over it, and takes the link away.
-    async fn send(&self, identity: &IdentityRecord, lease: Lease) -> Result<(), SendError> {
+    /// Makes a link for the identity, sends the releases over it, and takes the link away.
+    async fn send(
+        &self,
+        identity: &IdentityRecord,
+        lease: Option<Lease>,
+        ipv6: Option<&Ipv6Identity>,
+    ) -> Result<(), SendError> {
         let mark = Mark::new(&endpoint_of(&identity.id), End::Container);
         let plan = self.plan(identity, &mark).await?;
         let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
-        let sent = self.transmit(identity, lease, index, &mark).await.map_err(SendError::Io);
+        let ipv4 = async {
+            match lease {
+                Some(lease) => self.transmit(identity, lease, index, &mark).await,
+                None => Ok(()),
+            }
+        };
+        let ipv6 = async {
+            match ipv6 {
+                Some(ipv6) => {
+                    Box::pin(crate::ipv6::release(ipv6, identity.mac, &self.services, index, &mark)).await
+                }
+                None => Ok(()),
+            }
+        };
+        let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
         let host = self.host.clone();
         blocking(move || plan.undo(&*host)).await;
-        sent
+        ipv4.and(ipv6).map_err(SendError::Io)
     }
 
     async fn plan(&self, identity: &IdentityRecord, mark: &Mark) -> Result<Plan, SendError> {

@@ -7,6 +7,7 @@ use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
 use crate::lay::lay;
+use crate::lease::Orders;
 use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
@@ -46,11 +47,11 @@ impl Engine {
         let plan = self.plan_again(&record, &network).await?;
         let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
-        let wanted = fixed(&record, &network);
+        let (wanted, own_v6) = (fixed(&record, &network), record.ipv6.is_some());
         let moved = blocking(move || {
             let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {
                 let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(()) };
-                sandbox.quiet_v6();
+                sandbox.quiet_v6(own_v6);
                 sandbox.set_up(name)?;
                 if let Some(wanted) = wanted {
                     sandbox.configure(Some(&wanted), &Applied::default())?;
@@ -61,9 +62,7 @@ impl Engine {
         });
         moved.await?;
         tracing::info!(endpoint = %record.id.short(), "its link is there again");
-        if let Some(supervised) = &*endpoint.supervised() {
-            supervised.reconnected();
-        }
+        endpoint.tasks().iter().for_each(Orders::reconnected);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError, mark_of};
+use crate::lease::Orders;
 use crate::mark::End;
 use crate::plan::Step;
 
@@ -92,10 +93,8 @@ impl Engine {
         match blocking(move || put_back(&*host, &wanted)).await {
             Ok(repaired) => {
                 for endpoint in repaired.iter().filter_map(|id| self.slot_if_known(id)?.current()) {
-                    if let Some(supervised) = &*endpoint.supervised() {
-                        // It may be another LAN now.
-                        supervised.reconnected();
-                    }
+                    // It may be another LAN now.
+                    endpoint.tasks().iter().for_each(Orders::reconnected);
                 }
             }
             Err(error) => tracing::warn!(error = %crate::chain(&error), "links could not be put back"),

@@ -5,11 +5,10 @@
 //! up and interface indexes are only unique within one namespace.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError, Netns, Route, RouteKind};
 use landline_types::IfName;
 
@@ -44,7 +43,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Sandbox {
     path: PathBuf,
     pub(crate) netns: Netns,
-    netlink: Netlink,
+    pub(crate) netlink: Netlink,
     pub(crate) link: Link,
 }
 
@@ -67,24 +66,25 @@ impl Sandbox {
         Ok(found.map(|link| Self { path: path.into(), netns, netlink, link }))
     }
 
-    fn failed(&self, source: NetlinkError) -> SandboxError {
+    pub(crate) fn failed(&self, source: NetlinkError) -> SandboxError {
         SandboxError::Netlink { path: self.path.clone(), source }
     }
 
     /// Keeps the kernel from configuring IPv6 on the link by itself: the move made it forget what was set on
-    /// the host's side.
-    pub(crate) fn quiet_v6(&self) {
-        let name = self.link.name.clone();
-        for key in ["accept_ra", "autoconf"] {
-            let name = &name;
-            let set = self.netns.run(move || sysctl::set(Family::V6, name, key, "0"));
-            match set.and_then(|inner| inner) {
-                Ok(()) => {}
-                // Renamed under our hands, or no IPv6 there: arriving ends with the final name.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => tracing::debug!(%error, link = %name, key, "IPv6 setting not written"),
-            }
+    /// the host's side. With `own` it makes no link-local address either.
+    pub(crate) fn quiet_v6(&self, own: bool) {
+        self.set_v6("accept_ra", "0");
+        self.set_v6("autoconf", "0");
+        if own {
+            // IN6_ADDR_GEN_MODE_NONE
+            self.set_v6("addr_gen_mode", "1");
         }
+    }
+
+    /// Whether the link has this address.
+    pub(crate) fn has_address(&mut self, address: IpAddr) -> Result<bool, SandboxError> {
+        let all = self.netlink.addresses().map_err(|e| self.failed(e))?;
+        Ok(all.iter().any(|a| a.index == self.link.index && a.net.addr() == address))
     }
 
     /// Gives the link its name here, if it has one, and sets it up.

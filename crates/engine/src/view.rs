@@ -1,8 +1,9 @@
 //! What there is, for `landline ls`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use landline_dhcp::Instant;
 use landline_kernel::boottime;
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::addressing::dhcp;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::IdentityId;
+use crate::ipv6::Status6;
 use crate::records::{AddressRecord, NetworkRecord};
 
 /// A network, as shown to people and programs.
@@ -53,6 +55,30 @@ pub struct EndpointView {
     /// Times a server refused the lease, since the daemon started.
     pub naks: u32,
     /// Times another host had the address, since the daemon started.
+    pub conflicts: u32,
+    /// What there is of IPv6; `None`: the network has none.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6View>,
+}
+
+/// An endpoint's IPv6, as shown to people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6View {
+    /// Its addresses and the prefixes they are on, those of `DHCPv6` first; the link-local one is not among them.
+    pub addresses: Vec<Ipv6Net>,
+    /// Its link-local address.
+    pub link_local: Option<Ipv6Addr>,
+    /// Its default routers, the best first.
+    pub routers: Vec<Ipv6Addr>,
+    /// The DNS servers that routers and `DHCPv6` servers name.
+    pub dns: Vec<Ipv6Addr>,
+    /// The search domains they name.
+    pub search: Vec<String>,
+    /// Seconds until the lease ends; `None`: never, or there is no lease.
+    pub lease_left_s: Option<u64>,
+    /// What the client does about `DHCPv6`.
+    pub state: String,
+    /// Times another host had an address, since the daemon started.
     pub conflicts: u32,
 }
 
@@ -156,9 +182,29 @@ async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointV
         mac: record.mac,
         address,
         server: lease.map(|lease| lease.server),
-        lease_left_s: expires.map(|at| at.since_boot().saturating_sub(boottime::now()).as_secs()),
+        lease_left_s: expires.map(left),
         state,
         naks: status.as_ref().map_or(0, |s| s.naks),
         conflicts: status.as_ref().map_or(0, |s| s.conflicts),
+        ipv6: endpoint.ipv6().as_ref().map(|ipv6| ipv6_view(&ipv6.status.borrow())),
     }
+}
+
+fn ipv6_view(status: &Status6) -> Ipv6View {
+    let current = &status.current;
+    let expires = current.lease.as_ref().and_then(landline_dhcp::v6::Lease::expires);
+    Ipv6View {
+        addresses: current.addresses.iter().map(|address| address.net).collect(),
+        link_local: current.link_local,
+        routers: current.routers.iter().map(|router| router.address).collect(),
+        dns: current.dns.iter().map(|dns| dns.address).collect(),
+        search: current.search.iter().map(|search| search.domain.clone()).collect(),
+        lease_left_s: expires.map(left),
+        state: status.state.to_string(),
+        conflicts: status.conflicts,
+    }
+}
+
+fn left(end: Instant) -> u64 {
+    end.since_boot().saturating_sub(boottime::now()).as_secs()
 }

@@ -14,7 +14,7 @@ use landline_docker::{
 use landline_engine::{
     Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, Port,
 };
-use landline_spec::{EndpointOptions, Mode, NetworkId, NetworkOptions, OptionError};
+use landline_spec::{EndpointOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions, OptionError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,10 @@ enum RequestError {
     Shape(#[from] OptionsError),
     #[error(transparent)]
     Option(#[from] OptionError),
-    #[error("--ipv6 is not available with Landline yet; leave it out")]
+    #[error(
+        "--ipv6 asks Docker for IPv6 addresses, and Landline's come from the LAN; leave it out and add -o ipv6=true \
+         (or dhcp, slaac)"
+    )]
     Ipv6,
     #[error(
         "--internal would cut containers off from the LAN, which is what Landline connects them to; leave it out"
@@ -208,7 +211,7 @@ fn record(container: &ContainerInfo) -> ContainerRecord {
 
 /// Docker's IPAM side of a network.
 fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
-    if request.wants_ipv6() || request.ipv6.iter().any(|data| !data.is_null()) {
+    if request.ipv6.iter().any(|data| !data.is_null()) {
         return Err(RequestError::Ipv6);
     }
     let pools: Vec<_> = request.ipv4.iter().filter(|data| !data.is_null()).collect();
@@ -229,6 +232,10 @@ fn read_network(request: &CreateNetworkRequest) -> Result<CreateNetwork, Request
     let options = NetworkOptions::parse(&request.user_options()?)?;
     if request.is_internal() {
         return Err(RequestError::Internal);
+    }
+    // Without a pool of Docker's it says nothing that the option does not.
+    if request.wants_ipv6() && options.ipv6 == Ipv6Mode::Off {
+        return Err(RequestError::Ipv6);
     }
     Ok(CreateNetwork { id: request.network.clone(), options, ipam: ipam(request)? })
 }
@@ -267,7 +274,7 @@ impl Driver for Frontend {
             options,
         };
         let made = self.engine.create_endpoint(wanted, cancel).await?;
-        Ok(EndpointInterface { address: made.address, address_ipv6: None, mac: made.mac })
+        Ok(EndpointInterface { address: made.address, address_ipv6: made.address_v6, mac: made.mac })
     }
 
     fn create_endpoint_deadline(&self, network: &NetworkId) -> Duration {
@@ -296,6 +303,7 @@ impl Driver for Frontend {
                 name: joined.ifname,
             }),
             gateway: joined.gateway,
+            // A router's link-local address, which engines before 28 refuse; the engine sets the route.
             gateway_ipv6: None,
             static_routes: routes
                 .map(|(destination, hop)| StaticRoute {

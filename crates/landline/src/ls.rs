@@ -15,7 +15,8 @@ pub(crate) async fn run(options: &LsOptions) -> Result<(), CommandError> {
 
 fn render(listing: &Listing) -> String {
     let header = ["NETWORK", "CONTAINER", "INTERFACE", "MAC", "ADDRESS", "SERVER", "LEASE LEFT", "STATE"];
-    let mut text = table(header, listing.endpoints.iter().map(row));
+    let rows = listing.endpoints.iter().flat_map(|e| std::iter::once(row(e)).chain(ipv6_rows(e)));
+    let mut text = table(header, rows);
     if !listing.docker {
         text.push_str("\n(Docker's API cannot be reached: names may be missing)");
     }
@@ -37,6 +38,21 @@ fn row(e: &EndpointView) -> [String; 8] {
         },
         e.state.clone(),
     ]
+}
+
+/// The lines below an endpoint's own: one for each IPv6 address, with the router in the server's place.
+fn ipv6_rows(e: &EndpointView) -> Vec<[String; 8]> {
+    let Some(ipv6) = &e.ipv6 else { return Vec::new() };
+    let line = |address: String, left: String| {
+        let router = ipv6.routers.first().map_or_else(dash, ToString::to_string);
+        let [network, container, interface, mac] = [(); 4].map(|()| String::new());
+        [network, container, interface, mac, address, router, left, ipv6.state.clone()]
+    };
+    if ipv6.addresses.is_empty() {
+        return vec![line(ipv6.link_local.map_or_else(dash, |address| format!("{address}/64")), dash())];
+    }
+    let left = || ipv6.lease_left_s.map_or_else(dash, span);
+    ipv6.addresses.iter().map(|address| line(address.to_string(), left())).collect()
 }
 
 fn short(id: &str) -> String {

@@ -77,6 +77,12 @@ pub enum OptionError {
         /// What was asked for instead of DHCP.
         addressing: Addressing,
     },
+    /// The option is about IPv6 and there will be none.
+    #[error("{option} has no effect without IPv6; remove it or add ipv6=true")]
+    NoIpv6 {
+        /// The option.
+        option: &'static str,
+    },
     /// A client identifier for a whole network that is the same for all of its containers.
     #[error(
         "client_id={value:?} would give every container the same address; put {{mac}} or {{hostname}} into it, \

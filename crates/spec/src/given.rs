@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{OptionError, cut};
 use crate::keys;
-use crate::words::Addressing;
+use crate::words::{Addressing, Ipv6Address, Ipv6Mode, Mode};
 
 /// An option somebody gave a value.
 #[derive(Clone, Copy)]
@@ -109,34 +109,44 @@ impl<'a> Given<'a> {
         }
     }
 
-    pub(crate) fn refuse_dhcp_options(self, addressing: Addressing) -> Result<(), OptionError> {
-        const DHCP_ONLY: [&str; 9] = [
-            "lease_timeout",
-            "on_timeout",
-            "client_id",
-            "vendor_class",
-            "user_class",
-            "hostname",
-            "dhcp_servers",
-            "release",
-            "release_after",
-        ];
-        match DHCP_ONLY.into_iter().find(|option| self.get(option).is_some()) {
+    pub(crate) fn refuse_dhcp_options(
+        self,
+        addressing: Addressing,
+        ipv6: Ipv6Mode,
+    ) -> Result<(), OptionError> {
+        const DHCPV4_ONLY: [&str; 3] = ["client_id", "vendor_class", "dhcp_servers"];
+        const BOTH: [&str; 6] =
+            ["lease_timeout", "on_timeout", "user_class", "hostname", "release", "release_after"];
+        let without_ipv6 = BOTH.into_iter().filter(|_| ipv6 == Ipv6Mode::Off);
+        match DHCPV4_ONLY.into_iter().chain(without_ipv6).find(|option| self.get(option).is_some()) {
             Some(option) => Err(OptionError::NoDhcp { option, addressing }),
             None => Ok(()),
         }
     }
 
-    pub(crate) fn check_ipv6(self) -> Result<(), OptionError> {
-        let Some(value) = self.get("ipv6") else { return Ok(()) };
-        let word = value.text.to_ascii_lowercase();
-        match (word.as_str(), boolean(value.text)) {
-            ("dhcp" | "slaac", _) | (_, Some(true)) => Err(OptionError::NotYet {
-                what: format!("ipv6={word}"),
-                hint: "leave it out, or write ipv6=false, for IPv4 alone",
+    pub(crate) fn ipv6(self) -> Result<Ipv6Mode, OptionError> {
+        let Some(value) = self.get("ipv6") else { return Ok(Ipv6Mode::Off) };
+        let mode = match (value.text.to_ascii_lowercase().as_str(), boolean(value.text)) {
+            ("dhcp", _) => Some(Ipv6Mode::Dhcp),
+            ("slaac", _) => Some(Ipv6Mode::Slaac),
+            (_, Some(true)) => Some(Ipv6Mode::Auto),
+            (_, Some(false)) => Some(Ipv6Mode::Off),
+            (_, None) => None,
+        };
+        mode.ok_or_else(|| value.error("write true, dhcp, slaac or false".into()))
+    }
+
+    pub(crate) fn ipv6_address(self, mode: Mode, ipv6: Ipv6Mode) -> Result<Ipv6Address, OptionError> {
+        let words = [("stable", Ipv6Address::Stable), ("eui64", Ipv6Address::Eui64)];
+        match self.word("ipv6_address", &words, &[])? {
+            None => Ok(Ipv6Address::default()),
+            Some(_) if ipv6 == Ipv6Mode::Off => Err(OptionError::NoIpv6 { option: "ipv6_address" }),
+            Some(Ipv6Address::Eui64) if mode == Mode::Ipvlan => Err(OptionError::Value {
+                option: "ipv6_address".to_owned(),
+                value: "eui64".to_owned(),
+                hint: "with mode=ipvlan all containers have one hardware address; leave it out".to_owned(),
             }),
-            ("off", _) | (_, Some(false)) => Ok(()),
-            _ => Err(value.error("write false, which is the default".into())),
+            Some(address) => Ok(address),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 20] = [
+pub(crate) const NETWORK: [&str; 21] = [
     "mode",
     "parent",
     "bridge",
     "addressing",
     "ipv6",
+    "ipv6_address",
     "lease_timeout",
     "ignore_conflicts",
     "skip_routes",

@@ -14,7 +14,8 @@ use crate::error::{OptionError, cut};
 use crate::given::Given;
 use crate::keys;
 use crate::words::{
-    Addressing, ConflictCheck, HostnameMode, Ipv6Mode, MacvlanMode, Mode, Mtu, OnTimeout, Release,
+    Addressing, ConflictCheck, HostnameMode, Ipv6Address, Ipv6Mode, MacvlanMode, Mode, Mtu, OnTimeout,
+    Release,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -33,6 +34,9 @@ pub const DEFAULT_VENDOR_CLASS: &str = "landline";
 /// The most servers `dhcp_servers` may list.
 const MAX_SERVERS: usize = 16;
 
+/// What every link with IPv6 must carry, in bytes (RFC 8200 section 5).
+const MIN_MTU_V6: u32 = 1280;
+
 /// What a network is: the choices made when it was created. Goes into the store, so every field but the parent
 /// has a default and older records can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,9 @@ pub struct NetworkOptions {
     /// What is done about IPv6.
     #[serde(default)]
     pub ipv6: Ipv6Mode,
+    /// How the lower halves of IPv6 addresses are made.
+    #[serde(default)]
+    pub ipv6_address: Ipv6Address,
     /// How long the first lease of an endpoint may take, within [`LEASE_TIMEOUT_RANGE`].
     #[serde(default = "default_lease_timeout")]
     pub lease_timeout: Duration,
@@ -118,6 +125,7 @@ impl NetworkOptions {
             parent,
             addressing: Addressing::default(),
             ipv6: Ipv6Mode::default(),
+            ipv6_address: Ipv6Address::default(),
             lease_timeout: DEFAULT_LEASE_TIMEOUT,
             on_timeout: OnTimeout::default(),
             release: Release::default(),
@@ -171,10 +179,11 @@ impl NetworkOptions {
         )? {
             network.addressing = addressing;
         }
+        network.ipv6 = given.ipv6()?;
+        network.ipv6_address = given.ipv6_address(mode, network.ipv6)?;
         if network.addressing != Addressing::Dhcp {
-            given.refuse_dhcp_options(network.addressing)?;
+            given.refuse_dhcp_options(network.addressing, network.ipv6)?;
         }
-        given.check_ipv6()?;
         if let Some(value) = given.get("lease_timeout") {
             let timeout = |text: &str| parse_duration(text).ok().filter(|t| LEASE_TIMEOUT_RANGE.contains(t));
             network.lease_timeout =
@@ -244,7 +253,13 @@ impl NetworkOptions {
         }
         network.mtu = given
             .either("mtu", "com.docker.network.driver.mtu")?
-            .map(|value| value.read(mtu, || "write a number of bytes from 68 to 65535, like 1500".into()))
+            .map(|value| {
+                let mtu = value.read(mtu, || "write a number of bytes from 68 to 65535, like 1500".into())?;
+                if network.ipv6 != Ipv6Mode::Off && mtu.get() < MIN_MTU_V6 {
+                    return Err(value.error(format!("IPv6 needs at least {MIN_MTU_V6} bytes")));
+                }
+                Ok(mtu)
+            })
             .transpose()?;
         if let Some(macvlan_mode) = given.word(
             "macvlan_mode",

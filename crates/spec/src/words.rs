@@ -71,6 +71,23 @@ pub enum Ipv6Mode {
     /// Nothing.
     #[default]
     Off,
+    /// As the routers on the LAN say: autoconfiguration, `DHCPv6` or both; `DHCPv6` where there is no router.
+    Auto,
+    /// Addresses by `DHCPv6`, whatever the routers say.
+    Dhcp,
+    /// Autoconfigured addresses, and no others.
+    Slaac,
+}
+
+/// How the lower halves of autoconfigured and link-local IPv6 addresses are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ipv6Address {
+    /// Of a secret: the same for the same container and prefix, and nothing to be learned from them (RFC 7217).
+    #[default]
+    Stable,
+    /// Of the hardware address (RFC 4291 appendix A).
+    Eui64,
 }
 
 /// How the macvlan children of one parent reach each other (ip-link(8), "MACVLAN and MACVTAP Type Support").

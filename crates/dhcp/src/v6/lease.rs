@@ -2,13 +2,15 @@
 
 use std::net::Ipv6Addr;
 
+use serde::{Deserialize, Serialize};
+
 use super::state::State6;
 use super::table::is_live;
 use crate::time::Instant;
 use crate::wire::dhcpv6::Duid;
 
 /// The addresses of the client's identity association, and what else came with them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The server, which renewals name.
     pub server: Duid,
@@ -27,7 +29,7 @@ pub struct Lease {
 }
 
 /// An address of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeasedAddress {
     /// The address.
     pub address: Ipv6Addr,
@@ -52,7 +54,7 @@ impl Lease {
 }
 
 /// Parameters without addresses (RFC 9915 section 18.2.6).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Information {
     /// Option 23.
     pub dns: Vec<Ipv6Addr>,

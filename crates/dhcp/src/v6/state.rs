@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
 
 use super::lease::{Information, Lease};
 use crate::time::Instant;
@@ -12,7 +13,8 @@ use crate::wire::ra::Preference;
 /// What a link is to be set up with now, and until when: enough to bring a link in line with it, and to go on from
 /// after a restart ([`Client::resume`](super::Client::resume)). Times are the machine's business: it tells in time
 /// when something is over, so nothing of this needs a lifetime in the kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct State6 {
     /// The link-local address (a /64).
     pub link_local: Option<Ipv6Addr>,
@@ -38,7 +40,8 @@ pub struct State6 {
 }
 
 /// Where something comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// A DHCPv6 server.
     Dhcp,
@@ -47,7 +50,7 @@ pub enum Origin {
 }
 
 /// An address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Address {
     /// The address, with the length of the on-link prefix it was in when it came into use, else 128. The length
     /// stays for as long as the address does.
@@ -63,7 +66,7 @@ pub struct Address {
 }
 
 /// A default router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Router {
     /// Its link-local address.
     pub address: Ipv6Addr,
@@ -74,7 +77,7 @@ pub struct Router {
 }
 
 /// A prefix on the link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OnLink {
     /// The prefix.
     pub prefix: Ipv6Net,
@@ -83,7 +86,7 @@ pub struct OnLink {
 }
 
 /// A route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// Where to.
     pub destination: Ipv6Net,
@@ -96,7 +99,7 @@ pub struct Route {
 }
 
 /// A DNS server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Dns {
     /// Its address.
     pub address: Ipv6Addr,
@@ -107,7 +110,7 @@ pub struct Dns {
 }
 
 /// A search domain.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Search {
     /// The domain, in lower case.
     pub domain: String,
@@ -152,6 +155,27 @@ impl State6 {
         asked(self) != asked(old) || self.ends().zip(old.ends()).any(moved)
     }
 
+    /// Moves every time: to the clock of another boot.
+    pub fn map_times(&mut self, change: impl Fn(Instant) -> Instant) {
+        let own = self.addresses.iter_mut().flat_map(|a| [&mut a.preferred_until, &mut a.valid_until]);
+        let told = own
+            .chain(self.routers.iter_mut().map(|router| &mut router.until))
+            .chain(self.on_link.iter_mut().map(|on_link| &mut on_link.until))
+            .chain(self.routes.iter_mut().map(|route| &mut route.until))
+            .chain(self.dns.iter_mut().map(|dns| &mut dns.until))
+            .chain(self.search.iter_mut().map(|search| &mut search.until))
+            .chain(self.information.iter_mut().map(|information| &mut information.refresh));
+        let lease = self.lease.iter_mut().flat_map(|lease| {
+            lease.obtained = change(lease.obtained);
+            let leased =
+                lease.addresses.iter_mut().flat_map(|a| [&mut a.preferred_until, &mut a.valid_until]);
+            [&mut lease.t1, &mut lease.t2].into_iter().chain(leased)
+        });
+        for time in told.chain(lease) {
+            *time = time.map(&change);
+        }
+    }
+
     fn ends(&self) -> impl Iterator<Item = Option<Instant>> {
         let addresses = self.addresses.iter().flat_map(|a| [a.preferred_until, a.valid_until]);
         addresses
@@ -160,5 +184,64 @@ impl State6 {
             .chain(self.routes.iter().map(|route| route.until))
             .chain(self.dns.iter().map(|dns| dns.until))
             .chain(self.search.iter().map(|search| search.until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v6::LeasedAddress;
+    use crate::wire::dhcpv6::Duid;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_boot(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn every_time_moves() {
+        let address: Ipv6Addr = "2001:db8::7".parse().unwrap();
+        let prefix: Ipv6Net = "2001:db8::/64".parse().unwrap();
+        let state = |n: u64| State6 {
+            link_local: None,
+            addresses: vec![Address {
+                net: address.into(),
+                origin: Origin::Dhcp,
+                deprecated: false,
+                preferred_until: Some(at(n)),
+                valid_until: Some(at(n + 1)),
+            }],
+            routers: vec![Router { address, preference: Preference::High, until: Some(at(n + 2)) }],
+            on_link: vec![OnLink { prefix, until: Some(at(n + 3)) }],
+            routes: vec![Route {
+                destination: prefix,
+                gateway: address,
+                preference: Preference::Low,
+                until: None,
+            }],
+            dns: vec![Dns { address, origin: Origin::Router, until: Some(at(n + 4)) }],
+            search: vec![Search {
+                domain: "lab.test".into(),
+                origin: Origin::Router,
+                until: Some(at(n + 5)),
+            }],
+            mtu: Some(1400),
+            lease: Some(Lease {
+                server: Duid::from_uuid([1; 16]),
+                obtained: at(n + 6),
+                t1: Some(at(n + 7)),
+                t2: Some(at(n + 8)),
+                addresses: vec![LeasedAddress {
+                    address,
+                    preferred_until: Some(at(n + 9)),
+                    valid_until: None,
+                }],
+                dns: vec![],
+                search: vec![],
+            }),
+            information: Some(Information { dns: vec![], search: vec![], refresh: Some(at(n + 10)) }),
+        };
+        let mut moved = state(100);
+        moved.map_times(|time| time + Duration::from_secs(50));
+        assert_eq!(moved, state(150));
     }
 }

@@ -27,7 +27,10 @@ const AUTONOMOUS: u8 = 0x40;
 const FIXED: usize = 16;
 
 /// How much better a router is than another (RFC 4191 section 2.1), the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Preference {
     /// Only if there is no other.
     Low,

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Lease};
+use landline_dhcp::v6::Duid;
 use landline_spec::NetworkOptions;
 use landline_types::Mac;
 
@@ -27,12 +28,17 @@ pub(crate) fn config(
     config.user_class.clone_from(&options.user_class);
     config.requested = requested;
     config.servers.clone_from(&options.dhcp_servers);
-    config.conflict_check = match options.conflict_check {
+    config.conflict_check = conflict_check(options);
+    config
+}
+
+/// The machines' word for how addresses are checked.
+pub(crate) fn conflict_check(options: &NetworkOptions) -> ConflictCheck {
+    match options.conflict_check {
         landline_spec::ConflictCheck::Fast => ConflictCheck::Fast,
         landline_spec::ConflictCheck::Wait => ConflictCheck::Wait,
         landline_spec::ConflictCheck::Off => ConflictCheck::Off,
-    };
-    config
+    }
 }
 
 /// An identifier for a client that shares its hardware address with others (ipvlan): drawn once, it is the only thing
@@ -41,15 +47,18 @@ pub(crate) fn drawn_client_id(random: &mut impl Random) -> Vec<u8> {
     /// The interface is the only one of a client that was made for it.
     const IAID: [u8; 4] = [0, 0, 0, 1];
     const RFC4361: u8 = 255;
-    const DUID_UUID: [u8; 2] = [0, 4];
-    let mut uuid = Vec::with_capacity(16);
-    for _ in 0..4 {
-        uuid.extend(random.next_u32().to_be_bytes());
+    [&[RFC4361][..], &IAID, Duid::from_uuid(drawn_uuid(random)).as_bytes()].concat()
+}
+
+/// A UUID of version 4, drawn at random, of the usual variant (RFC 9562 section 5.4).
+pub(crate) fn drawn_uuid(random: &mut impl Random) -> [u8; 16] {
+    let mut uuid = [0; 16];
+    for part in uuid.chunks_exact_mut(4) {
+        part.copy_from_slice(&random.next_u32().to_be_bytes());
     }
-    // Version 4, drawn at random, of the usual variant (RFC 9562 section 5.4).
     uuid[6] = uuid[6] & 0x0f | 0x40;
     uuid[8] = uuid[8] & 0x3f | 0x80;
-    [&[RFC4361][..], &IAID, &DUID_UUID, &uuid].concat()
+    uuid
 }
 
 /// The leased address with its prefix.

@@ -1,6 +1,6 @@
 //! From the host into the sandbox: noticing that Docker has moved a link and set it up.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,7 +35,9 @@ pub(crate) struct Motion {
     pub(crate) sandbox: PathBuf,
     pub(crate) mark: Mark,
     /// The address Docker will put on it, if any.
-    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<IpAddr>,
+    /// Whether all IPv6 addresses on it are to be Landline's.
+    pub(crate) own_v6: bool,
 }
 
 /// Waits until the link is gone from the host and ready in its sandbox. While it waits inside the sandbox it
@@ -88,9 +90,9 @@ fn observe(motion: &Motion, listen: bool) -> Result<Option<Seen>, SandboxError> 
     let events = open(&sandbox.netns)?;
     // What was seen while entering may be older than the events.
     let Some(mut sandbox) = Sandbox::enter(&motion.sandbox, &motion.mark)? else { return Ok(None) };
-    sandbox.quiet_v6();
+    sandbox.quiet_v6(motion.own_v6);
     let addressed = match motion.address {
-        Some(address) => sandbox.addresses()?.iter().any(|net| net.addr() == address),
+        Some(address) => sandbox.has_address(address)?,
         None => true,
     };
     Ok(Some(Seen { ready: sandbox.link.up && addressed, events }))

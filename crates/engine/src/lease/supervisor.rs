@@ -16,9 +16,9 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::EndpointId;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
 
+use super::handle::{Command, Supervised};
 use super::motion::{Arrival, Motion, arrive};
 use super::present::Present;
 use super::wire::{Place, Received, Wire};
@@ -53,62 +53,6 @@ pub(crate) struct Status {
     pub(crate) naks: u32,
     /// Address conflicts since the daemon started.
     pub(crate) conflicts: u32,
-}
-
-enum Command {
-    Joined { index: Option<u32>, sandbox: PathBuf },
-    Left,
-    Hostname(Option<String>),
-    Renew,
-    Reconnected,
-    Stop { release: bool, done: oneshot::Sender<()> },
-}
-
-/// The outside of a running supervisor.
-#[derive(Debug)]
-pub(crate) struct Supervised {
-    commands: mpsc::UnboundedSender<Command>,
-    pub(crate) status: watch::Receiver<Status>,
-    task: JoinHandle<()>,
-}
-
-impl Supervised {
-    /// Docker was told the link's name and will move it into this sandbox. `index`: the link's on the host, if
-    /// it is still there.
-    pub(crate) fn joined(&self, index: Option<u32>, sandbox: PathBuf) {
-        let _ = self.commands.send(Command::Joined { index, sandbox });
-    }
-
-    /// The sandbox is about to go: let go of it.
-    pub(crate) fn left(&self) {
-        let _ = self.commands.send(Command::Left);
-    }
-
-    /// The container's host name became known.
-    pub(crate) fn hostname(&self, name: Option<String>) {
-        let _ = self.commands.send(Command::Hostname(name));
-    }
-
-    /// Renew now.
-    pub(crate) fn renew(&self) {
-        let _ = self.commands.send(Command::Renew);
-    }
-
-    /// The link was cut off and is back, perhaps on another LAN: ask whether the address is still good.
-    pub(crate) fn reconnected(&self) {
-        let _ = self.commands.send(Command::Reconnected);
-    }
-
-    /// Ends the task; with `release` the address is given back to the server. Returns when the sockets are closed.
-    pub(crate) async fn stop(self, release: bool) {
-        let (done, ended) = oneshot::channel();
-        if self.commands.send(Command::Stop { release, done }).is_ok() {
-            let _ = ended.await;
-        }
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "a lease supervisor failed");
-        }
-    }
 }
 
 /// A supervisor that has not started.
@@ -203,10 +147,8 @@ impl Supervisor {
     }
 
     fn spawn(self) -> Supervised {
-        let (commands, inbox) = mpsc::unbounded_channel();
         let status = self.status.subscribe();
-        let task = tokio::spawn(self.run(inbox));
-        Supervised { commands, status, task }
+        Supervised::spawn(status, |inbox| self.run(inbox))
     }
 
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
@@ -284,7 +226,8 @@ impl Supervisor {
                     index,
                     sandbox,
                     mark: self.mark.clone(),
-                    address: self.client.lease().map(|lease| lease.address),
+                    address: self.client.lease().map(|lease| lease.address.into()),
+                    own_v6: false,
                 })));
             }
             Command::Left => {
@@ -470,14 +413,14 @@ impl Supervisor {
     }
 }
 
-async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
+pub(crate) async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
 }
 
-async fn sleep(alarm: &Alarm, deadline: Option<std::time::Duration>) {
+pub(crate) async fn sleep(alarm: &Alarm, deadline: Option<std::time::Duration>) {
     match deadline {
         Some(deadline) => alarm.sleep_until(deadline).await,
         None => std::future::pending().await,

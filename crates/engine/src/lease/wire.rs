@@ -67,7 +67,8 @@ impl Above {
     }
 }
 
-fn link_on_host(index: u32) -> io::Result<Link> {
+/// The link with this index in the host's namespace.
+pub(crate) fn link_on_host(index: u32) -> io::Result<Link> {
     let found = Netlink::open()?.link_by_index(index).map_err(io::Error::other)?;
     found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the link is gone"))
 }
@@ -186,7 +187,7 @@ impl Wire {
         loop {
             let from = tokio::select! {
                 r = self.dhcp.recv(dhcp) => From::Dhcp(r?),
-                r = hear(self.above.as_ref()) => { let (got, packet) = r?; From::Above(got, packet) }
+                r = hear(self.above.as_ref().map(|above| &above.dhcp), 2048) => { let (got, packet) = r?; From::Above(got, packet) }
                 r = listening.recv(arp) => From::Arp(r?),
             };
             let got = match from {
@@ -214,12 +215,15 @@ impl Wire {
     }
 }
 
-/// Waits for the next DHCP packet at the parent, if there is one to listen at. Cancel-safe.
-async fn hear(above: Option<&Above>) -> io::Result<(landline_kernel::Received, Vec<u8>)> {
-    let Some(above) = above else { return std::future::pending().await };
+/// Waits for the next packet of at most this length, if there is a socket to listen at. Cancel-safe.
+pub(crate) async fn hear(
+    socket: Option<&PacketSocket>,
+    longest: usize,
+) -> io::Result<(landline_kernel::Received, Vec<u8>)> {
+    let Some(socket) = socket else { return std::future::pending().await };
     // On the heap: this is part of every endpoint's task.
-    let mut packet = vec![0; 2048];
-    let got = above.dhcp.recv(&mut packet).await?;
+    let mut packet = vec![0; longest];
+    let got = socket.recv(&mut packet).await?;
     packet.truncate(got.len);
     Ok((got, packet))
 }

@@ -4,6 +4,7 @@
 
 mod footprint;
 mod kinds;
+mod six;
 mod sockets;
 mod tools;
 mod world;
@@ -16,6 +17,7 @@ mod conflict;
 mod connect;
 mod crash;
 mod crowd;
+mod dual;
 mod endpoints;
 mod failures;
 mod hostile;

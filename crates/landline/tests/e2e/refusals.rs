@@ -85,7 +85,7 @@ fn options_that_make_no_sense() -> Result {
     )?;
 
     // Planned, and never silently ignored.
-    for (given, what) in [("ipv6=true", "ipv6=true"), ("mode=ovs", "mode=ovs")] {
+    for (given, what) in [("host_access=true", "host_access"), ("mode=ovs", "mode=ovs")] {
         let output = create(&world, "refused", &options(&["bridge=br0", given]));
         let begin = format!("Error response from daemon: remote: {what} is not available in this version; ");
         assert!(output.stderr.starts_with(&begin), "{}", output.stderr);
@@ -102,6 +102,12 @@ fn options_that_make_no_sense() -> Result {
         &world,
         &["--subnet", "192.0.2.0/24", "-o", "bridge=br0", "-o", "addressing=none"],
         "addressing=none gives no addresses, so Docker must not either: add --ipam-driver null",
+    )?;
+    refused(
+        &world,
+        &["--ipv6", "--subnet", "2001:db8:1::/64", "-o", "bridge=br0"],
+        "--ipv6 asks Docker for IPv6 addresses, and Landline's come from the LAN; leave it out and add -o ipv6=true \
+         (or dhcp, slaac)",
     )?;
     refused(
         &world,

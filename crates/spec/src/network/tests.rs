@@ -46,6 +46,8 @@ fn every_option_arrives() {
         ("mode", "macvlan"),
         ("parent", "eth0"),
         ("addressing", "DHCP"),
+        ("ipv6", "Slaac"),
+        ("ipv6_address", "eui64"),
         ("lease_timeout", "1m30s"),
         ("ignore_conflicts", "Yes"),
         ("skip_routes", "1"),
@@ -67,7 +69,8 @@ fn every_option_arrives() {
         mode: Mode::Macvlan,
         parent: "eth0".parse().unwrap(),
         addressing: Addressing::Dhcp,
-        ipv6: Ipv6Mode::Off,
+        ipv6: Ipv6Mode::Slaac,
+        ipv6_address: Ipv6Address::Eui64,
         lease_timeout: Duration::from_secs(90),
         on_timeout: OnTimeout::Continue,
         release: Release::OnStop,
@@ -133,10 +136,6 @@ fn what_this_version_cannot_do_is_refused() {
         "mode=ovs is not available in this version; use mode=bridge, mode=macvlan or mode=ipvlan"
     );
     assert_eq!(
-        refusal(&[("ipv6", "True")]),
-        "ipv6=true is not available in this version; leave it out, or write ipv6=false, for IPv4 alone"
-    );
-    assert_eq!(
         refusal(&[("vlan", "12")]),
         "vlan is not available in this version; create the network without it"
     );
@@ -144,12 +143,6 @@ fn what_this_version_cannot_do_is_refused() {
         assert!(
             matches!(parse(&[("bridge", "br0"), ("mode", mode)]), Err(OptionError::NotYet { .. })),
             "{mode}"
-        );
-    }
-    for (name, value) in [("ipv6", "dhcp"), ("ipv6", "slaac")] {
-        assert!(
-            matches!(parse(&[("bridge", "br0"), (name, value)]), Err(OptionError::NotYet { .. })),
-            "{name}"
         );
     }
     for name in keys::NETWORK_NOT_YET {
@@ -177,6 +170,44 @@ fn ipvlan_children_have_no_hardware_address_of_their_own() {
 }
 
 #[test]
+fn ipv6_is_off_unless_asked_for() {
+    for (value, mode) in [
+        ("false", Ipv6Mode::Off),
+        ("off", Ipv6Mode::Off),
+        ("True", Ipv6Mode::Auto),
+        ("1", Ipv6Mode::Auto),
+        ("DHCP", Ipv6Mode::Dhcp),
+        ("slaac", Ipv6Mode::Slaac),
+        ("", Ipv6Mode::Off),
+    ] {
+        assert_eq!(parse(&[("bridge", "br0"), ("ipv6", value)]).unwrap().ipv6, mode, "{value}");
+    }
+    assert_eq!(
+        refusal(&[("ipv6_address", "stable")]),
+        "ipv6_address has no effect without IPv6; remove it or add ipv6=true"
+    );
+    assert_eq!(
+        refusal(&[("ipv6", "true"), ("mtu", "1279")]),
+        "mtu=\"1279\" cannot be used; IPv6 needs at least 1280 bytes"
+    );
+    let shared =
+        parse(&[("mode", "ipvlan"), ("parent", "eth0"), ("ipv6", "slaac"), ("ipv6_address", "eui64")]);
+    assert_eq!(
+        shared.unwrap_err().to_string(),
+        "ipv6_address=\"eui64\" cannot be used; with mode=ipvlan all containers have one hardware address; leave it out"
+    );
+}
+
+#[test]
+fn ipv6_alone_has_what_ipv4_has() {
+    let alone = [("bridge", "br0"), ("addressing", "none"), ("ipv6", "true"), ("lease_timeout", "5s")];
+    assert_eq!(parse(&alone).unwrap().lease_timeout, Duration::from_secs(5));
+    assert!(matches!(parse(&alone[..2]), Ok(NetworkOptions { ipv6: Ipv6Mode::Off, .. })));
+    let four = [("bridge", "br0"), ("addressing", "none"), ("ipv6", "true"), ("vendor_class", "x")];
+    assert!(matches!(parse(&four), Err(OptionError::NoDhcp { option: "vendor_class", .. })));
+}
+
+#[test]
 fn typos_name_the_nearest_option() {
     assert_eq!(
         refusal(&[("lease-timeout", "5s")]),
@@ -194,7 +225,7 @@ fn values_are_checked_and_the_message_says_what_to_write() {
         ("mode", "bride", "write bridge, macvlan or ipvlan"),
         ("addressing", "manual", "write dhcp, static or none"),
         ("parent", "sixteen-letters!", "name a network interface, at most 15 characters long"),
-        ("ipv6", "maybe", "write false, which is the default"),
+        ("ipv6", "maybe", "write true, dhcp, slaac or false"),
         ("lease_timeout", "ten", "write a time from 500ms to 10m, like 10s or 1m30s"),
         ("lease_timeout", "499ms", "write a time from 500ms to 10m, like 10s or 1m30s"),
         ("lease_timeout", "601", "write a time from 500ms to 10m, like 10s or 1m30s"),

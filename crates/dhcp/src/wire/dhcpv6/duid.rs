@@ -3,6 +3,7 @@
 use std::fmt;
 
 use landline_types::Mac;
+use serde::{Deserialize, Serialize};
 
 /// Type: link-layer address (RFC 9915 section 11.4).
 const LINK_LAYER: u16 = 3;
@@ -12,7 +13,8 @@ const UUID: u16 = 4;
 const ETHERNET: u16 = 1;
 
 /// What a server tells clients apart by, and a client servers: the type and what it says, 3 to 130 octets.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Duid(Vec<u8>);
 
 /// Why some octets are no DUID.
@@ -43,6 +45,20 @@ impl Duid {
     /// The octets, type first.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl TryFrom<Vec<u8>> for Duid {
+    type Error = DuidError;
+
+    fn try_from(octets: Vec<u8>) -> Result<Self, DuidError> {
+        Self::new(octets)
+    }
+}
+
+impl From<Duid> for Vec<u8> {
+    fn from(duid: Duid) -> Self {
+        duid.0
     }
 }
 

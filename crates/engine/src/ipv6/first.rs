@@ -1,0 +1,172 @@
+//! The first addresses of an endpoint: what Docker waits for, and no longer than it has to.
+
+use std::time::Duration;
+
+use ipnet::Ipv6Net;
+use landline_dhcp::Random as _;
+use landline_dhcp::v6::{Config, Duid, InterfaceId, Mode};
+use landline_spec::{Addressing, Ipv6Address, Ipv6Mode, NetworkOptions, OnTimeout};
+use landline_types::Mac;
+use tokio_util::sync::CancellationToken;
+
+use super::records::{Ipv6Identity, Ipv6Record};
+use super::supervisor::{Status6, Supervisor6};
+use crate::addressing::dhcp::conflict_check;
+use crate::endpoints::{CreateEndpointError, network_name};
+use crate::engine::{Endpoint, Engine};
+use crate::random::OsRandom;
+use crate::records::NetworkRecord;
+
+/// How long an answer waits for IPv6 once all else is there. Servers and most routers answer in less; a router may
+/// take up to half a second (RFC 4861 section 6.2.6), and what comes later is configured in the container.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The same with addresses that are remembered and known to live: the time in which they are confirmed.
+const CONFIRMATION: Duration = Duration::from_millis(40);
+
+/// The machine's configuration for an endpoint.
+pub(crate) fn config(options: &NetworkOptions, mac: Mac, record: &Ipv6Record) -> Config {
+    let mut config = own_config(mac, &record.identity);
+    config.mode = match options.ipv6 {
+        Ipv6Mode::Off | Ipv6Mode::Auto => Mode::Auto,
+        Ipv6Mode::Dhcp => Mode::Dhcp,
+        Ipv6Mode::Slaac => Mode::Slaac,
+    };
+    if options.ipv6_address == Ipv6Address::Eui64 {
+        config.interface_id = InterfaceId::Eui64;
+    }
+    config.hostname.clone_from(&record.hostname);
+    config.user_class.clone_from(&options.user_class);
+    config.conflict_check = conflict_check(options);
+    config
+}
+
+/// As far as it is the identity's alone.
+pub(super) fn own_config(mac: Mac, identity: &Ipv6Identity) -> Config {
+    let mut config = Config::new(mac);
+    config.duid = identity.duid.clone();
+    config.iaid = identity.iaid;
+    config.interface_id = InterfaceId::Stable {
+        secret: identity.secret.clone(),
+        interface: identity.duid.as_bytes().to_vec(),
+        network: Vec::new(),
+    };
+    config
+}
+
+/// Who a container interface is in IPv6, for good. A client identifier that names a DUID (RFC 4361) decides for both
+/// families; else it is the hardware address, where that is the container's own.
+pub(crate) fn identity(mac: Mac, shared_mac: bool, client_id: Option<&[u8]>) -> Ipv6Identity {
+    const RFC4361: u8 = 255;
+    let drawn = || OsRandom.next_u32().to_be_bytes();
+    let [.., a, b, c, d] = mac.octets();
+    let named = client_id.and_then(|id| {
+        let (&[kind, a, b, c, d], duid) = id.split_first_chunk()?;
+        let duid = Duid::new(duid).ok().filter(|_| kind == RFC4361)?;
+        Some((duid, [a, b, c, d]))
+    });
+    let (duid, iaid) = named.unwrap_or_else(|| {
+        let duid = if shared_mac {
+            let uuid = crate::addressing::dhcp::drawn_uuid(&mut OsRandom);
+            Duid::from_uuid(uuid)
+        } else {
+            Duid::from_mac(mac)
+        };
+        (duid, [a, b, c, d])
+    });
+    let secret = [drawn(), drawn(), drawn(), drawn()].concat();
+    Ipv6Identity { duid, iaid, secret, state: None }
+}
+
+impl Engine {
+    /// For endpoints with IPv6: starts the task that looks for it over the link with this index.
+    pub(crate) async fn start_ipv6(&self, endpoint: &Endpoint, index: u32) {
+        let record = endpoint.cell.read().await;
+        let Some(ipv6) = &record.ipv6 else { return };
+        let config = config(endpoint.cell.options(), record.mac, ipv6);
+        let before = ipv6.identity.state.as_ref().map(|state| state.remembered(&self.services.boot));
+        let supervised =
+            Supervisor6::start(endpoint.cell.clone(), self.services.clone(), config, before, index);
+        *endpoint.ipv6() = Some(supervised);
+    }
+
+    /// Waits for it as long as is worth while, and notes what Docker will be told. Where there is nothing but IPv6,
+    /// an address is waited for as a lease is.
+    pub(crate) async fn first_ipv6(
+        &self,
+        endpoint: &Endpoint,
+        network: &NetworkRecord,
+        cancel: &CancellationToken,
+    ) -> Result<(), CreateEndpointError> {
+        let Some((status, remembered)) = endpoint.ipv6().as_ref().map(|s| (s.status.clone(), s.remembered))
+        else {
+            return Ok(());
+        };
+        let alone = network.options.addressing == Addressing::None;
+        let waited = network.options.lease_timeout;
+        let wait = async {
+            let mut status = status.clone();
+            if alone {
+                let _ = tokio::time::timeout(waited, status.wait_for(Status6::has_address)).await;
+            }
+            let patience = if remembered { CONFIRMATION } else { PATIENCE };
+            let _ = tokio::time::timeout(patience, status.wait_for(|s| s.settled)).await;
+        };
+        if cancel.run_until_cancelled(wait).await.is_none() {
+            return Err(CreateEndpointError::Cancelled);
+        }
+        let status = status.borrow().clone();
+        if alone && !status.has_address() {
+            let error = CreateEndpointError::NoLease {
+                network: network_name(network),
+                parent: network.options.parent.clone(),
+                why: "no router and no DHCPv6 server gave an IPv6 address",
+                waited,
+                hint: "check that one serves this LAN and that the parent is plugged in",
+            };
+            if network.options.on_timeout == OnTimeout::Fail {
+                return Err(error);
+            }
+            tracing::warn!(error = %crate::chain(&error), "the container starts without an address");
+        }
+        let told = best(&status);
+        let stored = endpoint.cell.update(|record| {
+            if let Some(ipv6) = &mut record.ipv6 {
+                ipv6.told = told;
+            }
+        });
+        stored.await.map_err(CreateEndpointError::Store)
+    }
+}
+
+/// The one address Docker can be told.
+fn best(status: &Status6) -> Option<Ipv6Net> {
+    let addresses = &status.current.addresses;
+    addresses.iter().find(|address| !address.deprecated).or(addresses.first()).map(|address| address.net)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: Mac = Mac::new([2, 0x42, 0xc0, 0, 2, 10]);
+
+    #[test]
+    fn a_client_identifier_with_a_duid_is_the_same_in_both_families() {
+        let id = crate::addressing::dhcp::drawn_client_id(&mut OsRandom);
+        let six = identity(MAC, true, Some(&id));
+        assert_eq!((six.duid.as_bytes(), six.iaid), (&id[5..], [0, 0, 0, 1]));
+    }
+
+    #[test]
+    fn without_one_it_is_the_hardware_address_if_that_is_its_own() {
+        for id in [None, Some(&[1, 2, 0x42, 0xc0, 0, 2, 10][..]), Some(&[255, 0, 0, 0, 1, 0, 4][..])] {
+            let own = identity(MAC, false, id);
+            assert_eq!((own.duid, own.iaid), (Duid::from_mac(MAC), [0xc0, 0, 2, 10]), "{id:?}");
+        }
+        let [one, other] = [(); 2].map(|()| identity(MAC, true, None));
+        assert_ne!(one.duid, other.duid);
+        assert_ne!(one.secret, other.secret);
+        assert!(one.secret.len() >= 16);
+    }
+}

@@ -1,0 +1,65 @@
+//! Giving a lease back after its endpoint has ended.
+
+use std::io;
+use std::time::Duration;
+
+use landline_dhcp::Random;
+use landline_dhcp::v4::ConflictCheck;
+use landline_dhcp::v6::Client;
+use landline_kernel::boottime::{self, Alarm};
+use landline_types::Mac;
+
+use super::first::own_config;
+use super::records::Ipv6Identity;
+use super::wire::{Wire6, now};
+use crate::lease::{Place, Services};
+use crate::mark::Mark;
+use crate::random::OsRandom;
+
+/// How long a server is given to answer: nothing depends on it but that the message is not lost.
+const ANSWER: Duration = Duration::from_millis(1500);
+
+/// Releases the identity's lease, if it has one, over the link with this index on the host.
+pub(crate) async fn release(
+    identity: &Ipv6Identity,
+    mac: Mac,
+    services: &Services,
+    index: u32,
+    mark: &Mark,
+) -> io::Result<()> {
+    let state = identity.state.as_ref().and_then(|state| state.restore(&services.boot));
+    let Some(state) = state else { return Ok(()) };
+    let mut config = own_config(mac, identity);
+    // Its link-local address is of its own making, and speaks for a moment only.
+    config.conflict_check = ConflictCheck::Off;
+    let mut client = Client::resume(config, state, now(), OsRandom);
+    client.release(now());
+    Wire6::open(&Place::Host(index), mark)?.say_goodbye(&mut client, &services.alarm).await;
+    Ok(())
+}
+
+impl Wire6 {
+    /// Sends what a client that was told to release its lease has to say, until a server has answered or there was
+    /// time for it: the link may be removed then.
+    pub(super) async fn say_goodbye<R: Random>(&self, client: &mut Client<R>, alarm: &Alarm) {
+        let end = boottime::now() + ANSWER;
+        loop {
+            while let Some(transmit) = client.poll_transmit() {
+                if let Err(error) = self.send(&transmit) {
+                    tracing::debug!(%error, "not sent");
+                }
+            }
+            if !client.wants_dhcp() || boottime::now() >= end {
+                return;
+            }
+            let next = client.poll_timeout().map_or(end, |at| at.since_boot().min(end));
+            tokio::select! {
+                received = self.receive() => match received {
+                    Ok((packet, check)) => client.handle_packet(now(), &packet, check),
+                    Err(_) => return,
+                },
+                () = alarm.sleep_until(next) => client.handle_timeout(now()),
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! IPv6 beside IPv4: the machine of `landline_dhcp::v6` with sockets, a clock and a sandbox around it.
+//!
+//! The machine decides everything: which routers and servers are asked, which addresses are used and until when. Its
+//! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
+//! [`supervisor`] owns the machine and stores what it says, [`wire`] is its socket, [`sandbox`] brings a link in line
+//! with a state, [`first`] is what Docker waits for, and
+//! [`goodbye`] what is said when nobody will come back.
+
+mod first;
+mod goodbye;
+mod records;
+mod sandbox;
+mod supervisor;
+mod wire;
+
+pub(crate) use first::{config, identity};
+pub(crate) use goodbye::release;
+pub use records::{Ipv6Identity, Ipv6Record, StateRecord};
+pub(crate) use supervisor::{Status6, Supervisor6};

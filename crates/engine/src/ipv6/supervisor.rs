@@ -1,0 +1,401 @@
+//! The task that owns one endpoint's IPv6 machine.
+//!
+//! As the one for IPv4 it sleeps without a socket until the machine's next deadline, and stores what the machine says
+//! before it counts. The machine's state is the whole of what the link is to carry; there is nothing to add to it here.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
+use landline_dhcp::wire::udp::Check;
+use tokio::sync::{mpsc, watch};
+
+use super::records::StateRecord;
+use super::wire::{Wire6, now};
+use crate::cell::Cell;
+use crate::error::chain;
+use crate::lease::{Arrival, Command, Motion, Place, Services, Supervised, arrive, maybe, sleep};
+use crate::mark::{End, Mark};
+use crate::random::OsRandom;
+use crate::sandbox::{Sandbox, SandboxError};
+
+/// The most messages that wait for a socket; the machine repeats what is lost.
+const OUTBOX: usize = 8;
+
+/// What is known of IPv6 from outside its task.
+#[derive(Debug, Clone)]
+pub(crate) struct Status6 {
+    /// What the machine does about `DHCPv6`.
+    pub(crate) state: StateName,
+    /// What the link is to carry; it is stored.
+    pub(crate) current: State6,
+    /// Whether nothing more is to be expected soon.
+    pub(crate) settled: bool,
+    /// Address conflicts since the daemon started.
+    pub(crate) conflicts: u32,
+}
+
+impl Status6 {
+    /// Whether there is an address that others than neighbours can reach.
+    pub(crate) fn has_address(&self) -> bool {
+        !self.current.addresses.is_empty()
+    }
+}
+
+/// A supervisor that has not started.
+pub(crate) struct Supervisor6 {
+    client: Client<OsRandom>,
+    cell: Arc<Cell>,
+    services: Services,
+    mark: Mark,
+    place: Option<Place>,
+    wire: Option<Wire6>,
+    /// Opening the socket failed; try again at the machine's next deadline, not before.
+    unopened: bool,
+    outbox: VecDeque<Transmit>,
+    motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
+    sandbox: Option<PathBuf>,
+    /// The sandbox has addresses of which nobody has said anything yet: they stay until there are some.
+    undecided: bool,
+    status: watch::Sender<Status6>,
+}
+
+impl Supervisor6 {
+    /// First addresses over the link with this index on the host, or the remembered ones again.
+    pub(crate) fn start(
+        cell: Arc<Cell>,
+        services: Services,
+        config: Config,
+        before: Option<Remembered>,
+        index: u32,
+    ) -> Supervised<Status6> {
+        let client = Client::start(config, before, now(), OsRandom);
+        let remembered = !client.current().addresses.is_empty();
+        let mut supervised = Self::new(cell, services, client, Place::Host(index)).spawn();
+        supervised.remembered = remembered;
+        supervised
+    }
+
+    /// Goes on with a state after a restart of the daemon.
+    pub(crate) fn resume(
+        cell: Arc<Cell>,
+        services: Services,
+        config: Config,
+        state: Option<&StateRecord>,
+        place: Place,
+    ) -> Supervised<Status6> {
+        let client = match state.map(|record| (record, record.restore(&services.boot))) {
+            Some((_, Some(state))) => Client::resume(config, state, now(), OsRandom),
+            Some((record, None)) => {
+                let remembered = record.remembered(&services.boot);
+                Client::start(config, Some(remembered), now(), OsRandom)
+            }
+            None => Client::start(config, None, now(), OsRandom),
+        };
+        Self::new(cell, services, client, place).spawn()
+    }
+
+    /// Asks for addresses that are in use already, of a state nobody remembers.
+    pub(crate) fn ask_again(
+        cell: Arc<Cell>,
+        services: Services,
+        config: Config,
+        addresses: Vec<Ipv6Addr>,
+        place: Place,
+    ) -> Supervised<Status6> {
+        let client = Client::start(config, Some(Remembered::Addresses(addresses)), now(), OsRandom);
+        let mut supervisor = Self::new(cell, services, client, place);
+        supervisor.undecided = true;
+        supervisor.spawn()
+    }
+
+    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Place) -> Self {
+        let first = Status6 {
+            state: client.state(),
+            current: client.current().clone(),
+            settled: false,
+            conflicts: 0,
+        };
+        let sandbox = match &place {
+            Place::Sandbox(path) => Some(path.clone()),
+            Place::Host(_) => None,
+        };
+        Self {
+            mark: Mark::new(cell.id(), End::Container),
+            client,
+            cell,
+            services,
+            place: Some(place),
+            wire: None,
+            unopened: false,
+            outbox: VecDeque::new(),
+            motion: None,
+            sandbox,
+            undecided: false,
+            status: watch::Sender::new(first),
+        }
+    }
+
+    fn spawn(self) -> Supervised<Status6> {
+        let status = self.status.subscribe();
+        Supervised::spawn(status, |inbox| self.run(inbox))
+    }
+
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        // The daemon was away: the sandbox may have missed a change.
+        self.configure().await;
+        loop {
+            self.settle().await;
+            let deadline = self.client.poll_timeout().map(Instant::since_boot);
+            tokio::select! {
+                biased;
+                command = inbox.recv() => match command {
+                    Some(Command::Stop { release, done }) => {
+                        if release {
+                            self.release().await;
+                        }
+                        self.wire = None;
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(command) => self.command(command).await,
+                    None => return,
+                },
+                arrival = maybe(self.motion.as_mut()) => {
+                    self.motion = None;
+                    self.arrived(arrival).await;
+                }
+                received = receive(self.wire.as_ref()) => match received {
+                    Ok((packet, check)) => self.client.handle_packet(now(), &packet, check),
+                    Err(error) => {
+                        // The link went down or moved away under the socket.
+                        tracing::debug!(%error, endpoint = %self.cell.id().short(), "IPv6 socket lost");
+                        self.wire = None;
+                        self.unopened = true;
+                    }
+                },
+                () = sleep(&self.services.alarm, deadline) => {
+                    self.unopened = false;
+                    self.client.handle_timeout(now());
+                }
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Joined { index, sandbox } => {
+                if self.sandbox.as_ref() == Some(&sandbox) && index.is_none() {
+                    return;
+                }
+                let told = self.cell.read().await.ipv6.and_then(|ipv6| ipv6.told);
+                self.sandbox = Some(sandbox.clone());
+                self.place = index.map(Place::Host);
+                self.motion = Some(Box::pin(arrive(Motion {
+                    present: self.services.present.clone(),
+                    index,
+                    sandbox,
+                    mark: self.mark.clone(),
+                    address: told.map(|net| net.addr().into()),
+                    own_v6: true,
+                })));
+            }
+            Command::Left => {
+                self.motion = None;
+                self.wire = None;
+                self.place = None;
+                self.sandbox = None;
+            }
+            Command::Hostname(name) => self.client.set_hostname(now(), name),
+            Command::Renew => self.client.renew(now()),
+            Command::Reconnected => {
+                self.client.restart(now());
+                // What carried the addresses may be a new link.
+                self.configure().await;
+            }
+            Command::Stop { .. } => {}
+        }
+    }
+
+    async fn arrived(&mut self, arrival: Arrival) {
+        self.wire = None;
+        self.unopened = false;
+        match (arrival, self.sandbox.clone()) {
+            (Arrival::Gone, _) | (_, None) => self.place = None,
+            (_, Some(path)) => {
+                self.place = Some(Place::Sandbox(path));
+                self.configure().await;
+            }
+        }
+    }
+
+    /// Gives leased addresses back; returns when the server has heard it, or had time to.
+    async fn release(&mut self) {
+        self.client.release(now());
+        if self.client.wants_dhcp() && self.wire.is_none() {
+            self.open().await;
+        }
+        if let Some(wire) = &self.wire {
+            wire.say_goodbye(&mut self.client, &self.services.alarm).await;
+        }
+    }
+
+    /// Does everything the machine wants done now.
+    async fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            while let Some(event) = self.client.poll_event() {
+                quiet = false;
+                self.event(event).await;
+            }
+            while let Some(transmit) = self.client.poll_transmit() {
+                quiet = false;
+                self.outbox.push_back(transmit);
+            }
+            if quiet {
+                break;
+            }
+        }
+        self.publish();
+        self.transmit().await;
+    }
+
+    async fn transmit(&mut self) {
+        if self.client.wants_socket() || !self.outbox.is_empty() {
+            // Between leaving the host and being set up in the sandbox nothing can be sent.
+            let moving = self.motion.is_some();
+            if self.wire.is_none() && !self.unopened && !moving {
+                self.open().await;
+            }
+            match &self.wire {
+                Some(wire) => {
+                    for transmit in self.outbox.drain(..) {
+                        if let Err(error) = wire.send(&transmit) {
+                            tracing::debug!(%error, endpoint = %self.cell.id().short(), "not sent");
+                        }
+                    }
+                }
+                None if moving => {
+                    self.outbox.retain(|transmit| matches!(transmit, Transmit::Dhcp { .. }));
+                    let excess = self.outbox.len().saturating_sub(OUTBOX);
+                    self.outbox.drain(..excess);
+                }
+                None => self.outbox.clear(),
+            }
+        }
+        if !self.client.wants_socket() {
+            self.wire = None;
+        }
+    }
+
+    async fn open(&mut self) {
+        let Some(place) = self.place.clone() else { return };
+        let mark = self.mark.clone();
+        match tokio::task::spawn_blocking(move || Wire6::open(&place, &mark)).await {
+            Ok(Ok(wire)) => self.wire = Some(wire),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, endpoint = %self.cell.id().short(), "the IPv6 socket cannot be opened");
+                if error.kind() == io::ErrorKind::NotFound {
+                    let _ = self.services.lost.send(self.cell.id().clone());
+                }
+                self.unopened = true;
+            }
+            Err(_) => self.unopened = true,
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        let endpoint = self.cell.id().short().to_owned();
+        match event {
+            Event::Changed(state) => {
+                let addresses: Vec<String> = state.addresses.iter().map(|a| a.net.to_string()).collect();
+                tracing::info!(endpoint, ?addresses, routers = state.routers.len(), "IPv6");
+                self.undecided &= state.addresses.is_empty();
+                self.remember(&state).await;
+                self.configure().await;
+            }
+            Event::Renewed(state) => {
+                tracing::debug!(endpoint, "IPv6 renewed");
+                self.remember(&state).await;
+            }
+            Event::Lost { address, reason } => {
+                tracing::warn!(endpoint, %address, %reason, "an IPv6 address is lost and taken away");
+            }
+            Event::Conflict { address } => {
+                tracing::warn!(endpoint, %address, "another host uses the address");
+                self.status.send_modify(|s| s.conflicts += 1);
+            }
+        }
+    }
+
+    async fn remember(&mut self, state: &State6) {
+        let row = StateRecord::of(state, &self.services.boot);
+        let written = self.cell.update(|record| {
+            if let Some(ipv6) = &mut record.ipv6 {
+                ipv6.identity.state = Some(row);
+            }
+        });
+        if let Err(error) = written.await {
+            // The state itself is good; only a restart of the daemon would miss it.
+            tracing::error!(error = %chain(&error), "IPv6 addresses could not be stored");
+        }
+    }
+
+    /// Brings the sandbox's link in line with the machine's state. Before the link has arrived there is nothing to do:
+    /// Docker configures what it was told, and arriving looks again.
+    async fn configure(&mut self) {
+        let Some(Place::Sandbox(path)) = self.place.clone() else { return };
+        let Some(ipv6) = self.cell.read().await.ipv6 else { return };
+        if self.undecided {
+            return;
+        }
+        let (mark, state) = (self.mark.clone(), self.client.current().clone());
+        let skip_routes = self.cell.options().skip_routes;
+        let done = crate::blocking(move || {
+            let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
+            sandbox.configure_v6(&state, skip_routes, &ipv6.applied).map(Some)
+        });
+        match done.await {
+            Ok(Some(applied)) => {
+                let written = self.cell.update(|record| {
+                    if let Some(ipv6) = &mut record.ipv6 {
+                        ipv6.applied = applied;
+                    }
+                });
+                if let Err(error) = written.await {
+                    tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
+                }
+            }
+            Ok(None) => {}
+            Err::<_, SandboxError>(error) => {
+                tracing::error!(endpoint = %self.cell.id().short(), error = %chain(&error), "IPv6 not configured");
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let (state, current, settled) =
+            (self.client.state(), self.client.current(), self.client.is_settled());
+        self.status.send_if_modified(|status| {
+            let changed = status.state != state || status.settled != settled || status.current != *current;
+            if changed {
+                (status.state, status.settled) = (state, settled);
+                status.current.clone_from(current);
+            }
+            changed
+        });
+    }
+}
+
+async fn receive(wire: Option<&Wire6>) -> io::Result<(Vec<u8>, Check)> {
+    match wire {
+        Some(wire) => wire.receive().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,73 @@
+//! The machine's socket, opened where the link is.
+
+use std::io;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v6::Transmit;
+use landline_dhcp::wire::udp::Check;
+use landline_kernel::boottime;
+use landline_kernel::{Link, LinkKind, PacketSocket};
+
+use crate::lease::{Place, hear, link_on_host};
+use crate::mark::Mark;
+use crate::sandbox::Sandbox;
+
+/// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
+const LONGEST: usize = 2048;
+
+/// The socket of one exchange.
+pub(crate) struct Wire6 {
+    own: PacketSocket,
+    /// On the parent of an ipvlan, which hears what is for an address that no child has yet.
+    above: Option<PacketSocket>,
+}
+
+impl Wire6 {
+    /// Opens the socket; blocks for a short time.
+    pub(crate) fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
+        match place {
+            Place::Host(index) => {
+                let link = link_on_host(*index)?;
+                Ok(Self { own: PacketSocket::ipv6(None, *index)?, above: above(&link)? })
+            }
+            Place::Sandbox(path) => {
+                let gone = || io::Error::new(io::ErrorKind::NotFound, "the sandbox or its link is gone");
+                let sandbox = Sandbox::enter(path, mark).map_err(io::Error::other)?.ok_or_else(gone)?;
+                let own = PacketSocket::ipv6(Some(&sandbox.netns), sandbox.link.index)?;
+                Ok(Self { own, above: above(&sandbox.link)? })
+            }
+        }
+    }
+
+    /// Sends one packet of the machine.
+    pub(crate) fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        self.own.send(transmit.link_destination(), &transmit.to_packet())
+    }
+
+    /// Waits for the next packet the machine may care about. Cancel-safe.
+    pub(crate) async fn receive(&self) -> io::Result<(Vec<u8>, Check)> {
+        loop {
+            let (got, packet) = tokio::select! {
+                r = hear(Some(&self.own), LONGEST) => r?,
+                r = hear(self.above.as_ref(), LONGEST) => r?,
+            };
+            if !got.own {
+                let check = if got.checksum_valid_or_unknown { Check::Skip } else { Check::Verify };
+                return Ok((packet, check));
+            }
+        }
+    }
+}
+
+pub(super) fn now() -> Instant {
+    Instant::from_boot(boottime::now())
+}
+
+fn above(link: &Link) -> io::Result<Option<PacketSocket>> {
+    match link {
+        Link { kind: LinkKind::Ipvlan { .. }, parent: Some(parent), .. } => {
+            PacketSocket::ipv6(None, *parent).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
