@@ -25,6 +25,8 @@ pub const PEER_V4: &str = "192.0.2.2";
 /// An address beyond the router, reached through a default route only.
 pub const BEYOND_V4: &str = "198.51.100.1";
 
+/// The address of a machine behind the router, on a network of its own (203.0.113.0/24).
+pub const FAR_V4: &str = "203.0.113.2";
 /// An IPv6 address beyond the router, reached through a default route only.
 pub const BEYOND_V6: &str = "2001:db8:ffff::1";
 
@@ -173,6 +175,24 @@ impl Lan {
     /// If the name is taken or longer than 13 bytes.
     pub fn add_node_without_address(&self, name: &str) -> Result<Node> {
         self.add(name, None)
+    }
+
+    /// A machine on a network of its own behind the router: [`FAR_V4`] is its address, 203.0.113.1 the router's, by which
+    /// it reaches the LAN. There can be one.
+    ///
+    /// # Errors
+    /// If the name is taken or longer than 13 bytes.
+    pub fn add_far_node(&self, name: &str) -> Result<Node> {
+        let (node, mtu) = (self.wiring.bare_node(name)?, self.mtu());
+        let link = format!(
+            "link add eth1 mtu {mtu} type veth peer name eth0 mtu {mtu} netns {}\nlink set eth1 up\n\
+             addr add 203.0.113.1/24 dev eth1\n",
+            node.netns()
+        );
+        configure(&self.router, "", &link)?;
+        self.wiring.start_node(&node, Some(&format!("{FAR_V4}/24")), None)?;
+        configure(&node, "", "route add default via 203.0.113.1\n")?;
+        Ok(node)
     }
 
     fn add(&self, name: &str, address: Option<&str>) -> Result<Node> {

@@ -16,13 +16,13 @@ mod wire;
 pub use engines::{fetch_engines, unpacked_engines, upstream_version};
 pub use error::{Error, Result};
 pub use host::{Daemon, DockerHost, Dockerd, Engine, HostState, OpenVswitch};
-pub use lan::{BEYOND_V4, BEYOND_V6, LAN_V4, LAN_V6, Lan, LanBuilder, PEER_V4, ROUTER_V4, ROUTER_V6};
+pub use lan::{BEYOND_V4, BEYOND_V6, FAR_V4, LAN_V4, LAN_V6, Lan, LanBuilder, PEER_V4, ROUTER_V4, ROUTER_V6};
 pub use node::Node;
 pub use process::{Output, Process, Signal, shell_words};
 pub use scratch::{clean, kept_labs};
 pub use server::{
-    DhcpServer, Dhcpd, Dhcpd6, Dnsmasq, Kea, Kea6, LeaseRow, Ra, RaPrefix, Radvd, Reservation, Reservation6,
-    ServerConfig,
+    DhcpRelay, DhcpServer, Dhcpd, Dhcpd6, Dnsmasq, Kea, Kea6, LeaseRow, Ra, RaPrefix, Radvd, Reservation,
+    Reservation6, ServerConfig, Udhcpd,
 };
 pub use vm::Vm;
 pub use wait::{Condition, wait_for};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use landline_testbed::{
-    BEYOND_V4, Dhcpd, Dnsmasq, Kea, Lan, PEER_V4, ROUTER_V4, Ra, Reservation, Result, wait_for,
+    BEYOND_V4, DhcpRelay, Dhcpd, Dnsmasq, FAR_V4, Kea, Lan, PEER_V4, ROUTER_V4, Ra, Reservation, Result,
+    Udhcpd, wait_for,
 };
 
 #[test]
@@ -91,5 +92,41 @@ fn isc_dhcpd_gives_a_lease_and_keeps_it_over_a_restart() -> Result<()> {
     assert_eq!(client.dhcp("eth0")?, address);
     server.forget_leases()?;
     assert_eq!(server.leases(), []);
+    Ok(())
+}
+
+#[test]
+fn udhcpd_gives_a_lease_and_honours_reservations() -> Result<()> {
+    let lan = Lan::new()?;
+    let client = lan.add_node_without_address("client")?;
+    let mac = client.mac("eth0")?;
+    let mut server = lan.server_on(lan.router(), &Udhcpd { arp_wait: 100, ..Udhcpd::default() })?;
+    let address = client.dhcp("eth0")?;
+    let lease = wait_for("the lease on disk", Duration::from_secs(10), || server.lease_of(&mac))?;
+    assert_eq!(lease.ip, address);
+    let hosts = vec![Reservation::new(mac, "192.0.2.77")];
+    server.reconfigure(&Udhcpd { hosts, ..Udhcpd::default() })?;
+    server.forget_leases()?;
+    assert_eq!(client.dhcp("eth0")?.to_string(), "192.0.2.77");
+    Ok(())
+}
+
+#[test]
+fn a_relay_asks_a_server_elsewhere() -> Result<()> {
+    let lan = Lan::new()?;
+    let far = lan.add_far_node("far")?;
+    let server = lan.server_on(&far, &Kea::default())?;
+    let relay = lan.server_on(lan.router(), &DhcpRelay::default())?;
+    let client = lan.add_node_without_address("client")?;
+    let address = client.dhcp("eth0")?;
+    let row = server.lease_at(address);
+    assert_eq!(
+        row.map(|row| row.mac),
+        Some(client.mac("eth0")?),
+        "{}{}",
+        relay.log_tail(),
+        server.log_tail()
+    );
+    client.check(&["ping", "-c1", "-W2", FAR_V4])?;
     Ok(())
 }

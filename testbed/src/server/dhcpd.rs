@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::{Launch, LeaseRow, ServerConfig};
+use super::{Launch, LeaseRow, ServerConfig, hex};
 use crate::error::{Error, Result};
 use crate::lan::ROUTER_V4;
 
@@ -54,7 +54,8 @@ impl ServerConfig for Dhcpd {
 }
 
 /// `dhcpd.leases(5)`: blocks are only ever appended, the last one of an address holds.
-fn parse(text: &str) -> Vec<LeaseRow> {
+fn parse(bytes: &[u8]) -> Vec<LeaseRow> {
+    let text = String::from_utf8_lossy(bytes);
     let mut rows = BTreeMap::new();
     for block in text.split("\nlease ").skip(1) {
         let Some((ip, rest)) = block.split_once(" {") else { continue };
@@ -104,11 +105,6 @@ pub(super) fn unescaped(text: &str) -> Vec<u8> {
     octets
 }
 
-/// Octets in hex with colons.
-pub(super) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +112,7 @@ mod tests {
     #[test]
     fn the_last_block_of_an_address_holds() {
         let rows = parse(
-            "# comment\nauthoring-byte-order little-endian;\n\n\
+            b"# comment\nauthoring-byte-order little-endian;\n\n\
              lease 192.0.2.100 {\n  starts epoch 10; # x\n  ends epoch 600; # x\n  binding state active;\n  \
              hardware ethernet 02:00:00:00:00:0A;\n  uid \"\\377\\000\\001;\\\"a\";\n  client-hostname \"web\";\n}\n\
              lease 192.0.2.101 {\n  ends epoch 600;\n  binding state active;\n  hardware ethernet 02:00:00:00:00:0b;\n}\n\

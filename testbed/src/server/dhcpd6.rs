@@ -6,8 +6,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::dhcpd::{hex, unescaped};
-use super::{Launch, LeaseRow, Reservation6, ServerConfig};
+use super::dhcpd::unescaped;
+use super::{Launch, LeaseRow, Reservation6, ServerConfig, hex};
 use crate::error::{Error, Result};
 use crate::lan::{LAN_V6, ROUTER_V6};
 
@@ -64,7 +64,8 @@ impl ServerConfig for Dhcpd6 {
 }
 
 /// `dhcpd.leases(5)`: `ia-na "IAID DUID" { … iaaddr ADDRESS { … } }`, blocks are only ever appended.
-fn parse(text: &str) -> Vec<LeaseRow> {
+fn parse(bytes: &[u8]) -> Vec<LeaseRow> {
+    let text = String::from_utf8_lossy(bytes);
     let mut rows: BTreeMap<IpAddr, LeaseRow> = BTreeMap::new();
     let little_endian = text.contains("authoring-byte-order little-endian");
     for block in text.split("\nia-na \"").skip(1) {
@@ -109,12 +110,15 @@ mod tests {
                  }}\n}}\n\n"
             )
         };
-        let rows = parse(&format!(
-            "authoring-byte-order little-endian;\n\n{}{}{}",
-            block("2001:db8:1::1000", 500, "active"),
-            block("2001:db8:1::1001", 600, "active"),
-            block("2001:db8:1::1000", 550, "released"),
-        ));
+        let rows = parse(
+            format!(
+                "authoring-byte-order little-endian;\n\n{}{}{}",
+                block("2001:db8:1::1000", 500, "active"),
+                block("2001:db8:1::1001", 600, "active"),
+                block("2001:db8:1::1000", 550, "released"),
+            )
+            .as_bytes(),
+        );
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].ip.to_string().as_str(), rows[0].expiry), ("2001:db8:1::1001", 600));
         assert_eq!((rows[0].client_id.as_deref(), rows[0].iaid), (Some("00:04:ab"), Some(7)));

@@ -175,7 +175,8 @@ impl ServerConfig for Dnsmasq {
 
 /// `EXPIRY MAC ADDRESS NAME CLIENT-ID` for IPv4; after a line `duid …`, `EXPIRY IAID ADDRESS NAME DUID` for IPv6.
 /// A `T` before the IAID means a temporary address.
-fn parse(text: &str) -> Vec<LeaseRow> {
+fn parse(bytes: &[u8]) -> Vec<LeaseRow> {
+    let text = String::from_utf8_lossy(bytes);
     let some = |word: &str| (word != "*").then(|| word.to_owned());
     text.lines()
         .filter_map(|line| {
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn reads_a_lease_file_with_both_families() {
         let rows = parse(
-            "1795235800 02:00:00:00:00:0A 192.0.2.107 web ff:01:02\n\
+            b"1795235800 02:00:00:00:00:0A 192.0.2.107 web ff:01:02\n\
              1795235801 02:00:00:00:00:0b 192.0.2.108 * *\n\
              duid 00:01:00:01\n\
              1795235802 123456 2001:db8:1::1234 * 00:03\n",

@@ -122,7 +122,8 @@ impl ServerConfig for Kea {
 
 /// The memfile's CSV, whose first line names the columns: rows are only ever appended, the last one of an address
 /// holds. A lifetime of 0 is a released lease, a state other than 0 a declined or expired one.
-pub(super) fn parse(text: &str) -> Vec<LeaseRow> {
+pub(super) fn parse(bytes: &[u8]) -> Vec<LeaseRow> {
+    let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
     let columns: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
     let mut rows: BTreeMap<IpAddr, LeaseRow> = BTreeMap::new();
@@ -162,28 +163,34 @@ mod tests {
 
     #[test]
     fn the_last_row_of_an_address_holds() {
-        let rows = parse(&format!(
-            "{HEADER}192.0.2.100,02:00:00:00:00:0a,01:02,20,100,1,0,0,web,0,\n\
+        let rows = parse(
+            format!(
+                "{HEADER}192.0.2.100,02:00:00:00:00:0a,01:02,20,100,1,0,0,web,0,\n\
              192.0.2.101,02:00:00:00:00:0b,,20,100,1,0,0,,0,\n\
              192.0.2.100,02:00:00:00:00:0a,01:02,20,110,1,0,0,web,0,\n\
              192.0.2.101,02:00:00:00:00:0b,,0,100,1,0,0,,0,\n"
-        ));
+            )
+            .as_bytes(),
+        );
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].expiry, rows[0].hostname.as_deref()), (110, Some("web")));
     }
 
     #[test]
     fn a_declined_address_is_no_lease() {
-        assert_eq!(parse(&format!("{HEADER}192.0.2.100,,,86400,100,1,0,0,,1,\n")), []);
+        assert_eq!(parse(format!("{HEADER}192.0.2.100,,,86400,100,1,0,0,,1,\n").as_bytes()), []);
     }
 
     #[test]
     fn a_dhcpv6_lease_has_a_duid_and_an_iaid() {
         let header = "address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid,prefix_len,fqdn_fwd,\
                       fqdn_rev,hostname,hwaddr,state,user_context,hwtype,hwaddr_source";
-        let rows = parse(&format!(
-            "{header}\n2001:db8:1::1000,00:04:01,20,100,1,15,0,7,128,0,0,,02:00:00:00:00:0a,0,,1,1\n"
-        ));
+        let rows = parse(
+            format!(
+                "{header}\n2001:db8:1::1000,00:04:01,20,100,1,15,0,7,128,0,0,,02:00:00:00:00:0a,0,,1,1\n"
+            )
+            .as_bytes(),
+        );
         assert_eq!(rows.len(), 1);
         assert_eq!(
             (rows[0].client_id.as_deref(), rows[0].iaid, rows[0].expiry),

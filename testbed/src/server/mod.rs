@@ -6,6 +6,8 @@ mod dnsmasq;
 mod kea;
 mod kea6;
 mod radvd;
+mod relay;
+mod udhcpd;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,11 +20,13 @@ pub use dnsmasq::{Dnsmasq, Ra};
 pub use kea::Kea;
 pub use kea6::Kea6;
 pub use radvd::{RaPrefix, Radvd};
+pub use relay::DhcpRelay;
+pub use udhcpd::Udhcpd;
 
 use crate::error::{Error, Result};
 use crate::lan::Lan;
 use crate::node::Node;
-use crate::process::{Process, Signal, last_lines, read_lossy};
+use crate::process::{Process, Signal, last_lines};
 
 /// A reservation: this MAC always gets this address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,7 @@ pub(crate) struct Launch {
     /// What it says when it can answer.
     pub(crate) ready: &'static str,
     pub(crate) lease_files: Vec<PathBuf>,
-    pub(crate) parse: fn(&str) -> Vec<LeaseRow>,
+    pub(crate) parse: fn(&[u8]) -> Vec<LeaseRow>,
 }
 
 /// What can be run as a DHCP server.
@@ -185,7 +189,8 @@ impl DhcpServer {
 
     /// Its leases as they are on disk, the newest row of each address.
     pub fn leases(&self) -> Vec<LeaseRow> {
-        self.launch.lease_files.iter().flat_map(|file| (self.launch.parse)(&read_lossy(file))).collect()
+        let files = self.launch.lease_files.iter().filter_map(|file| std::fs::read(file).ok());
+        files.flat_map(|bytes| (self.launch.parse)(&bytes)).collect()
     }
 
     /// The lease of a MAC (in any case), if it has one.
@@ -210,6 +215,11 @@ impl DhcpServer {
     pub fn log_tail(&self) -> String {
         last_lines(&self.log(), 30)
     }
+}
+
+/// Octets in hex with colons.
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
 }
 
 fn log_of(process: &Process) -> String {
