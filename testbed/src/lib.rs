@@ -26,4 +26,6 @@ pub use server::{
 };
 pub use vm::Vm;
 pub use wait::{Condition, wait_for};
-pub use wire::{Arp, Capture, DhcpKind, DhcpMessage, FakeServer, Frame, Reply, Udp};
+pub use wire::{
+    Arp, ArpAudit, Capture, DhcpAudit, DhcpKind, DhcpMessage, FakeServer, Frame, Purpose, Reply, Udp,
+};

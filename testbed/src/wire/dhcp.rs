@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use super::frame::{ipv4_at, mac};
 
-const MAGIC: [u8; 4] = [99, 130, 83, 99];
+pub(super) const MAGIC: [u8; 4] = [99, 130, 83, 99];
 /// Where the options begin, behind the magic cookie.
 const OPTIONS: usize = 240;
 
