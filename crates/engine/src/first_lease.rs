@@ -174,9 +174,9 @@ async fn wait_for_lease(
             "look for hosts with addresses from the server's pool",
         ),
         StateName::Selecting | StateName::Init => (
-            "no DHCP server answered",
-            "check that a server serves this LAN, that the parent is plugged in, and that no firewall drops \
-             bridged traffic; a slow server needs a larger -o lease_timeout",
+            "no DHCP server offered an address",
+            "check that a server serves this LAN and has addresses left, that the parent is plugged in, and that no \
+             firewall drops bridged traffic; a slow server needs a larger -o lease_timeout",
         ),
         _ => ("a DHCP server offered an address but did not confirm it", "look at the server's log"),
     };

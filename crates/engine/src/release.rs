@@ -221,9 +221,9 @@ impl Task {
         let mut config = Config::new(identity.mac);
         config.client_id = identity.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
         let now = Instant::from_boot(boottime::now());
-        let mut client = Client::resume(config, lease, now, OsRandom);
+        let mut client = Client::resume(config, lease.clone(), now, OsRandom);
         client.release(now);
-        Wire::open(&Place::Host(index), mark)?.say_goodbye(&mut client, identity.mac).await;
+        Wire::open(&Place::Host(index), mark)?.say_goodbye(&mut client, identity.mac, Some(&lease)).await;
         Ok(())
     }
 }

@@ -205,12 +205,13 @@ impl Supervisor {
     /// Gives the address back; returns when the message has left the link.
     async fn release(&mut self) {
         let mac = self.cell.read().await.mac;
+        let lease = self.client.lease().cloned();
         self.client.release(now());
         if self.wire.is_none() {
             self.open().await;
         }
         let Some(wire) = &mut self.wire else { return };
-        wire.say_goodbye(&mut self.client, mac).await;
+        wire.say_goodbye(&mut self.client, mac, lease.as_ref()).await;
     }
 
     fn command(&mut self, command: Command) {

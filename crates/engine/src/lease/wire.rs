@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use landline_dhcp::Random;
-use landline_dhcp::v4::{Client, Transmit};
+use landline_dhcp::v4::{Client, Lease, Transmit};
 use landline_dhcp::wire::{arp, udp};
 use landline_kernel::{Link, LinkKind, Netlink, Netns, PacketSocket, UnicastSocket};
 use landline_types::Mac;
@@ -113,9 +113,12 @@ impl Wire {
     }
 
     fn broadcast(&self, src: Ipv4Addr, dst: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
-        let from = SocketAddrV4::new(src, CLIENT_PORT);
-        let to = SocketAddrV4::new(dst, SERVER_PORT);
-        self.dhcp.send(Mac::BROADCAST, &udp::emit(from, to, payload))
+        self.past_the_kernel(Mac::BROADCAST, src, dst, payload)
+    }
+
+    fn past_the_kernel(&self, to: Mac, src: Ipv4Addr, dst: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+        let (from, server) = (SocketAddrV4::new(src, CLIENT_PORT), SocketAddrV4::new(dst, SERVER_PORT));
+        self.dhcp.send(to, &udp::emit(from, server, payload))
     }
 
     fn unicast(&mut self, src: Ipv4Addr, dst: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
@@ -133,43 +136,57 @@ impl Wire {
         socket.send_to(SocketAddrV4::new(dst, SERVER_PORT), payload)
     }
 
-    /// Sends what a client that was told to release its lease has to say, and returns when that has left this
-    /// host: the link may be removed then.
-    pub(crate) async fn say_goodbye<R: Random>(&mut self, client: &mut Client<R>, own: Mac) {
+    /// Sends what a client that was told to release its lease (`None`: an offer) has to say, and returns when that has
+    /// left this host: the link may be removed then.
+    pub(crate) async fn say_goodbye<R: Random>(
+        &mut self,
+        client: &mut Client<R>,
+        own: Mac,
+        lease: Option<&Lease>,
+    ) {
         while let Some(transmit) = client.poll_transmit() {
-            let Transmit::Dhcp { dst, .. } = transmit else { continue };
+            let Transmit::Dhcp { src, dst, payload } = &transmit else { continue };
+            let hop = lease.map_or(*dst, |lease| lease.next_hop(*dst));
+            // On the host's side the kernel has no address to ask from. Who does not answer gets it in a frame to all.
+            let to = match &self.inside {
+                None => self.locate(own, hop).await,
+                Some(_) => None,
+            };
             // Nobody acknowledges a release. Without an answer to what follows it, it may be lost as well.
             for _ in 0..2 {
-                if let Err(error) = self.send(&transmit) {
+                let sent = match to {
+                    Some(to) => self.past_the_kernel(to, *src, *dst, payload),
+                    None => self.send(&transmit),
+                };
+                if let Err(error) = sent {
                     tracing::debug!(%error, "not sent");
-                } else if self.flush(own, dst).await {
+                } else if self.locate(own, hop).await.is_some() {
                     break;
                 }
             }
         }
     }
 
-    /// Resolves when what was sent before has left this host: an ARP probe (sender 0.0.0.0, RFC 5227 section 1.1)
-    /// that follows it on the same way was answered by `neighbour`, or had time to. The kernel throws away what
-    /// is still queued at a link that is removed.
-    async fn flush(&self, own: Mac, neighbour: Ipv4Addr) -> bool {
+    /// The hardware address of a neighbour, by an ARP probe (sender 0.0.0.0, RFC 5227 section 1.1). Once it has
+    /// answered, or had time to, what was sent before on the same way has left this host. The kernel throws away
+    /// what is still queued at a link that is removed.
+    async fn locate(&self, own: Mac, neighbour: Ipv4Addr) -> Option<Mac> {
         const ANSWER: Duration = Duration::from_millis(100);
         let probe = arp::Packet::probe(own, neighbour);
-        if self.arp.send(Mac::BROADCAST, &probe.emit()).is_err() {
-            return false;
-        }
+        self.arp.send(Mac::BROADCAST, &probe.emit()).ok()?;
         let answered = async {
             let (mut dhcp, mut arp) = ([0; 2048], [0; 128]);
             loop {
                 match self.receive(&mut dhcp, &mut arp).await {
-                    Ok(Received::Arp(packet)) if packet.sender_ip == neighbour => return true,
+                    Ok(Received::Arp(packet)) if packet.sender_ip == neighbour => {
+                        return Some(packet.sender_mac);
+                    }
                     Ok(_) => {}
-                    Err(_) => return false,
+                    Err(_) => return None,
                 }
             }
         };
-        // No answer: the server is behind a relay, or gone.
-        tokio::time::timeout(ANSWER, answered).await.unwrap_or(false)
+        tokio::time::timeout(ANSWER, answered).await.ok()?
     }
 
     /// Waits for the next packet the machine may care about. Cancel-safe.

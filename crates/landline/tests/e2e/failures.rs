@@ -26,9 +26,9 @@ fn without_a_server_the_user_is_told_what_to_look_at() -> Result {
         let took = start.elapsed();
         let parent = if network == "direct" { "eth1" } else { "br0" };
         let sentence = format!(
-            "network {network}: no DHCP server answered on {parent} within 2 s; check that a server serves this LAN, \
-             that the parent is plugged in, and that no firewall drops bridged traffic; a slow server needs a larger \
-             -o lease_timeout"
+            "network {network}: no DHCP server offered an address on {parent} within 2 s; check that a server serves this \
+             LAN and has addresses left, that the parent is plugged in, and that no firewall drops bridged traffic; a \
+             slow server needs a larger -o lease_timeout"
         );
         assert!(!output.success() && output.stderr.contains(&sentence), "{}", output.stderr);
         assert!((2..5).contains(&took.as_secs()), "{took:?}");

@@ -37,7 +37,7 @@ impl Kind {
     }
 
     /// A running host for it on this LAN.
-    pub(crate) fn world_on(self, lan: Lan, dhcp: &impl ServerConfig) -> Result<World> {
+    pub(crate) fn world_on(self, lan: Lan, dhcp: &(impl ServerConfig + ?Sized)) -> Result<World> {
         let dhcp = lan.server_on(lan.router(), dhcp)?;
         let host = lan.docker_host("host1")?;
         match self {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use landline_testbed::{Capture, DhcpKind, DhcpMessage, Frame, Kea, Lan, Reservation, wait_for};
+use landline_testbed::{Capture, DhcpAudit, DhcpKind, DhcpMessage, Frame, Kea, Lan, Reservation, wait_for};
 
 use crate::tools::{at_once, names, second_nic};
 use crate::world::{Result, SOON, World, bare};
@@ -53,6 +53,7 @@ fn renewals_go_to_the_server_from_the_containers_own_address() -> Result {
             messages.iter().filter(|(_, m)| m.kind() == Some(DhcpKind::Ack) && xids.contains(&m.xid)).count();
         assert!(acks + 1 >= renewals.len(), "{acks} of {} renewals were answered", renewals.len());
         assert_eq!(container.address(&world)?, Some(container.ip));
+        DhcpAudit::of(&frames, &container.mac).assert_clean();
     }
     // The containers' own IP stacks take the answers for theirs: nothing comes back as undeliverable.
     let complaints: Vec<_> =
@@ -92,6 +93,7 @@ fn without_its_server_an_address_is_used_until_it_ends_and_not_longer() -> Resul
             container.address(&world).ok().flatten()
         })?;
         container.works_with(&world, address)?;
+        DhcpAudit::of(&capture.frames(), &container.mac).assert_clean();
     }
     Ok(())
 }
@@ -117,6 +119,7 @@ fn a_refused_address_is_replaced_at_once() -> Result {
         assert!((210..=220).contains(&address.octets()[3]), "{address}");
         container.works_with(&world, address)?;
         assert_eq!(world.row(container.name)?["naks"], 1);
+        DhcpAudit::of(&capture.frames(), &container.mac).assert_clean();
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ mod refusals;
 mod reservations;
 mod restart;
 mod routes;
+mod servers;
 mod state;
 mod static_addressing;
 mod ten;
