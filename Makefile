@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # For building; for the demo and the tests; for the tests in a virtual machine.
 BUILD_PACKAGES := gcc libc6-dev
-LAB_PACKAGES := docker.io tini iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
+LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
 	kea-dhcp6-server isc-dhcp-server isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
 	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch
 VM_PACKAGES := qemu-system-x86 xz-utils

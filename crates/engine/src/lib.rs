@@ -40,6 +40,7 @@ mod remake;
 mod repair;
 mod sandbox;
 mod store;
+pub mod uplink;
 mod view;
 
 pub use containers::ForgetError;

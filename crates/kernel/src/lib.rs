@@ -28,6 +28,7 @@ pub use inherited::inherited_listeners;
 pub use netlink::{
     Address, Event, Group, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Monitor, Neighbour,
     NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route, RouteKind, Rule,
+    WholeAddress, WholeRoute,
 };
 pub use netns::{Netns, NetnsId};
 pub use packet::{PacketSocket, Received, UnicastSocket};

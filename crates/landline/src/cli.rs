@@ -1,8 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use landline_spec::parse_duration;
+use landline_types::IfName;
 
 /// Plugs containers into the local network.
 #[derive(Debug, Parser)]
@@ -20,9 +23,52 @@ pub(crate) enum Command {
     Daemon(DaemonOptions),
     /// List the container interfaces on Landline networks and their leases.
     Ls(LsOptions),
+    /// Put a NIC under a bridge without losing the host, so that containers can be plugged in beside it.
+    #[command(subcommand)]
+    Bridge(BridgeCommand),
     /// Show or drop what is remembered of containers: hardware address, client identifier, last lease.
     #[command(subcommand)]
     Identity(IdentityCommand),
+}
+
+/// What to do with bridges.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BridgeCommand {
+    /// Make a bridge, and move the NIC under it with the host's addresses and routes. Undone unless confirmed.
+    Adopt {
+        /// The NIC that is plugged into the LAN.
+        nic: IfName,
+        /// What to call the bridge.
+        #[arg(long = "as", value_name = "BRIDGE")]
+        bridge: IfName,
+        /// How long to wait for `landline bridge confirm` before everything is put back.
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+        confirm_within: Duration,
+        /// Print what would be done as shell commands, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say that the host can still be reached: the bridge stays.
+    Confirm {
+        /// The bridge.
+        bridge: IfName,
+    },
+    /// Move everything back to the NIC and remove the bridge.
+    Release {
+        /// The bridge.
+        bridge: IfName,
+    },
+    /// The process that holds the way back; started by the others.
+    #[command(hide = true)]
+    Guard {
+        /// The bridge.
+        bridge: IfName,
+        /// The NIC.
+        nic: IfName,
+        /// How long to wait for a confirmation.
+        #[arg(long, value_parser = parse_duration)]
+        within: Option<Duration>,
+    },
 }
 
 /// What to do with identities.

@@ -1,5 +1,6 @@
 //! Landline: plugs containers into the local network. One binary, the daemon and its command line.
 
+mod bridge;
 mod cli;
 mod control;
 mod daemon;
@@ -41,6 +42,15 @@ async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
         cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
+        cli::Command::Bridge(command) => Ok(bridge::run(&command).await?),
         cli::Command::Identity(command) => Ok(identity::run(&command).await?),
+    }
+}
+
+/// Runs what waits for the kernel without holding up the runtime; a panic goes on here.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

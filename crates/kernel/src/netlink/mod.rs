@@ -15,6 +15,7 @@ mod route;
 mod rule;
 mod socket;
 mod uapi;
+mod whole;
 
 #[cfg(test)]
 mod hostile;
@@ -29,3 +30,4 @@ pub use newlink::{IpvlanMode, MacvlanMode, NewLink, NewLinkKind, PeerLink};
 pub use route::{Route, RouteKind};
 pub use rule::Rule;
 pub use socket::Netlink;
+pub use whole::{WholeAddress, WholeRoute};

@@ -20,6 +20,8 @@ pub(super) const IFA_PROTO: u16 = 11;
 
 // include/uapi/linux/rtnetlink.h
 pub(super) const RTA_VIA: u16 = 18;
+pub(super) const RTA_EXPIRES: u16 = 23;
+pub(super) const RTA_NH_ID: u16 = 30;
 pub(super) const RTAX_MTU: u16 = 2;
 pub(super) const RTNH_F_ONLINK: u32 = 4;
 pub(super) const RTM_F_CLONED: u32 = 0x200;

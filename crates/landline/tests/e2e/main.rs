@@ -11,6 +11,7 @@ mod world;
 
 mod basics;
 mod boot;
+mod bridge;
 mod cli;
 mod compose;
 mod conflict;

@@ -1,0 +1,115 @@
+//! Turning a NIC into the port of a bridge, with everything the host has on it, and back.
+//!
+//! [`survey`] looks and refuses, [`adopt`] and [`release`] act. What is done can be stopped at any point: each address
+//! and route is on the NIC, on the bridge or on both, and [`release`] called from any such state ends with all of it
+//! on the NIC again. Whoever calls [`adopt`] has somebody else ready to do that (`landline bridge` has a process for
+//! it), because a host that lost its way to the network cannot be told to go back.
+//!
+//! Everything here blocks for the time of some netlink requests, in the namespace of the calling thread.
+
+mod carry;
+mod settings;
+mod survey;
+
+use landline_kernel::{Link, LinkChange, LinkKind, Netlink, NetlinkError, NewLink, NewLinkKind};
+use landline_types::IfName;
+
+pub use survey::{RefusedUplink, Uplink, survey};
+
+/// How the alias of a bridge begins that was made for a NIC; the NIC's name follows.
+const MARK: &str = "landline:uplink:";
+
+/// Why a NIC or a bridge was not changed, or not all of the way.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UplinkError {
+    /// It cannot be done.
+    #[error(transparent)]
+    Refused(#[from] RefusedUplink),
+    /// The kernel did not.
+    #[error(transparent)]
+    Kernel(#[from] NetlinkError),
+    /// There is no connection to the kernel.
+    #[error("cannot talk to the kernel")]
+    Open(#[from] std::io::Error),
+}
+
+/// Makes the bridge with the NIC's hardware address, MTU and settings, moves addresses, routes and permanent neighbours
+/// there, and the NIC under it. Packets go on flowing: a route is exchanged in one request, and an address is on the
+/// bridge before it leaves the NIC.
+///
+/// # Errors
+/// See [`UplinkError`]; whatever was done until then stays done ([`release`] undoes it).
+pub fn adopt(uplink: &Uplink) -> Result<(), UplinkError> {
+    let mut netlink = Netlink::open()?;
+    let nic = &uplink.nic;
+    let mut bridge = NewLink::new(uplink.bridge.clone(), NewLinkKind::Bridge);
+    // Its own, not that of the port with the lowest one: that would change with every container.
+    bridge.mac = nic.mac;
+    bridge.mtu = Some(nic.mtu);
+    bridge.alias = Some(format!("{MARK}{}", nic.name));
+    netlink.add_link(&bridge)?;
+    let bridge = look_up(&mut netlink, &uplink.bridge)?;
+    settings::copy(&nic.name, &bridge.name);
+    netlink.set_link(bridge.index, &LinkChange::new().up())?;
+
+    carry::addresses(&mut netlink, nic, &bridge)?;
+    carry::neighbours(&mut netlink, nic, &bridge)?;
+    let port = netlink.set_link(nic.index, &LinkChange::new().controller(Some(bridge.index)));
+    port.map_err(|error| {
+        let has_children = RefusedUplink::ChildrenElsewhere { name: nic.name.clone() };
+        if error.busy() { UplinkError::Refused(has_children) } else { error.into() }
+    })?;
+    carry::routes(&mut netlink, nic, &bridge)?;
+    carry::clear(&mut netlink, nic)?;
+    settings::copy_filter(&nic.name, &bridge.name);
+    Ok(())
+}
+
+/// Moves everything from a bridge that [`adopt`] made, or was about to make, for this NIC back to it and removes the
+/// bridge. There may be nothing to do any more.
+///
+/// # Errors
+/// See [`UplinkError`]; asked again, it goes on where it stopped.
+pub fn release(bridge: &IfName, nic: &IfName) -> Result<(), UplinkError> {
+    let mut netlink = Netlink::open()?;
+    let Some(bridge) = netlink.link_by_name(bridge)? else { return Ok(()) };
+    let nic = look_up(&mut netlink, nic)?;
+    settings::no_filter(&bridge.name);
+    carry::addresses(&mut netlink, &bridge, &nic)?;
+    carry::neighbours(&mut netlink, &bridge, &nic)?;
+    carry::routes(&mut netlink, &bridge, &nic)?;
+    if nic.controller == Some(bridge.index) {
+        netlink.set_link(nic.index, &LinkChange::new().controller(None))?;
+    }
+    netlink.delete_link(bridge.index)?;
+    Ok(())
+}
+
+/// The NIC a bridge was made for, if [`release`] may be called for it: it was made by [`adopt`] and carries nothing else.
+///
+/// # Errors
+/// See [`UplinkError`].
+pub fn releasable(bridge: &IfName) -> Result<IfName, UplinkError> {
+    let mut netlink = Netlink::open()?;
+    let bridge = look_up(&mut netlink, bridge)?;
+    let nic = match &bridge.kind {
+        LinkKind::Bridge { .. } => bridge.alias.as_deref().and_then(|alias| alias.strip_prefix(MARK)),
+        _ => None,
+    };
+    let nic = nic.and_then(|name| name.parse().ok());
+    let nic: IfName = nic.ok_or_else(|| RefusedUplink::NotOurs { name: bridge.name.clone() })?;
+    let links = netlink.links()?;
+    let guests = links.iter().filter(|link| link.controller == Some(bridge.index) && link.name != nic);
+    let guests: Vec<IfName> = guests.map(|link| link.name.clone()).collect();
+    if guests.is_empty() {
+        Ok(nic)
+    } else {
+        Err(RefusedUplink::Guests { bridge: bridge.name, guests }.into())
+    }
+}
+
+fn look_up(netlink: &mut Netlink, name: &IfName) -> Result<Link, UplinkError> {
+    let missing = || RefusedUplink::NoLink { name: name.clone() };
+    Ok(netlink.link_by_name(name)?.ok_or_else(missing)?)
+}

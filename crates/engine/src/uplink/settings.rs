@@ -1,0 +1,95 @@
+//! A link's settings under `/proc/sys/net` (`ip-sysctl`).
+
+use landline_kernel::sysctl::{self, Family};
+use landline_types::IfName;
+
+/// What decides how the host behaves on a link. Those that follow from the link itself (its MTU) are not here.
+const SETTINGS: [(Family, &[&str]); 2] = [
+    (
+        Family::V4,
+        &[
+            "accept_local",
+            "accept_redirects",
+            "accept_source_route",
+            "arp_accept",
+            "arp_announce",
+            "arp_filter",
+            "arp_ignore",
+            "arp_notify",
+            "forwarding",
+            "log_martians",
+            "promote_secondaries",
+            "proxy_arp",
+            "route_localnet",
+            "secure_redirects",
+            "send_redirects",
+            "shared_media",
+            "src_valid_mark",
+        ],
+    ),
+    (
+        Family::V6,
+        &[
+            "disable_ipv6",
+            "addr_gen_mode",
+            "accept_dad",
+            "accept_ra",
+            "accept_ra_defrtr",
+            "accept_ra_min_hop_limit",
+            "accept_ra_mtu",
+            "accept_ra_pinfo",
+            "accept_ra_rt_info_max_plen",
+            "accept_ra_rtr_pref",
+            "accept_redirects",
+            "autoconf",
+            "dad_transmits",
+            "forwarding",
+            "hop_limit",
+            "max_addresses",
+            "proxy_ndp",
+            "temp_prefered_lft",
+            "temp_valid_lft",
+            "use_tempaddr",
+        ],
+    ),
+];
+
+/// Whether a packet must come from where an answer would go; at the end, because for a moment it does not.
+const FILTER: &str = "rp_filter";
+
+/// Lets packets in whatever their way back.
+pub(super) fn no_filter(link: &IfName) {
+    set(Family::V4, link, FILTER, "0");
+}
+
+/// Gives `onto` the reverse path filter of `from`.
+pub(super) fn copy_filter(from: &IfName, onto: &IfName) {
+    if let Ok(wanted) = sysctl::get(Family::V4, from, FILTER) {
+        set(Family::V4, onto, FILTER, &wanted);
+    }
+}
+
+/// Gives `onto` the settings of `from` where they differ, but lets packets in whatever their way back. What a kernel does
+/// not have, or refuses, is left as it is.
+pub(super) fn copy(from: &IfName, onto: &IfName) {
+    no_filter(onto);
+    for (family, keys) in SETTINGS {
+        for key in keys {
+            let (Ok(wanted), Ok(there)) = (sysctl::get(family, from, key), sysctl::get(family, onto, key))
+            else {
+                continue;
+            };
+            if wanted != there
+                && let Err(error) = sysctl::set(family, onto, key, &wanted)
+            {
+                tracing::warn!(%error, "the setting {key} of {from} was not taken over for {onto}");
+            }
+        }
+    }
+}
+
+fn set(family: Family, link: &IfName, key: &str, value: &str) {
+    if let Err(error) = sysctl::set(family, link, key, value) {
+        tracing::warn!(%error, "{key} of {link} could not be set to {value}");
+    }
+}

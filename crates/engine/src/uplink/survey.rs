@@ -1,0 +1,223 @@
+//! Whether a NIC can become the port of a bridge, and what will be done.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use landline_kernel::{Link, LinkKind, Netlink, WholeAddress, WholeRoute};
+use landline_types::IfName;
+
+use super::{MARK, UplinkError};
+
+/// A NIC that can be moved under a bridge, with what the host has on it.
+#[derive(Debug, Clone)]
+pub struct Uplink {
+    pub(super) nic: Link,
+    pub(super) bridge: IfName,
+    addresses: Vec<WholeAddress>,
+    routes: Vec<WholeRoute>,
+}
+
+/// Why it must not, or cannot, be done. Each says what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefusedUplink {
+    /// There is no such interface.
+    #[error("there is no interface {name}")]
+    NoLink {
+        /// What was asked for.
+        name: IfName,
+    },
+    /// The name for the bridge is in use.
+    #[error("there is an interface {name} already; give the bridge another name")]
+    Taken {
+        /// The name.
+        name: IfName,
+    },
+    /// It is no NIC.
+    #[error("{name} is {what}; name the NIC that is plugged into the LAN")]
+    NoNic {
+        /// The interface.
+        name: IfName,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Access points drop what does not come from the address that logged in.
+    #[error(
+        "{name} is a Wi-Fi interface: the access point drops frames of other hardware addresses, so nothing on the \
+         bridge would be reachable; use a wired interface, or networks with mode=ipvlan"
+    )]
+    Wireless {
+        /// The interface.
+        name: IfName,
+    },
+    /// It is a port already.
+    #[error("{name} is a port of {controller} already; use that one")]
+    Port {
+        /// The interface.
+        name: IfName,
+        /// Whose port it is.
+        controller: String,
+    },
+    /// It has links that a bridge's port cannot have.
+    #[error(
+        "{name} has the macvlan or ipvlan links {}, which the port of a bridge cannot have; stop their containers \
+         first, and hang their networks on the bridge afterwards",
+        names(children)
+    )]
+    Children {
+        /// The interface.
+        name: IfName,
+        /// The links on it.
+        children: Vec<IfName>,
+    },
+    /// It has such links in other namespaces, which only the kernel knows.
+    #[error(
+        "{name} has macvlan or ipvlan links in containers, which the port of a bridge cannot have; stop those \
+         containers first, and hang their networks on the bridge afterwards"
+    )]
+    ChildrenElsewhere {
+        /// The interface.
+        name: IfName,
+    },
+    /// It does not carry anything.
+    #[error("{name} is down; bring it up first: ip link set {name} up")]
+    Down {
+        /// The interface.
+        name: IfName,
+    },
+    /// A route that cannot be exchanged in one request.
+    #[error(
+        "the route {route} leaves through {name} and has several next hops, or one by id; replace it by plain ones"
+    )]
+    Route {
+        /// The interface.
+        name: IfName,
+        /// The route.
+        route: String,
+    },
+    /// Its address would run out.
+    #[error(
+        "{name} has {address} from a DHCP server for a limited time, and whoever renews it there could not any more; \
+         give {name} a fixed address, or use --persist so that its network manager takes over on the bridge"
+    )]
+    Leased {
+        /// The interface.
+        name: IfName,
+        /// The address.
+        address: IpNet,
+    },
+    /// Somebody else's bridge.
+    #[error("{name} is not a bridge that landline bridge adopt made")]
+    NotOurs {
+        /// The interface.
+        name: IfName,
+    },
+    /// A bridge with other ports.
+    #[error(
+        "{bridge} has other ports ({}), which would lose the LAN; stop what uses them first",
+        names(guests)
+    )]
+    Guests {
+        /// The bridge.
+        bridge: IfName,
+        /// Its ports.
+        guests: Vec<IfName>,
+    },
+}
+
+fn names(links: &[IfName]) -> String {
+    links.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Looks whether `nic` can become the port of a new bridge called `bridge`.
+///
+/// # Errors
+/// See [`RefusedUplink`], or the kernel cannot be asked.
+pub fn survey(nic: &IfName, bridge: &IfName) -> Result<Uplink, UplinkError> {
+    let mut netlink = Netlink::open()?;
+    let links = netlink.links()?;
+    let found = links.iter().find(|link| link.name == *nic);
+    let found = found.ok_or_else(|| RefusedUplink::NoLink { name: nic.clone() })?;
+    check(found, &links)?;
+    if links.iter().any(|link| link.name == *bridge) {
+        return Err(RefusedUplink::Taken { name: bridge.clone() }.into());
+    }
+    let routes = netlink.whole_routes(found.index)?;
+    if let Some(odd) = routes.iter().find(|whole| whole.route.multipath || whole.is_by_object()) {
+        return Err(RefusedUplink::Route { name: nic.clone(), route: odd.route.to_string() }.into());
+    }
+    let addresses = netlink.whole_addresses(found.index)?;
+    let limited = |whole: &&WholeAddress| whole.address.net.addr().is_ipv4() && !whole.address.is_permanent();
+    if let Some(limited) = addresses.iter().find(limited) {
+        return Err(RefusedUplink::Leased { name: nic.clone(), address: limited.address.net }.into());
+    }
+    Ok(Uplink { nic: found.clone(), bridge: bridge.clone(), addresses, routes })
+}
+
+fn check(nic: &Link, links: &[Link]) -> Result<(), RefusedUplink> {
+    let name = nic.name.clone();
+    let what = match &nic.kind {
+        _ if nic.loopback => Some("the loopback interface"),
+        LinkKind::Bridge { .. } => Some("a bridge itself"),
+        LinkKind::Macvlan { .. } | LinkKind::Macvtap | LinkKind::Ipvlan { .. } => {
+            Some("a macvlan or ipvlan link")
+        }
+        _ if !nic.ethernet => Some("no Ethernet interface"),
+        _ => None,
+    };
+    if let Some(what) = what {
+        return Err(RefusedUplink::NoNic { name, what });
+    }
+    if nic.wireless {
+        return Err(RefusedUplink::Wireless { name });
+    }
+    if let Some(controller) = nic.controller {
+        let owner = links.iter().find(|link| link.index == controller);
+        let controller =
+            owner.map_or_else(|| format!("link number {controller}"), |link| link.name.to_string());
+        return Err(RefusedUplink::Port { name, controller });
+    }
+    let on_it = |link: &&Link| {
+        let child =
+            matches!(link.kind, LinkKind::Macvlan { .. } | LinkKind::Macvtap | LinkKind::Ipvlan { .. });
+        child && link.parent == Some(nic.index) && link.parent_netns.is_none()
+    };
+    let children: Vec<IfName> = links.iter().filter(on_it).map(|link| link.name.clone()).collect();
+    if !children.is_empty() {
+        return Err(RefusedUplink::Children { name, children });
+    }
+    if nic.up { Ok(()) } else { Err(RefusedUplink::Down { name }) }
+}
+
+impl fmt::Display for Uplink {
+    /// What will be done, as shell commands.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (nic, bridge) = (&self.nic.name, &self.bridge);
+        let mac = self.nic.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+        writeln!(f, "ip link add name {bridge}{mac} mtu {} type bridge", self.nic.mtu)?;
+        writeln!(f, "ip link set {bridge} alias {MARK}{nic} up")?;
+        let addresses = || self.addresses.iter().filter(|whole| !whole.is_temporary());
+        for whole in addresses() {
+            writeln!(f, "ip address replace {} dev {bridge}", whole.address.net)?;
+        }
+        writeln!(f, "ip link set {nic} master {bridge}")?;
+        let with_addresses = 2;
+        let others = self.routes.iter().filter(|whole| whole.route.protocol != with_addresses);
+        for whole in others {
+            let route = &whole.route;
+            write!(f, "ip route replace {}", route.destination)?;
+            if let Some(gateway) = route.gateway {
+                write!(f, " via {gateway}")?;
+            }
+            write!(f, " dev {bridge}")?;
+            if let Some(metric) = route.priority {
+                write!(f, " metric {metric}")?;
+            }
+            writeln!(f, " table {}", route.table)?;
+        }
+        for whole in addresses() {
+            writeln!(f, "ip address del {} dev {nic}", whole.address.net)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! `landline bridge`: a NIC becomes the port of a bridge, and the host keeps its connections.
+//!
+//! The command does the work itself; the daemon need not run. Before it begins it starts a second process, the guard
+//! (`guard.rs`), which holds the way back: it undoes everything when the command ends before it is done, and when
+//! nobody confirms in time that the host can still be reached.
+
+mod guard;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use landline_engine::uplink::{self, UplinkError};
+use landline_types::IfName;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStdin, Command};
+
+use crate::blocking;
+use crate::cli::BridgeCommand;
+
+/// Where guards can be reached. Gone after a reboot, as the bridges are.
+const DIRECTORY: &str = "/run/landline";
+
+/// What the command tells the guard when its work is done.
+const DONE: &str = "done\n";
+/// What the guard says when it is ready, and again when it has heard that the work is done.
+const READY: &str = "ready\n";
+/// What an administrator says to the guard, and what it answers.
+const CONFIRM: &str = "confirm\n";
+
+/// Why a bridge was not made or released.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BridgeError {
+    #[error(transparent)]
+    Uplink(#[from] UplinkError),
+    #[error("cannot start the process that holds the way back")]
+    Guard(#[source] io::Error),
+    #[error("everything is as it was, because")]
+    Undone(#[source] UplinkError),
+    #[error("the process that holds the way back has ended; everything is as it was")]
+    Unguarded,
+    #[error("the way back did not work either ({back}); landline bridge release {bridge} tries again")]
+    Stuck {
+        bridge: IfName,
+        back: String,
+        #[source]
+        source: UplinkError,
+    },
+    #[error(
+        "nothing waits for a confirmation of {0}: it was given already, or {0} is gone because it was not"
+    )]
+    Nobody(IfName),
+    #[error("cannot listen on {path}")]
+    Listen {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+pub(crate) async fn run(command: &BridgeCommand) -> Result<(), BridgeError> {
+    match command {
+        BridgeCommand::Adopt { nic, bridge, confirm_within, dry_run } => {
+            adopt(nic, bridge, *confirm_within, *dry_run).await
+        }
+        BridgeCommand::Confirm { bridge } => confirm(bridge).await,
+        BridgeCommand::Release { bridge } => release(bridge).await,
+        BridgeCommand::Guard { bridge, nic, within } => guard::run(bridge, nic, *within).await,
+    }
+}
+
+async fn adopt(nic: &IfName, bridge: &IfName, within: Duration, dry_run: bool) -> Result<(), BridgeError> {
+    let (wanted, name) = (nic.clone(), bridge.clone());
+    let uplink = blocking(move || uplink::survey(&wanted, &name)).await?;
+    if dry_run {
+        print!("{uplink}");
+        return Ok(());
+    }
+    let guard = Guard::start(bridge, nic, Some(within)).await?;
+    let done = blocking(move || uplink::adopt(&uplink)).await;
+    if let Err(source) = done {
+        return Err(match back(bridge, nic).await {
+            Ok(()) => BridgeError::Undone(source),
+            Err(back) => {
+                BridgeError::Stuck { bridge: bridge.clone(), back: landline_engine::chain(&back), source }
+            }
+        });
+    }
+    if guard.done().await.is_err() {
+        back(bridge, nic).await?;
+        return Err(BridgeError::Unguarded);
+    }
+    println!(
+        "{bridge} is up. If this host can still be reached, type within {} s: landline bridge confirm {bridge}\n\
+         Otherwise everything will be as it was.",
+        within.as_secs()
+    );
+    Ok(())
+}
+
+async fn back(bridge: &IfName, nic: &IfName) -> Result<(), UplinkError> {
+    let (bridge, nic) = (bridge.clone(), nic.clone());
+    blocking(move || uplink::release(&bridge, &nic)).await
+}
+
+async fn confirm(bridge: &IfName) -> Result<(), BridgeError> {
+    let nobody = |_| BridgeError::Nobody(bridge.clone());
+    let mut guard = UnixStream::connect(socket(bridge)).await.map_err(nobody)?;
+    guard.write_all(CONFIRM.as_bytes()).await.map_err(nobody)?;
+    let mut answer = String::new();
+    guard.read_to_string(&mut answer).await.map_err(nobody)?;
+    // One that was about to go back has closed without a word.
+    if answer == CONFIRM { Ok(()) } else { Err(BridgeError::Nobody(bridge.clone())) }
+}
+
+async fn release(bridge: &IfName) -> Result<(), BridgeError> {
+    let name = bridge.clone();
+    let nic = blocking(move || uplink::releasable(&name)).await?;
+    // Whoever types this does not want to wait for the confirmation; and half a release is finished by the guard.
+    let _ = confirm(bridge).await;
+    let guard = Guard::start(bridge, &nic, None).await?;
+    back(bridge, &nic).await?;
+    // It has nothing left to do, whether it hears this or not.
+    let _ = guard.done().await;
+    Ok(())
+}
+
+fn socket(bridge: &IfName) -> PathBuf {
+    PathBuf::from(DIRECTORY).join(format!("bridge-{bridge}.sock"))
+}
+
+/// The process that holds the way back, as this one sees it.
+struct Guard {
+    orders: ChildStdin,
+    answers: BufReader<tokio::process::ChildStdout>,
+    /// Not waited for: it outlives this process.
+    _process: Child,
+}
+
+impl Guard {
+    /// Starts it; returns when it is ready. `within`: how long it waits for a confirmation; `None`: not at all.
+    async fn start(bridge: &IfName, nic: &IfName, within: Option<Duration>) -> Result<Self, BridgeError> {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["bridge", "guard", bridge.as_str(), nic.as_str()]);
+        if let Some(within) = within {
+            command.arg(format!("--within={}ms", within.as_millis()));
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().map_err(BridgeError::Guard)?;
+        let broken = || BridgeError::Guard(io::ErrorKind::BrokenPipe.into());
+        let orders = process.stdin.take().ok_or_else(broken)?;
+        let answers = BufReader::new(process.stdout.take().ok_or_else(broken)?);
+        let mut guard = Self { orders, answers, _process: process };
+        guard.hear().await.map_err(BridgeError::Guard)?;
+        Ok(guard)
+    }
+
+    /// Tells it that the work is done; from now on it waits for the confirmation.
+    async fn done(mut self) -> io::Result<()> {
+        self.orders.write_all(DONE.as_bytes()).await?;
+        self.orders.flush().await?;
+        self.hear().await
+    }
+
+    async fn hear(&mut self) -> io::Result<()> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).await?;
+        if line == READY { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}

@@ -1,0 +1,260 @@
+//! A NIC becomes the port of a bridge and comes back, and the host can be reached all the time.
+
+use std::time::Duration;
+
+use landline_testbed::{DockerHost, HostState, Lan, Output, Process, wait_for};
+
+use crate::tools::settled;
+use crate::world::{Result, SOON, binary};
+
+const HOST: &str = "192.0.2.10";
+
+/// A host with more on its NIC than one address: second addresses, metrics, another table, a neighbour by hand, IPv6.
+fn host() -> Result<(Lan, DockerHost)> {
+    let lan = Lan::new()?;
+    let host = lan.docker_host("host1")?;
+    host.node().sh(&format!(
+        "ip address add {HOST}/24 dev eth0
+        ip address add 192.0.2.11/24 dev eth0
+        ip address add 192.0.2.12/24 dev eth0 label eth0:2
+        ip address add 2001:db8:1::10/64 dev eth0 nodad
+        ip route add default via 192.0.2.1 dev eth0 metric 100
+        ip route add 198.51.100.0/24 via 192.0.2.1 dev eth0 src 192.0.2.11 mtu 1400
+        ip route add 203.0.113.0/24 dev eth0 table 70 metric 7
+        ip -6 route add default via 2001:db8:1::1 dev eth0 metric 300
+        ip neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev eth0 nud permanent
+        sysctl -q -w net.ipv4.conf.eth0.rp_filter=1 net.ipv6.conf.eth0.accept_ra=0"
+    ))?;
+    Ok((lan, host))
+}
+
+fn adopt(host: &DockerHost, within: &str) -> Output {
+    host.landline(binary(), &["bridge", "adopt", "eth0", "--as", "br-eth0", "--confirm-within", within])
+}
+
+/// What the host would look like if the bridge had been there all the time.
+fn moved(before: &HostState) -> Vec<String> {
+    let of_nic = |line: &&str| ["addr eth0 ", "route ", "neigh "].iter().any(|kind| line.starts_with(kind));
+    let lines = before.lines_with("eth0").filter(of_nic);
+    lines.map(|line| line.replace("eth0", "br-eth0")).collect()
+}
+
+fn is_moved(before: &HostState, now: &HostState, when: &str) {
+    let there: Vec<&str> = now.lines_with("").collect();
+    for line in moved(before) {
+        assert!(there.contains(&line.as_str()), "{when}: {line} is missing:\n{now}");
+    }
+    let left: Vec<&str> = now.lines_with(" eth0").filter(|line| !line.starts_with("link eth0 ")).collect();
+    // The kernel's own multicast route stays with every link that is up.
+    let left: Vec<&&str> = left.iter().filter(|line| !line.contains("ff00::/8")).collect();
+    assert!(left.is_empty(), "{when}: still on the NIC: {left:?}");
+}
+
+fn reachable(lan: &Lan) -> Result {
+    lan.peer().check(&["ping", "-c1", "-W5", HOST])?;
+    lan.peer().check(&["ping", "-c1", "-W5", "2001:db8:1::10"])?;
+    Ok(())
+}
+
+/// Says a number every few milliseconds over one TCP connection and waits for it to come back; prints how long the
+/// longest answer took when it is told to end.
+fn conversation(lan: &Lan, host: &DockerHost) -> Result<(Process, Process)> {
+    let echo = "import socket\ns=socket.create_server(('',7777))\nprint('up',flush=True)\nc,_=s.accept()\n\
+                while True:\n d=c.recv(64)\n if not d: break\n c.sendall(d)";
+    let mut server = host.spawn(&["python3", "-c", echo])?;
+    server.wait_for_text("up", SOON)?;
+    let ask = format!(
+        "import socket,time,signal\ns=socket.create_connection(('{HOST}',7777),timeout=20)\ns.setsockopt(6,1,1)\n\
+         worst=0\nn=0\nend=[]\nsignal.signal(signal.SIGTERM,lambda *a:end.append(1))\nprint('talking',flush=True)\n\
+         while not end:\n t=time.time()\n m=b'%08d'%n\n s.sendall(m)\n g=b''\n while len(g)<8: g+=s.recv(8-len(g)) or exit('closed')\n \
+         assert g==m\n worst=max(worst,time.time()-t)\n n+=1\n time.sleep(.002)\n\
+         print('answers %d worst %.1f ms'%(n,worst*1000),flush=True)"
+    );
+    let mut client = lan.peer().spawn(&["python3", "-c", &ask])?;
+    client.wait_for_text("talking", SOON)?;
+    Ok((server, client))
+}
+
+#[test]
+fn a_nic_goes_under_a_bridge_and_comes_back_under_a_conversation() -> Result {
+    let (lan, host) = host()?;
+    let before = settled(&host)?;
+    let (_server, mut client) = conversation(&lan, &host)?;
+
+    let plan = host.landline_ok(binary(), &["bridge", "adopt", "eth0", "--as", "br-eth0", "--dry-run"])?;
+    assert!(plan.contains("ip link set eth0 master br-eth0"), "{plan}");
+    assert_eq!(before.diff(&settled(&host)?), "", "a dry run changes nothing");
+
+    let output = adopt(&host, "30s");
+    assert!(output.success(), "{output:?}");
+    assert!(output.stdout.contains("landline bridge confirm br-eth0"), "{output:?}");
+    host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
+    is_moved(&before, &settled(&host)?, "confirmed");
+    reachable(&lan)?;
+    let again = host.landline(binary(), &["bridge", "confirm", "br-eth0"]);
+    assert!(!again.success() && again.stderr.contains("nothing waits for a confirmation"), "{again:?}");
+    // The plan, typed into a shell, would have done the same.
+    let links = host.check(&["ip", "-d", "link", "show", "br-eth0"])?;
+    assert!(links.contains(&host.node().mac("eth0")?), "the bridge has the NIC's hardware address: {links}");
+
+    // Somebody else's port keeps it.
+    host.node().sh("ip link add v0 type veth peer name v1; ip link set v0 master br-eth0")?;
+    let refused = host.landline(binary(), &["bridge", "release", "br-eth0"]);
+    assert!(!refused.success() && refused.stderr.contains("other ports (v0)"), "{refused:?}");
+    host.check(&["ip", "link", "delete", "v0"])?;
+    host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
+    assert_eq!(before.diff(&settled(&host)?), "");
+    reachable(&lan)?;
+
+    client.signal(landline_testbed::Signal::TERM)?;
+    assert!(client.wait()?.success(), "{}", client.stderr());
+    println!("there and back: {}", client.stdout().lines().last().unwrap_or_default());
+    Ok(())
+}
+
+#[test]
+fn unless_somebody_confirms_everything_is_put_back() -> Result {
+    let (lan, host) = host()?;
+    let before = settled(&host)?;
+    assert!(adopt(&host, "1s").success());
+    is_moved(&before, &host.snapshot()?, "not confirmed yet");
+    let back = || settled(&host).is_ok_and(|now| before.diff(&now).is_empty());
+    wait_for("everything to be as it was", SOON, back).map_err(|error| {
+        format!("{error}\n{}", settled(&host).map_or_else(|e| e.to_string(), |s| before.diff(&s)))
+    })?;
+    reachable(&lan)?;
+    let late = host.landline(binary(), &["bridge", "confirm", "br-eth0"]);
+    assert!(!late.success(), "{late:?}");
+
+    // Asked to end, the guard goes back at once.
+    assert!(adopt(&host, "5m").success());
+    let guard = host.check(&["pgrep", "-f", "bridge guard br-eth0"])?;
+    host.check(&["kill", guard.trim()])?;
+    wait_for("everything to be as it was", SOON, back)?;
+    Ok(())
+}
+
+#[test]
+fn killed_at_any_step_the_host_is_reachable() -> Result {
+    let (lan, host) = host()?;
+    let before = settled(&host)?;
+    let program = binary().display().to_string();
+    let (mut undone, mut step) = (0, 0);
+    loop {
+        step += 1;
+        // Every request to the kernel is one `sendto`; the guard, a program of its own, is not followed.
+        let inject = format!("inject=sendto:signal=KILL:when={step}");
+        let command = [
+            &["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e", &inject]
+                [..],
+            &[&program, "bridge", "adopt", "eth0", "--as", "br-eth0", "--confirm-within", "5m"],
+        ]
+        .concat();
+        let output = host.exec(&command);
+        if output.success() {
+            break;
+        }
+        wait_for("the guard to have ended", SOON, || !host.exec(&["pgrep", "-f", "bridge guard"]).success())?;
+        let now = settled(&host)?;
+        assert_eq!(before.diff(&now), "", "killed at request {step}");
+        reachable(&lan).map_err(|error| format!("killed at request {step}: {error}"))?;
+        undone += 1;
+        assert!(step < 200, "it never ends: {output:?}");
+    }
+    println!("killed at each of {undone} requests, and as before each time");
+    assert!(undone > 20, "only {undone} requests were seen");
+    is_moved(&before, &settled(&host)?, "not killed");
+    host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
+
+    // The way back as well: what was begun is finished.
+    for step in 1.. {
+        let inject = format!("inject=sendto:signal=KILL:when={step}");
+        let command = [
+            &["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e", &inject]
+                [..],
+            &[&program, "bridge", "release", "br-eth0"],
+        ]
+        .concat();
+        let whole = host.exec(&command).success();
+        wait_for("the guard to have ended", SOON, || !host.exec(&["pgrep", "-f", "bridge guard"]).success())?;
+        let now = settled(&host)?;
+        let old = before.diff(&now).is_empty();
+        if !old {
+            is_moved(&before, &now, &format!("killed at request {step} of the release"));
+        }
+        reachable(&lan).map_err(|error| format!("killed at request {step} of the release: {error}"))?;
+        if whole {
+            assert!(old, "released:\n{}", before.diff(&now));
+            break;
+        }
+        if old {
+            assert!(adopt(&host, "5m").success());
+            host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_adopted_is_refused_with_a_reason() -> Result {
+    let (_lan, host) = host()?;
+    let before = settled(&host)?;
+    let refused = |nic: &str, bridge: &str, reason: &str| -> Result {
+        let output = host.landline(binary(), &["bridge", "adopt", nic, "--as", bridge]);
+        assert!(!output.success() && output.stderr.contains(reason), "{nic}: {output:?}");
+        assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+        Ok(())
+    };
+    refused("eth7", "br-eth7", "there is no interface eth7")?;
+    refused("lo", "br-lo", "lo is the loopback interface")?;
+    refused("eth0", "lo", "there is an interface lo already")?;
+    let with = |set_up: &str, nic: &str, reason: &str, take_down: &str| -> Result {
+        host.node().sh(set_up)?;
+        refused(nic, "br-new", reason)?;
+        host.node().sh(take_down)?;
+        Ok(())
+    };
+    with(
+        "ip link add link eth0 name mv0 type macvlan mode bridge",
+        "eth0",
+        "the macvlan or ipvlan links mv0",
+        "ip link delete mv0",
+    )?;
+    // A container's is not to be seen from here, and the kernel's word comes when the bridge is there already.
+    with(
+        "ip netns add x; ip link add link eth0 name mv0 type macvlan mode bridge; ip link set mv0 netns x",
+        "eth0",
+        "macvlan or ipvlan links in containers",
+        "ip netns delete x",
+    )?;
+    with(
+        "ip link add br9 type bridge; ip link add v0 type veth peer name v1; ip link set v0 master br9",
+        "v0",
+        "v0 is a port of br9 already",
+        "ip link delete v0; ip link delete br9",
+    )?;
+    with("ip link add br9 type bridge", "br9", "a bridge itself", "ip link delete br9")?;
+    with("ip link add v0 type veth peer name v1", "v0", "v0 is down", "ip link delete v0")?;
+    with(
+        "ip route add 203.0.113.128/25 nexthop via 192.0.2.1 dev eth0 nexthop via 192.0.2.2 dev eth0",
+        "eth0",
+        "several next hops",
+        "ip route delete 203.0.113.128/25",
+    )?;
+    with(
+        "ip address add 192.0.2.13/24 dev eth0 valid_lft 900 preferred_lft 600",
+        "eth0",
+        "for a limited time",
+        "ip address delete 192.0.2.13/24 dev eth0",
+    )?;
+    let foreign = host.node().sh("ip link add br9 type bridge").and_then(|_| {
+        let output = host.landline(binary(), &["bridge", "release", "br9"]);
+        assert!(!output.success() && output.stderr.contains("not a bridge that landline"), "{output:?}");
+        host.check(&["ip", "link", "delete", "br9"])
+    });
+    foreign?;
+    wait_for("the host to be as it was", Duration::from_secs(20), || {
+        settled(&host).is_ok_and(|now| before.diff(&now).is_empty())
+    })?;
+    Ok(())
+}
