@@ -27,5 +27,6 @@ pub use server::{
 pub use vm::Vm;
 pub use wait::{Condition, wait_for};
 pub use wire::{
-    Arp, ArpAudit, Capture, DhcpAudit, DhcpKind, DhcpMessage, FakeServer, Frame, Purpose, Reply, Udp,
+    Arp, ArpAudit, Capture, DhcpAudit, DhcpKind, DhcpMessage, FakeServer, Frame, Purpose, Reply, Squatter,
+    Squatting, Udp,
 };

@@ -6,6 +6,7 @@ mod capture;
 mod dhcp;
 mod fake_server;
 mod frame;
+mod squatter;
 
 pub use arp_audit::ArpAudit;
 pub use audit::{DhcpAudit, Purpose};
@@ -13,3 +14,4 @@ pub use capture::Capture;
 pub use dhcp::{DhcpKind, DhcpMessage};
 pub use fake_server::{FakeServer, Reply};
 pub use frame::{Arp, Frame, Udp};
+pub use squatter::{Squatter, Squatting};

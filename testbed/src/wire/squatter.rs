@@ -1,0 +1,58 @@
+//! A host that has addresses nobody gave it, and is as slow, as late and as stubborn as a test wants it.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::node::Node;
+use crate::process::Process;
+
+/// What a [`Squatter`] does. The default answers at once, to everything, and gives in to who says that the address is
+/// its own.
+#[derive(Debug, Clone)]
+pub struct Squatting {
+    /// The first and the last address it has.
+    pub addresses: (Ipv4Addr, Ipv4Addr),
+    /// How long it takes to answer, at least and at most; at random between them, each time anew.
+    pub delay: (Duration, Duration),
+    /// So many ARP requests for an address come before it has it.
+    pub deaf: u32,
+    /// Who announces one of its addresses hears at once that it is taken.
+    pub insists: bool,
+}
+
+impl Squatting {
+    /// On one address.
+    pub fn on(address: Ipv4Addr) -> Self {
+        Self { addresses: (address, address), delay: Default::default(), deaf: 0, insists: false }
+    }
+}
+
+/// A running squatter. It is gone when this value is dropped.
+#[derive(Debug)]
+pub struct Squatter {
+    _process: Process,
+}
+
+impl Squatter {
+    /// Starts it on the `eth0` of a machine, beside the machine's own IP stack. Returns when it listens.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(node: &Node, squatting: &Squatting) -> Result<Self> {
+        let Squatting { addresses: (first, last), delay: (least, most), deaf, insists } = squatting;
+        let words = [
+            first.to_string(),
+            last.to_string(),
+            least.as_millis().to_string(),
+            most.as_millis().to_string(),
+            deaf.to_string(),
+            u8::from(*insists).to_string(),
+        ];
+        let mut argv = vec!["python3", "-c", include_str!("squatter.py"), "eth0"];
+        argv.extend(words.iter().map(String::as_str));
+        let mut process = node.spawn_command(node.command(&argv), "squatter".to_owned())?;
+        process.wait_for_text("squatting", Duration::from_secs(10))?;
+        Ok(Self { _process: process })
+    }
+}
