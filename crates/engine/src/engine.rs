@@ -14,7 +14,7 @@ use crate::blocking;
 use crate::cell::Cell;
 use crate::host::{Host, HostError};
 use crate::identities::Identities;
-use crate::ipv6::Status6;
+use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Present, Services, Supervised};
 use crate::records::NetworkRecord;
 use crate::release::Releaser;
@@ -141,9 +141,11 @@ impl Engine {
         let (seen, links) = mpsc::unbounded_channel();
         let (lost, closed) = mpsc::unbounded_channel();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
+        let present = Present::start(seen, cancel.clone()).map_err(kernel("follow the host's links"))?;
         let services = Services {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
-            present: Present::start(seen, cancel.clone()).map_err(kernel("follow the host's links"))?,
+            ears: Ears::new(present.clone()),
+            present,
             lost,
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };

@@ -19,11 +19,26 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Has the link with this index take all multicast frames for as long as this packet socket is open (`packet(7)`).
-pub(crate) fn take_all_multicast(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+/// Which multicast frames a link is to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// All of them.
+    All,
+    /// Those to this group.
+    Group(Mac),
+}
+
+/// Has the link with this index take multicast frames for as long as this packet socket is open (`packet(7)`).
+pub(crate) fn take_multicast(fd: BorrowedFd<'_>, ifindex: u32, frames: Frames) -> io::Result<()> {
     let ifindex = i32::try_from(ifindex).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let kind = u16::try_from(libc::PACKET_MR_ALLMULTI).map_err(io::Error::other)?;
-    let request = libc::packet_mreq { mr_ifindex: ifindex, mr_type: kind, mr_alen: 0, mr_address: [0; 8] };
+    let (kind, group, len) = match frames {
+        Frames::All => (libc::PACKET_MR_ALLMULTI, [0; 6], 0),
+        Frames::Group(mac) => (libc::PACKET_MR_MULTICAST, mac.octets(), 6),
+    };
+    let mut address = [0; 8];
+    address[..6].copy_from_slice(&group);
+    let kind = u16::try_from(kind).map_err(io::Error::other)?;
+    let request = libc::packet_mreq { mr_ifindex: ifindex, mr_type: kind, mr_alen: len, mr_address: address };
     let length = libc::socklen_t::try_from(size_of::<libc::packet_mreq>()).map_err(io::Error::other)?;
     // SAFETY: the pointer and the length describe `request`, which outlives the call; the kernel only reads it.
     let result = unsafe {

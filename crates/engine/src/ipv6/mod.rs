@@ -2,10 +2,11 @@
 //!
 //! The machine decides everything: which routers and servers are asked, which addresses are used and until when. Its
 //! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
-//! [`supervisor`] owns the machine and stores what it says, [`wire`] is its socket, [`sandbox`] brings a link in line
+//! [`supervisor`] owns the machine and stores what it says, [`wire`] is its socket, [`ears`] what is heard without one, [`sandbox`] brings a link in line
 //! with a state, [`first`] is what Docker waits for, and
 //! [`goodbye`] what is said when nobody will come back.
 
+mod ears;
 mod first;
 mod goodbye;
 mod records;
@@ -13,6 +14,7 @@ mod sandbox;
 mod supervisor;
 mod wire;
 
+pub(crate) use ears::Ears;
 pub(crate) use first::{config, identity};
 pub(crate) use goodbye::release;
 pub use records::{Ipv6Identity, Ipv6Record, StateRecord};

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
+use landline_spec::Mode;
 use tokio::sync::{mpsc, watch};
 
+use super::ears::Listener;
 use super::records::StateRecord;
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
@@ -56,6 +58,7 @@ pub(crate) struct Supervisor6 {
     mark: Mark,
     place: Option<Place>,
     wire: Option<Wire6>,
+    routers: Listener,
     /// Opening the socket failed; try again at the machine's next deadline, not before.
     unopened: bool,
     outbox: VecDeque<Transmit>,
@@ -126,7 +129,9 @@ impl Supervisor6 {
             Place::Sandbox(path) => Some(path.clone()),
             Place::Host(_) => None,
         };
+        let routers = services.ears.listen(&cell.options().parent);
         Self {
+            routers,
             mark: Mark::new(cell.id(), End::Container),
             client,
             cell,
@@ -180,6 +185,13 @@ impl Supervisor6 {
                         self.unopened = true;
                     }
                 },
+                said = self.routers.next() => {
+                    // What this host says goes to its own bridge, and not to the children of its NIC.
+                    let bridged = self.cell.options().mode == Mode::Bridge;
+                    if !said.own || bridged {
+                        self.client.handle_packet(now(), &said.packet, said.check);
+                    }
+                }
                 () = sleep(&self.services.alarm, deadline) => {
                     self.unopened = false;
                     self.client.handle_timeout(now());

@@ -13,7 +13,7 @@ use crate::mark::Mark;
 use crate::sandbox::Sandbox;
 
 /// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
-const LONGEST: usize = 2048;
+pub(super) const LONGEST: usize = 2048;
 
 /// The socket of one exchange.
 pub(crate) struct Wire6 {

@@ -25,6 +25,7 @@ use super::wire::{Place, Received, Wire};
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
 use crate::error::chain;
+use crate::ipv6::Ears;
 use crate::mark::{End, Mark};
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
@@ -35,6 +36,7 @@ use crate::sandbox::{Sandbox, SandboxError};
 pub(crate) struct Services {
     pub(crate) alarm: Alarm,
     pub(crate) present: Present,
+    pub(crate) ears: Ears,
     pub(crate) boot: Arc<str>,
     /// Told of endpoints whose sandbox could not be found any more.
     pub(crate) lost: mpsc::UnboundedSender<EndpointId>,

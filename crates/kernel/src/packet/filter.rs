@@ -18,6 +18,7 @@ const DHCP_CLIENT: u32 = 68;
 const ICMPV6: u32 = 58;
 /// Router Solicitation, Router Advertisement, Neighbour Solicitation, Neighbour Advertisement (RFC 4861 section 4).
 const DISCOVERY: std::ops::RangeInclusive<u32> = 133..=136;
+const ROUTER_ADVERTISEMENT: u32 = 134;
 const DHCPV6_CLIENT: u32 = 546;
 
 /// IPv4 UDP to port 68, unfragmented.
@@ -77,6 +78,18 @@ pub(super) fn ipv6() -> Vec<SockFilter> {
         take(),
         leave(),
     ]
+}
+
+/// What routers say.
+pub(super) fn router_advertisements() -> Vec<SockFilter> {
+    assemble(&[
+        packet_type(),
+        Test::Not(libc::PACKET_OTHERHOST.into()),
+        load(libc::BPF_B, 6),
+        Test::Is(ICMPV6),
+        load(libc::BPF_B, 40),
+        Test::Is(ROUTER_ADVERTISEMENT),
+    ])
 }
 
 /// Nothing at all.

@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::filter;
 use crate::netns::Netns;
-use crate::sys::{self, LinkAddr};
+use crate::sys::{self, Frames, LinkAddr};
 
 /// A socket that receives one kind of packet on one link and sends such packets, whatever the IP stack thinks.
 ///
@@ -60,7 +60,17 @@ impl PacketSocket {
     /// stack does not have goes to a group that it has not joined.
     pub fn ipv6(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
         let socket = Self::open(ns, ifindex, libc::ETH_P_IPV6, &filter::ipv6)?;
-        sys::take_all_multicast(socket.fd.get_ref().as_fd(), ifindex)?;
+        sys::take_multicast(socket.fd.get_ref().as_fd(), ifindex, Frames::All)?;
+        Ok(socket)
+    }
+
+    /// A socket that receives Router Advertisements to all nodes or to this station, from the IPv6 header on.
+    /// Otherwise as [`Self::dhcp4`].
+    pub fn router_advertisements(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
+        /// All nodes (RFC 4291 section 2.7.1) on Ethernet. A stack without IPv6 has not joined it.
+        const ALL_NODES: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
+        let socket = Self::open(ns, ifindex, libc::ETH_P_IPV6, &filter::router_advertisements)?;
+        sys::take_multicast(socket.fd.get_ref().as_fd(), ifindex, Frames::Group(ALL_NODES))?;
         Ok(socket)
     }
 

@@ -219,9 +219,14 @@ async fn only_discovery_and_dhcpv6_for_a_client_come_through() {
         mouth.send(GROUP, &dropped).unwrap();
     }
     mouth.send(mac(0xee), &wanted[0]).unwrap();
+    let routers = PacketSocket::router_advertisements(Some(&ns), a.index).unwrap();
     for packet in &wanted {
         mouth.send(GROUP, packet).unwrap();
     }
+    // The second of four kinds, and then nothing that it would have to pass over first.
+    assert_eq!(receive(&routers).await.1, wanted[1]);
+    mouth.send(GROUP, &wanted[1]).unwrap();
+    assert_eq!(receive(&routers).await.1, wanted[1]);
     for packet in &wanted {
         assert_eq!(receive(&ear).await.1, *packet);
     }

@@ -3,10 +3,11 @@
 
 use std::time::Instant;
 
-use landline_testbed::{BEYOND_V6, Dnsmasq, Ra};
+use landline_testbed::{BEYOND_V6, Dnsmasq, Frame, Ra, Reservation6, Signal, wait_for};
 
 use crate::kinds::Kind;
-use crate::world::{Result, World, bare};
+use crate::tools::start_daemon;
+use crate::world::{Result, SOON, World, bare};
 
 #[test]
 fn bridge_has_a_leased_address() -> Result {
@@ -19,7 +20,7 @@ fn macvlan_has_a_leased_address() -> Result {
 }
 
 fn stateful(kind: Kind) -> Result {
-    let world = kind.world(&Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
+    let mut world = kind.world(&Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
     world.network_of(kind, "lan", &["ipv6=true"])?;
     let before = Instant::now();
     world.run("web", "lan", &[])?;
@@ -37,7 +38,43 @@ fn stateful(kind: Kind) -> Result {
     let told = world.ipv6("web", |ipv6| ipv6["state"] == "BOUND")?;
     assert_eq!(told["addresses"], serde_json::json!([address]));
     assert_eq!(told["dns"], serde_json::json!(["2001:db8:1::1"]));
+    silent(&mut world, kind, "web")
+}
+
+/// The daemon's death and return is no reason to say anything.
+fn silent(world: &mut World, kind: Kind, container: &str) -> Result {
+    let mac = world.mac(container, kind.interface())?;
+    wait_for("the name at the server", SOON, || {
+        world
+            .dhcp
+            .leases()
+            .iter()
+            .any(|lease| lease.ip.is_ipv6() && lease.hostname.as_deref() == Some(container))
+    })?;
+    let before = world.addresses6(container, kind.interface())?;
+    let capture = world.lan.capture(world.lan.router(), "eth0", &format!("ip6 and ether src {mac}"))?;
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.daemon = start_daemon(&world.host)?;
+    world.ipv6(container, |ipv6| ipv6["state"] == "BOUND")?;
+    assert_eq!(world.addresses6(container, kind.interface())?, before);
+    world.inside(container, &["ping", "-6", "-c1", "-W5", BEYOND_V6])?;
+    let asked = capture.frames().iter().filter(|frame| is_question(frame)).count();
+    assert_eq!(asked, 0, "{}", capture.lines().join("\n"));
     Ok(())
+}
+
+/// A Router Solicitation, the probe of an address, or `DHCPv6`.
+fn is_question(frame: &Frame) -> bool {
+    match frame.ip() {
+        Some((source, _, 58, message)) => match message.first() {
+            Some(133) => true,
+            Some(135) => source.is_unspecified(),
+            _ => false,
+        },
+        Some((_, _, 17, datagram)) => datagram.get(2..4) == Some(&547_u16.to_be_bytes()),
+        _ => false,
+    }
 }
 
 #[test]
@@ -89,5 +126,76 @@ fn complete(world: &World, kind: Kind, container: &str, address: &str) -> Result
     for (key, value) in [("accept_ra", "0"), ("autoconf", "0"), ("disable_ipv6", "0")] {
         assert_eq!(world.inside(container, &["cat", &format!("{setting}{key}")])?.trim(), value, "{key}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_address_that_another_host_has_is_declined() -> Result {
+    const MAC: &str = "02:42:c0:00:02:96";
+    const TAKEN: &str = "2001:db8:1::77";
+    let reserved = Reservation6 { duid: format!("00:03:00:01:{MAC}"), ip: TAKEN.to_owned() };
+    let world =
+        World::bridge_with(Dnsmasq { ra: Ra::Stateful, hosts6: vec![reserved], ..Dnsmasq::default() })?;
+    world.lan.peer().check(&["ip", "address", "add", &format!("{TAKEN}/64"), "dev", "eth0", "nodad"])?;
+    let capture = world.lan.capture(world.lan.router(), "eth0", "udp port 547")?;
+    world.network("lan", &["bridge=br0", "ipv6=dhcp"])?;
+    world.run("web", "lan", &["--mac-address", MAC])?;
+
+    let address = world.address6("web", "br00", "2001:db8:1::1")?;
+    capture.wait_for("a Decline of the address", SOON, |frame| {
+        let (_, _, _, datagram) = frame.ip().filter(|(_, _, protocol, _)| *protocol == 17)?;
+        let taken = TAKEN.parse::<std::net::Ipv6Addr>().ok()?.octets();
+        // RFC 9915 section 7.3: message type 9, after the eight octets of UDP.
+        let declines = datagram.get(8) == Some(&9) && datagram.windows(16).any(|octets| octets == taken);
+        declines.then_some(())
+    })?;
+    let told = world.ipv6("web", |ipv6| ipv6["state"] == "BOUND")?;
+    assert_eq!((&told["conflicts"], &told["addresses"]), (&1.into(), &serde_json::json!([address])));
+    world.is_reached6("web", &address)
+}
+
+#[test]
+fn leases_are_given_back_as_those_of_ipv4_are() -> Result {
+    let world = World::bridge_with(Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
+    world.network("lan", &["bridge=br0", "ipv6=true", "release_after=1s"])?;
+    let six = |world: &World| world.dhcp.leases().into_iter().filter(|lease| lease.ip.is_ipv6()).count();
+    for (name, options) in [("gone", &["--rm"][..]), ("kept", &[])] {
+        world.run(name, "lan", options)?;
+        world.row(name)?;
+        world.address6(name, "br00", "2001:db8:1::1")?;
+    }
+    let kept = world.addresses6("kept", "br00")?;
+    assert_eq!(six(&world), 2);
+    world.host.docker_ok(&["stop", "-t0", "gone", "kept"])?;
+    wait_for("the lease of the --rm container to be released", SOON, || six(&world) == 1)?;
+    world.host.docker_ok(&["start", "kept"])?;
+    assert_eq!(world.addresses6("kept", "br00")?, kept);
+    world.host.docker_ok(&["rm", "-f", "kept"])?;
+    wait_for("the lease of the removed container to be released", SOON, || six(&world) == 0)?;
+    // Who comes back all the same wishes for the same address.
+    world.run("kept", "lan", &[])?;
+    assert_eq!(world.addresses6("kept", "br00")?, kept);
+    Ok(())
+}
+
+#[test]
+fn ipv6_alone_is_waited_for() -> Result {
+    let mut world = World::bridge_with(Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
+    let alone = |timeout| ["bridge=br0", "ignore_conflicts=true", "addressing=none", "ipv6=true", timeout];
+    world.network("alone", &alone("lease_timeout=10s"))?;
+    world.network("hasty", &alone("lease_timeout=2s"))?;
+    world.run("web", "alone", &[])?;
+    let address = world.address6("web", "br00", "2001:db8:1::1")?;
+    assert!(world.address("web", "br00").is_err(), "no IPv4");
+    world.is_reached6("web", &address)?;
+    world.dhcp.stop()?;
+    let refused = world.host.docker(&["run", "--rm", "--network", "hasty", "box", "true"]);
+    assert!(
+        refused
+            .stderr
+            .contains("no router and no DHCPv6 server gave an IPv6 address on br0 within 2 s; check"),
+        "{}",
+        refused.stderr
+    );
     Ok(())
 }

@@ -32,6 +32,7 @@ mod recovery;
 mod refusals;
 mod reservations;
 mod restart;
+mod routers;
 mod routes;
 mod servers;
 mod state;

@@ -1,0 +1,123 @@
+//! What routers say unasked.
+//!
+//! A host is to hear it at any time: a router that has come, or goes, or has another prefix, does not wait to be asked. An
+//! idle endpoint has no socket, though, and must not have one in its sandbox. But what routers say to all, they say
+//! to the parent of its link as well, in the host's namespace: there one socket listens for all endpoints on it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use landline_dhcp::wire::udp::Check;
+use landline_kernel::{Netlink, PacketSocket};
+use landline_types::IfName;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+
+use super::wire::LONGEST;
+use crate::lease::{Present, hear};
+
+/// How many advertisements may wait for a task that is busy. The newest counts; routers repeat themselves.
+const WAITING: usize = 16;
+
+/// An advertisement, from the IPv6 header on.
+#[derive(Debug, Clone)]
+pub(crate) struct Advertisement {
+    pub(crate) packet: Arc<[u8]>,
+    pub(crate) check: Check,
+    /// This host sent it.
+    pub(crate) own: bool,
+}
+
+/// The parents that are listened at.
+#[derive(Debug, Clone)]
+pub(crate) struct Ears {
+    present: Present,
+    parents: Arc<Mutex<BTreeMap<IfName, Weak<Ear>>>>,
+}
+
+#[derive(Debug)]
+struct Ear {
+    heard: broadcast::Sender<Advertisement>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What one endpoint hears. Without listeners nobody listens.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    _ear: Arc<Ear>,
+    heard: broadcast::Receiver<Advertisement>,
+}
+
+impl Ears {
+    pub(crate) fn new(present: Present) -> Self {
+        Self { present, parents: Arc::default() }
+    }
+
+    /// Listens at this parent, now and whenever it is there again.
+    pub(crate) fn listen(&self, parent: &IfName) -> Listener {
+        let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let ear = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let (heard, _) = broadcast::channel(WAITING);
+            let task = tokio::spawn(listen(parent.clone(), self.present.clone(), heard.clone()));
+            Arc::new(Ear { heard, task })
+        });
+        parents.retain(|_, ear| ear.strong_count() > 0);
+        parents.insert(parent.clone(), Arc::downgrade(&ear));
+        Listener { heard: ear.heard.subscribe(), _ear: ear }
+    }
+}
+
+impl Listener {
+    /// The next advertisement. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Advertisement {
+        loop {
+            match self.heard.recv().await {
+                Ok(advertisement) => return advertisement,
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                // Not while the ear is held.
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+async fn listen(parent: IfName, mut present: Present, heard: broadcast::Sender<Advertisement>) {
+    loop {
+        let name = parent.clone();
+        let error = match crate::blocking(move || index(&name)).await {
+            Ok(index) => match PacketSocket::router_advertisements(None, index) {
+                Ok(socket) => pass_on(&socket, &heard).await,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        tracing::debug!(%parent, %error, "routers are not heard until something changes");
+        present.changed().await;
+    }
+}
+
+fn index(name: &IfName) -> io::Result<u32> {
+    let link = Netlink::open()?.link_by_name(name).map_err(io::Error::other)?;
+    Ok(link.ok_or(io::ErrorKind::NotFound)?.index)
+}
+
+/// Passes on what the socket hears until it fails.
+async fn pass_on(socket: &PacketSocket, heard: &broadcast::Sender<Advertisement>) -> io::Error {
+    loop {
+        match hear(Some(socket), LONGEST).await {
+            Ok((got, packet)) => {
+                let check = if got.checksum_valid_or_unknown { Check::Skip } else { Check::Verify };
+                // Somebody listens, or this task is about to end.
+                let _ = heard.send(Advertisement { packet: packet.into(), check, own: got.own });
+            }
+            Err(error) => return error,
+        }
+    }
+}
