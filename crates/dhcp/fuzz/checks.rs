@@ -23,7 +23,7 @@ pub(crate) fn dhcpv4(data: &[u8]) {
     for name in options.search.iter().chain(&options.domain) {
         assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)), "{name:?}");
     }
-    assert!(options.mtu.is_none_or(|mtu| mtu >= 576));
+    assert!(options.mtu.is_none_or(|mtu| mtu >= 68));
     assert!(options.routes().all(|route| route.destination == route.destination.trunc()));
     if let Some(repr) = Repr::parse(&packet) {
         let again = repr.emit();

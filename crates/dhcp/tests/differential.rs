@@ -52,7 +52,7 @@ fn route() -> impl Strategy<Value = (Ipv4Net, Ipv4Addr)> {
 fn answer() -> impl Strategy<Value = Answer> {
     let addresses = || prop::collection::vec(host(), 1..5);
     let names = (name(), prop::collection::btree_set(name(), 1..5));
-    let numbers = (576..u16::MAX, any::<[u32; 3]>());
+    let numbers = (68..u16::MAX, any::<[u32; 3]>());
     // Up to 80 routes: more than fits one option.
     let routes = prop::collection::vec(route(), 1..80);
     let ids = (host(), host(), prop::collection::vec(any::<u8>(), 2..200));

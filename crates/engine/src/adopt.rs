@@ -102,7 +102,7 @@ impl Engine {
             Addressing::Dhcp => AddressRecord::Dhcp(DhcpRecord { client_id, ..DhcpRecord::default() }),
         };
         let applied =
-            Applied { address: found.address, default_route: found.default_route, routes: Vec::new() };
+            Applied { address: found.address, default_route: found.default_route, ..Applied::default() };
         let mark = Mark::new(id, End::Container);
         let ipv6 = identity
             .with_ipv6(&network.options, None)
@@ -116,6 +116,7 @@ impl Engine {
             mac_given: false,
             link: mark.link_name(),
             prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
+            parent_mtu: None,
             ifname: None,
             interface: Some(found.link.name.clone()),
             address: address.clone(),

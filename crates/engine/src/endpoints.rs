@@ -235,9 +235,12 @@ impl Engine {
             ports,
             candidates: request.candidates.as_deref(),
         };
+        // What is known before this endpoint counts as one.
+        let starting = self.identities.starting(&wish);
         let identity = self.identities.take(&request.endpoint, &network, &wish);
         let id = identity.id.clone();
-        let made = self.make_as(request, &network, identity, announce, cancel).await;
+        let name = first_name(request, &network.options, starting.as_ref(), &identity);
+        let made = self.make_as(request, &network, identity, name, announce, cancel).await;
         if made.is_err() {
             self.identities.let_go(&id);
         }
@@ -249,14 +252,15 @@ impl Engine {
         request: &CreateEndpoint,
         network: &NetworkRecord,
         mut identity: IdentityRecord,
+        name: Option<String>,
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let planned = self.plan_link(&request.endpoint, network, identity.mac);
         let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
-        let (plan, link, mac) = planned?;
+        let (plan, link, mac, parent_mtu) = planned?;
         identity.mac = mac;
-        let address = address_record(request, network, &identity)?;
+        let address = address_record(request, network, &identity, name)?;
         if let AddressRecord::Dhcp(dhcp) = &address {
             identity.client_id.clone_from(&dhcp.client_id);
         }
@@ -273,6 +277,7 @@ impl Engine {
             mac,
             mac_given: request.mac.is_some(),
             link,
+            parent_mtu: Some(parent_mtu),
             ifname: request.options.ifname.clone(),
             interface: None,
             prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
@@ -311,14 +316,14 @@ impl Engine {
         Ok(answer(&cell).await)
     }
 
-    /// The plan, the container end's name, and the hardware address it will have: `mac` unless all links on the
-    /// parent share one.
+    /// The plan, the container end's name, the hardware address it will have (`mac` unless all links on the parent
+    /// share one), and the parent's MTU.
     async fn plan_link(
         &self,
         endpoint: &EndpointId,
         network: &NetworkRecord,
         mac: Mac,
-    ) -> Result<(Plan, IfName, Mac), CreateEndpointError> {
+    ) -> Result<(Plan, IfName, Mac, u32), CreateEndpointError> {
         let options = &network.options;
         let host = self.host.clone();
         let link_error = |source| CreateEndpointError::Link { parent: options.parent.clone(), source };
@@ -341,7 +346,7 @@ impl Engine {
         let kind = kind_of(options.mode);
         let mac = kind.shared_mac(parent).unwrap_or(mac);
         let request = LinkRequest { endpoint, options, parent, mac };
-        Ok((kind.plan(&request), Mark::new(endpoint, End::Container).link_name(), mac))
+        Ok((kind.plan(&request), Mark::new(endpoint, End::Container).link_name(), mac, parent.mtu))
     }
 
     async fn tear(&self, plan: Plan) {
@@ -354,6 +359,7 @@ fn address_record(
     request: &CreateEndpoint,
     network: &NetworkRecord,
     identity: &IdentityRecord,
+    name: Option<String>,
 ) -> Result<AddressRecord, CreateEndpointError> {
     match network.options.addressing {
         Addressing::None => Ok(AddressRecord::None),
@@ -363,7 +369,7 @@ fn address_record(
             .ok_or_else(|| CreateEndpointError::NoAddress { network: network_name(network) }),
         Addressing::Dhcp => Ok(AddressRecord::Dhcp(DhcpRecord {
             client_id: Some(client_id(request, network, identity)?),
-            hostname: request.options.hostname.as_ref().map(ToString::to_string),
+            hostname: name,
             hostname_given: request.options.hostname.is_some(),
             lease: None,
         })),
@@ -424,6 +430,25 @@ pub(crate) fn network_name(network: &NetworkRecord) -> String {
     network.name.clone().unwrap_or_else(|| network.id.short().to_owned())
 }
 
+/// The name for the first message, if one is known: what the endpoint's options say, else that of the only container
+/// that can be starting, else that of the container whose identity this was. Should it be wrong after all, the lease
+/// is renewed with the right one as soon as the container is seen.
+fn first_name(
+    request: &CreateEndpoint,
+    options: &NetworkOptions,
+    starting: Option<&Candidate>,
+    identity: &IdentityRecord,
+) -> Option<String> {
+    if let Some(given) = &request.options.hostname {
+        return Some(given.to_string());
+    }
+    let before = identity.container.as_ref();
+    match starting {
+        Some(now) => name_of(options, &now.id, now.hostname.as_deref(), &now.name),
+        None => before.and_then(|c| name_of(options, &c.id, c.hostname.as_deref(), &c.name)),
+    }
+}
+
 /// The name a container has on the LAN: what the endpoint's options say, else the host name its user chose,
 /// else its own name. A host name that Docker made up (the first digits of the id) says nothing to anybody.
 /// Docker's names have underscores (`shop_web_1`), which no DNS name can have: they become hyphens.
@@ -435,11 +460,15 @@ pub(crate) fn lan_name(
     if let Some(given) = record.given_hostname() {
         return Some(given.clone());
     }
+    name_of(options, &container.id, container.hostname.as_deref(), &container.name)
+}
+
+fn name_of(options: &NetworkOptions, id: &str, hostname: Option<&str>, name: &str) -> Option<String> {
     if options.hostname == HostnameMode::Off {
         return None;
     }
-    let chosen = container.hostname.as_deref().filter(|name| !container.id.starts_with(name));
-    [chosen, Some(container.name.as_str())]
+    let chosen = hostname.filter(|hostname| !id.starts_with(hostname));
+    [chosen, Some(name)]
         .into_iter()
         .flatten()
         .find_map(|name| name.replace('_', "-").trim_matches('-').parse::<Hostname>().ok())

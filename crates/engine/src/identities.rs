@@ -8,7 +8,7 @@ use landline_spec::{EndpointId, Mode};
 
 use crate::blocking;
 use crate::endpoints::random_mac;
-use crate::identity::{IdentityId, IdentityRecord, Wish};
+use crate::identity::{Candidate, IdentityId, IdentityRecord, Wish};
 use crate::random::OsRandom;
 use crate::records::{ContainerRecord, NetworkRecord};
 use crate::store::{Store, StoreError};
@@ -76,6 +76,13 @@ impl Identities {
         identity.used = now();
         inner.held.insert(identity.id.clone(), endpoint.clone());
         identity
+    }
+
+    /// The container that is starting, if only one can be.
+    pub(crate) fn starting(&self, wish: &Wish<'_>) -> Option<Candidate> {
+        let inner = self.lock();
+        let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
+        wish.starting(inner.records.values(), &held).cloned()
     }
 
     /// An endpoint that is there again after a restart holds its identity again.
@@ -331,9 +338,10 @@ mod tests {
         identities.change(&web.id, |r| (r.mode, r.client_id) = (Mode::Ipvlan, Some(vec![255, 1])));
         identities.let_go(&web.id);
         let (network, ports) = (network(), BTreeSet::new());
-        let candidate = crate::identity::Candidate {
+        let candidate = Candidate {
             id: web.container.as_ref().unwrap().id.clone(),
             name: "web".into(),
+            hostname: None,
             ports: None,
         };
         let candidates = [candidate];

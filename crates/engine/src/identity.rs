@@ -131,7 +131,9 @@ pub struct Candidate {
     pub id: String,
     /// Its name, without the slash.
     pub name: String,
-    /// The ports it exposes or publishes; `None`: not known.
+    /// Its host name, if known.
+    pub hostname: Option<String>,
+    /// The ports it exposes or publishes; `None`: nothing is known but the name.
     pub ports: Option<BTreeSet<Port>>,
 }
 
@@ -170,9 +172,7 @@ impl Wish<'_> {
         identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
         held: &BTreeSet<IdentityId>,
     ) -> Option<&'i IdentityRecord> {
-        // Whoever has an endpoint here already is not starting, even if Docker has not said so yet.
-        let here = identities.clone().filter(|i| self.same_network(i) && held.contains(&i.id));
-        let busy: BTreeSet<&str> = here.filter_map(|i| Some(i.container.as_ref()?.id.as_str())).collect();
+        let busy = self.busy(identities.clone(), held);
         let free = identities.filter(|i| self.same_network(i) && !held.contains(&i.id));
         if let Some(mac) = self.mac {
             return newest(free.filter(|i| i.mac == mac));
@@ -186,10 +186,7 @@ impl Wish<'_> {
             let stopped = free.filter(|i| i.container.is_some() && !i.destroyed && i.ports == *self.ports);
             return only(stopped);
         };
-        let fits = |c: &&Candidate| {
-            !busy.contains(c.id.as_str()) && c.ports.as_ref().is_none_or(|ports| ports == self.ports)
-        };
-        let container = only(candidates.iter().filter(fits))?;
+        let container = self.only_candidate(candidates, &busy)?;
         // A container that nothing is known about but its name may be another of several that were made at once: what
         // it was before must fit, too.
         let free = free.filter(|i| container.ports.is_some() || i.ports == *self.ports);
@@ -197,6 +194,37 @@ impl Wish<'_> {
             newest(free.clone().filter(|i| i.container.as_ref().is_some_and(test)))
         };
         of(&|c| c.id == container.id).or_else(|| of(&|c| c.name == container.name))
+    }
+
+    /// The container that is starting, if only one can be and more is known of it than its name.
+    pub(crate) fn starting<'i>(
+        &self,
+        identities: impl Iterator<Item = &'i IdentityRecord>,
+        held: &BTreeSet<IdentityId>,
+    ) -> Option<&Candidate> {
+        let container = self.only_candidate(self.candidates?, &self.busy(identities, held))?;
+        container.ports.is_some().then_some(container)
+    }
+
+    fn only_candidate<'c>(
+        &self,
+        candidates: &'c [Candidate],
+        busy: &BTreeSet<&str>,
+    ) -> Option<&'c Candidate> {
+        let fits = |c: &&Candidate| {
+            !busy.contains(c.id.as_str()) && c.ports.as_ref().is_none_or(|ports| ports == self.ports)
+        };
+        only(candidates.iter().filter(fits))
+    }
+
+    /// The containers that have an endpoint here already: they are not starting, even if Docker has not said so yet.
+    fn busy<'i>(
+        &self,
+        identities: impl Iterator<Item = &'i IdentityRecord>,
+        held: &BTreeSet<IdentityId>,
+    ) -> BTreeSet<&'i str> {
+        let here = identities.filter(|i| self.same_network(i) && held.contains(&i.id));
+        here.filter_map(|i| Some(i.container.as_ref()?.id.as_str())).collect()
     }
 }
 
@@ -238,7 +266,8 @@ mod tests {
     }
 
     fn candidate(n: u8, name: &str, ports: &[Port]) -> Candidate {
-        Candidate { id: format!("{n:064x}"), name: name.into(), ports: Some(ports.iter().copied().collect()) }
+        let ports = Some(ports.iter().copied().collect());
+        Candidate { id: format!("{n:064x}"), name: name.into(), hostname: None, ports }
     }
 
     struct Case {

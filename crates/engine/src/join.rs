@@ -98,7 +98,7 @@ impl Engine {
             }
             _ => (None, Routing::default()),
         };
-        let applied = Applied { address, default_route: false, routes: routing.routes.clone() };
+        let applied = Applied { address, routes: routing.routes.clone(), ..Applied::default() };
         let path = sandbox.clone();
         let stored = endpoint.cell.update(|record| {
             record.sandbox = path;

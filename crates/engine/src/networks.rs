@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_spec::{Addressing, Mode, NetworkId, NetworkOptions};
+use landline_spec::{Addressing, LinkMtu, Mode, NetworkId, NetworkOptions};
 use landline_types::IfName;
 
 use crate::blocking;
@@ -127,7 +127,7 @@ impl Engine {
         let host = self.host.clone();
         let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
         let parent = find_parent(&record.options.parent, record.options.mode, &links)?;
-        if let Some(mtu) = record.options.mtu.map(u32::from).filter(|mtu| *mtu > parent.mtu) {
+        if let Some(mtu) = record.options.mtu.and_then(LinkMtu::fixed).filter(|mtu| *mtu > parent.mtu) {
             return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
         }
         if let Some(other) = self.other_on_bridge(&record) {

@@ -49,6 +49,9 @@ pub struct EndpointRecord {
     pub link: IfName,
     /// The letters before the number of its name in the container.
     pub prefix: String,
+    /// The parent's MTU when the link was made, which no lease may exceed.
+    #[serde(default)]
+    pub parent_mtu: Option<u32>,
     /// What the user wants it to be called in the container.
     #[serde(default)]
     pub ifname: Option<IfName>,
@@ -142,6 +145,9 @@ pub struct Applied {
     /// Whether the container's default route goes through this link.
     #[serde(default)]
     pub default_route: bool,
+    /// The MTU the lease asked for.
+    #[serde(default)]
+    pub mtu: Option<u32>,
     /// Other routes through it: destination and next hop (none: on the link).
     #[serde(default)]
     pub routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,

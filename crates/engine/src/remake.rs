@@ -85,5 +85,5 @@ fn fixed(record: &EndpointRecord, network: &NetworkRecord) -> Option<Wanted> {
     let AddressRecord::Static { address } = record.address else { return None };
     let gateway = network.options.gateway.or(network.ipam_gateway);
     let routing = Routing { gateway, routes: record.copied_routes.clone() }.on(address);
-    Some(Wanted { address, gateway: routing.gateway, routes: routing.routes })
+    Some(Wanted { address, gateway: routing.gateway, routes: routing.routes, mtu: None })
 }

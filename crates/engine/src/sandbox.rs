@@ -38,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) address: Ipv4Net,
     pub(crate) gateway: Option<Ipv4Addr>,
     pub(crate) routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
+    /// The MTU; `None`: as it is.
+    pub(crate) mtu: Option<u32>,
 }
 
 pub(crate) struct Sandbox {
@@ -142,14 +144,22 @@ impl Sandbox {
             now.address = None;
             return Ok(now);
         };
+        // A link without the address is a new one, or one that somebody has cleared.
+        let fresh = !present.contains(&wanted.address);
+        if let Some(mtu) = wanted.mtu
+            && (fresh || applied.mtu != wanted.mtu)
+        {
+            self.set_mtu(mtu)?;
+            now.mtu = Some(mtu);
+        }
         let same = applied.address == Some(wanted.address);
         if !same {
             self.drop_address(applied.address, &present)?;
         }
-        if !present.contains(&wanted.address) {
+        if fresh {
             self.add_address(wanted.address)?;
         }
-        if !(same && present.contains(&wanted.address) && applied.routes == wanted.routes) {
+        if !(same && !fresh && applied.routes == wanted.routes) {
             for (destination, hop) in &applied.routes {
                 if !wanted.routes.contains(&(*destination, *hop)) {
                     self.remove_route(*destination, *hop)?;
@@ -165,6 +175,14 @@ impl Sandbox {
         now.address = Some(wanted.address);
         now.routes.clone_from(&wanted.routes);
         Ok(now)
+    }
+
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), SandboxError> {
+        if self.link.mtu == mtu {
+            return Ok(());
+        }
+        let change = LinkChange { mtu: Some(mtu), ..LinkChange::new() };
+        self.netlink.set_link(self.link.index, &change).map_err(|e| self.failed(e))
     }
 
     fn drop_address(&mut self, address: Option<Ipv4Net>, present: &[Ipv4Net]) -> Result<(), SandboxError> {

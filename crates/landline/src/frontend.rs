@@ -156,11 +156,17 @@ impl Frontend {
     fn candidates(&self, view: &DockerView, network: &NetworkId, mounts: Option<&Mounts>) -> Vec<Candidate> {
         let known = |id: &str, info: &ContainerInfo| {
             let idle = mounts.and_then(|m| m.in_use(id, info.root.as_deref())) == Some(false);
-            let (name, ports) = (info.name.clone(), Some(info.ports.clone()));
-            (!idle).then(|| Candidate { id: id.to_owned(), name, ports })
+            (!idle).then(|| Candidate {
+                id: id.to_owned(),
+                name: info.name.clone(),
+                hostname: Some(info.hostname.clone()).filter(|name| !name.is_empty()),
+                ports: Some(info.ports.clone()),
+            })
         };
         let stopped = view.stopped_on(network).filter_map(|(id, sketch)| match sketch {
-            Sketch::Name(name) => Some(Candidate { id: id.to_owned(), name: name.clone(), ports: None }),
+            Sketch::Name(name) => {
+                Some(Candidate { id: id.to_owned(), name: name.clone(), hostname: None, ports: None })
+            }
             Sketch::Info(info) => known(id, info),
         });
         let ended = view.endpoints.iter().filter(|(endpoint, info)| {

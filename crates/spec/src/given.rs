@@ -114,7 +114,7 @@ impl<'a> Given<'a> {
         addressing: Addressing,
         ipv6: Ipv6Mode,
     ) -> Result<(), OptionError> {
-        const DHCPV4_ONLY: [&str; 3] = ["client_id", "vendor_class", "dhcp_servers"];
+        const DHCPV4_ONLY: [&str; 5] = ["client_id", "vendor_class", "dhcp_servers", "fqdn", "rapid_commit"];
         const BOTH: [&str; 6] =
             ["lease_timeout", "on_timeout", "user_class", "hostname", "release", "release_after"];
         let without_ipv6 = BOTH.into_iter().filter(|_| ipv6 == Ipv6Mode::Off);
@@ -151,7 +151,7 @@ impl<'a> Given<'a> {
     }
 }
 
-fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),

@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 21] = [
+pub(crate) const NETWORK: [&str; 23] = [
     "mode",
     "parent",
     "bridge",
@@ -16,6 +16,8 @@ pub(crate) const NETWORK: [&str; 21] = [
     "vendor_class",
     "user_class",
     "hostname",
+    "fqdn",
+    "rapid_commit",
     "dhcp_servers",
     "conflict_check",
     "mtu",

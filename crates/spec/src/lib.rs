@@ -29,6 +29,6 @@ pub use network::{
     DEFAULT_LEASE_TIMEOUT, DEFAULT_RELEASE_AFTER, DEFAULT_VENDOR_CLASS, LEASE_TIMEOUT_RANGE, NetworkOptions,
 };
 pub use words::{
-    Addressing, ConflictCheck, HostnameMode, Ipv6Address, Ipv6Mode, MacvlanMode, Mode, Mtu, MtuError,
-    OnTimeout, Release,
+    Addressing, ConflictCheck, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode, Mode, Mtu,
+    MtuError, MtuSource, OnTimeout, Release,
 };

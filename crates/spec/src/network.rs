@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::client_id::ClientIdTemplate;
 use crate::duration::parse_duration;
 use crate::error::{OptionError, cut};
-use crate::given::Given;
+use crate::given::{Given, boolean};
 use crate::keys;
 use crate::words::{
-    Addressing, ConflictCheck, HostnameMode, Ipv6Address, Ipv6Mode, MacvlanMode, Mode, Mtu, OnTimeout,
-    Release,
+    Addressing, ConflictCheck, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode, Mode, Mtu,
+    MtuSource, OnTimeout, Release,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -89,6 +89,12 @@ pub struct NetworkOptions {
     /// Which name the DHCP server is told.
     #[serde(default)]
     pub hostname: HostnameMode,
+    /// Whether that name is to be put into DNS by the server.
+    #[serde(default)]
+    pub fqdn: Fqdn,
+    /// Whether a lease may be taken in two messages (option 80), from servers that can.
+    #[serde(default)]
+    pub rapid_commit: bool,
     /// The only servers whose offers are taken; empty: all.
     #[serde(default)]
     pub dhcp_servers: Vec<Ipv4Addr>,
@@ -97,7 +103,7 @@ pub struct NetworkOptions {
     pub conflict_check: ConflictCheck,
     /// The MTU of container interfaces, instead of the parent's.
     #[serde(default)]
-    pub mtu: Option<Mtu>,
+    pub mtu: Option<LinkMtu>,
     /// How macvlan children reach each other; only `mode=macvlan` has any.
     #[serde(default)]
     pub macvlan_mode: MacvlanMode,
@@ -137,6 +143,8 @@ impl NetworkOptions {
             vendor_class: default_vendor_class(),
             user_class: None,
             hostname: HostnameMode::default(),
+            fqdn: Fqdn::default(),
+            rapid_commit: false,
             dhcp_servers: Vec::new(),
             conflict_check: ConflictCheck::default(),
             mtu: None,
@@ -237,6 +245,15 @@ impl NetworkOptions {
         )? {
             network.hostname = hostname;
         }
+        if let Some(value) = given.get("fqdn") {
+            network.fqdn = value.read(fqdn, || "write true, or the domain, like lan.example".into())?;
+            if network.fqdn != Fqdn::Off && network.hostname == HostnameMode::Off {
+                return Err(
+                    value.error("with hostname=off there is no name to send; remove one of them".into())
+                );
+            }
+        }
+        network.rapid_commit = given.switch("rapid_commit")?;
         if let Some(value) = given.get("dhcp_servers") {
             network.dhcp_servers = value.read(servers, || {
                 format!(
@@ -254,13 +271,17 @@ impl NetworkOptions {
         network.mtu = given
             .either("mtu", "com.docker.network.driver.mtu")?
             .map(|value| {
-                let mtu = value.read(mtu, || "write a number of bytes from 68 to 65535, like 1500".into())?;
-                if network.ipv6 != Ipv6Mode::Off && mtu.get() < MIN_MTU_V6 {
+                let hint = "write a number of bytes from 68 to 65535, like 1500, or dhcp";
+                let mtu = value.read(mtu, || hint.into())?;
+                if network.ipv6 != Ipv6Mode::Off && mtu.fixed().is_some_and(|bytes| bytes < MIN_MTU_V6) {
                     return Err(value.error(format!("IPv6 needs at least {MIN_MTU_V6} bytes")));
                 }
                 Ok(mtu)
             })
             .transpose()?;
+        if network.mtu == Some(LinkMtu::From(MtuSource::Dhcp)) && network.addressing != Addressing::Dhcp {
+            return Err(OptionError::NoDhcp { option: "mtu=dhcp", addressing: network.addressing });
+        }
         if let Some(macvlan_mode) = given.word(
             "macvlan_mode",
             &[
@@ -311,10 +332,23 @@ fn servers(text: &str) -> Option<Vec<Ipv4Addr>> {
     (1..=MAX_SERVERS).contains(&servers.len()).then_some(servers)
 }
 
-fn mtu(text: &str) -> Option<Mtu> {
+/// `true`, `false` or a domain.
+fn fqdn(text: &str) -> Option<Fqdn> {
+    match boolean(text) {
+        Some(true) => Some(Fqdn::Name),
+        Some(false) => Some(Fqdn::Off),
+        None => text.parse().ok().map(Fqdn::Domain),
+    }
+}
+
+fn mtu(text: &str) -> Option<LinkMtu> {
+    if text.eq_ignore_ascii_case("dhcp") {
+        return Some(LinkMtu::From(MtuSource::Dhcp));
+    }
     // `parse` would take a plus sign.
     let digits = text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse::<u32>().ok()).flatten()?.try_into().ok()
+    let bytes: Mtu = digits.then(|| text.parse::<u32>().ok()).flatten()?.try_into().ok()?;
+    Some(LinkMtu::Fixed(bytes))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hostname::Hostname;
+
 /// How the wire of a network runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -151,6 +153,47 @@ pub enum HostnameMode {
     Container,
     /// None.
     Off,
+}
+
+/// Whether the DHCP server is asked to put the container's name into DNS (option 81, RFC 4702).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fqdn {
+    /// No: it is told the host name (option 12).
+    #[default]
+    Off,
+    /// Yes; it knows the domain.
+    Name,
+    /// Yes, in this domain.
+    Domain(Hostname),
+}
+
+/// What the MTU of container interfaces is, if not the parent's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LinkMtu {
+    /// So many bytes.
+    Fixed(Mtu),
+    /// What somebody else says.
+    From(MtuSource),
+}
+
+impl LinkMtu {
+    /// The number of bytes, if it is a fixed one.
+    pub const fn fixed(self) -> Option<u32> {
+        match self {
+            Self::Fixed(mtu) => Some(mtu.get()),
+            Self::From(_) => None,
+        }
+    }
+}
+
+/// Who says what the MTU is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MtuSource {
+    /// The DHCP server (option 26).
+    Dhcp,
 }
 
 /// A link's MTU in bytes: 68 (RFC 791, what every IPv4 hop must carry) to 65535.

@@ -17,6 +17,8 @@ pub struct Config {
     /// Option 12. Sent only if it is a host name (letters, digits, hyphens and dots): servers put it into DNS zones
     /// and files.
     pub hostname: Option<String>,
+    /// The name goes as a Client FQDN (option 81) in the place of option 12.
+    pub fqdn: Option<Fqdn>,
     /// Option 60, at most 255 octets of it.
     pub vendor_class: Option<String>,
     /// Option 77 with one class (RFC 3004), at most 254 octets of it.
@@ -32,6 +34,13 @@ pub struct Config {
     pub rapid_commit: bool,
     /// How sure to be that nobody else uses an address before using it.
     pub conflict_check: ConflictCheck,
+}
+
+/// That the server is asked to put the client's name into DNS (RFC 4702).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fqdn {
+    /// Goes behind a host name without a dot. `None`: the server completes it.
+    pub domain: Option<String>,
 }
 
 /// How sure to be that nobody else uses an address before using it.
@@ -55,6 +64,7 @@ impl Config {
             mac,
             client_id: Some(ClientId::from_mac(mac)),
             hostname: None,
+            fqdn: None,
             vendor_class: None,
             user_class: None,
             requested: None,

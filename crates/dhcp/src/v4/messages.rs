@@ -96,7 +96,11 @@ fn question(config: &Config, exchange: &Exchange, kind: MessageType) -> Repr {
     message.secs = exchange.secs;
     message.options.append(code::MAX_MESSAGE_SIZE, &MAX_MESSAGE_SIZE.to_be_bytes());
     if let Some(name) = config.hostname.as_deref().filter(|name| names::is_name(name)) {
-        message.options.append(code::HOST_NAME, name.as_bytes());
+        // A message with a Client FQDN must not have a host name as well (RFC 4702 section 3.1).
+        match &config.fqdn {
+            Some(fqdn) => message.options.append(code::CLIENT_FQDN, &fqdn.option(name)),
+            None => message.options.append(code::HOST_NAME, name.as_bytes()),
+        }
     }
     if let Some(class) = octets(config.vendor_class.as_deref(), 255) {
         message.options.append(code::VENDOR_CLASS, class);

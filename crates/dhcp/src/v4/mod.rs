@@ -7,6 +7,7 @@ mod client;
 mod client_id;
 mod config;
 mod exchange;
+mod fqdn;
 mod grant;
 mod guard;
 mod lease;
@@ -16,6 +17,6 @@ mod timing;
 
 pub use client::{Client, Event, LossReason, StateName, Transmit};
 pub use client_id::{ClientId, ClientIdError};
-pub use config::{Config, ConflictCheck};
+pub use config::{Config, ConflictCheck, Fqdn};
 pub use lease::{Lease, Remembered};
 pub use options::{ClasslessRoute, LeaseOptions};

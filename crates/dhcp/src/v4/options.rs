@@ -7,9 +7,8 @@ use ipnet::Ipv4Net;
 use crate::wire::dhcpv4::{Options, code};
 use crate::wire::names;
 
-/// The least MTU taken from a server: what every host must be able to receive (RFC 791). RFC 2132 allows 68, with
-/// which nothing works.
-const MIN_MTU: u16 = 576;
+/// The least MTU an option may have (RFC 2132 section 5.1).
+const MIN_MTU: u16 = 68;
 
 /// The parameters of a lease. What a server sent that makes no sense is not here, other than in `raw`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct LeaseOptions {
     pub domain: Option<String>,
     /// Option 119, in lower case.
     pub search: Vec<String>,
-    /// Option 26, from 576 on.
+    /// Option 26, from 68 on.
     pub mtu: Option<u16>,
     /// Option 42.
     pub ntp: Vec<Ipv4Addr>,
@@ -242,7 +241,7 @@ mod tests {
         let got = options(&[
             (3, &[0, 0, 0, 0]),
             (6, &[127, 0, 0, 1, 192, 0, 2, 53, 224, 0, 0, 251, 255, 255, 255, 255]),
-            (26, &[0, 68]),
+            (26, &[0, 67]),
             (15, b"lan\nnameserver 192.0.2.66"),
             (42, &[192, 0, 2]),
         ]);

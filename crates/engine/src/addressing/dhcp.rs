@@ -5,13 +5,13 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use landline_dhcp::Random;
-use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Lease};
+use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Fqdn, Lease};
 use landline_dhcp::v6::Duid;
-use landline_spec::NetworkOptions;
+use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
 
 use super::Routing;
-use crate::records::DhcpRecord;
+use crate::records::{DhcpRecord, EndpointRecord};
 use crate::sandbox::Wanted;
 
 /// The machine's configuration for an endpoint.
@@ -24,6 +24,12 @@ pub(crate) fn config(
     let mut config = Config::new(mac);
     config.client_id = dhcp.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
     config.hostname.clone_from(&dhcp.hostname);
+    config.fqdn = match &options.fqdn {
+        landline_spec::Fqdn::Off => None,
+        landline_spec::Fqdn::Name => Some(Fqdn::default()),
+        landline_spec::Fqdn::Domain(domain) => Some(Fqdn { domain: Some(domain.to_string()) }),
+    };
+    config.rapid_commit = options.rapid_commit;
     config.vendor_class.clone_from(&options.vendor_class);
     config.user_class.clone_from(&options.user_class);
     config.requested = requested;
@@ -85,17 +91,28 @@ pub(crate) fn routing(
 }
 
 /// What the sandbox should carry for a lease.
-pub(crate) fn wanted(
-    lease: &Lease,
-    options: &NetworkOptions,
-    copied: &[(Ipv4Net, Option<Ipv4Addr>)],
-) -> Wanted {
-    let Routing { gateway, routes } = routing(lease, options, copied);
-    Wanted { address: address(lease), gateway, routes }
+pub(crate) fn wanted(lease: &Lease, options: &NetworkOptions, record: &EndpointRecord) -> Wanted {
+    let Routing { gateway, routes } = routing(lease, options, &record.copied_routes);
+    Wanted { address: address(lease), gateway, routes, mtu: mtu(lease, options, record.parent_mtu) }
+}
+
+/// The MTU that a lease asks for (`mtu=dhcp`): the server's, as far as the parent can carry it; the parent's if the
+/// server says none. `None`: it is not for the lease to say.
+fn mtu(lease: &Lease, options: &NetworkOptions, parent: Option<u32>) -> Option<u32> {
+    /// With less the kernel takes IPv6 away (RFC 8200 section 5).
+    const LEAST_WITH_IPV6: u32 = 1280;
+    if options.mtu != Some(LinkMtu::From(MtuSource::Dhcp)) {
+        return None;
+    }
+    let Some(mtu) = lease.options.mtu.map(u32::from) else { return parent };
+    let mtu = if options.ipv6 == Ipv6Mode::Off { mtu } else { mtu.max(LEAST_WITH_IPV6) };
+    Some(parent.map_or(mtu, |most| mtu.min(most)))
 }
 
 #[cfg(test)]
 mod tests {
+    use landline_dhcp::v4::LeaseOptions;
+
     use super::*;
 
     struct Ones;
@@ -103,6 +120,33 @@ mod tests {
     impl Random for Ones {
         fn next_u32(&mut self) -> u32 {
             u32::MAX
+        }
+    }
+
+    #[test]
+    fn the_servers_mtu_counts_when_asked_for_and_up_to_the_parents() {
+        let lease = |mtu: Option<u16>| Lease {
+            address: Ipv4Addr::new(192, 0, 2, 9),
+            prefix_len: 24,
+            server: Ipv4Addr::new(192, 0, 2, 1),
+            obtained: landline_dhcp::Instant::from_boot(std::time::Duration::ZERO),
+            t1: None,
+            t2: None,
+            expires: None,
+            options: LeaseOptions { mtu, ..LeaseOptions::default() },
+        };
+        let mut options = NetworkOptions::new("br0".parse().unwrap());
+        assert_eq!(mtu(&lease(Some(1400)), &options, Some(1500)), None);
+        options.mtu = Some(LinkMtu::From(MtuSource::Dhcp));
+        for (server, parent, wanted) in [
+            (Some(1400), Some(1500), Some(1400)),
+            (Some(9000), Some(1500), Some(1500)),
+            (Some(68), Some(1500), Some(68)),
+            (None, Some(1500), Some(1500)),
+            (Some(1400), None, Some(1400)),
+            (None, None, None),
+        ] {
+            assert_eq!(mtu(&lease(server), &options, parent), wanted, "{server:?} on {parent:?}");
         }
     }
 

@@ -376,8 +376,7 @@ impl Supervisor {
     async fn configure(&mut self) {
         let Some(Place::Sandbox(path)) = self.place.clone() else { return };
         let record = self.cell.read().await;
-        let target =
-            self.client.lease().map(|lease| wanted(lease, self.cell.options(), &record.copied_routes));
+        let target = self.client.lease().map(|lease| wanted(lease, self.cell.options(), &record));
         let (mark, applied) = (self.mark.clone(), record.applied);
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };

@@ -8,7 +8,7 @@ mod ipvlan;
 mod macvlan;
 
 use landline_kernel::{Link, LinkKind as Kind};
-use landline_spec::{EndpointId, MacvlanMode, Mode, NetworkOptions};
+use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 
 use crate::mark::{End, Mark};
@@ -34,7 +34,8 @@ impl LinkRequest<'_> {
     fn end(&self, end: End, mac: Mac) -> LinkEnd {
         let mark = Mark::new(self.endpoint, end);
         let mtu = match end {
-            End::Container => self.options.mtu.map_or(self.parent.mtu, u32::from),
+            // What a server says comes with the lease.
+            End::Container => self.options.mtu.and_then(LinkMtu::fixed).unwrap_or(self.parent.mtu),
             // A bridge takes over the smallest MTU of its ports, so the host's end always has the parent's.
             End::Host => self.parent.mtu,
         };

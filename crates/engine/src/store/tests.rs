@@ -27,6 +27,7 @@ fn endpoint(n: u8) -> EndpointRecord {
         mac_given: false,
         link: "llc0".parse().unwrap(),
         prefix: "eth".into(),
+        parent_mtu: None,
         ifname: None,
         interface: None,
         address: AddressRecord::None,

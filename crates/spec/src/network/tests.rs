@@ -55,7 +55,9 @@ fn every_option_arrives() {
         ("client_id", "x-{mac}"),
         ("vendor_class", "acme v2"),
         ("user_class", "lab"),
-        ("hostname", "off"),
+        ("hostname", "Container"),
+        ("fqdn", "lan.example"),
+        ("rapid_commit", "true"),
         ("dhcp_servers", "192.0.2.2, 192.0.2.3"),
         ("conflict_check", "wait"),
         ("mtu", "1400"),
@@ -81,10 +83,12 @@ fn every_option_arrives() {
         client_id: Some("x-{mac}".parse().unwrap()),
         vendor_class: Some("acme v2".to_owned()),
         user_class: Some("lab".to_owned()),
-        hostname: HostnameMode::Off,
+        hostname: HostnameMode::Container,
+        fqdn: Fqdn::Domain("lan.example".parse().unwrap()),
+        rapid_commit: true,
         dhcp_servers: vec![Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)],
         conflict_check: ConflictCheck::Wait,
-        mtu: Some(1400.try_into().unwrap()),
+        mtu: Some(LinkMtu::Fixed(1400.try_into().unwrap())),
         macvlan_mode: MacvlanMode::Private,
     };
     assert_eq!(network, expected);
@@ -122,7 +126,7 @@ fn parent_and_bridge_are_one_option() {
 fn dockers_own_options_are_ignored_except_the_mtu() {
     let network =
         parse(&[("bridge", "br0"), ("com.docker.network.driver.mtu", "1280"), ("com.docker.x", "y")]);
-    assert_eq!(network.unwrap().mtu.map(Mtu::get), Some(1280));
+    assert_eq!(network.unwrap().mtu.and_then(LinkMtu::fixed), Some(1280));
     assert_eq!(
         refusal(&[("mtu", "1500"), ("com.docker.network.driver.mtu", "1280")]),
         "mtu=\"1500\" and com.docker.network.driver.mtu=\"1280\" mean the same option; give only one of them"
@@ -199,6 +203,36 @@ fn ipv6_is_off_unless_asked_for() {
 }
 
 #[test]
+fn the_server_may_say_what_the_mtu_is_and_put_names_into_dns() {
+    let mtu = |value| parse(&[("bridge", "br0"), ("mtu", value)]).unwrap();
+    for (value, meaning) in
+        [("DHCP", LinkMtu::From(MtuSource::Dhcp)), ("9000", LinkMtu::Fixed(9000.try_into().unwrap()))]
+    {
+        let network = mtu(value);
+        assert_eq!(network.mtu, Some(meaning));
+        let json = serde_json::to_string(&network).unwrap();
+        assert_eq!(serde_json::from_str::<NetworkOptions>(&json).unwrap(), network, "{json}");
+    }
+    assert_eq!(
+        refusal(&[("addressing", "none"), ("mtu", "dhcp")]),
+        "mtu=dhcp has no effect with addressing=none; remove one of them"
+    );
+    for (value, meaning) in
+        [("yes", Fqdn::Name), ("off", Fqdn::Off), ("lab.test", Fqdn::Domain("lab.test".parse().unwrap()))]
+    {
+        assert_eq!(parse(&[("bridge", "br0"), ("fqdn", value)]).unwrap().fqdn, meaning);
+    }
+    assert_eq!(
+        refusal(&[("fqdn", "a_b")]),
+        "fqdn=\"a_b\" cannot be used; write true, or the domain, like lan.example"
+    );
+    assert_eq!(
+        refusal(&[("fqdn", "true"), ("hostname", "off")]),
+        "fqdn=\"true\" cannot be used; with hostname=off there is no name to send; remove one of them"
+    );
+}
+
+#[test]
 fn ipv6_alone_has_what_ipv4_has() {
     let alone = [("bridge", "br0"), ("addressing", "none"), ("ipv6", "true"), ("lease_timeout", "5s")];
     assert_eq!(parse(&alone).unwrap().lease_timeout, Duration::from_secs(5));
@@ -236,8 +270,8 @@ fn values_are_checked_and_the_message_says_what_to_write() {
         ("hostname", "web", "write container or off"),
         ("dhcp_servers", ",", "write up to 16 IPv4 addresses with commas between, like 192.0.2.1,192.0.2.2"),
         ("conflict_check", "no", "write fast, wait or off"),
-        ("mtu", "+1500", "write a number of bytes from 68 to 65535, like 1500"),
-        ("mtu", "67", "write a number of bytes from 68 to 65535, like 1500"),
+        ("mtu", "+1500", "write a number of bytes from 68 to 65535, like 1500, or dhcp"),
+        ("mtu", "67", "write a number of bytes from 68 to 65535, like 1500, or dhcp"),
         ("on_timeout", "never", "write fail or continue"),
         ("release", "later", "write never, on_remove or on_stop"),
         ("release_after", "8d", "write a time up to a week, like 15m or 24h"),

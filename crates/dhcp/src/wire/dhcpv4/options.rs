@@ -54,6 +54,8 @@ pub mod code {
     pub const USER_CLASS: u8 = 77;
     /// Rapid commit (RFC 4039).
     pub const RAPID_COMMIT: u8 = 80;
+    /// Client FQDN (RFC 4702).
+    pub const CLIENT_FQDN: u8 = 81;
     /// Domain search list (RFC 3397).
     pub const DOMAIN_SEARCH: u8 = 119;
     /// Classless static routes (RFC 3442).

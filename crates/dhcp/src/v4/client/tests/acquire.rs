@@ -76,6 +76,29 @@ fn a_host_name_that_is_none_is_not_sent() {
 }
 
 #[test]
+fn a_client_fqdn_takes_the_place_of_the_host_name() {
+    let mut config = no_check();
+    config.hostname = Some("web".to_owned());
+    config.fqdn = Some(crate::v4::Fqdn { domain: Some("lab.test".to_owned()) });
+    let mut script = Script::start(config);
+    let discover = script.message(MessageType::Discover);
+    script.offer(&discover, SERVER, ADDRESS, 3600);
+    let take = script.message(MessageType::Request);
+    script.ack(&take, SERVER, ADDRESS, 3600);
+    script.client.set_hostname(script.now, Some("db".to_owned()));
+    script.drain();
+    let renew = script.message(MessageType::Request);
+    for (sent, name) in [(&discover, &b"\x03web"[..]), (&take, b"\x03web"), (&renew, b"\x02db")] {
+        let value = [b"\x05\0\0", name, b"\x03lab\x04test\0"].concat();
+        assert_eq!(sent.message.options.get(code::CLIENT_FQDN), Some(&*value));
+        assert_eq!(sent.message.options.get(code::HOST_NAME), None);
+    }
+    let nameless = Config { fqdn: Some(crate::v4::Fqdn::default()), ..no_check() };
+    let discover = Script::start(nameless).message(MessageType::Discover);
+    assert_eq!(discover.message.options.get(code::CLIENT_FQDN), None);
+}
+
+#[test]
 fn no_client_id_when_there_is_none() {
     let mut config = no_check();
     config.client_id = None;
