@@ -44,6 +44,10 @@ pub(crate) enum BridgeCommand {
         /// How long to wait for `landline bridge confirm` before everything is put back.
         #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
         confirm_within: Duration,
+        /// Once it is confirmed, write the bridge into the configuration of whoever configures the NIC at boot:
+        /// systemd-networkd, `NetworkManager` or ifupdown. What will be written is shown first.
+        #[arg(long)]
+        persist: bool,
         /// Print what would be done as shell commands, and do nothing.
         #[arg(long)]
         dry_run: bool,

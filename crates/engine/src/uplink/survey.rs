@@ -17,6 +17,13 @@ pub struct Uplink {
     routes: Vec<WholeRoute>,
 }
 
+impl Uplink {
+    /// The NIC as it is now.
+    pub const fn nic(&self) -> &Link {
+        &self.nic
+    }
+}
+
 /// Why it must not, or cannot, be done. Each says what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -129,11 +136,12 @@ fn names(links: &[IfName]) -> String {
     links.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Looks whether `nic` can become the port of a new bridge called `bridge`.
+/// Looks whether `nic` can become the port of a new bridge called `bridge`. `leased`: whether somebody will renew
+/// addresses on the bridge that end by themselves.
 ///
 /// # Errors
 /// See [`RefusedUplink`], or the kernel cannot be asked.
-pub fn survey(nic: &IfName, bridge: &IfName) -> Result<Uplink, UplinkError> {
+pub fn survey(nic: &IfName, bridge: &IfName, leased: bool) -> Result<Uplink, UplinkError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
     let found = links.iter().find(|link| link.name == *nic);
@@ -148,7 +156,7 @@ pub fn survey(nic: &IfName, bridge: &IfName) -> Result<Uplink, UplinkError> {
     }
     let addresses = netlink.whole_addresses(found.index)?;
     let limited = |whole: &&WholeAddress| whole.address.net.addr().is_ipv4() && !whole.address.is_permanent();
-    if let Some(limited) = addresses.iter().find(limited) {
+    if let Some(limited) = addresses.iter().find(limited).filter(|_| !leased) {
         return Err(RefusedUplink::Leased { name: nic.clone(), address: limited.address.net }.into());
     }
     Ok(Uplink { nic: found.clone(), bridge: bridge.clone(), addresses, routes })

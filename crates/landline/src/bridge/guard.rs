@@ -3,8 +3,7 @@
 //! It has its own session, so that a terminal or a connection that breaks does not end it, and everything it needs in
 //! memory before anything is changed.
 
-use std::fs::{DirBuilder, remove_file};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::remove_file;
 use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
@@ -13,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BridgeError, CONFIRM, DIRECTORY, DONE, READY, back, socket};
+use super::{BridgeError, CONFIRM, DONE, READY, back, socket};
 
 /// Waits for the command's word that it is done, then for somebody's that the host is well; goes back if either does not
 /// come. Without `within` the command's word is enough.
@@ -26,7 +25,6 @@ pub(super) async fn run(bridge: &IfName, nic: &IfName, within: Option<Duration>)
     let listener = match within {
         Some(_) => {
             let failed = |source| BridgeError::Listen { path: path.clone(), source };
-            DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY).map_err(failed)?;
             let _ = remove_file(&path);
             Some(UnixListener::bind(&path).map_err(failed)?)
         }

@@ -5,9 +5,12 @@
 //! nobody confirms in time that the host can still be reached.
 
 mod guard;
+mod persist;
 
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::blocking;
 use crate::cli::BridgeCommand;
+use persist::{Changes, PersistError};
 
 /// Where guards can be reached. Gone after a reboot, as the bridges are.
 const DIRECTORY: &str = "/run/landline";
@@ -35,6 +39,14 @@ const CONFIRM: &str = "confirm\n";
 pub(crate) enum BridgeError {
     #[error(transparent)]
     Uplink(#[from] UplinkError),
+    #[error(transparent)]
+    Persist(#[from] PersistError),
+    #[error("cannot keep in mind what is to be written once the bridge is confirmed ({path})")]
+    Pending {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot start the process that holds the way back")]
     Guard(#[source] io::Error),
     #[error("everything is as it was, because")]
@@ -62,22 +74,38 @@ pub(crate) enum BridgeError {
 
 pub(crate) async fn run(command: &BridgeCommand) -> Result<(), BridgeError> {
     match command {
-        BridgeCommand::Adopt { nic, bridge, confirm_within, dry_run } => {
-            adopt(nic, bridge, *confirm_within, *dry_run).await
+        BridgeCommand::Adopt { nic, bridge, confirm_within, persist, dry_run } => {
+            adopt(nic, bridge, *confirm_within, *persist, *dry_run).await
         }
-        BridgeCommand::Confirm { bridge } => confirm(bridge).await,
+        BridgeCommand::Confirm { bridge } => {
+            confirm(bridge).await?;
+            make_last(bridge)
+        }
         BridgeCommand::Release { bridge } => release(bridge).await,
         BridgeCommand::Guard { bridge, nic, within } => guard::run(bridge, nic, *within).await,
     }
 }
 
-async fn adopt(nic: &IfName, bridge: &IfName, within: Duration, dry_run: bool) -> Result<(), BridgeError> {
+async fn adopt(
+    nic: &IfName,
+    bridge: &IfName,
+    within: Duration,
+    persist: bool,
+    dry_run: bool,
+) -> Result<(), BridgeError> {
     let (wanted, name) = (nic.clone(), bridge.clone());
-    let uplink = blocking(move || uplink::survey(&wanted, &name)).await?;
+    let uplink = blocking(move || uplink::survey(&wanted, &name, persist)).await?;
+    let link = uplink.nic();
+    let host = persist::Nic { root: Path::new("/"), name: nic, index: link.index, mac: link.mac, bridge };
+    let lasting = if persist { Some(persist::plan(&host)?) } else { None };
+    if let Some(lasting) = &lasting {
+        println!("{}", lasting.show());
+    }
     if dry_run {
         print!("{uplink}");
         return Ok(());
     }
+    remember(bridge, lasting.as_ref())?;
     let guard = Guard::start(bridge, nic, Some(within)).await?;
     let done = blocking(move || uplink::adopt(&uplink)).await;
     if let Err(source) = done {
@@ -124,7 +152,41 @@ async fn release(bridge: &IfName) -> Result<(), BridgeError> {
     back(bridge, &nic).await?;
     // It has nothing left to do, whether it hears this or not.
     let _ = guard.done().await;
+    for path in Changes::undo(Path::new("/"), bridge)? {
+        println!("{} was changed since and is left as it is; it still speaks of {bridge}.", path.display());
+    }
     Ok(())
+}
+
+/// Where it is kept what to write once the bridge is confirmed.
+fn pending(bridge: &IfName) -> PathBuf {
+    PathBuf::from(DIRECTORY).join(format!("bridge-{bridge}.pending"))
+}
+
+/// Nothing is written before somebody has confirmed: a host that is switched off and on instead boots as it always did.
+fn remember(bridge: &IfName, lasting: Option<&Changes>) -> Result<(), BridgeError> {
+    let path = pending(bridge);
+    let write = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY)?;
+        match lasting {
+            Some(changes) => fs::write(&path, serde_json::to_vec(changes)?),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        }
+    };
+    write().map_err(|source| BridgeError::Pending { path: path.clone(), source })
+}
+
+fn make_last(bridge: &IfName) -> Result<(), BridgeError> {
+    let path = pending(bridge);
+    let Ok(text) = fs::read(&path) else { return Ok(()) };
+    let failed = |source| BridgeError::Pending { path: path.clone(), source };
+    let changes: Changes = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+    changes.write(Path::new("/"), bridge)?;
+    println!("{}", changes.hint());
+    fs::remove_file(&path).map_err(failed)
 }
 
 fn socket(bridge: &IfName) -> PathBuf {

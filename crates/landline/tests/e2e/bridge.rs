@@ -135,6 +135,36 @@ fn unless_somebody_confirms_everything_is_put_back() -> Result {
 }
 
 #[test]
+fn what_lasts_is_written_when_it_is_confirmed() -> Result {
+    let (_lan, host) = host()?;
+    let index = host.check(&["cat", "/sys/class/net/eth0/ifindex"])?;
+    // What systemd-networkd notes of a NIC that it has configured.
+    host.node().sh(&format!(
+        "mkdir -p /run/systemd/netif/links /etc/systemd/network
+        echo ADMIN_STATE=configured > /run/systemd/netif/links/{0}
+        echo NETWORK_FILE=/etc/systemd/network/lan.network >> /run/systemd/netif/links/{0}
+        printf '[Match]\\nName=eth0\\n[Network]\\nAddress={HOST}/24\\n' > /etc/systemd/network/lan.network",
+        index.trim()
+    ))?;
+    let files = || host.node().sh("cd /etc/systemd/network; grep -s . 05-landline* || :");
+    let adopt = ["bridge", "adopt", "eth0", "--as", "br-eth0", "--persist"];
+    let shown = host.landline_ok(binary(), &adopt)?;
+    assert!(shown.contains("/etc/systemd/network/05-landline-br-eth0.network (new)"), "{shown}");
+    assert_eq!(files()?, "", "nothing is written before it is confirmed");
+    let said = host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
+    assert!(said.contains("networkctl reload"), "{said}");
+    let written = files()?;
+    for line in
+        ["br-eth0.netdev:Kind=bridge", "br-eth0.network:Address=192.0.2.10/24", "eth0.network:Bridge=br-eth0"]
+    {
+        assert!(written.contains(line), "{line} is missing in\n{written}");
+    }
+    host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
+    assert_eq!(files()?, "");
+    Ok(())
+}
+
+#[test]
 fn killed_at_any_step_the_host_is_reachable() -> Result {
     let (lan, host) = host()?;
     let before = settled(&host)?;
