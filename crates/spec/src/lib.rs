@@ -7,8 +7,13 @@
 //!
 //! The shape: [`NetworkOptions::parse`] and [`EndpointOptions::parse`] take the option maps; the words they use
 //! are one small type per file. An option this version does not have is refused, never silently accepted.
+//! [`Attach`] and [`Pipework`] take the words of a command line, [`Asker`] what a container's labels and environment say,
+//! [`ConfigFile`] the administrator's file.
 
+mod asked;
+mod attach;
 mod client_id;
+mod config;
 mod duration;
 mod endpoint;
 mod error;
@@ -16,17 +21,29 @@ mod given;
 mod hostname;
 mod ids;
 mod keys;
+mod mac;
+mod macros;
 mod network;
+mod pipework;
 mod words;
 
+pub use asked::{Ask, Asked, Asker, Wish};
+pub use attach::{
+    Attach, AttachError, AttachSpec, ContainerName, LinkChoice, Parent, StaticAddress, Target, split_words,
+};
 pub use client_id::{ClientIdContext, ClientIdError, ClientIdTemplate, ClientIdTemplateError};
+pub use config::{Allowed, ConfigError, ConfigFile, Containers, KindWord, Refusal, Standing};
 pub use duration::{DurationError, parse_duration};
 pub use endpoint::EndpointOptions;
 pub use error::OptionError;
 pub use hostname::{Hostname, HostnameError};
 pub use ids::{EndpointId, IdError, NetworkId};
+pub use macros::{MacroContext, MacroError};
 pub use network::{
     DEFAULT_LEASE_TIMEOUT, DEFAULT_RELEASE_AFTER, DEFAULT_VENDOR_CLASS, LEASE_TIMEOUT_RANGE, NetworkOptions,
+};
+pub use pipework::{
+    Change, Netem, Pipework, Qdisc, QdiscChange, RouteChange, RouteKindWord, RuleChange, Verb,
 };
 pub use words::{
     Addressing, ConflictCheck, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode, Mode, Mtu,

@@ -1,0 +1,255 @@
+//! What containers ask for in their labels and environment. All of it is text from outside; none of it is ever run.
+
+use std::collections::BTreeMap;
+
+use crate::attach::{Attach, AttachError, AttachSpec, ContainerName, Target, refuse_long, split_words};
+use crate::given::boolean;
+use crate::macros::MacroContext;
+use crate::pipework::{Change, Pipework};
+
+/// The label of an attachment, alone or with a dot and a name of its own behind it.
+const LABEL: &str = "landline.attach";
+
+/// What the names of variables have in them.
+const COMMAND: &str = "pipework_cmd";
+const HOST_ROUTE: &str = "pipework_host_route";
+const KEY: &str = "pipework_key";
+
+/// The most interfaces and changes one container may ask for.
+const MOST: usize = 32;
+
+/// A container, as far as it matters to what it asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its name, without the slash.
+    pub name: &'a str,
+    /// Its host name.
+    pub hostname: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Its environment, `NAME=value` each.
+    pub environment: &'a [String],
+}
+
+/// One thing a container asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The label or variable that says so.
+    pub source: String,
+    /// What it is, or what is wrong with it.
+    pub wish: Result<Wish, AttachError>,
+}
+
+/// What a container may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// An interface.
+    Attach(Box<AttachSpec>),
+    /// A change of its own routes, rules or queues.
+    Change(Change),
+}
+
+/// Everything a container asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// In the order in which it is done: labels by name, then variables by name.
+    pub wishes: Vec<Ask>,
+    /// `pipework_key`.
+    pub key: Option<String>,
+    /// Whether the host is to reach it: by command, or `*` for all of them.
+    pub host_routes: Vec<String>,
+}
+
+impl Asker<'_> {
+    /// Reads it all.
+    pub fn asks(&self) -> Asked {
+        let mut asked = Asked::default();
+        for (label, text) in self.labels {
+            let rest = label.strip_prefix(LABEL);
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+                asked.add(label, self.label(text));
+            }
+        }
+        let mut variables: Vec<(&str, &str)> =
+            self.environment.iter().filter_map(|entry| entry.split_once('=')).collect();
+        variables.sort_unstable();
+        for (name, text) in variables {
+            if name.contains(COMMAND) {
+                asked.add(name, self.command(text));
+            } else if name.contains(HOST_ROUTE) {
+                // Any value means yes, as in docker-pipework, but for what says no.
+                if boolean(text.trim()) != Some(false) {
+                    let all = name.contains("pipework_host_routes");
+                    asked.host_routes.push(if all {
+                        "*".to_owned()
+                    } else {
+                        name.replace(HOST_ROUTE, COMMAND)
+                    });
+                }
+            } else if name == KEY {
+                asked.key = Some(text.to_owned());
+            }
+        }
+        asked
+    }
+
+    fn label(&self, text: &str) -> Result<Wish, AttachError> {
+        let words = self.words(text)?;
+        let (parent, rest) = words.split_first().ok_or(AttachError::NoParent)?;
+        let spec = AttachSpec::of(parent.parse()?, rest)?;
+        own(spec).map(|spec| Wish::Attach(Box::new(spec)))
+    }
+
+    fn command(&self, text: &str) -> Result<Wish, AttachError> {
+        match Pipework::parse(&self.words(text)?)? {
+            Pipework::Attach(Attach { target, spec }) => {
+                self.is_self(&target)?;
+                own(spec).map(|spec| Wish::Attach(Box::new(spec)))
+            }
+            Pipework::Change(target, change) => {
+                self.is_self(&target)?;
+                Ok(Wish::Change(change))
+            }
+            Pipework::Wait(_) => {
+                Err(AttachError::NotHere("--wait is for inside a container; nothing here would wait"))
+            }
+        }
+    }
+
+    fn words(&self, text: &str) -> Result<Vec<String>, AttachError> {
+        let project = self.labels.get("com.docker.compose.project").map_or("", String::as_str);
+        let macros = MacroContext { name: self.name, id: self.id, hostname: self.hostname, project };
+        let words = split_words(text)?;
+        let words = words.iter().map(|word| macros.expand(word)).collect::<Result<Vec<String>, _>>()?;
+        // A host name may have anything in it.
+        refuse_long(&words)?;
+        Ok(words)
+    }
+
+    /// Others' interfaces are none of its business.
+    fn is_self(&self, target: &Target) -> Result<(), AttachError> {
+        let own = |name: &ContainerName| {
+            name.means(self.id, self.name) || (!self.hostname.is_empty() && name.as_str() == self.hostname)
+        };
+        match target {
+            Target::Container(name) if own(name) => Ok(()),
+            other => Err(AttachError::OtherContainer { word: crate::error::cut(&other.to_string()) }),
+        }
+    }
+}
+
+/// Checking for other users of an address is not the container's to leave out, and a parent is not its own.
+fn own(spec: AttachSpec) -> Result<AttachSpec, AttachError> {
+    let says = |option: &str, word: &str| {
+        spec.options.get(option).is_some_and(|value| value.trim().eq_ignore_ascii_case(word))
+    };
+    if spec.force || says("conflict_check", "off") {
+        return Err(AttachError::NotHere(
+            "only the administrator may leave out the look for another user of an address: remove force and \
+             conflict_check",
+        ));
+    }
+    if says("macvlan_mode", "passthru") {
+        return Err(AttachError::NotHere(
+            "macvlan_mode=passthru takes the whole parent, which only the administrator may: remove it",
+        ));
+    }
+    Ok(spec)
+}
+
+impl Asked {
+    fn add(&mut self, source: &str, wish: Result<Wish, AttachError>) {
+        if self.wishes.len() < MOST {
+            self.wishes.push(Ask { source: source.chars().take(128).collect(), wish });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn asked(labels: &[(&str, &str)], environment: &[&str]) -> Asked {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let environment: Vec<String> = environment.iter().map(|e| (*e).to_owned()).collect();
+        Asker { id: ID, name: "test1", hostname: "0123456789ab", labels: &labels, environment: &environment }
+            .asks()
+    }
+
+    fn parents(asked: &Asked) -> Vec<String> {
+        asked
+            .wishes
+            .iter()
+            .map(|ask| match &ask.wish {
+                Ok(Wish::Attach(spec)) => format!("{:?}", spec.parent),
+                Ok(Wish::Change(change)) => format!("{change:?}").chars().take(5).collect(),
+                Err(error) => error.to_string(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_examples_of_the_article() {
+        let asked = asked(
+            &[],
+            &[
+                "PATH=/bin",
+                "pipework_cmd_ip=br0 -i eth0 @CONTAINER_NAME@ 192.168.1.70/24 ",
+                "pipework_cmd=br1 -i eth0 @CONTAINER_NAME@ udhcpc ",
+            ],
+        );
+        assert_eq!(parents(&asked), ["Name(br1)", "Name(br0)"]);
+        assert_eq!(asked.wishes[1].source, "pipework_cmd_ip");
+    }
+
+    #[test]
+    fn labels_and_everything_else() {
+        let asked = asked(
+            &[
+                ("landline.attach.lan", "br0 dhcp ifname=eth1"),
+                ("landline.attach", "eth0 192.0.2.7/24"),
+                ("landline.attached", "br9 dhcp"),
+            ],
+            &[
+                "web_pipework_cmd_2=route @CONTAINER_ID@ replace default via 192.0.2.1",
+                "pipework_key=a b",
+                "pipework_host_routes=false",
+                "web_pipework_host_route_2=1",
+            ],
+        );
+        assert_eq!(parents(&asked), ["Name(eth0)", "Name(br0)", "Route"]);
+        assert_eq!(asked.key.as_deref(), Some("a b"));
+        assert_eq!(asked.host_routes, ["web_pipework_cmd_2"]);
+    }
+
+    #[test]
+    fn nothing_from_a_container_is_more_than_text() {
+        for text in [
+            "br0 other 192.0.2.7/24",
+            "br0 pid:1 192.0.2.7/24",
+            "br0 netns:/proc/1/ns/net 192.0.2.7/24",
+            "$(touch /tmp/x) @CONTAINER_NAME@ dhcp",
+            "br0 `id` dhcp",
+            "br0 @CONTAINER_NAME@ dhcp; rm -rf /",
+            "br0 @CONTAINER_NAME@ dhcp\nbr0 other dhcp",
+            "tc @CONTAINER_NAME@ exec bpf import /x run id",
+            "route other add default via 192.0.2.1",
+            "../../etc/passwd @CONTAINER_NAME@ dhcp",
+            "br0 @CONTAINER_NAME@ 'dhcp:-s /tmp/evil'  02:00:00:00:00:01 x",
+            "--wait",
+            "@NOTHING@ x dhcp",
+            &"a".repeat(10_000),
+        ] {
+            let asked = asked(&[], &[&format!("pipework_cmd={text}")]);
+            assert_eq!(asked.wishes.len(), 1);
+            assert!(asked.wishes[0].wish.is_err(), "{text:?}: {:?}", asked.wishes[0]);
+            assert!(asked.wishes[0].wish.as_ref().unwrap_err().to_string().len() < 400);
+        }
+        let forced = asked(&[("landline.attach", "br0 192.0.2.7/24 force=true")], &[]);
+        assert!(forced.wishes[0].wish.is_err());
+    }
+}

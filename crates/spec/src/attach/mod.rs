@@ -1,0 +1,148 @@
+//! Attachments: one more interface for a container that is there already.
+//!
+//! One value, [`AttachSpec`], whatever it was written in: `landline attach PARENT CONTAINER ADDRESS… [key=value…]`, a
+//! label (the same without CONTAINER), or one of pipework's forms ([`crate::Pipework`]).
+
+mod address;
+mod error;
+mod grammar;
+mod target;
+mod words;
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use landline_types::{IfName, Mac};
+use serde::{Deserialize, Serialize};
+
+pub use address::StaticAddress;
+pub(crate) use address::parse as parse_static;
+pub use error::AttachError;
+pub(crate) use grammar::{hardware_address, interface};
+pub use target::{ContainerName, Target};
+pub(crate) use words::refuse_long;
+pub use words::split_words;
+
+use crate::endpoint::EndpointOptions;
+use crate::error::OptionError;
+use crate::network::NetworkOptions;
+use crate::words::{Addressing, Mode};
+
+/// An interface to be put into a container. Goes into the store, so fields that come later have a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachSpec {
+    /// What it hangs on.
+    pub parent: Parent,
+    /// How the wire runs.
+    #[serde(default)]
+    pub link: LinkChoice,
+    /// What it is called in the container; `None`: the first free of `eth0`, `eth1`, ….
+    #[serde(default)]
+    pub ifname: Option<IfName>,
+    /// What its other end is called on the host, where there is one.
+    #[serde(default)]
+    pub host_end: Option<IfName>,
+    /// Its hardware address.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+    /// Addresses that are set as they are.
+    #[serde(default)]
+    pub addresses: Vec<StaticAddress>,
+    /// Whether an address is asked for on the LAN.
+    #[serde(default)]
+    pub dhcp: bool,
+    /// Whether static addresses are used without looking for another user first.
+    #[serde(default)]
+    pub force: bool,
+    /// Whether a bridge that is not there is made.
+    #[serde(default)]
+    pub create: bool,
+    /// Network options that were given beside these, among them `mode` and `vlan`.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// Options of the endpoint: `client_id`, `hostname`, `ip`.
+    #[serde(default)]
+    pub endpoint: EndpointOptions,
+}
+
+/// What an interface hangs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parent {
+    /// The host interface of this name.
+    Name(IfName),
+    /// The host interface with this hardware address.
+    Mac(Mac),
+    /// Nothing: the interface goes nowhere.
+    Dummy,
+}
+
+/// How the wire of an attachment runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkChoice {
+    /// As the parent has it, unless the options say a mode: a veth into a bridge, a macvlan child of a network card.
+    #[default]
+    Follow,
+    /// The parent itself is moved into the container.
+    Nic,
+}
+
+/// A container and the interface it is to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// Where.
+    pub target: Target,
+    /// What.
+    pub spec: AttachSpec,
+}
+
+impl AttachSpec {
+    /// An interface on this parent, without an address.
+    pub fn new(parent: Parent) -> Self {
+        Self {
+            parent,
+            link: LinkChoice::Follow,
+            ifname: None,
+            host_end: None,
+            mac: None,
+            addresses: Vec::new(),
+            dhcp: false,
+            force: false,
+            create: false,
+            options: BTreeMap::new(),
+            endpoint: EndpointOptions::default(),
+        }
+    }
+
+    /// The first static IPv4 address, which is the one the endpoint is known by when there is no lease.
+    pub fn first_v4(&self) -> Option<&StaticAddress> {
+        self.addresses.iter().find(|address| matches!(address.net, IpNet::V4(_)))
+    }
+
+    /// The network this is an endpoint of, once it is known what the parent is called and which mode it follows.
+    ///
+    /// # Errors
+    /// An option that does not exist, or excludes another, or has another mode's meaning.
+    pub fn network(&self, parent: &IfName, follow: Mode) -> Result<NetworkOptions, OptionError> {
+        let mut options = self.options.clone();
+        options.entry("mode".into()).or_insert_with(|| follow.to_string());
+        options.insert("parent".into(), parent.to_string());
+        let addressing = match (self.dhcp, self.first_v4()) {
+            (true, _) => Addressing::Dhcp,
+            (false, Some(_)) => Addressing::Static,
+            (false, None) => Addressing::None,
+        };
+        options.insert("addressing".into(), addressing.to_string());
+        NetworkOptions::parse(&options)
+    }
+
+    /// Refuses options that can be seen to be wrong before the parent is looked at.
+    pub(crate) fn check(&self) -> Result<(), AttachError> {
+        let parent = match &self.parent {
+            Parent::Name(name) => name.clone(),
+            Parent::Mac(_) | Parent::Dummy => "eth0".parse().map_err(|_| AttachError::NoParent)?,
+        };
+        self.network(&parent, Mode::Bridge).map(drop).map_err(AttachError::from)
+    }
+}

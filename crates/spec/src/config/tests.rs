@@ -1,0 +1,118 @@
+use super::*;
+use landline_types::IfName;
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_whole_file() {
+    let file = ConfigFile::parse(
+        r#"
+[containers]
+key = "lan"
+changes = true
+
+[containers.allow.br0]
+
+[containers.allow."eth0.12"]
+kinds = ["macvlan", "nic"]
+subnets = ["192.0.2.0/24", "2001:db8::/64"]
+vlans = [7]
+
+[[attach]]
+container = "web"
+interface = "br0 192.0.2.50/24@192.0.2.1 ifname=eth1"
+"#,
+    )
+    .unwrap();
+    assert_eq!(file.containers.key.as_deref(), Some("lan"));
+    assert_eq!(file.containers.allow["eth0.12"].subnets.len(), 2);
+    assert_eq!(file.attach[0].container.to_string(), "web");
+    assert_eq!(ConfigFile::parse("").unwrap(), ConfigFile::default());
+}
+
+#[test]
+fn what_is_wrong_has_a_place() {
+    for (text, line, column, part) in [
+        ("[containers]\nkay = \"x\"\n", 2, 1, "unknown field `kay`"),
+        ("[container]\n", 1, 2, "unknown field `container`"),
+        ("[containers.allow.br0]\nkinds = [\"bridge\", \"brigde\"]\n", 2, 9, "unknown variant"),
+        ("[containers.allow.br0]\nsubnets = [\"192.0.2.0\"]\n", 2, 12, "invalid"),
+        ("\n\n[[attach]]\ncontainer = \"a b\"\ninterface = \"br0\"\n", 4, 13, "not a container"),
+        (
+            "[[attach]]\ncontainer = \"a\"\ninterface = \"br0 192.0.2.5\"\n",
+            3,
+            13,
+            "length of its network's prefix",
+        ),
+        ("[containers\n", 1, 12, ""),
+        ("a = 'é\n", 1, 7, ""),
+    ] {
+        let error = ConfigFile::parse(text).unwrap_err();
+        assert!(error.message.contains(part), "{text:?}: {error}");
+        assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+}
+
+#[test]
+fn nothing_is_allowed_until_the_parent_is() {
+    let spec = |text: &str| text.parse::<AttachSpec>().unwrap();
+    let file = |text: &str| ConfigFile::parse(text).unwrap().containers;
+    let judge = |file: &Containers, kind: &str, followed, text: &str| {
+        file.judge(&name("br0"), kind, followed, &spec(text)).map_err(|refusal| refusal.to_string())
+    };
+    let nothing = Containers::default();
+    assert_eq!(judge(&nothing, "bridge", true, "br0 dhcp"), Err("landline allow br0".into()));
+    assert_eq!(judge(&nothing, "nic", false, "br0 dhcp"), Err("landline allow br0 --kind nic".into()));
+
+    let bare = file("[containers.allow.br0]");
+    assert_eq!(judge(&bare, "bridge", true, "br0 192.0.2.7/24"), Ok(()));
+    assert_eq!(judge(&bare, "macvlan", false, "br0 dhcp"), Err("landline allow br0 --kind macvlan".into()));
+    assert_eq!(judge(&bare, "nic", true, "br0 dhcp"), Err("landline allow br0 --kind nic".into()));
+
+    let some = file("[containers.allow.br0]\nkinds=['bridge']\nsubnets=['192.0.2.0/25']");
+    assert_eq!(judge(&some, "bridge", true, "br0 192.0.2.7/24"), Ok(()));
+    assert_eq!(
+        judge(&some, "bridge", true, "br0 192.0.2.200/25"),
+        Err("landline allow br0 --subnet 192.0.2.128/25".into())
+    );
+    assert!(some.judge(&name("br1"), "bridge", true, &spec("br1 dhcp")).is_err());
+    assert_eq!(nothing.judge_change().unwrap_err().to_string(), "landline allow --changes");
+}
+
+#[test]
+fn what_is_refused_can_be_allowed_by_the_line_it_names() {
+    let mut text = String::from("# mine\n[containers]\nkey = \"lan\"\n");
+    let kind = |word: &str| KindWord::try_from(word.to_owned()).unwrap();
+    text = ConfigFile::allow(&text, &name("br0"), &[], &["192.0.2.0/24".parse().unwrap()], &[]).unwrap();
+    text = ConfigFile::allow(&text, &name("eth0.12"), &[kind("nic")], &[], &[]).unwrap();
+    text = ConfigFile::allow(&text, &name("br0"), &[], &["198.51.100.0/24".parse().unwrap()], &[12]).unwrap();
+    text = ConfigFile::allow_changes(&text).unwrap();
+    assert_eq!(
+        text,
+        "# mine\n[containers]\nchanges = true\nkey = \"lan\"\n\n[containers.allow.br0]\n\
+         subnets = [\"192.0.2.0/24\", \"198.51.100.0/24\"]\nvlans = [12]\n\n\
+         [containers.allow.\"eth0.12\"]\nkinds = [\"nic\"]\n"
+    );
+    assert_eq!(ConfigFile::allow_changes(&text).unwrap(), text);
+    assert_eq!(ConfigFile::allow("", &name("br0"), &[], &[], &[]).unwrap(), "[containers.allow.br0]\n");
+    assert_eq!(ConfigFile::allow_changes("").unwrap(), "[containers]\nchanges = true\n");
+    assert_eq!(
+        ConfigFile::allow_changes("[containers]\nchanges = false\n").unwrap(),
+        "[containers]\nchanges = true\n"
+    );
+    // Written in another way than under a heading: it is left to the administrator.
+    let inline = "[containers]\nallow = { br0 = {} }\n";
+    assert!(ConfigFile::allow(inline, &name("br1"), &[], &[], &[]).is_err());
+    // What was open is not narrowed by allowing more.
+    let open = ConfigFile::allow(
+        "[containers.allow.br0]\n",
+        &name("br0"),
+        &[],
+        &["192.0.2.0/24".parse().unwrap()],
+        &[],
+    );
+    assert_eq!(open.unwrap(), "[containers.allow.br0]\n");
+}
