@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking;
 use crate::cell::Cell;
 use crate::host::{Host, HostError};
+use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Present, Services, Supervised};
@@ -120,6 +121,7 @@ pub struct Engine {
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
+    pub(crate) host_leases: HostLeases,
     cancel: CancellationToken,
 }
 
@@ -134,7 +136,7 @@ impl Engine {
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
         let (store, content) = blocking(move || Store::open(&path).map_err(failed)).await?;
-        let Content { networks, endpoints, identities } = content;
+        let Content { networks, endpoints, identities, host_leases } = content;
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();
@@ -165,9 +167,13 @@ impl Engine {
             containers: Mutex::default(),
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
+            host_leases: HostLeases::default(),
             cancel,
         });
         engine.reconcile(endpoints).await;
+        for lease in host_leases {
+            engine.start_host_lease(lease);
+        }
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let (weak, alarm) = (Arc::downgrade(&engine), engine.services.alarm.clone());

@@ -10,9 +10,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use landline_spec::{EndpointId, NetworkId};
+use landline_types::IfName;
 use redb::{TableDefinition, WriteTransaction};
 use serde::Serialize;
 
+use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
 use disk::Disk;
@@ -26,6 +28,7 @@ const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("
 const NETWORKS: Table = TableDefinition::new("networks");
 const ENDPOINTS: Table = TableDefinition::new("endpoints");
 const IDENTITIES: Table = TableDefinition::new("identities");
+const HOST_LEASES: Table = TableDefinition::new("host_leases");
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,8 @@ pub struct Content {
     pub endpoints: Vec<EndpointRecord>,
     /// All identities.
     pub identities: Vec<IdentityRecord>,
+    /// The host's own addresses that are to be renewed.
+    pub host_leases: Vec<HostLease>,
 }
 
 /// The store. Calls block for the time of a disk write.
@@ -154,6 +159,16 @@ impl Store {
             write.open_table(ENDPOINTS)?.remove(id.as_str())?;
             identity.map_or(Ok(()), |identity| insert(write, IDENTITIES, identity.id.as_str(), identity))
         })
+    }
+
+    /// Writes an address of the host's that is to be renewed.
+    pub fn put_host_lease(&self, lease: &HostLease) -> Result<(), StoreError> {
+        self.put(HOST_LEASES, lease.interface.as_str(), lease)
+    }
+
+    /// Forgets the address on this interface.
+    pub fn remove_host_lease(&self, interface: &IfName) -> Result<(), StoreError> {
+        self.remove(HOST_LEASES, interface.as_str())
     }
 
     /// Writes a network, replacing what was there.

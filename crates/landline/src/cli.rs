@@ -35,30 +35,18 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BridgeCommand {
     /// Make a bridge, and move the NIC under it with the host's addresses and routes. Undone unless confirmed.
-    Adopt {
-        /// The NIC that is plugged into the LAN.
-        nic: IfName,
-        /// What to call the bridge.
-        #[arg(long = "as", value_name = "BRIDGE")]
-        bridge: IfName,
-        /// How long to wait for `landline bridge confirm` before everything is put back.
-        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
-        confirm_within: Duration,
-        /// Once it is confirmed, write the bridge into the configuration of whoever configures the NIC at boot:
-        /// systemd-networkd, `NetworkManager` or ifupdown. What will be written is shown first.
-        #[arg(long)]
-        persist: bool,
-        /// Print what would be done as shell commands, and do nothing.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Adopt(AdoptOptions),
     /// Say that the host can still be reached: the bridge stays.
     Confirm {
+        #[command(flatten)]
+        control: ControlOptions,
         /// The bridge.
         bridge: IfName,
     },
     /// Move everything back to the NIC and remove the bridge.
     Release {
+        #[command(flatten)]
+        control: ControlOptions,
         /// The bridge.
         bridge: IfName,
     },
@@ -73,6 +61,28 @@ pub(crate) enum BridgeCommand {
         #[arg(long, value_parser = parse_duration)]
         within: Option<Duration>,
     },
+}
+
+/// How a NIC is put under a bridge.
+#[derive(Debug, Args)]
+pub(crate) struct AdoptOptions {
+    /// The NIC that is plugged into the LAN.
+    pub(crate) nic: IfName,
+    /// What to call the bridge.
+    #[arg(long = "as", value_name = "BRIDGE")]
+    pub(crate) bridge: IfName,
+    /// How long to wait for `landline bridge confirm` before everything is put back.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) confirm_within: Duration,
+    /// Once it is confirmed, write the bridge into the configuration of whoever configures the NIC at boot:
+    /// systemd-networkd, `NetworkManager` or ifupdown. What will be written is shown first.
+    #[arg(long)]
+    pub(crate) persist: bool,
+    /// Print what would be done as shell commands, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
 }
 
 /// What to do with identities.

@@ -13,4 +13,4 @@ pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
 pub(crate) use present::Present;
 pub(crate) use supervisor::{Services, Status, Supervisor, maybe, sleep};
-pub(crate) use wire::{Place, Wire, hear, link_on_host};
+pub(crate) use wire::{Place, Received, Wire, hear, link_on_host};

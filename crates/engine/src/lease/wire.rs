@@ -77,15 +77,26 @@ impl Wire {
     /// Opens the sockets; blocks for a short time.
     pub(crate) fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
         match place {
-            Place::Host(index) => Ok(Self {
-                dhcp: PacketSocket::dhcp4(None, *index)?,
-                arp: PacketSocket::arp(None, *index)?,
-                above: Above::open(&link_on_host(*index)?)?,
-                unicast: None,
-                inside: None,
-            }),
+            Place::Host(index) => Self::open_on_host(*index),
             Place::Sandbox(path) => Self::open_inside(path, mark),
         }
+    }
+
+    fn open_on_host(index: u32) -> io::Result<Self> {
+        Ok(Self {
+            dhcp: PacketSocket::dhcp4(None, index)?,
+            arp: PacketSocket::arp(None, index)?,
+            above: Above::open(&link_on_host(index)?)?,
+            unicast: None,
+            inside: None,
+        })
+    }
+
+    /// Opens them for an address that is in use on this link of the host's own.
+    pub(crate) fn open_here(index: u32) -> io::Result<Self> {
+        let mut wire = Self::open_on_host(index)?;
+        wire.inside = Some((Netns::current()?, index));
+        Ok(wire)
     }
 
     fn open_inside(path: &Path, mark: &Mark) -> io::Result<Self> {

@@ -7,7 +7,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, WriteTransaction};
 use serde::de::DeserializeOwned;
 
-use super::{Content, ENDPOINTS, IDENTITIES, META, NETWORKS, StoreError, Table, VERSION};
+use super::{Content, ENDPOINTS, HOST_LEASES, IDENTITIES, META, NETWORKS, StoreError, Table, VERSION};
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -115,12 +115,17 @@ pub(super) fn read(db: &impl ReadableDatabase) -> Result<Content, StoreError> {
         networks: all(db, NETWORKS)?,
         endpoints: all(db, ENDPOINTS)?,
         identities: all(db, IDENTITIES)?,
+        host_leases: all(db, HOST_LEASES)?,
     })
 }
 
 fn all<T: DeserializeOwned>(db: &impl ReadableDatabase, table: Table) -> Result<Vec<T>, StoreError> {
     let read = db.begin_read()?;
-    let rows = read.open_table(table)?;
+    let rows = match read.open_table(table) {
+        // The file is from before there were such records.
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        opened => opened?,
+    };
     let mut found = Vec::new();
     for row in rows.iter()? {
         let (key, value) = row?;

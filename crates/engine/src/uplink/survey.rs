@@ -1,6 +1,7 @@
 //! Whether a NIC can become the port of a bridge, and what will be done.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 use landline_kernel::{Link, LinkKind, Netlink, WholeAddress, WholeRoute};
@@ -21,6 +22,14 @@ impl Uplink {
     /// The NIC as it is now.
     pub const fn nic(&self) -> &Link {
         &self.nic
+    }
+
+    /// The IPv4 address that ends by itself unless whoever got it from a DHCP server renews it.
+    pub fn leased(&self) -> Option<Ipv4Addr> {
+        self.addresses.iter().find_map(|whole| match whole.address.net {
+            IpNet::V4(net) if !whole.address.is_permanent() => Some(net.addr()),
+            _ => None,
+        })
     }
 }
 
@@ -102,17 +111,6 @@ pub enum RefusedUplink {
         /// The route.
         route: String,
     },
-    /// Its address would run out.
-    #[error(
-        "{name} has {address} from a DHCP server for a limited time, and whoever renews it there could not any more; \
-         give {name} a fixed address, or use --persist so that its network manager takes over on the bridge"
-    )]
-    Leased {
-        /// The interface.
-        name: IfName,
-        /// The address.
-        address: IpNet,
-    },
     /// Somebody else's bridge.
     #[error("{name} is not a bridge that landline bridge adopt made")]
     NotOurs {
@@ -136,12 +134,11 @@ fn names(links: &[IfName]) -> String {
     links.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Looks whether `nic` can become the port of a new bridge called `bridge`. `leased`: whether somebody will renew
-/// addresses on the bridge that end by themselves.
+/// Looks whether `nic` can become the port of a new bridge called `bridge`.
 ///
 /// # Errors
 /// See [`RefusedUplink`], or the kernel cannot be asked.
-pub fn survey(nic: &IfName, bridge: &IfName, leased: bool) -> Result<Uplink, UplinkError> {
+pub fn survey(nic: &IfName, bridge: &IfName) -> Result<Uplink, UplinkError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
     let found = links.iter().find(|link| link.name == *nic);
@@ -155,10 +152,6 @@ pub fn survey(nic: &IfName, bridge: &IfName, leased: bool) -> Result<Uplink, Upl
         return Err(RefusedUplink::Route { name: nic.clone(), route: odd.route.to_string() }.into());
     }
     let addresses = netlink.whole_addresses(found.index)?;
-    let limited = |whole: &&WholeAddress| whole.address.net.addr().is_ipv4() && !whole.address.is_permanent();
-    if let Some(limited) = addresses.iter().find(limited).filter(|_| !leased) {
-        return Err(RefusedUplink::Leased { name: nic.clone(), address: limited.address.net }.into());
-    }
     Ok(Uplink { nic: found.clone(), bridge: bridge.clone(), addresses, routes })
 }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BridgeError, CONFIRM, DONE, READY, back, socket};
+use super::{BridgeError, CONFIRM, DONE, Pending, READY, back, socket};
 
 /// Waits for the command's word that it is done, then for somebody's that the host is well; goes back if either does not
 /// come. Without `within` the command's word is enough.
@@ -61,6 +61,7 @@ pub(super) async fn run(bridge: &IfName, nic: &IfName, within: Option<Duration>)
         let _ = remove_file(&path);
     }
     if !kept {
+        let _ = remove_file(Pending::path(bridge));
         back(bridge, nic).await?;
     }
     Ok(())

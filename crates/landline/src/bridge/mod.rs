@@ -5,23 +5,28 @@
 //! nobody confirms in time that the host can still be reached.
 
 mod guard;
+mod identity;
 mod persist;
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use landline_engine::HostLease;
 use landline_engine::uplink::{self, UplinkError};
 use landline_types::IfName;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::blocking;
-use crate::cli::BridgeCommand;
+use crate::cli::{AdoptOptions, BridgeCommand};
+use crate::control::{CallError, Request, call};
 use persist::{Changes, PersistError};
 
 /// Where guards can be reached. Gone after a reboot, as the bridges are.
@@ -47,6 +52,18 @@ pub(crate) enum BridgeError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "{nic} has {address} from a DHCP server for a limited time, and whoever renews it there cannot on the bridge; start \
+         the daemon, which will (landline daemon), or use --persist so that the network manager does"
+    )]
+    Leased {
+        nic: IfName,
+        address: Ipv4Addr,
+        #[source]
+        source: CallError,
+    },
+    #[error("the bridge stays, but nobody renews its address; once the daemon runs, confirm again")]
+    Daemon(#[source] CallError),
     #[error("cannot start the process that holds the way back")]
     Guard(#[source] io::Error),
     #[error("everything is as it was, because")]
@@ -74,39 +91,42 @@ pub(crate) enum BridgeError {
 
 pub(crate) async fn run(command: &BridgeCommand) -> Result<(), BridgeError> {
     match command {
-        BridgeCommand::Adopt { nic, bridge, confirm_within, persist, dry_run } => {
-            adopt(nic, bridge, *confirm_within, *persist, *dry_run).await
+        BridgeCommand::Adopt(options) => adopt(options).await,
+        BridgeCommand::Confirm { control, bridge } => {
+            let confirmed = confirm(bridge).await;
+            // Confirmed before, and what followed failed: that is done now.
+            if !Pending::path(bridge).exists() {
+                confirmed?;
+            }
+            make_last(bridge, &control.control_socket).await
         }
-        BridgeCommand::Confirm { bridge } => {
-            confirm(bridge).await?;
-            make_last(bridge)
-        }
-        BridgeCommand::Release { bridge } => release(bridge).await,
+        BridgeCommand::Release { control, bridge } => release(bridge, &control.control_socket).await,
         BridgeCommand::Guard { bridge, nic, within } => guard::run(bridge, nic, *within).await,
     }
 }
 
-async fn adopt(
-    nic: &IfName,
-    bridge: &IfName,
-    within: Duration,
-    persist: bool,
-    dry_run: bool,
-) -> Result<(), BridgeError> {
+async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
+    let AdoptOptions { nic, bridge, confirm_within: within, persist, dry_run, control } = options;
     let (wanted, name) = (nic.clone(), bridge.clone());
-    let uplink = blocking(move || uplink::survey(&wanted, &name, persist)).await?;
+    let uplink = blocking(move || uplink::survey(&wanted, &name)).await?;
     let link = uplink.nic();
     let host = persist::Nic { root: Path::new("/"), name: nic, index: link.index, mac: link.mac, bridge };
-    let lasting = if persist { Some(persist::plan(&host)?) } else { None };
-    if let Some(lasting) = &lasting {
-        println!("{}", lasting.show());
+    let mut pending = Pending::default();
+    if *persist {
+        let changes = persist::plan(&host)?;
+        println!("{}", changes.show());
+        pending.changes = Some(changes);
+    } else if let Some(address) = uplink.leased() {
+        let no_daemon = |source| BridgeError::Leased { nic: nic.clone(), address, source };
+        call(&control.control_socket, &Request::Ls).await.map_err(no_daemon)?;
+        pending.lease = Some(identity::lease(host.root, nic, link.index, bridge, address));
     }
-    if dry_run {
+    if *dry_run {
         print!("{uplink}");
         return Ok(());
     }
-    remember(bridge, lasting.as_ref())?;
-    let guard = Guard::start(bridge, nic, Some(within)).await?;
+    pending.remember(bridge)?;
+    let guard = Guard::start(bridge, nic, Some(*within)).await?;
     let done = blocking(move || uplink::adopt(&uplink)).await;
     if let Err(source) = done {
         return Err(match back(bridge, nic).await {
@@ -143,11 +163,13 @@ async fn confirm(bridge: &IfName) -> Result<(), BridgeError> {
     if answer == CONFIRM { Ok(()) } else { Err(BridgeError::Nobody(bridge.clone())) }
 }
 
-async fn release(bridge: &IfName) -> Result<(), BridgeError> {
+async fn release(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
     let name = bridge.clone();
     let nic = blocking(move || uplink::releasable(&name)).await?;
     // Whoever types this does not want to wait for the confirmation; and half a release is finished by the guard.
     let _ = confirm(bridge).await;
+    // A daemon that does not run finds out when it starts.
+    let _ = call(daemon, &Request::DropHostLease { interface: bridge.clone() }).await;
     let guard = Guard::start(bridge, &nic, None).await?;
     back(bridge, &nic).await?;
     // It has nothing left to do, whether it hears this or not.
@@ -158,34 +180,45 @@ async fn release(bridge: &IfName) -> Result<(), BridgeError> {
     Ok(())
 }
 
-/// Where it is kept what to write once the bridge is confirmed.
-fn pending(bridge: &IfName) -> PathBuf {
-    PathBuf::from(DIRECTORY).join(format!("bridge-{bridge}.pending"))
+/// What is to be done once the bridge is confirmed. Nothing of it is before: a host that is switched off and on
+/// instead boots as it always did.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Pending {
+    /// What is written into the manager's configuration.
+    changes: Option<Changes>,
+    /// What the daemon is to renew.
+    lease: Option<HostLease>,
 }
 
-/// Nothing is written before somebody has confirmed: a host that is switched off and on instead boots as it always did.
-fn remember(bridge: &IfName, lasting: Option<&Changes>) -> Result<(), BridgeError> {
-    let path = pending(bridge);
-    let write = || -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY)?;
-        match lasting {
-            Some(changes) => fs::write(&path, serde_json::to_vec(changes)?),
-            None => match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-        }
-    };
-    write().map_err(|source| BridgeError::Pending { path: path.clone(), source })
+impl Pending {
+    fn path(bridge: &IfName) -> PathBuf {
+        PathBuf::from(DIRECTORY).join(format!("bridge-{bridge}.pending"))
+    }
+
+    fn remember(&self, bridge: &IfName) -> Result<(), BridgeError> {
+        let path = Self::path(bridge);
+        let write = || -> io::Result<()> {
+            DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY)?;
+            fs::write(&path, serde_json::to_vec(self)?)
+        };
+        write().map_err(|source| BridgeError::Pending { path: path.clone(), source })
+    }
 }
 
-fn make_last(bridge: &IfName) -> Result<(), BridgeError> {
-    let path = pending(bridge);
+async fn make_last(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
+    let path = Pending::path(bridge);
     let Ok(text) = fs::read(&path) else { return Ok(()) };
     let failed = |source| BridgeError::Pending { path: path.clone(), source };
-    let changes: Changes = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    changes.write(Path::new("/"), bridge)?;
-    println!("{}", changes.hint());
+    let pending: Pending = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+    if let Some(changes) = pending.changes {
+        changes.write(Path::new("/"), bridge)?;
+        println!("{}", changes.hint());
+    }
+    if let Some(lease) = pending.lease {
+        let address = lease.address;
+        call(daemon, &Request::KeepHostLease(lease)).await.map_err(BridgeError::Daemon)?;
+        println!("The daemon renews {address} from now on.");
+    }
     fs::remove_file(&path).map_err(failed)
 }
 

@@ -3,7 +3,8 @@
 mod client;
 mod server;
 
-use landline_engine::{EndpointView, IdentityId, IdentityView, NetworkView};
+use landline_engine::{EndpointView, HostLease, IdentityId, IdentityView, NetworkView};
+use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::{CallError, call};
@@ -24,6 +25,13 @@ pub(crate) enum Request {
     Forget {
         /// Which.
         id: IdentityId,
+    },
+    /// Renew an address of the host's.
+    KeepHostLease(HostLease),
+    /// Leave it to somebody else.
+    DropHostLease {
+        /// The interface it is on.
+        interface: IfName,
     },
 }
 

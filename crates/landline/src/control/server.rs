@@ -55,10 +55,9 @@ async fn converse(
                 Answer::Ls(Listing { docker, networks: engine.network_views(), endpoints })
             }
             Ok(Request::Identities) => Answer::Identities(engine.identity_views()),
-            Ok(Request::Forget { id }) => match engine.forget_identity(&id).await {
-                Ok(()) => Answer::Done,
-                Err(error) => Answer::Error(error.to_string()),
-            },
+            Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
+            Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),
+            Ok(Request::DropHostLease { interface }) => done(engine.drop_host_lease(&interface).await),
             Err(error) => Answer::Error(format!("the request makes no sense: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -67,4 +66,11 @@ async fn converse(
         line.clear();
     }
     Ok(())
+}
+
+fn done<E: std::error::Error>(result: Result<(), E>) -> Answer {
+    match result {
+        Ok(()) => Answer::Done,
+        Err(error) => Answer::Error(landline_engine::chain(&error)),
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use landline_testbed::{DockerHost, HostState, Lan, Output, Process, wait_for};
+use landline_testbed::{DhcpKind, DockerHost, HostState, Kea, Lan, Output, Process, Signal, wait_for};
 
 use crate::tools::settled;
-use crate::world::{Result, SOON, binary};
+use crate::world::{Result, SOON, bare, binary};
 
 const HOST: &str = "192.0.2.10";
 
@@ -106,7 +106,7 @@ fn a_nic_goes_under_a_bridge_and_comes_back_under_a_conversation() -> Result {
     assert_eq!(before.diff(&settled(&host)?), "");
     reachable(&lan)?;
 
-    client.signal(landline_testbed::Signal::TERM)?;
+    client.signal(Signal::TERM)?;
     assert!(client.wait()?.success(), "{}", client.stderr());
     println!("there and back: {}", client.stdout().lines().last().unwrap_or_default());
     Ok(())
@@ -161,6 +161,62 @@ fn what_lasts_is_written_when_it_is_confirmed() -> Result {
     }
     host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
     assert_eq!(files()?, "");
+    Ok(())
+}
+
+#[test]
+fn an_address_from_a_server_goes_on_being_renewed() -> Result {
+    const SECONDS: u32 = 8;
+    let lan = Lan::new()?;
+    let kea = Kea { valid_lifetime: SECONDS, renew: Some(4), rebind: Some(6), ..Kea::default() };
+    let dhcp = lan.kea(kea)?;
+    let host = lan.docker_host("host1")?;
+    // A manager with an identifier of its own, which is gone once the NIC is not its any more.
+    let id = "ff:11:22:33:44:00:04:0a:0b";
+    host.node().sh(&format!(
+        "printf 'send dhcp-client-identifier {id};\\n' > /etc/dhclient.conf; mkdir -p /var/lib/dhcp"
+    ))?;
+    let leases = "/var/lib/dhcp/dhclient.eth0.leases";
+    let mut manager = host.spawn(&["dhclient", "-d", "-cf", "/etc/dhclient.conf", "-lf", leases, "eth0"])?;
+    manager
+        .wait_for_text("bound to", SOON)
+        .map_err(|error| format!("{error}\n{}\n{}", manager.stdout(), manager.stderr()))?;
+    manager.signal(Signal::KILL)?;
+    manager.wait()?;
+    let addresses = host.node().addresses("eth0")?;
+    let address = addresses.iter().find(|net| net.addr().is_ipv4()).ok_or("no address")?.to_string();
+    let mut daemon = host.start_landline(binary(), &[], &[])?;
+    let capture = lan.capture(lan.router(), "eth0", "udp port 67 or udp port 68")?;
+    assert!(adopt(&host, "30s").success());
+    let said = host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
+    assert!(said.contains("renews"), "{said}");
+    let granted = || {
+        let acks = capture.dhcp().into_iter().map(|(_, message)| message);
+        acks.filter(|m| m.kind() == Some(DhcpKind::Ack)).map(|m| m.yiaddr.to_string()).collect::<Vec<_>>()
+    };
+    let is_kept = |times: usize| -> Result {
+        wait_for(format!("{times} grants"), 6 * SOON, || granted().len() >= times)
+            .map_err(|error| format!("{error}\n{}", capture.lines().join("\n")))?;
+        assert!(granted().iter().all(|given| *given == bare(&address)), "{:?}", granted());
+        let now = host.check(&["ip", "-4", "address", "show", "dev", "br-eth0"])?;
+        assert!(now.contains(&format!("inet {address}")) && now.contains("valid_lft forever"), "{now}");
+        lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+        Ok(())
+    };
+    is_kept(3)?;
+    for (_, message) in capture.dhcp().iter().filter(|(_, m)| m.op == 1) {
+        assert_eq!(message.options.get(&61), Some(&vec![0xff, 0x11, 0x22, 0x33, 0x44, 0, 4, 0xa, 0xb]));
+    }
+    daemon.kill(Signal::KILL)?;
+    daemon.wait()?;
+    let before = granted().len();
+    let _daemon = host.start_landline(binary(), &[], &[])?;
+    is_kept(before + 2)?;
+
+    host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
+    let back = host.check(&["ip", "-4", "address", "show", "dev", "eth0"])?;
+    assert!(back.contains(&format!("inet {address}")), "{back}");
+    drop(dhcp);
     Ok(())
 }
 
@@ -274,7 +330,7 @@ fn what_cannot_be_adopted_is_refused_with_a_reason() -> Result {
     with(
         "ip address add 192.0.2.13/24 dev eth0 valid_lft 900 preferred_lft 600",
         "eth0",
-        "for a limited time",
+        "start the daemon, which will",
         "ip address delete 192.0.2.13/24 dev eth0",
     )?;
     let foreign = host.node().sh("ip link add br9 type bridge").and_then(|_| {

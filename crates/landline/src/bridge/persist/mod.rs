@@ -174,12 +174,12 @@ fn change(path: PathBuf, text: String, mode: u32) -> Result<Change, PersistError
 }
 
 /// A file's text, if it is there.
-fn read(path: &Path) -> Option<String> {
+pub(super) fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
 /// The value of `key=` in a file of such lines.
-fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('=')).map(str::trim)
 }
 
