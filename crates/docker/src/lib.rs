@@ -23,4 +23,4 @@ pub use protocol::{
     JoinRequest, JoinResponse, OptionsError, StaticRoute,
 };
 pub use server::{Limits, serve, serve_with};
-pub use watcher::{ContainerInfo, DockerNetwork, DockerView, Sketch, Watcher, WatcherError};
+pub use watcher::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch, Watcher, WatcherError};

@@ -310,6 +310,7 @@ impl Engine {
             return Err(error);
         }
         self.identities.keep(identity);
+        self.services.changed.notify_one();
         let record = cell.read().await;
         tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
         drop(record);

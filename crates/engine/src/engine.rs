@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking;
 use crate::cell::Cell;
 use crate::host::{Host, HostError};
+use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
@@ -119,6 +120,7 @@ pub struct Engine {
     pub(crate) releaser: Releaser,
     /// The containers there are, once the watcher has seen them all.
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
+    host_access: HostAccess,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     pub(crate) host_leases: HostLeases,
@@ -136,7 +138,7 @@ impl Engine {
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
         let (store, content) = blocking(move || Store::open(&path).map_err(failed)).await?;
-        let Content { networks, endpoints, identities, host_leases } = content;
+        let Content { networks, endpoints, identities, host_leases, access, loosened } = content;
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();
@@ -149,6 +151,7 @@ impl Engine {
             ears: Ears::new(present.clone()),
             present,
             lost,
+            changed: Arc::default(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
         let releaser = Releaser::start(
@@ -158,7 +161,9 @@ impl Engine {
             services.clone(),
             cancel.clone(),
         );
+        let (host_access, inbox) = HostAccess::new();
         let engine = Arc::new(Self {
+            host_access,
             host,
             store,
             services,
@@ -179,6 +184,15 @@ impl Engine {
             let (weak, alarm) = (Arc::downgrade(&engine), engine.services.alarm.clone());
             tokio::spawn(crate::forgotten::run(weak, alarm, engine.cancel.clone()));
         }
+        let beginning = Beginning {
+            keeper: Keeper::Daemon,
+            records: access,
+            loosened,
+            store: Some(engine.store.clone()),
+            engine: Some(Arc::downgrade(&engine)),
+            changed: engine.services.changed.clone(),
+        };
+        host_access::start(inbox, beginning, engine.cancel.clone());
         tokio::spawn(crate::repair::run(Arc::downgrade(&engine), links, closed));
         Ok(engine)
     }
@@ -189,6 +203,11 @@ impl Engine {
             endpoint.stop(false).await;
         }
         self.cancel.cancel();
+    }
+
+    /// How the host reaches containers on its NICs' macvlan and ipvlan networks.
+    pub fn host_access(&self) -> &HostAccess {
+        &self.host_access
     }
 
     /// Whether there is such an endpoint.

@@ -7,6 +7,7 @@
 //!   things through a channel and publishes what it knows through a `watch`.
 //! - Endpoints with IPv6 have a second one for that (`ipv6/`), of the same kind.
 //! - One task follows the host's link events, so that supervisors notice when Docker moves a link.
+//! - One task gives the host access to containers on its NICs (`host_access/`).
 //! - One file (`store`) has everything that must survive; it is written before anything is answered.
 //!
 //! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
@@ -22,6 +23,7 @@ mod error;
 mod first_lease;
 mod forgotten;
 mod host;
+mod host_access;
 mod host_lease;
 mod identities;
 mod identity;
@@ -50,6 +52,10 @@ pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 pub use engine::{Engine, OpenError};
 pub use error::chain;
 pub use host::{Host, HostError, LinuxHost};
+pub use host_access::{
+    AccessContainer, AccessError, AccessRecord, AccessRequest, AccessView, HostAccess, Keeper,
+    LoosenedRecord, Member, Seen, SeenNetwork, Wire,
+};
 pub use host_lease::HostLease;
 pub use identity::{Candidate, IdentityId, IdentityIdError, Port};
 pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord};

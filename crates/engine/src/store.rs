@@ -14,6 +14,7 @@ use landline_types::IfName;
 use redb::{TableDefinition, WriteTransaction};
 use serde::Serialize;
 
+use crate::host_access::{AccessRecord, LoosenedRecord};
 use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
@@ -29,6 +30,8 @@ const NETWORKS: Table = TableDefinition::new("networks");
 const ENDPOINTS: Table = TableDefinition::new("endpoints");
 const IDENTITIES: Table = TableDefinition::new("identities");
 const HOST_LEASES: Table = TableDefinition::new("host_leases");
+const ACCESS: Table = TableDefinition::new("host_access");
+const LOOSENED: Table = TableDefinition::new("loosened");
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,10 @@ pub struct Content {
     pub identities: Vec<IdentityRecord>,
     /// The host's own addresses that are to be renewed.
     pub host_leases: Vec<HostLease>,
+    /// All networks the host was given access to.
+    pub access: Vec<AccessRecord>,
+    /// All NICs whose reverse path filter was changed.
+    pub loosened: Vec<LoosenedRecord>,
 }
 
 /// The store. Calls block for the time of a disk write.
@@ -184,6 +191,26 @@ impl Store {
     /// Forgets a network.
     pub fn remove_network(&self, id: &NetworkId) -> Result<(), StoreError> {
         self.remove(NETWORKS, id.as_str())
+    }
+
+    /// Writes what was asked for a network's host access, replacing what was there.
+    pub fn put_access(&self, record: &AccessRecord) -> Result<(), StoreError> {
+        self.put(ACCESS, &record.network, record)
+    }
+
+    /// Forgets a network's host access.
+    pub fn remove_access(&self, network: &str) -> Result<(), StoreError> {
+        self.remove(ACCESS, network)
+    }
+
+    /// Writes what a NIC's reverse path filter was.
+    pub fn put_loosened(&self, record: &LoosenedRecord) -> Result<(), StoreError> {
+        self.put(LOOSENED, record.parent.as_str(), record)
+    }
+
+    /// Forgets it.
+    pub fn remove_loosened(&self, parent: &IfName) -> Result<(), StoreError> {
+        self.remove(LOOSENED, parent.as_str())
     }
 
     fn put<T: Serialize>(&self, table: Table, key: &str, record: &T) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@
 //! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async.
 //! - [`PacketSocket`]: DHCP and ARP beneath the IP stack; [`UnicastSocket`]: datagrams through it.
 //! - [`sysctl`]: the settings netlink does not reach.
+//! - [`nft`]: rules of the packet filter, through `nft(8)`.
 //! - [`inherited_listeners`]: sockets handed over by the service manager.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
 //!
@@ -20,6 +21,7 @@ pub mod boottime;
 mod inherited;
 mod netlink;
 mod netns;
+pub mod nft;
 mod packet;
 mod sys;
 pub mod sysctl;

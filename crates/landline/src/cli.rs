@@ -29,6 +29,82 @@ pub(crate) enum Command {
     /// Show or drop what is remembered of containers: hardware address, client identifier, last lease.
     #[command(subcommand)]
     Identity(IdentityCommand),
+    /// Let the host reach the containers of macvlan and ipvlan networks, Docker's own as well.
+    #[command(subcommand)]
+    HostAccess(HostAccessCommand),
+}
+
+/// What to do about host access.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostAccessCommand {
+    /// Give the host access to a network's containers, until it is disabled; survives a reboot.
+    Enable(EnableOptions),
+    /// Take it back, with all that was done for it.
+    Disable {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The network's name or id.
+        network: String,
+    },
+    /// List the networks that have it.
+    Ls(LsOptions),
+    /// Look after one network in the foreground, without a daemon, as macvlan-router does.
+    Run(RouterOptions),
+}
+
+/// How to give the host access to a network.
+#[derive(Debug, Args)]
+pub(crate) struct EnableOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// The network's name or id.
+    pub(crate) network: String,
+    /// An address for the host's interface; without it no address is needed. One IPv4 and one IPv6 at most.
+    #[arg(long = "ip", value_name = "ADDRESS[/LENGTH]")]
+    pub(crate) addresses: Vec<String>,
+    /// A further destination to be reached through that interface, which needs --ip.
+    #[arg(long = "route", value_name = "CIDR")]
+    pub(crate) routes: Vec<String>,
+    /// What that interface is to be called; needs --ip.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// Allow `rp_filter` of the NIC to be set to 2 (loose) until host access is disabled, which ipvlan without --ip needs.
+    #[arg(long)]
+    pub(crate) loosen_rp_filter: bool,
+}
+
+/// macvlan-router's settings; it has them in its environment.
+#[derive(Debug, Args)]
+pub(crate) struct RouterOptions {
+    /// The Docker network.
+    #[arg(long, env = "MACVLAN_DOCKER_NETWORK", value_name = "NETWORK")]
+    pub(crate) network: Option<String>,
+    /// A free address of the network's subnet for the host's interface.
+    #[arg(long, env = "MACVLAN_BRIDGE_IP", value_name = "ADDRESS[/LENGTH]")]
+    pub(crate) ip: Option<String>,
+    /// What that interface is called; the network's name by default.
+    #[arg(long, env = "MACVLAN_BRIDGE_INTERFACE_NAME", value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// Further destinations, with spaces between them.
+    #[arg(long, env = "ADDITIONAL_ROUTES", value_name = "CIDR ...")]
+    pub(crate) routes: Option<String>,
+    /// Whether the interface is removed at the end: `true` or `1`.
+    #[arg(long, env = "CLEANUP_ON_EXIT", value_name = "BOOL")]
+    pub(crate) cleanup: Option<String>,
+    /// Whether much is logged: `true` or `1`.
+    #[arg(long, env = "DEBUG", value_name = "BOOL")]
+    pub(crate) debug: Option<String>,
+    /// Accepted and not needed: nothing is polled.
+    #[arg(long, env = "INTERVAL", value_name = "SECONDS", hide = true)]
+    pub(crate) interval: Option<String>,
+    /// Docker's own API.
+    #[arg(
+        long,
+        env = "LANDLINE_DOCKER_HOST",
+        value_name = "URL",
+        default_value = "unix:///var/run/docker.sock"
+    )]
+    pub(crate) docker_host: String,
 }
 
 /// What to do with bridges.

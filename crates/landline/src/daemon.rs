@@ -58,7 +58,7 @@ pub(crate) enum DaemonError {
 
 /// Runs until SIGTERM or SIGINT. Nobody's lease is released at the end.
 pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
-    start_log(&options)?;
+    start_log(options.log_level.as_deref(), options.log_json)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
     // Everything made from here on is for root alone.
@@ -106,13 +106,14 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     Ok(())
 }
 
-fn start_log(options: &DaemonOptions) -> Result<(), DaemonError> {
+/// Logs to standard error, at this level or the one `LOG_LEVEL` names.
+pub(crate) fn start_log(level: Option<&str>, json: bool) -> Result<(), DaemonError> {
     let from_env = || std::env::var("LOG_LEVEL").ok();
-    let level = options.log_level.clone().filter(|l| !l.is_empty()).or_else(from_env);
+    let level = level.filter(|l| !l.is_empty()).map(str::to_owned).or_else(from_env);
     let level = level.filter(|l| !l.is_empty()).unwrap_or_else(|| "info".into());
     let filter = EnvFilter::try_new(&level).map_err(|_| DaemonError::LogLevel(level))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if options.log_json {
+    if json {
         log.json().init();
     } else {
         log.with_ansi(false).init();

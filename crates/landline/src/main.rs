@@ -5,6 +5,7 @@ mod cli;
 mod control;
 mod daemon;
 mod frontend;
+mod host_access;
 mod identity;
 mod ls;
 mod output;
@@ -43,6 +44,7 @@ async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
         cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
         cli::Command::Bridge(command) => Ok(bridge::run(&command).await?),
+        cli::Command::HostAccess(command) => Ok(host_access::run(command).await?),
         cli::Command::Identity(command) => Ok(identity::run(&command).await?),
     }
 }

@@ -69,6 +69,15 @@ pub enum OptionError {
         /// The mode it belongs to.
         needs: Mode,
     },
+    /// There is nothing to give access to.
+    #[error("host_access has no effect with mode=bridge, where the host reaches its containers; remove it")]
+    HostAccessOnBridge,
+    /// The children keep apart from one another, and the host's end would be one of them.
+    #[error(
+        "host_access needs macvlan_mode=bridge: the other modes keep containers from whatever else is on the host; \
+         remove one of the two"
+    )]
+    HostAccessApart,
     /// The option is about DHCP and there will be none.
     #[error("{option} has no effect with addressing={addressing}; remove one of them")]
     NoDhcp {

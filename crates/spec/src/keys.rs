@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 23] = [
+pub(crate) const NETWORK: [&str; 24] = [
     "mode",
     "parent",
     "bridge",
@@ -25,14 +25,14 @@ pub(crate) const NETWORK: [&str; 23] = [
     "on_timeout",
     "release",
     "release_after",
+    "host_access",
 ];
 
 /// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 17] = [
+pub(crate) const NETWORK_NOT_YET: [&str; 16] = [
     "vlan",
     "trunks",
     "dns",
-    "host_access",
     "firewall",
     "ifname",
     "warm",

@@ -107,6 +107,9 @@ pub struct NetworkOptions {
     /// How macvlan children reach each other; only `mode=macvlan` has any.
     #[serde(default)]
     pub macvlan_mode: MacvlanMode,
+    /// Whether the host is to reach the containers, which a NIC's children are otherwise kept from.
+    #[serde(default)]
+    pub host_access: bool,
 }
 
 fn default_release_after() -> Duration {
@@ -149,6 +152,7 @@ impl NetworkOptions {
             conflict_check: ConflictCheck::default(),
             mtu: None,
             macvlan_mode: MacvlanMode::default(),
+            host_access: false,
         }
     }
 
@@ -296,6 +300,13 @@ impl NetworkOptions {
                 return Err(OptionError::WrongMode { option: "macvlan_mode", needs: Mode::Macvlan });
             }
             network.macvlan_mode = macvlan_mode;
+        }
+        network.host_access = given.switch("host_access")?;
+        if network.host_access && mode == Mode::Bridge {
+            return Err(OptionError::HostAccessOnBridge);
+        }
+        if network.host_access && network.macvlan_mode != MacvlanMode::Bridge {
+            return Err(OptionError::HostAccessApart);
         }
         Ok(network)
     }

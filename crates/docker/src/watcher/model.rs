@@ -1,13 +1,15 @@
 //! The parts of the Engine API's answers that matter here, read tolerantly.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use landline_spec::{EndpointId, NetworkId};
+use ipnet::IpNet;
+use landline_spec::NetworkId;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::view::DockerNetwork;
+use super::view::{Attachment, DockerNetwork};
 use crate::fields::nullable;
 
 /// Which versions of the API the engine speaks (`GET /version`).
@@ -34,7 +36,7 @@ pub(super) struct Network {
     options: BTreeMap<String, String>,
     /// Only when inspected.
     #[serde(default, deserialize_with = "nullable")]
-    containers: BTreeMap<String, Option<Attachment>>,
+    containers: BTreeMap<String, Option<NetworkContainer>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -54,9 +56,16 @@ struct Pool {
 }
 
 #[derive(Debug, Deserialize)]
-struct Attachment {
+struct NetworkContainer {
     #[serde(rename = "EndpointID", default)]
     endpoint: String,
+    #[serde(rename = "MacAddress", default)]
+    mac: String,
+    /// With the length of its prefix, as the next.
+    #[serde(rename = "IPv4Address", default)]
+    v4: String,
+    #[serde(rename = "IPv6Address", default)]
+    v6: String,
 }
 
 impl Network {
@@ -83,11 +92,18 @@ impl Network {
     }
 
     /// Which endpoint each container has here, as far as Docker says.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&str, EndpointId)> {
-        self.containers.iter().filter_map(|(container, attachment)| {
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&str, Attachment)> {
+        self.containers.iter().filter_map(|(container, attached)| {
             // An endpoint that is not in a sandbox yet is listed under a made-up key.
             let container = Some(container.as_str()).filter(|key| !key.starts_with("ep-"))?;
-            Some((container, attachment.as_ref()?.endpoint.parse().ok()?))
+            let attached = attached.as_ref()?;
+            let address = |text: &String| Some(text.parse::<IpNet>().ok()?.addr());
+            let attachment = Attachment {
+                endpoint: attached.endpoint.parse().ok()?,
+                mac: attached.mac.parse().ok(),
+                addresses: [&attached.v4, &attached.v6].into_iter().filter_map(address).collect(),
+            };
+            Some((container, attachment))
         })
     }
 }
@@ -184,6 +200,12 @@ struct EndpointSettings {
     network: String,
     #[serde(rename = "EndpointID", default)]
     endpoint: String,
+    #[serde(rename = "MacAddress", default)]
+    mac: String,
+    #[serde(rename = "IPAddress", default)]
+    v4: String,
+    #[serde(rename = "GlobalIPv6Address", default)]
+    v6: String,
 }
 
 impl Container {
@@ -218,9 +240,17 @@ impl Container {
     }
 
     /// Its endpoints; a container that does not run has none.
-    pub(super) fn endpoints(&self) -> BTreeMap<NetworkId, EndpointId> {
+    pub(super) fn endpoints(&self) -> BTreeMap<NetworkId, Attachment> {
         let settings = self.network_settings.networks.values().flatten();
-        settings.filter_map(|s| Some((s.network.parse().ok()?, s.endpoint.parse().ok()?))).collect()
+        let attachment = |s: &EndpointSettings| {
+            let address = |text: &String| text.parse::<IpAddr>().ok();
+            Some(Attachment {
+                endpoint: s.endpoint.parse().ok()?,
+                mac: s.mac.parse().ok(),
+                addresses: [&s.v4, &s.v6].into_iter().filter_map(address).collect(),
+            })
+        };
+        settings.filter_map(|s| Some((s.network.parse().ok()?, attachment(s)?))).collect()
     }
 }
 
@@ -246,6 +276,8 @@ pub(super) struct Actor {
 
 #[cfg(test)]
 mod tests {
+    use landline_spec::EndpointId;
+
     use super::*;
 
     fn network(json: &str) -> Network {
@@ -280,7 +312,8 @@ mod tests {
         let inspected = network(
             r#"{"Id":"n","Containers":{"c1":{"EndpointID":"e1"},"ep-e2":{"EndpointID":"e2"},"c3":{},"c4":null}}"#,
         );
-        let endpoints: Vec<(&str, EndpointId)> = inspected.endpoints().collect();
+        let endpoints: Vec<(&str, EndpointId)> =
+            inspected.endpoints().map(|(container, attachment)| (container, attachment.endpoint)).collect();
         assert_eq!(endpoints, [("c1", "e1".parse().unwrap())]);
     }
 

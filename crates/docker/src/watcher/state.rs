@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use landline_spec::{EndpointId, NetworkId};
+use landline_spec::NetworkId;
 
 use super::model::{Container, Event, ListedContainer, Network};
-use super::view::{ContainerInfo, DockerNetwork, DockerView, Sketch};
+use super::view::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch};
 
 /// Something to ask Docker about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ struct Known {
     info: Option<ContainerInfo>,
     /// What an event called it before that.
     name: String,
-    endpoints: BTreeMap<NetworkId, EndpointId>,
+    endpoints: BTreeMap<NetworkId, Attachment>,
 }
 
 impl State {
@@ -110,9 +110,9 @@ impl State {
                 self.networks.remove(&id);
             }
             Finding::Network(id, Some(network)) => {
-                for (container, endpoint) in network.endpoints() {
+                for (container, attachment) in network.endpoints() {
                     if let Some(known) = self.containers.get_mut(container) {
-                        known.endpoints.insert(id.clone(), endpoint);
+                        known.endpoints.insert(id.clone(), attachment);
                     }
                 }
                 self.networks.insert(id, network.view());
@@ -125,14 +125,17 @@ impl State {
         let known =
             self.containers.values().filter_map(|known| Some((known.info.as_ref()?, &known.endpoints)));
         let endpoints =
-            known.flat_map(|(info, endpoints)| endpoints.values().map(|id| (id.clone(), info.clone())));
+            known.flat_map(|(info, attached)| attached.values().map(|a| (a.endpoint.clone(), info.clone())));
         let sketch = |known: &Known| match &known.info {
             Some(info) => Sketch::Info(Box::new(info.clone())),
             None => Sketch::Name(known.name.clone()),
         };
-        let all = self.containers.values().flat_map(|known| &known.endpoints);
+        let all = || self.containers.values().flat_map(|known| &known.endpoints);
         DockerView {
-            endpoint_networks: all.map(|(network, id)| (id.clone(), network.clone())).collect(),
+            endpoint_networks: all()
+                .map(|(network, attached)| (attached.endpoint.clone(), network.clone()))
+                .collect(),
+            attachments: all().map(|(_, attached)| (attached.endpoint.clone(), attached.clone())).collect(),
             connected,
             networks: self.networks.clone(),
             endpoints: endpoints.collect(),

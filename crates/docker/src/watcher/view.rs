@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use landline_spec::{EndpointId, NetworkId};
-use landline_types::IfName;
+use landline_types::{IfName, Mac};
 
 /// A snapshot of Docker's networks and of the containers on them. It may be some milliseconds old, and is as old
 /// as the connection when there is none.
@@ -20,8 +20,21 @@ pub struct DockerView {
     pub endpoints: BTreeMap<EndpointId, ContainerInfo>,
     /// The network each of these endpoints is on.
     pub endpoint_networks: BTreeMap<EndpointId, NetworkId>,
+    /// What Docker gave each of these endpoints.
+    pub attachments: BTreeMap<EndpointId, Attachment>,
     /// All containers by id, running or not; nothing about those that were not inspected yet but their names.
     pub containers: BTreeMap<String, Sketch>,
+}
+
+/// An endpoint's addresses, as Docker knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Docker's id for the endpoint.
+    pub endpoint: EndpointId,
+    /// Its hardware address; ipvlan has none of its own.
+    pub mac: Option<Mac>,
+    /// Its IPv4 and IPv6 address.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What is known of a container.
@@ -93,6 +106,11 @@ impl DockerView {
             Sketch::Info(info) if info.sandbox.as_deref() == Some(sandbox) => Some(id.as_str()),
             _ => None,
         })
+    }
+
+    /// Whether Docker is followed and every container was looked at.
+    pub fn is_complete(&self) -> bool {
+        self.connected && self.containers.values().all(|sketch| matches!(sketch, Sketch::Info(_)))
     }
 
     /// The containers that are attached to this network, or may be, and do not run: id and what is known. One that

@@ -16,7 +16,7 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::EndpointId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::handle::{Command, Supervised};
 use super::motion::{Arrival, Motion, arrive};
@@ -40,6 +40,8 @@ pub(crate) struct Services {
     pub(crate) boot: Arc<str>,
     /// Told of endpoints whose sandbox could not be found any more.
     pub(crate) lost: mpsc::UnboundedSender<EndpointId>,
+    /// Rings when an endpoint has come, gone, or has other addresses.
+    pub(crate) changed: Arc<Notify>,
 }
 
 /// What is known of a lease from outside its task.
@@ -392,6 +394,7 @@ impl Supervisor {
                 if let Err(error) = self.cell.update(change).await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
+                self.services.changed.notify_one();
             }
             Ok(None) => {}
             Err::<_, SandboxError>(error) => {

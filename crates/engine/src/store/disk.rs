@@ -7,7 +7,9 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, WriteTransaction};
 use serde::de::DeserializeOwned;
 
-use super::{Content, ENDPOINTS, HOST_LEASES, IDENTITIES, META, NETWORKS, StoreError, Table, VERSION};
+use super::{
+    ACCESS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, LOOSENED, META, NETWORKS, StoreError, Table, VERSION,
+};
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -116,6 +118,8 @@ pub(super) fn read(db: &impl ReadableDatabase) -> Result<Content, StoreError> {
         endpoints: all(db, ENDPOINTS)?,
         identities: all(db, IDENTITIES)?,
         host_leases: all(db, HOST_LEASES)?,
+        access: all(db, ACCESS)?,
+        loosened: all(db, LOOSENED)?,
     })
 }
 

@@ -10,7 +10,8 @@ use super::error::NetlinkError;
 use super::link::ifinfo;
 use super::socket::Netlink;
 use super::uapi::{
-    IFLA_INET_CONF, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE, IPV4_DEVCONF_ARP_IGNORE,
+    IFLA_INET_CONF, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE, IPV4_DEVCONF_ARP_ANNOUNCE,
+    IPV4_DEVCONF_ARP_IGNORE, IPV4_DEVCONF_RP_FILTER,
 };
 use crate::netns::Netns;
 
@@ -38,6 +39,10 @@ pub struct LinkChange<'ns> {
     pub addr_gen_none: bool,
     /// The IPv4 setting `arp_ignore`; 8 answers no ARP request at all.
     pub arp_ignore: Option<u32>,
+    /// The IPv4 setting `arp_announce`; 2 asks with the address that belongs on the link.
+    pub arp_announce: Option<u32>,
+    /// The IPv4 setting `rp_filter` of the link (RFC 3704): 0 off, 1 strict, 2 loose.
+    pub rp_filter: Option<u32>,
     /// Whether it uses ARP at all (`ip link set … arp on|off`).
     pub arp: Option<bool>,
     /// Whether it takes all frames, whomever they are for.
@@ -120,6 +125,20 @@ impl<'ns> LinkChange<'ns> {
         self
     }
 
+    /// Sets `arp_announce`.
+    #[must_use]
+    pub const fn arp_announce(mut self, value: u32) -> Self {
+        self.arp_announce = Some(value);
+        self
+    }
+
+    /// Sets `rp_filter`.
+    #[must_use]
+    pub const fn rp_filter(mut self, value: u32) -> Self {
+        self.rp_filter = Some(value);
+        self
+    }
+
     /// Switches ARP on or off.
     #[must_use]
     pub const fn arp(mut self, on: bool) -> Self {
@@ -142,7 +161,18 @@ impl<'ns> LinkChange<'ns> {
     }
 
     fn has_protocol_settings(&self) -> bool {
-        self.addr_gen_none || self.arp_ignore.is_some()
+        self.addr_gen_none || self.inet_settings().next().is_some()
+    }
+
+    /// The IPv4 settings, by their numbers in `IFLA_INET_CONF`.
+    fn inet_settings(&self) -> impl Iterator<Item = (u16, u32)> {
+        [
+            (IPV4_DEVCONF_ARP_IGNORE, self.arp_ignore),
+            (IPV4_DEVCONF_ARP_ANNOUNCE, self.arp_announce),
+            (IPV4_DEVCONF_RP_FILTER, self.rp_filter),
+        ]
+        .into_iter()
+        .filter_map(|(number, value)| Some((number, value?)))
     }
 
     /// The request's flags and which of them count.
@@ -188,10 +218,12 @@ impl<'ns> LinkChange<'ns> {
         }
         if self.has_protocol_settings() {
             message.nest(libc::IFLA_AF_SPEC, |families| {
-                if let Some(value) = self.arp_ignore {
+                if self.inet_settings().next().is_some() {
                     families.nest(family(libc::AF_INET), |inet| {
                         inet.nest(IFLA_INET_CONF, |conf| {
-                            conf.u32(IPV4_DEVCONF_ARP_IGNORE, value);
+                            for (number, value) in self.inet_settings() {
+                                conf.u32(number, value);
+                            }
                         });
                     });
                 }
@@ -223,6 +255,8 @@ impl<'ns> LinkChange<'ns> {
         say(self.alias.is_some(), "set alias");
         say(self.controller.is_some(), "set controller");
         say(self.arp_ignore.is_some(), "set arp_ignore");
+        say(self.arp_announce.is_some(), "set arp_announce");
+        say(self.rp_filter.is_some(), "set rp_filter");
         say(self.addr_gen_none, "set addrgenmode");
         say(self.arp.is_some() || self.promiscuous.is_some(), "set flags");
         say(self.up == Some(true), "bring up");

@@ -153,6 +153,11 @@ pub(super) fn index_of(body: &[u8]) -> Option<u32> {
 }
 
 impl Link {
+    /// Whether it uses ARP (`ip link set … arp on`).
+    pub const fn arp(&self) -> bool {
+        self.flags & libc::IFF_NOARP.cast_unsigned() == 0
+    }
+
     /// Reads an `RTM_NEWLINK`; `None` if it is something else or too strange.
     pub(super) fn read(got: &Received<'_>) -> Option<Self> {
         if got.kind != libc::RTM_NEWLINK {

@@ -13,6 +13,8 @@ pub(super) const IFLA_BR_VLAN_FILTERING: u16 = 7;
 pub(super) const VETH_INFO_PEER: u16 = 1;
 
 // include/uapi/linux/ip.h
+pub(super) const IPV4_DEVCONF_RP_FILTER: u16 = 8;
+pub(super) const IPV4_DEVCONF_ARP_ANNOUNCE: u16 = 18;
 pub(super) const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
 
 // include/uapi/linux/if_addr.h

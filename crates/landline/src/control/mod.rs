@@ -3,7 +3,9 @@
 mod client;
 mod server;
 
-use landline_engine::{EndpointView, HostLease, IdentityId, IdentityView, NetworkView};
+use landline_engine::{
+    AccessRequest, AccessView, EndpointView, HostLease, IdentityId, IdentityView, NetworkView,
+};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,18 @@ pub(crate) enum Request {
         /// The interface it is on.
         interface: IfName,
     },
+    /// Which networks the host has access to.
+    HostAccess,
+    /// Give it access to one.
+    HostAccessEnable {
+        /// How.
+        request: AccessRequest,
+    },
+    /// Take it back.
+    HostAccessDisable {
+        /// The network's name or id.
+        network: String,
+    },
 }
 
 /// What it answers.
@@ -43,6 +57,8 @@ pub(crate) enum Answer {
     Ls(Listing),
     /// To [`Request::Identities`].
     Identities(Vec<IdentityView>),
+    /// To the requests about host access: the networks that have it, or the one that was asked for.
+    HostAccess(Vec<AccessView>),
     /// It is done.
     Done,
     /// The request could not be served.

@@ -58,6 +58,15 @@ async fn converse(
             Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
             Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),
             Ok(Request::DropHostLease { interface }) => done(engine.drop_host_lease(&interface).await),
+            Ok(Request::HostAccess) => Answer::HostAccess(engine.host_access().views()),
+            Ok(Request::HostAccessEnable { request }) => {
+                let enabled = async { engine.host_access().enable(request.read()?).await };
+                match enabled.await {
+                    Ok(view) => Answer::HostAccess(vec![view]),
+                    Err(error) => Answer::Error(landline_engine::chain(&error)),
+                }
+            }
+            Ok(Request::HostAccessDisable { network }) => done(engine.host_access().disable(&network).await),
             Err(error) => Answer::Error(format!("the request makes no sense: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;

@@ -22,6 +22,7 @@ mod crowd;
 mod dual;
 mod endpoints;
 mod failures;
+mod host_access;
 mod hostile;
 mod identity;
 mod ipv6;

@@ -90,6 +90,7 @@ fn every_option_arrives() {
         conflict_check: ConflictCheck::Wait,
         mtu: Some(LinkMtu::Fixed(1400.try_into().unwrap())),
         macvlan_mode: MacvlanMode::Private,
+        host_access: false,
     };
     assert_eq!(network, expected);
 }
@@ -379,4 +380,15 @@ proptest! {
             prop_assert!(!error.to_string().is_empty());
         }
     }
+}
+
+#[test]
+fn host_access_is_for_children_of_a_nic_that_see_each_other() {
+    for mode in ["macvlan", "ipvlan"] {
+        assert!(parse(&[("parent", "eth0"), ("mode", mode), ("host_access", "true")]).unwrap().host_access);
+    }
+    let said = refusal(&[("host_access", "true")]);
+    assert!(said.starts_with("host_access has no effect with mode=bridge"), "{said}");
+    let apart = [("mode", "macvlan"), ("macvlan_mode", "vepa"), ("host_access", "true")];
+    assert!(refusal(&apart).starts_with("host_access needs macvlan_mode=bridge"));
 }

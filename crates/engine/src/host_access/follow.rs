@@ -1,0 +1,406 @@
+//! The task that holds host access: what wakes it up, and what it does then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use ipnet::IpNet;
+use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
+use landline_spec::NetworkId;
+use landline_types::IfName;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::enable::{AccessError, Situation, check};
+use super::hands::{self, Hands, Outcome, Picture};
+use super::plan::{Facts, READY, plan};
+use super::record::{AccessRecord, LoosenedRecord};
+use super::seen::{Seen, SeenNetwork, Wire, find};
+use super::view::AccessView;
+use super::{Beginning, Command, Inbox};
+use crate::blocking;
+use crate::engine::Engine;
+use crate::error::chain;
+use crate::mark::PROTOCOL;
+use crate::store::{Store, StoreError};
+
+/// Follows until `cancel`. Shims stay: containers go on being reached while the daemon restarts.
+pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {
+    let Inbox { mut commands, seen, views } = inbox;
+    let hands = match Hands::new(beginning.keeper) {
+        Ok(hands) => hands,
+        Err(error) => {
+            tracing::error!(%error, "there is no host access without a netlink socket");
+            return;
+        }
+    };
+    let mut follower = Follower {
+        work: Some(Work { hands, loosened: beginning.loosened, store: beginning.store.clone() }),
+        records: beginning.records,
+        store: beginning.store,
+        engine: beginning.engine,
+        seen,
+        views,
+        settled: false,
+        monitor: None,
+        parents: BTreeSet::new(),
+        picture: Picture::default(),
+    };
+    let changed = beginning.changed;
+    follower.pass().await;
+    loop {
+        let reason = tokio::select! {
+            () = cancel.cancelled() => return,
+            Some(command) = commands.recv() => Reason::Command(command),
+            reason = follower.reason(&changed) => reason,
+        };
+        match reason {
+            Reason::Command(command) => follower.command(command).await,
+            Reason::Containers if follower.is_idle() => {}
+            Reason::Containers => drop(follower.pass().await),
+            Reason::Host(event) => {
+                if follower.concerns(&event) && follower.differs().await {
+                    follower.pass().await;
+                }
+            }
+            Reason::Deaf(error) => {
+                tracing::error!(%error, "events ended; host access does not follow the host any more");
+                follower.monitor = None;
+            }
+        }
+    }
+}
+
+/// What woke the task up.
+enum Reason {
+    Command(Command),
+    /// Networks or containers may be others now.
+    Containers,
+    /// Something happened to the host.
+    Host(Event),
+    /// No more such events.
+    Deaf(std::io::Error),
+}
+
+struct Follower {
+    /// Away while a pass runs on a thread that may block.
+    work: Option<Work>,
+    records: Vec<AccessRecord>,
+    store: Option<Arc<Store>>,
+    engine: Option<Weak<Engine>>,
+    seen: watch::Receiver<Seen>,
+    views: watch::Sender<Vec<AccessView>>,
+    /// Whether everything was seen once: from then on what is not seen is not there.
+    settled: bool,
+    /// Open while there is anything to look after.
+    monitor: Option<Monitor>,
+    /// The parents there are or should be.
+    parents: BTreeSet<IfName>,
+    /// The host as the last pass left it.
+    picture: Picture,
+}
+
+/// What a pass works with.
+struct Work {
+    hands: Hands,
+    loosened: Vec<LoosenedRecord>,
+    store: Option<Arc<Store>>,
+}
+
+/// What a pass came to.
+#[derive(Default)]
+struct Done {
+    views: Vec<AccessView>,
+    parents: BTreeSet<IfName>,
+    picture: Picture,
+}
+
+impl Follower {
+    /// Waits for the next reason to look. Cancel safe.
+    async fn reason(&mut self, changed: &Notify) -> Reason {
+        let event = async {
+            match &mut self.monitor {
+                Some(monitor) => monitor.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = changed.notified() => Reason::Containers,
+            Ok(()) = self.seen.changed() => Reason::Containers,
+            event = event => event.map_or_else(Reason::Deaf, Reason::Host),
+        }
+    }
+
+    /// Whether containers do not matter: no network has host access, and nothing is left of one that had.
+    fn is_idle(&self) -> bool {
+        let engine = self.engine.as_ref().and_then(Weak::upgrade);
+        let wanted = !self.records.is_empty()
+            || engine.is_some_and(|engine| engine.networks().values().any(|n| n.options.host_access));
+        self.settled && !wanted && self.picture.shims.is_empty()
+    }
+
+    /// Whether an event may be about something of ours.
+    fn concerns(&self, event: &Event) -> bool {
+        let ours = |index: &u32| self.picture.links.contains_key(index);
+        match event {
+            Event::LinkNew(link) => ours(&link.index) || self.parents.contains(&link.name),
+            Event::LinkGone { index, .. } => ours(index),
+            Event::AddressNew(address) | Event::AddressGone(address) => ours(&address.index),
+            Event::RouteGone(route) => {
+                route.protocol == PROTOCOL && route.oif.is_some_and(|oif| self.picture.shims.contains(&oif))
+            }
+            Event::Overrun => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the host is not as the last pass left it. Most events are echoes of our own doing.
+    async fn differs(&mut self) -> bool {
+        let Some(mut work) = self.work.take() else { return true };
+        let parents = self.parents.clone();
+        let (work, picture) = blocking(move || {
+            let picture = work.hands.picture(&parents);
+            (work, picture)
+        })
+        .await;
+        self.work = Some(work);
+        picture.map_or(true, |picture| picture != self.picture)
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Enable(record, answer) => {
+                let enabled = self.enable(record).await;
+                // Whoever asked may have gone.
+                let _ = answer.send(enabled);
+            }
+            Command::Disable(network, answer) => {
+                let disabled = self.disable(&network).await;
+                let _ = answer.send(disabled);
+            }
+        }
+    }
+
+    async fn enable(&mut self, mut record: AccessRecord) -> Result<AccessView, AccessError> {
+        let connected = self.seen.borrow().connected;
+        let (networks, _) = self.networks().await;
+        let id = match find(&networks, &record.network) {
+            Some((id, network)) => {
+                record.network.clone_from(&network.name);
+                id.clone()
+            }
+            None if !connected => return Err(AccessError::Docker(record.network)),
+            None => return Err(AccessError::NoNetwork(record.network)),
+        };
+        let Some(mut work) = self.work.take() else { return Err(AccessError::Stopping) };
+        let (work, looked) = blocking(move || {
+            let looked = work.hands.look();
+            (work, looked)
+        })
+        .await;
+        self.work = Some(work);
+        let (links, addresses) = looked.map_err(|error| AccessError::Failed(chain(&error)))?;
+        let shims: BTreeSet<u32> =
+            links.iter().filter(|link| self.is_shim_of(link, &id)).map(|link| link.index).collect();
+        let held: Vec<IpNet> = addresses.iter().filter(|a| shims.contains(&a.index)).map(|a| a.net).collect();
+        check(&record, &Situation { networks: &networks, links: &links, addresses: &addresses, held: &held })
+            .await?;
+
+        let before = self.records.clone();
+        self.records.retain(|other| other.network != record.network);
+        self.records.push(record.clone());
+        let done = match self.pass().await.into_iter().find(|view| view.network == record.network) {
+            Some(view) if view.state == READY => self.keep(&record).await.map(|()| view).map_err(Into::into),
+            Some(view) => Err(AccessError::Failed(view.state)),
+            None => Err(AccessError::NoNetwork(record.network)),
+        };
+        if done.is_err() {
+            self.records = before;
+            self.pass().await;
+        }
+        done
+    }
+
+    fn is_shim_of(&self, link: &Link, network: &NetworkId) -> bool {
+        self.work.as_ref().is_some_and(|work| work.hands.is_shim(link, network.as_str()))
+    }
+
+    async fn disable(&mut self, network: &str) -> Result<(), AccessError> {
+        let (networks, own) = self.networks().await;
+        let name =
+            find(&networks, network).map_or_else(|| network.to_owned(), |(_, network)| network.name.clone());
+        let Some(at) = self.records.iter().position(|record| record.network == name) else {
+            return Err(match find(&networks, network) {
+                Some((id, _)) if own.contains(id) => AccessError::Option(name),
+                _ => AccessError::NotEnabled(name),
+            });
+        };
+        if let Some(store) = self.store.clone() {
+            let name = name.clone();
+            blocking(move || store.remove_access(&name)).await?;
+        }
+        self.records.remove(at);
+        // With nothing left there is nothing that might have been overlooked.
+        self.settled |= self.records.is_empty() && own.is_empty();
+        self.pass().await;
+        Ok(())
+    }
+
+    async fn keep(&self, record: &AccessRecord) -> Result<(), StoreError> {
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        let record = record.clone();
+        blocking(move || store.put_access(&record)).await
+    }
+
+    /// All networks, and which of them have host access among their options.
+    async fn networks(&self) -> (BTreeMap<NetworkId, SeenNetwork>, BTreeSet<NetworkId>) {
+        let mut networks = self.seen.borrow().networks.clone();
+        let mut wanted = BTreeSet::new();
+        if let Some(engine) = self.engine.as_ref().and_then(Weak::upgrade) {
+            for (id, own) in engine.access_networks().await {
+                if own.wanted {
+                    wanted.insert(id.clone());
+                }
+                let mut network = own.network;
+                if let Some(seen) = networks.remove(&id) {
+                    network.name = seen.name;
+                    network.subnets = seen.subnets;
+                }
+                networks.insert(id, network);
+            }
+        }
+        (networks, wanted)
+    }
+
+    /// Looks at everything and does what is to be done.
+    async fn pass(&mut self) -> Vec<AccessView> {
+        let complete = self.seen.borrow_and_update().complete;
+        self.settled |= complete;
+        let (networks, wanted) = self.networks().await;
+        let by_option = wanted.into_iter().filter(|id| {
+            !self.records.iter().any(|r| find(&networks, &r.network).is_some_and(|(other, _)| other == id))
+        });
+        let by_option: Vec<AccessRecord> = by_option.map(|id| AccessRecord::new(id.as_str())).collect();
+        let accesses = [self.records.clone(), by_option].concat();
+        self.follow_events(!accesses.is_empty());
+        let Some(mut work) = self.work.take() else { return Vec::new() };
+        let keep = !self.settled;
+        let (work, done) = blocking(move || {
+            let done = work.pass(&accesses, &networks, keep);
+            (work, done)
+        })
+        .await;
+        self.work = Some(work);
+        match done {
+            Ok(done) => {
+                self.parents = done.parents;
+                self.picture = done.picture;
+                self.views.send_replace(done.views.clone());
+                done.views
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "host access cannot look at the host");
+                Vec::new()
+            }
+        }
+    }
+
+    fn follow_events(&mut self, wanted: bool) {
+        if !wanted {
+            self.monitor = None;
+        } else if self.monitor.is_none() {
+            match Monitor::open(&[Group::Links, Group::Addresses, Group::Routes]) {
+                Ok(monitor) => self.monitor = Some(monitor),
+                Err(error) => tracing::error!(%error, "host access cannot follow the host's changes"),
+            }
+        }
+    }
+}
+
+impl Work {
+    fn pass(
+        &mut self,
+        accesses: &[AccessRecord],
+        networks: &BTreeMap<NetworkId, SeenNetwork>,
+        keep: bool,
+    ) -> Result<Done, NetlinkError> {
+        let (links, addresses) = self.hands.look()?;
+        let of_ipvlan: BTreeSet<&IfName> =
+            networks.values().filter(|n| n.wire == Wire::Ipvlan).filter_map(|n| n.parent.as_ref()).collect();
+        let strict = hands::strict(links.iter().filter(|link| of_ipvlan.contains(&link.name)));
+        let target =
+            plan(accesses, networks, &Facts { links: &links, addresses: &addresses, strict: &strict });
+        self.filter(&target.loosen, &strict, keep);
+        let outcome = self.hands.apply(&target, keep)?;
+        let picture = self.hands.picture(&target.parents)?;
+        let views =
+            target.views.into_iter().map(|(key, view)| finish(key.as_deref(), view, &outcome)).collect();
+        Ok(Done { views, parents: target.parents, picture })
+    }
+
+    /// Sets reverse path filters to loose as the user allowed, and back.
+    fn filter(&mut self, loosen: &BTreeSet<IfName>, strict: &BTreeSet<IfName>, keep: bool) {
+        for parent in loosen.intersection(strict) {
+            if let Err(error) = self.loosen(parent) {
+                tracing::warn!(%parent, error, "rp_filter was not set");
+            }
+        }
+        if keep {
+            return;
+        }
+        for record in std::mem::take(&mut self.loosened) {
+            if loosen.contains(&record.parent) {
+                self.loosened.push(record);
+            } else if let Err(error) = self.restore(&record) {
+                tracing::warn!(parent = %record.parent, error, "rp_filter was not set back");
+                self.loosened.push(record);
+            }
+        }
+    }
+
+    fn loosen(&mut self, parent: &IfName) -> Result<(), String> {
+        let before = hands::filter(parent).unwrap_or(0);
+        if !self.loosened.iter().any(|record| record.parent == *parent) {
+            let record = LoosenedRecord { parent: parent.clone(), before };
+            if let Some(store) = &self.store {
+                store.put_loosened(&record).map_err(|error| chain(&error))?;
+            }
+            self.loosened.push(record);
+        }
+        tracing::info!(%parent, before, "rp_filter set to 2, until host access is disabled");
+        self.hands.set_filter(parent, 2).map_err(|error| chain(&error))
+    }
+
+    fn restore(&mut self, record: &LoosenedRecord) -> Result<(), String> {
+        let parent = &record.parent;
+        // Whoever has set it to something else meanwhile meant it.
+        if hands::filter(parent) == Some(2) {
+            tracing::info!(%parent, value = record.before, "rp_filter set back");
+            self.hands.set_filter(parent, record.before).map_err(|error| chain(&error))?;
+        }
+        match &self.store {
+            Some(store) => store.remove_loosened(parent).map_err(|error| chain(&error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Puts what could not be done into what is shown.
+fn finish(key: Option<&str>, mut view: AccessView, outcome: &Outcome) -> AccessView {
+    let Some(key) = key else { return view };
+    if let Some(why) = outcome.failed.get(key) {
+        view.state.clone_from(why);
+        view.interface = None;
+    }
+    if let Some(problems) = outcome.problems.get(key) {
+        for container in &mut view.containers {
+            let problem = container.addresses.iter().find_map(|address| problems.get(&IpNet::from(*address)));
+            if let Some(problem) = problem {
+                container.state.clone_from(problem);
+            }
+        }
+        if let Some(problem) = view.routes.iter().find_map(|route| problems.get(route)) {
+            view.state.clone_from(problem);
+        }
+    }
+    view
+}

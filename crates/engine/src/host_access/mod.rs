@@ -1,0 +1,133 @@
+//! The host reaches the containers on its NICs' macvlan and ipvlan networks, Landline's own and others'.
+//!
+//! The kernel keeps a NIC and its children apart, but not the children from one another: for each NIC one more child,
+//! a *shim*, stays on the host. A host route leads to each container through it, with the host's own address as the
+//! source, and each side has the other's hardware address as a permanent neighbour; so nothing is asked on the LAN and
+//! nobody there notices (`shim`, `tables`). A shim may also have an address of its own.
+//!
+//! One task (`follow`) holds all of it. It wakes up when the front end sees another picture ([`Seen`]), when an
+//! endpoint of the engine changes, when the kernel reports a change of a parent or a shim, and for commands; then it
+//! makes a plan (`plan`, a pure value) and has it carried out (`hands`).
+
+mod enable;
+mod follow;
+mod hands;
+mod own;
+mod plan;
+mod probe;
+mod record;
+mod seen;
+mod shim;
+mod tables;
+mod view;
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use enable::{AccessError, AccessRequest};
+pub use record::{AccessRecord, LoosenedRecord};
+pub use seen::{Member, Seen, SeenNetwork, Wire};
+pub use shim::Keeper;
+pub use view::{AccessContainer, AccessView};
+
+use crate::engine::Engine;
+use crate::store::Store;
+
+pub(crate) enum Command {
+    Enable(AccessRecord, oneshot::Sender<Result<AccessView, AccessError>>),
+    Disable(String, oneshot::Sender<Result<(), AccessError>>),
+}
+
+/// The door to host access.
+#[derive(Debug)]
+pub struct HostAccess {
+    commands: mpsc::UnboundedSender<Command>,
+    seen: watch::Sender<Seen>,
+    views: watch::Receiver<Vec<AccessView>>,
+}
+
+/// The other side of it, before its task runs.
+pub(crate) struct Inbox {
+    commands: mpsc::UnboundedReceiver<Command>,
+    seen: watch::Receiver<Seen>,
+    views: watch::Sender<Vec<AccessView>>,
+}
+
+/// What the task begins with.
+pub(crate) struct Beginning {
+    pub(crate) keeper: Keeper,
+    pub(crate) records: Vec<AccessRecord>,
+    pub(crate) loosened: Vec<LoosenedRecord>,
+    /// Where changes of those go.
+    pub(crate) store: Option<Arc<Store>>,
+    /// Whose networks and endpoints count besides what the front end sees.
+    pub(crate) engine: Option<Weak<Engine>>,
+    /// Rings when one of those changes.
+    pub(crate) changed: Arc<Notify>,
+}
+
+impl HostAccess {
+    pub(crate) fn new() -> (Self, Inbox) {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (seen, picture) = watch::channel(Seen::default());
+        let (shown, views) = watch::channel(Vec::new());
+        (Self { commands, seen, views }, Inbox { commands: inbox, seen: picture, views: shown })
+    }
+
+    /// Host access by itself, without an engine and a store: for a command in the foreground. Must be called within a
+    /// tokio runtime, in the host's network namespace.
+    pub fn alone(keeper: Keeper, cancel: CancellationToken) -> Self {
+        let (access, inbox) = Self::new();
+        let beginning = Beginning {
+            keeper,
+            records: Vec::new(),
+            loosened: Vec::new(),
+            store: None,
+            engine: None,
+            changed: Arc::default(),
+        };
+        tokio::spawn(follow::run(inbox, beginning, cancel));
+        access
+    }
+
+    /// The front end sees this now. While it is out of touch it tells what it knew last: nothing is removed then.
+    pub fn see(&self, seen: Seen) {
+        self.seen.send_if_modified(|before| {
+            let changed = *before != seen;
+            *before = seen;
+            changed
+        });
+    }
+
+    /// Gives the host access to a network, or changes how it has it. Returns when it has.
+    ///
+    /// # Errors
+    /// See [`AccessError`]; nothing was changed then.
+    pub async fn enable(&self, record: AccessRecord) -> Result<AccessView, AccessError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Enable(record, answer)).map_err(|_| AccessError::Stopping)?;
+        answered.await.map_err(|_| AccessError::Stopping)?
+    }
+
+    /// Takes it back, and everything that was done for it.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn disable(&self, network: &str) -> Result<(), AccessError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Disable(network.to_owned(), answer);
+        self.commands.send(command).map_err(|_| AccessError::Stopping)?;
+        answered.await.map_err(|_| AccessError::Stopping)?
+    }
+
+    /// All networks with host access.
+    pub fn views(&self) -> Vec<AccessView> {
+        self.views.borrow().clone()
+    }
+}
+
+pub(crate) fn start(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {
+    tokio::spawn(follow::run(inbox, beginning, cancel));
+}

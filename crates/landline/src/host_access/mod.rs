@@ -1,0 +1,93 @@
+//! `landline host-access`.
+
+mod router;
+mod seen;
+
+use landline_engine::{AccessRequest, AccessView};
+
+use crate::cli::{EnableOptions, HostAccessCommand};
+use crate::control::{Answer, Request, call};
+use crate::output::{CommandError, dash, show, table};
+pub(crate) use seen::seen;
+
+/// Why a command did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostAccessError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Router(#[from] router::RouterError),
+}
+
+/// Asks the daemon, or looks after one network without it.
+pub(crate) async fn run(command: HostAccessCommand) -> Result<(), HostAccessError> {
+    match command {
+        HostAccessCommand::Enable(options) => Ok(enable(options).await?),
+        HostAccessCommand::Disable { control, network } => {
+            let request = Request::HostAccessDisable { network };
+            match call(&control.control_socket, &request).await.map_err(CommandError::Call)? {
+                Answer::Done => Ok(()),
+                _ => Err(CommandError::Unexpected.into()),
+            }
+        }
+        HostAccessCommand::Ls(options) => {
+            let answer = call(&options.control.control_socket, &Request::HostAccess).await;
+            let Answer::HostAccess(views) = answer.map_err(CommandError::Call)? else {
+                return Err(CommandError::Unexpected.into());
+            };
+            Ok(show(&views, options.json, |views| {
+                let header =
+                    ["NETWORK", "DRIVER", "PARENT", "INTERFACE", "ADDRESS", "ROUTES", "CONTAINERS", "STATE"];
+                table(header, views.iter().map(row))
+            })?)
+        }
+        HostAccessCommand::Run(options) => Ok(router::run(options).await?),
+    }
+}
+
+async fn enable(options: EnableOptions) -> Result<(), CommandError> {
+    let request = AccessRequest {
+        network: options.network,
+        addresses: options.addresses,
+        routes: options.routes,
+        interface: options.interface,
+        loosen: options.loosen_rp_filter,
+    };
+    let socket = options.control.control_socket;
+    let Answer::HostAccess(views) = call(&socket, &Request::HostAccessEnable { request }).await? else {
+        return Err(CommandError::Unexpected);
+    };
+    for view in &views {
+        let interface = view.interface.as_ref().map_or_else(dash, ToString::to_string);
+        show(view, false, |view| {
+            format!("the host reaches the containers of {} through {interface}", view.network)
+        })?;
+        for note in &view.notes {
+            show(note, false, Clone::clone)?;
+        }
+    }
+    Ok(())
+}
+
+fn row(view: &AccessView) -> [String; 8] {
+    let name = |name: Option<&landline_types::IfName>| name.map_or_else(dash, ToString::to_string);
+    let list = |texts: Vec<String>| if texts.is_empty() { dash() } else { texts.join(" ") };
+    // One thing that is wrong is enough for a table; JSON has all.
+    let broken = view.containers.iter().find(|container| container.state != "ready");
+    let state = match broken {
+        Some(container) if view.state == "ready" => {
+            format!("{}: {}", container.container.clone().unwrap_or_else(dash), container.state)
+        }
+        _ => view.state.clone(),
+    };
+    [
+        view.network.clone(),
+        view.driver.clone().unwrap_or_else(dash),
+        name(view.parent.as_ref()),
+        name(view.interface.as_ref()),
+        list(view.addresses.iter().map(ToString::to_string).collect()),
+        list(view.routes.iter().map(ToString::to_string).collect()),
+        view.containers.len().to_string(),
+        state,
+    ]
+}

@@ -1,0 +1,4 @@
+//! The host and its macvlan containers, Docker's and Landline's, reach each other, and nobody on the LAN notices.
+
+mod macvlan;
+mod tools;
