@@ -40,6 +40,7 @@ const MIN_MTU_V6: u32 = 1280;
 /// What a network is: the choices made when it was created. Goes into the store, so every field but the parent
 /// has a default and older records can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of the user, each on its own")]
 pub struct NetworkOptions {
     /// How the wire runs.
     #[serde(default)]

@@ -1,7 +1,9 @@
 //! The engine's own networks, as host access sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
 use landline_spec::{MacvlanMode, Mode, NetworkId};
 
 use super::seen::{Member, SeenNetwork, Wire};
@@ -61,11 +63,14 @@ fn member(record: EndpointRecord) -> Member {
         AddressRecord::Static { address } => Some(address.addr()),
         AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(LeaseRecord::net).map(|net| net.addr()),
     };
+    let v6: BTreeSet<Ipv6Addr> =
+        record.ipv6.iter().flat_map(|v6| v6.told.iter().chain(&v6.applied)).map(Ipv6Net::addr).collect();
+    let v6 = v6.into_iter().filter(|address| !address.is_unicast_link_local());
     Member {
         endpoint: record.id,
         container: record.container.map(|container| container.name),
         mac: Some(record.mac),
-        addresses: address.map(Into::into).into_iter().collect(),
+        addresses: address.map(IpAddr::from).into_iter().chain(v6.map(IpAddr::from)).collect(),
         sandbox: record.sandbox,
     }
 }

@@ -383,6 +383,7 @@ impl Supervisor6 {
                 if let Err(error) = written.await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
+                self.services.changed.notify_one();
             }
             Ok(None) => {}
             Err::<_, SandboxError>(error) => {
