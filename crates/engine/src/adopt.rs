@@ -49,6 +49,7 @@ impl Engine {
             tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
         }
         self.networks().insert(record.id.clone(), record);
+        self.ovs.poke();
     }
 
     /// An endpoint Docker has in this sandbox. If the store does not know it and its link is there, it is taken

@@ -42,6 +42,7 @@ impl Engine {
         if let Err(error) = written.await {
             tracing::warn!(error = %crate::chain(&error), "a container's name could not be stored");
         }
+        self.ovs.poke();
         for task in endpoint.tasks() {
             task.hostname(hostname.clone());
         }

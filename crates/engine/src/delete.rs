@@ -1,6 +1,6 @@
 //! Deleting endpoints.
 
-use landline_spec::EndpointId;
+use landline_spec::{EndpointId, Mode};
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
@@ -49,6 +49,7 @@ impl Engine {
             endpoint.stop(false).await;
             sandbox = endpoint.cell.read().await.sandbox;
         }
+        let ovs = endpoint.is_some_and(|endpoint| endpoint.cell.options().mode == Mode::Ovs);
         let (host, owner) = (self.host.clone(), id.clone());
         let removed = blocking(move || {
             let removed = remove_links(&*host, &owner)?;
@@ -59,6 +60,10 @@ impl Engine {
                     Ok(()) => {}
                     Err(error) => tracing::debug!(error = %crate::chain(&error), "sandbox not searched"),
                 }
+            }
+            if ovs && let Err(error) = crate::ovs::unplug(&owner) {
+                // It is removed when Open vSwitch can be reached again.
+                tracing::warn!(error = %crate::chain(&error), "a port of Open vSwitch could not be removed");
             }
             Ok(())
         });

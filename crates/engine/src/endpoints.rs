@@ -389,7 +389,7 @@ fn client_id(
     let Some(template) = template else {
         return Ok(identity.client_id.clone().unwrap_or_else(|| match network.options.mode {
             Mode::Ipvlan => dhcp::drawn_client_id(&mut OsRandom),
-            Mode::Bridge | Mode::Macvlan => ClientId::from_mac(mac).as_bytes().to_vec(),
+            Mode::Bridge | Mode::Macvlan | Mode::Ovs => ClientId::from_mac(mac).as_bytes().to_vec(),
         }));
     };
     let context = landline_spec::ClientIdContext {

@@ -18,6 +18,7 @@ use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Present, Services, Supervised};
+use crate::ovs::Poke;
 use crate::records::NetworkRecord;
 use crate::release::Releaser;
 use crate::store::{Content, Store, StoreError};
@@ -118,6 +119,8 @@ pub struct Engine {
     pub(crate) services: Services,
     pub(crate) identities: Arc<Identities>,
     pub(crate) releaser: Releaser,
+    /// Wakes what keeps Open vSwitch's ports.
+    pub(crate) ovs: Poke,
     /// The containers there are, once the watcher has seen them all.
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     host_access: HostAccess,
@@ -169,6 +172,7 @@ impl Engine {
             services,
             identities,
             releaser,
+            ovs: Poke::default(),
             containers: Mutex::default(),
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
@@ -193,6 +197,8 @@ impl Engine {
             changed: engine.services.changed.clone(),
         };
         host_access::start(inbox, beginning, engine.cancel.clone());
+        let (weak, poke) = (Arc::downgrade(&engine), engine.ovs.clone());
+        tokio::spawn(crate::ovs::run(weak, poke, engine.cancel.clone()));
         tokio::spawn(crate::repair::run(Arc::downgrade(&engine), links, closed));
         Ok(engine)
     }

@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
-    IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind, PeerLink,
-    Route,
+    Generic, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind,
+    PeerLink, Route,
 };
 use landline_types::IfName;
 
@@ -79,6 +79,9 @@ pub enum HostError {
         /// What is probably there.
         other: &'static str,
     },
+    /// Open vSwitch.
+    #[error("Open vSwitch cannot be used")]
+    Ovs(#[from] landline_ovsdb::Error),
     /// A link that should be there is not.
     #[error("there is no link named {0}")]
     NoLink(IfName),
@@ -186,6 +189,13 @@ impl Host for LinuxHost {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
                 Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
             }
+            Step::AddOvsPort { endpoint, link, container, bridge, vlans } => {
+                let made = crate::ovs::plug(endpoint, link, bridge, vlans)?;
+                if made.in_user_space() {
+                    Generic::open().map_err(HostError::Open)?.plain_checksums(container)?;
+                }
+                Ok(())
+            }
             Step::Up { link } => {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().up())?)
@@ -200,6 +210,7 @@ impl Host for LinuxHost {
             Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
                 self.remove_end(container)
             }
+            Step::AddOvsPort { endpoint, .. } => Ok(crate::ovs::unplug(endpoint)?),
             // Both end with the link they were done to.
             Step::Enslave { .. } | Step::Up { .. } => Ok(()),
         }
@@ -364,7 +375,7 @@ pub(crate) mod fake {
                 Step::AddIpvlan { container, .. } => {
                     state.links.push(marked(next, container, LinkKind::Ipvlan { mode: None }));
                 }
-                Step::Enslave { link, .. } | Step::Up { link } => {
+                Step::Enslave { link, .. } | Step::AddOvsPort { link, .. } | Step::Up { link } => {
                     if !state.links.iter().any(|l| l.name == *link) {
                         return Err(HostError::NoLink(link.clone()));
                     }
@@ -380,7 +391,7 @@ pub(crate) mod fake {
                 Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
                     vec![&container.name]
                 }
-                Step::Enslave { .. } | Step::Up { .. } => vec![],
+                Step::Enslave { .. } | Step::AddOvsPort { .. } | Step::Up { .. } => vec![],
             };
             state.links.retain(|l| !gone.contains(&&l.name));
             Ok(())

@@ -73,6 +73,7 @@ impl Identities {
         identity.network = network.id.clone();
         identity.network_name.clone_from(&network.name);
         identity.mode = network.options.mode;
+        identity.vlan = network.options.vlan;
         identity.used = now();
         inner.held.insert(identity.id.clone(), endpoint.clone());
         identity
@@ -221,6 +222,7 @@ fn fresh(network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
         network_name: network.name.clone(),
         parent: network.options.parent.clone(),
         mode: network.options.mode,
+        vlan: network.options.vlan,
         mac: wish.mac.unwrap_or_else(random_mac),
         client_id: None,
         key: wish.key.map(ToOwned::to_owned),

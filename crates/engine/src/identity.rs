@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions};
+use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,9 @@ pub struct IdentityRecord {
     /// How the wire ran.
     #[serde(default)]
     pub mode: Mode,
+    /// The VLAN it was in.
+    #[serde(default)]
+    pub vlan: Option<Vlan>,
     /// The hardware address.
     pub mac: Mac,
     /// Option 61 as it was sent.
@@ -252,6 +255,7 @@ mod tests {
             network_name: Some("lan".into()),
             parent: "br0".parse().unwrap(),
             mode: Mode::Bridge,
+            vlan: None,
             mac: Mac::new([2, 0, 0, 0, 0, n]),
             client_id: None,
             key: None,

@@ -153,7 +153,7 @@ fn look(host: &dyn Host, options: &NetworkOptions, mark: &Mark) -> Result<(Route
     let index = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)).map(|link| link.index);
     let bridge = links.iter().find(|link| link.name == options.parent).map(|link| link.index);
     let copied = match bridge {
-        Some(bridge) if options.mode == Mode::Bridge && !options.skip_routes => {
+        Some(bridge) if matches!(options.mode, Mode::Bridge | Mode::Ovs) && !options.skip_routes => {
             host.routes()?.iter().filter_map(|route| static_route(route, bridge)).collect()
         }
         _ => Vec::new(),

@@ -34,6 +34,7 @@ mod lease;
 mod links;
 mod mark;
 mod networks;
+mod ovs;
 mod plan;
 mod random;
 mod reconcile;

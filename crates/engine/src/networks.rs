@@ -88,6 +88,9 @@ pub enum CreateNetworkError {
     /// The id exists with other settings.
     #[error("the network exists already with other options")]
     Differs,
+    /// Open vSwitch has no such bridge, or cannot be asked.
+    #[error(transparent)]
+    Ovs(#[from] landline_ovsdb::Error),
     /// The host could not be looked at.
     #[error("cannot look at the host's links")]
     Host(#[source] HostError),
@@ -130,6 +133,9 @@ impl Engine {
         if let Some(mtu) = record.options.mtu.and_then(LinkMtu::fixed).filter(|mtu| *mtu > parent.mtu) {
             return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
         }
+        if record.options.mode == Mode::Ovs {
+            crate::ovs::check_bridge(&record.options.parent).await?;
+        }
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
         }
@@ -137,6 +143,7 @@ impl Engine {
         blocking(move || store.put_network(&row)).await.map_err(CreateNetworkError::Store)?;
         tracing::info!(network = %id.short(), mode = %record.options.mode, parent = %record.options.parent, "network created");
         self.networks().insert(id, record);
+        self.ovs.poke();
         Ok(())
     }
 

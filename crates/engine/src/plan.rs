@@ -6,7 +6,8 @@
 
 use std::fmt;
 
-use landline_spec::MacvlanMode;
+use landline_ovsdb::Vlans;
+use landline_spec::{EndpointId, MacvlanMode};
 use landline_types::{IfName, Mac};
 
 use crate::host::{Host, HostError};
@@ -59,6 +60,19 @@ pub enum Step {
         /// The bridge it becomes a port of.
         bridge: IfName,
     },
+    /// Makes `link` a port of an Open vSwitch bridge; `container` is its other end.
+    AddOvsPort {
+        /// Whose port it is.
+        endpoint: EndpointId,
+        /// The link.
+        link: IfName,
+        /// The end that moves; it writes its own checksums where the bridge is in user space.
+        container: IfName,
+        /// The bridge.
+        bridge: IfName,
+        /// What the port carries.
+        vlans: Vlans,
+    },
     /// Sets `link` administratively up.
     Up {
         /// The link.
@@ -85,6 +99,16 @@ impl fmt::Display for Step {
                 write!(f, "{}", quiet(container))
             }
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
+            Self::AddOvsPort { endpoint, link, container, bridge, vlans } => {
+                write!(
+                    f,
+                    "ovs-vsctl add-port {bridge} {link}{vlans} -- set port {link} other_config:transient=true"
+                )?;
+                for (key, value) in crate::ovs::marks(endpoint) {
+                    write!(f, " external_ids:{key}={value}")?;
+                }
+                write!(f, "\nethtool -K {container} tx off # if the bridge has datapath_type=netdev")
+            }
             Self::Up { link } => write!(f, "ip link set {link} up"),
         }
     }
@@ -161,7 +185,7 @@ mod tests {
     /// The plan of each kind on a host that can carry it.
     fn plans() -> Vec<(FakeHost, Plan)> {
         let endpoint = endpoint();
-        [(Mode::Bridge, "br0"), (Mode::Macvlan, "eth0"), (Mode::Ipvlan, "eth0")]
+        [(Mode::Bridge, "br0"), (Mode::Macvlan, "eth0"), (Mode::Ipvlan, "eth0"), (Mode::Ovs, "br0")]
             .into_iter()
             .map(|(mode, parent)| {
                 let host = FakeHost::with_bridge_and_nic();
@@ -219,5 +243,11 @@ mod tests {
                 .to_string()
                 .starts_with("ip link add link eth0 name llceeeeeeeeeeee mtu 1500 type ipvlan mode l2\n")
         );
+        let ovs = plans[3].1.to_string();
+        assert!(
+            ovs.contains("\novs-vsctl add-port br0 llheeeeeeeeeeee -- set port llheeeeeeeeeeee "),
+            "{ovs}"
+        );
+        assert!(ovs.contains(" external_ids:owner=landline"), "{ovs}");
     }
 }

@@ -203,7 +203,11 @@ impl Task {
     }
 
     async fn plan(&self, identity: &IdentityRecord, mark: &Mark) -> Result<Plan, SendError> {
-        let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
+        let options = NetworkOptions {
+            mode: identity.mode,
+            vlan: identity.vlan,
+            ..NetworkOptions::new(identity.parent.clone())
+        };
         let host = self.host.clone();
         let links = blocking(move || host.links()).await?;
         let parent = find_parent(&options.parent, options.mode, &links)?;

@@ -6,7 +6,8 @@
 //! to another namespace. All `unsafe` of the workspace is in its module `sys`.
 //!
 //! - [`Netns`]: an open network namespace, and running code inside one.
-//! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async.
+//! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async;
+//!   [`Generic`]: what is not about routes.
 //! - [`PacketSocket`]: DHCP and ARP beneath the IP stack; [`UnicastSocket`]: datagrams through it.
 //! - [`sysctl`]: the settings netlink does not reach.
 //! - [`nft`]: rules of the packet filter, through `nft(8)`.
@@ -28,7 +29,7 @@ pub mod sysctl;
 
 pub use inherited::inherited_listeners;
 pub use netlink::{
-    Address, Event, Group, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Monitor, Neighbour,
+    Address, Event, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Monitor, Neighbour,
     NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route, RouteKind, Rule,
     WholeAddress, WholeRoute,
 };

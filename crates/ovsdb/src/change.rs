@@ -110,6 +110,19 @@ impl Client {
         Ok(())
     }
 
+    /// Writes one of a port's `external_ids`, unless the port is gone.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn set_external_id(&mut self, port: &Port, key: &str, value: &str) -> Result<(), Error> {
+        let at = json!([["_uuid", "==", port.uuid.to_value()]]);
+        let operation = json!({"op": "mutate", "table": "Port", "where": at, "mutations": [
+            ["external_ids", "delete", ["set", [key]]],
+            ["external_ids", "insert", ["map", [[key, value]]]],
+        ]});
+        self.transact(vec![operation]).await.map(drop)
+    }
+
     /// Makes a bridge and waits until it works.
     ///
     /// # Errors

@@ -70,14 +70,26 @@ pub enum OptionError {
         needs: Mode,
     },
     /// There is nothing to give access to.
-    #[error("host_access has no effect with mode=bridge, where the host reaches its containers; remove it")]
-    HostAccessOnBridge,
+    #[error("host_access has no effect with mode={mode}, where the host reaches its containers; remove it")]
+    HostAccessOnBridge {
+        /// The mode.
+        mode: Mode,
+    },
     /// The children keep apart from one another, and the host's end would be one of them.
     #[error(
         "host_access needs macvlan_mode=bridge: the other modes keep containers from whatever else is on the host; \
          remove one of the two"
     )]
     HostAccessApart,
+    /// Nothing without a tag goes through, and DHCP is asked without one.
+    #[error(
+        "trunks={trunks:?} alone lets nothing without a VLAN tag through, so no DHCP server would be found; add \
+         vlan=N for what has no tag, or addressing=none"
+    )]
+    TrunksAlone {
+        /// As it was written.
+        trunks: String,
+    },
     /// The option is about DHCP and there will be none.
     #[error("{option} has no effect with addressing={addressing}; remove one of them")]
     NoDhcp {
@@ -118,6 +130,10 @@ fn missing_parent(mode: Mode) -> &'static str {
         Mode::Bridge => {
             "a bridge is missing: name an existing Linux bridge on the LAN, for example -o bridge=br0, \
              or use a network card directly with -o mode=macvlan -o parent=eth0"
+        }
+        Mode::Ovs => {
+            "a bridge is missing: name an existing Open vSwitch bridge, for example -o bridge=br0 \
+             (ovs-vsctl list-br lists them)"
         }
         Mode::Macvlan | Mode::Ipvlan => {
             "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"

@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 24] = [
+pub(crate) const NETWORK: [&str; 26] = [
     "mode",
     "parent",
     "bridge",
@@ -22,6 +22,8 @@ pub(crate) const NETWORK: [&str; 24] = [
     "conflict_check",
     "mtu",
     "macvlan_mode",
+    "vlan",
+    "trunks",
     "on_timeout",
     "release",
     "release_after",
@@ -29,9 +31,7 @@ pub(crate) const NETWORK: [&str; 24] = [
 ];
 
 /// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 16] = [
-    "vlan",
-    "trunks",
+pub(crate) const NETWORK_NOT_YET: [&str; 14] = [
     "dns",
     "firewall",
     "ifname",

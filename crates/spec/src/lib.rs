@@ -47,5 +47,5 @@ pub use pipework::{
 };
 pub use words::{
     Addressing, ConflictCheck, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode, Mode, Mtu,
-    MtuError, MtuSource, OnTimeout, Release,
+    MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,
 };

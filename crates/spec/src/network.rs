@@ -15,7 +15,7 @@ use crate::given::{Given, boolean};
 use crate::keys;
 use crate::words::{
     Addressing, ConflictCheck, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode, Mode, Mtu,
-    MtuSource, OnTimeout, Release,
+    MtuSource, OnTimeout, Release, Vlan,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -45,7 +45,7 @@ pub struct NetworkOptions {
     /// How the wire runs.
     #[serde(default)]
     pub mode: Mode,
-    /// The host interface the network hangs on: a bridge (`mode=bridge`) or a network card (`macvlan`, `ipvlan`).
+    /// The host interface the network hangs on: a bridge (`bridge`, `ovs`) or a network card (`macvlan`, `ipvlan`).
     pub parent: IfName,
     /// Where addresses come from.
     #[serde(default)]
@@ -111,6 +111,12 @@ pub struct NetworkOptions {
     /// Whether the host is to reach the containers, which a NIC's children are otherwise kept from.
     #[serde(default)]
     pub host_access: bool,
+    /// The VLAN containers are in; their own traffic has no tag.
+    #[serde(default)]
+    pub vlan: Option<Vlan>,
+    /// The VLANs containers see tagged, in order; empty: none of them, or all where `vlan` is none as well.
+    #[serde(default)]
+    pub trunks: Vec<Vlan>,
 }
 
 fn default_release_after() -> Duration {
@@ -154,6 +160,8 @@ impl NetworkOptions {
             mtu: None,
             macvlan_mode: MacvlanMode::default(),
             host_access: false,
+            vlan: None,
+            trunks: Vec::new(),
         }
     }
 
@@ -174,8 +182,13 @@ impl NetworkOptions {
         let mode = given
             .word(
                 "mode",
-                &[("bridge", Mode::Bridge), ("macvlan", Mode::Macvlan), ("ipvlan", Mode::Ipvlan)],
-                &["ovs", "vde", "nat"],
+                &[
+                    ("bridge", Mode::Bridge),
+                    ("macvlan", Mode::Macvlan),
+                    ("ipvlan", Mode::Ipvlan),
+                    ("ovs", Mode::Ovs),
+                ],
+                &["vde", "nat"],
             )?
             .unwrap_or_default();
         let parent = given.either("parent", "bridge")?.ok_or(OptionError::NoParent { mode })?;
@@ -303,11 +316,27 @@ impl NetworkOptions {
             network.macvlan_mode = macvlan_mode;
         }
         network.host_access = given.switch("host_access")?;
-        if network.host_access && mode == Mode::Bridge {
-            return Err(OptionError::HostAccessOnBridge);
+        if network.host_access && matches!(mode, Mode::Bridge | Mode::Ovs) {
+            return Err(OptionError::HostAccessOnBridge { mode });
         }
         if network.host_access && network.macvlan_mode != MacvlanMode::Bridge {
             return Err(OptionError::HostAccessApart);
+        }
+        if let Some(value) = given.get("vlan") {
+            if mode != Mode::Ovs {
+                return Err(OptionError::WrongMode { option: "vlan", needs: Mode::Ovs });
+            }
+            network.vlan = Some(value.read(Vlan::read, || "write a VLAN's number, 1 to 4094".into())?);
+        }
+        if let Some(value) = given.get("trunks") {
+            if mode != Mode::Ovs {
+                return Err(OptionError::WrongMode { option: "trunks", needs: Mode::Ovs });
+            }
+            network.trunks =
+                value.read(trunks, || "write VLANs' numbers with commas between, like 10,20".into())?;
+            if network.vlan.is_none() && network.addressing == Addressing::Dhcp {
+                return Err(OptionError::TrunksAlone { trunks: cut(value.text) });
+            }
         }
         Ok(network)
     }
@@ -342,6 +371,12 @@ fn servers(text: &str) -> Option<Vec<Ipv4Addr>> {
     // One more than allowed shows that there are too many, however many there are.
     let servers: Vec<Ipv4Addr> = words.take(MAX_SERVERS + 1).map(host_address).collect::<Option<_>>()?;
     (1..=MAX_SERVERS).contains(&servers.len()).then_some(servers)
+}
+
+fn trunks(text: &str) -> Option<Vec<Vlan>> {
+    let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+    let ids: std::collections::BTreeSet<Vlan> = words.take(5000).map(Vlan::read).collect::<Option<_>>()?;
+    (!ids.is_empty()).then(|| ids.into_iter().collect())
 }
 
 /// `true`, `false` or a domain.

@@ -17,6 +17,8 @@ pub enum Mode {
     Macvlan,
     /// An ipvlan child of a network card (L2): it has the card's own hardware address.
     Ipvlan,
+    /// A veth pair into an existing Open vSwitch bridge.
+    Ovs,
 }
 
 impl Mode {
@@ -26,6 +28,7 @@ impl Mode {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
+            Self::Ovs => "ovs",
         }
     }
 }
@@ -194,6 +197,44 @@ impl LinkMtu {
 pub enum MtuSource {
     /// The DHCP server (option 26).
     Dhcp,
+}
+
+/// A VLAN's number: 1 to 4094 (IEEE 802.1Q keeps 0 and 4095 for itself).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Vlan(u16);
+
+/// Why a number is not a VLAN's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a VLAN: 1 to 4094")]
+pub struct VlanError(u16);
+
+impl Vlan {
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// Reads decimal digits.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        // `parse` would take a plus sign.
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse::<u16>().ok()).flatten()?.try_into().ok()
+    }
+}
+
+impl TryFrom<u16> for Vlan {
+    type Error = VlanError;
+
+    fn try_from(id: u16) -> Result<Self, VlanError> {
+        if (1..=4094).contains(&id) { Ok(Self(id)) } else { Err(VlanError(id)) }
+    }
+}
+
+impl From<Vlan> for u16 {
+    fn from(vlan: Vlan) -> Self {
+        vlan.0
+    }
 }
 
 /// A link's MTU in bytes: 68 (RFC 791, what every IPv4 hop must carry) to 65535.

@@ -69,16 +69,13 @@ impl OpenVswitch {
     /// Starts `ovs-vswitchd`.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If it does not come up in time.
     pub fn start_switch(&mut self) -> Result<()> {
         let remote = format!("unix:{SOCKET}");
-        self.switch = Some(self.node.spawn(&[
-            "ovs-vswitchd",
-            &remote,
-            "--no-chdir",
-            "-vconsole:warn",
-            "-vsyslog:off",
-        ])?);
+        let argv = ["ovs-vswitchd", &remote, "--no-chdir", "-vconsole:warn", "-vsyslog:off"];
+        self.switch = Some(self.node.spawn(&argv)?);
+        // Waits until it has made what the database says.
+        self.vsctl(&["init"])?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 use landline_types::IfName;
 
-use super::{LinkKind, LinkRequest, ParentError, describe};
+use super::{LinkKind, LinkRequest, ParentError, describe, named_after};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{Plan, Step};
 
@@ -18,6 +18,7 @@ impl LinkKind for Bridge {
                 Kind::Physical | Kind::Bond | Kind::Vlan { .. } if !parent.loopback => {
                     format!("put it into a bridge and name that, or add -o mode=macvlan to use {name} itself")
                 }
+                Kind::OpenVswitch => format!("use -o mode=ovs -o bridge={name}"),
                 _ => "name a bridge that has your NIC as a port".into(),
             };
             return Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Bridge, hint, name });
@@ -39,9 +40,7 @@ impl LinkKind for Bridge {
         }
     }
 
-    /// `<bridge>0`, unless the kernel would not take so long a name (two digits are kept free).
     fn container_prefix(&self, parent: &IfName) -> String {
-        let name = parent.as_str();
-        if name.len() + 2 <= IfName::MAX { name.into() } else { "eth".into() }
+        named_after(parent)
     }
 }

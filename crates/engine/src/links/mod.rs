@@ -6,6 +6,7 @@
 mod bridge;
 mod ipvlan;
 mod macvlan;
+mod ovs;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
@@ -110,6 +111,7 @@ fn candidates(suitable: &[IfName], mode: Mode) -> String {
                  -o parent=NIC"
                     .into()
             }
+            Mode::Ovs => "Open vSwitch has no bridge yet; make one: ovs-vsctl add-br NAME".into(),
             _ => "this host has no interface that would do".into(),
         };
     }
@@ -141,6 +143,7 @@ pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
         Mode::Bridge => &bridge::Bridge,
         Mode::Macvlan => &macvlan::Macvlan,
         Mode::Ipvlan => &ipvlan::Ipvlan,
+        Mode::Ovs => &ovs::Ovs,
     }
 }
 
@@ -188,12 +191,23 @@ fn check_nic(parent: &Link, links: &[Link], mode: Mode) -> Result<(), ParentErro
             Some(bridge) if matches!(bridge.kind, Kind::Bridge { .. }) => {
                 format!("use that bridge: -o mode=bridge -o bridge={}", bridge.name)
             }
+            Some(owner) if matches!(owner.kind, Kind::OpenVswitch) => {
+                "use the Open vSwitch bridge it is in (ovs-vsctl port-to-br): -o mode=ovs -o bridge=NAME"
+                    .into()
+            }
             Some(owner) => format!("use its owner: -o parent={}", owner.name),
             None => "use the interface that owns it".into(),
         };
         return wrong("a port of another interface".into(), hint);
     }
     if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
+}
+
+/// `<bridge>` as the beginning of a name in the container, unless the kernel would not take so long a name (two digits
+/// are kept free).
+fn named_after(parent: &IfName) -> String {
+    let name = parent.as_str();
+    if name.len() + 2 <= IfName::MAX { name.into() } else { "eth".into() }
 }
 
 /// What people call this kind of link.
@@ -205,6 +219,7 @@ fn describe(link: &Link) -> String {
         Kind::Veth => "a veth".into(),
         Kind::Macvlan { .. } | Kind::Macvtap => "itself a macvlan".into(),
         Kind::Ipvlan { .. } => "itself an ipvlan".into(),
+        Kind::OpenVswitch => "a part of Open vSwitch".into(),
         other => format!("of kind {other:?}").to_lowercase(),
     }
 }

@@ -46,6 +46,7 @@ fn identity(n: u8) -> IdentityRecord {
         network_name: None,
         parent: "br0".parse().unwrap(),
         mode: landline_spec::Mode::Bridge,
+        vlan: None,
         mac: Mac::new([2, 0, 0, 0, 0, n]),
         client_id: None,
         key: None,

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::attr::{Attrs, HEADER, Message, Messages, Received, Value};
 use super::error::NetlinkError;
@@ -33,8 +33,12 @@ pub struct Netlink {
 impl Netlink {
     /// A connection to the calling thread's namespace.
     pub fn open() -> io::Result<Self> {
-        let fd = socket(0, SocketFlags::CLOEXEC)?;
-        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER] })
+        Self::open_protocol(None, SocketFlags::CLOEXEC)
+    }
+
+    /// A connection by another netlink protocol; `None`: rtnetlink.
+    pub(super) fn open_protocol(protocol: Option<Protocol>, flags: SocketFlags) -> io::Result<Self> {
+        Ok(Self { fd: socket_of(protocol, 0, flags)?, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
     /// A connection to another namespace. It keeps that namespace alive.
@@ -106,7 +110,11 @@ impl Netlink {
 
 /// An rtnetlink socket bound to these multicast groups, with every check and explanation the kernel offers.
 pub(crate) fn socket(groups: u32, flags: SocketFlags) -> io::Result<OwnedFd> {
-    let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    socket_of(None, groups, flags)
+}
+
+fn socket_of(protocol: Option<Protocol>, groups: u32, flags: SocketFlags) -> io::Result<OwnedFd> {
+    let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
     // Each is younger than Linux 4.0 and only makes things better, so an old kernel may refuse.
     for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
         if let Err(error) = sys::set_option(fd.as_fd(), libc::SOL_NETLINK, option, 1) {

@@ -40,3 +40,18 @@ pub(super) const FRA_FWMARK: u16 = 10;
 pub(super) const FRA_TABLE: u16 = 15;
 pub(super) const FRA_FWMASK: u16 = 16;
 pub(super) const FRA_OIFNAME: u16 = 17;
+
+// include/uapi/linux/genetlink.h
+pub(super) const GENL_ID_CTRL: u16 = 0x10;
+pub(super) const CTRL_CMD_GETFAMILY: u8 = 3;
+pub(super) const CTRL_ATTR_FAMILY_ID: u16 = 1;
+pub(super) const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+
+// include/uapi/linux/ethtool_netlink.h
+pub(super) const ETHTOOL_MSG_FEATURES_SET: u8 = 12;
+pub(super) const ETHTOOL_A_HEADER_DEV_NAME: u16 = 2;
+pub(super) const ETHTOOL_A_FEATURES_HEADER: u16 = 1;
+pub(super) const ETHTOOL_A_FEATURES_WANTED: u16 = 3;
+pub(super) const ETHTOOL_A_BITSET_BITS: u16 = 3;
+pub(super) const ETHTOOL_A_BITSET_BIT: u16 = 1;
+pub(super) const ETHTOOL_A_BITSET_BIT_NAME: u16 = 2;

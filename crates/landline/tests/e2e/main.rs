@@ -30,6 +30,7 @@ mod lan;
 mod lease;
 mod lease_options;
 mod links;
+mod ovs;
 mod quiet;
 mod recovery;
 mod refusals;

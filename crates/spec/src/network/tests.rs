@@ -91,6 +91,8 @@ fn every_option_arrives() {
         mtu: Some(LinkMtu::Fixed(1400.try_into().unwrap())),
         macvlan_mode: MacvlanMode::Private,
         host_access: false,
+        vlan: None,
+        trunks: Vec::new(),
     };
     assert_eq!(network, expected);
 }
@@ -137,14 +139,14 @@ fn dockers_own_options_are_ignored_except_the_mtu() {
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     assert_eq!(
-        refusal(&[("mode", "ovs")]),
-        "mode=ovs is not available in this version; use mode=bridge, mode=macvlan or mode=ipvlan"
+        refusal(&[("mode", "nat")]),
+        "mode=nat is not available in this version; use mode=bridge, mode=macvlan, mode=ipvlan or mode=ovs"
     );
     assert_eq!(
-        refusal(&[("vlan", "12")]),
-        "vlan is not available in this version; create the network without it"
+        refusal(&[("warm", "12")]),
+        "warm is not available in this version; create the network without it"
     );
-    for mode in ["ovs", "vde", "nat", "NAT"] {
+    for mode in ["vde", "nat", "NAT"] {
         assert!(
             matches!(parse(&[("bridge", "br0"), ("mode", mode)]), Err(OptionError::NotYet { .. })),
             "{mode}"
@@ -154,6 +156,27 @@ fn what_this_version_cannot_do_is_refused() {
         assert!(
             matches!(parse(&[("bridge", "br0"), (name, "x")]), Err(OptionError::NotYet { .. })),
             "{name}"
+        );
+    }
+}
+
+#[test]
+fn vlans_are_open_vswitchs() {
+    let ovs = |given: &[(&str, &str)]| parse(&[&[("mode", "ovs"), ("bridge", "br0")], given].concat());
+    assert_eq!(ovs(&[("vlan", "10")]).unwrap().vlan.map(Vlan::get), Some(10));
+    let both = ovs(&[("vlan", "10"), ("trunks", "20, 10,20")]).unwrap();
+    assert_eq!(both.trunks.iter().map(|id| id.get()).collect::<Vec<_>>(), [10, 20]);
+    for (name, value) in
+        [("vlan", "0"), ("vlan", "4095"), ("vlan", "+1"), ("trunks", "10,x"), ("trunks", ",")]
+    {
+        assert!(matches!(ovs(&[(name, value)]), Err(OptionError::Value { .. })), "{name}={value}");
+    }
+    assert!(matches!(ovs(&[("trunks", "10")]), Err(OptionError::TrunksAlone { .. })));
+    assert!(ovs(&[("trunks", "10"), ("addressing", "none")]).is_ok());
+    for name in ["vlan", "trunks"] {
+        assert_eq!(
+            parse(&[("bridge", "br0"), (name, "10")]),
+            Err(OptionError::WrongMode { option: name, needs: Mode::Ovs })
         );
     }
 }
@@ -257,7 +280,7 @@ fn typos_name_the_nearest_option() {
 #[test]
 fn values_are_checked_and_the_message_says_what_to_write() {
     for (name, value, hint) in [
-        ("mode", "bride", "write bridge, macvlan or ipvlan"),
+        ("mode", "bride", "write bridge, macvlan, ipvlan or ovs"),
         ("addressing", "manual", "write dhcp, static or none"),
         ("parent", "sixteen-letters!", "name a network interface, at most 15 characters long"),
         ("ipv6", "maybe", "write true, dhcp, slaac or false"),

@@ -1,0 +1,55 @@
+//! `mode=ovs`: a veth whose host end is a port of an Open vSwitch bridge that is already there.
+
+use landline_kernel::{Link, LinkKind as Kind};
+use landline_spec::Mode;
+use landline_types::IfName;
+
+use super::{LinkKind, LinkRequest, ParentError, describe, named_after};
+use crate::mark::{End, host_end_mac};
+use crate::plan::{Plan, Step};
+
+pub(crate) struct Ovs;
+
+/// Devices of Open vSwitch that are nobody's bridge: of the kernel's datapath, and of the one in user space.
+const DATAPATHS: [&str; 2] = ["ovs-system", "ovs-netdev"];
+
+impl LinkKind for Ovs {
+    /// Only by its looks: its local port is a device of the kernel's datapath, or a tap of the switch. Whether the
+    /// switch has such a bridge is asked when a port is added. Containers do not need the local port to be up.
+    fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
+        let looks_right = matches!(parent.kind, Kind::OpenVswitch | Kind::Tun);
+        if looks_right && !DATAPATHS.contains(&parent.name.as_str()) {
+            return Ok(());
+        }
+        let name = parent.name.clone();
+        let hint = match parent.kind {
+            Kind::Bridge { .. } => format!("use -o mode=bridge -o bridge={name}"),
+            _ => "name a bridge that `ovs-vsctl list-br` lists".into(),
+        };
+        Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Ovs, hint, name })
+    }
+
+    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+        let host = request.end(End::Host, host_end_mac(request.mac));
+        let container = request.container_end();
+        let (outer, inner) = (host.name.clone(), container.name.clone());
+        Plan {
+            steps: vec![
+                Step::AddVeth { host, container },
+                Step::Up { link: outer.clone() },
+                Step::AddOvsPort {
+                    endpoint: request.endpoint.clone(),
+                    link: outer,
+                    container: inner.clone(),
+                    bridge: request.parent.name.clone(),
+                    vlans: crate::ovs::vlans(request.options),
+                },
+                Step::Up { link: inner },
+            ],
+        }
+    }
+
+    fn container_prefix(&self, parent: &IfName) -> String {
+        named_after(parent)
+    }
+}

@@ -1,0 +1,128 @@
+//! Open vSwitch: ports of ours on its bridges.
+//!
+//! The switch's database outlives everything, reboots included, so each port says whose it is (`external_ids`), and
+//! only such ports are removed. [`follow`] keeps ports and endpoints together while either comes and goes.
+
+mod follow;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+
+use landline_kernel::boottime;
+use landline_ovsdb::{Bridge, Client, Error, NewPort, Port, Vlans};
+use landline_spec::{EndpointId, NetworkOptions, Vlan};
+use landline_types::IfName;
+
+pub(crate) use follow::{Poke, run};
+
+/// Keys of `external_ids`, and the value of the first.
+const OWNER: &str = "owner";
+const LANDLINE: &str = "landline";
+const ENDPOINT: &str = "landline-endpoint";
+const BOOT: &str = "landline-boot";
+const CONTAINER: &str = "landline-container";
+
+/// Where the switch's database listens; `OVS_RUNDIR` as for Open vSwitch's own programs.
+fn socket() -> PathBuf {
+    match std::env::var_os("OVS_RUNDIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir).join("db.sock"),
+        None => landline_ovsdb::DEFAULT_SOCKET.into(),
+    }
+}
+
+/// A connection to the host's switch.
+async fn connect() -> Result<Client, Error> {
+    Client::connect(&socket()).await
+}
+
+/// The VLANs of a network's ports.
+pub(crate) fn vlans(options: &NetworkOptions) -> Vlans {
+    let trunks = || options.trunks.iter().copied().map(Vlan::get).collect();
+    match (options.vlan, options.trunks.is_empty()) {
+        (None, true) => Vlans::All,
+        (Some(vlan), true) => Vlans::Access(vlan.get()),
+        (None, false) => Vlans::Trunk(trunks()),
+        (Some(vlan), false) => Vlans::Native(vlan.get(), trunks()),
+    }
+}
+
+/// What says that a port is an endpoint's.
+pub(crate) fn marks(endpoint: &EndpointId) -> BTreeMap<String, String> {
+    let boot = boottime::boot_id().ok().map(|id| (BOOT.to_owned(), id));
+    [(OWNER, LANDLINE), (ENDPOINT, endpoint.as_str())]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .chain(boot)
+        .collect()
+}
+
+/// The endpoint a port belongs to, if it is one of ours.
+fn owner(port: &Port) -> Option<EndpointId> {
+    let ours = port.external_ids.get(OWNER).is_some_and(|owner| owner == LANDLINE);
+    port.external_ids.get(ENDPOINT).filter(|_| ours)?.parse().ok()
+}
+
+/// Fails if the switch has no such bridge.
+pub(crate) async fn check_bridge(name: &IfName) -> Result<(), Error> {
+    let switch = connect().await?.switch().await?;
+    if switch.bridge(name.as_str()).is_some() {
+        return Ok(());
+    }
+    let there = switch.bridges.into_iter().map(|bridge| bridge.name).collect();
+    Err(Error::NoBridge { name: name.to_string(), there })
+}
+
+/// Makes a port for an endpoint and waits until it carries packets; one that was left of it is replaced.
+async fn add_port(
+    client: &mut Client,
+    endpoint: &EndpointId,
+    link: &IfName,
+    bridge: &IfName,
+    vlans: &Vlans,
+) -> Result<Bridge, Error> {
+    let port = NewPort {
+        name: link.to_string(),
+        bridge: bridge.to_string(),
+        vlans: vlans.clone(),
+        external_ids: marks(endpoint),
+        transient: true,
+    };
+    match client.add_port(&port).await {
+        Err(Error::PortExists(name)) => {
+            let switch = client.switch().await?;
+            let old = switch.port(&name).filter(|port| owner(port).as_ref() == Some(endpoint));
+            client.remove_port(old.ok_or(Error::PortExists(name))?).await?;
+            client.add_port(&port).await
+        }
+        made => made,
+    }
+}
+
+/// As the step of a plan: makes the port, and has the container's end write its checksums where the bridge reads
+/// packets as from a wire. Blocks; for blocking threads of the runtime only.
+pub(crate) fn plug(
+    endpoint: &EndpointId,
+    link: &IfName,
+    bridge: &IfName,
+    vlans: &Vlans,
+) -> Result<Bridge, Error> {
+    wait(async { add_port(&mut connect().await?, endpoint, link, bridge, vlans).await })
+}
+
+/// Removes the ports of an endpoint. Blocks; for blocking threads of the runtime only.
+pub(crate) fn unplug(endpoint: &EndpointId) -> Result<(), Error> {
+    wait(async {
+        let mut client = connect().await?;
+        let switch = client.switch().await?;
+        for port in switch.ports.iter().filter(|port| owner(port).as_ref() == Some(endpoint)) {
+            client.remove_port(port).await?;
+        }
+        Ok(())
+    })
+}
+
+fn wait<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?;
+    runtime.block_on(work)
+}
