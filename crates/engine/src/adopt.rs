@@ -106,7 +106,7 @@ impl Engine {
             Applied { address: found.address, default_route: found.default_route, ..Applied::default() };
         let mark = Mark::new(id, End::Container);
         let ipv6 = identity
-            .with_ipv6(&network.options, None)
+            .with_ipv6(&network.options, None, false)
             .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), ..ipv6 });
         let record = EndpointRecord {
             ipv6: ipv6.clone(),

@@ -26,6 +26,8 @@ impl Engine {
         let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return };
         let before = endpoint.cell.read().await;
         if before.container.as_ref() == Some(&container) {
+            // Docker may have written its files again.
+            self.names_changed(&endpoint);
             return;
         }
         self.confirm_identity(&before, &container).await;
@@ -46,6 +48,7 @@ impl Engine {
         for task in endpoint.tasks() {
             task.hostname(hostname.clone());
         }
+        self.names_changed(&endpoint);
     }
 
     async fn confirm_identity(&self, record: &EndpointRecord, container: &ContainerRecord) {

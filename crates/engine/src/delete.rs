@@ -1,6 +1,6 @@
 //! Deleting endpoints.
 
-use landline_spec::{EndpointId, Mode};
+use landline_spec::{DnsMode, EndpointId, Mode};
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
@@ -76,6 +76,11 @@ impl Engine {
                 tracing::error!(error = %crate::chain(&error), "the end of an endpoint could not be stored");
             }
             self.after_endpoint(&record).await;
+            if let (Some(container), true) = (&record.container, endpoint.cell.options().dns != DnsMode::Off)
+            {
+                // Before Docker, which may start the container again at once, writes its file anew.
+                self.write_names(container).await;
+            }
             tracing::info!(endpoint = %id.short(), "endpoint deleted");
         }
         Ok(())

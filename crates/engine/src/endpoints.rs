@@ -260,12 +260,12 @@ impl Engine {
         let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
         let (plan, link, mac, parent_mtu) = planned?;
         identity.mac = mac;
-        let address = address_record(request, network, &identity, name)?;
+        let address = address_record(request, network, &identity, name.clone())?;
         if let AddressRecord::Dhcp(dhcp) = &address {
             identity.client_id.clone_from(&dhcp.client_id);
         }
-        let hostname = request.options.hostname.as_ref().map(ToString::to_string);
-        let ipv6 = identity.with_ipv6(&network.options, hostname);
+        let given = request.options.hostname.is_some();
+        let ipv6 = identity.with_ipv6(&network.options, name.clone(), given);
         let laid = lay(&self.host, &self.services.present, &plan, link.clone()).await;
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;

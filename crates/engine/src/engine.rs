@@ -124,6 +124,8 @@ pub struct Engine {
     /// The containers there are, once the watcher has seen them all.
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     host_access: HostAccess,
+    /// Held while a container's `resolv.conf` is looked at and written.
+    pub(crate) resolver: tokio::sync::Mutex<()>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     pub(crate) host_leases: HostLeases,
@@ -147,6 +149,7 @@ impl Engine {
         let cancel = CancellationToken::new();
         let (seen, links) = mpsc::unbounded_channel();
         let (lost, closed) = mpsc::unbounded_channel();
+        let (names, renamed) = mpsc::unbounded_channel();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
         let present = Present::start(seen, cancel.clone()).map_err(kernel("follow the host's links"))?;
         let services = Services {
@@ -155,6 +158,7 @@ impl Engine {
             present,
             lost,
             changed: Arc::default(),
+            names,
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
         let releaser = Releaser::start(
@@ -174,6 +178,7 @@ impl Engine {
             releaser,
             ovs: Poke::default(),
             containers: Mutex::default(),
+            resolver: tokio::sync::Mutex::default(),
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
             host_leases: HostLeases::default(),
@@ -200,6 +205,10 @@ impl Engine {
         let (weak, poke) = (Arc::downgrade(&engine), engine.ovs.clone());
         tokio::spawn(crate::ovs::run(weak, poke, engine.cancel.clone()));
         tokio::spawn(crate::repair::run(Arc::downgrade(&engine), links, closed));
+        tokio::spawn(crate::resolver::run(Arc::downgrade(&engine), renamed));
+        for endpoint in engine.endpoints() {
+            engine.names_changed(&endpoint);
+        }
         Ok(engine)
     }
 

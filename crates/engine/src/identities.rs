@@ -263,6 +263,7 @@ fn report(written: Result<(), StoreError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resolver::ResolverFile;
     use landline_spec::NetworkOptions;
 
     fn network() -> NetworkRecord {
@@ -291,7 +292,13 @@ mod tests {
     }
 
     fn container(n: u8, name: &str) -> ContainerRecord {
-        ContainerRecord { id: format!("{n:064x}"), name: name.into(), hostname: None, auto_remove: false }
+        ContainerRecord {
+            id: format!("{n:064x}"),
+            name: name.into(),
+            hostname: None,
+            resolver: ResolverFile::default(),
+            auto_remove: false,
+        }
     }
 
     /// Takes a fresh identity for `endpoint` and finds out that it is `name`'s.

@@ -112,6 +112,7 @@ impl IdentityRecord {
         &mut self,
         options: &NetworkOptions,
         hostname: Option<String>,
+        hostname_given: bool,
     ) -> Option<Ipv6Record> {
         if options.ipv6 == Ipv6Mode::Off {
             return None;
@@ -122,7 +123,6 @@ impl IdentityRecord {
             .take()
             .unwrap_or_else(|| crate::ipv6::identity(mac, options.mode == Mode::Ipvlan, client_id));
         self.ipv6 = Some(who.clone());
-        let hostname_given = hostname.is_some();
         Some(Ipv6Record { identity: who, hostname, hostname_given, told: None, applied: Vec::new() })
     }
 }
@@ -243,9 +243,16 @@ fn newest<'i>(identities: impl Iterator<Item = &'i IdentityRecord>) -> Option<&'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resolver::ResolverFile;
 
     fn container(n: u8, name: &str) -> ContainerRecord {
-        ContainerRecord { id: format!("{n:064x}"), name: name.into(), hostname: None, auto_remove: false }
+        ContainerRecord {
+            id: format!("{n:064x}"),
+            name: name.into(),
+            hostname: None,
+            resolver: ResolverFile::default(),
+            auto_remove: false,
+        }
     }
 
     fn identity(n: u8, name: &str) -> IdentityRecord {

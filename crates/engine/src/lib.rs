@@ -42,6 +42,7 @@ mod records;
 mod release;
 mod remake;
 mod repair;
+mod resolver;
 mod sandbox;
 mod store;
 pub mod uplink;
@@ -65,6 +66,7 @@ pub use links::ParentError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
 pub use plan::{LinkEnd, Plan, Step};
 pub use records::ContainerRecord;
+pub use resolver::ResolverFile;
 pub use store::{Content, Store, StoreError};
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 

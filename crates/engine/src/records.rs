@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::IdentityId;
 use crate::ipv6::Ipv6Record;
+use crate::resolver::ResolverFile;
 
 /// A network as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +132,9 @@ pub struct ContainerRecord {
     /// Its host name.
     #[serde(default)]
     pub hostname: Option<String>,
+    /// What Docker made for its resolver.
+    #[serde(default)]
+    pub resolver: ResolverFile,
     /// Whether it is removed when it ends (`--rm`).
     #[serde(default)]
     pub auto_remove: bool,

@@ -13,6 +13,7 @@ use landline_docker::{
 };
 use landline_engine::{
     Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, Port,
+    ResolverFile,
 };
 use landline_spec::{EndpointOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions, OptionError};
 use tokio::sync::watch;
@@ -213,6 +214,12 @@ fn record(container: &ContainerInfo) -> ContainerRecord {
         name: container.name.clone(),
         hostname: Some(container.hostname.clone()).filter(|name| !name.is_empty()),
         auto_remove: container.auto_remove,
+        resolver: ResolverFile {
+            // Until then Docker writes it, and makes its own of what it finds there.
+            path: container.resolv_conf.clone().filter(|_| container.running),
+            servers_given: !container.dns.is_empty(),
+            domains_given: !container.dns_search.is_empty(),
+        },
     }
 }
 

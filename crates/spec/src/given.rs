@@ -115,8 +115,8 @@ impl<'a> Given<'a> {
         ipv6: Ipv6Mode,
     ) -> Result<(), OptionError> {
         const DHCPV4_ONLY: [&str; 5] = ["client_id", "vendor_class", "dhcp_servers", "fqdn", "rapid_commit"];
-        const BOTH: [&str; 6] =
-            ["lease_timeout", "on_timeout", "user_class", "hostname", "release", "release_after"];
+        const BOTH: [&str; 7] =
+            ["lease_timeout", "on_timeout", "user_class", "hostname", "release", "release_after", "dns"];
         let without_ipv6 = BOTH.into_iter().filter(|_| ipv6 == Ipv6Mode::Off);
         match DHCPV4_ONLY.into_iter().chain(without_ipv6).find(|option| self.get(option).is_some()) {
             Some(option) => Err(OptionError::NoDhcp { option, addressing }),

@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 26] = [
+pub(crate) const NETWORK: [&str; 27] = [
     "mode",
     "parent",
     "bridge",
@@ -20,6 +20,7 @@ pub(crate) const NETWORK: [&str; 26] = [
     "rapid_commit",
     "dhcp_servers",
     "conflict_check",
+    "dns",
     "mtu",
     "macvlan_mode",
     "vlan",
@@ -31,8 +32,7 @@ pub(crate) const NETWORK: [&str; 26] = [
 ];
 
 /// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 14] = [
-    "dns",
+pub(crate) const NETWORK_NOT_YET: [&str; 13] = [
     "firewall",
     "ifname",
     "warm",

@@ -46,6 +46,6 @@ pub use pipework::{
     Change, Netem, Pipework, Qdisc, QdiscChange, RouteChange, RouteKindWord, RuleChange, Verb,
 };
 pub use words::{
-    Addressing, ConflictCheck, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode, Mode, Mtu,
-    MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,
+    Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode,
+    Mode, Mtu, MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,
 };

@@ -14,8 +14,8 @@ use crate::error::{OptionError, cut};
 use crate::given::{Given, boolean};
 use crate::keys;
 use crate::words::{
-    Addressing, ConflictCheck, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode, Mode, Mtu,
-    MtuSource, OnTimeout, Release, Vlan,
+    Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode,
+    Mode, Mtu, MtuSource, OnTimeout, Release, Vlan,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -102,6 +102,9 @@ pub struct NetworkOptions {
     /// How an address is checked for another user.
     #[serde(default)]
     pub conflict_check: ConflictCheck,
+    /// What becomes of the servers and domains that the LAN hands out.
+    #[serde(default)]
+    pub dns: DnsMode,
     /// The MTU of container interfaces, instead of the parent's.
     #[serde(default)]
     pub mtu: Option<LinkMtu>,
@@ -157,6 +160,7 @@ impl NetworkOptions {
             rapid_commit: false,
             dhcp_servers: Vec::new(),
             conflict_check: ConflictCheck::default(),
+            dns: DnsMode::default(),
             mtu: None,
             macvlan_mode: MacvlanMode::default(),
             host_access: false,
@@ -285,6 +289,13 @@ impl NetworkOptions {
             &[],
         )? {
             network.conflict_check = check;
+        }
+        if let Some(dns) = given.word(
+            "dns",
+            &[("off", DnsMode::Off), ("search", DnsMode::Search), ("replace", DnsMode::Replace)],
+            &[],
+        )? {
+            network.dns = dns;
         }
         network.mtu = given
             .either("mtu", "com.docker.network.driver.mtu")?

@@ -171,6 +171,19 @@ pub enum Fqdn {
     Domain(Hostname),
 }
 
+/// What becomes of the servers and domains that the LAN hands out for names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DnsMode {
+    /// Nothing: Docker's own resolver, with what the host uses.
+    #[default]
+    Off,
+    /// The domains are searched; questions go to Docker's resolver.
+    Search,
+    /// Servers and domains take the place of Docker's, whose names for containers are given up.
+    Replace,
+}
+
 /// What the MTU of container interfaces is, if not the parent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -139,6 +139,8 @@ pub(super) struct Container {
     pub(super) state: ContainerState,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) host_config: HostConfig,
+    #[serde(default)]
+    resolv_conf_path: String,
     #[serde(default, deserialize_with = "nullable")]
     network_settings: NetworkSettings,
     #[serde(default, deserialize_with = "nullable")]
@@ -157,6 +159,10 @@ struct GraphDriver {
 pub(super) struct HostConfig {
     #[serde(default)]
     pub(super) auto_remove: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) dns: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) dns_search: Vec<String>,
     /// Published ports by `port/protocol`.
     #[serde(default, deserialize_with = "nullable")]
     port_bindings: BTreeMap<String, Value>,
@@ -219,6 +225,12 @@ impl Container {
     pub(super) fn root(&self) -> Option<PathBuf> {
         let data = &self.graph_driver.data;
         let path = data.get("MergedDir").or_else(|| data.get("Mountpoint"))?.as_str()?;
+        path.starts_with('/').then(|| path.into())
+    }
+
+    /// Its `resolv.conf` on the host.
+    pub(super) fn resolv_conf(&self) -> Option<PathBuf> {
+        let path = &self.resolv_conf_path;
         path.starts_with('/').then(|| path.into())
     }
 

@@ -155,6 +155,7 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
         sandbox: container.sandbox().filter(|_| running),
         auto_remove: container.host_config.auto_remove,
         ports: container.ports(),
+        resolv_conf: container.resolv_conf(),
         root: container.root(),
         networks: container.networks(),
         container_id,
@@ -162,6 +163,8 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
         hostname: container.config.hostname,
         domainname: container.config.domainname,
         labels: container.config.labels,
+        dns: container.host_config.dns,
+        dns_search: container.host_config.dns_search,
         pid: Some(container.state.pid).filter(|pid| running && *pid > 0),
         running,
     }

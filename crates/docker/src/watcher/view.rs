@@ -86,6 +86,12 @@ pub struct ContainerInfo {
     pub running: bool,
     /// Where its root file system is mounted while it runs or starts, if the storage driver says so.
     pub root: Option<PathBuf>,
+    /// Its `resolv.conf` on the host, which Docker mounts in it; a container that never ran has none.
+    pub resolv_conf: Option<PathBuf>,
+    /// The DNS servers its user chose for it.
+    pub dns: Vec<String>,
+    /// The search domains its user chose for it.
+    pub dns_search: Vec<String>,
     /// Whether it is removed when it ends (`--rm`).
     pub auto_remove: bool,
     /// The ports it exposes or publishes: IP protocol number and port.

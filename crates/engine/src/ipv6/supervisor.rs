@@ -14,7 +14,7 @@ use std::sync::Arc;
 use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
-use landline_spec::Mode;
+use landline_spec::{DnsMode, Mode};
 use tokio::sync::{mpsc, watch};
 
 use super::ears::Listener;
@@ -395,7 +395,7 @@ impl Supervisor6 {
     fn publish(&self) {
         let (state, current, settled) =
             (self.client.state(), self.client.current(), self.client.is_settled());
-        self.status.send_if_modified(|status| {
+        let published = self.status.send_if_modified(|status| {
             let changed = status.state != state || status.settled != settled || status.current != *current;
             if changed {
                 (status.state, status.settled) = (state, settled);
@@ -403,6 +403,9 @@ impl Supervisor6 {
             }
             changed
         });
+        if published && self.cell.options().dns != DnsMode::Off {
+            let _ = self.services.names.send(self.cell.id().clone());
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
 use landline_kernel::boottime::{self, Alarm};
-use landline_spec::EndpointId;
+use landline_spec::{DnsMode, EndpointId};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::handle::{Command, Supervised};
@@ -42,6 +42,8 @@ pub(crate) struct Services {
     pub(crate) lost: mpsc::UnboundedSender<EndpointId>,
     /// Rings when an endpoint has come, gone, or has other addresses.
     pub(crate) changed: Arc<Notify>,
+    /// Told of endpoints whose LAN may say something else about names (`dns=search|replace`).
+    pub(crate) names: mpsc::UnboundedSender<EndpointId>,
 }
 
 /// What is known of a lease from outside its task.
@@ -405,7 +407,7 @@ impl Supervisor {
 
     fn publish(&self) {
         let (state, lease) = (self.client.state(), self.client.lease());
-        self.status.send_if_modified(|status| {
+        let published = self.status.send_if_modified(|status| {
             let changed =
                 status.state != state || status.lease.as_ref() != lease || status.confirmed != self.confirmed;
             if changed {
@@ -415,6 +417,9 @@ impl Supervisor {
             }
             changed
         });
+        if published && self.cell.options().dns != DnsMode::Off {
+            let _ = self.services.names.send(self.cell.id().clone());
+        }
     }
 }
 

@@ -74,8 +74,8 @@ fn comes_and_goes(kind: Kind) -> Result {
     Ok(())
 }
 
-/// A second LAN with other addresses, 203.0.113.0/24, and the host's `eth1` plugged into it.
-struct Elsewhere {
+/// A second LAN with other addresses, 203.0.113.0/24, and names in `far.test`, and the host's `eth1` plugged into it.
+pub(crate) struct Elsewhere {
     _dhcp: DhcpServer,
     lan: Lan,
 }
@@ -83,14 +83,14 @@ struct Elsewhere {
 const ELSEWHERE_PEER: &str = "203.0.113.2";
 
 impl Elsewhere {
-    fn new(host: &DockerHost) -> Result<Self> {
+    pub(crate) fn new(host: &DockerHost) -> Result<Self> {
         let lan = Lan::new()?;
         lan.router().check(&["ip", "address", "add", "203.0.113.1/24", "dev", "eth0"])?;
         lan.peer().check(&["ip", "address", "add", &format!("{ELSEWHERE_PEER}/24"), "dev", "eth0"])?;
         let dhcp = lan.dnsmasq(Dnsmasq {
             range: ("203.0.113.100".to_owned(), "203.0.113.200".to_owned()),
             router: Some("203.0.113.1".to_owned()),
-            options: Vec::new(),
+            options: vec!["option:dns-server,203.0.113.1".into(), "option:domain-name,far.test".into()],
             ..Dnsmasq::default()
         })?;
         let cable = ["ip", "link", "add", "p-host1", "type", "veth", "peer", "name", "eth1", "netns"];

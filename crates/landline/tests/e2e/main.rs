@@ -35,6 +35,7 @@ mod quiet;
 mod recovery;
 mod refusals;
 mod reservations;
+mod resolver;
 mod restart;
 mod routers;
 mod routes;

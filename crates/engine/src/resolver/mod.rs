@@ -1,0 +1,187 @@
+//! What the LAN says about names, in the container's `resolv.conf` (`dns=search|replace`).
+//!
+//! The file is Docker's: it makes one for each container and mounts it there, so it must be written in place, and Docker
+//! writes it anew at every start. One task does it, whenever a lease or a router says something else, when Docker has
+//! started the container, and when anything happens that may have made Docker write it again. A container on several
+//! networks has one file: its content comes from all of them, the one with the default route first.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Weak;
+
+use landline_dhcp::v4::Lease;
+use landline_dhcp::v6::State6;
+use landline_spec::{DnsMode, EndpointId};
+use landline_types::IfName;
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::blocking;
+use crate::engine::{Endpoint, Engine};
+use crate::records::{AddressRecord, ContainerRecord, EndpointRecord};
+use text::{Names, with_names};
+
+/// The longest file that is touched. Docker's have some hundred bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Docker's `resolv.conf` of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolverFile {
+    /// Where it is on the host, once Docker has said and is done with it: while the container runs.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// Whether the container's user chose servers (`--dns`), which then stay.
+    #[serde(default)]
+    pub servers_given: bool,
+    /// Whether the container's user chose search domains (`--dns-search`), which then stay.
+    #[serde(default)]
+    pub domains_given: bool,
+}
+
+/// What one endpoint's LAN says, both families of it: the one place where they meet.
+fn said(
+    lease: Option<&Lease>,
+    ipv6: Option<&State6>,
+    interface: Option<&IfName>,
+) -> (Vec<String>, Vec<String>) {
+    let written = |address: IpAddr| match (address, interface) {
+        (IpAddr::V6(server), Some(interface)) if is_link_local(server) => format!("{server}%{interface}"),
+        (address, _) => address.to_string(),
+    };
+    let servers4 = lease.into_iter().flat_map(|lease| &lease.options.dns).map(|&server| server.into());
+    let servers6 = ipv6.into_iter().flat_map(|ipv6| &ipv6.dns).map(|dns| dns.address.into());
+    let domains4 = lease.into_iter().flat_map(|lease| {
+        // Who has the list should search the list (RFC 3397); it mostly has the domain in it.
+        let own = lease.options.domain.iter().filter(|_| lease.options.search.is_empty());
+        own.chain(&lease.options.search)
+    });
+    let domains6 = ipv6.into_iter().flat_map(|ipv6| &ipv6.search).map(|search| &search.domain);
+    (servers4.chain(servers6).map(written).collect(), domains4.chain(domains6).cloned().collect())
+}
+
+fn is_link_local(address: Ipv6Addr) -> bool {
+    address.segments()[0] & 0xffc0 == 0xfe80
+}
+
+/// Writes what changes until the engine is gone.
+pub(crate) async fn run(engine: Weak<Engine>, mut changed: UnboundedReceiver<EndpointId>) {
+    while let Some(first) = changed.recv().await {
+        let Some(engine) = engine.upgrade() else { return };
+        let more = std::iter::from_fn(|| changed.try_recv().ok());
+        let endpoints: Vec<EndpointId> = std::iter::once(first).chain(more).collect();
+        let mut containers = BTreeMap::new();
+        for endpoint in endpoints.iter().filter_map(|id| engine.slot_if_known(id)?.current()) {
+            if let Some(container) = endpoint.cell.read().await.container {
+                containers.insert(container.id.clone(), container);
+            }
+        }
+        for container in containers.into_values() {
+            engine.write_names(&container).await;
+        }
+    }
+}
+
+impl Engine {
+    /// Something may have changed that this endpoint's container is to know.
+    pub(crate) fn names_changed(&self, endpoint: &Endpoint) {
+        if endpoint.cell.options().dns != DnsMode::Off {
+            let _ = self.services.names.send(endpoint.cell.id().clone());
+        }
+    }
+
+    /// Brings the container's file in line with what its networks say now.
+    pub(crate) async fn write_names(&self, container: &ContainerRecord) {
+        let Some(path) = own_file(container) else { return };
+        // From looking to writing nobody else.
+        let _turn = self.resolver.lock().await;
+        let names = self.names_of(container).await;
+        let result = blocking(move || rewrite(&path, &names).map_err(|error| (path, error)));
+        match result.await {
+            Ok(true) => tracing::info!(container = container.name, "resolv.conf follows the LAN"),
+            Ok(false) => {}
+            // Its container is being removed.
+            Err((_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err((path, error)) => {
+                tracing::warn!(container = container.name, path = %path.display(), %error, "resolv.conf not written");
+            }
+        }
+    }
+
+    async fn names_of(&self, container: &ContainerRecord) -> Names {
+        let mut parts = Vec::new();
+        for endpoint in self.endpoints() {
+            let record = endpoint.cell.read().await;
+            let mode = endpoint.cell.options().dns;
+            // Where a lease is still to be set up Docker is at work on the file.
+            let arrived = record.interface.is_some() || !matches!(record.address, AddressRecord::Dhcp(_));
+            let here = record.container.as_ref().is_some_and(|c| c.id == container.id);
+            if mode == DnsMode::Off || !arrived || !here {
+                continue;
+            }
+            let (servers, domains) = heard(&endpoint, &record);
+            parts.push(((!record.applied.default_route, record.network, record.id), mode, servers, domains));
+        }
+        parts.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        let mut names = Names { keep_domains: true, ..Names::default() };
+        for (_, mode, servers, domains) in parts {
+            if mode == DnsMode::Replace {
+                names.keep_domains &= domains.is_empty();
+                names.servers.extend(servers);
+            }
+            names.domains.extend(domains);
+        }
+        if container.resolver.servers_given {
+            names.servers.clear();
+        }
+        if container.resolver.domains_given {
+            names.domains.clear();
+        }
+        names
+    }
+}
+
+fn heard(endpoint: &Endpoint, record: &EndpointRecord) -> (Vec<String>, Vec<String>) {
+    let lease = endpoint.supervised().as_ref().and_then(|task| task.status.borrow().lease.clone());
+    let ipv6 = endpoint.ipv6().as_ref().map(|task| task.status.borrow().current.clone());
+    said(lease.as_ref(), ipv6.as_ref(), record.interface.as_ref())
+}
+
+/// The file Docker made for this container. One that its user mounted over it, or another container's, is not ours to
+/// write.
+fn own_file(container: &ContainerRecord) -> Option<PathBuf> {
+    let path = container.resolver.path.as_deref()?;
+    let owner = path.parent().and_then(Path::file_name);
+    (path.is_absolute() && owner == Some(container.id.as_ref())).then(|| path.to_owned())
+}
+
+/// Writes the names into the file as it is mounted in the container: the same file, in one go. `false`: nothing changed.
+fn rewrite(path: &Path, names: &Names) -> io::Result<bool> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > MAX_FILE {
+        return Err(io::Error::other("this is not a file that Docker made"));
+    }
+    let mut before = Vec::new();
+    (&file).take(MAX_FILE).read_to_end(&mut before)?;
+    let Ok(before) = String::from_utf8(before) else {
+        return Err(io::Error::other("it is not text"));
+    };
+    let after = with_names(&before, names);
+    if after == before {
+        return Ok(false);
+    }
+    // Whoever reads meanwhile finds the whole new text, perhaps with empty lines behind it.
+    let mut padded = after.clone().into_bytes();
+    padded.resize(padded.len().max(before.len()), b'\n');
+    file.write_all_at(&padded, 0)?;
+    file.set_len(after.len() as u64)?;
+    Ok(true)
+}
