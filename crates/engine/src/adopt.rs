@@ -42,13 +42,18 @@ impl Engine {
             Ipam::Pool { gateway, .. } => gateway,
             Ipam::Null => None,
         };
-        let record = NetworkRecord { id: network.id, name: None, options: network.options, ipam_gateway };
+        let mut options = network.options;
+        crate::vde::name_bridge(&network.id, &mut options);
+        let record = NetworkRecord { id: network.id, name: None, options, ipam_gateway };
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
         let (store, row) = (self.store.clone(), record.clone());
         if let Err(error) = blocking(move || store.put_network(&row)).await {
             tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
         }
-        self.networks().insert(record.id.clone(), record);
+        self.networks().insert(record.id.clone(), record.clone());
+        if let Err(error) = self.open_switch(&record, false).await {
+            tracing::warn!(error = %crate::chain(&error), "a VDE network is cut off for now");
+        }
         self.ovs.poke();
     }
 
@@ -72,6 +77,7 @@ impl Engine {
         };
         tracing::warn!(endpoint = %id.short(), "a container is on a network that the state does not know of; taken up");
         if let Some(endpoint) = self.rebuild(id, &network, sandbox, &found).await {
+            self.plug_again(&endpoint.cell.read().await, &network.options).await;
             slot.set(Some(Arc::new(endpoint)));
         }
         true

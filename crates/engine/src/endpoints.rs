@@ -130,6 +130,15 @@ pub enum CreateEndpointError {
         #[source]
         source: ParentError,
     },
+    /// The network's VDE switch is not there.
+    #[error("network {network} has lost its switch")]
+    Switch {
+        /// The network.
+        network: String,
+        /// What is wrong.
+        #[source]
+        source: crate::VdeError,
+    },
     /// The link could not be made.
     #[error("cannot make the link on {parent}")]
     Link {
@@ -256,6 +265,8 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
+        let switch = self.open_switch(network, false).await;
+        switch.map_err(|source| CreateEndpointError::Switch { network: network_name(network), source })?;
         let planned = self.plan_link(&request.endpoint, network, identity.mac);
         let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
         let (plan, link, mac, parent_mtu) = planned?;
@@ -389,7 +400,9 @@ fn client_id(
     let Some(template) = template else {
         return Ok(identity.client_id.clone().unwrap_or_else(|| match network.options.mode {
             Mode::Ipvlan => dhcp::drawn_client_id(&mut OsRandom),
-            Mode::Bridge | Mode::Macvlan | Mode::Ovs => ClientId::from_mac(mac).as_bytes().to_vec(),
+            Mode::Bridge | Mode::Macvlan | Mode::Ovs | Mode::Vde => {
+                ClientId::from_mac(mac).as_bytes().to_vec()
+            }
         }));
     };
     let context = landline_spec::ClientIdContext {

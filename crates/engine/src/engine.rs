@@ -188,6 +188,7 @@ impl Engine {
         for lease in host_leases {
             engine.start_host_lease(lease);
         }
+        engine.reopen_switches().await;
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let (weak, alarm) = (Arc::downgrade(&engine), engine.services.alarm.clone());

@@ -1,5 +1,6 @@
 //! The host's kernel, as the engine sees it: what links there are, and one step of a plan at a time.
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use landline_kernel::sysctl::{self, Family};
@@ -7,11 +8,14 @@ use landline_kernel::{
     Generic, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind,
     PeerLink, Route,
 };
+use landline_spec::EndpointId;
 use landline_types::IfName;
 
 use crate::links::macvlan_mode;
-use crate::mark::Mark;
+use crate::mark::{End, Mark};
 use crate::plan::{LinkEnd, Step};
+use crate::sandbox::Sandbox;
+use crate::vde::Switching;
 
 /// Where plans are carried out. Calls block for as long as the kernel takes (usually well under a millisecond,
 /// tens of milliseconds when links are removed): call them from blocking tasks.
@@ -36,6 +40,19 @@ pub trait Host: Send + Sync {
 
     /// Moves the link with this index into another namespace.
     fn hand_over(&self, index: u32, netns: &Netns) -> Result<(), HostError>;
+
+    /// Plugs the cable of a container's tap into the VDE switch in `dir` again: the tap of this endpoint in a sandbox, or
+    /// the one called `link` on the host. A switch that is not there is waited for.
+    fn plug_again(
+        &self,
+        endpoint: &EndpointId,
+        link: &IfName,
+        sandbox: Option<&Path>,
+        dir: &Path,
+    ) -> Result<(), HostError>;
+
+    /// Ends the VDE switch that this process runs in `dir`, if there is one.
+    fn end_switch(&self, dir: &Path);
 
     /// Removes the link with this index if it still carries this alias; `false` if it was not there.
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError>;
@@ -82,6 +99,38 @@ pub enum HostError {
     /// Open vSwitch.
     #[error("Open vSwitch cannot be used")]
     Ovs(#[from] landline_ovsdb::Error),
+    /// A tap could not be made or taken hold of.
+    #[error("cannot use the tap {link}{hint}")]
+    Tap {
+        /// The tap.
+        link: IfName,
+        /// What may be wrong.
+        hint: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A directory for VDE switches could not be made.
+    #[error("cannot make the directory {path}")]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A VDE switch could not be started.
+    #[error(transparent)]
+    Switch(landline_vde::SwitchError),
+    /// A VDE switch gave no port.
+    #[error(transparent)]
+    Plug(landline_vde::PlugError),
+    /// Frames cannot be moved between taps and VDE switches.
+    #[error("cannot start moving frames")]
+    Wires(#[source] std::io::Error),
+    /// A sandbox could not be searched.
+    #[error("cannot search the sandbox")]
+    Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A link that should be there is not.
     #[error("there is no link named {0}")]
     NoLink(IfName),
@@ -94,6 +143,7 @@ pub enum HostError {
 /// The namespace the process runs in.
 pub struct LinuxHost {
     netlink: Mutex<Netlink>,
+    switching: Switching,
 }
 
 impl LinuxHost {
@@ -102,7 +152,10 @@ impl LinuxHost {
     /// # Errors
     /// When a netlink socket cannot be opened.
     pub fn open() -> Result<Self, HostError> {
-        Ok(Self { netlink: Mutex::new(Netlink::open().map_err(HostError::Open)?) })
+        Ok(Self {
+            netlink: Mutex::new(Netlink::open().map_err(HostError::Open)?),
+            switching: Switching::default(),
+        })
     }
 
     fn netlink(&self) -> std::sync::MutexGuard<'_, Netlink> {
@@ -117,6 +170,11 @@ impl LinuxHost {
     /// Makes a link and the settings that netlink has no words for; all or nothing.
     fn add(&self, link: &NewLink, ends: &[&LinkEnd]) -> Result<(), HostError> {
         self.netlink().add_link(link)?;
+        self.quiet(ends)
+    }
+
+    /// Writes the settings of new links that netlink has no words for; if that fails they are removed.
+    fn quiet(&self, ends: &[&LinkEnd]) -> Result<(), HostError> {
         for end in ends {
             let done = match sysctl::set(Family::V6, &end.name, "accept_ra", "0") {
                 // A kernel without IPv6 has nothing to keep quiet.
@@ -131,6 +189,31 @@ impl LinuxHost {
             }
         }
         Ok(())
+    }
+
+    /// Makes a tap; all or nothing.
+    fn add_tap(&self, tap: &LinkEnd) -> Result<(), HostError> {
+        if self.link(&tap.name)?.is_some() {
+            let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+            return Err(HostError::Tap { link: tap.name.clone(), hint: "", source });
+        }
+        self.switching.make_tap(&tap.name)?;
+        let change = LinkChange {
+            mac: tap.mac,
+            mtu: Some(tap.mtu),
+            alias: Some(tap.alias.clone()),
+            arp_ignore: arp_ignore(tap),
+            addr_gen_none: true,
+            ..LinkChange::new()
+        };
+        let told = self.index(&tap.name).and_then(|index| Ok(self.netlink().set_link(index, &change)?));
+        let told = told.and_then(|()| self.quiet(&[tap]));
+        told.inspect_err(|_| {
+            self.switching.drop_tap(&tap.name);
+            if let Ok(index) = self.index(&tap.name) {
+                let _ = self.netlink().delete_link(index);
+            }
+        })
     }
 
     fn remove_end(&self, end: &LinkEnd) -> Result<(), HostError> {
@@ -185,6 +268,24 @@ impl Host for LinuxHost {
                 let added = self.add(&new_link(container, kind), &[container]);
                 added.map_err(|error| taken(error, parent, "ipvlan", "macvlan"))
             }
+            Step::AddBridge { bridge } => {
+                self.add(&new_link(bridge, NewLinkKind::Bridge), &[bridge])?;
+                let index = self.index(&bridge.name)?;
+                // No address is made up for it, no router asked for.
+                let _ = sysctl::set(Family::V6, &bridge.name, "disable_ipv6", "1");
+                Ok(self.netlink().flood_multicast(index)?)
+            }
+            Step::AddTap { tap } => self.add_tap(tap),
+            Step::ForwardGroups { port } => {
+                let index = self.index(port)?;
+                Ok(self.netlink().forward_reserved_groups(index)?)
+            }
+            Step::StartSwitch { config, uplink } => self.switching.start(config, uplink),
+            Step::PlugIn { tap, .. } if self.switching.cables.has(tap) => Ok(()),
+            Step::PlugIn { tap, dir, patient } => {
+                let descriptor = self.switching.take_tap(tap)?;
+                self.switching.cables.plug_in(tap, descriptor, dir, *patient)
+            }
             Step::Enslave { link, bridge } => {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
                 Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
@@ -211,9 +312,54 @@ impl Host for LinuxHost {
                 self.remove_end(container)
             }
             Step::AddOvsPort { endpoint, .. } => Ok(crate::ovs::unplug(endpoint)?),
-            // Both end with the link they were done to.
-            Step::Enslave { .. } | Step::Up { .. } => Ok(()),
+            Step::AddBridge { bridge } => self.remove_end(bridge),
+            Step::AddTap { tap } => {
+                self.switching.drop_tap(&tap.name);
+                self.remove_end(tap)
+            }
+            Step::StartSwitch { config, .. } => {
+                self.switching.end(&config.dir);
+                Ok(())
+            }
+            // These end with the link they were done to.
+            Step::Enslave { .. } | Step::Up { .. } | Step::ForwardGroups { .. } | Step::PlugIn { .. } => {
+                Ok(())
+            }
         }
+    }
+
+    fn plug_again(
+        &self,
+        endpoint: &EndpointId,
+        link: &IfName,
+        sandbox: Option<&Path>,
+        dir: &Path,
+    ) -> Result<(), HostError> {
+        if self.switching.cables.has(link) {
+            return Ok(());
+        }
+        let descriptor = match sandbox {
+            None => match self.link(link)?.map(|found| found.kind) {
+                Some(LinkKind::Tun) => self.switching.take_tap(link)?,
+                // A veth, which needs no cable.
+                _ => return Ok(()),
+            },
+            Some(path) => {
+                let mark = Mark::new(endpoint, End::Container);
+                let inside = Sandbox::enter(path, &mark).map_err(|error| HostError::Sandbox(error.into()))?;
+                let Some(inside) = inside.filter(|inside| inside.link.kind == LinkKind::Tun) else {
+                    return Ok(());
+                };
+                let name = &inside.link.name;
+                let opened = inside.netns.run(|| crate::vde::open_tap(name));
+                opened.map_err(|source| HostError::Tap { link: link.clone(), hint: "", source })??
+            }
+        };
+        self.switching.cables.plug_in(link, descriptor, dir, true)
+    }
+
+    fn end_switch(&self, dir: &Path) {
+        self.switching.end(dir);
     }
 
     fn hand_over(&self, index: u32, netns: &Netns) -> Result<(), HostError> {
@@ -240,7 +386,10 @@ impl Host for LinuxHost {
 /// Whether the link is one that was to become ours: the kernel takes no alias at the creation of a link, so one
 /// whose maker was killed at that moment has our name and no mark. It was never up.
 pub(crate) fn is_half_made(link: &Link) -> bool {
-    let kind = matches!(link.kind, LinkKind::Veth | LinkKind::Macvlan { .. } | LinkKind::Ipvlan { .. });
+    let kind = matches!(
+        link.kind,
+        LinkKind::Veth | LinkKind::Macvlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Tun
+    );
     kind && link.alias.is_none()
         && !link.up
         && link.controller.is_none()
@@ -375,7 +524,16 @@ pub(crate) mod fake {
                 Step::AddIpvlan { container, .. } => {
                     state.links.push(marked(next, container, LinkKind::Ipvlan { mode: None }));
                 }
-                Step::Enslave { link, .. } | Step::AddOvsPort { link, .. } | Step::Up { link } => {
+                Step::AddBridge { bridge } => {
+                    state.links.push(marked(next, bridge, LinkKind::Bridge { vlan_filtering: false }));
+                }
+                Step::AddTap { tap } => state.links.push(marked(next, tap, LinkKind::Tun)),
+                Step::Enslave { link, .. }
+                | Step::AddOvsPort { link, .. }
+                | Step::Up { link }
+                | Step::ForwardGroups { port: link }
+                | Step::StartSwitch { uplink: link, .. }
+                | Step::PlugIn { tap: link, .. } => {
                     if !state.links.iter().any(|l| l.name == *link) {
                         return Err(HostError::NoLink(link.clone()));
                     }
@@ -391,11 +549,24 @@ pub(crate) mod fake {
                 Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
                     vec![&container.name]
                 }
-                Step::Enslave { .. } | Step::AddOvsPort { .. } | Step::Up { .. } => vec![],
+                Step::AddBridge { bridge: link } | Step::AddTap { tap: link } => vec![&link.name],
+                _ => vec![],
             };
             state.links.retain(|l| !gone.contains(&&l.name));
             Ok(())
         }
+
+        fn plug_again(
+            &self,
+            _endpoint: &EndpointId,
+            _link: &IfName,
+            _sandbox: Option<&Path>,
+            _dir: &Path,
+        ) -> Result<(), HostError> {
+            Ok(())
+        }
+
+        fn end_switch(&self, _dir: &Path) {}
 
         fn hand_over(&self, index: u32, _netns: &Netns) -> Result<(), HostError> {
             self.0.lock().unwrap().links.retain(|link| link.index != index);

@@ -46,6 +46,7 @@ mod resolver;
 mod sandbox;
 mod store;
 pub mod uplink;
+mod vde;
 mod view;
 
 pub use containers::ForgetError;
@@ -68,6 +69,7 @@ pub use plan::{LinkEnd, Plan, Step};
 pub use records::ContainerRecord;
 pub use resolver::ResolverFile;
 pub use store::{Content, Store, StoreError};
+pub use vde::VdeError;
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 
 /// Runs blocking work without holding up the runtime.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use landline_spec::EndpointId;
+use landline_spec::{EndpointId, NetworkId};
 use landline_types::{IfName, Mac};
 
 /// `rtm_protocol` of routes and `IFA_PROTO` of addresses that Landline adds: 'L'.
@@ -68,6 +68,71 @@ impl Mark {
     }
 }
 
+/// What a link that belongs to a network, and to no endpoint, is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// The bridge of containers that Landline's own VDE switch is uplinked to.
+    Switch,
+    /// The bridge of containers that have one port of another's VDE switch together.
+    Shared,
+    /// The bridge that stands for a network whose containers each have a cable to another's VDE switch.
+    Cables,
+    /// The tap between a bridge and a VDE switch.
+    Uplink,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Switch, Self::Shared, Self::Cables, Self::Uplink];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Shared => "shared",
+            Self::Cables => "cables",
+            Self::Uplink => "uplink",
+        }
+    }
+}
+
+/// What is written into the `ifalias` of a network's link: `landline:<network id>:<role>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct NetworkMark {
+    pub(crate) network: NetworkId,
+    pub(crate) role: Role,
+}
+
+impl NetworkMark {
+    pub(crate) fn new(network: &NetworkId, role: Role) -> Self {
+        Self { network: network.clone(), role }
+    }
+
+    /// The mark in this alias, if it is one of ours.
+    pub(crate) fn read(alias: &str) -> Option<Self> {
+        let (id, word) = alias.strip_prefix(MARK_PREFIX)?.rsplit_once(':')?;
+        let role = Role::ALL.into_iter().find(|role| role.word() == word)?;
+        Some(Self { network: id.parse().ok()?, role })
+    }
+
+    /// The link's name: prefix, `b` or `u`, and the first 12 characters of the network's id.
+    pub(crate) fn link_name(&self) -> IfName {
+        let kind = if self.role == Role::Uplink { 'u' } else { 'b' };
+        let id: String = self.network.as_str().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        // At most 2 + 1 + 12 letters and digits: always a name.
+        format!("{NAME_PREFIX}{kind}{id}").parse().unwrap_or_else(|_| unreachable!("a short clean name"))
+    }
+
+    /// The link's hardware address: the same whenever it is made. High, as a [`host_end_mac`] is.
+    pub(crate) fn mac(&self) -> Mac {
+        crate::vde::stable_mac(&self.to_string())
+    }
+}
+
+impl fmt::Display for NetworkMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{MARK_PREFIX}{}:{}", self.network, self.role.word())
+    }
+}
+
 /// Whether a link has such a name.
 pub(crate) fn is_link_name(name: &IfName) -> bool {
     let rest = name.as_str().strip_prefix(NAME_PREFIX).and_then(|rest| rest.strip_prefix(['h', 'c']));
@@ -105,6 +170,18 @@ mod tests {
             let mark = Mark::new(&endpoint(), end);
             assert_eq!(Mark::read(&mark.to_string()), Some(mark));
         }
+    }
+
+    #[test]
+    fn networks_marks_round_trip_and_are_no_endpoints() {
+        let network: NetworkId = "b".repeat(64).parse().unwrap();
+        for role in Role::ALL {
+            let mark = NetworkMark::new(&network, role);
+            assert_eq!(NetworkMark::read(&mark.to_string()).as_ref(), Some(&mark));
+            assert_eq!(Mark::read(&mark.to_string()), None);
+            assert!(!is_link_name(&mark.link_name()) && !mark.mac().is_multicast());
+        }
+        assert_eq!(NetworkMark::read(&Mark::new(&endpoint(), End::Host).to_string()), None);
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub enum CreateNetworkError {
         /// Its MTU, in bytes.
         carries: u32,
     },
+    /// There is no VDE switch for it.
+    #[error(transparent)]
+    Switch(#[from] crate::VdeError),
     /// Another network has this bridge.
     #[error(
         "the bridge {bridge} is already used by the Docker network {other}; use that network, \
@@ -114,7 +117,8 @@ impl Engine {
     /// # Errors
     /// See [`CreateNetworkError`]; nothing was changed then.
     pub async fn create_network(&self, request: CreateNetwork) -> Result<(), CreateNetworkError> {
-        let CreateNetwork { id, options, ipam } = request;
+        let CreateNetwork { id, mut options, ipam } = request;
+        crate::vde::name_bridge(&id, &mut options);
         let ipam_gateway = match (options.addressing, ipam) {
             (Addressing::Dhcp, Ipam::Pool { .. }) => return Err(CreateNetworkError::DockerIpam),
             (Addressing::None, Ipam::Pool { .. }) => return Err(CreateNetworkError::NoAddressing),
@@ -127,6 +131,17 @@ impl Engine {
             let same = known.options == record.options && known.ipam_gateway == record.ipam_gateway;
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
+        self.open_switch(&record, true).await?;
+        let added = self.add_network(record.clone()).await;
+        if added.is_err() {
+            self.close_switch(&record).await;
+        }
+        added
+    }
+
+    /// Checks the new network's parent and stores it.
+    async fn add_network(&self, record: NetworkRecord) -> Result<(), CreateNetworkError> {
+        let id = record.id.clone();
         let host = self.host.clone();
         let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
         let parent = find_parent(&record.options.parent, record.options.mode, &links)?;
@@ -177,7 +192,9 @@ impl Engine {
     pub async fn delete_network(&self, id: &NetworkId) -> Result<(), DeleteNetworkError> {
         let (store, key) = (self.store.clone(), id.clone());
         blocking(move || store.remove_network(&key)).await.map_err(DeleteNetworkError::Store)?;
-        if self.networks().remove(id).is_some() {
+        let removed = self.networks().remove(id);
+        if let Some(network) = removed {
+            self.close_switch(&network).await;
             tracing::info!(network = %id.short(), "network deleted");
         }
         Ok(())

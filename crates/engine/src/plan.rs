@@ -5,10 +5,12 @@
 //! one is [`LinuxHost`](crate::host::LinuxHost), tests have one that fails at any step they like.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use landline_ovsdb::Vlans;
 use landline_spec::{EndpointId, MacvlanMode};
 use landline_types::{IfName, Mac};
+use landline_vde::SwitchConfig;
 
 use crate::host::{Host, HostError};
 
@@ -52,6 +54,37 @@ pub enum Step {
         parent: IfName,
         /// The child.
         container: LinkEnd,
+    },
+    /// A bridge without ports, made down, that floods multicast and stays out of the host's own traffic.
+    AddBridge {
+        /// The bridge.
+        bridge: LinkEnd,
+    },
+    /// A tap that stays when nobody holds it (TUNSETPERSIST), made down.
+    AddTap {
+        /// The tap.
+        tap: LinkEnd,
+    },
+    /// Makes a bridge forward what is reserved for one link (STP, LACP, LLDP) from this port.
+    ForwardGroups {
+        /// The port.
+        port: IfName,
+    },
+    /// Runs a VDE switch, with a tap as its port 0.
+    StartSwitch {
+        /// What it is to be.
+        config: SwitchConfig,
+        /// The tap.
+        uplink: IfName,
+    },
+    /// Plugs a tap into a VDE switch that somebody else runs.
+    PlugIn {
+        /// The tap.
+        tap: IfName,
+        /// The switch's directory.
+        dir: PathBuf,
+        /// Whether a switch that is not there is waited for, behind the plan's back.
+        patient: bool,
     },
     /// Makes `link` a port of `bridge`.
     Enslave {
@@ -98,6 +131,26 @@ impl fmt::Display for Step {
                 writeln!(f, "ip link add link {parent} {} type ipvlan mode l2", attributes(container))?;
                 write!(f, "{}", quiet(container))
             }
+            Self::AddBridge { bridge } => {
+                let attributes = attributes(bridge);
+                writeln!(f, "ip link add {attributes} type bridge mcast_snooping 0")?;
+                write!(f, "{}", quiet(bridge))
+            }
+            Self::AddTap { tap } => {
+                let LinkEnd { name, mtu, .. } = tap;
+                let mac = tap.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+                writeln!(f, "ip tuntap add {name} mode tap\nip link set {name}{mac} mtu {mtu}")?;
+                write!(f, "{}", quiet(tap))
+            }
+            Self::ForwardGroups { port } => {
+                write!(f, "ip link set {port} type bridge_slave group_fwd_mask 0xfffd")
+            }
+            Self::StartSwitch { config: SwitchConfig { dir, management, group, ports }, uplink } => {
+                write!(f, "vde_switch -daemon -sock {} -tap {uplink} -numports {ports}", dir.display())?;
+                management.iter().try_for_each(|path| write!(f, " -mgmt {}", path.display()))?;
+                group.iter().try_for_each(|group| write!(f, " -group {group}"))
+            }
+            Self::PlugIn { tap, dir, .. } => write!(f, "vde_plug2tap -d -s {} {tap}", dir.display()),
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
             Self::AddOvsPort { endpoint, link, container, bridge, vlans } => {
                 write!(

@@ -86,7 +86,10 @@ impl Engine {
 
     /// Puts every host's end that is no port back into its bridge, if the bridge is there.
     async fn put_ports_back(&self) {
-        let bridged = self.endpoints().into_iter().filter(|e| e.cell.options().mode == Mode::Bridge);
+        let bridged = self
+            .endpoints()
+            .into_iter()
+            .filter(|e| matches!(e.cell.options().mode, Mode::Bridge | Mode::Vde));
         let wanted: Vec<_> =
             bridged.map(|e| (e.cell.id().clone(), e.cell.options().parent.clone())).collect();
         let host = self.host.clone();

@@ -9,6 +9,7 @@
 //! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async;
 //!   [`Generic`]: what is not about routes.
 //! - [`PacketSocket`]: DHCP and ARP beneath the IP stack; [`UnicastSocket`]: datagrams through it.
+//! - [`open_tap`]: a network interface whose packets a program sends and receives.
 //! - [`sysctl`]: the settings netlink does not reach.
 //! - [`nft`]: rules of the packet filter, through `nft(8)`.
 //! - [`inherited_listeners`]: sockets handed over by the service manager.
@@ -26,6 +27,7 @@ pub mod nft;
 mod packet;
 mod sys;
 pub mod sysctl;
+mod tap;
 
 pub use inherited::inherited_listeners;
 pub use netlink::{
@@ -35,3 +37,4 @@ pub use netlink::{
 };
 pub use netns::{Netns, NetnsId};
 pub use packet::{PacketSocket, Received, UnicastSocket};
+pub use tap::open_tap;

@@ -73,6 +73,28 @@ pub(crate) fn unshare_net() -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a tap interface of this name, or takes hold of one that is there and nobody holds (`TUNSETIFF`, kernel
+/// documentation `networking/tuntap`).
+pub(crate) fn tun_set_iff(fd: BorrowedFd<'_>, name: &[u8], flags: i32) -> io::Result<()> {
+    // SAFETY: all bits zero is a valid ifreq: an empty name and no flags.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    // One byte stays zero at the end.
+    for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(flags).map_err(io::Error::other)?;
+    // SAFETY: the request wants a pointer to an ifreq, which this is, writable and alive during the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps a tap interface when nobody holds it any more (`TUNSETPERSIST`).
+pub(crate) fn tun_set_persist(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the request takes a plain number.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETPERSIST, 1) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// What to wait for before reading. A packet socket whose link went reports an error and nothing to read.
 pub(crate) const READABLE: Interest = Interest::READABLE.add(Interest::ERROR);
 

@@ -90,6 +90,14 @@ pub enum OptionError {
         /// As it was written.
         trunks: String,
     },
+    /// The option has no meaning in this mode.
+    #[error("{option} has no meaning with mode={mode}; remove it")]
+    NotInMode {
+        /// The option.
+        option: &'static str,
+        /// The mode.
+        mode: Mode,
+    },
     /// The option is about DHCP and there will be none.
     #[error("{option} has no effect with addressing={addressing}; remove one of them")]
     NoDhcp {
@@ -135,7 +143,7 @@ fn missing_parent(mode: Mode) -> &'static str {
             "a bridge is missing: name an existing Open vSwitch bridge, for example -o bridge=br0 \
              (ovs-vsctl list-br lists them)"
         }
-        Mode::Macvlan | Mode::Ipvlan => {
+        Mode::Macvlan | Mode::Ipvlan | Mode::Vde => {
             "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"
         }
     }

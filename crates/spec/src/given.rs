@@ -86,7 +86,7 @@ impl<'a> Given<'a> {
         if let Some(word) = not_yet.iter().find(|word| value.text.eq_ignore_ascii_case(word)) {
             return Err(OptionError::NotYet {
                 what: format!("{option}={word}"),
-                hint: "use mode=bridge, mode=macvlan, mode=ipvlan or mode=ovs",
+                hint: "use mode=bridge, mode=macvlan, mode=ipvlan, mode=ovs or mode=vde",
             });
         }
         let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();

@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 27] = [
+pub(crate) const NETWORK: [&str; 34] = [
     "mode",
     "parent",
     "bridge",
@@ -29,13 +29,6 @@ pub(crate) const NETWORK: [&str; 27] = [
     "release",
     "release_after",
     "host_access",
-];
-
-/// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 13] = [
-    "firewall",
-    "ifname",
-    "warm",
     "socket_dir",
     "create_sockets",
     "management_socket",
@@ -43,6 +36,13 @@ pub(crate) const NETWORK_NOT_YET: [&str; 13] = [
     "socket_group_",
     "num_switchports",
     "vde_ports",
+];
+
+/// Options Landline knows but does not have yet: what they ask for would silently not happen.
+pub(crate) const NETWORK_NOT_YET: [&str; 6] = [
+    "firewall",
+    "ifname",
+    "warm",
     "lan_ip",
     "ports",
     "ipv6_mode",

@@ -25,6 +25,7 @@ mod mac;
 mod macros;
 mod network;
 mod pipework;
+mod vde;
 mod words;
 
 pub use asked::{Ask, Asked, Asker, Wish};
@@ -45,6 +46,7 @@ pub use network::{
 pub use pipework::{
     Change, Netem, Pipework, Qdisc, QdiscChange, RouteChange, RouteKindWord, RuleChange, Verb,
 };
+pub use vde::{DEFAULT_SWITCH_PORTS, VdeOptions, VdePorts};
 pub use words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode,
     Mode, Mtu, MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,

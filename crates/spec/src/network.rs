@@ -13,6 +13,7 @@ use crate::duration::parse_duration;
 use crate::error::{OptionError, cut};
 use crate::given::{Given, boolean};
 use crate::keys;
+use crate::vde::VdeOptions;
 use crate::words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode,
     Mode, Mtu, MtuSource, OnTimeout, Release, Vlan,
@@ -45,7 +46,8 @@ pub struct NetworkOptions {
     /// How the wire runs.
     #[serde(default)]
     pub mode: Mode,
-    /// The host interface the network hangs on: a bridge (`bridge`, `ovs`) or a network card (`macvlan`, `ipvlan`).
+    /// The host interface the network hangs on: a bridge (`bridge`, `ovs`) or a network card (`macvlan`, `ipvlan`). With
+    /// `mode=vde` it is the network's own bridge, which whoever makes that names.
     pub parent: IfName,
     /// Where addresses come from.
     #[serde(default)]
@@ -120,6 +122,9 @@ pub struct NetworkOptions {
     /// The VLANs containers see tagged, in order; empty: none of them, or all where `vlan` is none as well.
     #[serde(default)]
     pub trunks: Vec<Vlan>,
+    /// The switch; only `mode=vde` has one.
+    #[serde(default)]
+    pub vde: VdeOptions,
 }
 
 fn default_release_after() -> Duration {
@@ -166,6 +171,7 @@ impl NetworkOptions {
             host_access: false,
             vlan: None,
             trunks: Vec::new(),
+            vde: VdeOptions::default(),
         }
     }
 
@@ -191,16 +197,17 @@ impl NetworkOptions {
                     ("macvlan", Mode::Macvlan),
                     ("ipvlan", Mode::Ipvlan),
                     ("ovs", Mode::Ovs),
+                    ("vde", Mode::Vde),
                 ],
-                &["vde", "nat"],
+                &["nat"],
             )?
             .unwrap_or_default();
-        let parent = given.either("parent", "bridge")?.ok_or(OptionError::NoParent { mode })?;
-        let mut network = Self::new(parent.read(
-            |text| text.parse().ok(),
-            || "name a network interface, at most 15 characters long".into(),
-        )?);
+        let mut network = Self::new(parent(given, mode)?);
         network.mode = mode;
+        network.vde = VdeOptions::parse(given, mode)?;
+        if mode == Mode::Vde {
+            network.addressing = Addressing::Static;
+        }
 
         if let Some(addressing) = given.word(
             "addressing",
@@ -327,6 +334,9 @@ impl NetworkOptions {
             network.macvlan_mode = macvlan_mode;
         }
         network.host_access = given.switch("host_access")?;
+        if network.host_access && mode == Mode::Vde {
+            return Err(OptionError::NotInMode { option: "host_access", mode });
+        }
         if network.host_access && matches!(mode, Mode::Bridge | Mode::Ovs) {
             return Err(OptionError::HostAccessOnBridge { mode });
         }
@@ -350,6 +360,18 @@ impl NetworkOptions {
             }
         }
         Ok(network)
+    }
+}
+
+/// The interface to hang the network on.
+fn parent(given: Given<'_>, mode: Mode) -> Result<IfName, OptionError> {
+    let hint = || "name a network interface, at most 15 characters long".into();
+    match (mode, given.either("parent", "bridge")?) {
+        (Mode::Vde, Some(value)) => Err(OptionError::NotInMode { option: value.option, mode }),
+        // Its own bridge, whose name only the engine knows.
+        (Mode::Vde, None) => "vde".parse().map_err(|_| OptionError::NoParent { mode }),
+        (_, Some(value)) => value.read(|text| text.parse().ok(), hint),
+        (_, None) => Err(OptionError::NoParent { mode }),
     }
 }
 

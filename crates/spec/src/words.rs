@@ -19,6 +19,8 @@ pub enum Mode {
     Ipvlan,
     /// A veth pair into an existing Open vSwitch bridge.
     Ovs,
+    /// A port of a VDE2 switch.
+    Vde,
 }
 
 impl Mode {
@@ -29,6 +31,7 @@ impl Mode {
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
             Self::Ovs => "ovs",
+            Self::Vde => "vde",
         }
     }
 }

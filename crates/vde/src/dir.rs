@@ -103,6 +103,11 @@ pub(crate) fn prepare(dir: &Path, access: Access) -> Result<bool, DirError> {
     Ok(made)
 }
 
+/// Whether a switch runs in this directory.
+pub fn is_running(dir: &Path) -> bool {
+    answers(&dir.join("ctl"))
+}
+
 /// Whether a file is called like the socket of a port: `003.17`.
 fn is_port(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -23,7 +23,7 @@ mod request;
 mod switch;
 mod wires;
 
-pub use dir::{DirError, PATH_MAX};
+pub use dir::{DirError, PATH_MAX, is_running};
 pub use frame::{FRAME_MAX, FRAME_MIN};
 pub use plug::{Plug, PlugError};
 pub use request::{REPLY_LEN, REQUEST_MAX, Request, RequestError, Version, parse_reply, reply};

@@ -7,6 +7,7 @@ mod bridge;
 mod ipvlan;
 mod macvlan;
 mod ovs;
+mod vde;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
@@ -14,6 +15,8 @@ use landline_types::{IfName, Mac};
 
 use crate::mark::{End, Mark};
 use crate::plan::{LinkEnd, Plan};
+
+pub(crate) use self::vde::WIRE_MTU;
 
 /// What a link is to be made of.
 #[derive(Debug)]
@@ -144,6 +147,7 @@ pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
         Mode::Macvlan => &macvlan::Macvlan,
         Mode::Ipvlan => &ipvlan::Ipvlan,
         Mode::Ovs => &ovs::Ovs,
+        Mode::Vde => &vde::Vde,
     }
 }
 

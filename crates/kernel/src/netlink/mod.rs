@@ -5,6 +5,7 @@
 
 mod address;
 mod attr;
+mod bridge;
 mod change;
 mod error;
 mod generic;

@@ -8,6 +8,8 @@ pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
 pub(super) const IFLA_IPVLAN_MODE: u16 = 1;
 pub(super) const IFLA_VLAN_ID: u16 = 1;
 pub(super) const IFLA_BR_VLAN_FILTERING: u16 = 7;
+pub(super) const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+pub(super) const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
 
 // include/uapi/linux/veth.h
 pub(super) const VETH_INFO_PEER: u16 = 1;

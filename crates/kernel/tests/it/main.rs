@@ -8,3 +8,4 @@ mod monitor;
 mod namespaces;
 mod packets;
 mod tables;
+mod taps;

@@ -43,3 +43,4 @@ mod servers;
 mod state;
 mod static_addressing;
 mod ten;
+mod vde;

@@ -1,0 +1,68 @@
+//! `mode=vde`: a port of a VDE2 switch.
+//!
+//! Each network has a private bridge. Where the switch is Landline's, or the network has one port of somebody else's
+//! (`vde_ports=shared`), containers are veth ports of that bridge and one tap leads from it to the switch: what they
+//! say to each other never leaves the kernel. Where each has a port of its own of somebody else's switch, it is a tap
+//! with a cable, and the bridge only stands for the network.
+
+use landline_kernel::{Link, LinkKind as Kind};
+use landline_spec::{LinkMtu, Mode};
+use landline_types::IfName;
+
+use super::{LinkKind, LinkRequest, ParentError, describe};
+use crate::mark::{End, NetworkMark, Role, host_end_mac};
+use crate::plan::{LinkEnd, Plan, Step};
+
+/// The MTU of everything between containers, so that each may have the one it likes; what `vdeplug` can carry.
+pub(crate) const WIRE_MTU: u32 = 9216;
+
+/// The MTU of containers unless the network says otherwise.
+const DEFAULT_MTU: u32 = 1500;
+
+pub(crate) struct Vde;
+
+/// What the network's bridge is for, if it is one.
+fn role(bridge: &Link) -> Option<Role> {
+    let mark = bridge.alias.as_deref().and_then(NetworkMark::read)?;
+    matches!(bridge.kind, Kind::Bridge { .. }).then_some(mark.role)
+}
+
+impl LinkKind for Vde {
+    fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
+        let name = parent.name.clone();
+        if role(parent).is_none() {
+            let hint = "rename it, or create the network anew".into();
+            return Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Vde, hint, name });
+        }
+        if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
+    }
+
+    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+        let mtu = request.options.mtu.and_then(LinkMtu::fixed).unwrap_or(DEFAULT_MTU);
+        let container = LinkEnd { mtu, ..request.container_end() };
+        let inner = container.name.clone();
+        if let (Some(Role::Cables), Some(dir)) = (role(request.parent), &request.options.vde.socket_dir) {
+            let steps = vec![
+                Step::AddTap { tap: container },
+                Step::PlugIn { tap: inner.clone(), dir: dir.clone(), patient: false },
+                Step::Up { link: inner },
+            ];
+            return Plan { steps };
+        }
+        let host = request.end(End::Host, host_end_mac(request.mac));
+        let host = LinkEnd { mtu: request.parent.mtu, ..host };
+        let outer = host.name.clone();
+        let steps = vec![
+            Step::AddVeth { host, container },
+            Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() },
+            Step::ForwardGroups { port: outer.clone() },
+            Step::Up { link: outer },
+            Step::Up { link: inner },
+        ];
+        Plan { steps }
+    }
+
+    fn container_prefix(&self, _parent: &IfName) -> String {
+        "vde".into()
+    }
+}

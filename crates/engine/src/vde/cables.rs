@@ -1,0 +1,140 @@
+//! Taps plugged into switches that others run, and plugged in again when such a switch comes back.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use landline_types::IfName;
+use landline_vde::{Plug, PlugError, WireId, WireLost, Wires};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::runtime::Handle;
+
+use crate::blocking;
+use crate::host::HostError;
+
+/// How long a switch may take to give out a port.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The first pause before a switch that has gone is tried again; it doubles.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+struct Cable {
+    tap: IfName,
+    dir: PathBuf,
+}
+
+/// All cables. Each ends with its tap.
+#[derive(Default)]
+pub(crate) struct Cables {
+    wires: OnceLock<Wires>,
+    plugged: Mutex<BTreeMap<WireId, Cable>>,
+    /// Those whose switch is waited for.
+    waiting: Mutex<Vec<IfName>>,
+}
+
+impl Cables {
+    fn plugged(&self) -> MutexGuard<'_, BTreeMap<WireId, Cable>> {
+        self.plugged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<IfName>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a tap has a cable, if only one whose other end is loose.
+    pub(crate) fn has(&self, tap: &IfName) -> bool {
+        self.plugged().values().any(|cable| cable.tap == *tap) || self.waiting().contains(tap)
+    }
+
+    /// Plugs a tap, which is called `name` on the host, into the switch in `dir`. A `patient` one waits for a switch that
+    /// is not there. Must be called within a runtime.
+    pub(crate) fn plug_in(
+        self: &Arc<Self>,
+        name: &IfName,
+        tap: OwnedFd,
+        dir: &Path,
+        patient: bool,
+    ) -> Result<(), HostError> {
+        let cable = Cable { tap: name.clone(), dir: dir.to_owned() };
+        match connect(&cable) {
+            Ok(plug) => self.join(cable, tap, plug),
+            Err(error) if patient => {
+                tracing::warn!(tap = %name, error = %crate::chain(&error), "waiting for a VDE switch");
+                self.wait(&Handle::current(), cable, tap);
+                Ok(())
+            }
+            Err(error) => Err(HostError::Plug(error)),
+        }
+    }
+
+    fn join(self: &Arc<Self>, cable: Cable, tap: OwnedFd, plug: Plug) -> Result<(), HostError> {
+        if self.wires.get().is_none() {
+            let (cables, runtime) = (Arc::downgrade(self), Handle::current());
+            let lost = move |lost| {
+                if let Some(cables) = cables.upgrade() {
+                    cables.lost(&runtime, lost);
+                }
+            };
+            let _ = self.wires.set(Wires::start(lost).map_err(HostError::Wires)?);
+        }
+        let Some(wires) = self.wires.get() else { return Ok(()) };
+        // Whoever reports its end waits until it is known.
+        let mut plugged = self.plugged();
+        plugged.insert(wires.join(tap, plug), cable);
+        Ok(())
+    }
+
+    fn lost(self: &Arc<Self>, runtime: &Handle, lost: WireLost) {
+        let cable = self.plugged().remove(&lost.wire);
+        // Without a tap the container has ended, or was disconnected.
+        let (Some(cable), Some(tap)) = (cable, lost.tap) else { return };
+        tracing::warn!(dir = %cable.dir.display(), tap = %cable.tap, "a VDE switch has ended; waiting for it");
+        self.wait(runtime, cable, tap);
+    }
+
+    /// Tries again and again, until the switch is back or the tap is gone.
+    fn wait(self: &Arc<Self>, runtime: &Handle, cable: Cable, tap: OwnedFd) {
+        self.waiting().push(cable.tap.clone());
+        let cables = Arc::downgrade(self);
+        runtime.spawn(async move {
+            let mut pause = PAUSE;
+            let found = loop {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST);
+                if is_gone(&tap) {
+                    break None;
+                }
+                let wanted = cable.clone();
+                if let Ok(plug) = blocking(move || connect(&wanted)).await {
+                    break Some(plug);
+                }
+            };
+            let Some(cables) = cables.upgrade() else { return };
+            cables.waiting().retain(|name| *name != cable.tap);
+            if let Some(plug) = found {
+                tracing::info!(dir = %cable.dir.display(), tap = %cable.tap, "plugged into its VDE switch again");
+                if let Err(error) = cables.join(cable, tap, plug) {
+                    tracing::warn!(error = %crate::chain(&error), "a VDE cable is lost");
+                }
+            }
+        });
+    }
+}
+
+fn connect(cable: &Cable) -> Result<Plug, PlugError> {
+    let description = format!("landline {} pid={}", cable.tap, std::process::id());
+    Plug::connect(&cable.dir, &description, PATIENCE)
+}
+
+/// Whether the interface of a tap is gone.
+fn is_gone(tap: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(tap, PollFlags::IN)];
+    let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && fds[0].revents().contains(PollFlags::ERR)
+}
