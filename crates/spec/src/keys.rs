@@ -39,14 +39,7 @@ pub(crate) const NETWORK: [&str; 34] = [
 ];
 
 /// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 6] = [
-    "firewall",
-    "ifname",
-    "warm",
-    "lan_ip",
-    "ports",
-    "ipv6_mode",
-];
+pub(crate) const NETWORK_NOT_YET: [&str; 6] = ["firewall", "ifname", "warm", "lan_ip", "ports", "ipv6_mode"];
 
 /// The options of one endpoint. Each may also be written with [`PREFIX`] in front; `landline.id` must be.
 pub(crate) const ENDPOINT: [&str; 4] = ["landline.id", "client_id", "ip", "hostname"];
