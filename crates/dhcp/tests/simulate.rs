@@ -25,6 +25,8 @@ fn a_thousand_lease_days() {
         "network: delayed and reordered",
         "fault: host slept",
         "fault: program killed",
+        "fault: host rebooted",
+        "scenarios with several servers",
     ] {
         assert!(report.get(what) > 10, "{what}: {}", report.get(what));
     }

@@ -12,14 +12,22 @@ fn run_all(seeds: std::ops::Range<u64>, scenario: impl Fn(u64) -> Scenario) -> R
         let report = run(&scenario(seed)).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         total.add(&report);
     }
-    println!("{total:#?}");
+    println!("{total}");
     total
 }
 
 #[test]
 fn a_network_with_loss() {
     let total = run_all(1..8, |seed| Scenario { seed, loss: 25, ..Scenario::default() });
-    assert!(total.lost > 3000 && total.bound > 42 && total.renewed > 2000 && total.expired > 10, "{total:?}");
+    let least = [
+        ("network: lost", 3000),
+        ("client: bound", 42),
+        ("client: renewed", 2000),
+        ("client: lost by expiry", 10),
+    ];
+    for (what, count) in least {
+        assert!(total.get(what) > count, "{what}");
+    }
 }
 
 #[test]
@@ -31,13 +39,22 @@ fn a_network_whose_servers_forget() {
         naps: true,
         ..Scenario::default()
     });
-    assert!(total.forgotten > 30 && total.naps > 50 && total.resumed > 20, "{total:?}");
+    let least = [
+        ("fault: server forgot its leases", 30),
+        ("fault: host slept", 10),
+        ("fault: cable pulled", 10),
+        ("fault: container stopped and started", 10),
+        ("fault: program killed", 20),
+    ];
+    for (what, count) in least {
+        assert!(total.get(what) > count, "{what}");
+    }
 }
 
 #[test]
 fn a_squatter_keeps_its_address() {
     let total = run_all(200..203, |seed| Scenario { seed, squatter: true, ..Scenario::default() });
-    assert!(total.declined >= 3, "{total:?}");
+    assert!(total.get("server: address declined") >= 3);
 }
 
 #[test]

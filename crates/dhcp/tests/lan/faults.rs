@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     Kill { host: usize, lasts: Micros },
     /// The container is stopped and started again.
     Recreate { host: usize, release: bool },
+    /// The host reboots: its clock begins anew, and of its leases only the addresses mean something.
+    Reboot { host: usize, lasts: Micros },
     /// The cable is pulled and put back.
     Unplug { host: usize, lasts: Micros },
     /// A user asks for a renewal.
@@ -48,7 +50,7 @@ pub(crate) fn schedule(rng: &mut Rng, time: Micros, servers: usize, hosts: usize
 
 fn pick(rng: &mut Rng, lasts: Micros, servers: usize, hosts: usize) -> Fault {
     let (server, host) = (rng.index(servers), rng.index(hosts));
-    match rng.range(0, 22) {
+    match rng.range(0, 23) {
         0..4 => Fault::Loss(rng.pick(&[0, 0, 0, 5, 5, 20, 40, 100])),
         4..7 => Fault::Crash { server, lasts },
         7 => Fault::Wipe { server },
@@ -59,6 +61,7 @@ fn pick(rng: &mut Rng, lasts: Micros, servers: usize, hosts: usize) -> Fault {
         17 => Fault::Recreate { host, release: rng.percent(50) },
         18..20 => Fault::Unplug { host, lasts },
         20 => Fault::Renew { host },
-        _ => Fault::Rename { host },
+        21 => Fault::Rename { host },
+        _ => Fault::Reboot { host, lasts },
     }
 }

@@ -126,6 +126,11 @@ impl Host {
         self.client = None;
     }
 
+    /// The whole host goes down, and with it the link.
+    pub(crate) fn reboot(&mut self) {
+        (self.client, self.in_use) = (None, None);
+    }
+
     /// The container stops: its address is given back or not, and the program forgets the link.
     pub(crate) fn stop(&mut self, now: Micros, release: bool, net: &mut Net<'_>) -> Result<(), Violation> {
         if let Some(client) = self.client.as_mut().filter(|_| release) {

@@ -56,6 +56,12 @@ pub(crate) fn run_all(seeds: Range<u64>) -> Result<Report, (u64, Violation)> {
 /// Runs a scenario to its end, or to the first rule that is broken.
 pub(crate) fn run(scenario: Scenario) -> Result<Report, Violation> {
     let mut world = World::new(scenario);
+    if world.servers.len() > 1 {
+        world.report.count("scenarios with several servers");
+    }
+    if world.overlapping {
+        world.report.count("scenarios with servers that share a pool");
+    }
     world.live()?;
     for host in &world.hosts {
         world.report.busiest_hour = world.report.busiest_hour.max(host.audit.busiest_hour);
@@ -337,6 +343,13 @@ impl World {
                 if self.hosts[host].is_running() && self.hosts[host].asleep_until.is_none() {
                     self.report.count("fault: program killed");
                     self.hosts[host].kill();
+                    self.at(now + lasts, Happening::Start(host));
+                }
+            }
+            Fault::Reboot { host, lasts } => {
+                if self.hosts[host].is_running() && self.hosts[host].asleep_until.is_none() {
+                    self.report.count("fault: host rebooted");
+                    self.hosts[host].reboot();
                     self.at(now + lasts, Happening::Start(host));
                 }
             }

@@ -1,20 +1,25 @@
 //! A host: a client, and what a program does around it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 use landline_dhcp::v6::{Client, Config, ConflictCheck, Event, InterfaceId, LossReason, State6};
+use landline_dhcp::wire::dhcpv6;
 use landline_dhcp::wire::icmpv6::Message;
-use landline_dhcp::wire::ipv6::{self, Packet};
+use landline_dhcp::wire::ipv6::{self, Datagram, Packet};
 use landline_dhcp::wire::udp::Check;
 use landline_types::Mac;
 
 use super::gateway::{discovery, frame};
 use super::rng::Rng;
+use super::server::pool;
 use super::world::{Report, Scenario};
-use super::{Frame, Micros, instant, mac, micros};
+use super::{Frame, Micros, SECOND, instant, mac, micros};
 
 /// Hosts have hardware addresses from here on.
 pub(crate) const FIRST: u8 = 0x10;
+
+const MINUTE: Micros = 60 * SECOND;
 
 pub(crate) struct Host {
     number: u8,
@@ -27,6 +32,10 @@ pub(crate) struct Host {
     pub(crate) link: State6,
     /// Until then nobody runs.
     pub(crate) asleep_until: Micros,
+    /// What was asked about (duplicate address detection) since the container started.
+    probed: BTreeSet<Ipv6Addr>,
+    /// Leased addresses that somebody else has too, and since when that is known.
+    contested: BTreeMap<Ipv6Addr, Micros>,
     /// Packets sent since the last time somebody looked.
     pub(crate) sent: u32,
 }
@@ -48,7 +57,18 @@ impl Host {
         config.rapid_commit = rng.percent(50);
         let kernel = scenario.forgetful || rng.percent(70);
         let client = Client::start(config.clone(), None, instant(now), rng.fork());
-        Self { number, config, client, rng, kernel, link: State6::default(), asleep_until: 0, sent: 0 }
+        Self {
+            number,
+            config,
+            client,
+            rng,
+            kernel,
+            link: State6::default(),
+            asleep_until: 0,
+            probed: BTreeSet::new(),
+            contested: BTreeMap::new(),
+            sent: 0,
+        }
     }
 
     pub(crate) fn mac(&self) -> Mac {
@@ -77,18 +97,22 @@ impl Host {
     /// The program ends and starts again; it has what it stored.
     pub(crate) fn resume(&mut self, now: Micros) {
         let rng = self.rng.fork();
+        self.contested.clear();
         self.client = Client::resume(self.config.clone(), self.link.clone(), instant(now), rng);
     }
 
     /// The container starts again.
     pub(crate) fn begin(&mut self, now: Micros) {
         let known = Some(std::mem::take(&mut self.link).into());
+        self.probed.clear();
+        self.contested.clear();
         let rng = self.rng.fork();
         self.client = Client::start(self.config.clone(), known, instant(now), rng);
     }
 
     /// The link flaps.
     pub(crate) fn restart(&mut self, now: Micros) {
+        self.contested.clear();
         self.client.restart(instant(now));
     }
 
@@ -127,33 +151,72 @@ impl Host {
         Some(out)
     }
 
+    /// An address that is used though nobody was asked whether it is free.
+    pub(crate) fn unprobed(&self) -> Option<Ipv6Addr> {
+        self.link.addresses.iter().map(|address| address.net.addr()).find(|ip| !self.probed.contains(ip))
+    }
+
+    /// A leased address that is known to be another's for a minute and was not declined.
+    pub(crate) fn not_declined(&self, now: Micros) -> Option<Ipv6Addr> {
+        self.contested.iter().find(|(_, since)| **since + MINUTE < now).map(|(address, _)| *address)
+    }
+
+    /// Takes note of what a packet of ours asks and says.
+    fn note(&mut self, packet: &[u8]) {
+        let Some(packet) = Packet::parse(packet) else { return };
+        if packet.next_header == ipv6::ICMP {
+            let message = Message::parse(packet.src, packet.dst, packet.payload, Check::Verify);
+            if let Some(Message::NeighbourSolicitation { target, .. }) = message
+                && packet.src.is_unspecified()
+            {
+                self.probed.insert(target);
+            }
+            return;
+        }
+        let datagram = Datagram::parse(&packet, Check::Verify);
+        let Some(message) = datagram.and_then(|datagram| dhcpv6::Message::parse(datagram.payload)) else {
+            return;
+        };
+        if message.kind == dhcpv6::MessageType::Decline {
+            for address in message.options.associations().flat_map(|ia| ia.addresses().collect::<Vec<_>>()) {
+                self.contested.remove(&address.address);
+            }
+        }
+    }
+
     /// Sends what there is and listens to what is told.
-    pub(crate) fn drain(&mut self, report: &mut Report) -> Vec<Frame> {
+    pub(crate) fn drain(&mut self, now: Micros, report: &mut Report) -> Vec<Frame> {
         let mut out = Vec::new();
+        while let Some(event) = self.client.poll_event() {
+            match event {
+                Event::Changed(state) => {
+                    if state.lease.is_some() && self.link.lease.is_none() {
+                        report.count("client: bound");
+                    }
+                    self.link = state;
+                }
+                Event::Renewed(state) => {
+                    report.count("client: renewed");
+                    self.link = state;
+                }
+                Event::Lost { reason: LossReason::Expired, .. } => report.count("client: lost by expiry"),
+                Event::Lost { .. } => report.count("client: lost because it was withdrawn"),
+                Event::Conflict { address, .. } => {
+                    report.count("client: conflict seen");
+                    if pool().any(|leased| leased == address) {
+                        self.contested.entry(address).or_insert(now);
+                    }
+                }
+            }
+        }
         while let Some(transmit) = self.client.poll_transmit() {
             self.sent += 1;
+            self.note(&transmit.to_packet());
             out.push(Frame {
                 from: self.mac(),
                 to: transmit.link_destination(),
                 packet: transmit.to_packet(),
             });
-        }
-        while let Some(event) = self.client.poll_event() {
-            match event {
-                Event::Changed(state) => {
-                    if state.lease.is_some() && self.link.lease.is_none() {
-                        report.bound += 1;
-                    }
-                    self.link = state;
-                }
-                Event::Renewed(state) => {
-                    report.renewed += 1;
-                    self.link = state;
-                }
-                Event::Lost { reason: LossReason::Expired, .. } => report.expired += 1,
-                Event::Lost { .. } => report.withdrawn += 1,
-                Event::Conflict { .. } => report.conflicts += 1,
-            }
         }
         out
     }

@@ -22,6 +22,11 @@ const VALID: u32 = 300;
 /// How often it looks for a client before it drops what it has for it.
 const SEARCHES: u8 = 3;
 
+/// What it gives.
+pub(crate) fn pool() -> impl Iterator<Item = Ipv6Addr> {
+    (1..=POOL).map(leased)
+}
+
 pub(crate) struct Server {
     duid: Duid,
     /// Whether it takes Solicits with rapid commit.
@@ -206,7 +211,6 @@ impl Server {
 
     /// What it had, else what it wishes for, else the first that is free.
     fn choose(&self, now: Micros, client: &Duid, wish: &[Ipv6Addr]) -> Result<Ipv6Addr, u16> {
-        let pool = || (1..=POOL).map(leased);
         let free = |address: &Ipv6Addr| {
             let used = self.leases.get(address).is_some_and(|(holder, end)| holder != client && *end > now);
             !used && !self.declined.contains(address)

@@ -1,6 +1,8 @@
 //! The clock, the network, and what must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv6Addr;
 
 use landline_dhcp::v6::Origin;
 
@@ -27,35 +29,65 @@ pub(crate) struct Scenario {
     pub(crate) thorough: bool,
 }
 
-/// What happened.
+impl Scenario {
+    /// Any mixture of what can go wrong.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x6c65_6173_6573_3600);
+        // Where packets get lost nobody can be sure to have found a squatter.
+        let squatter = rng.percent(25);
+        let loss = if squatter { 0 } else { rng.pick(&[0, 5, 10, 25]) };
+        Self {
+            seed,
+            loss,
+            forgetful: !squatter && rng.percent(40),
+            naps: rng.percent(60),
+            squatter,
+            thorough: rng.percent(20),
+        }
+    }
+}
+
+/// What happened, in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Report {
-    pub(crate) bound: u32,
-    pub(crate) renewed: u32,
-    pub(crate) expired: u32,
-    pub(crate) withdrawn: u32,
-    pub(crate) conflicts: u32,
-    pub(crate) declined: u32,
-    pub(crate) forgotten: u32,
-    pub(crate) naps: u32,
-    pub(crate) resumed: u32,
-    pub(crate) sent: u32,
-    pub(crate) lost: u32,
+    counts: BTreeMap<&'static str, u64>,
+    /// The time of all hosts.
+    pub(crate) lived: Micros,
+    /// The most packets one host sent in an hour.
+    pub(crate) busiest_hour: u32,
 }
 
 impl Report {
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn get(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn lease_days(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let days = self.lived as f64 / (24 * HOUR) as f64;
+        days
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
-        self.bound += other.bound;
-        self.renewed += other.renewed;
-        self.expired += other.expired;
-        self.withdrawn += other.withdrawn;
-        self.conflicts += other.conflicts;
-        self.declined += other.declined;
-        self.forgotten += other.forgotten;
-        self.naps += other.naps;
-        self.resumed += other.resumed;
-        self.sent += other.sent;
-        self.lost += other.lost;
+        for (what, count) in &other.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+        self.lived += other.lived;
+        self.busiest_hour = self.busiest_hour.max(other.busiest_hour);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, count) in &self.counts {
+            writeln!(f, "{what:<44}{count:>14}")?;
+        }
+        writeln!(f, "{:<44}{:>14}", "packets of one host in its busiest hour", self.busiest_hour)?;
+        write!(f, "{:<44}{:>14.1}", "lease-days", self.lease_days())
     }
 }
 
@@ -64,6 +96,8 @@ const HOSTS: u8 = 6;
 const BAD: Micros = 6 * HOUR;
 /// How long it all takes.
 const END: Micros = 7 * HOUR + HOUR / 2;
+/// How late a packet may be. What routers say counts from when it is heard.
+const LATEST: Micros = 3 * SECOND;
 /// More than this from one host in an hour is too much. A lease of five minutes takes some.
 const MAX_AN_HOUR: u32 = 400;
 
@@ -80,6 +114,7 @@ struct World {
     frames: u64,
     next_fault: Micros,
     next_hour: Micros,
+    was_out: bool,
     report: Report,
 }
 
@@ -98,6 +133,7 @@ pub(crate) fn run(scenario: &Scenario) -> Result<Report, String> {
         frames: 0,
         next_fault: start,
         next_hour: start + HOUR,
+        was_out: false,
         report: Report::default(),
         scenario: scenario.clone(),
         rng,
@@ -159,6 +195,11 @@ impl World {
             self.next_fault = now + self.rng.range(60, 1200) * SECOND;
             self.fault();
         }
+        let out = self.is_out();
+        if out && !self.was_out {
+            self.report.count("fault: router and server away for an hour");
+        }
+        self.was_out = out;
         if self.next_hour <= now {
             self.next_hour = now + HOUR;
             self.look_at_the_hour()?;
@@ -173,20 +214,28 @@ impl World {
         }
         if self.scenario.forgetful && self.rng.percent(20) {
             self.server.forget();
-            self.report.forgotten += 1;
+            self.report.count("fault: server forgot its leases");
         }
         if self.scenario.naps {
             let at = self.rng.index(self.hosts.len());
             let now = self.now;
             let host = &mut self.hosts[at];
-            self.report.naps += 1;
             match self.rng.range(0, 4) {
-                0 => host.asleep_until = (now + self.rng.range(1, 20_000) * SECOND).min(BAD),
-                1 => host.restart(now),
-                2 => host.begin(now),
+                0 => {
+                    self.report.count("fault: host slept");
+                    host.asleep_until = (now + self.rng.range(1, 20_000) * SECOND).min(BAD);
+                }
+                1 => {
+                    self.report.count("fault: cable pulled");
+                    host.restart(now);
+                }
+                2 => {
+                    self.report.count("fault: container stopped and started");
+                    host.begin(now);
+                }
                 _ => {
+                    self.report.count("fault: program killed");
                     host.resume(now);
-                    self.report.resumed += 1;
                 }
             }
             self.drain(at);
@@ -194,8 +243,8 @@ impl World {
     }
 
     fn drain(&mut self, at: usize) {
-        for frame in self.hosts[at].drain(&mut self.report) {
-            self.report.sent += 1;
+        for frame in self.hosts[at].drain(self.now, &mut self.report) {
+            self.report.count("hosts: packets sent");
             self.send(&frame);
         }
     }
@@ -203,14 +252,20 @@ impl World {
     fn send(&mut self, frame: &Frame) {
         let bad = self.is_bad();
         if bad && self.rng.percent(self.scenario.loss) {
-            self.report.lost += 1;
-            return;
+            return self.report.count("network: lost");
         }
         let copies = if bad && self.rng.percent(self.scenario.loss / 5) { 2 } else { 1 };
-        for _ in 0..copies {
+        for copy in 0..copies {
+            if copy > 0 {
+                self.report.count("network: duplicated");
+            }
             // On a bad day one in ten is late enough to be overtaken.
             let late = bad && self.scenario.loss > 0 && self.rng.percent(10);
-            let delay = if late { self.rng.range(1, 3000) * MILLI } else { self.rng.range(100, 2000) };
+            if late {
+                self.report.count("network: delayed and reordered");
+            }
+            let delay =
+                if late { self.rng.range(1, LATEST / MILLI) * MILLI } else { self.rng.range(100, 2000) };
             self.frames += 1;
             self.wire.insert((self.now + delay, self.frames), frame.clone());
         }
@@ -225,7 +280,11 @@ impl World {
                 answers.extend(self.router.receive(now, frame));
             }
             if is_for(super::mac(2)) {
+                let declines = self.server.declines;
                 answers.extend(self.server.receive(now, frame));
+                for _ in declines..self.server.declines {
+                    self.report.count("server: address declined");
+                }
             }
         }
         answers
@@ -248,11 +307,19 @@ impl World {
             let (duid, state) = (landline_dhcp::v6::Duid::from_mac(host.mac()), host.current());
             let fail =
                 |what: &str| Err(format!("{what} at {} s: {} {state:#?}", self.now / SECOND, host.mac()));
+            if let Some(address) = host.unprobed() {
+                return fail(&format!("{address} was never asked about"));
+            }
+            // What was only offered needs no Decline.
+            let granted = |ip: &Ipv6Addr| self.server.granted.contains_key(&(*ip, duid.clone()));
+            if let Some(address) = host.not_declined(self.now).filter(granted) {
+                return fail(&format!("{address} has another user and was not declined"));
+            }
             // A deadline is kept within a microsecond here.
             for address in &state.addresses {
                 let ip = address.net.addr();
                 let end = match address.origin {
-                    Origin::Router => self.router.prefix_until,
+                    Origin::Router => self.router.prefix_until + LATEST,
                     Origin::Dhcp => self.server.granted.get(&(ip, duid.clone())).copied().unwrap_or(0),
                 };
                 if end + 2 < self.now {
@@ -266,7 +333,7 @@ impl World {
                     return fail("an address of a squatter");
                 }
             }
-            if state.routers.iter().any(|_| self.router.until + 2 < self.now) {
+            if state.routers.iter().any(|_| self.router.until + LATEST + 2 < self.now) {
                 return fail("a router beyond its life");
             }
             if state.addresses != host.link.addresses || state.routers != host.link.routers {
@@ -285,6 +352,7 @@ impl World {
     fn look_at_the_hour(&mut self) -> Result<(), String> {
         for host in &mut self.hosts {
             let sent = std::mem::take(&mut host.sent);
+            self.report.busiest_hour = self.report.busiest_hour.max(sent);
             if sent > MAX_AN_HOUR {
                 return Err(format!(
                     "{sent} packets of {} in the hour before {} s",
@@ -298,7 +366,7 @@ impl World {
 
     /// What must hold when the network has been well for two hours and a half.
     fn finish(mut self) -> Result<Report, String> {
-        self.report.declined = self.server.declines;
+        self.report.lived = END * u64::from(HOSTS);
         for host in &self.hosts {
             let state = host.current();
             let of = |origin| state.addresses.iter().filter(|address| address.origin == origin).count();
