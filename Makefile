@@ -18,7 +18,7 @@ CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-.PHONY: all build build-packages demo test test-engines lab-packages vm-packages nextest bench record-engines install clean-lab
+.PHONY: all build build-packages demo test test-engines lab-packages vm-packages nextest bench fuzz lease-days record-engines install clean-lab
 
 all: build
 
@@ -50,6 +50,16 @@ test-engines: lab-packages nextest
 # Prints medians and ratios of one run.
 bench: build lab-packages
 	$(TESTBED) bench --landline $(LANDLINE)
+
+# A million executions of every fuzz target, on one core; prints a table.
+fuzz: build-packages
+	@packaging/install-packages g++
+	packaging/fuzz
+
+# The DHCP clients through days of faults in virtual time; prints how often what happened.
+lease-days: build-packages
+	$(CARGO) run --release --locked -p landline-dhcp --example lease-days -- 100000
+	$(CARGO) run --release --locked -p landline-dhcp --example lease-days6 -- 10000
 
 # Records what the engines ask of a network driver; a second run must leave no difference.
 record-engines: build lab-packages

@@ -2,6 +2,8 @@
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
+#[path = "../fuzz/checks6.rs"]
+mod checks6;
 
 use std::fs;
 use std::path::Path;
@@ -32,4 +34,19 @@ fn link() {
 #[test]
 fn client() {
     run("client", checks::client);
+}
+
+#[test]
+fn dhcpv6() {
+    run("dhcpv6", checks6::dhcpv6);
+}
+
+#[test]
+fn discovery() {
+    run("discovery", checks6::discovery);
+}
+
+#[test]
+fn client6() {
+    run("client6", checks6::client6);
 }

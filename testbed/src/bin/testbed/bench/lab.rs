@@ -80,7 +80,12 @@ impl Lab {
 
     /// `docker run --rm --network NETWORK ARGS box true`: how long it takes, as whoever types it sees it.
     pub(super) fn run_once(&self, network: Network, args: &[&str]) -> Result<Duration> {
-        let head: &[&str] = &["run", "--rm", "--network", network.name()];
+        self.run_on(network.name(), args)
+    }
+
+    /// The same on any network.
+    pub(super) fn run_on(&self, network: &str, args: &[&str]) -> Result<Duration> {
+        let head: &[&str] = &["run", "--rm", "--network", network];
         let command = [head, args, &["box", "true"]].concat();
         let start = Instant::now();
         self.host.docker_ok(&command)?;

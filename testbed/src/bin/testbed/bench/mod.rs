@@ -3,6 +3,7 @@
 //! Every comparison is between things measured in turn, round by round, so that what else the machine does meets all
 //! of them alike.
 
+mod conflict;
 mod crowd;
 mod daemon;
 mod lab;
@@ -13,9 +14,9 @@ mod single;
 mod table;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use landline_testbed::Result;
 
@@ -29,9 +30,27 @@ pub(crate) struct Options {
     /// How often each kind of network starts a container [default: 15, with --quick 3].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     runs: Option<u16>,
+    /// Only this part.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Few runs and few containers: shows that it works, and little else.
     #[arg(long)]
     quick: bool,
+}
+
+/// What is measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// One container at a time.
+    Single,
+    /// Other users of an address.
+    Conflict,
+    /// From DISCOVER to ACK.
+    Lease,
+    /// Many containers at once.
+    Crowd,
+    /// The daemon at rest.
+    Daemon,
 }
 
 /// How much is measured.
@@ -44,6 +63,8 @@ struct Extent {
     /// Rounds against a server that pings an address before it offers it. Few: after six pings within half a minute
     /// dnsmasq thinks itself busy and does without.
     pinged_runs: usize,
+    /// How often each kind of squatter has the address that is offered.
+    squatted: u8,
     /// Rounds of many containers at once.
     crowd_rounds: usize,
     /// How many containers that is.
@@ -60,6 +81,7 @@ impl Extent {
                 warm_ups: 1,
                 runs: runs.unwrap_or(3),
                 pinged_runs: 1,
+                squatted: 5,
                 crowd_rounds: 1,
                 crowd: 5,
                 endpoints: [0, 1, 5],
@@ -69,6 +91,7 @@ impl Extent {
                 warm_ups: 2,
                 runs: runs.unwrap_or(15),
                 pinged_runs: 3,
+                squatted: 100,
                 crowd_rounds: 5,
                 crowd: 20,
                 endpoints: [0, 1, 50],
@@ -77,16 +100,27 @@ impl Extent {
     }
 }
 
+/// Measures one part and prints its tables.
+type Measure = fn(&Path, Extent) -> Result<()>;
+
 /// Measures, and prints a Markdown table for each question.
 pub(crate) fn bench(options: &Options) -> Result<u8> {
     let landline = absolute(&options.landline)?;
     let extent = Extent::of(options);
     println!("{}", conditions());
     println!("Load average at the start: {}.", load());
-    single::measure(&landline, extent)?;
-    lease::measure(&landline, extent)?;
-    crowd::measure(&landline, extent)?;
-    daemon::measure(&landline, extent)?;
+    let parts: [(Part, Measure); 5] = [
+        (Part::Single, single::measure),
+        (Part::Conflict, conflict::measure),
+        (Part::Lease, lease::measure),
+        (Part::Crowd, crowd::measure),
+        (Part::Daemon, daemon::measure),
+    ];
+    for (part, measure) in parts {
+        if options.only.is_none_or(|only| only == part) {
+            measure(&landline, extent)?;
+        }
+    }
     println!("\nLoad average at the end: {}.", load());
     Ok(0)
 }
