@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landline_testbed::{DhcpKind, Dnsmasq, Dockerd, Lan, Node, Signal, wait_for};
+use landline_testbed::{DhcpKind, Dnsmasq, Dockerd, Lan, Node, Ra, Signal, wait_for};
 
 use crate::tools::{at_once, second_nic, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
@@ -40,12 +40,12 @@ fn wire(lan: &Lan, host: &impl AsRef<Node>) -> Result {
 /// A network on a bridge, one on a NIC, and the containers above, which Docker starts whenever it can.
 fn world(options: &[&str]) -> Result<World> {
     let lan = Lan::new()?;
-    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+    let dhcp = lan.dnsmasq(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
     let host = lan.docker_host("host1")?;
     wire(&lan, &host)?;
     let world = World::start(lan, dhcp, host)?;
-    world.network("bridged", &[&["bridge=br0"], options].concat())?;
-    world.network("direct", &[&["mode=macvlan", "parent=eth1"], options].concat())?;
+    world.network("bridged", &[&["bridge=br0", "ipv6=true"], options].concat())?;
+    world.network("direct", &[&["mode=macvlan", "parent=eth1", "ipv6=true"], options].concat())?;
     at_once(&names(), |name| {
         let (_, args) = CONTAINERS.iter().find(|(other, _)| *other == name).ok_or("no such container")?;
         let command = [
@@ -58,17 +58,35 @@ fn world(options: &[&str]) -> Result<World> {
     Ok(world)
 }
 
-/// Address and hardware address of each container, once they are known by name.
-fn seen(world: &World) -> Result<Vec<(String, String)>> {
-    let one = |name: &String| -> Result<(String, String)> {
+/// What is to stay: the addresses of a container and its hardware address.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    address: String,
+    /// One leased, one autoconfigured.
+    ipv6: Vec<String>,
+    mac: String,
+}
+
+/// What there is of each container, once they are known by name.
+fn seen(world: &World) -> Result<Vec<Seen>> {
+    let one = |name: &String| -> Result<Seen> {
         world.row(name)?;
-        Ok((world.address(name, interface(name))?, world.mac(name, interface(name))?))
+        let ipv6 = wait_for(format!("both IPv6 addresses of {name}"), SOON, || {
+            let mut all = world.addresses6(name, interface(name)).ok()?;
+            all.sort();
+            (all.len() == 2).then_some(all)
+        })?;
+        Ok(Seen {
+            address: world.address(name, interface(name))?,
+            ipv6,
+            mac: world.mac(name, interface(name))?,
+        })
     };
     names().iter().map(one).collect()
 }
 
 /// All containers come up by themselves as they were, and answer.
-fn all_are_back(world: &World, before: &[(String, String)]) -> Result {
+fn all_are_back(world: &World, before: &[Seen]) -> Result {
     let now = wait_for("all containers", 2 * SOON, || {
         names()
             .iter()
@@ -78,12 +96,18 @@ fn all_are_back(world: &World, before: &[(String, String)]) -> Result {
     })
     .map_err(|error| format!("{error}\n{}\n{}", world.daemon.log(), world.host.dockerd_log()))?;
     assert_eq!(now, before, "{}", world.daemon.log());
-    let addresses: Vec<String> = now.iter().map(|(address, _)| bare(address).to_owned()).collect();
+    let addresses: Vec<String> = now
+        .iter()
+        .flat_map(|seen| seen.ipv6.iter().chain([&seen.address]))
+        .map(|address| bare(address).to_owned())
+        .collect();
     at_once(&addresses, |address| Ok(world.lan.peer().check(&["ping", "-c1", "-W5", address]).map(drop)?))?;
     let rows = world.ls()?["endpoints"].as_array().map(Vec::len);
     assert_eq!(rows, Some(CONTAINERS.len()), "{:#}", world.ls()?);
+    // One of each family.
     let leases = world.dhcp.leases();
-    assert_eq!(leases.len(), CONTAINERS.len(), "{leases:#?}");
+    let six = leases.iter().filter(|lease| lease.ip.is_ipv6()).count();
+    assert_eq!((leases.len() - six, six), (CONTAINERS.len(), CONTAINERS.len()), "{leases:#?}");
     Ok(())
 }
 
@@ -133,7 +157,7 @@ fn a_router_that_boots_slower_than_the_host_is_not_missed() -> Result {
     world.dhcp.start()?;
     wait_for("the server's word for each of them", 4 * SOON, || {
         let granted = granted();
-        before.iter().all(|(_, mac)| granted.contains(mac))
+        before.iter().all(|seen| granted.contains(&seen.mac))
     })
     .map_err(|error| format!("{error}\n{}\n{}", capture.lines().join("\n"), world.daemon.log()))?;
     all_are_back(&world, &before)

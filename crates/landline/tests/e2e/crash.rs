@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use landline_testbed::{DockerHost, Signal, wait_for};
+use landline_testbed::{Dnsmasq, DockerHost, Ra, Signal, wait_for};
 use serde_json::Value;
 
 use crate::footprint::Footprint;
@@ -37,8 +37,8 @@ const CONTAINERS: [(&str, &[&str]); 5] = [
 ];
 
 fn storm(kind: Kind) -> Result {
-    let mut world = kind.world(&landline_testbed::Dnsmasq::default())?;
-    world.network_of(kind, "lan", &[])?;
+    let mut world = kind.world(&Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
+    world.network_of(kind, "lan", &["ipv6=true"])?;
     let names = CONTAINERS.map(|(name, _)| name.to_owned());
     let before = Footprint::of(&world)?;
     let empty = sandboxes(&world.host)?;
@@ -48,10 +48,13 @@ fn storm(kind: Kind) -> Result {
             |name: &String| Ok((world.address(name, kind.interface())?, world.mac(name, kind.interface())?));
         names.iter().map(one).collect()
     };
+    let seen6 = |world: &World| -> Result<Vec<String>> {
+        names.iter().map(|name| world.address6(name, kind.interface(), "2001:db8:1::1")).collect()
+    };
     for name in &names {
         world.row(name)?;
     }
-    let addresses = seen(&world)?;
+    let (addresses, addresses6) = (seen(&world)?, seen6(&world)?);
 
     let seed = seed();
     println!("LANDLINE_TEST_SEED={seed} repeats these moments");
@@ -95,6 +98,7 @@ fn storm(kind: Kind) -> Result {
         format!("seed {seed}\n{rows:#}\n{identities}\n{log}{}", world.daemon.log())
     };
     assert_eq!(seen(&world)?, addresses, "{}", context(&world));
+    assert_eq!(seen6(&world)?, addresses6, "{}", context(&world));
     at_once(&names, |name| {
         let address = world.address(name, kind.interface())?;
         Ok(world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)]).map(drop)?)
@@ -119,7 +123,11 @@ fn storm(kind: Kind) -> Result {
 fn the_server_has_no_more(world: &World, addresses: &[(String, String)]) -> Result {
     let expected: BTreeSet<(String, String)> =
         addresses.iter().map(|(address, mac)| (bare(address).to_owned(), mac.clone())).collect();
-    let leases = world.dhcp.leases();
+    let (six, leases): (Vec<_>, Vec<_>) =
+        world.dhcp.leases().into_iter().partition(|lease| lease.ip.is_ipv6());
+    if six.len() != leases.len() {
+        return Err(format!("of IPv6 the server has {six:#?}").into());
+    }
     let leased: BTreeSet<(String, String)> =
         leases.iter().map(|lease| (lease.ip.to_string(), lease.mac.clone())).collect();
     if leased != expected || leases.len() != expected.len() {

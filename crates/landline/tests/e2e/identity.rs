@@ -1,6 +1,6 @@
 //! Who a container is to the LAN, across restarts and recreation.
 
-use landline_testbed::{Dnsmasq, Dockerd, Lan, wait_for};
+use landline_testbed::{Dnsmasq, Dockerd, Lan, Ra, wait_for};
 
 use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World};
@@ -28,11 +28,16 @@ fn stop(world: &World, containers: &[&str]) -> Result {
 
 #[test]
 fn a_container_keeps_its_address_whatever_is_restarted() -> Result {
+    let six = || Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() };
     for (world, options, interface) in [
-        (World::bridge()?, vec!["bridge=br0"], "br00"),
-        (World::nic()?, vec!["mode=macvlan", "parent=eth0"], "eth0"),
+        (World::bridge_with(six())?, vec!["bridge=br0", "ipv6=true"], "br00"),
+        (World::nic_with(six())?, vec!["mode=macvlan", "parent=eth0", "ipv6=true"], "eth0"),
     ] {
         world.network("lan", &options)?;
+        let seen = |world: &World, container: &str, interface: &str| -> Result<_> {
+            let four = seen(world, container, interface)?;
+            Ok((four, world.address6(container, interface, "2001:db8:1::1")?))
+        };
         // A neighbour that runs all the time must not confuse anybody.
         world.run("other", "lan", &[])?;
         seen(&world, "other", interface)?;
