@@ -40,6 +40,7 @@ fn follows(kind: Kind) -> Result {
     world.is_reached6("web", &first)?;
     world.inside("web", &["ping", "-6", "-c1", "-W5", BEYOND_V6])?;
 
+    idle(&world)?;
     // Another prefix; the old one is not for anything new any more.
     router.check(&["ip", "address", "add", "2001:db8:2::1/64", "dev", "eth0", "nodad"])?;
     let old = RaPrefix::new(LAN, 600, 0);
@@ -52,6 +53,7 @@ fn follows(kind: Kind) -> Result {
     let mtu = format!("/proc/sys/net/ipv6/conf/{interface}/mtu");
     assert_eq!(world.inside("web", &["cat", &mtu])?.trim(), "1400");
 
+    idle(&world)?;
     // No router for other networks any more, the prefixes stay.
     radvd.reconfigure(&Radvd { router_lifetime: 0, ..renumbered.clone() })?;
     wait_for("the end of the default route", SOON, || {
@@ -66,6 +68,15 @@ fn follows(kind: Kind) -> Result {
     // A restart comes back with what there was.
     world.host.docker_ok(&["restart", "-t0", "web"])?;
     assert!(world.addresses6("web", interface)?.contains(&second));
+    Ok(())
+}
+
+/// Nobody listens in the sandbox any more, so that what routers say from now on is heard elsewhere or not at all.
+fn idle(world: &World) -> Result {
+    // One line of headings.
+    wait_for("the end of questions and probes", SOON, || {
+        world.inside("web", &["cat", "/proc/net/packet"]).is_ok_and(|sockets| sockets.lines().count() == 1)
+    })?;
     Ok(())
 }
 
