@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use landline_testbed::{Dhcpd, Dnsmasq, Kea, LeaseRow, Signal, wait_for};
+use landline_testbed::{Dhcpd, Dnsmasq, Kea, LeaseRow, Ra, Signal, wait_for};
 use serde_json::{Value, json};
 
+use crate::dual;
 use crate::world::{Result, World, bare, binary};
 
 /// Generous: see `LIMIT`.
-const SLOWLY: Duration = Duration::from_mins(1);
+pub(crate) const SLOWLY: Duration = Duration::from_mins(1);
 
 #[test]
 #[ignore = "the kernel outside may have no ipvlan; runs in the VM"]
 fn ipvlan() -> Result {
-    let mut world = World::nic()?;
+    let mut world = World::nic_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
     let done = cases(&mut world);
     if done.is_err() {
         println!("--- landline:\n{}--- server:\n{}", world.daemon.log(), world.dhcp.log_tail());
@@ -25,15 +26,18 @@ fn ipvlan() -> Result {
 fn cases(world: &mut World) -> Result {
     let parent_mac = world.host.node().mac("eth0")?;
     let before = world.host.snapshot()?;
-    world.network("lan", &["mode=ipvlan", "parent=eth0", "lease_timeout=30s"])?;
+    world.network("lan", &["mode=ipvlan", "parent=eth0", "lease_timeout=30s", "ipv6=true"])?;
 
     step("dnsmasq");
     start(world, &["d1", "d2", "d3"])?;
     three_containers(world, &parent_mac, ["d1", "d2", "d3"])?;
+    dual::three_containers(world, ["d1", "d2", "d3"])?;
     no_hardware_address_of_its_own(world)?;
+    let six = dual::addresses(world, "d2")?;
     a_restart_keeps_the_address(world, "d2")?;
     a_daemon_killed_and_a_clock_set_change_nothing(world, "d2")?;
     docker_killed_gives_the_address_back(world, "d2")?;
+    assert_eq!(dual::addresses(world, "d2")?, six);
     no_macvlan_beside_it(world)?;
     remove(world, &["d1", "d2", "d3"])?;
 

@@ -7,6 +7,7 @@
 #[path = "../e2e/world.rs"]
 mod world;
 
+mod dual;
 mod ipvlan;
 
 use std::time::Duration;
