@@ -8,7 +8,8 @@
 //! - [`Netns`]: an open network namespace, and running code inside one.
 //! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async;
 //!   [`Generic`]: what is not about routes.
-//! - [`PacketSocket`]: DHCP and ARP beneath the IP stack; [`UnicastSocket`]: datagrams through it.
+//! - [`PacketSocket`]: DHCP, ARP and neighbour discovery beneath the IP stack; [`UnicastSocket`]: datagrams through it;
+//!   [`Groups`]: memberships.
 //! - [`open_tap`]: a network interface whose packets a program sends and receives.
 //! - [`sysctl`]: the settings netlink does not reach.
 //! - [`nft`]: rules of the packet filter, through `nft(8)`.
@@ -36,5 +37,5 @@ pub use netlink::{
     WholeAddress, WholeRoute,
 };
 pub use netns::{Netns, NetnsId};
-pub use packet::{PacketSocket, Received, UnicastSocket};
+pub use packet::{Groups, PacketSocket, Received, UnicastSocket};
 pub use tap::open_tap;

@@ -1,12 +1,13 @@
 //! The machine's socket, opened where the link is.
 
 use std::io;
+use std::net::Ipv6Addr;
 
 use landline_dhcp::Instant;
 use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::udp::Check;
 use landline_kernel::boottime;
-use landline_kernel::{Link, LinkKind, PacketSocket};
+use landline_kernel::{Groups, Link, LinkKind, PacketSocket};
 
 use crate::lease::{Place, hear, link_on_host};
 use crate::mark::Mark;
@@ -18,6 +19,9 @@ pub(super) const LONGEST: usize = 2048;
 /// The socket of one exchange.
 pub(crate) struct Wire6 {
     own: PacketSocket,
+    index: u32,
+    /// Of the addresses that were asked for.
+    groups: Groups,
     /// On the parent of an ipvlan, which hears what is for an address that no child has yet.
     above: Option<PacketSocket>,
 }
@@ -27,20 +31,30 @@ impl Wire6 {
     pub(crate) fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
         match place {
             Place::Host(index) => {
-                let link = link_on_host(*index)?;
-                Ok(Self { own: PacketSocket::ipv6(None, *index)?, above: above(&link)? })
+                let own = PacketSocket::ipv6(None, *index)?;
+                let above = above(&link_on_host(*index)?)?;
+                Ok(Self { own, index: *index, groups: Groups::open(None)?, above })
             }
             Place::Sandbox(path) => {
                 let gone = || io::Error::new(io::ErrorKind::NotFound, "the sandbox or its link is gone");
                 let sandbox = Sandbox::enter(path, mark).map_err(io::Error::other)?.ok_or_else(gone)?;
-                let own = PacketSocket::ipv6(Some(&sandbox.netns), sandbox.link.index)?;
-                Ok(Self { own, above: above(&sandbox.link)? })
+                let index = sandbox.link.index;
+                let own = PacketSocket::ipv6(Some(&sandbox.netns), index)?;
+                let groups = Groups::open(Some(&sandbox.netns))?;
+                Ok(Self { own, index, groups, above: above(&sandbox.link)? })
             }
         }
     }
 
     /// Sends one packet of the machine.
     pub(crate) fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        if let Transmit::Icmp { src: Ipv6Addr::UNSPECIFIED, dst, .. } = transmit
+            && is_solicited_node(*dst)
+            && let Err(error) = self.groups.join(self.index, *dst)
+        {
+            // Switches that go by memberships may keep answers from it.
+            tracing::debug!(%error, group = %dst, "a group was not joined");
+        }
         self.own.send(transmit.link_destination(), &transmit.to_packet())
     }
 
@@ -61,6 +75,11 @@ impl Wire6 {
 
 pub(super) fn now() -> Instant {
     Instant::from_boot(boottime::now())
+}
+
+/// Whether the group is that of an address, which is joined before the address is probed (RFC 4862 section 5.4.2).
+fn is_solicited_node(group: Ipv6Addr) -> bool {
+    matches!(group.segments(), [0xff02, 0, 0, 0, 0, 1, high, _] if high >> 8 == 0xff)
 }
 
 fn above(link: &Link) -> io::Result<Option<PacketSocket>> {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use landline_kernel::{
-    Group, LinkChange, MacvlanMode, Monitor, Netns, NewLink, NewLinkKind, PacketSocket, Received,
+    Group, Groups, LinkChange, MacvlanMode, Monitor, Netns, NewLink, NewLinkKind, PacketSocket, Received,
     UnicastSocket,
 };
 use landline_types::Mac;
@@ -244,6 +244,25 @@ async fn an_ipv6_socket_hears_groups_that_its_link_has_not_joined() {
     let packet = packet6(58, &[135, 0, 0, 0]);
     mouth.send(GROUP, &packet).unwrap();
     assert_eq!(receive(&ear).await.1, packet);
+}
+
+#[tokio::test]
+async fn who_joins_a_group_says_so_even_without_an_address() {
+    let (ns, mut netlink) = lab();
+    let (a, _) = pair(&mut netlink);
+    let group: Ipv6Addr = "ff02::1:ff00:7".parse().unwrap();
+    let joined = || {
+        let listed = ns.run(|| std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap()).unwrap();
+        listed.lines().any(|line| line.contains(" a ") && line.contains("ff0200000000000000000001ff000007"))
+    };
+    let groups = Groups::open(Some(&ns)).unwrap();
+    assert!(!joined());
+    for _ in 0..2 {
+        groups.join(a.index, group).unwrap();
+        assert!(joined());
+    }
+    drop(groups);
+    assert!(!joined());
 }
 
 #[tokio::test]

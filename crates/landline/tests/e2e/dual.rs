@@ -6,7 +6,7 @@ use std::time::Instant;
 use landline_testbed::{BEYOND_V6, Dnsmasq, Frame, Ra, Reservation6, Signal, wait_for};
 
 use crate::kinds::Kind;
-use crate::tools::start_daemon;
+use crate::tools::{at_once, names, settled, start_daemon};
 use crate::world::{Result, SOON, World, bare};
 
 #[test]
@@ -197,5 +197,72 @@ fn ipv6_alone_is_waited_for() -> Result {
         "{}",
         refused.stderr
     );
+    Ok(())
+}
+
+/// What hosts of a LAN see of three that start with IPv6: no frame of the links' ends on the host, and of the containers
+/// what RFC 4862 wants, from a link-local address or none.
+#[test]
+fn the_lan_hears_of_containers_only_what_it_must() -> Result {
+    let world = World::bridge_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
+    // Only who forwards says that it is a router when neighbours ask; the host believes no other for long.
+    world.lan.router().sh("echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")?;
+    wait_for("the host's own default route", SOON, || {
+        world.host.check(&["ip", "-6", "route", "show", "default"]).is_ok_and(|shown| !shown.is_empty())
+    })?;
+    let before = settled(&world.host)?;
+    world.network("lan", &["bridge=br0", "ipv6=true"])?;
+    let known: Vec<String> = [world.lan.router(), world.lan.peer(), world.host.node()]
+        .iter()
+        .map(|node| node.mac("eth0"))
+        .chain([world.host.node().mac("br0")])
+        .collect::<std::result::Result<_, _>>()?;
+    let capture = world.lan.capture(world.lan.peer(), "eth0", "ip6")?;
+    let crowd = names("c", 3);
+    at_once(&crowd, |name| world.run(name, "lan", &[]))?;
+    let mut macs = Vec::new();
+    for name in &crowd {
+        let all = wait_for(format!("both addresses of {name}"), SOON, || {
+            world.addresses6(name, "br00").ok().filter(|all| all.len() == 2)
+        })?;
+        for address in &all {
+            world.is_reached6(name, address)?;
+        }
+        macs.push(world.mac(name, "br00")?);
+    }
+    for mac in &macs {
+        let first = capture.wait_for("the first word of a container", SOON, |frame| {
+            (frame.source() == *mac).then(|| frame.ip()).flatten().map(|(from, to, ..)| (from, to))
+        })?;
+        assert!(first.0.is_unspecified(), "{first:?}");
+        // The group of the address that is probed is joined (RFC 4862 section 5.4.2), so that switches send it here.
+        capture.wait_for("a report of groups before there is an address", SOON, |frame| {
+            let (from, to, ..) = frame.ip().filter(|_| frame.source() == *mac)?;
+            (from.is_unspecified() && to.to_string() == "ff02::16").then_some(())
+        })?;
+    }
+    at_once(&crowd, |name| Ok(world.host.docker_ok(&["rm", "-f", name]).map(drop)?))?;
+    world.lan.peer().check(&["ping", "-6", "-c1", "-W5", "2001:db8:1::1"])?;
+    let frames = capture.stop()?;
+    let strangers: Vec<String> = frames
+        .iter()
+        .filter(|frame| !known.contains(&frame.source()) && !macs.contains(&frame.source()))
+        .map(ToString::to_string)
+        .collect();
+    assert!(strangers.is_empty(), "neither hosts nor containers:\n{}", strangers.join("\n"));
+    for frame in frames.iter().filter(|frame| macs.contains(&frame.source())) {
+        let Some((from, to, protocol, message)) = frame.ip() else { continue };
+        let kind = message.first().copied();
+        let rightly = match (protocol, kind) {
+            // Router Solicitation and the two of neighbours, echoes, and behind a hop-by-hop header reports of groups;
+            // what was fetched.
+            (58, Some(133 | 135 | 136 | 128 | 129)) | (0, Some(58)) | (6, _) => true,
+            // To servers.
+            (17, _) => to.to_string() == "ff02::1:2" && from.to_string().starts_with("fe80:"),
+            _ => false,
+        };
+        assert!(rightly, "{frame}");
+    }
+    assert_eq!(before.diff(&world.host.snapshot()?), "", "the containers left something behind");
     Ok(())
 }
