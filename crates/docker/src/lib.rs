@@ -2,7 +2,8 @@
 //!
 //! # Who does what
 //! - [`serve`] answers Docker's requests on a unix socket. It reads them with total, tolerant parsers
-//!   (`protocol/`), gives each a deadline and a task of its own, and asks a [`Driver`] to do the work.
+//!   (`protocol/`), gives each a deadline and a task of its own, and asks a [`Driver`], or for addresses an
+//!   [`IpamDriver`], to do the work.
 //! - [`Watcher`] follows Docker's events and publishes what it sees, a [`DockerView`], through a `watch` channel.
 //!
 //! The two never meet: nothing the watcher does is awaited while a request is answered, because Docker holds its
@@ -11,16 +12,19 @@
 
 mod driver;
 mod fields;
+mod ipam_driver;
 mod mounts;
 mod protocol;
 mod server;
 mod watcher;
 
 pub use driver::{Driver, DriverError};
+pub use ipam_driver::IpamDriver;
 pub use mounts::Mounts;
 pub use protocol::{
-    CreateEndpointRequest, CreateNetworkRequest, EndpointInterface, EndpointRequest, InterfaceName, IpamData,
-    JoinRequest, JoinResponse, OptionsError, StaticRoute,
+    AddressRequest, CreateEndpointRequest, CreateNetworkRequest, EndpointInterface, EndpointRequest,
+    InterfaceName, IpamData, JoinRequest, JoinResponse, OptionsError, PoolAnswer, PoolRequest,
+    ReleaseAddressRequest, StaticRoute,
 };
-pub use server::{Limits, serve, serve_with};
+pub use server::{Limits, serve, serve_ipam, serve_with};
 pub use watcher::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch, Watcher, WatcherError};

@@ -17,7 +17,7 @@ fn endpoint() -> Value {
 async fn activation_and_capabilities() {
     let server = Server::start();
     let (status, activation) = server.post("/Plugin.Activate", b"").await;
-    assert_eq!((status, activation), (200, json!({"Implements": ["NetworkDriver"]})));
+    assert_eq!((status, activation), (200, json!({"Implements": ["NetworkDriver", "IpamDriver"]})));
     let capabilities = server.ask("GetCapabilities", &Value::Null).await;
     assert_eq!(
         capabilities,
@@ -209,11 +209,78 @@ async fn a_body_too_long_gets_its_answer() {
 #[tokio::test]
 async fn unknown_verbs_are_404_and_json() {
     let server = Server::start();
-    for path in ["/NetworkDriver.Fly", "/IpamDriver.RequestPool", "/", "/..%2f", "/NetworkDriver.Join/"] {
+    for path in ["/NetworkDriver.Fly", "/IpamDriver.Fly", "/", "/..%2f", "/NetworkDriver.Join/"] {
         let (status, answer) = server.post(path, b"{}").await;
         assert_eq!(status, 404, "{path}");
         assert_eq!(answer["Err"], json!(format!("Landline has no {path}")));
     }
+}
+
+#[tokio::test]
+async fn an_addresss_life() {
+    let server = Server::start();
+    let ask = async |verb: &str, body: Value| {
+        let (status, answer) = server.post(&format!("/IpamDriver.{verb}"), body.to_string().as_bytes()).await;
+        assert_eq!((status, answer.get("Error")), (200, None), "{verb}: {answer}");
+        answer
+    };
+    assert_eq!(
+        ask("GetCapabilities", Value::Null).await,
+        json!({"RequiresMACAddress": false, "RequiresRequestReplay": false})
+    );
+    assert_eq!(
+        ask("GetDefaultAddressSpaces", Value::Null).await,
+        json!({"LocalDefaultAddressSpace": "landline", "GlobalDefaultAddressSpace": "landline"})
+    );
+    let pool = json!({"AddressSpace": "landline", "Pool": "192.0.2.0/24", "SubPool": "192.0.2.64/26",
+        "Options": {"addressing": "pool"}, "V6": false});
+    assert_eq!(
+        ask("RequestPool", pool).await,
+        json!({"PoolID": "pool1", "Pool": "192.0.2.0/24", "Data": {"com.docker.network.gateway": "0.0.0.0/0"}})
+    );
+    let gateway = json!({"PoolID": "pool1", "Address": "192.0.2.1",
+        "Options": {"RequestAddressType": "com.docker.network.gateway"}});
+    assert_eq!(ask("RequestAddress", gateway).await, json!({"Address": "192.0.2.9/24"}));
+    // Engines from 29.0 say whose it is.
+    let endpoint = json!({"PoolID": "pool1", "Address": "",
+        "Options": {"com.docker.network.endpoint.name": "web"}});
+    ask("RequestAddress", endpoint).await;
+    ask("RequestAddress", json!({"PoolID": "pool1", "Address": "192.0.2.9", "Options": null})).await;
+    assert_eq!(ask("ReleaseAddress", json!({"PoolID": "pool1", "Address": "192.0.2.9"})).await, json!({}));
+    assert_eq!(ask("ReleasePool", json!({"PoolID": "pool1"})).await, json!({}));
+    assert_eq!(
+        server.driver.calls(),
+        [
+            "request_pool 192.0.2.0/24 Some(192.0.2.64/26) {\"addressing\": \"pool\"}",
+            "request_address pool1 Some(192.0.2.1) gateway",
+            "request_address pool1 None Some(\"web\")",
+            "request_address pool1 Some(192.0.2.9) None",
+            "release_address pool1 Some(192.0.2.9)",
+            "release_pool pool1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_waits_for_is_taken_back() {
+    let server = Server::start();
+    server.driver.set_mood(Mood::Late);
+    let body = json!({"PoolID": "pool1", "Address": ""}).to_string();
+    let mut stream = server.connect().await;
+    stream.write_all(&request("POST", "/IpamDriver.RequestAddress", body.as_bytes())).await.unwrap();
+    server.driver.called("request_address").await;
+    drop(stream);
+    server.driver.called("release_address pool1 Some(192.0.2.9)").await;
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_had_is_an_error_of_the_ipam_driver() {
+    let server = Server::start();
+    server.driver.set_mood(Mood::Failing);
+    let (status, answer) = server.post("/IpamDriver.RequestAddress", br#"{"PoolID":"pool1"}"#).await;
+    assert_eq!((status, &answer["Error"]), (200, &json!("no lease on lan: network is down")));
+    let (_, answer) = server.post("/IpamDriver.RequestAddress", br#"{"PoolID":"p","Address":"x"}"#).await;
+    assert!(answer["Error"].as_str().unwrap().contains("RequestAddress"), "{answer}");
 }
 
 #[tokio::test]

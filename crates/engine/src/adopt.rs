@@ -1,7 +1,6 @@
 //! Taking up what the store does not know: after it was lost, Docker still has the networks, and the kernel the
 //! links with our marks.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -39,7 +38,7 @@ impl Engine {
             return;
         }
         let ipam_gateway: Option<Ipv4Addr> = match network.ipam {
-            Ipam::Pool { gateway, .. } => gateway,
+            Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. } => gateway,
             Ipam::Null => None,
         };
         let mut options = network.options;
@@ -97,7 +96,9 @@ impl Engine {
             parent: &network.options.parent,
             mac: Some(mac),
             key: None,
-            ports: &BTreeSet::new(),
+            name: None,
+            address: None,
+            ports: None,
             candidates: None,
         };
         let mut identity = self.identities.take(id, network, &wish);

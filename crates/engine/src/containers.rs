@@ -31,6 +31,7 @@ impl Engine {
             return;
         }
         self.confirm_identity(&before, &container).await;
+        self.address_seen(&before, &container.name).await;
         let hostname = crate::endpoints::lan_name(endpoint.cell.options(), &before, &container);
         let written = endpoint.cell.update(|record| {
             record.container = Some(container);
@@ -61,7 +62,9 @@ impl Engine {
             parent: &network.options.parent,
             mac: None,
             key: None,
-            ports: &identity.ports,
+            name: None,
+            address: None,
+            ports: Some(&identity.ports),
             candidates: None,
         };
         write(&self.store, self.identities.confirm(id, &wish, container)).await;
@@ -82,7 +85,7 @@ impl Engine {
     /// Notes whether the identity's container is there, and has the lease given back if not. Returns the record
     /// to store, if that changed it.
     fn look_for_container(&self, identity: &IdentityRecord) -> Option<IdentityRecord> {
-        let container = identity.container.as_ref()?;
+        let container = identity.container.as_ref().filter(|container| container.was_seen())?;
         let present = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = !present.as_ref()?.contains(&container.id);
         drop(present);
@@ -133,12 +136,8 @@ impl Engine {
     /// lease is given back.
     pub(crate) async fn after_endpoint(&self, record: &EndpointRecord) {
         let Some(id) = &record.identity else { return };
-        let nobody = |identity: &IdentityRecord| {
-            let anonymous = identity.container.is_none() && identity.key.is_none() && !record.mac_given;
-            identity.temporary || anonymous
-        };
         match self.identities.get(id) {
-            Some(identity) if nobody(&identity) => {
+            Some(identity) if !record.mac_given && self.is_nobodys(&identity) || identity.temporary => {
                 self.identities.retire(id, endpoint_of(id));
                 self.releaser.discard(identity);
             }
@@ -149,6 +148,13 @@ impl Engine {
             }
             None => self.identities.let_go(id),
         }
+    }
+
+    /// Whether nobody could ask for it again. Who has nothing but a name is somebody as long as Docker cannot be seen.
+    pub(crate) fn is_nobodys(&self, identity: &IdentityRecord) -> bool {
+        let seen = self.containers.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let container = identity.container.as_ref().filter(|c| c.was_seen() || !seen);
+        identity.temporary || (container.is_none() && identity.key.is_none())
     }
 
     pub(crate) async fn sweep_identities(&self) {

@@ -61,6 +61,12 @@ pub struct EndpointAddress {
     pub address_v6: Option<Ipv6Net>,
 }
 
+/// An endpoint whose link is there, and its lease.
+pub(crate) struct Raised {
+    pub(crate) endpoint: Arc<Endpoint>,
+    plan: Plan,
+}
+
 /// Why an endpoint was not created. The text is what `docker run` prints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -174,6 +180,27 @@ pub enum CreateEndpointError {
         /// The container's hardware address.
         mac: Mac,
     },
+    /// It was said after the address was leased.
+    #[error(
+        "{option} cannot be heeded on a network of the IPAM driver landline, because Docker asks for the address \
+         before it tells it; use a network with --ipam-driver null"
+    )]
+    TooLate {
+        /// The option.
+        option: &'static str,
+    },
+    /// It was said after the address was leased.
+    #[error(
+        "the hardware address {mac} cannot be heeded on a network of the IPAM driver landline, because Docker asks \
+         for the address, {address}, before it tells it; leave out --mac-address, or use a network with \
+         --ipam-driver null"
+    )]
+    MacTooLate {
+        /// What was asked for.
+        mac: Mac,
+        /// The address that was leased.
+        address: Ipv4Addr,
+    },
     /// It could not be stored.
     #[error("cannot store the endpoint")]
     Store(#[source] StoreError),
@@ -241,17 +268,23 @@ impl Engine {
             parent: &network.options.parent,
             mac: request.mac,
             key: request.options.id.as_deref(),
-            ports,
+            name: None,
+            address: request.address.map(|net| net.addr()),
+            ports: Some(ports),
             candidates: request.candidates.as_deref(),
         };
+        let leased = self.come_for_lease(request, &network)?;
+        let was_leased = leased.is_some();
         // What is known before this endpoint counts as one.
         let starting = self.identities.starting(&wish);
-        let identity = self.identities.take(&request.endpoint, &network, &wish);
+        let identity = leased.unwrap_or_else(|| self.identities.take(&request.endpoint, &network, &wish));
         let id = identity.id.clone();
-        let name = first_name(request, &network.options, starting.as_ref(), &identity);
+        let name = first_name(&request.options, &network.options, starting.as_ref(), &identity);
         let made = self.make_as(request, &network, identity, name, announce, cancel).await;
-        if made.is_err() {
-            self.identities.let_go(&id);
+        match made {
+            Err(_) if was_leased => self.let_go_unused(&id),
+            Err(_) => self.identities.let_go(&id),
+            Ok(_) => {}
         }
         made
     }
@@ -265,13 +298,38 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
+        let raised = self.raise(request, network, &mut identity, name, announce, cancel).await?;
+        let cell = raised.endpoint.cell.clone();
+        if let Err(source) = cell.commit(identity.clone()).await {
+            self.lower(raised, true).await;
+            return Err(CreateEndpointError::Store(source));
+        }
+        self.identities.keep(identity);
+        self.services.changed.notify_one();
+        let record = cell.read().await;
+        tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
+        drop(record);
+        Ok(answer(&cell).await)
+    }
+
+    /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
+    /// if it fails. The identity is told what it is on this link.
+    pub(crate) async fn raise(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        identity: &mut IdentityRecord,
+        name: Option<String>,
+        announce: impl FnOnce(Arc<Endpoint>),
+        cancel: &CancellationToken,
+    ) -> Result<Raised, CreateEndpointError> {
         let switch = self.open_switch(network, false).await;
         switch.map_err(|source| CreateEndpointError::Switch { network: network_name(network), source })?;
         let planned = self.plan_link(&request.endpoint, network, identity.mac);
         let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
         let (plan, link, mac, parent_mtu) = planned?;
         identity.mac = mac;
-        let address = address_record(request, network, &identity, name.clone())?;
+        let address = address_record(request, network, identity, name.clone())?;
         if let AddressRecord::Dhcp(dhcp) = &address {
             identity.client_id.clone_from(&dhcp.client_id);
         }
@@ -301,31 +359,35 @@ impl Engine {
         };
         let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
         let endpoint = Arc::new(Endpoint {
-            cell: cell.clone(),
+            cell,
             supervised: Mutex::new(None),
             ipv6: Mutex::new(None),
             found_on_host: false,
         });
         announce(endpoint.clone());
 
-        let result = async {
+        let leased = async {
             self.start_ipv6(&endpoint, index).await;
             self.first_lease(&endpoint, request, network, identity.lease.as_ref(), index, cancel).await?;
-            self.first_ipv6(&endpoint, network, cancel).await?;
-            cell.commit(identity.clone()).await.map_err(CreateEndpointError::Store)
+            self.first_ipv6(&endpoint, network, cancel).await
         };
-        if let Err(error) = result.await {
-            // A lease that is another's too is not ours to give back.
-            endpoint.stop(!matches!(error, CreateEndpointError::SharedAddress { .. })).await;
-            self.tear(plan).await;
-            return Err(error);
+        let leased = leased.await;
+        let raised = Raised { endpoint, plan };
+        match leased {
+            Ok(()) => Ok(raised),
+            Err(error) => {
+                // A lease that is another's too is not ours to give back.
+                self.lower(raised, !matches!(error, CreateEndpointError::SharedAddress { .. })).await;
+                Err(error)
+            }
         }
-        self.identities.keep(identity);
-        self.services.changed.notify_one();
-        let record = cell.read().await;
-        tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
-        drop(record);
-        Ok(answer(&cell).await)
+    }
+
+    /// Takes the link away again, and gives the lease back if that is wanted.
+    pub(crate) async fn lower(&self, raised: Raised, release: bool) {
+        raised.endpoint.stop(release).await;
+        let (host, plan) = (self.host.clone(), raised.plan);
+        blocking(move || plan.undo(&*host)).await;
     }
 
     /// The plan, the container end's name, the hardware address it will have (`mac` unless all links on the parent
@@ -359,11 +421,6 @@ impl Engine {
         let mac = kind.shared_mac(parent).unwrap_or(mac);
         let request = LinkRequest { endpoint, options, parent, mac };
         Ok((kind.plan(&request), Mark::new(endpoint, End::Container).link_name(), mac, parent.mtu))
-    }
-
-    async fn tear(&self, plan: Plan) {
-        let host = self.host.clone();
-        blocking(move || plan.undo(&*host)).await;
     }
 }
 
@@ -447,13 +504,13 @@ pub(crate) fn network_name(network: &NetworkRecord) -> String {
 /// The name for the first message, if one is known: what the endpoint's options say, else that of the only container
 /// that can be starting, else that of the container whose identity this was. Should it be wrong after all, the lease
 /// is renewed with the right one as soon as the container is seen.
-fn first_name(
-    request: &CreateEndpoint,
+pub(crate) fn first_name(
+    given: &EndpointOptions,
     options: &NetworkOptions,
     starting: Option<&Candidate>,
     identity: &IdentityRecord,
 ) -> Option<String> {
-    if let Some(given) = &request.options.hostname {
+    if let Some(given) = &given.hostname {
         return Some(given.to_string());
     }
     let before = identity.container.as_ref();

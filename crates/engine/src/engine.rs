@@ -19,6 +19,7 @@ use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Present, Services, Supervised};
 use crate::ovs::Poke;
+use crate::pools::{Ahead, Pools};
 use crate::records::NetworkRecord;
 use crate::release::Releaser;
 use crate::store::{Content, Store, StoreError};
@@ -121,6 +122,8 @@ pub struct Engine {
     pub(crate) releaser: Releaser,
     /// Wakes what keeps Open vSwitch's ports.
     pub(crate) ovs: Poke,
+    pub(crate) pools: Pools,
+    pub(crate) ahead: Ahead,
     /// The containers there are, once the watcher has seen them all.
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     host_access: HostAccess,
@@ -143,7 +146,7 @@ impl Engine {
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
         let (store, content) = blocking(move || Store::open(&path).map_err(failed)).await?;
-        let Content { networks, endpoints, identities, host_leases, access, loosened } = content;
+        let Content { networks, endpoints, identities, host_leases, access, loosened, pools } = content;
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();
@@ -169,6 +172,7 @@ impl Engine {
             cancel.clone(),
         );
         let (host_access, inbox) = HostAccess::new();
+        let pools = Pools::new(store.clone(), pools);
         let engine = Arc::new(Self {
             host_access,
             host,
@@ -177,6 +181,8 @@ impl Engine {
             identities,
             releaser,
             ovs: Poke::default(),
+            pools,
+            ahead: Ahead::default(),
             containers: Mutex::default(),
             resolver: tokio::sync::Mutex::default(),
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),

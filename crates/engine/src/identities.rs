@@ -201,7 +201,10 @@ impl Identities {
     pub(crate) fn sweep(&self) -> Vec<IdentityId> {
         let mut inner = self.lock();
         let now = now();
-        let free = |inner: &Inner, r: &IdentityRecord| r.destroyed && !inner.held.contains_key(&r.id);
+        let nobodys = |r: &IdentityRecord| r.container.is_none() && r.key.is_none();
+        let free = |inner: &Inner, r: &IdentityRecord| {
+            (r.destroyed || nobodys(r)) && !inner.held.contains_key(&r.id)
+        };
         let mut idle: Vec<(u64, IdentityId)> =
             inner.records.values().filter(|r| free(&inner, r)).map(|r| (r.used, r.id.clone())).collect();
         idle.sort();
@@ -229,7 +232,7 @@ fn fresh(network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
         container: None,
         lease: None,
         ipv6: None,
-        ports: wish.ports.clone(),
+        ports: wish.ports.cloned().unwrap_or_default(),
         temporary: false,
         used: now(),
         destroyed: false,
@@ -282,7 +285,9 @@ mod tests {
             parent: &network.options.parent,
             mac: None,
             key: None,
-            ports,
+            name: None,
+            address: None,
+            ports: Some(ports),
             candidates: Some(&[]),
         }
     }

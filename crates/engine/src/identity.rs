@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
@@ -153,8 +154,12 @@ pub(crate) struct Wish<'a> {
     pub(crate) mac: Option<Mac>,
     /// `landline.id`.
     pub(crate) key: Option<&'a str>,
-    /// Which ports the container exposes or publishes.
-    pub(crate) ports: &'a BTreeSet<Port>,
+    /// The container's name, if Docker said it.
+    pub(crate) name: Option<&'a str>,
+    /// The address it is to have.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// Which ports the container exposes or publishes; `None`: not known yet.
+    pub(crate) ports: Option<&'a BTreeSet<Port>>,
     /// Containers attached to this network that are not running. `None`: Docker cannot be seen, as when it is just
     /// starting; then the containers of the identities themselves are all there is to go by.
     pub(crate) candidates: Option<&'a [Candidate]>,
@@ -169,7 +174,8 @@ impl Wish<'_> {
 
     /// The identity to use, of those nobody holds. `None`: a fresh one.
     ///
-    /// In this order: the hardware address the user gave, the key the user gave, the only container it can be.
+    /// In this order: the hardware address the user gave, the key the user gave, the container's name, whoever had the
+    /// address that it is to have, the only container it can be.
     pub(crate) fn choose<'i>(
         &self,
         identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
@@ -185,14 +191,24 @@ impl Wish<'_> {
         }
         // Identities with a key are for those who show the key, and temporary ones for nobody.
         let free = free.filter(|i| i.key.is_none() && !i.temporary);
+        if let Some(name) = self.name {
+            return newest(free.filter(|i| i.container.as_ref().is_some_and(|c| c.name == name)));
+        }
+        if let Some(address) = self.address {
+            let had = free.clone().filter(|i| i.lease.as_ref().is_some_and(|l| l.address == address));
+            if let Some(identity) = newest(had.filter(|i| self.may_start(i))) {
+                return Some(identity);
+            }
+        }
+        let same_ports = |i: &&IdentityRecord| self.ports.is_none_or(|ports| i.ports == *ports);
         let Some(candidates) = self.candidates else {
-            let stopped = free.filter(|i| i.container.is_some() && !i.destroyed && i.ports == *self.ports);
+            let stopped = free.filter(|i| i.container.is_some() && !i.destroyed).filter(same_ports);
             return only(stopped);
         };
         let container = self.only_candidate(candidates, &busy)?;
         // A container that nothing is known about but its name may be another of several that were made at once: what
         // it was before must fit, too.
-        let free = free.filter(|i| container.ports.is_some() || i.ports == *self.ports);
+        let free = free.filter(|i| container.ports.is_some() || same_ports(i));
         let of = |test: &dyn Fn(&ContainerRecord) -> bool| {
             newest(free.clone().filter(|i| i.container.as_ref().is_some_and(test)))
         };
@@ -215,7 +231,8 @@ impl Wish<'_> {
         busy: &BTreeSet<&str>,
     ) -> Option<&'c Candidate> {
         let fits = |c: &&Candidate| {
-            !busy.contains(c.id.as_str()) && c.ports.as_ref().is_none_or(|ports| ports == self.ports)
+            !busy.contains(c.id.as_str())
+                && c.ports.as_ref().is_none_or(|theirs| self.ports.is_none_or(|ports| theirs == ports))
         };
         only(candidates.iter().filter(fits))
     }
@@ -228,6 +245,12 @@ impl Wish<'_> {
     ) -> BTreeSet<&'i str> {
         let here = identities.filter(|i| self.same_network(i) && held.contains(&i.id));
         here.filter_map(|i| Some(i.container.as_ref()?.id.as_str())).collect()
+    }
+
+    /// Whether the identity's container may be the one that starts.
+    fn may_start(&self, identity: &IdentityRecord) -> bool {
+        let (Some(container), Some(candidates)) = (&identity.container, self.candidates) else { return true };
+        identity.destroyed || candidates.iter().any(|c| c.id == container.id || c.name == container.name)
     }
 }
 
@@ -287,7 +310,9 @@ mod tests {
         parent: &'static str,
         mac: Option<Mac>,
         key: Option<&'static str>,
-        ports: Vec<Port>,
+        called: Option<&'static str>,
+        address: Option<Ipv4Addr>,
+        ports: Option<Vec<Port>>,
         candidates: Option<Vec<Candidate>>,
         held: Vec<u8>,
     }
@@ -300,7 +325,9 @@ mod tests {
                 parent: "br0",
                 mac: None,
                 key: None,
-                ports: vec![],
+                called: None,
+                address: None,
+                ports: Some(vec![]),
                 candidates: Some(vec![]),
                 held: vec![],
             }
@@ -309,14 +336,16 @@ mod tests {
 
     impl Case {
         fn choose(self, identities: &[IdentityRecord]) -> Option<u8> {
-            let ports = self.ports.into_iter().collect();
+            let ports = self.ports.map(|ports| ports.into_iter().collect());
             let wish = Wish {
                 network: &self.network.parse().unwrap(),
                 network_name: self.name,
                 parent: &self.parent.parse().unwrap(),
                 mac: self.mac,
                 key: self.key,
-                ports: &ports,
+                name: self.called,
+                address: self.address,
+                ports: ports.as_ref(),
                 candidates: self.candidates.as_deref(),
             };
             let held = self.held.iter().map(|n| format!("{n:016x}").parse().unwrap()).collect();
@@ -341,12 +370,12 @@ mod tests {
     fn a_name_alone_counts_if_what_it_had_fits() {
         let known = [IdentityRecord { ports: [(6, 8008)].into(), ..identity(1, "web") }];
         let by_name = || Some(vec![Candidate { ports: None, ..candidate(9, "web", &[]) }]);
-        let other = Case { candidates: by_name(), ports: vec![(6, 8005)], ..Case::default() };
+        let other = Case { candidates: by_name(), ports: Some(vec![(6, 8005)]), ..Case::default() };
         assert_eq!(other.choose(&known), None, "another one that was made at the same time");
-        let same = Case { candidates: by_name(), ports: vec![(6, 8008)], ..Case::default() };
+        let same = Case { candidates: by_name(), ports: Some(vec![(6, 8008)]), ..Case::default() };
         assert_eq!(same.choose(&known), Some(1));
         let changed = Some(vec![candidate(9, "web", &[(6, 8005)])]);
-        let case = Case { candidates: changed, ports: vec![(6, 8005)], ..Case::default() };
+        let case = Case { candidates: changed, ports: Some(vec![(6, 8005)]), ..Case::default() };
         assert_eq!(case.choose(&known), Some(1), "it exposes something else now");
     }
 
@@ -367,7 +396,7 @@ mod tests {
     #[test]
     fn ports_tell_containers_apart() {
         let candidates = Some(vec![candidate(1, "web", &[(6, 80)]), candidate(2, "db", &[(6, 5432)])]);
-        let case = Case { candidates, ports: vec![(6, 5432)], ..Case::default() };
+        let case = Case { candidates, ports: Some(vec![(6, 5432)]), ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
     }
 
@@ -401,6 +430,58 @@ mod tests {
         assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
     }
 
+    fn with_lease(n: u8, name: &str) -> IdentityRecord {
+        let lease = LeaseRecord {
+            address: Ipv4Addr::new(192, 0, 2, n),
+            prefix_len: 24,
+            server: Ipv4Addr::new(192, 0, 2, 1),
+            boot: "b".into(),
+            obtained: 0,
+            t1: None,
+            t2: None,
+            expires: None,
+            wall: 0,
+            options: vec![],
+        };
+        IdentityRecord { lease: Some(lease), ..identity(n, name) }
+    }
+
+    #[test]
+    fn a_name_that_docker_says_is_enough() {
+        let known = [identity(1, "web"), identity(2, "db")];
+        let both = || Some(vec![candidate(1, "web", &[]), candidate(2, "db", &[])]);
+        let case = |called| Case { called: Some(called), candidates: both(), ports: None, ..Case::default() };
+        assert_eq!(case("db").choose(&known), Some(2));
+        assert_eq!(case("new").choose(&known), None);
+        assert_eq!(Case { held: vec![2], ..case("db") }.choose(&known), None);
+    }
+
+    #[test]
+    fn who_had_the_address_that_is_asked_for_has_it_again() {
+        let known = [with_lease(1, "web"), with_lease(2, "db")];
+        let address = Some(Ipv4Addr::new(192, 0, 2, 2));
+        let both = Some(vec![candidate(1, "web", &[(6, 80)]), candidate(2, "db", &[])]);
+        let case = Case { address, candidates: both, ports: None, ..Case::default() };
+        assert_eq!(case.choose(&known), Some(2));
+        let other = Some(vec![candidate(3, "new", &[])]);
+        let case = Case { address, candidates: other, ports: None, ..Case::default() };
+        assert_eq!(case.choose(&known), None, "it is a living container's, which does not start");
+        let gone = [IdentityRecord { destroyed: true, ..with_lease(2, "db") }];
+        let other = Some(vec![candidate(3, "new", &[])]);
+        let case = Case { address, candidates: other, ports: None, ..Case::default() };
+        assert_eq!(case.choose(&gone), Some(2));
+    }
+
+    #[test]
+    fn ports_that_are_not_known_yet_tell_nothing() {
+        let candidates = || Some(vec![candidate(1, "web", &[(6, 80)])]);
+        let known = [IdentityRecord { ports: [(6, 80)].into(), ..identity(1, "web") }];
+        let case = Case { candidates: candidates(), ports: None, ..Case::default() };
+        assert_eq!(case.choose(&known), Some(1));
+        let case = Case { candidates: candidates(), ports: Some(vec![]), ..Case::default() };
+        assert_eq!(case.choose(&known), None);
+    }
+
     #[test]
     fn while_docker_cannot_be_seen_the_identities_are_what_there_is() {
         let blind = || Case { candidates: None, ..Case::default() };
@@ -409,7 +490,10 @@ mod tests {
         let removed = IdentityRecord { destroyed: true, ..identity(2, "db") };
         assert_eq!(blind().choose(&[identity(1, "web"), removed]), Some(1));
         let db = IdentityRecord { ports: BTreeSet::from([(6, 5432)]), ..identity(2, "db") };
-        assert_eq!(Case { ports: vec![(6, 5432)], ..blind() }.choose(&[identity(1, "web"), db]), Some(2));
+        assert_eq!(
+            Case { ports: Some(vec![(6, 5432)]), ..blind() }.choose(&[identity(1, "web"), db]),
+            Some(2)
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::host::{Host, HostError};
 use crate::lease::Orders;
 use crate::mark::{End, Mark};
-use crate::records::{AddressRecord, Applied, EndpointRecord};
+use crate::records::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
 use crate::store::StoreError;
 
 /// What Docker is to do with an endpoint's link.
@@ -93,8 +93,7 @@ impl Engine {
                 (Some(dhcp::address(&lease)), dhcp::routing(&lease, &network.options, &copied))
             }
             (AddressRecord::Static { address }, _) => {
-                let gateway = network.options.gateway.or(network.ipam_gateway);
-                (Some(*address), Routing { gateway, routes: copied.clone() }.on(*address))
+                (Some(*address), fixed_routing(&network, *address, copied.clone()))
             }
             _ => (None, Routing::default()),
         };
@@ -142,6 +141,12 @@ impl Engine {
             endpoint.tasks().iter().for_each(Orders::left);
         }
     }
+}
+
+/// The routes of an endpoint whose address is fixed. Whoever has the gateway's own address goes out some other way.
+pub(crate) fn fixed_routing(network: &NetworkRecord, address: Ipv4Net, copied: Routes) -> Routing {
+    let gateway = network.options.gateway.or(network.ipam_gateway).filter(|hop| *hop != address.addr());
+    Routing { gateway, routes: copied }.on(address)
 }
 
 type Routes = Vec<(Ipv4Net, Option<Ipv4Addr>)>;

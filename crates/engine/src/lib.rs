@@ -36,6 +36,7 @@ mod mark;
 mod networks;
 mod ovs;
 mod plan;
+mod pools;
 mod random;
 mod reconcile;
 mod records;
@@ -66,6 +67,10 @@ pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
 pub use plan::{LinkEnd, Plan, Step};
+pub use pools::{
+    PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool, RequestPoolError,
+    TakeError,
+};
 pub use records::ContainerRecord;
 pub use resolver::ResolverFile;
 pub use store::{Content, Store, StoreError};

@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_spec::{Addressing, LinkMtu, Mode, NetworkId, NetworkOptions};
+use landline_spec::{Addressing, LinkMtu, Mode, NetworkId, NetworkOptions, PoolSource};
 use landline_types::IfName;
 
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
 use crate::links::{ParentError, find_parent};
+use crate::pools::PoolId;
 use crate::records::NetworkRecord;
 use crate::release::Policy;
 use crate::store::StoreError;
@@ -24,6 +25,13 @@ pub enum Ipam {
         /// The pool.
         subnet: Ipv4Net,
         /// The gateway it set aside.
+        gateway: Option<Ipv4Addr>,
+    },
+    /// From Landline's own IPAM driver.
+    Landline {
+        /// The pool's subnet; all addresses there are if its user gave none.
+        subnet: Ipv4Net,
+        /// The gateway its user named.
         gateway: Option<Ipv4Addr>,
     },
 }
@@ -61,6 +69,15 @@ pub enum CreateNetworkError {
     /// Addresses were set aside that nobody uses.
     #[error("addressing=none gives no addresses, so Docker must not either: add --ipam-driver null")]
     NoAddressing,
+    /// Landline's IPAM driver and the LAN's DHCP server would both give addresses.
+    #[error(
+        "-o addressing=dhcp takes addresses from the LAN's DHCP server, and Landline's IPAM driver takes them from \
+         the subnet: leave out -o addressing, or add --ipam-opt addressing=dhcp"
+    )]
+    PoolWithDhcp,
+    /// Docker speaks of a pool that Landline did not make, or has forgotten.
+    #[error("Landline's IPAM driver knows no pool {0} that waits for a network; try again")]
+    UnknownPool(Ipv4Net),
     /// More bytes than the parent takes: larger packets would get lost.
     #[error(
         "mtu={mtu} is more than {parent} carries, which is {carries}; leave it out, \
@@ -119,11 +136,28 @@ impl Engine {
     pub async fn create_network(&self, request: CreateNetwork) -> Result<(), CreateNetworkError> {
         let CreateNetwork { id, mut options, ipam } = request;
         crate::vde::name_bridge(&id, &mut options);
+        let pool = match ipam {
+            Ipam::Landline { subnet, .. } => {
+                let pool = self.pools.find(&id, subnet.into());
+                let source = pool.as_ref().and_then(|pool| self.pools.look(pool, |record| record.source));
+                Some(pool.zip(source).ok_or(CreateNetworkError::UnknownPool(subnet))?)
+            }
+            Ipam::Null | Ipam::Pool { .. } => None,
+        };
         let ipam_gateway = match (options.addressing, ipam) {
+            (Addressing::Dhcp, Ipam::Landline { gateway, .. }) => {
+                if matches!(pool, Some((_, PoolSource::Pool))) {
+                    return Err(CreateNetworkError::PoolWithDhcp);
+                }
+                options.gateway = options.gateway.or(gateway);
+                None
+            }
             (Addressing::Dhcp, Ipam::Pool { .. }) => return Err(CreateNetworkError::DockerIpam),
-            (Addressing::None, Ipam::Pool { .. }) => return Err(CreateNetworkError::NoAddressing),
+            (Addressing::None, Ipam::Pool { .. } | Ipam::Landline { .. }) => {
+                return Err(CreateNetworkError::NoAddressing);
+            }
             (Addressing::Static, Ipam::Null) => return Err(CreateNetworkError::NoIpam),
-            (Addressing::Static, Ipam::Pool { gateway, .. }) => gateway,
+            (Addressing::Static, Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. }) => gateway,
             (_, Ipam::Null) => None,
         };
         let record = NetworkRecord { id: id.clone(), name: None, options, ipam_gateway };
@@ -132,15 +166,20 @@ impl Engine {
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
         self.open_switch(&record, true).await?;
-        let added = self.add_network(record.clone()).await;
+        let pool = pool.map(|(pool, _)| pool);
+        let added = self.add_network(record.clone(), pool.as_ref()).await;
         if added.is_err() {
             self.close_switch(&record).await;
         }
         added
     }
 
-    /// Checks the new network's parent and stores it.
-    async fn add_network(&self, record: NetworkRecord) -> Result<(), CreateNetworkError> {
+    /// Checks the new network's parent and stores it, and that it has this pool.
+    async fn add_network(
+        &self,
+        record: NetworkRecord,
+        pool: Option<&PoolId>,
+    ) -> Result<(), CreateNetworkError> {
         let id = record.id.clone();
         let host = self.host.clone();
         let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
@@ -153,6 +192,9 @@ impl Engine {
         }
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
+        }
+        if let Some(pool) = pool {
+            self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
         }
         let (store, row) = (self.store.clone(), record.clone());
         blocking(move || store.put_network(&row)).await.map_err(CreateNetworkError::Store)?;

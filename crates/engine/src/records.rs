@@ -140,6 +140,24 @@ pub struct ContainerRecord {
     pub auto_remove: bool,
 }
 
+impl ContainerRecord {
+    /// One of which only the name is known.
+    pub(crate) fn named(name: &str) -> Self {
+        Self {
+            id: String::new(),
+            name: name.to_owned(),
+            hostname: None,
+            auto_remove: false,
+            resolver: ResolverFile::default(),
+        }
+    }
+
+    /// Whether there is more to it than a name.
+    pub(crate) fn was_seen(&self) -> bool {
+        !self.id.is_empty()
+    }
+}
+
 /// What the sandbox's link was given because of the lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {

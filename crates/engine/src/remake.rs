@@ -2,10 +2,10 @@
 
 use landline_kernel::Netns;
 
-use crate::addressing::Routing;
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
+use crate::join::fixed_routing;
 use crate::lay::lay;
 use crate::lease::Orders;
 use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
@@ -83,7 +83,6 @@ impl Engine {
 /// What a sandbox without a lease is to carry; leases see to themselves.
 fn fixed(record: &EndpointRecord, network: &NetworkRecord) -> Option<Wanted> {
     let AddressRecord::Static { address } = record.address else { return None };
-    let gateway = network.options.gateway.or(network.ipam_gateway);
-    let routing = Routing { gateway, routes: record.copied_routes.clone() }.on(address);
+    let routing = fixed_routing(network, address, record.copied_routes.clone());
     Some(Wanted { address, gateway: routing.gateway, routes: routing.routes, mtu: None })
 }

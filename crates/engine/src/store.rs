@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::host_access::{AccessRecord, LoosenedRecord};
 use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
+use crate::pools::{PoolId, PoolRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
 use disk::Disk;
 
@@ -32,6 +33,7 @@ const IDENTITIES: Table = TableDefinition::new("identities");
 const HOST_LEASES: Table = TableDefinition::new("host_leases");
 const ACCESS: Table = TableDefinition::new("host_access");
 const LOOSENED: Table = TableDefinition::new("loosened");
+const POOLS: Table = TableDefinition::new("pools");
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,8 @@ pub struct Content {
     pub access: Vec<AccessRecord>,
     /// All NICs whose reverse path filter was changed.
     pub loosened: Vec<LoosenedRecord>,
+    /// All pools of the IPAM driver.
+    pub pools: Vec<PoolRecord>,
 }
 
 /// The store. Calls block for the time of a disk write.
@@ -146,6 +150,16 @@ impl Store {
     /// Forgets an identity.
     pub fn remove_identity(&self, id: &IdentityId) -> Result<(), StoreError> {
         self.remove(IDENTITIES, id.as_str())
+    }
+
+    /// Writes a pool, replacing what was there.
+    pub fn put_pool(&self, record: &PoolRecord) -> Result<(), StoreError> {
+        self.put(POOLS, record.id.as_str(), record)
+    }
+
+    /// Forgets a pool.
+    pub fn remove_pool(&self, id: &PoolId) -> Result<(), StoreError> {
+        self.remove(POOLS, id.as_str())
     }
 
     /// Writes an endpoint and its identity, both or neither.

@@ -186,6 +186,9 @@ pub(crate) struct DaemonOptions {
         default_value = "/run/docker/plugins/landline.sock"
     )]
     pub(crate) plugin_socket: PathBuf,
+    /// A further name of the IPAM driver, like `vde-ipam`: it gets a socket beside the plugin socket.
+    #[arg(long, env = "LANDLINE_IPAM_NAME", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) ipam_name: Vec<PluginName>,
     /// Socket for the other commands of this program.
     #[command(flatten)]
     pub(crate) control: ControlOptions,
@@ -206,6 +209,30 @@ pub(crate) struct DaemonOptions {
     /// Write logs as JSON, one object a line.
     #[arg(long, env = "LANDLINE_LOG_JSON")]
     pub(crate) log_json: bool,
+}
+
+/// What Docker may call a plugin: the name of its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PluginName(String);
+
+impl PluginName {
+    /// The name.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for PluginName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if fits && (1..=64).contains(&text.len()) && !text.starts_with(['.', '-']) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("write up to 64 letters, digits, '_', '.' or '-'")
+        }
+    }
 }
 
 /// Where the daemon listens for commands.

@@ -80,10 +80,21 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         None => (listen(&options.plugin_socket, 0o755).await?, false),
     };
 
+    let mut further = Vec::new();
+    for name in &options.ipam_name {
+        let path = options.plugin_socket.with_file_name(format!("{}.sock", name.as_str()));
+        further.push((listen(&path, 0o755).await?, path));
+    }
+
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(control::serve(control, engine.clone(), view, cancel.clone()));
     tasks.spawn(frontend.clone().follow(cancel.clone()));
     tasks.spawn(watcher.run(cancel.clone()));
+    let mut sockets = Vec::new();
+    for (listener, path) in further {
+        tasks.spawn(landline_docker::serve_ipam(listener, frontend.clone(), cancel.clone()));
+        sockets.push(path);
+    }
     tasks.spawn(landline_docker::serve(plugin, frontend, cancel.clone()));
     tasks.close();
     tell_systemd(&[sd_notify::NotifyState::Ready]);
@@ -101,7 +112,10 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     // Gone already is as good. What the service manager made stays its own.
     let _ = std::fs::remove_file(&control_path);
     if !handed_over {
-        let _ = std::fs::remove_file(&options.plugin_socket);
+        sockets.push(options.plugin_socket);
+    }
+    for path in sockets {
+        let _ = std::fs::remove_file(&path);
     }
     Ok(())
 }

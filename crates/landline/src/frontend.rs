@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_docker::{
-    ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerView, Driver, DriverError,
-    EndpointInterface, EndpointRequest, InterfaceName, JoinRequest, JoinResponse, Mounts, OptionsError,
-    Sketch, StaticRoute,
+    AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerView, Driver,
+    DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver, JoinRequest, JoinResponse,
+    Mounts, OptionsError, PoolAnswer, PoolRequest, ReleaseAddressRequest, Sketch, StaticRoute,
 };
 use landline_engine::{
-    Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, Port,
-    ResolverFile,
+    Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, PoolId,
+    Port, RequestAddress, RequestPool, ResolverFile,
 };
-use landline_spec::{EndpointOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions, OptionError};
+use landline_spec::{
+    Addressing, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions, OptionError,
+    PoolSource,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -125,7 +128,7 @@ impl Frontend {
     async fn starting(
         &self,
         network: &NetworkId,
-        ports: &BTreeSet<Port>,
+        ports: Option<&BTreeSet<Port>>,
         dockerd: Option<u32>,
     ) -> Option<Vec<Candidate>> {
         // One look is enough: what starts was mounted before this was asked.
@@ -138,7 +141,8 @@ impl Frontend {
                     return None;
                 }
                 let candidates = self.candidates(&seen, network, mounts.as_ref());
-                if candidates.iter().any(|c| c.ports.as_ref().is_none_or(|known| known == ports)) {
+                let fits = |known: &BTreeSet<Port>| ports.is_none_or(|ports| known == ports);
+                if candidates.iter().any(|c| c.ports.as_ref().is_none_or(fits)) {
                     return Some(candidates);
                 }
                 if view.changed().await.is_err() {
@@ -223,7 +227,7 @@ fn record(container: &ContainerInfo) -> ContainerRecord {
     }
 }
 
-/// Docker's IPAM side of a network.
+/// The IPAM side of a network, Docker's or ours.
 fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
     if request.ipv6.iter().any(|data| !data.is_null()) {
         return Err(RequestError::Ipv6);
@@ -231,19 +235,35 @@ fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
     let pools: Vec<_> = request.ipv4.iter().filter(|data| !data.is_null()).collect();
     match pools.as_slice() {
         [] => Ok(Ipam::Null),
-        [data] => match (data.pool, data.gateway) {
-            (Some(IpNet::V4(subnet)), None) => Ok(Ipam::Pool { subnet, gateway: None }),
-            (Some(IpNet::V4(subnet)), Some(IpNet::V4(gateway))) => {
-                Ok(Ipam::Pool { subnet, gateway: Some(gateway.addr()) })
-            }
-            _ => Err(RequestError::Pools),
-        },
+        [data] => {
+            let (Some(IpNet::V4(subnet)), None | Some(IpAddr::V4(_))) = (data.pool, data.gateway_address())
+            else {
+                return Err(RequestError::Pools);
+            };
+            let gateway = data.gateway_address().and_then(|gateway| match gateway {
+                IpAddr::V4(gateway) => Some(gateway),
+                IpAddr::V6(_) => None,
+            });
+            Ok(if data.is_ours() {
+                Ipam::Landline { subnet, gateway }
+            } else {
+                Ipam::Pool { subnet, gateway }
+            })
+        }
         _ => Err(RequestError::Pools),
     }
 }
 
-fn read_network(request: &CreateNetworkRequest) -> Result<CreateNetwork, RequestError> {
-    let options = NetworkOptions::parse(&request.user_options()?)?;
+fn read_network(engine: &Engine, request: &CreateNetworkRequest) -> Result<CreateNetwork, RequestError> {
+    let (id, ipam) = (request.network.clone(), ipam(request)?);
+    let mut options = request.user_options()?;
+    // Who asked our own IPAM driver for a pool need not say again that there is no asking the LAN's server.
+    if let Ipam::Landline { subnet, .. } = ipam
+        && engine.pool_source(&id, subnet.into()) == Some(PoolSource::Pool)
+    {
+        options.entry("addressing".to_owned()).or_insert_with(|| Addressing::Static.to_string());
+    }
+    let options = NetworkOptions::parse(&options)?;
     if request.is_internal() {
         return Err(RequestError::Internal);
     }
@@ -251,12 +271,12 @@ fn read_network(request: &CreateNetworkRequest) -> Result<CreateNetwork, Request
     if request.wants_ipv6() && options.ipv6 == Ipv6Mode::Off {
         return Err(RequestError::Ipv6);
     }
-    Ok(CreateNetwork { id: request.network.clone(), options, ipam: ipam(request)? })
+    Ok(CreateNetwork { id, options, ipam })
 }
 
 impl Driver for Frontend {
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
-        let network = read_network(&request)?;
+        let network = read_network(&self.engine, &request)?;
         self.free_bridge(&network.id, &network.options).await?;
         Ok(self.engine.create_network(network).await?)
     }
@@ -275,7 +295,7 @@ impl Driver for Frontend {
         let (network, ports) = (&request.network, request.ports());
         // Whoever shows a key or a hardware address need not be guessed.
         let candidates = match (&options.id, request.interface.mac) {
-            (None, None) => self.starting(network, &ports, dockerd).await,
+            (None, None) => self.starting(network, Some(&ports), dockerd).await,
             _ => Some(Vec::new()),
         };
         let wanted = CreateEndpoint {
@@ -332,5 +352,47 @@ impl Driver for Frontend {
     async fn leave(&self, request: EndpointRequest) -> Result<(), DriverError> {
         self.engine.leave(&request.endpoint).await;
         Ok(())
+    }
+}
+
+impl IpamDriver for Frontend {
+    async fn request_pool(&self, request: PoolRequest) -> Result<PoolAnswer, DriverError> {
+        let options = IpamOptions::parse(&request.user_options())?;
+        let PoolRequest { pool: subnet, sub_pool: range, v6, .. } = request;
+        let (id, subnet) = self.engine.request_pool(RequestPool { subnet, range, v6, options }).await?;
+        Ok(PoolAnswer { id: id.to_string(), subnet })
+    }
+
+    async fn release_pool(&self, pool: String) -> Result<(), DriverError> {
+        Ok(self.engine.release_pool(&pool.into()).await?)
+    }
+
+    async fn request_address(
+        &self,
+        request: AddressRequest,
+        dockerd: Option<u32>,
+        cancel: CancellationToken,
+    ) -> Result<IpNet, DriverError> {
+        let pool: PoolId = request.pool.clone().into();
+        if request.is_gateway() {
+            return Ok(self.engine.request_gateway(&pool, request.address).await?);
+        }
+        let name = request.endpoint_name().map(str::to_owned);
+        let candidates = match (&name, self.engine.network_of_pool(&pool)) {
+            (None, Some(network)) => self.starting(&network, None, dockerd).await,
+            _ => Some(Vec::new()),
+        };
+        let wanted = RequestAddress { pool, named: request.address, name, candidates };
+        Ok(self.engine.request_address(wanted, cancel).await?)
+    }
+
+    fn request_address_deadline(&self, pool: &str) -> Duration {
+        let network = self.engine.network_of_pool(&pool.to_owned().into());
+        network.and_then(|id| self.engine.lease_timeout(&id)).unwrap_or_default() + MARGIN
+    }
+
+    async fn release_address(&self, request: ReleaseAddressRequest) -> Result<(), DriverError> {
+        let Some(address) = request.address else { return Ok(()) };
+        Ok(self.engine.release_address(&request.pool.into(), address).await?)
     }
 }

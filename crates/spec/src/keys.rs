@@ -44,6 +44,9 @@ pub(crate) const NETWORK_NOT_YET: [&str; 6] = ["firewall", "ifname", "warm", "la
 /// The options of one endpoint. Each may also be written with [`PREFIX`] in front; `landline.id` must be.
 pub(crate) const ENDPOINT: [&str; 4] = ["landline.id", "client_id", "ip", "hostname"];
 
+/// The options of the IPAM driver.
+pub(crate) const IPAM: [&str; 1] = ["addressing"];
+
 /// What makes an endpoint option Landline's beyond doubt.
 pub(crate) const PREFIX: &str = "landline.";
 

@@ -20,6 +20,7 @@ mod error;
 mod given;
 mod hostname;
 mod ids;
+mod ipam;
 mod keys;
 mod mac;
 mod macros;
@@ -39,6 +40,7 @@ pub use endpoint::EndpointOptions;
 pub use error::OptionError;
 pub use hostname::{Hostname, HostnameError};
 pub use ids::{EndpointId, IdError, NetworkId};
+pub use ipam::{IpamOptions, PoolSource};
 pub use macros::{MacroContext, MacroError};
 pub use network::{
     DEFAULT_LEASE_TIMEOUT, DEFAULT_RELEASE_AFTER, DEFAULT_VENDOR_CLASS, LEASE_TIMEOUT_RANGE, NetworkOptions,

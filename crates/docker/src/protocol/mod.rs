@@ -1,10 +1,11 @@
-//! The messages of Docker's network plugin protocol.
+//! The messages of Docker's network and IPAM plugin protocols.
 //!
 //! Source: Docker Engine's remote network driver API (`libnetwork/drivers/remote/api`) as engines 20.10 to 29 speak
 //! it. Names are in Pascal case. What we do not know is ignored, what is missing or `null` is empty, and what is
 //! there must be well-formed: ids, addresses and names become types here.
 
 mod endpoint;
+mod ipam;
 mod network;
 mod verb;
 
@@ -13,6 +14,8 @@ pub use endpoint::{
     StaticRoute,
 };
 pub(crate) use endpoint::{CreateEndpointResponse, EndpointInfoResponse};
+pub use ipam::{AddressRequest, PoolAnswer, PoolRequest, ReleaseAddressRequest};
+pub(crate) use ipam::{AddressResponse, AddressSpaces, IpamCapabilities, ReleasePoolRequest};
 pub(crate) use network::{Activation, Capabilities, GatewayAllocation, NetworkRequest};
 pub use network::{CreateNetworkRequest, IpamData, OptionsError};
 pub(crate) use verb::Verb;

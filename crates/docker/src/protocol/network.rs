@@ -1,12 +1,14 @@
 //! Messages about the plugin and its networks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_spec::NetworkId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ipam::AddressSpaces;
 use crate::fields::{Options, nullable, scalar, text};
 
 /// Where the user's `-o name=value` options are.
@@ -27,11 +29,12 @@ pub enum OptionsError {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Activation {
-    pub(crate) implements: [&'static str; 1],
+    pub(crate) implements: &'static [&'static str],
 }
 
 impl Activation {
-    pub(crate) const OURS: Self = Self { implements: ["NetworkDriver"] };
+    pub(crate) const BOTH: Self = Self { implements: &["NetworkDriver", "IpamDriver"] };
+    pub(crate) const IPAM: Self = Self { implements: &["IpamDriver"] };
 }
 
 /// The answer to `GetCapabilities`.
@@ -111,7 +114,7 @@ impl CreateNetworkRequest {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IpamData {
-    /// Who keeps the pool: `null` for `--ipam-driver null`, `LocalDefault` for Docker's own.
+    /// Who keeps the pool: `null` for `--ipam-driver null`, `LocalDefault` for Docker's own, `landline` for ours.
     #[serde(default, deserialize_with = "nullable")]
     pub address_space: String,
     /// The pool. `--ipam-driver null` says 0.0.0.0/0.
@@ -128,7 +131,17 @@ pub struct IpamData {
 impl IpamData {
     /// Whether this is the absence of a pool: Docker's IPAM gives no addresses (`--ipam-driver null`).
     pub fn is_null(&self) -> bool {
-        self.pool.is_none_or(|pool| pool.prefix_len() == 0)
+        !self.is_ours() && self.pool.is_none_or(|pool| pool.prefix_len() == 0)
+    }
+
+    /// Whether the pool is of Landline's own IPAM driver.
+    pub fn is_ours(&self) -> bool {
+        self.address_space == AddressSpaces::NAME
+    }
+
+    /// The gateway, unless it is the nobody whom our own IPAM driver names.
+    pub fn gateway_address(&self) -> Option<IpAddr> {
+        self.gateway.map(|net| net.addr()).filter(|address| !address.is_unspecified())
     }
 }
 

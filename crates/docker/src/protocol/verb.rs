@@ -21,11 +21,17 @@ pub(crate) enum Verb {
     RevokeExternalConnectivity,
     DiscoverNew,
     DiscoverDelete,
+    IpamGetCapabilities,
+    GetDefaultAddressSpaces,
+    RequestPool,
+    ReleasePool,
+    RequestAddress,
+    ReleaseAddress,
 }
 
 impl Verb {
     /// All of them.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Activate,
         Self::GetCapabilities,
         Self::GwAllocCheck,
@@ -42,6 +48,12 @@ impl Verb {
         Self::RevokeExternalConnectivity,
         Self::DiscoverNew,
         Self::DiscoverDelete,
+        Self::IpamGetCapabilities,
+        Self::GetDefaultAddressSpaces,
+        Self::RequestPool,
+        Self::ReleasePool,
+        Self::RequestAddress,
+        Self::ReleaseAddress,
     ];
 
     /// The path it is asked for with.
@@ -63,6 +75,12 @@ impl Verb {
             Self::RevokeExternalConnectivity => "/NetworkDriver.RevokeExternalConnectivity",
             Self::DiscoverNew => "/NetworkDriver.DiscoverNew",
             Self::DiscoverDelete => "/NetworkDriver.DiscoverDelete",
+            Self::IpamGetCapabilities => "/IpamDriver.GetCapabilities",
+            Self::GetDefaultAddressSpaces => "/IpamDriver.GetDefaultAddressSpaces",
+            Self::RequestPool => "/IpamDriver.RequestPool",
+            Self::ReleasePool => "/IpamDriver.ReleasePool",
+            Self::RequestAddress => "/IpamDriver.RequestAddress",
+            Self::ReleaseAddress => "/IpamDriver.ReleaseAddress",
         }
     }
 
@@ -74,7 +92,8 @@ impl Verb {
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.path().trim_start_matches("/NetworkDriver.").trim_start_matches("/Plugin."))
+        let path = self.path();
+        f.write_str(path.split_once('.').map_or(path, |(_, verb)| verb))
     }
 }
 
@@ -88,14 +107,9 @@ mod tests {
             assert_eq!(Verb::of_path(verb.path()), Some(verb));
         }
         assert_eq!(Verb::CreateEndpoint.to_string(), "CreateEndpoint");
-        for path in [
-            "",
-            "/",
-            "/NetworkDriver.",
-            "NetworkDriver.Join",
-            "/networkdriver.join",
-            "/IpamDriver.RequestPool",
-        ] {
+        for path in
+            ["", "/", "/NetworkDriver.", "NetworkDriver.Join", "/networkdriver.join", "/IpamDriver.Join"]
+        {
             assert_eq!(Verb::of_path(path), None, "{path}");
         }
     }

@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use ipnet::IpNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -19,9 +20,12 @@ use super::Limits;
 use super::body::{self, BodyError};
 use super::work::{Work, WorkError};
 use crate::driver::{Driver, DriverError, clean};
+use crate::ipam_driver::IpamDriver;
 use crate::protocol::{
-    self, Activation, Capabilities, CreateEndpointRequest, CreateEndpointResponse, CreateNetworkRequest,
-    EndpointInfoResponse, EndpointRequest, GatewayAllocation, JoinRequest, NetworkRequest, Verb,
+    self, Activation, AddressRequest, AddressResponse, AddressSpaces, Capabilities, CreateEndpointRequest,
+    CreateEndpointResponse, CreateNetworkRequest, EndpointInfoResponse, EndpointRequest, GatewayAllocation,
+    IpamCapabilities, JoinRequest, NetworkRequest, PoolRequest, ReleaseAddressRequest, ReleasePoolRequest,
+    Verb,
 };
 
 /// Why a request was not answered with a result. The text is what `docker` prints.
@@ -44,12 +48,13 @@ enum Refusal {
 pub(super) struct Answerer<D> {
     driver: Arc<D>,
     limits: Limits,
+    activation: Activation,
     tasks: TaskTracker,
 }
 
-impl<D: Driver> Answerer<D> {
-    pub(super) fn new(driver: Arc<D>, limits: Limits, tasks: TaskTracker) -> Self {
-        Self { driver, limits, tasks }
+impl<D: Driver + IpamDriver> Answerer<D> {
+    pub(super) fn new(driver: Arc<D>, limits: Limits, activation: Activation, tasks: TaskTracker) -> Self {
+        Self { driver, limits, activation, tasks }
     }
 
     /// The answer to one request, whatever it is. `peer` is the process that sent it.
@@ -98,7 +103,7 @@ impl<D: Driver> Answerer<D> {
         peer: Option<u32>,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         match verb {
-            Verb::Activate => Ok(success(&Activation::OURS)),
+            Verb::Activate => Ok(success(&self.activation)),
             Verb::GetCapabilities => Ok(success(&Capabilities::OURS)),
             Verb::GwAllocCheck => Ok(success(&GatewayAllocation::OURS)),
             // For networks that span hosts; ours do not.
@@ -146,6 +151,24 @@ impl<D: Driver> Answerer<D> {
                 self.work(|driver| async move { driver.revoke_external_connectivity(request).await }).await?;
                 Ok(nothing())
             }
+            Verb::IpamGetCapabilities => Ok(success(&IpamCapabilities::OURS)),
+            Verb::GetDefaultAddressSpaces => Ok(success(&AddressSpaces::OURS)),
+            Verb::RequestPool => {
+                let request: PoolRequest = parse(verb, body)?;
+                let pool = self.work(|driver| async move { driver.request_pool(request).await }).await?;
+                Ok(success(&pool.to_json()))
+            }
+            Verb::ReleasePool => {
+                let request: ReleasePoolRequest = parse(verb, body)?;
+                self.work(|driver| async move { driver.release_pool(request.pool).await }).await?;
+                Ok(nothing())
+            }
+            Verb::RequestAddress => self.request_address(parse(verb, body)?, peer).await,
+            Verb::ReleaseAddress => {
+                let request: ReleaseAddressRequest = parse(verb, body)?;
+                self.work(|driver| async move { driver.release_address(request).await }).await?;
+                Ok(nothing())
+            }
         }
     }
 
@@ -173,6 +196,32 @@ impl<D: Driver> Answerer<D> {
         };
         let interface = self.limited(deadline).run(work, undo).await?;
         Ok(success(&CreateEndpointResponse { interface: interface.beyond(&given) }))
+    }
+
+    async fn request_address(
+        &self,
+        request: AddressRequest,
+        peer: Option<u32>,
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
+        let (pool, is_gateway) = (request.pool.clone(), request.is_gateway());
+        let deadline = self.driver.request_address_deadline(&pool);
+        let driver = self.driver.clone();
+        let work =
+            |cancel: CancellationToken| async move { driver.request_address(request, peer, cancel).await };
+        let driver = self.driver.clone();
+        let undo = move |given: IpNet| async move {
+            // A gateway's is no address that is in use.
+            if is_gateway {
+                return;
+            }
+            tracing::warn!(address = %given.addr(), "Docker gave up on the address; taking it back");
+            let unwanted = ReleaseAddressRequest { pool, address: Some(given.addr()) };
+            if let Err(error) = driver.release_address(unwanted).await {
+                tracing::error!(%error, "an address that Docker gave up on was not taken back");
+            }
+        };
+        let address = self.limited(deadline).run(work, undo).await?;
+        Ok(success(&AddressResponse { address }))
     }
 
     /// Runs work that is idempotent and leaves nothing to undo.

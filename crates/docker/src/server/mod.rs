@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::driver::Driver;
+use crate::ipam_driver::IpamDriver;
+use crate::protocol::Activation;
 use answer::Answerer;
 
 /// What the server puts up with.
@@ -54,8 +56,21 @@ impl Default for Limits {
 }
 
 /// Serves the plugin protocol until `shutdown`, with the default [`Limits`].
-pub async fn serve(listener: UnixListener, driver: Arc<impl Driver>, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: UnixListener,
+    driver: Arc<impl Driver + IpamDriver>,
+    shutdown: CancellationToken,
+) {
     serve_with(listener, driver, Limits::default(), shutdown).await;
+}
+
+/// Serves the IPAM driver alone until `shutdown`: under another name than the network driver's.
+pub async fn serve_ipam(
+    listener: UnixListener,
+    driver: Arc<impl Driver + IpamDriver>,
+    shutdown: CancellationToken,
+) {
+    converse_with_all(listener, driver, Limits::default(), Activation::IPAM, shutdown).await;
 }
 
 /// Serves the plugin protocol until `shutdown`.
@@ -63,12 +78,22 @@ pub async fn serve(listener: UnixListener, driver: Arc<impl Driver>, shutdown: C
 /// Then no connection is accepted any more, and requests that are being answered may finish within the grace.
 pub async fn serve_with(
     listener: UnixListener,
-    driver: Arc<impl Driver>,
+    driver: Arc<impl Driver + IpamDriver>,
     limits: Limits,
     shutdown: CancellationToken,
 ) {
+    converse_with_all(listener, driver, limits, Activation::BOTH, shutdown).await;
+}
+
+async fn converse_with_all(
+    listener: UnixListener,
+    driver: Arc<impl Driver + IpamDriver>,
+    limits: Limits,
+    activation: Activation,
+    shutdown: CancellationToken,
+) {
     let tasks = TaskTracker::new();
-    let answerer = Arc::new(Answerer::new(driver, limits, tasks.clone()));
+    let answerer = Arc::new(Answerer::new(driver, limits, activation, tasks.clone()));
     while let Some(stream) = accept(&listener, &shutdown).await {
         tasks.spawn(converse(stream, answerer.clone(), limits.head, shutdown.clone()));
     }
@@ -105,7 +130,7 @@ fn peer(stream: &UnixStream) -> Option<u32> {
 }
 
 /// Answers one connection's requests until either side ends it.
-async fn converse<D: Driver>(
+async fn converse<D: Driver + IpamDriver>(
     stream: UnixStream,
     answerer: Arc<Answerer<D>>,
     head: Duration,

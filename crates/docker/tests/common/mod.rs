@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use landline_docker::{
-    CreateEndpointRequest, CreateNetworkRequest, Driver, DriverError, EndpointInterface, EndpointRequest,
-    InterfaceName, JoinRequest, JoinResponse, Limits, serve_with,
+    AddressRequest, CreateEndpointRequest, CreateNetworkRequest, Driver, DriverError, EndpointInterface,
+    EndpointRequest, InterfaceName, IpamDriver, JoinRequest, JoinResponse, Limits, PoolAnswer, PoolRequest,
+    ReleaseAddressRequest, serve_with,
 };
 use landline_spec::NetworkId;
 use serde_json::Value;
@@ -145,6 +147,42 @@ impl Driver for FakeDriver {
 
     async fn revoke_external_connectivity(&self, request: EndpointRequest) -> Result<(), DriverError> {
         self.note("revoke_external_connectivity", request.endpoint.short());
+        Ok(())
+    }
+}
+
+impl IpamDriver for FakeDriver {
+    async fn request_pool(&self, request: PoolRequest) -> Result<PoolAnswer, DriverError> {
+        let (subnet, options) = (request.pool.unwrap_or_default(), request.user_options());
+        self.note("request_pool", &format!("{subnet} {:?} {options:?}", request.sub_pool));
+        Ok(PoolAnswer { id: "pool1".into(), subnet })
+    }
+
+    async fn release_pool(&self, pool: String) -> Result<(), DriverError> {
+        self.note("release_pool", &pool);
+        Ok(())
+    }
+
+    async fn request_address(
+        &self,
+        request: AddressRequest,
+        _peer: Option<u32>,
+        cancel: CancellationToken,
+    ) -> Result<IpNet, DriverError> {
+        let what =
+            if request.is_gateway() { "gateway".into() } else { format!("{:?}", request.endpoint_name()) };
+        self.note("request_address", &format!("{} {:?} {what}", request.pool, request.address));
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Failing => return Err(NoLease(std::io::Error::other("network is\ndown")).into()),
+            Mood::Late => cancel.cancelled().await,
+            _ => {}
+        }
+        Ok("192.0.2.9/24".parse()?)
+    }
+
+    async fn release_address(&self, request: ReleaseAddressRequest) -> Result<(), DriverError> {
+        self.note("release_address", &format!("{} {:?}", request.pool, request.address));
         Ok(())
     }
 }

@@ -8,7 +8,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, Write
 use serde::de::DeserializeOwned;
 
 use super::{
-    ACCESS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, LOOSENED, META, NETWORKS, StoreError, Table, VERSION,
+    ACCESS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, LOOSENED, META, NETWORKS, POOLS, StoreError, Table,
+    VERSION,
 };
 
 #[derive(Debug)]
@@ -120,6 +121,7 @@ pub(super) fn read(db: &impl ReadableDatabase) -> Result<Content, StoreError> {
         host_leases: all(db, HOST_LEASES)?,
         access: all(db, ACCESS)?,
         loosened: all(db, LOOSENED)?,
+        pools: all(db, POOLS)?,
     })
 }
 

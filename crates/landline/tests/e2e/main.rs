@@ -25,6 +25,8 @@ mod failures;
 mod host_access;
 mod hostile;
 mod identity;
+mod ipam;
+mod ipam_dhcp;
 mod ipv6;
 mod lan;
 mod lease;

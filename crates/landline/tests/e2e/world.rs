@@ -51,9 +51,22 @@ impl World {
         Self::start(lan, dhcp, host)
     }
 
-    pub(crate) fn start(lan: Lan, dhcp: DhcpServer, mut host: DockerHost) -> Result<Self> {
+    /// As [`World::bridge`], with further arguments for the daemon.
+    pub(crate) fn bridge_named(args: &[&str]) -> Result<Self> {
+        let lan = Lan::new()?;
+        let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+        let host = lan.docker_host("host1")?;
+        host.make_bridge("br0", Some("192.0.2.10/24"))?;
+        Self::start_with(lan, dhcp, host, args)
+    }
+
+    pub(crate) fn start(lan: Lan, dhcp: DhcpServer, host: DockerHost) -> Result<Self> {
+        Self::start_with(lan, dhcp, host, &[])
+    }
+
+    fn start_with(lan: Lan, dhcp: DhcpServer, mut host: DockerHost, args: &[&str]) -> Result<Self> {
         host.dockerd(Dockerd::default())?;
-        let daemon = host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?;
+        let daemon = host.start_landline(binary(), args, &[("LOG_LEVEL", "info,landline_engine=debug")])?;
         Ok(Self { daemon, host, dhcp, lan })
     }
 

@@ -1,0 +1,218 @@
+//! Leases for containers whose link is not there yet.
+//!
+//! Docker asks for an address before it says anything about the endpoint it is for, and it must be that one. So the
+//! lease is made over a link made for that moment, under an identity, and kept with it; the endpoint that comes with the
+//! address has the identity, and asks the server for the same lease again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ipnet::{IpNet, Ipv4Net};
+use landline_dhcp::Random as _;
+use landline_spec::{
+    Addressing, EndpointId, EndpointOptions, Ipv6Mode, NetworkId, NetworkOptions, PoolSource,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{RequestAddress, RequestAddressError};
+use crate::blocking;
+use crate::endpoints::{CreateEndpoint, CreateEndpointError, first_name, network_name};
+use crate::engine::Engine;
+use crate::identity::{IdentityId, IdentityRecord, Wish};
+use crate::random::OsRandom;
+use crate::records::{ContainerRecord, LeaseRecord, NetworkRecord};
+use crate::release::endpoint_of;
+
+/// How long an endpoint may take to come for its lease: Docker asks for it next. After that the identity is free, and the lease
+/// runs out unless somebody takes it up.
+const SOON: Duration = Duration::from_mins(1);
+
+/// The leases that nobody has come for yet: which identity, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(Mutex<BTreeMap<(NetworkId, Ipv4Addr), (IdentityId, Instant)>>);
+
+impl Ahead {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(NetworkId, Ipv4Addr), (IdentityId, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stale(&self) -> Vec<IdentityId> {
+        let mut all = self.lock();
+        let gone = all.extract_if(.., |_, (_, since)| since.elapsed() > SOON);
+        gone.map(|(_, (identity, _))| identity).collect()
+    }
+}
+
+impl RequestAddress {
+    /// What is known of whoever starts.
+    pub(super) fn wish<'a>(&'a self, network: &'a NetworkRecord) -> Wish<'a> {
+        Wish {
+            network: &network.id,
+            network_name: network.name.as_deref(),
+            parent: &network.options.parent,
+            mac: None,
+            key: None,
+            name: self.name.as_deref(),
+            address: None,
+            ports: None,
+            candidates: self.candidates.as_deref(),
+        }
+    }
+}
+
+impl Engine {
+    /// Gets a lease for whoever starts, of the address that was named or of any.
+    pub(super) async fn lease_ahead(
+        &self,
+        network: &NetworkRecord,
+        request: &RequestAddress,
+        cancel: &CancellationToken,
+    ) -> Result<IpNet, RequestAddressError> {
+        for identity in self.ahead.stale() {
+            self.let_go_unused(&identity);
+        }
+        let subnet = self.pools.look(&request.pool, |record| record.pool.subnet()).unwrap_or_default();
+        let named = match request.named {
+            None => None,
+            Some(IpAddr::V4(address)) => Some(address),
+            Some(address @ IpAddr::V6(_)) => return Err(RequestAddressError::NoSubnet(address)),
+        };
+        // No endpoint of Docker's has such an id.
+        let stand_in = format!("ipam-{:08x}{:08x}", OsRandom.next_u32(), OsRandom.next_u32());
+        let stand_in: EndpointId =
+            stand_in.parse().unwrap_or_else(|_| unreachable!("letters, digits and a hyphen"));
+        let as_endpoint = CreateEndpoint {
+            network: network.id.clone(),
+            endpoint: stand_in.clone(),
+            mac: None,
+            address: named.map(Ipv4Net::from),
+            options: EndpointOptions::default(),
+            ports: BTreeSet::new(),
+            candidates: request.candidates.clone(),
+        };
+        self.make_way(&as_endpoint, network).await;
+        let wish = Wish { address: named, ..request.wish(network) };
+        // What is known before this counts as an endpoint.
+        let starting = self.identities.starting(&wish);
+        let mut identity = self.identities.take(&stand_in, network, &wish);
+        let id = identity.id.clone();
+        if let (None, Some(name)) = (&identity.container, &request.name) {
+            // The watcher will say the rest.
+            identity.container = Some(ContainerRecord::named(name));
+        }
+        let name = first_name(&as_endpoint.options, &network.options, starting.as_ref(), &identity);
+        let leased = self.lease_as(&as_endpoint, network, &mut identity, name, subnet, cancel).await;
+        match leased {
+            Ok(address) => {
+                let key = (network.id.clone(), address.addr());
+                self.ahead.lock().insert(key, (id, Instant::now()));
+                Ok(address.into())
+            }
+            Err(error) => {
+                self.identities.let_go(&id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Leases as that identity, and stores both.
+    async fn lease_as(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        identity: &mut IdentityRecord,
+        name: Option<String>,
+        subnet: IpNet,
+        cancel: &CancellationToken,
+    ) -> Result<Ipv4Net, RequestAddressError> {
+        // IPv6 has time until there is an endpoint.
+        let options = NetworkOptions { ipv6: Ipv6Mode::Off, ..network.options.clone() };
+        let network = &NetworkRecord { options, ..network.clone() };
+        let raised = self.raise(request, network, identity, name, |_| {}, cancel).await?;
+        let lease = raised.endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
+        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot));
+        let net = lease.as_ref().map(LeaseRecord::net);
+        let result = match net {
+            // `on_timeout=continue` does not help somebody who must be given an address.
+            None => Err(CreateEndpointError::NoAddress { network: network_name(network) }.into()),
+            Some(net) if !subnet.contains(&IpAddr::from(net.addr())) => {
+                Err(RequestAddressError::OtherSubnet { given: net.addr().into(), subnet })
+            }
+            Some(net) => {
+                identity.lease = lease;
+                let (store, row) = (self.store.clone(), identity.clone());
+                let stored = blocking(move || store.put_identity(&row)).await;
+                stored.map(|()| net).map_err(RequestAddressError::Store)
+            }
+        };
+        if result.is_ok() {
+            self.identities.keep(identity.clone());
+        }
+        self.lower(raised, result.is_err()).await;
+        result
+    }
+
+    /// The identity that has the lease of the address which Docker's IPAM gave the endpoint, for the endpoint to
+    /// hold. `None`: the address is not leased, or by whom is not remembered.
+    pub(crate) fn come_for_lease(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+    ) -> Result<Option<IdentityRecord>, CreateEndpointError> {
+        let Some(address) = request.address.map(|net| net.addr()).filter(|_| self.leases_ahead(&network.id))
+        else {
+            return Ok(None);
+        };
+        let options = &request.options;
+        let late = [
+            ("landline.id", options.id.is_some()),
+            ("client_id", options.client_id.is_some()),
+            ("ip", options.ip.is_some()),
+        ];
+        if let Some((option, _)) = late.iter().find(|(_, given)| *given) {
+            return Err(CreateEndpointError::TooLate { option });
+        }
+        let key = (network.id.clone(), address);
+        let identity = self.ahead.lock().get(&key).and_then(|(id, _)| self.identities.get(id));
+        let Some(mut identity) = identity else { return Ok(None) };
+        if let Some(mac) = request.mac.filter(|mac| *mac != identity.mac) {
+            return Err(CreateEndpointError::MacTooLate { mac, address });
+        }
+        self.ahead.lock().remove(&key);
+        self.identities.hold(&identity.id, &request.endpoint);
+        identity.ports.clone_from(&request.ports);
+        Ok(Some(identity))
+    }
+
+    /// Whether the network's addresses are leased before its endpoints are made.
+    pub(crate) fn leases_ahead(&self, network: &NetworkId) -> bool {
+        let dhcp = |id| self.pools.look(id, |record| record.source == PoolSource::Dhcp) == Some(true);
+        let asks = |n: &NetworkRecord| n.options.addressing == Addressing::Dhcp;
+        self.networks().get(network).is_some_and(asks) && self.pools.of_network(network).iter().any(dhcp)
+    }
+
+    /// No endpoint will come for a lease.
+    pub(super) fn lease_not_used(&self, network: &NetworkId, address: Ipv4Addr) {
+        let unused = self.ahead.lock().remove(&(network.clone(), address));
+        if let Some((identity, _)) = unused {
+            self.let_go_unused(&identity);
+        }
+    }
+
+    /// Nobody holds the identity any more. One that nobody could ask for again goes away with its lease.
+    pub(crate) fn let_go_unused(&self, id: &IdentityId) {
+        match self.identities.get(id) {
+            Some(identity) if self.is_nobodys(&identity) => {
+                self.identities.retire(id, endpoint_of(id));
+                self.releaser.discard(identity);
+            }
+            Some(identity) => {
+                self.identities.let_go(id);
+                self.releaser.stopped(&identity, &self.release_policy(&identity.network));
+            }
+            None => self.identities.let_go(id),
+        }
+    }
+}

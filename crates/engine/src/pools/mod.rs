@@ -1,0 +1,272 @@
+//! Landline's IPAM driver: pools of addresses for networks, whose addresses are from a subnet or from the LAN's
+//! DHCP server.
+//!
+//! `pool` is the arithmetic, a value; `table` keeps all pools and stores them; `ahead` gets a lease for a container whose
+//! link is not there yet. Pools of one subnet know nothing of each other: two networks may have the same.
+
+mod ahead;
+mod pool;
+mod record;
+mod table;
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
+use tokio_util::sync::CancellationToken;
+
+use crate::endpoints::CreateEndpointError;
+use crate::engine::Engine;
+use crate::identity::Candidate;
+use crate::random::OsRandom;
+use crate::records::{AddressRecord, EndpointRecord};
+use crate::store::StoreError;
+
+pub(crate) use ahead::Ahead;
+pub(crate) use pool::Pool;
+pub use pool::{PoolError, TakeError};
+pub use record::{PoolId, PoolRecord};
+pub(crate) use table::Pools;
+
+/// A request for a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestPool {
+    /// The subnet the user gave.
+    pub subnet: Option<IpNet>,
+    /// The part of it that addresses nobody names are from.
+    pub range: Option<IpNet>,
+    /// Whether it is for IPv6.
+    pub v6: bool,
+    /// The user's options.
+    pub options: IpamOptions,
+}
+
+/// Why there is no pool. The text goes to the user as it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestPoolError {
+    /// There is nothing to take addresses from.
+    #[error("addressing=pool takes addresses from a subnet: give --subnet, or --ipam-opt addressing=dhcp")]
+    NoSubnet,
+    /// The server chooses.
+    #[error(
+        "with addressing=dhcp the LAN's DHCP server chooses among its own addresses; leave out --ip-range, or use \
+         --ipam-opt addressing=pool"
+    )]
+    RangeWithDhcp,
+    /// IPv6 from the LAN does not come through an IPAM driver.
+    #[error(
+        "IPv6 addresses from the LAN do not come through an IPAM driver; leave out --ipv6, or give an IPv6 --subnet \
+         with --ipam-opt addressing=pool"
+    )]
+    Ipv6WithDhcp,
+    /// The range and the subnet do not go together.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// It could not be stored.
+    #[error("cannot store the pool")]
+    Store(#[from] StoreError),
+}
+
+/// A request for an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestAddress {
+    /// The pool it is from.
+    pub pool: PoolId,
+    /// The address the user named.
+    pub named: Option<IpAddr>,
+    /// The container's name, if Docker says it.
+    pub name: Option<String>,
+    /// The containers of the network one of which is starting. `None`: Docker cannot be seen.
+    pub candidates: Option<Vec<Candidate>>,
+}
+
+/// Why there is no address. The text is what `docker run` prints.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestAddressError {
+    /// The pool is not ours.
+    #[error("Landline does not know the pool {0}; remove the network and create it again")]
+    UnknownPool(PoolId),
+    /// It cannot be had.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// Only networks of this driver are on a LAN we know.
+    #[error(
+        "addressing=dhcp asks the DHCP server on the LAN of a network of driver landline; give this network a \
+         --subnet and --ipam-opt addressing=pool"
+    )]
+    NoNetwork,
+    /// Nobody chooses an address.
+    #[error(
+        "this network takes addresses without asking anybody (-o addressing=static with --ipam-opt addressing=dhcp), \
+         so every container names its own with --ip"
+    )]
+    Unnamed,
+    /// An address that no prefix goes with.
+    #[error("which subnet {0} is in was not said; create the network again with --subnet")]
+    NoSubnet(IpAddr),
+    /// The server's addresses are not of the subnet that the user gave.
+    #[error(
+        "the DHCP server gave {given}, which is not within --subnet {subnet}; create the network again with the \
+         LAN's own subnet"
+    )]
+    OtherSubnet {
+        /// What the server gave.
+        given: IpAddr,
+        /// What the user said.
+        subnet: IpNet,
+    },
+    /// There is no lease.
+    #[error(transparent)]
+    Lease(#[from] CreateEndpointError),
+    /// It could not be stored.
+    #[error("cannot store the address")]
+    Store(#[from] StoreError),
+}
+
+impl Engine {
+    /// Makes a pool and returns its id and subnet.
+    ///
+    /// # Errors
+    /// See [`RequestPoolError`].
+    pub async fn request_pool(&self, request: RequestPool) -> Result<(PoolId, IpNet), RequestPoolError> {
+        let RequestPool { subnet, range, v6, options } = request;
+        let subnet = subnet.filter(|subnet| subnet.prefix_len() > 0);
+        let by_default = if subnet.is_some() { PoolSource::Pool } else { PoolSource::Dhcp };
+        let source = options.addressing.unwrap_or(by_default);
+        let subnet = match (source, subnet) {
+            (PoolSource::Dhcp, _) if v6 => return Err(RequestPoolError::Ipv6WithDhcp),
+            (PoolSource::Dhcp, _) if range.is_some() => return Err(RequestPoolError::RangeWithDhcp),
+            (PoolSource::Pool, None) => return Err(RequestPoolError::NoSubnet),
+            // Any other that overlaps a route of the host Docker would refuse, and ask again for ever.
+            (PoolSource::Dhcp, None) => IpNet::default(),
+            (_, Some(subnet)) => subnet,
+        };
+        let pool = Pool::new(subnet, range)?;
+        let (id, subnet) = (PoolId::random(&mut OsRandom), pool.subnet());
+        self.pools.add(PoolRecord { id: id.clone(), source, network: None, pool }).await?;
+        tracing::info!(pool = %id, %subnet, source = source.as_str(), "pool created");
+        Ok((id, subnet))
+    }
+
+    /// Forgets a pool. One that is not known is fine.
+    ///
+    /// # Errors
+    /// It could not be removed from the store.
+    pub async fn release_pool(&self, id: &PoolId) -> Result<(), StoreError> {
+        self.pools.remove(id).await
+    }
+
+    /// Where the addresses of a network of ours come from that has, or is about to be created with, this subnet.
+    pub fn pool_source(&self, network: &NetworkId, subnet: IpNet) -> Option<PoolSource> {
+        self.pools.look(&self.pools.find(network, subnet)?, |record| record.source)
+    }
+
+    /// The network of a pool.
+    pub fn network_of_pool(&self, id: &PoolId) -> Option<NetworkId> {
+        self.pools.look(id, |record| record.network.clone())?
+    }
+
+    /// Names the gateway of the network that a pool is for. Returns it with its prefix; nobody's address if
+    /// there is none.
+    ///
+    /// # Errors
+    /// The address is not in the subnet.
+    pub async fn request_gateway(
+        &self,
+        id: &PoolId,
+        gateway: Option<IpAddr>,
+    ) -> Result<IpNet, RequestAddressError> {
+        let named = self.pools.change(id, |record| {
+            if let Some(gateway) = gateway {
+                record.pool.set_gateway(gateway)?;
+            }
+            Ok::<_, RequestAddressError>(record.pool.subnet())
+        });
+        let subnet = named.await?.ok_or_else(|| RequestAddressError::UnknownPool(id.clone()))?;
+        match gateway {
+            Some(gateway) => within(gateway, subnet),
+            None => Ok(IpNet::default()),
+        }
+    }
+
+    /// Gives an address, with its prefix.
+    ///
+    /// # Errors
+    /// See [`RequestAddressError`]; nothing was changed then.
+    pub async fn request_address(
+        &self,
+        request: RequestAddress,
+        cancel: CancellationToken,
+    ) -> Result<IpNet, RequestAddressError> {
+        let known = self.pools.look(&request.pool, |record| (record.source, record.network.clone()));
+        let unknown = || RequestAddressError::UnknownPool(request.pool.clone());
+        let (source, network) = known.ok_or_else(unknown)?;
+        let network = network.and_then(|id| self.networks().get(&id).cloned());
+        match (source, network) {
+            (PoolSource::Dhcp, None) if request.named.is_none() => Err(RequestAddressError::NoNetwork),
+            (PoolSource::Dhcp, Some(network)) if network.options.addressing == Addressing::Dhcp => {
+                self.lease_ahead(&network, &request, &cancel).await
+            }
+            (PoolSource::Dhcp, _) if request.named.is_none() => Err(RequestAddressError::Unnamed),
+            (_, network) => {
+                // Whose it will be, as far as that can be told: it is only about who has the same one again.
+                let starting = network.and_then(|network| self.identities.starting(&request.wish(&network)));
+                let owner = request.name.clone().or(starting.map(|container| container.name));
+                self.take(&request, owner.as_deref()).await
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        request: &RequestAddress,
+        owner: Option<&str>,
+    ) -> Result<IpNet, RequestAddressError> {
+        let taken = self.pools.change(&request.pool, |record| {
+            let address = match request.named {
+                Some(address) => record.pool.take_named(address, owner).map(|()| address),
+                None => record.pool.take_any(owner),
+            };
+            within(address?, record.pool.subnet())
+        });
+        taken.await?.ok_or_else(|| RequestAddressError::UnknownPool(request.pool.clone()))
+    }
+
+    /// Takes an address back. One that is not in use is fine.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn release_address(&self, id: &PoolId, address: IpAddr) -> Result<(), StoreError> {
+        let released = self.pools.change(id, |record| {
+            record.pool.release(address);
+            Ok::<_, StoreError>(record.network.clone())
+        });
+        if let (Some(Some(network)), IpAddr::V4(address)) = (released.await?, address) {
+            self.lease_not_used(&network, address);
+        }
+        Ok(())
+    }
+
+    /// The watcher has seen whose an address is.
+    pub(crate) async fn address_seen(&self, record: &EndpointRecord, name: &str) {
+        let AddressRecord::Static { address } = record.address else { return };
+        for id in self.pools.of_network(&record.network) {
+            let changed = self.pools.change(&id, |record| {
+                record.pool.belongs_to(address.addr().into(), name);
+                Ok::<_, StoreError>(())
+            });
+            if let Err(error) = changed.await {
+                tracing::warn!(error = %crate::chain(&error), "whose an address is could not be stored");
+            }
+        }
+    }
+}
+
+fn within(address: IpAddr, subnet: IpNet) -> Result<IpNet, RequestAddressError> {
+    if subnet.prefix_len() == 0 {
+        return Err(RequestAddressError::NoSubnet(address));
+    }
+    IpNet::new(address, subnet.prefix_len()).map_err(|_| RequestAddressError::NoSubnet(address))
+}

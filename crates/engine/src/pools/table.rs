@@ -1,0 +1,155 @@
+//! All the pools there are, in memory and in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use landline_spec::NetworkId;
+use tokio::sync::Notify;
+
+use super::record::{PoolId, PoolRecord};
+use crate::blocking;
+use crate::store::{Store, StoreError};
+
+/// How long a network may take to be created after its pool was; between the two Docker does next to nothing.
+const SOON: Duration = Duration::from_secs(3);
+
+/// The pools.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    store: Arc<Store>,
+    inner: Mutex<Inner>,
+    /// One change at a time, so that what is stored last is what holds.
+    turn: tokio::sync::Mutex<()>,
+    /// Something waits no more.
+    bound: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: BTreeMap<PoolId, PoolRecord>,
+    /// Pools whose network is about to be created. Docker does not say which pool a network has, so of those with one
+    /// subnet there is one at a time.
+    expecting: BTreeSet<PoolId>,
+}
+
+impl Pools {
+    pub(crate) fn new(store: Arc<Store>, records: Vec<PoolRecord>) -> Self {
+        let records = records.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let inner = Mutex::new(Inner { records, ..Inner::default() });
+        Self { store, inner, turn: tokio::sync::Mutex::default(), bound: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at a pool.
+    pub(crate) fn look<T>(&self, id: &PoolId, look: impl FnOnce(&PoolRecord) -> T) -> Option<T> {
+        self.lock().records.get(id).map(look)
+    }
+
+    /// The pool a network has, or will have if it is created with this subnet now.
+    pub(crate) fn find(&self, network: &NetworkId, subnet: IpNet) -> Option<PoolId> {
+        let inner = self.lock();
+        let own = |record: &&PoolRecord| record.network.as_ref() == Some(network);
+        let bound = inner.records.values().find(|r| own(r) && r.pool.subnet() == subnet.trunc());
+        let expecting = || inner.expecting.iter().find(|id| inner.is_of(id, subnet));
+        bound.map(|record| &record.id).or_else(expecting).cloned()
+    }
+
+    /// The pools of a network.
+    pub(crate) fn of_network(&self, network: &NetworkId) -> Vec<PoolId> {
+        let inner = self.lock();
+        let own = inner.records.values().filter(|record| record.network.as_ref() == Some(network));
+        own.map(|record| record.id.clone()).collect()
+    }
+
+    /// Stores a new pool, whose network is expected from now on; waits while another with its subnet expects one.
+    pub(crate) async fn add(&self, record: PoolRecord) -> Result<(), StoreError> {
+        let subnet = record.pool.subnet();
+        let deadline = tokio::time::Instant::now() + SOON;
+        loop {
+            let bound = self.bound.notified();
+            tokio::pin!(bound);
+            bound.as_mut().enable();
+            {
+                let mut inner = self.lock();
+                let late = tokio::time::Instant::now() >= deadline;
+                // A network of another driver never says that it is there.
+                let waiting: Vec<PoolId> =
+                    inner.expecting.iter().filter(|id| inner.is_of(id, subnet)).cloned().collect();
+                if late {
+                    inner.expecting.retain(|id| !waiting.contains(id));
+                }
+                if late || waiting.is_empty() {
+                    inner.expecting.insert(record.id.clone());
+                    inner.records.insert(record.id.clone(), record.clone());
+                    break;
+                }
+            }
+            // Either way what counts is looked at again.
+            let _ = tokio::time::timeout_at(deadline, bound).await;
+        }
+        let (store, row) = (self.store.clone(), record.clone());
+        let stored = blocking(move || store.put_pool(&row)).await;
+        if stored.is_err() {
+            self.drop_from_memory(&record.id);
+        }
+        stored
+    }
+
+    /// Its network is there.
+    pub(crate) async fn bind(&self, id: &PoolId, network: &NetworkId) -> Result<(), StoreError> {
+        self.change(id, |record| {
+            record.network = Some(network.clone());
+            Ok::<_, StoreError>(())
+        })
+        .await?;
+        self.lock().expecting.remove(id);
+        self.bound.notify_waiters();
+        Ok(())
+    }
+
+    /// Changes a pool and stores it before that counts. `None`: there is no such pool.
+    pub(crate) async fn change<T, E: From<StoreError>>(
+        &self,
+        id: &PoolId,
+        change: impl FnOnce(&mut PoolRecord) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        let _turn = self.turn.lock().await;
+        let Some(before) = self.look(id, PoolRecord::clone) else { return Ok(None) };
+        let mut record = before.clone();
+        let result = change(&mut record)?;
+        if record != before {
+            let (store, row) = (self.store.clone(), record.clone());
+            blocking(move || store.put_pool(&row)).await?;
+            self.lock().records.insert(id.clone(), record);
+        }
+        Ok(Some(result))
+    }
+
+    /// Forgets a pool.
+    pub(crate) async fn remove(&self, id: &PoolId) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        let (store, key) = (self.store.clone(), id.clone());
+        blocking(move || store.remove_pool(&key)).await?;
+        self.drop_from_memory(id);
+        Ok(())
+    }
+
+    fn drop_from_memory(&self, id: &PoolId) {
+        let mut inner = self.lock();
+        inner.records.remove(id);
+        inner.expecting.remove(id);
+        drop(inner);
+        self.bound.notify_waiters();
+    }
+}
+
+impl Inner {
+    fn is_of(&self, id: &PoolId, subnet: IpNet) -> bool {
+        self.records.get(id).is_some_and(|record| record.pool.subnet() == subnet.trunc())
+    }
+}

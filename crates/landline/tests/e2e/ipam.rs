@@ -1,0 +1,239 @@
+//! `--ipam-driver landline` with pools of its own.
+
+use landline_testbed::{Dnsmasq, Signal};
+
+use crate::kinds::Kind;
+use crate::world::{Result, World, bare, binary};
+
+impl World {
+    /// `docker network create -d landline --ipam-driver landline IPAM -o bridge=br0 -o ignore_conflicts=true NAME`.
+    pub(crate) fn pool(&self, name: &str, ipam: &[&str]) -> Result<String> {
+        let mut command = vec!["network", "create", "-d", "landline", "--ipam-driver", "landline"];
+        command.extend(ipam);
+        command.extend(["-o", "bridge=br0", "-o", "ignore_conflicts=true", name]);
+        Ok(self.host.docker_ok(&command)?.trim().to_owned())
+    }
+
+    /// What `docker run` prints when it fails.
+    pub(crate) fn run_fails(&self, name: &str, network: &str, args: &[&str]) -> String {
+        let mut command = vec!["run", "-d", "--name", name, "--network", network];
+        command.extend(args);
+        command.extend(["box", "sleep", "infinity"]);
+        let output = self.host.docker(&command);
+        assert!(!output.success(), "{name} runs: {}", output.stdout);
+        self.host.docker(&["rm", "-f", name]);
+        output.stderr
+    }
+
+    /// A Go template's value of `docker inspect`.
+    pub(crate) fn inspect(&self, what: &str, template: &str) -> Result<String> {
+        Ok(self.host.docker_ok(&["inspect", "-f", template, what])?.trim().to_owned())
+    }
+}
+
+#[test]
+fn gateway_rules_one_by_one() -> Result {
+    let world = World::bridge()?;
+    // The gateway is far from the range.
+    world.pool(
+        "lan",
+        &["--subnet", "192.0.2.0/24", "--ip-range", "192.0.2.64/29", "--gateway", "192.0.2.250"],
+    )?;
+    world.run("first", "lan", &[])?;
+    assert_eq!(world.address("first", "br00")?, "192.0.2.64/24");
+    assert_eq!(world.gateways("first")?, ["192.0.2.250"]);
+    assert_eq!(world.interfaces("first")?, ["br00"], "no interface of Docker's own");
+
+    // Whoever names the gateway has it: once, and without a way through itself.
+    world.run("router", "lan", &["--ip", "192.0.2.250"])?;
+    assert_eq!(world.address("router", "br00")?, "192.0.2.250/24");
+    assert_eq!(world.gateways("router")?, [""; 0]);
+    assert_eq!(world.interfaces("router")?, ["br00"], "no interface of Docker's own");
+    let error = world.run_fails("other", "lan", &["--ip", "192.0.2.250"]);
+    assert!(error.contains("192.0.2.250 is in use by router"), "{error}");
+    world.inside("first", &["ping", "-c1", "-W5", "192.0.2.250"])?;
+
+    // The one with another network has its default route from that.
+    world.pool("uplink", &["--subnet", "198.51.100.0/24", "--gateway", "198.51.100.1"])?;
+    world.host.docker_ok(&["rm", "-f", "router"])?;
+    world.run("router", "uplink", &[])?;
+    world.host.docker_ok(&["network", "connect", "--ip", "192.0.2.250", "lan", "router"])?;
+    assert_eq!(world.gateways("router")?, ["198.51.100.1"]);
+    // One that has not known the router before.
+    world.run("second", "lan", &[])?;
+    world.inside("second", &["ping", "-c1", "-W5", "192.0.2.250"])?;
+
+    // A gateway within the range is never given to anybody, however short addresses are.
+    world.pool("small", &["--subnet", "203.0.113.0/29", "--gateway", "203.0.113.3"])?;
+    for n in 0..5 {
+        let name = format!("small{n}");
+        world.run(&name, "small", &[])?;
+        assert_ne!(world.address(&name, "br00")?, "203.0.113.3/29");
+    }
+    let error = world.run_fails("small5", "small", &[]);
+    assert!(error.contains("all addresses of 203.0.113.0/29 are in use"), "{error}");
+    world.run("claims", "small", &["--ip", "203.0.113.3"])?;
+
+    // It is optional, and must be in the subnet.
+    world.pool("island", &["--subnet", "203.0.113.64/29"])?;
+    world.run("robinson", "island", &[])?;
+    assert_eq!(world.address("robinson", "br00")?, "203.0.113.65/29");
+    assert_eq!(world.gateways("robinson")?, [""; 0]);
+    assert_eq!(world.interfaces("robinson")?, ["br00"]);
+    let outside = world.pool("no", &["--subnet", "203.0.113.128/29", "--gateway", "192.0.2.1"]);
+    assert!(outside.is_err());
+    Ok(())
+}
+
+#[test]
+fn two_networks_with_one_subnet() -> Result {
+    let world = World::bridge()?;
+    world.host.make_bridge("br1", None)?;
+    world.host.docker_ok(&[
+        "network",
+        "create",
+        "-d",
+        "landline",
+        "--ipam-driver",
+        "landline",
+        "--subnet",
+        "192.0.2.0/24",
+        "-o",
+        "bridge=br1",
+        "other",
+    ])?;
+    world.pool("lan", &["--subnet", "192.0.2.0/24", "--ip-range", "192.0.2.0/25"])?;
+    for (name, network) in [("a1", "lan"), ("b1", "other"), ("a3", "lan"), ("b3", "other")] {
+        world.run(name, network, &[])?;
+    }
+    assert_eq!(world.address("a1", "br00")?, "192.0.2.1/24");
+    assert_eq!(world.address("b1", "br10")?, "192.0.2.1/24");
+    assert_eq!(world.address("a3", "br00")?, "192.0.2.2/24");
+    assert_eq!(world.address("b3", "br10")?, "192.0.2.2/24");
+    // Each is on its own wire.
+    let seen = |container: &str, link: &str| -> Result<String> {
+        world.inside(container, &["ping", "-c1", "-W5", "192.0.2.2"])?;
+        world.inside(container, &["ip", "neigh", "show", "192.0.2.2", "dev", link])
+    };
+    assert!(seen("a1", "br00")?.contains(&world.mac("a3", "br00")?));
+    assert!(seen("b1", "br10")?.contains(&world.mac("b3", "br10")?));
+    // Nobody asked the LAN's server.
+    assert!(!world.dhcp.log().contains("DHCPDISCOVER"), "{}", world.dhcp.log_tail());
+    Ok(())
+}
+
+#[test]
+fn addresses_stay_with_their_containers_and_are_not_reused_at_once() -> Result {
+    let mut world = World::bridge()?;
+    world.pool("lan", &["--subnet", "203.0.113.0/28", "--gateway", "203.0.113.14"])?;
+    let address = |world: &World, name: &str| world.address(name, "br00");
+    world.run("web", "lan", &[])?;
+    world.run("db", "lan", &[])?;
+    assert_eq!(address(&world, "web")?, "203.0.113.1/28");
+    assert_eq!(world.inspect("web", "{{.NetworkSettings.Networks.lan.IPAddress}}")?, "203.0.113.1");
+    let mac = world.mac("web", "br00")?;
+
+    // What was freed comes last, except for whoever had it.
+    world.host.docker_ok(&["rm", "-f", "db"])?;
+    world.run("next", "lan", &[])?;
+    assert_eq!(address(&world, "next")?, "203.0.113.3/28");
+    world.row("web")?;
+    world.host.docker_ok(&["restart", "-t0", "web"])?;
+    assert_eq!(address(&world, "web")?, "203.0.113.1/28");
+    assert_eq!(world.mac("web", "br00")?, mac);
+    world.run("db", "lan", &[])?;
+    assert_eq!(address(&world, "db")?, "203.0.113.2/28", "made anew under its name");
+
+    // The daemon killed: it knows what is taken. Docker killed and started again: it asks for nothing again.
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.daemon = world.host.start_landline(binary(), &[], &[])?;
+    world.run("after", "lan", &[])?;
+    assert_eq!(address(&world, "after")?, "203.0.113.4/28");
+    world.host.dockerd_stop(Signal::TERM)?;
+    world.host.dockerd_start()?;
+    for name in ["web", "next"] {
+        world.host.docker_ok(&["start", name])?;
+    }
+    assert_eq!(bare(&address(&world, "web")?), "203.0.113.1");
+    assert_eq!(bare(&address(&world, "next")?), "203.0.113.3");
+    let taken = world.run_fails("thief", "lan", &["--ip", "203.0.113.1"]);
+    assert!(taken.contains("203.0.113.1 is in use by web"), "{taken}");
+
+    // A network that is gone leaves nothing, and its subnet is free.
+    world.host.docker_ok(&["rm", "-f", "web", "db", "next", "after"])?;
+    world.host.docker_ok(&["network", "rm", "lan"])?;
+    world.pool("lan", &["--subnet", "203.0.113.0/28"])?;
+    world.run("web", "lan", &[])?;
+    assert_eq!(address(&world, "web")?, "203.0.113.1/28");
+    Ok(())
+}
+
+#[test]
+fn set_aside_and_refused() -> Result {
+    let world = Kind::Bridge.world(&Dnsmasq::default())?;
+    world.pool("lan", &["--subnet", "203.0.113.0/28", "--aux-address", "nas=203.0.113.1"])?;
+    world.run("web", "lan", &[])?;
+    assert_eq!(world.address("web", "br00")?, "203.0.113.2/28");
+    for (ip, why) in [
+        ("203.0.113.1", "203.0.113.1 is in use by another container"),
+        ("203.0.113.15", "203.0.113.15 is no machine's address in the subnet 203.0.113.0/28"),
+    ] {
+        let error = world.run_fails("thief", "lan", &["--ip", ip]);
+        assert!(error.contains(why), "{error}");
+    }
+
+    let create = |ipam: &[&str]| {
+        let mut command = vec!["network", "create", "-d", "landline", "--ipam-driver", "landline"];
+        command.extend(ipam);
+        command.extend(["-o", "bridge=br0", "-o", "ignore_conflicts=true", "no"]);
+        let output = world.host.docker(&command);
+        assert!(!output.success(), "{ipam:?}");
+        output.stderr
+    };
+    for (ipam, why) in [
+        (&["--ipam-opt", "addressing=pool"][..], "give --subnet, or --ipam-opt addressing=dhcp"),
+        (&["--ipam-opt", "adressing=pool"], "did you mean addressing"),
+        (
+            &["--subnet", "203.0.113.0/28", "-o", "addressing=dhcp"],
+            "leave out -o addressing, or add --ipam-opt",
+        ),
+        (&["--subnet", "203.0.113.0/28", "-o", "addressing=none"], "addressing=none gives no addresses"),
+        (
+            &["--subnet", "192.0.2.0/24", "--ip-range", "192.0.2.0/25", "--ipam-opt", "addressing=dhcp"],
+            "leave out --ip-range",
+        ),
+    ] {
+        let error = create(ipam);
+        assert!(error.contains(why), "{ipam:?}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn another_name_for_the_ipam_driver() -> Result {
+    let world = World::bridge_named(&["--ipam-name", "vde-ipam"])?;
+    for driver in ["vde-ipam", "landline"] {
+        let name = format!("by-{driver}");
+        world.host.docker_ok(&[
+            "network",
+            "create",
+            "-d",
+            "landline",
+            "--ipam-driver",
+            driver,
+            "--ip-range",
+            "203.0.113.0/24",
+            "--subnet",
+            "203.0.113.0/24",
+            "-o",
+            "bridge=br0",
+            "-o",
+            "ignore_conflicts=true",
+            &name,
+        ])?;
+        world.run(driver, &name, &["--ip", "203.0.113.2"])?;
+        assert_eq!(world.address(driver, "br00")?, "203.0.113.2/24");
+    }
+    Ok(())
+}
