@@ -27,6 +27,7 @@ mod host_access;
 mod host_lease;
 mod identities;
 mod identity;
+mod inspect;
 mod ipv6;
 mod join;
 mod lay;
@@ -62,6 +63,7 @@ pub use host_access::{
 };
 pub use host_lease::HostLease;
 pub use identity::{Candidate, IdentityId, IdentityIdError, Port};
+pub use inspect::{Inspection, LeaseView, OptionView};
 pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord};
 pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;

@@ -155,7 +155,7 @@ impl Engine {
     }
 }
 
-async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointView {
+pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointView {
     let record = endpoint.cell.read().await;
     let status = endpoint.supervised().as_ref().map(|s| s.status.borrow().clone());
     let lease = status.as_ref().and_then(|s| s.lease.as_ref());

@@ -23,6 +23,11 @@ pub(crate) enum Command {
     Daemon(DaemonOptions),
     /// List the container interfaces on Landline networks and their leases.
     Ls(LsOptions),
+    /// Show everything about the interfaces of a container or a network: identity, lease, every option the server sent.
+    Inspect(InspectOptions),
+    /// Do something about a container's lease.
+    #[command(subcommand)]
+    Lease(LeaseCommand),
     /// Put a NIC under a bridge without losing the host, so that containers can be plugged in beside it.
     #[command(subcommand)]
     Bridge(BridgeCommand),
@@ -32,6 +37,32 @@ pub(crate) enum Command {
     /// Let the host reach the containers of macvlan and ipvlan networks, Docker's own as well.
     #[command(subcommand)]
     HostAccess(HostAccessCommand),
+}
+
+/// What to show.
+#[derive(Debug, Args)]
+pub(crate) struct InspectOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// The name or id of a container or a network, or the id of an endpoint.
+    pub(crate) target: String,
+    /// Print JSON for programs instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to do about leases.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaseCommand {
+    /// Ask the server again now, as when half of the lease is over.
+    Renew {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The container's name or id.
+        container: String,
+        /// Its lease on this network only.
+        network: Option<String>,
+    },
 }
 
 /// What to do about host access.

@@ -60,7 +60,7 @@ fn short(id: &str) -> String {
 }
 
 /// The two largest units of a span of seconds.
-fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
     match (days, hours, minutes) {

@@ -7,6 +7,8 @@ mod daemon;
 mod frontend;
 mod host_access;
 mod identity;
+mod inspect;
+mod lease;
 mod ls;
 mod output;
 
@@ -43,6 +45,8 @@ async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
         cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
+        cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),
+        cli::Command::Lease(command) => Ok(lease::run(&command).await?),
         cli::Command::Bridge(command) => Ok(bridge::run(&command).await?),
         cli::Command::HostAccess(command) => Ok(host_access::run(command).await?),
         cli::Command::Identity(command) => Ok(identity::run(&command).await?),

@@ -12,6 +12,8 @@ use crate::control::CallError;
 pub(crate) enum CommandError {
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error("nothing on a Landline network is called {0:?}; landline ls shows what there is")]
+    NoSuch(String),
     #[error("the daemon answered something else")]
     Unexpected,
     #[error("cannot print JSON")]

@@ -6,6 +6,7 @@
 mod client;
 mod client_id;
 mod config;
+mod describe;
 mod exchange;
 mod fqdn;
 mod grant;
@@ -18,5 +19,6 @@ mod timing;
 pub use client::{Client, Event, LossReason, StateName, Transmit};
 pub use client_id::{ClientId, ClientIdError};
 pub use config::{Config, ConflictCheck, Fqdn};
+pub use describe::{OptionText, describe};
 pub use lease::{Lease, Remembered};
 pub use options::{ClasslessRoute, LeaseOptions};

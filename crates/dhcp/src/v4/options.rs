@@ -115,7 +115,7 @@ pub(super) fn classful_prefix(address: Ipv4Addr) -> u8 {
 
 /// The destination descriptors and routers of RFC 3442; `None` if they do not come out even, because then there is
 /// no telling what was meant.
-fn classless_routes(value: &[u8]) -> Option<Vec<ClasslessRoute>> {
+pub(super) fn classless_routes(value: &[u8]) -> Option<Vec<ClasslessRoute>> {
     let mut routes = Vec::new();
     let mut rest = value;
     while let Some((&prefix_len, tail)) = rest.split_first() {
@@ -136,7 +136,7 @@ fn classless_routes(value: &[u8]) -> Option<Vec<ClasslessRoute>> {
 
 /// Pairs of destination and router (RFC 2132 section 5.8). The default route is not allowed here. A destination
 /// with bits beyond its class's mask is taken for a host.
-fn static_routes(value: &[u8]) -> Vec<ClasslessRoute> {
+pub(super) fn static_routes(value: &[u8]) -> Vec<ClasslessRoute> {
     let (pairs, rest) = value.as_chunks::<8>();
     if !rest.is_empty() {
         return Vec::new();

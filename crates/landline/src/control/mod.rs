@@ -4,7 +4,7 @@ mod client;
 mod server;
 
 use landline_engine::{
-    AccessRequest, AccessView, EndpointView, HostLease, IdentityId, IdentityView, NetworkView,
+    AccessRequest, AccessView, EndpointView, HostLease, IdentityId, IdentityView, Inspection, NetworkView,
 };
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,18 @@ pub(crate) enum Request {
     Ls,
     /// What is remembered of containers.
     Identities,
+    /// Everything about some endpoints.
+    Inspect {
+        /// A container, a network or an endpoint.
+        target: String,
+    },
+    /// Renew a container's leases now.
+    Renew {
+        /// Its name or id.
+        container: String,
+        /// On this network only.
+        network: Option<String>,
+    },
     /// Forget an identity.
     Forget {
         /// Which.
@@ -55,6 +67,10 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// To [`Request::Ls`].
     Ls(Listing),
+    /// To [`Request::Inspect`].
+    Inspected(Vec<Inspection>),
+    /// To [`Request::Renew`]: how many were asked to.
+    Renewing(usize),
     /// To [`Request::Identities`].
     Identities(Vec<IdentityView>),
     /// To the requests about host access: the networks that have it, or the one that was asked for.

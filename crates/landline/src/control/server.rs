@@ -54,6 +54,10 @@ async fn converse(
                 let docker = docker.borrow().connected;
                 Answer::Ls(Listing { docker, networks: engine.network_views(), endpoints })
             }
+            Ok(Request::Inspect { target }) => Answer::Inspected(engine.inspect(&target).await),
+            Ok(Request::Renew { container, network }) => {
+                Answer::Renewing(engine.renew_container(&container, network.as_deref()).await)
+            }
             Ok(Request::Identities) => Answer::Identities(engine.identity_views()),
             Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
             Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),

@@ -25,6 +25,7 @@ mod failures;
 mod host_access;
 mod hostile;
 mod identity;
+mod inspect;
 mod ipam;
 mod ipam_dhcp;
 mod ipv6;

@@ -1,0 +1,152 @@
+//! Everything about an endpoint, for `landline inspect`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v4::{Lease, describe};
+use landline_kernel::boottime;
+use landline_spec::NetworkOptions;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Endpoint, Engine};
+use crate::records::{AddressRecord, Applied};
+use crate::view::{EndpointView, IdentityView, view};
+
+/// Everything about an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// What `landline ls` shows of it.
+    #[serde(flatten)]
+    pub endpoint: EndpointView,
+    /// The options of its network.
+    pub options: Option<NetworkOptions>,
+    /// Who it is to the LAN.
+    pub identity: Option<IdentityView>,
+    /// The client identifier it sends (option 61), in hex.
+    pub client_id: Option<String>,
+    /// The name it tells servers.
+    pub hostname: Option<String>,
+    /// Its lease.
+    pub lease: Option<LeaseView>,
+    /// What its link in the container was given for the lease.
+    pub applied: Applied,
+    /// Its sandbox.
+    pub sandbox: Option<PathBuf>,
+}
+
+/// A lease, as shown to people and programs. Times are seconds from now; `None`: never.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// The server's identifier.
+    pub server: Ipv4Addr,
+    /// How long ago it was granted, or extended.
+    pub obtained_s: u64,
+    /// Until it is renewed (T1).
+    pub renew_in_s: Option<u64>,
+    /// Until others are asked to extend it (T2).
+    pub rebind_in_s: Option<u64>,
+    /// Until it ends.
+    pub ends_in_s: Option<u64>,
+    /// All that came with it, in the server's order.
+    pub options: Vec<OptionView>,
+}
+
+/// An option of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptionView {
+    /// Its code.
+    pub code: u8,
+    /// Its name, if known.
+    pub name: Option<String>,
+    /// What it says; hex where that is not known.
+    pub value: String,
+}
+
+impl LeaseView {
+    fn of(lease: &Lease) -> Self {
+        let now = boottime::now();
+        let left = |at: Option<Instant>| at.map(|at| at.since_boot().saturating_sub(now).as_secs());
+        let option = |(code, value): &(u8, Vec<u8>)| {
+            let text = describe(*code, value);
+            OptionView { code: *code, name: text.name.map(str::to_owned), value: text.value }
+        };
+        Self {
+            server: lease.server,
+            obtained_s: now.saturating_sub(lease.obtained.since_boot()).as_secs(),
+            renew_in_s: left(lease.t1),
+            rebind_in_s: left(lease.t2),
+            ends_in_s: left(lease.expires),
+            options: lease.options.raw.iter().map(option).collect(),
+        }
+    }
+}
+
+/// Whether this is what somebody calls a thing: its name, its id, or the first digits of that, as Docker has it.
+fn is_called(target: &str, name: Option<&str>, id: Option<&str>) -> bool {
+    !target.is_empty() && (name == Some(target) || id.is_some_and(|id| id.starts_with(target)))
+}
+
+impl Engine {
+    /// The endpoints of the container or the network of that name or id, or the one of that id.
+    pub async fn inspect(&self, target: &str) -> Vec<Inspection> {
+        let mut found = Vec::new();
+        for endpoint in self.endpoints() {
+            let seen = self.inspection(&endpoint).await;
+            let e = &seen.endpoint;
+            let container = is_called(target, e.container.as_deref(), e.container_id.as_deref());
+            let network = is_called(target, e.network.as_deref(), Some(&e.network_id));
+            if container || network || is_called(target, None, Some(&e.endpoint)) {
+                found.push((container, network, seen));
+            }
+        }
+        // A name counts more than what happens to be the beginning of an id.
+        let named = |seen: &Inspection| {
+            [&seen.endpoint.container, &seen.endpoint.network].contains(&&Some(target.to_owned()))
+        };
+        let only_named = found.iter().any(|(.., seen)| named(seen));
+        let mut found: Vec<Inspection> =
+            found.into_iter().map(|(.., seen)| seen).filter(|seen| !only_named || named(seen)).collect();
+        found.sort_by(|a, b| {
+            (&a.endpoint.network, &a.endpoint.container).cmp(&(&b.endpoint.network, &b.endpoint.container))
+        });
+        found
+    }
+
+    /// Has the container's leases renewed, those on this network if one is named. Returns how many there are.
+    pub async fn renew_container(&self, container: &str, network: Option<&str>) -> usize {
+        let mut asked = 0;
+        for seen in self.inspect(container).await {
+            let e = &seen.endpoint;
+            let its = is_called(container, e.container.as_deref(), e.container_id.as_deref());
+            let there = network.is_none_or(|n| is_called(n, e.network.as_deref(), Some(&e.network_id)));
+            if let (true, true, Ok(id)) = (its, there, e.endpoint.parse()) {
+                asked += usize::from(self.renew(&id));
+            }
+        }
+        asked
+    }
+
+    async fn inspection(&self, endpoint: &Endpoint) -> Inspection {
+        let record = endpoint.cell.read().await;
+        let network = self.networks().get(&record.network).cloned();
+        let lease = endpoint.supervised().as_ref().and_then(|task| task.status.borrow().lease.clone());
+        let identity = record.identity.as_ref();
+        let identity = self.identity_views().into_iter().find(|known| Some(&known.id) == identity);
+        let (client_id, hostname) = match &record.address {
+            AddressRecord::Dhcp(dhcp) => (dhcp.client_id.clone(), dhcp.hostname.clone()),
+            _ => (None, record.ipv6.as_ref().and_then(|ipv6| ipv6.hostname.clone())),
+        };
+        let hex = |octets: Vec<u8>| octets.iter().map(|o| format!("{o:02x}")).collect::<Vec<_>>().join(":");
+        Inspection {
+            endpoint: view(endpoint, network.as_ref()).await,
+            options: network.map(|network| network.options),
+            identity,
+            client_id: client_id.map(hex),
+            hostname,
+            lease: lease.as_ref().map(LeaseView::of),
+            applied: record.applied,
+            sandbox: record.sandbox,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `landline inspect`.
+
+use landline_engine::{Inspection, LeaseView};
+
+use crate::cli::InspectOptions;
+use crate::control::{Answer, Request, call};
+use crate::ls::span;
+use crate::output::{CommandError, show};
+
+/// Prints everything about what is called so.
+pub(crate) async fn run(options: &InspectOptions) -> Result<(), CommandError> {
+    let request = Request::Inspect { target: options.target.clone() };
+    let answer = call(&options.control.control_socket, &request).await?;
+    let Answer::Inspected(found) = answer else { return Err(CommandError::Unexpected) };
+    if found.is_empty() {
+        return Err(CommandError::NoSuch(options.target.clone()));
+    }
+    show(&found, options.json, |found| found.iter().map(render).collect::<Vec<_>>().join("\n\n"))
+}
+
+/// One line for each thing, what belongs to another below it and further in.
+fn render(seen: &Inspection) -> String {
+    let e = &seen.endpoint;
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            lines.push(format!("{name:<20}{value}"));
+        }
+    };
+    let with_id = |name: &Option<String>, id: &str| match name {
+        Some(name) => format!("{name} ({})", id.chars().take(12).collect::<String>()),
+        None => id.to_owned(),
+    };
+    line("endpoint", Some(e.endpoint.clone()));
+    line("network", Some(with_id(&e.network, &e.network_id)));
+    line("container", e.container_id.as_ref().map(|id| with_id(&e.container, id)));
+    line("interface", Some(e.interface.clone()));
+    line("mac", Some(e.mac.to_string()));
+    line("address", e.address.map(|address| address.to_string()));
+    line("state", Some(e.state.clone()));
+    line("refused", (e.naks > 0).then(|| times(e.naks)));
+    line("conflicts", (e.conflicts > 0).then(|| times(e.conflicts)));
+    line("hostname", seen.hostname.clone());
+    line("client id", seen.client_id.clone());
+    if let Some(identity) = &seen.identity {
+        let key = identity.key.as_ref().map(|key| format!(", landline.id={key}")).unwrap_or_default();
+        let end = if identity.temporary { ", for this run only" } else { "" };
+        line("identity", Some(format!("{}{key}{end}", identity.id)));
+    }
+    line("default route", seen.applied.default_route.then(|| "through this interface".to_owned()));
+    for (destination, hop) in &seen.applied.routes {
+        let hop = hop.map_or_else(|| "on link".to_owned(), |hop| format!("via {hop}"));
+        line("route", Some(format!("{destination} {hop}")));
+    }
+    line("mtu", seen.applied.mtu.map(|mtu| mtu.to_string()));
+    if let Some(ipv6) = &e.ipv6 {
+        ipv6.addresses.iter().for_each(|address| line("ipv6 address", Some(address.to_string())));
+        line("ipv6 link-local", ipv6.link_local.map(|address| address.to_string()));
+        ipv6.routers.iter().for_each(|router| line("ipv6 router", Some(router.to_string())));
+        ipv6.dns.iter().for_each(|server| line("ipv6 dns", Some(server.to_string())));
+        line("ipv6 search", (!ipv6.search.is_empty()).then(|| ipv6.search.join(", ")));
+        line("ipv6 state", Some(ipv6.state.clone()));
+        line("ipv6 lease left", ipv6.lease_left_s.map(span));
+    }
+    line("sandbox", seen.sandbox.as_ref().map(|path| path.display().to_string()));
+    if let Some(lease) = &seen.lease {
+        lines.extend(render_lease(lease));
+    }
+    lines.join("\n")
+}
+
+fn render_lease(lease: &LeaseView) -> Vec<String> {
+    let left =
+        |seconds: Option<u64>| seconds.map_or_else(|| "never".to_owned(), |s| format!("in {}", span(s)));
+    let times = [
+        ("server", lease.server.to_string()),
+        ("obtained", format!("{} ago", span(lease.obtained_s))),
+        ("is renewed", left(lease.renew_in_s)),
+        ("is rebound", left(lease.rebind_in_s)),
+        ("ends", left(lease.ends_in_s)),
+    ];
+    let times = times.into_iter().map(|(name, value)| format!("  {name:<24}{value}"));
+    let options = lease.options.iter().map(|option| {
+        let name = option.name.clone().unwrap_or_else(|| "unknown".to_owned());
+        format!("  {:<24}{}", format!("{} ({})", name, option.code), option.value)
+    });
+    std::iter::once("lease".to_owned()).chain(times).chain(options).collect()
+}
+
+fn times(count: u32) -> String {
+    format!("{count} since the daemon started")
+}
