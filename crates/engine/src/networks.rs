@@ -3,12 +3,14 @@
 use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
+use landline_kernel::Link;
 use landline_spec::{Addressing, LinkMtu, Mode, NetworkId, NetworkOptions, PoolSource};
 use landline_types::IfName;
 
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
+use crate::host_access;
 use crate::links::{ParentError, find_parent};
 use crate::pools::PoolId;
 use crate::records::NetworkRecord;
@@ -105,6 +107,9 @@ pub enum CreateNetworkError {
         /// The network that has it.
         other: String,
     },
+    /// What the containers answer would be dropped on the way to the host.
+    #[error("leave out host_access and decide with landline host-access enable: {0}")]
+    StrictFilter(String),
     /// The id exists with other settings.
     #[error("the network exists already with other options")]
     Differs,
@@ -126,6 +131,14 @@ pub enum DeleteNetworkError {
     /// It could not be removed from the store.
     #[error("cannot remove the network from the store")]
     Store(#[source] StoreError),
+}
+
+/// Refuses a NIC whose reverse path filter only the user may change.
+fn strict_filter(parent: &Link) -> Result<(), CreateNetworkError> {
+    match host_access::strict_filter(parent) {
+        Some(why) => Err(CreateNetworkError::StrictFilter(why)),
+        None => Ok(()),
+    }
 }
 
 impl Engine {
@@ -189,6 +202,9 @@ impl Engine {
         }
         if record.options.mode == Mode::Ovs {
             crate::ovs::check_bridge(&record.options.parent).await?;
+        }
+        if record.options.host_access && record.options.mode == Mode::Ipvlan {
+            strict_filter(parent)?;
         }
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });

@@ -110,7 +110,7 @@ pub(crate) struct RouterOptions {
     /// The Docker network.
     #[arg(long, env = "MACVLAN_DOCKER_NETWORK", value_name = "NETWORK")]
     pub(crate) network: Option<String>,
-    /// A free address of the network's subnet for the host's interface.
+    /// A free address of the network's subnet for the host's interface; an IPv6 one may follow after a space.
     #[arg(long, env = "MACVLAN_BRIDGE_IP", value_name = "ADDRESS[/LENGTH]")]
     pub(crate) ip: Option<String>,
     /// What that interface is called; the network's name by default.

@@ -9,10 +9,10 @@ use landline_spec::NetworkId;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{host_addresses, strict_filter, suitable_parent};
+use super::plan::{host_addresses, suitable_parent};
+use super::probe;
 use super::record::AccessRecord;
 use super::seen::{SeenNetwork, Wire, find};
-use super::{hands, probe};
 use crate::store::StoreError;
 
 /// What the user typed.
@@ -220,11 +220,10 @@ pub(super) async fn check(record: &AccessRecord, situation: &Situation<'_>) -> R
         if !host_addresses(parent, situation.addresses).any(fits) {
             return Err(AccessError::NoHostAddress { network: network.name.clone(), parent: name.clone() });
         }
-        if network.wire == Wire::Ipvlan
-            && !record.loosen
-            && hands::strict([parent].into_iter()).contains(name)
-        {
-            return Err(AccessError::Unsuitable(strict_filter(name)));
+        let strict =
+            || super::strict_filter(parent).filter(|_| network.wire == Wire::Ipvlan && !record.loosen);
+        if let Some(why) = strict() {
+            return Err(AccessError::Unsuitable(why));
         }
     }
     for net in record.addresses.iter().filter(|net| !situation.held.contains(net)) {

@@ -128,6 +128,12 @@ impl HostAccess {
     }
 }
 
+/// Why an unnumbered shim on this NIC would be of no use to ipvlan containers; `None`: it would be.
+pub(crate) fn strict_filter(parent: &landline_kernel::Link) -> Option<String> {
+    let strict = hands::strict([parent].into_iter()).contains(&parent.name);
+    strict.then(|| plan::strict_filter(&parent.name))
+}
+
 pub(crate) fn start(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {
     tokio::spawn(follow::run(inbox, beginning, cancel));
 }

@@ -219,7 +219,8 @@ impl Rules {
 /// Brings a shim up with its settings and addresses. Its rules are in place.
 pub(super) fn set_up(netlink: &mut Netlink, shim: &Shim, link: &Link) -> Result<(), NetlinkError> {
     let settings = if shim.is_numbered() {
-        LinkChange::new().arp(true).arp_ignore(1).arp_announce(2)
+        // The LAN is not reached through it, so what comes from there is let in by a loose filter only.
+        LinkChange::new().arp(true).arp_ignore(1).arp_announce(2).rp_filter(2)
     } else {
         LinkChange::new().arp(false)
     };

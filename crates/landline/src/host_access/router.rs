@@ -125,7 +125,7 @@ fn read(options: &RouterOptions) -> Result<(AccessRecord, IfName), RouterError> 
     let routes = set(&options.routes).unwrap_or_default();
     let request = AccessRequest {
         network,
-        addresses: vec![address],
+        addresses: address.split([' ', ',']).filter(|a| !a.is_empty()).map(str::to_owned).collect(),
         routes: routes.split_whitespace().map(str::to_owned).collect(),
         interface: Some(name),
         loosen: false,

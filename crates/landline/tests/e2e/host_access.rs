@@ -1,4 +1,8 @@
 //! The host and its macvlan containers, Docker's and Landline's, reach each other, and nobody on the LAN notices.
 
 mod macvlan;
+mod numbered;
+mod refusals;
+mod repair;
+mod router;
 mod tools;

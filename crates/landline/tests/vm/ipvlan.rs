@@ -73,7 +73,7 @@ fn cases(world: &mut World) -> Result {
 }
 
 /// Shows in the output of a slow test how far it is.
-fn step(what: &str) {
+pub(crate) fn step(what: &str) {
     let up = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     println!("{:>7} s: {what}", up.split(' ').next().unwrap_or_default());
 }
@@ -172,7 +172,7 @@ fn docker_killed_gives_the_address_back(world: &mut World, name: &str) -> Result
     Ok(())
 }
 
-fn post(world: &World, path: &str, body: &str) -> Result {
+pub(crate) fn post(world: &World, path: &str, body: &str) -> Result {
     let (status, answer) = world.host.docker_api("POST", path, body)?;
     if (200..300).contains(&status) { Ok(()) } else { Err(format!("{path}: {status} {answer}").into()) }
 }

@@ -8,6 +8,7 @@
 mod world;
 
 mod dual;
+mod host_access;
 mod ipvlan;
 
 use std::time::Duration;
