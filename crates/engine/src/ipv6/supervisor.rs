@@ -17,7 +17,7 @@ use landline_dhcp::wire::udp::Check;
 use landline_spec::{DnsMode, Mode};
 use tokio::sync::{mpsc, watch};
 
-use super::ears::Listener;
+use super::ears::{Advertisement, Listener};
 use super::records::StateRecord;
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
@@ -58,7 +58,8 @@ pub(crate) struct Supervisor6 {
     mark: Mark,
     place: Option<Place>,
     wire: Option<Wire6>,
-    routers: Listener,
+    /// What routers say to all; `None` where the parent hears those of another VLAN.
+    routers: Option<Listener>,
     /// Opening the socket failed; try again at the machine's next deadline, not before.
     unopened: bool,
     outbox: VecDeque<Transmit>,
@@ -129,7 +130,9 @@ impl Supervisor6 {
             Place::Sandbox(path) => Some(path.clone()),
             Place::Host(_) => None,
         };
-        let routers = services.ears.listen(&cell.options().parent);
+        let options = cell.options();
+        let same_lan = options.vlan.is_none() && options.trunks.is_empty();
+        let routers = same_lan.then(|| services.ears.listen(&options.parent));
         Self {
             routers,
             mark: Mark::new(cell.id(), End::Container),
@@ -185,10 +188,10 @@ impl Supervisor6 {
                         self.unopened = true;
                     }
                 },
-                said = self.routers.next() => {
+                said = unasked(self.routers.as_mut()) => {
                     // What this host says goes to its own bridge, and not to the children of its NIC.
-                    let bridged = self.cell.options().mode == Mode::Bridge;
-                    if !said.own || bridged {
+                    let child = matches!(self.cell.options().mode, Mode::Macvlan | Mode::Ipvlan);
+                    if !(said.own && child) {
                         self.client.handle_packet(now(), &said.packet, said.check);
                     }
                 }
@@ -406,6 +409,13 @@ impl Supervisor6 {
         if published && self.cell.options().dns != DnsMode::Off {
             let _ = self.services.names.send(self.cell.id().clone());
         }
+    }
+}
+
+async fn unasked(routers: Option<&mut Listener>) -> Advertisement {
+    match routers {
+        Some(routers) => routers.next().await,
+        None => std::future::pending().await,
     }
 }
 

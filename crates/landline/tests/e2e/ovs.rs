@@ -7,7 +7,7 @@ use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World, bare};
 
 /// A LAN with checksums as on a real wire, and a host whose NIC is in the Open vSwitch bridge `ovs0` (192.0.2.10).
-fn world() -> Result<(OpenVswitch, World)> {
+pub(crate) fn world() -> Result<(OpenVswitch, World)> {
     let lan = Lan::new()?;
     for node in [lan.router(), lan.peer()] {
         node.check(&["ethtool", "-K", "eth0", "tx", "off"])?;

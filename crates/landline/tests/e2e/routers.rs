@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use landline_testbed::{BEYOND_V6, Dnsmasq, RaPrefix, Radvd, wait_for};
 
 use crate::kinds::Kind;
-use crate::world::{Result, SOON, World};
+use crate::sockets::advertise;
+use crate::world::{Result, SOON, World, bare};
 
 const LAN: &str = "2001:db8:1::/64";
 const NEXT: &str = "2001:db8:2::/64";
@@ -101,5 +102,27 @@ fn starts_without_ipv6(world: &World, kind: Kind) -> Result {
     let (four, both) = (time("four")?, time("lan")?);
     println!("{kind:?}: docker run on a LAN without IPv6: {four:?} without, {both:?} with ipv6=true");
     assert!(both < four + Duration::from_secs(2), "{four:?} {both:?}");
+    Ok(())
+}
+
+/// The parent of a container in a VLAN hears the routers of its own LAN, which are not the container's.
+#[test]
+fn routers_of_another_vlan_are_not_heard() -> Result {
+    let (_ovs, world) = crate::ovs::world()?;
+    let hasty = ["addressing=none", "ipv6=slaac", "lease_timeout=500ms", "on_timeout=continue"];
+    for (name, vlan) in [("native", "vlan="), ("v10", "vlan=10")] {
+        world.network(
+            name,
+            &[&["mode=ovs", "bridge=ovs0", "ignore_conflicts=true", vlan], &hasty[..]].concat(),
+        )?;
+        world.run(name, name, &[])?;
+    }
+    let _radvd = world.lan.server_on(world.lan.router(), &Radvd::default())?;
+    let first = world.address6("native", "ovs00", "2001:db8:1:")?;
+    world.lan.peer().check(&["ping", "-6", "-c1", "-W5", bare(&first)])?;
+    advertise(&world.lan.router().netns_path(), "eth0", "2001:db8:2::".parse()?)?;
+    world.address6("native", "ovs00", "2001:db8:2:")?;
+    assert_eq!(world.addresses6("v10", "ovs00")?, [""; 0]);
+    assert_eq!(world.gateways6("v10")?, [""; 0]);
     Ok(())
 }
