@@ -220,6 +220,10 @@ pub(crate) struct DaemonOptions {
     /// A further name of the IPAM driver, like `vde-ipam`: it gets a socket beside the plugin socket.
     #[arg(long, env = "LANDLINE_IPAM_NAME", value_name = "NAME", value_delimiter = ',')]
     pub(crate) ipam_name: Vec<PluginName>,
+    /// Serve Docker under this name too, whose networks have these options unless they say otherwise, for example
+    /// `vde:mode=vde`. Can be given several times.
+    #[arg(long, value_name = "NAME[:OPTION=VALUE,...]")]
+    pub(crate) driver: Vec<crate::preset::Preset>,
     /// Socket for the other commands of this program.
     #[command(flatten)]
     pub(crate) control: ControlOptions,

@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::DaemonOptions;
 use crate::control;
 use crate::frontend::Frontend;
+use crate::preset::Preset;
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -74,11 +75,18 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .map_err(|source| DaemonError::DockerHost { url: options.docker_host.clone(), source })?;
     let view = watcher.view();
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let frontend = Arc::new(Frontend::new(engine.clone(), view.clone(), name));
+    let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
+    let frontends = Frontend::under(&names, &engine, &view);
     let (plugin, handed_over) = match inherited(&options.plugin_socket)? {
         Some(listener) => (listener, true),
         None => (listen(&options.plugin_socket, 0o755).await?, false),
     };
+    let beside = |preset: &Preset| options.plugin_socket.with_file_name(format!("{}.sock", preset.name));
+    let more_sockets: Vec<PathBuf> = names.iter().skip(1).map(beside).collect();
+    let mut plugins = vec![plugin];
+    for socket in &more_sockets {
+        plugins.push(listen(socket, 0o755).await?);
+    }
 
     let mut further = Vec::new();
     for name in &options.ipam_name {
@@ -88,14 +96,19 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
 
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(control::serve(control, engine.clone(), view, cancel.clone()));
-    tasks.spawn(frontend.clone().follow(cancel.clone()));
+    if let Some(first) = frontends.first() {
+        tasks.spawn(first.clone().follow(cancel.clone()));
+    }
     tasks.spawn(watcher.run(cancel.clone()));
-    let mut sockets = Vec::new();
+    let mut sockets = more_sockets;
     for (listener, path) in further {
-        tasks.spawn(landline_docker::serve_ipam(listener, frontend.clone(), cancel.clone()));
+        let Some(first) = frontends.first() else { break };
+        tasks.spawn(landline_docker::serve_ipam(listener, first.clone(), cancel.clone()));
         sockets.push(path);
     }
-    tasks.spawn(landline_docker::serve(plugin, frontend, cancel.clone()));
+    for (plugin, frontend) in plugins.into_iter().zip(frontends) {
+        tasks.spawn(landline_docker::serve(plugin, frontend, cancel.clone()));
+    }
     tasks.close();
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), plugin = %options.plugin_socket.display(), "ready");

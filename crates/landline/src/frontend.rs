@@ -22,6 +22,8 @@ use landline_spec::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::preset::Preset;
+
 /// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -32,8 +34,10 @@ const LATE: Duration = Duration::from_millis(250);
 pub(crate) struct Frontend {
     engine: Arc<Engine>,
     view: watch::Receiver<Arc<DockerView>>,
-    /// What Docker calls this driver: the plugin socket's name.
-    name: String,
+    /// What Docker calls this driver, and what its networks have unless they say otherwise.
+    preset: Preset,
+    /// All names there are, this one too.
+    names: Arc<[Preset]>,
 }
 
 /// What a request can be refused for before the engine sees it.
@@ -57,8 +61,17 @@ enum RequestError {
 }
 
 impl Frontend {
-    pub(crate) fn new(engine: Arc<Engine>, view: watch::Receiver<Arc<DockerView>>, name: String) -> Self {
-        Self { engine, view, name }
+    /// The driver under each of these names. One of them is to [`follow`](Self::follow).
+    pub(crate) fn under(
+        names: &Arc<[Preset]>,
+        engine: &Arc<Engine>,
+        view: &watch::Receiver<Arc<DockerView>>,
+    ) -> Vec<Arc<Self>> {
+        let frontend = |preset: &Preset| {
+            let preset = preset.clone();
+            Arc::new(Self { engine: engine.clone(), view: view.clone(), preset, names: names.clone() })
+        };
+        names.iter().map(frontend).collect()
     }
 
     /// Tells the engine what the watcher sees, until `cancel`.
@@ -94,14 +107,16 @@ impl Frontend {
     /// Docker's networks of this driver that the engine does not know: its state was lost. Only asked for when
     /// Docker's lists were just read, because an older view may still have what was just deleted.
     async fn adopt_networks(&self, view: &DockerView) {
-        for (id, network) in view.networks.iter().filter(|(_, n)| n.driver == self.name) {
+        let preset = |driver: &str| self.names.iter().find(|preset| preset.name == driver);
+        let ours = view.networks.iter().filter_map(|(id, n)| Some((id, n, preset(&n.driver)?)));
+        for (id, network, preset) in ours {
             let ipam = match (network.subnets.first(), network.gateway) {
                 (Some(IpNet::V4(subnet)), Some(IpAddr::V4(gateway))) if subnet.prefix_len() > 0 => {
                     Ipam::Pool { subnet: *subnet, gateway: Some(gateway) }
                 }
                 _ => Ipam::Null,
             };
-            match NetworkOptions::parse(&network.options) {
+            match NetworkOptions::parse(&preset.with(&network.options)) {
                 Ok(options) => {
                     self.engine.adopt_network(CreateNetwork { id: id.clone(), options, ipam }).await;
                 }
@@ -254,9 +269,13 @@ fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
     }
 }
 
-fn read_network(engine: &Engine, request: &CreateNetworkRequest) -> Result<CreateNetwork, RequestError> {
+fn read_network(
+    engine: &Engine,
+    request: &CreateNetworkRequest,
+    preset: &Preset,
+) -> Result<CreateNetwork, RequestError> {
     let (id, ipam) = (request.network.clone(), ipam(request)?);
-    let mut options = request.user_options()?;
+    let mut options = preset.with(&request.user_options()?);
     // Who asked our own IPAM driver for a pool need not say again that there is no asking the LAN's server.
     if let Ipam::Landline { subnet, .. } = ipam
         && engine.pool_source(&id, subnet.into()) == Some(PoolSource::Pool)
@@ -276,7 +295,7 @@ fn read_network(engine: &Engine, request: &CreateNetworkRequest) -> Result<Creat
 
 impl Driver for Frontend {
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
-        let network = read_network(&self.engine, &request)?;
+        let network = read_network(&self.engine, &request, &self.preset)?;
         self.free_bridge(&network.id, &network.options).await?;
         Ok(self.engine.create_network(network).await?)
     }

@@ -11,6 +11,7 @@ mod inspect;
 mod lease;
 mod ls;
 mod output;
+mod preset;
 
 use std::process::ExitCode;
 

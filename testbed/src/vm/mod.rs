@@ -4,6 +4,7 @@
 //! The processor is emulated, so no `/dev/kvm` is needed, and everything takes about ten times as long as outside. The guest sees all
 //! files of the machine; what it writes is in its memory and gone with it. It has no network device but those it makes.
 
+mod guest;
 mod kernel;
 
 use std::fmt::Write as _;

@@ -1,9 +1,11 @@
 //! `mode=vde`: containers on VDE2 switches, Landline's own and others'.
 
-use landline_testbed::{DockerHost, Signal, wait_for};
+use std::time::Duration;
+
+use landline_testbed::{DockerHost, Signal, Vm, wait_for};
 
 use crate::tools::{settled, start_daemon};
-use crate::world::{Result, SOON, World};
+use crate::world::{Result, SOON, World, binary};
 
 /// `docker network create -d landline -o mode=vde ARGS NAME`.
 fn create(world: &World, name: &str, args: &[&str]) -> Result {
@@ -209,6 +211,42 @@ fn a_switch_of_its_own_survives_the_daemon() -> Result {
     Ok(())
 }
 
+/// Scripts of old name a driver of their own.
+#[test]
+fn another_driver_name_comes_with_options() -> Result {
+    let mut world = World::nic()?;
+    world.daemon.kill(Signal::TERM)?;
+    world.daemon.wait()?;
+    let args = ["--driver", "vde:mode=vde"];
+    world.daemon = world.host.start_landline(binary(), &args, &[])?;
+    world.host.docker_ok(&[
+        "network",
+        "create",
+        "--driver",
+        "vde",
+        "--ip-range",
+        "192.168.123.0/24",
+        "--subnet",
+        "192.168.123.0/24",
+        "vdetest",
+    ])?;
+    world.run("one", "vdetest", &["--ip", "192.168.123.2"])?;
+    world.run("two", "vdetest", &["--ip", "192.168.123.3"])?;
+    ping(&world, "one", "192.168.123.3")?;
+    // With its state lost, the network is known again by the driver's name.
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.host.check(&["sh", "-c", "rm -rf /var/lib/landline/*"])?;
+    world.daemon = world.host.start_landline(binary(), &args, &[])?;
+    world.row("one")?;
+    world.run("three", "vdetest", &["--ip", "192.168.123.4"])?;
+    ping(&world, "three", "192.168.123.2")?;
+    world.daemon.kill(Signal::TERM)?;
+    world.daemon.wait()?;
+    assert!(!world.host.exec(&["test", "-e", "/run/docker/plugins/vde.sock"]).success());
+    Ok(())
+}
+
 #[test]
 fn containers_join_a_switch_that_is_there() -> Result {
     let mut world = World::nic()?;
@@ -281,5 +319,77 @@ fn containers_join_a_switch_that_is_there() -> Result {
     }
     assert_eq!(before.diff(&world.host.snapshot()?), "");
     assert!(world.host.exec(&["test", "-e", "/run/theirs/ctl"]).success(), "theirs was removed");
+    Ok(())
+}
+
+/// The programs of the host in a container.
+const HOSTS_PROGRAMS: [&str; 8] =
+    ["-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "-v", "/etc:/etc:ro"];
+
+#[test]
+fn a_dhcp_server_in_a_container_serves_containers_and_a_virtual_machine() -> Result {
+    let mut world = World::nic()?;
+    let dir = "/run/mynetwork";
+    let options = ["-o", "socket_dir=/run/mynetwork", "-o", "create_sockets=true"];
+    create(&world, "vdekvm", &[&["--subnet", "198.51.100.0/24"][..], &options].concat())?;
+    let serve = [
+        "--keep-in-foreground",
+        "--port=0",
+        "--interface=vde0",
+        "--bind-interfaces",
+        "--no-ping",
+        "--user=root",
+        "--dhcp-range=198.51.100.100,198.51.100.150,1h",
+        "--dhcp-leasefile=/tmp/leases",
+        "--conf-file=/dev/null",
+        "--log-facility=-",
+        "--pid-file",
+    ];
+    let head = ["run", "-d", "--name", "dhcp", "--network", "vdekvm", "--ip", "198.51.100.2"];
+    let more = ["--cap-add", "NET_ADMIN", "--entrypoint", "/usr/sbin/dnsmasq"];
+    world.host.docker_ok(&[&head[..], &HOSTS_PROGRAMS, &more, &["box"], &serve].concat())?;
+    world.run("web", "vdekvm", &["--ip", "198.51.100.3"])?;
+    let www = "mkdir -p /tmp/www; head -c 3000000 /dev/zero > /tmp/www/x; busybox httpd -p 80 -h /tmp/www";
+    world.host.in_container("web", &["sh", "-c", www])?;
+
+    // Another network on the same switch, whose containers have their addresses from that server.
+    create(
+        &world,
+        "leased",
+        &["--ipam-driver", "null", "-o", "addressing=dhcp", "-o", &format!("socket_dir={dir}")],
+    )?;
+    world.run("client", "leased", &[])?;
+    let address = world.address("client", "vde0")?;
+    assert!(address.starts_with("198.51.100.1"), "{address}");
+    ping(&world, "client", "198.51.100.3")?;
+
+    // The same subnet elsewhere is none of their business.
+    create(&world, "apart", &["--ipam-driver", "null", "-o", "addressing=none"])?;
+    for (name, address) in [("other", "198.51.100.2/24"), ("another", "198.51.100.3/24")] {
+        world.run(name, "apart", &["--cap-add", "NET_ADMIN"])?;
+        world.host.in_container(name, &["ip", "address", "add", address, "dev", "vde0"])?;
+    }
+    ping(&world, "other", "198.51.100.3")?;
+    assert_ne!(world.mac("another", "vde0")?, world.mac("web", "vde0")?);
+    let neighbour = world.host.in_container("other", &["ip", "neigh", "show", "198.51.100.3"])?;
+    assert!(neighbour.contains(&world.mac("another", "vde0")?), "{neighbour}");
+
+    let Some(vm) = Vm::prepare_or_skip()? else { return Ok(()) };
+    let task =
+        "udhcpc -i eth0 -q -t 20 -n\nwget -q -O - http://198.51.100.3/x | wc -c | sed 's/^/guest: got /'\n";
+    let guest = world.host.vde_guest(&vm, dir, task)?;
+    wait_for("the virtual machine", Duration::from_mins(2), || guest.stdout().contains("guest: done"))?;
+    let said = guest.stdout();
+    assert!(said.contains("guest: got 3000000"), "{said}");
+    let lease = said.split("guest: lease ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let lease = lease.ok_or(format!("no lease: {said}"))?.to_owned();
+    ping(&world, "web", &lease)?;
+    ping(&world, "client", &lease)?;
+
+    // The daemon makes its switch anew, and the second network's cable finds it.
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.daemon = start_daemon(&world.host)?;
+    ping(&world, "client", "198.51.100.3")?;
     Ok(())
 }

@@ -12,6 +12,7 @@ mod rounds;
 mod sample;
 mod single;
 mod table;
+mod vde;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ enum Part {
     Crowd,
     /// The daemon at rest.
     Daemon,
+    /// A simulated Ethernet.
+    Vde,
 }
 
 /// How much is measured.
@@ -109,12 +112,13 @@ pub(crate) fn bench(options: &Options) -> Result<u8> {
     let extent = Extent::of(options);
     println!("{}", conditions());
     println!("Load average at the start: {}.", load());
-    let parts: [(Part, Measure); 5] = [
+    let parts: [(Part, Measure); 6] = [
         (Part::Single, single::measure),
         (Part::Conflict, conflict::measure),
         (Part::Lease, lease::measure),
         (Part::Crowd, crowd::measure),
         (Part::Daemon, daemon::measure),
+        (Part::Vde, vde::measure),
     ];
     for (part, measure) in parts {
         if options.only.is_none_or(|only| only == part) {
