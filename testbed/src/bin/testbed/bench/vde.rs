@@ -140,7 +140,7 @@ impl Lab {
     }
 }
 
-/// Seconds the processors have worked since the boot (proc_stat(5)).
+/// Seconds the processors have worked since the boot (`proc_stat(5)`).
 fn busy() -> f64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
