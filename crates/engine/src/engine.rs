@@ -18,6 +18,7 @@ use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Present, Services, Supervised};
+use crate::nat::Nat;
 use crate::ovs::Poke;
 use crate::pools::{Ahead, Pools};
 use crate::records::NetworkRecord;
@@ -127,6 +128,7 @@ pub struct Engine {
     /// The containers there are, once the watcher has seen them all.
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     host_access: HostAccess,
+    nat: Nat,
     /// Held while a container's `resolv.conf` is looked at and written.
     pub(crate) resolver: tokio::sync::Mutex<()>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
@@ -146,7 +148,7 @@ impl Engine {
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
         let (store, content) = blocking(move || Store::open(&path).map_err(failed)).await?;
-        let Content { networks, endpoints, identities, host_leases, access, loosened, pools } = content;
+        let Content { networks, endpoints, identities, host_leases, access, nat, loosened, pools } = content;
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();
@@ -175,6 +177,7 @@ impl Engine {
         let pools = Pools::new(store.clone(), pools);
         let engine = Arc::new(Self {
             host_access,
+            nat: Nat::start(nat, store.clone(), cancel.clone()),
             host,
             store,
             services,
@@ -230,6 +233,11 @@ impl Engine {
     /// How the host reaches containers on its NICs' macvlan and ipvlan networks.
     pub fn host_access(&self) -> &HostAccess {
         &self.host_access
+    }
+
+    /// Containers with addresses on the host.
+    pub fn nat(&self) -> &Nat {
+        &self.nat
     }
 
     /// Whether there is such an endpoint.

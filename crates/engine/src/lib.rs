@@ -7,6 +7,7 @@
 //!   things through a channel and publishes what it knows through a `watch`.
 //! - Endpoints with IPv6 have a second one for that (`ipv6/`), of the same kind.
 //! - One task follows the host's link events, so that supervisors notice when Docker moves a link.
+//! - One task gives containers addresses on the host, translated (`nat/`).
 //! - One task gives the host access to containers on its NICs (`host_access/`).
 //! - One file (`store`) has everything that must survive; it is written before anything is answered.
 //!
@@ -34,6 +35,7 @@ mod lay;
 mod lease;
 mod links;
 mod mark;
+mod nat;
 mod networks;
 mod ovs;
 mod plan;
@@ -67,6 +69,9 @@ pub use inspect::{Inspection, LeaseView, OptionView};
 pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord};
 pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;
+pub use nat::{
+    Nat, NatContainer, NatError, NatPort, NatPorts, NatRecord, NatSeen, NatView, PortsError, Transport,
+};
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
 pub use plan::{LinkEnd, Plan, Step};
 pub use pools::{

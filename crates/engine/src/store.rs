@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::host_access::{AccessRecord, LoosenedRecord};
 use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
+use crate::nat::NatRecord;
 use crate::pools::{PoolId, PoolRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
 use disk::Disk;
@@ -32,6 +33,7 @@ const ENDPOINTS: Table = TableDefinition::new("endpoints");
 const IDENTITIES: Table = TableDefinition::new("identities");
 const HOST_LEASES: Table = TableDefinition::new("host_leases");
 const ACCESS: Table = TableDefinition::new("host_access");
+const NAT: Table = TableDefinition::new("nat");
 const LOOSENED: Table = TableDefinition::new("loosened");
 const POOLS: Table = TableDefinition::new("pools");
 
@@ -108,6 +110,8 @@ pub struct Content {
     pub host_leases: Vec<HostLease>,
     /// All networks the host was given access to.
     pub access: Vec<AccessRecord>,
+    /// All containers with an address on the host.
+    pub nat: Vec<NatRecord>,
     /// All NICs whose reverse path filter was changed.
     pub loosened: Vec<LoosenedRecord>,
     /// All pools of the IPAM driver.
@@ -215,6 +219,16 @@ impl Store {
     /// Forgets a network's host access.
     pub fn remove_access(&self, network: &str) -> Result<(), StoreError> {
         self.remove(ACCESS, network)
+    }
+
+    /// Writes a container's address on the host.
+    pub fn put_nat(&self, record: &NatRecord) -> Result<(), StoreError> {
+        self.put(NAT, &record.container, record)
+    }
+
+    /// Forgets it.
+    pub fn remove_nat(&self, container: &str) -> Result<(), StoreError> {
+        self.remove(NAT, container)
     }
 
     /// Writes what a NIC's reverse path filter was.

@@ -13,6 +13,7 @@
 //! - [`open_tap`]: a network interface whose packets a program sends and receives.
 //! - [`sysctl`]: the settings netlink does not reach.
 //! - [`nft`]: rules of the packet filter, through `nft(8)`.
+//! - [`brport`]: a bridge port's.
 //! - [`inherited_listeners`]: sockets handed over by the service manager.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
 //!
@@ -21,6 +22,7 @@
 //! lock over all network devices, so an async program makes them on a thread that may wait.
 
 pub mod boottime;
+pub mod brport;
 mod inherited;
 mod netlink;
 mod netns;

@@ -34,6 +34,24 @@ pub fn set(family: Family, link: &IfName, key: &str, value: &str) -> io::Result<
     OpenOptions::new().write(true).open(path(family, link, key)?)?.write_all(value.as_bytes())
 }
 
+/// Whether IPv4 packets are passed on between links (`net.ipv4.ip_forward`).
+pub fn ip_forward() -> io::Result<bool> {
+    Ok(fs::read_to_string(IP_FORWARD)?.trim() != "0")
+}
+
+/// Switches that on or off, for all links.
+pub fn set_ip_forward(on: bool) -> io::Result<()> {
+    OpenOptions::new().write(true).open(IP_FORWARD)?.write_all(if on { b"1" } else { b"0" })
+}
+
+/// Whether bridged IPv4 frames pass the rules of iptables and nftables' `ip` tables (`br_netfilter`).
+pub fn bridge_nf() -> bool {
+    let setting = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    setting.is_ok_and(|setting| setting.trim() != "0")
+}
+
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
 fn path(family: Family, link: &IfName, key: &str) -> io::Result<PathBuf> {
     let clean = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if key.is_empty() || !key.bytes().all(clean) {

@@ -34,9 +34,58 @@ pub(crate) enum Command {
     /// Show or drop what is remembered of containers: hardware address, client identifier, last lease.
     #[command(subcommand)]
     Identity(IdentityCommand),
+    /// Give a container on Docker's own bridge an address of the LAN, which the host translates.
+    Nat(NatOptions),
     /// Let the host reach the containers of macvlan and ipvlan networks, Docker's own as well.
     #[command(subcommand)]
     HostAccess(HostAccessCommand),
+}
+
+/// What to do about addresses on the host.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub(crate) struct NatOptions {
+    #[command(subcommand)]
+    pub(crate) command: Option<NatCommand>,
+    #[command(flatten)]
+    pub(crate) add: NatAddOptions,
+}
+
+/// How to give a container an address.
+#[derive(Debug, Args)]
+pub(crate) struct NatAddOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// The container's name; it need not run yet, or be there.
+    pub(crate) container: Option<String>,
+    /// A free address of the LAN.
+    #[arg(value_name = "ADDRESS[/LENGTH]")]
+    pub(crate) address: Option<String>,
+    /// The NIC that is plugged into that LAN.
+    #[arg(long, value_name = "NIC")]
+    pub(crate) dev: Option<IfName>,
+    /// What is passed on: 80, 80:8080 (the container's behind the colon), 53/udp, or all. Without it what the container
+    /// exposes or publishes.
+    #[arg(long = "port", value_name = "PORT")]
+    pub(crate) ports: Vec<String>,
+    /// Let it through the host's firewall, by rules in DOCKER-USER or FORWARD, and switch on `ip_forward` if it is off; both
+    /// are taken back with the address.
+    #[arg(long)]
+    pub(crate) open_firewall: bool,
+}
+
+/// What else to do about addresses on the host.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NatCommand {
+    /// List them.
+    Ls(LsOptions),
+    /// Take a container's address back, with all that was done for it.
+    Rm {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The container's name.
+        container: String,
+    },
 }
 
 /// What to show.

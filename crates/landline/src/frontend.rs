@@ -87,6 +87,7 @@ impl Frontend {
             }
             connected = seen.connected;
             self.adopt_endpoints(&seen).await;
+            self.engine.nat().see(crate::nat::seen(&seen));
             self.engine.host_access().see(crate::host_access::seen(&seen));
             for (id, network) in &seen.networks {
                 self.engine.network_seen(id, &network.name).await;

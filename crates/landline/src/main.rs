@@ -10,6 +10,7 @@ mod identity;
 mod inspect;
 mod lease;
 mod ls;
+mod nat;
 mod output;
 mod preset;
 
@@ -49,6 +50,7 @@ async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
         cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),
         cli::Command::Lease(command) => Ok(lease::run(&command).await?),
         cli::Command::Bridge(command) => Ok(bridge::run(&command).await?),
+        cli::Command::Nat(options) => Ok(nat::run(options).await?),
         cli::Command::HostAccess(command) => Ok(host_access::run(command).await?),
         cli::Command::Identity(command) => Ok(identity::run(&command).await?),
     }

@@ -26,6 +26,8 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use probe::user as in_use;
+
 pub use enable::{AccessError, AccessRequest};
 pub use record::{AccessRecord, LoosenedRecord};
 pub use seen::{Member, Seen, SeenNetwork, Wire};

@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_millis(150);
 ///
 /// # Errors
 /// The link cannot be listened on, or is down.
-pub(super) async fn user(index: u32, own: Mac, address: Ipv4Addr) -> std::io::Result<Option<Mac>> {
+pub(crate) async fn user(index: u32, own: Mac, address: Ipv4Addr) -> std::io::Result<Option<Mac>> {
     let socket = PacketSocket::arp(None, index)?;
     let mut buffer = [0; 128];
     for _ in 0..PROBES {

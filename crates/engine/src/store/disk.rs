@@ -8,8 +8,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, Write
 use serde::de::DeserializeOwned;
 
 use super::{
-    ACCESS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, LOOSENED, META, NETWORKS, POOLS, StoreError, Table,
-    VERSION,
+    ACCESS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, LOOSENED, META, NAT, NETWORKS, POOLS, StoreError,
+    Table, VERSION,
 };
 
 #[derive(Debug)]
@@ -120,6 +120,7 @@ pub(super) fn read(db: &impl ReadableDatabase) -> Result<Content, StoreError> {
         identities: all(db, IDENTITIES)?,
         host_leases: all(db, HOST_LEASES)?,
         access: all(db, ACCESS)?,
+        nat: all(db, NAT)?,
         loosened: all(db, LOOSENED)?,
         pools: all(db, POOLS)?,
     })

@@ -4,7 +4,8 @@ mod client;
 mod server;
 
 use landline_engine::{
-    AccessRequest, AccessView, EndpointView, HostLease, IdentityId, IdentityView, Inspection, NetworkView,
+    AccessRequest, AccessView, EndpointView, HostLease, IdentityId, IdentityView, Inspection, NatRecord,
+    NatView, NetworkView,
 };
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,18 @@ pub(crate) enum Request {
         /// The interface it is on.
         interface: IfName,
     },
+    /// Which containers have an address on the host.
+    Nat,
+    /// Give one to a container.
+    NatAdd {
+        /// How.
+        record: NatRecord,
+    },
+    /// Take it back.
+    NatRemove {
+        /// The container's name.
+        container: String,
+    },
     /// Which networks the host has access to.
     HostAccess,
     /// Give it access to one.
@@ -75,6 +88,8 @@ pub(crate) enum Answer {
     Identities(Vec<IdentityView>),
     /// To the requests about host access: the networks that have it, or the one that was asked for.
     HostAccess(Vec<AccessView>),
+    /// To the requests about addresses on the host: all, or the one that was asked for.
+    Nat(Vec<NatView>),
     /// It is done.
     Done,
     /// The request could not be served.

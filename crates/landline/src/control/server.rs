@@ -62,6 +62,12 @@ async fn converse(
             Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
             Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),
             Ok(Request::DropHostLease { interface }) => done(engine.drop_host_lease(&interface).await),
+            Ok(Request::Nat) => Answer::Nat(engine.nat().views()),
+            Ok(Request::NatAdd { record }) => match engine.nat().add(record).await {
+                Ok(view) => Answer::Nat(vec![view]),
+                Err(error) => Answer::Error(landline_engine::chain(&error)),
+            },
+            Ok(Request::NatRemove { container }) => done(engine.nat().remove(&container).await),
             Ok(Request::HostAccess) => Answer::HostAccess(engine.host_access().views()),
             Ok(Request::HostAccessEnable { request }) => {
                 let enabled = async { engine.host_access().enable(request.read()?).await };

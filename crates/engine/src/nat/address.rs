@@ -1,0 +1,118 @@
+//! Addresses of containers on the host's NICs.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use landline_dhcp::wire::arp::Packet;
+use landline_kernel::{Address, Link, Netlink, PacketSocket};
+use landline_types::{IfName, Mac};
+
+use super::NatError;
+use crate::blocking;
+use crate::host::HostError;
+use crate::host_access::in_use;
+use crate::mark::PROTOCOL;
+
+/// RFC 5227 section 2.3: this many announcements, so far apart.
+const ANNOUNCEMENTS: usize = 2;
+const BETWEEN: Duration = Duration::from_secs(2);
+
+/// Whether a container's address can be on that interface: nobody has it, on the host or on the LAN.
+pub(super) async fn check(interface: &IfName, address: Ipv4Addr) -> Result<(), NatError> {
+    let (link, addresses, links) = look(interface.clone()).await?;
+    let Some(link) = link else { return Err(NatError::NoInterface(interface.clone())) };
+    let Some(mac) = link.mac.filter(|_| link.ethernet && !link.loopback) else {
+        return Err(NatError::NotEthernet(interface.clone()));
+    };
+    if !link.up {
+        return Err(NatError::Down(interface.clone()));
+    }
+    if let Some(own) = addresses.iter().find(|own| own.net.addr() == IpAddr::V4(address)) {
+        let on = links.iter().find(|link| link.index == own.index).map(|link| link.name.to_string());
+        return Err(NatError::OwnAddress {
+            address,
+            interface: on.unwrap_or_else(|| "another interface".into()),
+        });
+    }
+    let probed = in_use(link.index, mac, address).await;
+    match probed.map_err(|source| NatError::Probe { address, source })? {
+        Some(mac) => Err(NatError::InUse { address, mac }),
+        None => Ok(()),
+    }
+}
+
+/// Puts it there, if it is not, and tells the LAN; asks there first if need be. `false`: the interface is not there, or
+/// down.
+pub(super) async fn put(interface: &IfName, address: Ipv4Addr, ask: bool) -> Result<bool, NatError> {
+    let (link, addresses, _) = look(interface.clone()).await?;
+    let Some(link) = link.filter(|link| link.up) else { return Ok(false) };
+    let there = |own: &&Address| own.index == link.index && own.net.addr() == IpAddr::V4(address);
+    if addresses.iter().any(|own| there(&own)) {
+        return Ok(true);
+    }
+    let index = link.index;
+    if ask
+        && let Some(mac) = link.mac
+        && let Some(mac) =
+            in_use(index, mac, address).await.map_err(|source| NatError::Probe { address, source })?
+    {
+        return Err(NatError::InUse { address, mac });
+    }
+    blocking(move || {
+        let own = Address { protocol: PROTOCOL, ..Address::new(index, IpNet::V4(Ipv4Net::from(address))) };
+        match open()?.add_address(&own) {
+            Err(error) if error.exists() => Ok(()),
+            added => added.map_err(HostError::from),
+        }
+    })
+    .await?;
+    if let Some(mac) = link.mac {
+        tokio::spawn(announce(index, mac, address));
+    }
+    Ok(true)
+}
+
+/// Takes it away, if it was put there by [`put`].
+pub(super) async fn take(interface: &IfName, address: Ipv4Addr) -> Result<(), NatError> {
+    let (link, addresses, _) = look(interface.clone()).await?;
+    let Some(link) = link else { return Ok(()) };
+    // Kernels before 5.18 do not keep whose an address is.
+    let ours = |own: &Address| {
+        own.index == link.index
+            && own.net == IpNet::V4(Ipv4Net::from(address))
+            && [0, PROTOCOL].contains(&own.protocol)
+    };
+    let Some(own) = addresses.into_iter().find(ours) else { return Ok(()) };
+    blocking(move || Ok::<_, HostError>(open()?.delete_address(&own)?)).await?;
+    Ok(())
+}
+
+async fn announce(index: u32, mac: Mac, address: Ipv4Addr) {
+    let Ok(socket) = PacketSocket::arp(None, index) else { return };
+    for n in 0..ANNOUNCEMENTS {
+        if n > 0 {
+            tokio::time::sleep(BETWEEN).await;
+        }
+        if let Err(error) = socket.send(Mac::BROADCAST, &Packet::announcement(mac, address).emit()) {
+            tracing::debug!(%address, %error, "an address was not announced");
+            return;
+        }
+    }
+}
+
+type Picture = (Option<Link>, Vec<Address>, Vec<Link>);
+
+async fn look(interface: IfName) -> Result<Picture, NatError> {
+    let looked = blocking(move || {
+        let mut netlink = open()?;
+        let links = netlink.links()?;
+        let link = links.iter().find(|link| link.name == interface).cloned();
+        Ok::<_, HostError>((link, netlink.addresses()?, links))
+    });
+    Ok(looked.await?)
+}
+
+fn open() -> Result<Netlink, HostError> {
+    Netlink::open().map_err(HostError::Open)
+}

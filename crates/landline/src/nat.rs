@@ -1,0 +1,118 @@
+//! `landline nat`, and Docker's containers as it sees them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use landline_docker::DockerView;
+use landline_engine::{NatContainer, NatPorts, NatRecord, NatSeen, NatView, PortsError};
+
+use crate::cli::{NatAddOptions, NatCommand, NatOptions};
+use crate::control::{Answer, Request, call};
+use crate::output::{CommandError, dash, show, table};
+
+/// Why a command did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NatError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Ports(#[from] PortsError),
+    #[error("{0:?} is not an address for a container; write one of the LAN, like 192.0.2.117/24")]
+    Address(String),
+    #[error(
+        "say which container, which address, and on which NIC: landline nat web 192.0.2.117/24 --dev eth0"
+    )]
+    Incomplete,
+}
+
+/// Gives, takes or lists.
+pub(crate) async fn run(options: NatOptions) -> Result<(), NatError> {
+    match options.command {
+        Some(NatCommand::Ls(options)) => {
+            let answer = call(&options.control.control_socket, &Request::Nat).await;
+            let Answer::Nat(views) = answer.map_err(CommandError::Call)? else {
+                return Err(CommandError::Unexpected.into());
+            };
+            Ok(show(&views, options.json, |views| {
+                table(["CONTAINER", "ADDRESS", "NIC", "INSIDE", "PORTS", "STATE"], views.iter().map(row))
+            })?)
+        }
+        Some(NatCommand::Rm { control, container }) => {
+            match call(&control.control_socket, &Request::NatRemove { container }).await {
+                Ok(Answer::Done) => Ok(()),
+                Ok(_) => Err(CommandError::Unexpected.into()),
+                Err(error) => Err(CommandError::Call(error).into()),
+            }
+        }
+        None => add(options.add).await,
+    }
+}
+
+async fn add(options: NatAddOptions) -> Result<(), NatError> {
+    let (Some(container), Some(address), Some(interface)) = (options.container, options.address, options.dev)
+    else {
+        return Err(NatError::Incomplete);
+    };
+    let address = read_address(&address).ok_or(NatError::Address(address))?;
+    let record = NatRecord {
+        ports: NatPorts::read(&options.ports)?,
+        open_firewall: options.open_firewall,
+        ..NatRecord::new(container, address, interface)
+    };
+    let answer = call(&options.control.control_socket, &Request::NatAdd { record }).await;
+    let Answer::Nat(views) = answer.map_err(CommandError::Call)? else {
+        return Err(CommandError::Unexpected.into());
+    };
+    for view in &views {
+        show(view, false, |view| {
+            format!("{} is {} on {}: {}", view.container, view.address, view.interface, view.state)
+        })?;
+    }
+    Ok(())
+}
+
+/// The address, whose network's length people like to write and which does not matter here.
+fn read_address(text: &str) -> Option<Ipv4Addr> {
+    let address = match text.parse::<Ipv4Net>() {
+        Ok(net) => net.addr(),
+        Err(_) => text.parse().ok()?,
+    };
+    let usable = !(address.octets()[0] == 0
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.octets()[0] >= 240);
+    usable.then_some(address)
+}
+
+fn row(view: &NatView) -> [String; 6] {
+    [
+        view.container.clone(),
+        view.address.to_string(),
+        view.interface.to_string(),
+        view.inside.map_or_else(dash, |inside| inside.to_string()),
+        if view.ports.is_empty() { dash() } else { view.ports.join(" ") },
+        view.state.clone(),
+    ]
+}
+
+/// The running containers on Docker's own bridges.
+pub(crate) fn seen(view: &DockerView) -> NatSeen {
+    let attached = view.attachments.iter().filter_map(|(endpoint, attachment)| {
+        let network = view.networks.get(view.network_of(endpoint)?)?;
+        let container = view.endpoints.get(endpoint)?;
+        // Only those have the host as their router.
+        network.bridge.as_ref()?;
+        let address = attachment.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        })?;
+        let subnets = network.subnets.iter().filter_map(|net| match net {
+            IpNet::V4(v4) => Some(*v4),
+            IpNet::V6(_) => None,
+        });
+        let (ports, sandbox) = (container.ports.clone(), container.sandbox.clone());
+        let seen = NatContainer { address, subnets: subnets.collect(), ports, sandbox };
+        Some((container.name.clone(), seen))
+    });
+    NatSeen { containers: attached.collect() }
+}
