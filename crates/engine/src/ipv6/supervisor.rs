@@ -4,11 +4,8 @@
 //! before it counts. The machine's state is the whole of what the link is to carry; there is nothing to add to it here.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use landline_dhcp::Instant;
@@ -22,8 +19,7 @@ use super::records::StateRecord;
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::error::chain;
-use crate::lease::{Arrival, Command, Motion, Place, Services, Supervised, arrive, maybe, sleep};
-use crate::mark::{End, Mark};
+use crate::lease::{Arrival, Command, Place, Seat, Services, Supervised, maybe, sleep};
 use crate::random::OsRandom;
 use crate::sandbox::{Sandbox, SandboxError};
 
@@ -53,18 +49,11 @@ impl Status6 {
 /// A supervisor that has not started.
 pub(crate) struct Supervisor6 {
     client: Client<OsRandom>,
-    cell: Arc<Cell>,
-    services: Services,
-    mark: Mark,
-    place: Option<Place>,
+    seat: Seat,
     wire: Option<Wire6>,
     /// What routers say to all; `None` where the parent hears those of another VLAN.
     routers: Option<Listener>,
-    /// Opening the socket failed; try again at the machine's next deadline, not before.
-    unopened: bool,
     outbox: VecDeque<Transmit>,
-    motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
-    sandbox: Option<PathBuf>,
     /// The sandbox has addresses of which nobody has said anything yet: they stay until there are some.
     undecided: bool,
     status: watch::Sender<Status6>,
@@ -126,25 +115,15 @@ impl Supervisor6 {
             settled: false,
             conflicts: 0,
         };
-        let sandbox = match &place {
-            Place::Sandbox(path) => Some(path.clone()),
-            Place::Host(_) => None,
-        };
         let options = cell.options();
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
         let routers = same_lan.then(|| services.ears.listen(&options.parent));
         Self {
             routers,
-            mark: Mark::new(cell.id(), End::Container),
             client,
-            cell,
-            services,
-            place: Some(place),
+            seat: Seat::new(cell, services, place),
             wire: None,
-            unopened: false,
             outbox: VecDeque::new(),
-            motion: None,
-            sandbox,
             undecided: false,
             status: watch::Sender::new(first),
         }
@@ -175,28 +154,27 @@ impl Supervisor6 {
                     Some(command) => self.command(command).await,
                     None => return,
                 },
-                arrival = maybe(self.motion.as_mut()) => {
-                    self.motion = None;
+                arrival = maybe(self.seat.motion.as_mut()) => {
                     self.arrived(arrival).await;
                 }
                 received = receive(self.wire.as_ref()) => match received {
                     Ok((packet, check)) => self.client.handle_packet(now(), &packet, check),
                     Err(error) => {
                         // The link went down or moved away under the socket.
-                        tracing::debug!(%error, endpoint = %self.cell.id().short(), "IPv6 socket lost");
+                        tracing::debug!(%error, endpoint = %self.seat.cell.id().short(), "IPv6 socket lost");
                         self.wire = None;
-                        self.unopened = true;
+                        self.seat.unopened = true;
                     }
                 },
                 said = unasked(self.routers.as_mut()) => {
                     // What this host says goes to its own bridge, and not to the children of its NIC.
-                    let child = matches!(self.cell.options().mode, Mode::Macvlan | Mode::Ipvlan);
+                    let child = matches!(self.seat.cell.options().mode, Mode::Macvlan | Mode::Ipvlan);
                     if !(said.own && child) {
                         self.client.handle_packet(now(), &said.packet, said.check);
                     }
                 }
-                () = sleep(&self.services.alarm, deadline) => {
-                    self.unopened = false;
+                () = sleep(&self.seat.services.alarm, deadline) => {
+                    self.seat.unopened = false;
                     self.client.handle_timeout(now());
                 }
             }
@@ -206,26 +184,12 @@ impl Supervisor6 {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Joined { index, sandbox } => {
-                if self.sandbox.as_ref() == Some(&sandbox) && index.is_none() {
-                    return;
-                }
-                let told = self.cell.read().await.ipv6.and_then(|ipv6| ipv6.told);
-                self.sandbox = Some(sandbox.clone());
-                self.place = index.map(Place::Host);
-                self.motion = Some(Box::pin(arrive(Motion {
-                    present: self.services.present.clone(),
-                    index,
-                    sandbox,
-                    mark: self.mark.clone(),
-                    address: told.map(|net| net.addr().into()),
-                    own_v6: true,
-                })));
+                let told = self.seat.cell.read().await.ipv6.and_then(|ipv6| ipv6.told);
+                self.seat.joined(index, sandbox, told.map(|net| net.addr().into()), true);
             }
             Command::Left => {
-                self.motion = None;
                 self.wire = None;
-                self.place = None;
-                self.sandbox = None;
+                self.seat.left();
             }
             Command::Hostname(name) => self.client.set_hostname(now(), name),
             Command::Renew => self.client.renew(now()),
@@ -240,13 +204,8 @@ impl Supervisor6 {
 
     async fn arrived(&mut self, arrival: Arrival) {
         self.wire = None;
-        self.unopened = false;
-        match (arrival, self.sandbox.clone()) {
-            (Arrival::Gone, _) | (_, None) => self.place = None,
-            (_, Some(path)) => {
-                self.place = Some(Place::Sandbox(path));
-                self.configure().await;
-            }
+        if self.seat.arrived(arrival) {
+            self.configure().await;
         }
     }
 
@@ -257,7 +216,7 @@ impl Supervisor6 {
             self.open().await;
         }
         if let Some(wire) = &self.wire {
-            wire.say_goodbye(&mut self.client, &self.services.alarm).await;
+            wire.say_goodbye(&mut self.client, &self.seat.services.alarm).await;
         }
     }
 
@@ -284,15 +243,15 @@ impl Supervisor6 {
     async fn transmit(&mut self) {
         if self.client.wants_socket() || !self.outbox.is_empty() {
             // Between leaving the host and being set up in the sandbox nothing can be sent.
-            let moving = self.motion.is_some();
-            if self.wire.is_none() && !self.unopened && !moving {
+            let moving = self.seat.motion.is_some();
+            if self.wire.is_none() && !self.seat.unopened && !moving {
                 self.open().await;
             }
             match &self.wire {
                 Some(wire) => {
                     for transmit in self.outbox.drain(..) {
                         if let Err(error) = wire.send(&transmit) {
-                            tracing::debug!(%error, endpoint = %self.cell.id().short(), "not sent");
+                            tracing::debug!(%error, endpoint = %self.seat.cell.id().short(), "not sent");
                         }
                     }
                 }
@@ -310,23 +269,11 @@ impl Supervisor6 {
     }
 
     async fn open(&mut self) {
-        let Some(place) = self.place.clone() else { return };
-        let mark = self.mark.clone();
-        match tokio::task::spawn_blocking(move || Wire6::open(&place, &mark)).await {
-            Ok(Ok(wire)) => self.wire = Some(wire),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, endpoint = %self.cell.id().short(), "the IPv6 socket cannot be opened");
-                if error.kind() == io::ErrorKind::NotFound {
-                    let _ = self.services.lost.send(self.cell.id().clone());
-                }
-                self.unopened = true;
-            }
-            Err(_) => self.unopened = true,
-        }
+        self.wire = self.seat.open(Wire6::open).await;
     }
 
     async fn event(&mut self, event: Event) {
-        let endpoint = self.cell.id().short().to_owned();
+        let endpoint = self.seat.cell.id().short().to_owned();
         match event {
             Event::Changed(state) => {
                 let addresses: Vec<String> = state.addresses.iter().map(|a| a.net.to_string()).collect();
@@ -350,8 +297,8 @@ impl Supervisor6 {
     }
 
     async fn remember(&mut self, state: &State6) {
-        let row = StateRecord::of(state, &self.services.boot);
-        let written = self.cell.update(|record| {
+        let row = StateRecord::of(state, &self.seat.services.boot);
+        let written = self.seat.cell.update(|record| {
             if let Some(ipv6) = &mut record.ipv6 {
                 ipv6.identity.state = Some(row);
             }
@@ -365,20 +312,20 @@ impl Supervisor6 {
     /// Brings the sandbox's link in line with the machine's state. Before the link has arrived there is nothing to do:
     /// Docker configures what it was told, and arriving looks again.
     async fn configure(&mut self) {
-        let Some(Place::Sandbox(path)) = self.place.clone() else { return };
-        let Some(ipv6) = self.cell.read().await.ipv6 else { return };
+        let Some(Place::Sandbox(path)) = self.seat.place.clone() else { return };
+        let Some(ipv6) = self.seat.cell.read().await.ipv6 else { return };
         if self.undecided {
             return;
         }
-        let (mark, state) = (self.mark.clone(), self.client.current().clone());
-        let skip_routes = self.cell.options().skip_routes;
+        let (mark, state) = (self.seat.mark.clone(), self.client.current().clone());
+        let skip_routes = self.seat.cell.options().skip_routes;
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
             sandbox.configure_v6(&state, skip_routes, &ipv6.applied).map(Some)
         });
         match done.await {
             Ok(Some(applied)) => {
-                let written = self.cell.update(|record| {
+                let written = self.seat.cell.update(|record| {
                     if let Some(ipv6) = &mut record.ipv6 {
                         ipv6.applied = applied;
                     }
@@ -386,11 +333,11 @@ impl Supervisor6 {
                 if let Err(error) = written.await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
-                self.services.changed.notify_one();
+                self.seat.services.changed.notify_one();
             }
             Ok(None) => {}
             Err::<_, SandboxError>(error) => {
-                tracing::error!(endpoint = %self.cell.id().short(), error = %chain(&error), "IPv6 not configured");
+                tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
             }
         }
     }
@@ -406,8 +353,8 @@ impl Supervisor6 {
             }
             changed
         });
-        if published && self.cell.options().dns != DnsMode::Off {
-            let _ = self.services.names.send(self.cell.id().clone());
+        if published && self.seat.cell.options().dns != DnsMode::Off {
+            let _ = self.seat.services.names.send(self.seat.cell.id().clone());
         }
     }
 }

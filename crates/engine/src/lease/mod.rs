@@ -1,16 +1,18 @@
 //! One DHCP client per endpoint: the machine of `landline-dhcp` with sockets, a clock and a sandbox around it.
 //!
 //! [`supervisor`] is the task that owns the machine, [`handle`] what others have of it; [`wire`] opens its sockets where the link is and only
-//! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up.
+//! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up, and [`seat`] keeps where that is.
 
 mod handle;
 mod motion;
 mod present;
+mod seat;
 mod supervisor;
 mod wire;
 
 pub(crate) use handle::{Command, Orders, Supervised};
-pub(crate) use motion::{Arrival, Motion, arrive};
+pub(crate) use motion::Arrival;
 pub(crate) use present::Present;
+pub(crate) use seat::Seat;
 pub(crate) use supervisor::{Services, Status, Supervisor, maybe, sleep};
 pub(crate) use wire::{Place, Received, Wire, hear, link_on_host};

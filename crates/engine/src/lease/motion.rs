@@ -16,7 +16,7 @@ use crate::sandbox::{Sandbox, SandboxError};
 const SET_UP: Duration = Duration::from_secs(10);
 
 /// How a move ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// The link is in the sandbox, up, with its address.
     Ready,

@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use landline_dhcp::Instant;
@@ -19,14 +17,14 @@ use landline_spec::{DnsMode, EndpointId};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::handle::{Command, Supervised};
-use super::motion::{Arrival, Motion, arrive};
+use super::motion::Arrival;
 use super::present::Present;
+use super::seat::Seat;
 use super::wire::{Place, Received, Wire};
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
 use crate::error::chain;
 use crate::ipv6::Ears;
-use crate::mark::{End, Mark};
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
 use crate::sandbox::{Sandbox, SandboxError};
@@ -64,16 +62,9 @@ pub(crate) struct Status {
 /// A supervisor that has not started.
 pub(crate) struct Supervisor {
     client: Client<OsRandom>,
-    cell: Arc<Cell>,
-    services: Services,
-    mark: Mark,
-    place: Option<Place>,
+    seat: Seat,
     wire: Option<Wire>,
-    /// Opening the sockets failed; try again at the machine's next deadline, not before.
-    unopened: bool,
     outbox: VecDeque<Transmit>,
-    motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
-    sandbox: Option<PathBuf>,
     /// The sandbox has an address of which no server has said anything yet: it stays.
     undecided: bool,
     /// A server has granted or confirmed the lease, and that is stored.
@@ -95,7 +86,7 @@ impl Supervisor {
         index: u32,
     ) -> Supervised {
         let client = Client::start(config, remembered, now(), OsRandom);
-        Self::new(cell, services, client, Some(Place::Host(index))).spawn()
+        Self::new(cell, services, client, Place::Host(index)).spawn()
     }
 
     /// Goes on with a lease (or with asking for one) after a restart of the daemon.
@@ -110,7 +101,7 @@ impl Supervisor {
             Some(lease) => Client::resume(config, lease, now(), OsRandom),
             None => Client::start(config, None, now(), OsRandom),
         };
-        Self::new(cell, services, client, Some(place)).spawn()
+        Self::new(cell, services, client, place).spawn()
     }
 
     /// Asks for an address that is in use already, of a lease nobody remembers.
@@ -122,30 +113,19 @@ impl Supervisor {
         place: Place,
     ) -> Supervised {
         let client = Client::start(config, address.map(Remembered::Address), now(), OsRandom);
-        let mut supervisor = Self::new(cell, services, client, Some(place));
+        let mut supervisor = Self::new(cell, services, client, place);
         supervisor.undecided = true;
         supervisor.spawn()
     }
 
-    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Option<Place>) -> Self {
+    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Place) -> Self {
         let lease = client.lease().cloned();
         let first = Status { state: client.state(), lease, confirmed: false, naks: 0, conflicts: 0 };
-        let sandbox = match &place {
-            Some(Place::Sandbox(path)) => Some(path.clone()),
-            _ => None,
-        };
-        let mark = Mark::new(cell.id(), End::Container);
         Self {
             client,
-            cell,
-            services,
-            mark,
-            place,
+            seat: Seat::new(cell, services, place),
             wire: None,
-            unopened: false,
             outbox: VecDeque::new(),
-            motion: None,
-            sandbox,
             undecided: false,
             confirmed: false,
             status: watch::Sender::new(first),
@@ -160,7 +140,7 @@ impl Supervisor {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         let mut dhcp = vec![0; 2048];
         let mut arp = [0; 128];
-        if self.sandbox.is_some() && !self.undecided {
+        if self.seat.sandbox.is_some() && !self.undecided {
             // The daemon was away: the sandbox may have missed a change.
             self.configure().await;
         }
@@ -186,8 +166,7 @@ impl Supervisor {
                     Some(command) => self.command(command),
                     None => return,
                 },
-                arrival = maybe(self.motion.as_mut()) => {
-                    self.motion = None;
+                arrival = maybe(self.seat.motion.as_mut()) => {
                     self.arrived(arrival).await;
                 }
                 received = receive(self.wire.as_ref(), &mut dhcp, &mut arp) => match received {
@@ -195,13 +174,13 @@ impl Supervisor {
                     Ok(Received::Arp(packet)) => self.client.handle_arp(now(), &packet),
                     Err(error) => {
                         // The link went down or moved away under the socket.
-                        tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets lost");
+                        tracing::debug!(%error, endpoint = %self.seat.cell.id().short(), "sockets lost");
                         self.wire = None;
-                        self.unopened = true;
+                        self.seat.unopened = true;
                     }
                 },
-                () = sleep(&self.services.alarm, deadline) => {
-                    self.unopened = false;
+                () = sleep(&self.seat.services.alarm, deadline) => {
+                    self.seat.unopened = false;
                     self.client.handle_timeout(now());
                 }
             }
@@ -210,7 +189,7 @@ impl Supervisor {
 
     /// Gives the address back; returns when the message has left the link.
     async fn release(&mut self) {
-        let mac = self.cell.read().await.mac;
+        let mac = self.seat.cell.read().await.mac;
         let lease = self.client.lease().cloned();
         self.client.release(now());
         if self.wire.is_none() {
@@ -223,25 +202,12 @@ impl Supervisor {
     fn command(&mut self, command: Command) {
         match command {
             Command::Joined { index, sandbox } => {
-                if self.sandbox.as_ref() == Some(&sandbox) && index.is_none() {
-                    return;
-                }
-                self.sandbox = Some(sandbox.clone());
-                self.place = index.map(Place::Host);
-                self.motion = Some(Box::pin(arrive(Motion {
-                    present: self.services.present.clone(),
-                    index,
-                    sandbox,
-                    mark: self.mark.clone(),
-                    address: self.client.lease().map(|lease| lease.address.into()),
-                    own_v6: false,
-                })));
+                let leased = self.client.lease().map(|lease| lease.address.into());
+                self.seat.joined(index, sandbox, leased, false);
             }
             Command::Left => {
-                self.motion = None;
                 self.wire = None;
-                self.place = None;
-                self.sandbox = None;
+                self.seat.left();
             }
             Command::Hostname(name) => self.client.set_hostname(now(), name),
             Command::Renew => self.client.renew(now()),
@@ -251,16 +217,11 @@ impl Supervisor {
 
     async fn arrived(&mut self, arrival: Arrival) {
         self.wire = None;
-        self.unopened = false;
-        match (arrival, self.sandbox.clone()) {
-            (Arrival::Gone, _) | (_, None) => self.place = None,
-            (arrival, Some(path)) => {
-                if arrival == Arrival::Late {
-                    tracing::warn!(endpoint = %self.cell.id().short(), "the link was moved but not set up in time");
-                }
-                self.place = Some(Place::Sandbox(path));
-                self.configure().await;
-            }
+        if arrival == Arrival::Late {
+            tracing::warn!(endpoint = %self.seat.cell.id().short(), "the link was moved but not set up in time");
+        }
+        if self.seat.arrived(arrival) {
+            self.configure().await;
         }
     }
 
@@ -289,7 +250,7 @@ impl Supervisor {
             self.wire = None;
             return;
         }
-        let moving = self.motion.is_some();
+        let moving = self.seat.motion.is_some();
         // Between leaving the host and being set up in the sandbox nothing can be sent: messages wait, the newest
         // overtaking older ones, and probes are repeated by the machine.
         if moving && self.wire.is_none() {
@@ -297,7 +258,7 @@ impl Supervisor {
             self.outbox.extend(newest);
             return;
         }
-        if self.wire.is_none() && !self.unopened {
+        if self.wire.is_none() && !self.seat.unopened {
             self.open().await;
         }
         let Some(wire) = &mut self.wire else {
@@ -309,7 +270,7 @@ impl Supervisor {
             if moving && matches!(transmit, Transmit::Dhcp { .. }) {
                 self.outbox.push_back(transmit);
             } else if let Err(error) = wire.send(&transmit) {
-                tracing::debug!(%error, endpoint = %self.cell.id().short(), "not sent");
+                tracing::debug!(%error, endpoint = %self.seat.cell.id().short(), "not sent");
             }
         }
         if !self.client.wants_socket() {
@@ -318,23 +279,11 @@ impl Supervisor {
     }
 
     async fn open(&mut self) {
-        let Some(place) = self.place.clone() else { return };
-        let mark = self.mark.clone();
-        match tokio::task::spawn_blocking(move || Wire::open(&place, &mark)).await {
-            Ok(Ok(wire)) => self.wire = Some(wire),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets cannot be opened");
-                if error.kind() == io::ErrorKind::NotFound {
-                    let _ = self.services.lost.send(self.cell.id().clone());
-                }
-                self.unopened = true;
-            }
-            Err(_) => self.unopened = true,
-        }
+        self.wire = self.seat.open(Wire::open).await;
     }
 
     async fn event(&mut self, event: Event) {
-        let endpoint = self.cell.id().short().to_owned();
+        let endpoint = self.seat.cell.id().short().to_owned();
         match event {
             Event::Bound(lease) => {
                 tracing::info!(endpoint, address = %lease.address, server = %lease.server, "lease");
@@ -363,8 +312,8 @@ impl Supervisor {
     }
 
     async fn remember(&mut self, lease: Option<&Lease>) {
-        let lease = lease.map(|lease| LeaseRecord::of(lease, &self.services.boot));
-        let written = self.cell.update(|record| {
+        let lease = lease.map(|lease| LeaseRecord::of(lease, &self.seat.services.boot));
+        let written = self.seat.cell.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address {
                 dhcp.lease = lease;
             }
@@ -378,10 +327,10 @@ impl Supervisor {
     /// Brings the sandbox's address and routes in line with the lease. Before the link has arrived there is
     /// nothing to do: Docker configures what it was told, and arriving looks again.
     async fn configure(&mut self) {
-        let Some(Place::Sandbox(path)) = self.place.clone() else { return };
-        let record = self.cell.read().await;
-        let target = self.client.lease().map(|lease| wanted(lease, self.cell.options(), &record));
-        let (mark, applied) = (self.mark.clone(), record.applied);
+        let Some(Place::Sandbox(path)) = self.seat.place.clone() else { return };
+        let record = self.seat.cell.read().await;
+        let target = self.client.lease().map(|lease| wanted(lease, self.seat.cell.options(), &record));
+        let (mark, applied) = (self.seat.mark.clone(), record.applied);
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
             let name = sandbox.link.name.clone();
@@ -393,14 +342,14 @@ impl Supervisor {
                     record.interface = Some(name);
                     record.applied = now;
                 };
-                if let Err(error) = self.cell.update(change).await {
+                if let Err(error) = self.seat.cell.update(change).await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
-                self.services.changed.notify_one();
+                self.seat.services.changed.notify_one();
             }
             Ok(None) => {}
             Err::<_, SandboxError>(error) => {
-                tracing::error!(endpoint = %self.cell.id().short(), error = %chain(&error), "sandbox not configured");
+                tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "sandbox not configured");
             }
         }
     }
@@ -417,8 +366,8 @@ impl Supervisor {
             }
             changed
         });
-        if published && self.cell.options().dns != DnsMode::Off {
-            let _ = self.services.names.send(self.cell.id().clone());
+        if published && self.seat.cell.options().dns != DnsMode::Off {
+            let _ = self.seat.services.names.send(self.seat.cell.id().clone());
         }
     }
 }

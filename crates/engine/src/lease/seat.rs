@@ -1,0 +1,91 @@
+//! Where an endpoint's link is: on the host, on its way, or in the sandbox. What the tasks of both families follow.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::motion::{Arrival, Motion, arrive};
+use super::supervisor::Services;
+use super::wire::Place;
+use crate::cell::Cell;
+use crate::mark::{End, Mark};
+
+pub(crate) struct Seat {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) services: Services,
+    pub(crate) mark: Mark,
+    pub(crate) place: Option<Place>,
+    /// The sandbox it is in or on its way to.
+    pub(crate) sandbox: Option<PathBuf>,
+    /// Its way there, while that lasts.
+    pub(crate) motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
+    /// Opening the sockets failed; try again at the machine's next deadline, not before.
+    pub(crate) unopened: bool,
+}
+
+impl Seat {
+    pub(crate) fn new(cell: Arc<Cell>, services: Services, place: Place) -> Self {
+        let sandbox = match &place {
+            Place::Sandbox(path) => Some(path.clone()),
+            Place::Host(_) => None,
+        };
+        let mark = Mark::new(cell.id(), End::Container);
+        Self { cell, services, mark, place: Some(place), sandbox, motion: None, unopened: false }
+    }
+
+    /// Docker will move it into this sandbox, and put `address` on it. `index`: on the host, if it is still there.
+    pub(crate) fn joined(
+        &mut self,
+        index: Option<u32>,
+        sandbox: PathBuf,
+        address: Option<IpAddr>,
+        own_v6: bool,
+    ) {
+        if self.sandbox.as_ref() == Some(&sandbox) && index.is_none() {
+            return;
+        }
+        self.sandbox = Some(sandbox.clone());
+        self.place = index.map(Place::Host);
+        let (present, mark) = (self.services.present.clone(), self.mark.clone());
+        self.motion = Some(Box::pin(arrive(Motion { present, index, sandbox, mark, address, own_v6 })));
+    }
+
+    /// It is about to leave its sandbox.
+    pub(crate) fn left(&mut self) {
+        self.motion = None;
+        self.place = None;
+        self.sandbox = None;
+    }
+
+    /// Its way is over. `true`: it is in its sandbox.
+    pub(crate) fn arrived(&mut self, arrival: Arrival) -> bool {
+        self.motion = None;
+        self.unopened = false;
+        let inside = self.sandbox.clone().filter(|_| arrival != Arrival::Gone);
+        self.place = inside.map(Place::Sandbox);
+        self.place.is_some()
+    }
+
+    /// Opens sockets where it is now. If that is nowhere, or fails, there are none for the time being.
+    pub(crate) async fn open<W: Send + 'static>(
+        &mut self,
+        open: impl FnOnce(&Place, &Mark) -> io::Result<W> + Send + 'static,
+    ) -> Option<W> {
+        let (place, mark) = (self.place.clone()?, self.mark.clone());
+        match tokio::task::spawn_blocking(move || open(&place, &mark)).await {
+            Ok(Ok(wire)) => return Some(wire),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets cannot be opened");
+                if error.kind() == io::ErrorKind::NotFound {
+                    let _ = self.services.lost.send(self.cell.id().clone());
+                }
+            }
+            Err(_) => {}
+        }
+        self.unopened = true;
+        None
+    }
+}
