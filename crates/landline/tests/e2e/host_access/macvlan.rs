@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use landline_testbed::wait_for;
+use landline_testbed::{Dnsmasq, Ra, wait_for};
 
-use super::tools::{HOST, answers, docker_network, ping, strict_world, v4};
+use super::tools::{HOST, HOST_V6, answers, docker_network, ping, strict_world, v4};
 use crate::tools::{at_once, second_nic, settled};
 use crate::world::{Result, SOON, World, bare};
 
@@ -37,7 +37,14 @@ fn dockers_and_landlines_networks_on_two_nics() -> Result {
 
     // The LAN hears one answer for the host's address and for a container's, and the host's LAN traffic goes as before.
     let peer = world.lan.peer();
-    assert_eq!(answers(&world, peer, HOST)?, BTreeSet::from([parent.clone()]));
+    // A strict filter would hide what another interface answers.
+    for filter in [1, 0, 1] {
+        let every = format!(
+            "cd /proc/sys/net/ipv4/conf; for c in all eth0 lls*; do echo {filter} > $c/rp_filter; done"
+        );
+        world.host.node().sh(&every)?;
+        assert_eq!(answers(&world, peer, HOST)?, BTreeSet::from([parent.clone()]), "rp_filter={filter}");
+    }
     let container = world.mac("c1", "eth0")?;
     assert_eq!(answers(&world, peer, &v4(1))?, BTreeSet::from([container]));
     let way = world.host.check(&["ip", "route", "get", "192.0.2.2"])?;
@@ -176,4 +183,23 @@ impl World {
         self.inside(name, &["ping", "-q", "-c1", "-W5", HOST])?;
         Ok(())
     }
+}
+
+/// Addresses by DHCPv6 and by autoconfiguration, which come after the container has started.
+#[test]
+fn landlines_own_with_ipv6() -> Result {
+    let world = World::nic_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
+    world.host.check(&["ip", "address", "add", &format!("{HOST_V6}/64"), "dev", "eth0", "nodad"])?;
+    world.network("own", &["mode=macvlan", "parent=eth0", "ipv6=true", "host_access=true"])?;
+    world.run("own", "own", &[])?;
+    let addresses = wait_for("both addresses", SOON, || {
+        world.addresses6("own", "eth0").ok().filter(|addresses| addresses.len() == 2)
+    })?;
+    for address in addresses.iter().map(|address| bare(address)).chain([bare(&world.address("own", "eth0")?)])
+    {
+        world.host_reaches(address)?;
+    }
+    world.inside("own", &["ping", "-6", "-q", "-c1", "-W5", HOST_V6])?;
+    world.inside("own", &["ping", "-q", "-c1", "-W5", HOST])?;
+    world.access_ready("own", 1)
 }
