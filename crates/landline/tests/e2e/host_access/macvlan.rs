@@ -185,7 +185,7 @@ impl World {
     }
 }
 
-/// Addresses by DHCPv6 and by autoconfiguration, which come after the container has started.
+/// Addresses by `DHCPv6` and by autoconfiguration, which come after the container has started.
 #[test]
 fn landlines_own_with_ipv6() -> Result {
     let world = World::nic_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
