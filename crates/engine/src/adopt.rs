@@ -43,7 +43,8 @@ impl Engine {
         };
         let mut options = network.options;
         crate::vde::name_bridge(&network.id, &mut options);
-        let record = NetworkRecord { id: network.id, name: None, options, ipam_gateway };
+        let ipam_gateway_v6 = network.ipam_v6.and_then(|pool| pool.gateway);
+        let record = NetworkRecord { id: network.id, name: None, options, ipam_gateway, ipam_gateway_v6 };
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
         let (store, row) = (self.store.clone(), record.clone());
         if let Err(error) = blocking(move || store.put_network(&row)).await {
@@ -128,6 +129,7 @@ impl Engine {
             ifname: None,
             interface: Some(found.link.name.clone()),
             address: address.clone(),
+            address_v6: None,
             sandbox: Some(sandbox.clone()),
             copied_routes: Vec::new(),
             applied,

@@ -41,6 +41,8 @@ pub struct CreateEndpoint {
     pub mac: Option<Mac>,
     /// The address Docker's IPAM gave.
     pub address: Option<Ipv4Net>,
+    /// The IPv6 address it gave.
+    pub address_v6: Option<Ipv6Net>,
     /// The user's per-endpoint options.
     pub options: EndpointOptions,
     /// The ports the container exposes or publishes, as Docker says.
@@ -351,6 +353,7 @@ impl Engine {
             interface: None,
             prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
             address,
+            address_v6: request.address_v6,
             ipv6,
             sandbox: None,
             copied_routes: Vec::new(),

@@ -275,6 +275,7 @@ mod tests {
             name: Some("lan".into()),
             options: NetworkOptions::new("br0".parse().unwrap()),
             ipam_gateway: None,
+            ipam_gateway_v6: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Joining a sandbox and leaving it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -28,6 +28,8 @@ pub struct JoinAnswer {
     pub ifname: Option<IfName>,
     /// The next hop of the default route. `None`: there is none to give, and Docker must not invent one.
     pub gateway: Option<Ipv4Addr>,
+    /// That of the IPv6 one, where IPv6 addresses are fixed.
+    pub gateway_v6: Option<Ipv6Addr>,
     /// Other routes: destination and next hop (none: directly on the link).
     pub routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
 }
@@ -117,8 +119,10 @@ impl Engine {
             ),
             _ => {}
         }
+        let gateway_v6 = fixed_gateway_v6(&record, &network);
         let EndpointRecord { link, prefix, ifname, .. } = record;
-        Ok(JoinAnswer { link, prefix, ifname, gateway: routing.gateway, routes: routing.routes })
+        let Routing { gateway, routes } = routing;
+        Ok(JoinAnswer { link, prefix, ifname, gateway, gateway_v6, routes })
     }
 
     /// The container whose identity the endpoint was given in error: one that runs already is connected to the
@@ -147,6 +151,12 @@ impl Engine {
 pub(crate) fn fixed_routing(network: &NetworkRecord, address: Ipv4Net, copied: Routes) -> Routing {
     let gateway = network.options.gateway.or(network.ipam_gateway).filter(|hop| *hop != address.addr());
     Routing { gateway, routes: copied }.on(address)
+}
+
+/// The IPv6 gateway of an endpoint whose IPv6 address is fixed, likewise.
+pub(crate) fn fixed_gateway_v6(record: &EndpointRecord, network: &NetworkRecord) -> Option<Ipv6Addr> {
+    let own = record.address_v6?.addr();
+    network.ipam_gateway_v6.filter(|hop| *hop != own)
 }
 
 type Routes = Vec<(Ipv4Net, Option<Ipv4Addr>)>;

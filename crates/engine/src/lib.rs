@@ -72,7 +72,7 @@ pub use links::ParentError;
 pub use nat::{
     Nat, NatContainer, NatError, NatPort, NatPorts, NatRecord, NatSeen, NatView, PortsError, Transport,
 };
-pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam};
+pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
 pub use plan::{LinkEnd, Plan, Step};
 pub use pools::{
     PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool, RequestPoolError,

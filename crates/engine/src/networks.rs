@@ -1,10 +1,10 @@
 //! Creating and deleting networks.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::Link;
-use landline_spec::{Addressing, LinkMtu, Mode, NetworkId, NetworkOptions, PoolSource};
+use landline_spec::{Addressing, Ipv6Mode, LinkMtu, Mode, NetworkId, NetworkOptions, PoolSource};
 use landline_types::IfName;
 
 use crate::blocking;
@@ -47,6 +47,19 @@ pub struct CreateNetwork {
     pub options: NetworkOptions,
     /// Docker's side of the addresses.
     pub ipam: Ipam,
+    /// Its side of IPv6 addresses, if it gives any.
+    pub ipam_v6: Option<PoolV6>,
+}
+
+/// Where Docker's IPAM, or Landline's, takes IPv6 addresses from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolV6 {
+    /// The pool.
+    pub subnet: Ipv6Net,
+    /// The gateway that was set aside or named.
+    pub gateway: Option<Ipv6Addr>,
+    /// Whether it is one of Landline's IPAM driver.
+    pub ours: bool,
 }
 
 /// Why a network was not created. The text goes to the user as it is.
@@ -77,9 +90,15 @@ pub enum CreateNetworkError {
          the subnet: leave out -o addressing, or add --ipam-opt addressing=dhcp"
     )]
     PoolWithDhcp,
+    /// IPv6 addresses from a pool beside others.
+    #[error(
+        "an IPv6 --subnet takes -o addressing=static and no -o ipv6: IPv6 addresses come from the LAN or from the \
+         subnet, and without DHCP IPv4 ones as well"
+    )]
+    PoolV6,
     /// Docker speaks of a pool that Landline did not make, or has forgotten.
     #[error("Landline's IPAM driver knows no pool {0} that waits for a network; try again")]
-    UnknownPool(Ipv4Net),
+    UnknownPool(IpNet),
     /// More bytes than the parent takes: larger packets would get lost.
     #[error(
         "mtu={mtu} is more than {parent} carries, which is {carries}; leave it out, \
@@ -147,19 +166,26 @@ impl Engine {
     /// # Errors
     /// See [`CreateNetworkError`]; nothing was changed then.
     pub async fn create_network(&self, request: CreateNetwork) -> Result<(), CreateNetworkError> {
-        let CreateNetwork { id, mut options, ipam } = request;
-        crate::vde::name_bridge(&id, &mut options);
-        let pool = match ipam {
-            Ipam::Landline { subnet, .. } => {
-                let pool = self.pools.find(&id, subnet.into());
-                let source = pool.as_ref().and_then(|pool| self.pools.look(pool, |record| record.source));
-                Some(pool.zip(source).ok_or(CreateNetworkError::UnknownPool(subnet))?)
+        let CreateNetwork { id, mut options, ipam, ipam_v6 } = request;
+        let mut pools = Vec::new();
+        if let Some(pool) = ipam_v6 {
+            if options.addressing != Addressing::Static || options.ipv6 != Ipv6Mode::Off {
+                return Err(CreateNetworkError::PoolV6);
             }
-            Ipam::Null | Ipam::Pool { .. } => None,
-        };
+            if pool.ours {
+                pools.push(self.find_pool(&id, pool.subnet.into())?.0);
+            }
+        }
+        crate::vde::name_bridge(&id, &mut options);
+        let mut source = None;
+        if let Ipam::Landline { subnet, .. } = ipam {
+            let (pool, from) = self.find_pool(&id, subnet.into())?;
+            source = Some(from);
+            pools.push(pool);
+        }
         let ipam_gateway = match (options.addressing, ipam) {
             (Addressing::Dhcp, Ipam::Landline { gateway, .. }) => {
-                if matches!(pool, Some((_, PoolSource::Pool))) {
+                if source == Some(PoolSource::Pool) {
                     return Err(CreateNetworkError::PoolWithDhcp);
                 }
                 options.gateway = options.gateway.or(gateway);
@@ -173,26 +199,38 @@ impl Engine {
             (Addressing::Static, Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. }) => gateway,
             (_, Ipam::Null) => None,
         };
-        let record = NetworkRecord { id: id.clone(), name: None, options, ipam_gateway };
+        let record = NetworkRecord {
+            id: id.clone(),
+            name: None,
+            options,
+            ipam_gateway,
+            ipam_gateway_v6: ipam_v6.and_then(|pool| pool.gateway),
+        };
         if let Some(known) = self.networks().get(&id) {
-            let same = known.options == record.options && known.ipam_gateway == record.ipam_gateway;
+            let same = NetworkRecord { name: None, ..known.clone() } == record;
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
         self.open_switch(&record, true).await?;
-        let pool = pool.map(|(pool, _)| pool);
-        let added = self.add_network(record.clone(), pool.as_ref()).await;
+        let added = self.add_network(record.clone(), &pools).await;
         if added.is_err() {
             self.close_switch(&record).await;
         }
         added
     }
 
-    /// Checks the new network's parent and stores it, and that it has this pool.
-    async fn add_network(
+    /// The pool of Landline's IPAM driver that the network has or is about to have.
+    fn find_pool(
         &self,
-        record: NetworkRecord,
-        pool: Option<&PoolId>,
-    ) -> Result<(), CreateNetworkError> {
+        network: &NetworkId,
+        subnet: IpNet,
+    ) -> Result<(PoolId, PoolSource), CreateNetworkError> {
+        let pool = self.pools.find(network, subnet);
+        let source = pool.as_ref().and_then(|pool| self.pools.look(pool, |record| record.source));
+        pool.zip(source).ok_or(CreateNetworkError::UnknownPool(subnet))
+    }
+
+    /// Checks the new network's parent and stores it, and that it has these pools.
+    async fn add_network(&self, record: NetworkRecord, pools: &[PoolId]) -> Result<(), CreateNetworkError> {
         let id = record.id.clone();
         let host = self.host.clone();
         let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
@@ -209,7 +247,7 @@ impl Engine {
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
         }
-        if let Some(pool) = pool {
+        for pool in pools {
             self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
         }
         let (store, row) = (self.store.clone(), record.clone());

@@ -1,10 +1,10 @@
 //! What is written into the store. Every field that came later has a default, so older records read.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, LeaseOptions};
 use landline_kernel::boottime;
@@ -29,6 +29,9 @@ pub struct NetworkRecord {
     /// The gateway Docker's IPAM has for it (`addressing=static`).
     #[serde(default)]
     pub ipam_gateway: Option<Ipv4Addr>,
+    /// The IPv6 gateway the IPAM has for it.
+    #[serde(default)]
+    pub ipam_gateway_v6: Option<Ipv6Addr>,
 }
 
 /// An endpoint whose creation was answered.
@@ -61,6 +64,9 @@ pub struct EndpointRecord {
     pub interface: Option<IfName>,
     /// Where its address comes from.
     pub address: AddressRecord,
+    /// The IPv6 address the IPAM gave.
+    #[serde(default)]
+    pub address_v6: Option<Ipv6Net>,
     /// What there is of IPv6; `None`: the network has none.
     #[serde(default)]
     pub ipv6: Option<Ipv6Record>,

@@ -5,7 +5,7 @@ use landline_kernel::Netns;
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
-use crate::join::fixed_routing;
+use crate::join::{fixed_gateway_v6, fixed_routing};
 use crate::lay::lay;
 use crate::lease::Orders;
 use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
@@ -48,6 +48,7 @@ impl Engine {
         let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
         let (wanted, own_v6) = (fixed(&record, &network), record.ipv6.is_some());
+        let (fixed_v6, gateway_v6) = (record.address_v6, fixed_gateway_v6(&record, &network));
         let moved = blocking(move || {
             let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {
                 let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(()) };
@@ -55,6 +56,9 @@ impl Engine {
                 sandbox.set_up(name)?;
                 if let Some(wanted) = wanted {
                     sandbox.configure(Some(&wanted), &Applied::default())?;
+                }
+                if let Some(address) = fixed_v6 {
+                    sandbox.fix_v6(address, gateway_v6)?;
                 }
                 Ok(())
             });

@@ -13,7 +13,7 @@ use landline_docker::{
 };
 use landline_engine::{
     Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, PoolId,
-    Port, RequestAddress, RequestPool, ResolverFile,
+    PoolV6, Port, RequestAddress, RequestPool, ResolverFile,
 };
 use landline_spec::{
     Addressing, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions, OptionError,
@@ -56,7 +56,7 @@ enum RequestError {
         "--internal would cut containers off from the LAN, which is what Landline connects them to; leave it out"
     )]
     Internal,
-    #[error("Landline takes one --subnet, an IPv4 one")]
+    #[error("Landline takes one IPv4 --subnet and one IPv6 --subnet")]
     Pools,
 }
 
@@ -119,7 +119,9 @@ impl Frontend {
             };
             match NetworkOptions::parse(&preset.with(&network.options)) {
                 Ok(options) => {
-                    self.engine.adopt_network(CreateNetwork { id: id.clone(), options, ipam }).await;
+                    self.engine
+                        .adopt_network(CreateNetwork { id: id.clone(), options, ipam, ipam_v6: None })
+                        .await;
                 }
                 Err(error) => {
                     tracing::warn!(network = network.name, %error, "this network cannot be taken up");
@@ -245,9 +247,6 @@ fn record(container: &ContainerInfo) -> ContainerRecord {
 
 /// The IPAM side of a network, Docker's or ours.
 fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
-    if request.ipv6.iter().any(|data| !data.is_null()) {
-        return Err(RequestError::Ipv6);
-    }
     let pools: Vec<_> = request.ipv4.iter().filter(|data| !data.is_null()).collect();
     match pools.as_slice() {
         [] => Ok(Ipam::Null),
@@ -270,12 +269,30 @@ fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
     }
 }
 
+/// Its IPv6 side.
+fn ipam_v6(request: &CreateNetworkRequest) -> Result<Option<PoolV6>, RequestError> {
+    let pools: Vec<_> = request.ipv6.iter().filter(|data| !data.is_null()).collect();
+    match pools.as_slice() {
+        [] => Ok(None),
+        [data] => match (data.pool, data.gateway_address()) {
+            (Some(IpNet::V6(subnet)), None) => {
+                Ok(Some(PoolV6 { subnet, gateway: None, ours: data.is_ours() }))
+            }
+            (Some(IpNet::V6(subnet)), Some(IpAddr::V6(gateway))) => {
+                Ok(Some(PoolV6 { subnet, gateway: Some(gateway), ours: data.is_ours() }))
+            }
+            _ => Err(RequestError::Pools),
+        },
+        _ => Err(RequestError::Pools),
+    }
+}
+
 fn read_network(
     engine: &Engine,
     request: &CreateNetworkRequest,
     preset: &Preset,
 ) -> Result<CreateNetwork, RequestError> {
-    let (id, ipam) = (request.network.clone(), ipam(request)?);
+    let (id, ipam, ipam_v6) = (request.network.clone(), ipam(request)?, ipam_v6(request)?);
     let mut options = preset.with(&request.user_options()?);
     // Who asked our own IPAM driver for a pool need not say again that there is no asking the LAN's server.
     if let Ipam::Landline { subnet, .. } = ipam
@@ -288,10 +305,10 @@ fn read_network(
         return Err(RequestError::Internal);
     }
     // Without a pool of Docker's it says nothing that the option does not.
-    if request.wants_ipv6() && options.ipv6 == Ipv6Mode::Off {
+    if request.wants_ipv6() && options.ipv6 == Ipv6Mode::Off && ipam_v6.is_none() {
         return Err(RequestError::Ipv6);
     }
-    Ok(CreateNetwork { id, options, ipam })
+    Ok(CreateNetwork { id, options, ipam, ipam_v6 })
 }
 
 impl Driver for Frontend {
@@ -325,6 +342,7 @@ impl Driver for Frontend {
             endpoint: request.endpoint,
             mac: request.interface.mac,
             address: request.interface.address,
+            address_v6: request.interface.address_ipv6,
             options,
         };
         let made = self.engine.create_endpoint(wanted, cancel).await?;
@@ -358,7 +376,7 @@ impl Driver for Frontend {
             }),
             gateway: joined.gateway,
             // A router's link-local address, which engines before 28 refuse; the engine sets the route.
-            gateway_ipv6: None,
+            gateway_ipv6: joined.gateway_v6,
             static_routes: routes
                 .map(|(destination, hop)| StaticRoute {
                     destination: destination.into(),

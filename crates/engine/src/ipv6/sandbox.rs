@@ -55,6 +55,21 @@ impl Sandbox {
         Ok(wanted.into_iter().map(|(net, _)| net).collect())
     }
 
+    /// Puts a fixed address on a new link, and the default route through `gateway` unless the sandbox has one.
+    pub(crate) fn fix_v6(&mut self, net: Ipv6Net, gateway: Option<Ipv6Addr>) -> Result<(), SandboxError> {
+        self.set_v6("disable_ipv6", "0");
+        self.set_address(net, false)?;
+        let routes = self.netlink.routes().map_err(|e| self.failed(e))?;
+        let default = IpNet::V6(Ipv6Net::default());
+        if let Some(gateway) = gateway
+            && routes.iter().all(|route| route.destination != default)
+        {
+            let route = Route::via(default, gateway.into()).oif(self.link.index).protocol(PROTOCOL);
+            self.netlink.add_route(&route).map_err(|e| self.failed(e))?;
+        }
+        Ok(())
+    }
+
     /// The IPv6 addresses on the link.
     pub(crate) fn addresses_v6(&mut self) -> Result<Vec<Address>, SandboxError> {
         let all = self.netlink.addresses().map_err(|e| self.failed(e))?;

@@ -88,6 +88,7 @@ impl Engine {
             endpoint: stand_in.clone(),
             mac: None,
             address: named.map(Ipv4Net::from),
+            address_v6: None,
             options: EndpointOptions::default(),
             ports: BTreeSet::new(),
             candidates: request.candidates.clone(),

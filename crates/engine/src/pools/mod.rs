@@ -251,10 +251,14 @@ impl Engine {
 
     /// The watcher has seen whose an address is.
     pub(crate) async fn address_seen(&self, record: &EndpointRecord, name: &str) {
-        let AddressRecord::Static { address } = record.address else { return };
+        let v4 = match record.address {
+            AddressRecord::Static { address } => Some(IpAddr::from(address.addr())),
+            _ => None,
+        };
+        let all = [v4, record.address_v6.map(|net| net.addr().into())];
         for id in self.pools.of_network(&record.network) {
             let changed = self.pools.change(&id, |record| {
-                record.pool.belongs_to(address.addr().into(), name);
+                all.iter().flatten().for_each(|address| record.pool.belongs_to(*address, name));
                 Ok::<_, StoreError>(())
             });
             if let Err(error) = changed.await {

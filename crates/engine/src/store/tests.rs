@@ -15,6 +15,7 @@ fn network(n: u8) -> NetworkRecord {
         name: None,
         options: NetworkOptions::new("br0".parse().unwrap()),
         ipam_gateway: None,
+        ipam_gateway_v6: None,
     }
 }
 
@@ -31,6 +32,7 @@ fn endpoint(n: u8) -> EndpointRecord {
         ifname: None,
         interface: None,
         address: AddressRecord::None,
+        address_v6: None,
         ipv6: None,
         sandbox: None,
         copied_routes: Vec::new(),

@@ -237,3 +237,34 @@ fn another_name_for_the_ipam_driver() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn ipv6_addresses_from_a_pool() -> Result {
+    let world = World::bridge()?;
+    // Engines before 28 heed an IPv6 gateway only beside an IPv4 one.
+    let v4 = ["--subnet", "203.0.113.0/28", "--gateway", "203.0.113.14"];
+    let both = [&v4[..], &["--ipv6", "--subnet", "2001:db8:7::/64", "--gateway", "2001:db8:7::fe"]];
+    world.pool("lan", &both.concat())?;
+    let v6 = |name: &str| -> Result<String> {
+        world.inside(name, &["ip", "-6", "-o", "addr", "show", "dev", "br00", "scope", "global"])
+    };
+    let default = |name: &str| world.inside(name, &["ip", "-6", "route", "show", "default"]);
+    world.run("web", "lan", &[])?;
+    assert!(v6("web")?.contains(" 2001:db8:7::1/64 "), "{}", v6("web")?);
+    assert!(default("web")?.contains("via 2001:db8:7::fe"), "{}", default("web")?);
+    assert_eq!(world.inspect("web", "{{.NetworkSettings.Networks.lan.GlobalIPv6Address}}")?, "2001:db8:7::1");
+    // The gateway rules hold here as well.
+    world.run("router", "lan", &["--ip6", "2001:db8:7::fe"])?;
+    assert!(v6("router")?.contains(" 2001:db8:7::fe/64 "), "{}", v6("router")?);
+    assert!(!default("router")?.contains("br00"), "{}", default("router")?);
+    world.inside("web", &["ping", "-6", "-c1", "-W5", "2001:db8:7::fe"])?;
+    let taken = world.run_fails("thief", "lan", &["--ip6", "2001:db8:7::fe"]);
+    assert!(taken.contains("2001:db8:7::fe is in use by router"), "{taken}");
+
+    // An IPv6 pool is for static addresses.
+    let refused =
+        world.pool("mixed", &["--ipv6", "--subnet", "2001:db8:8::/64", "--ipam-opt", "addressing=dhcp"]);
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("do not come through an IPAM driver"), "{error}");
+    Ok(())
+}
