@@ -52,8 +52,8 @@ impl Cables {
         self.plugged().values().any(|cable| cable.tap == *tap) || self.waiting().contains(tap)
     }
 
-    /// Plugs a tap, which is called `name` on the host, into the switch in `dir`. A `patient` one waits for a switch that
-    /// is not there. Must be called within a runtime.
+    /// Plugs a tap, which is called `name` on the host, into the switch in `dir`. A `patient` one is plugged in behind the
+    /// caller's back, at once or when the switch is there. Must be called within a runtime.
     pub(crate) fn plug_in(
         self: &Arc<Self>,
         name: &IfName,
@@ -62,15 +62,12 @@ impl Cables {
         patient: bool,
     ) -> Result<(), HostError> {
         let cable = Cable { tap: name.clone(), dir: dir.to_owned() };
-        match connect(&cable) {
-            Ok(plug) => self.join(cable, tap, plug),
-            Err(error) if patient => {
-                tracing::warn!(tap = %name, error = %crate::chain(&error), "waiting for a VDE switch");
-                self.wait(&Handle::current(), cable, tap);
-                Ok(())
-            }
-            Err(error) => Err(HostError::Plug(error)),
+        if patient {
+            self.wait(&Handle::current(), cable, tap);
+            return Ok(());
         }
+        let plug = connect(&cable).map_err(HostError::Plug)?;
+        self.join(cable, tap, plug)
     }
 
     fn join(self: &Arc<Self>, cable: Cable, tap: OwnedFd, plug: Plug) -> Result<(), HostError> {
@@ -98,27 +95,32 @@ impl Cables {
         self.wait(runtime, cable, tap);
     }
 
-    /// Tries again and again, until the switch is back or the tap is gone.
+    /// Tries now, and again and again, until the switch is back or the tap is gone.
     fn wait(self: &Arc<Self>, runtime: &Handle, cable: Cable, tap: OwnedFd) {
         self.waiting().push(cable.tap.clone());
         let cables = Arc::downgrade(self);
         runtime.spawn(async move {
             let mut pause = PAUSE;
             let found = loop {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST);
                 if is_gone(&tap) {
                     break None;
                 }
                 let wanted = cable.clone();
-                if let Ok(plug) = blocking(move || connect(&wanted)).await {
-                    break Some(plug);
+                match blocking(move || connect(&wanted)).await {
+                    Ok(plug) => break Some(plug),
+                    Err(error) if pause == PAUSE => {
+                        let (dir, error) = (cable.dir.display(), crate::chain(&error));
+                        tracing::warn!(%dir, tap = %cable.tap, %error, "waiting for a VDE switch");
+                    }
+                    Err(_) => {}
                 }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST);
             };
             let Some(cables) = cables.upgrade() else { return };
             cables.waiting().retain(|name| *name != cable.tap);
             if let Some(plug) = found {
-                tracing::info!(dir = %cable.dir.display(), tap = %cable.tap, "plugged into its VDE switch again");
+                tracing::info!(dir = %cable.dir.display(), tap = %cable.tap, "plugged into its VDE switch");
                 if let Err(error) = cables.join(cable, tap, plug) {
                     tracing::warn!(error = %crate::chain(&error), "a VDE cable is lost");
                 }
