@@ -55,6 +55,12 @@ impl Engine {
             tracing::warn!(error = %crate::chain(&error), "a VDE network is cut off for now");
         }
         self.ovs.poke();
+        let bridges = crate::engine::open_bridges(self.networks().values());
+        if record.options.open_firewall
+            && let Err(error) = self.nat.open_bridges(bridges).await
+        {
+            tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be opened");
+        }
     }
 
     /// An endpoint Docker has in this sandbox. If the store does not know it and its link is there, it is taken

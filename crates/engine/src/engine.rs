@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::{EndpointId, NetworkId};
+use landline_types::IfName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +129,7 @@ pub struct Engine {
     /// The containers there are, once the watcher has seen them all.
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     host_access: HostAccess,
-    nat: Nat,
+    pub(crate) nat: Nat,
     /// Held while a container's `resolv.conf` is looked at and written.
     pub(crate) resolver: tokio::sync::Mutex<()>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
@@ -177,7 +178,7 @@ impl Engine {
         let pools = Pools::new(store.clone(), pools);
         let engine = Arc::new(Self {
             host_access,
-            nat: Nat::start(nat, store.clone(), cancel.clone()),
+            nat: Nat::start(nat, open_bridges(networks.iter()), store.clone(), cancel.clone()),
             host,
             store,
             services,
@@ -284,4 +285,10 @@ impl Engine {
         let slots: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
         slots.iter().filter_map(|slot| slot.current()).collect()
     }
+}
+
+/// The bridges of these networks for which the host's firewall is to be opened.
+pub(crate) fn open_bridges<'a>(networks: impl Iterator<Item = &'a NetworkRecord>) -> BTreeSet<IfName> {
+    let open = networks.filter(|network| network.options.open_firewall);
+    open.map(|network| network.options.parent.clone()).collect()
 }

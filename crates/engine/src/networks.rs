@@ -8,7 +8,7 @@ use landline_spec::{Addressing, Ipv6Mode, LinkMtu, Mode, NetworkId, NetworkOptio
 use landline_types::IfName;
 
 use crate::blocking;
-use crate::engine::Engine;
+use crate::engine::{Engine, open_bridges};
 use crate::host::HostError;
 use crate::host_access;
 use crate::links::{ParentError, find_parent};
@@ -132,6 +132,9 @@ pub enum CreateNetworkError {
     /// The id exists with other settings.
     #[error("the network exists already with other options")]
     Differs,
+    /// The host's firewall could not be opened.
+    #[error(transparent)]
+    Firewall(#[from] crate::nat::NatError),
     /// Open vSwitch has no such bridge, or cannot be asked.
     #[error(transparent)]
     Ovs(#[from] landline_ovsdb::Error),
@@ -250,12 +253,30 @@ impl Engine {
         for pool in pools {
             self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
         }
+        if record.options.open_firewall {
+            let mut bridges = open_bridges(self.networks().values());
+            bridges.insert(record.options.parent.clone());
+            self.nat.open_bridges(bridges).await?;
+        }
         let (store, row) = (self.store.clone(), record.clone());
-        blocking(move || store.put_network(&row)).await.map_err(CreateNetworkError::Store)?;
+        if let Err(error) = blocking(move || store.put_network(&row)).await {
+            self.close_firewall(&record).await;
+            return Err(CreateNetworkError::Store(error));
+        }
         tracing::info!(network = %id.short(), mode = %record.options.mode, parent = %record.options.parent, "network created");
         self.networks().insert(id, record);
         self.ovs.poke();
         Ok(())
+    }
+
+    /// Closes the host's firewall for a network that is gone, unless another needs it open.
+    async fn close_firewall(&self, network: &NetworkRecord) {
+        if network.options.open_firewall {
+            let bridges = open_bridges(self.networks().values());
+            if let Err(error) = self.nat.open_bridges(bridges).await {
+                tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be closed");
+            }
+        }
     }
 
     /// Another of our own networks on the same bridge, unless the new one does not mind.
@@ -291,6 +312,7 @@ impl Engine {
         let removed = self.networks().remove(id);
         if let Some(network) = removed {
             self.close_switch(&network).await;
+            self.close_firewall(&network).await;
             tracing::info!(network = %id.short(), "network deleted");
         }
         Ok(())

@@ -114,5 +114,5 @@ pub(crate) fn seen(view: &DockerView) -> NatSeen {
         let seen = NatContainer { address, subnets: subnets.collect(), ports, sandbox };
         Some((container.name.clone(), seen))
     });
-    NatSeen { containers: attached.collect() }
+    NatSeen { connected: view.connected, containers: attached.collect() }
 }

@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 34] = [
+pub(crate) const NETWORK: [&str; 35] = [
     "mode",
     "parent",
     "bridge",
@@ -29,6 +29,7 @@ pub(crate) const NETWORK: [&str; 34] = [
     "release",
     "release_after",
     "host_access",
+    "firewall",
     "socket_dir",
     "create_sockets",
     "management_socket",
@@ -39,7 +40,7 @@ pub(crate) const NETWORK: [&str; 34] = [
 ];
 
 /// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 6] = ["firewall", "ifname", "warm", "lan_ip", "ports", "ipv6_mode"];
+pub(crate) const NETWORK_NOT_YET: [&str; 5] = ["ifname", "warm", "lan_ip", "ports", "ipv6_mode"];
 
 /// The options of one endpoint. Each may also be written with [`PREFIX`] in front; `landline.id` must be.
 pub(crate) const ENDPOINT: [&str; 4] = ["landline.id", "client_id", "ip", "hostname"];

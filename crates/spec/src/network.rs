@@ -116,6 +116,9 @@ pub struct NetworkOptions {
     /// Whether the host is to reach the containers, which a NIC's children are otherwise kept from.
     #[serde(default)]
     pub host_access: bool,
+    /// Whether the host's firewall may be opened for what goes over the bridge.
+    #[serde(default)]
+    pub open_firewall: bool,
     /// The VLAN containers are in; their own traffic has no tag.
     #[serde(default)]
     pub vlan: Option<Vlan>,
@@ -169,6 +172,7 @@ impl NetworkOptions {
             mtu: None,
             macvlan_mode: MacvlanMode::default(),
             host_access: false,
+            open_firewall: false,
             vlan: None,
             trunks: Vec::new(),
             vde: VdeOptions::default(),
@@ -332,6 +336,12 @@ impl NetworkOptions {
                 return Err(OptionError::WrongMode { option: "macvlan_mode", needs: Mode::Macvlan });
             }
             network.macvlan_mode = macvlan_mode;
+        }
+        if let Some(open) = given.word("firewall", &[("keep", false), ("open", true)], &[])? {
+            if open && mode != Mode::Bridge {
+                return Err(OptionError::WrongMode { option: "firewall=open", needs: Mode::Bridge });
+            }
+            network.open_firewall = open;
         }
         network.host_access = given.switch("host_access")?;
         if network.host_access && mode == Mode::Vde {

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
+use landline_types::IfName;
+
 use super::record::NatPort;
 use super::table::Mapping;
 
@@ -22,6 +24,12 @@ type Rule = Vec<String>;
 /// The rules that let these through.
 pub(super) fn openings<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> BTreeSet<Rule> {
     mappings.flat_map(opening).collect()
+}
+
+/// The rule that lets through what goes over a bridge.
+pub(super) fn bridge(name: &IfName) -> Rule {
+    let (name, comment) = (name.as_str(), format!("{COMMENT}{name}"));
+    ["-i", name, "-o", name, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"].map(str::to_owned).into()
 }
 
 fn opening(mapping: &Mapping) -> Vec<Rule> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use landline_kernel::sysctl;
 use landline_kernel::{Event, Group, Monitor, nft};
+use landline_types::IfName;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,8 @@ use crate::store::Store;
 
 pub(crate) struct Follower {
     records: BTreeMap<String, NatRecord>,
+    /// Bridges of networks that are to be let through.
+    bridges: BTreeSet<IfName>,
     store: Arc<Store>,
     seen: watch::Receiver<NatSeen>,
     views: watch::Sender<Vec<NatView>>,
@@ -65,13 +68,14 @@ pub(super) async fn run(
 impl Follower {
     pub(super) fn new(
         records: Vec<NatRecord>,
+        bridges: BTreeSet<IfName>,
         store: Arc<Store>,
         seen: watch::Receiver<NatSeen>,
         views: watch::Sender<Vec<NatView>>,
     ) -> Self {
-        let opened = records.iter().any(|record| record.open_firewall);
+        let opened = !bridges.is_empty() || records.iter().any(|record| record.open_firewall);
         let records = records.into_iter().map(|record| (record.container.clone(), record)).collect();
-        Self { records, store, seen, views, loaded: None, opened }
+        Self { records, bridges, store, seen, views, loaded: None, opened }
     }
 
     fn concerns(&self, event: &Event) -> bool {
@@ -88,6 +92,14 @@ impl Follower {
         match command {
             Command::Add(record, answer) => drop(answer.send(self.add(record).await)),
             Command::Remove(container, answer) => drop(answer.send(self.remove(&container).await)),
+            Command::Bridges(bridges, answer) => {
+                let before = std::mem::replace(&mut self.bridges, bridges);
+                let opened = self.open().await.map_err(NatError::Firewall);
+                if opened.is_err() {
+                    self.bridges = before;
+                }
+                drop(answer.send(opened));
+            }
         }
     }
 
@@ -253,7 +265,11 @@ impl Follower {
         let seen = self.seen.borrow().clone();
         let open = self.records.values().filter(|record| record.open_firewall);
         let mappings: Vec<Mapping> = open.filter_map(|record| mapping(record, &seen)).collect();
-        let wanted: BTreeSet<_> = firewall::openings(mappings.iter());
+        let mut wanted = firewall::openings(mappings.iter());
+        // Otherwise what is bridged does not meet the firewall.
+        if sysctl::bridge_nf() {
+            wanted.extend(self.bridges.iter().map(firewall::bridge));
+        }
         if wanted.is_empty() && !self.opened {
             return Ok(());
         }

@@ -31,6 +31,8 @@ use crate::store::{Store, StoreError};
 /// What the front end sees of containers on networks that the host routes for (Docker's own bridges).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NatSeen {
+    /// Whether it is in touch with who runs them, and may change the host's firewall.
+    pub connected: bool,
     /// Running containers by name.
     pub containers: BTreeMap<String, NatContainer>,
 }
@@ -122,6 +124,7 @@ pub enum NatError {
 pub(crate) enum Command {
     Add(NatRecord, oneshot::Sender<Result<NatView, NatError>>),
     Remove(String, oneshot::Sender<Result<(), NatError>>),
+    Bridges(BTreeSet<IfName>, oneshot::Sender<Result<(), NatError>>),
 }
 
 /// The door.
@@ -134,11 +137,20 @@ pub struct Nat {
 
 impl Nat {
     /// Begins to keep these records.
-    pub(crate) fn start(records: Vec<NatRecord>, store: Arc<Store>, cancel: CancellationToken) -> Self {
+    pub(crate) fn start(
+        records: Vec<NatRecord>,
+        bridges: BTreeSet<IfName>,
+        store: Arc<Store>,
+        cancel: CancellationToken,
+    ) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (seen, picture) = watch::channel(NatSeen::default());
         let (shown, views) = watch::channel(Vec::new());
-        tokio::spawn(follow::run(follow::Follower::new(records, store, picture, shown), inbox, cancel));
+        tokio::spawn(follow::run(
+            follow::Follower::new(records, bridges, store, picture, shown),
+            inbox,
+            cancel,
+        ));
         Self { commands, seen, views }
     }
 
@@ -166,6 +178,11 @@ impl Nat {
     /// See [`NatError`].
     pub async fn remove(&self, container: &str) -> Result<(), NatError> {
         self.ask(|answer| Command::Remove(container.to_owned(), answer)).await
+    }
+
+    /// Lets through the host's firewall what goes over these bridges, and what goes over others no more.
+    pub(crate) async fn open_bridges(&self, bridges: BTreeSet<IfName>) -> Result<(), NatError> {
+        self.ask(|answer| Command::Bridges(bridges, answer)).await
     }
 
     async fn ask<T>(

@@ -121,7 +121,7 @@ mod tests {
             ports: BTreeSet::from([(6, 80), (17, 53), (132, 9)]),
             sandbox: None,
         };
-        NatSeen { containers: [("web".to_owned(), web)].into() }
+        NatSeen { connected: true, containers: [("web".to_owned(), web)].into() }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod crowd;
 mod dual;
 mod endpoints;
 mod failures;
+mod firewall;
 mod four_ways;
 mod host_access;
 mod hostile;

@@ -93,6 +93,7 @@ fn every_option_arrives() {
         mtu: Some(LinkMtu::Fixed(1400.try_into().unwrap())),
         macvlan_mode: MacvlanMode::Private,
         host_access: false,
+        open_firewall: false,
         vlan: None,
         trunks: Vec::new(),
         vde: VdeOptions::default(),
@@ -406,6 +407,17 @@ proptest! {
             prop_assert!(!error.to_string().is_empty());
         }
     }
+}
+
+#[test]
+fn the_firewall_is_opened_for_bridges() {
+    assert!(parse(&[("bridge", "br0"), ("firewall", "open")]).unwrap().open_firewall);
+    assert!(!parse(&[("bridge", "br0"), ("firewall", "keep")]).unwrap().open_firewall);
+    assert_eq!(refusal(&[("firewall", "maybe")]), "firewall=\"maybe\" cannot be used; write keep or open");
+    let nic = [("parent", "eth0"), ("mode", "macvlan"), ("firewall", "open")];
+    assert!(
+        parse(&nic).unwrap_err().to_string().starts_with("firewall=open has a meaning only with mode=bridge")
+    );
 }
 
 #[test]

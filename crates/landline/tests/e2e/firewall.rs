@@ -1,0 +1,66 @@
+//! A host whose firewall drops what is bridged, as Docker's does on a host with `br_netfilter`.
+
+use landline_testbed::{Dnsmasq, Dockerd, Lan, Signal, wait_for};
+
+use crate::tools::{settled, start_daemon};
+use crate::world::{Result, SOON, World, bare};
+
+#[test]
+fn a_bridge_is_let_through_if_the_network_says_so() -> Result {
+    let lan = Lan::new()?;
+    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+    let mut host = lan.docker_host("host1")?;
+    host.make_bridge("br0", Some("192.0.2.10/24"))?;
+    host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
+    host.check(&[
+        "sh",
+        "-ec",
+        "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; iptables -P FORWARD DROP",
+    ])?;
+    let daemon = start_daemon(&host)?;
+    let mut world = World { daemon, host, dhcp, lan };
+    let rules = |world: &World| world.host.check(&["iptables", "-S", "DOCKER-USER"]);
+    let before = (settled(&world.host)?, rules(&world)?);
+
+    world.network("shut", &["bridge=br0", "lease_timeout=1s"])?;
+    let error = world.run("web", "shut", &[]).unwrap_err().to_string();
+    assert!(error.contains("no DHCP server") || error.contains("within 1 s"), "{error}");
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    world.host.docker_ok(&["network", "rm", "shut"])?;
+
+    world.network("open", &["bridge=br0", "firewall=open"])?;
+    let opening = "-A DOCKER-USER -i br0 -o br0 -m comment --comment \"landline: br0\" -j ACCEPT";
+    assert!(rules(&world)?.contains(opening), "{}", rules(&world)?);
+    world.run("web", "open", &[])?;
+    let address = world.address("web", "br00")?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+
+    let delete = "iptables -D DOCKER-USER -i br0 -o br0 -m comment --comment 'landline: br0' -j ACCEPT";
+    // Gone, and Docker starts anew; gone, and Landline does.
+    world.host.dockerd_stop(Signal::TERM)?;
+    world.host.node().sh(delete)?;
+    world.host.dockerd_start()?;
+    wait_for("the rule after Docker's start", SOON, || {
+        rules(&world).is_ok_and(|rules| rules.contains(opening))
+    })?;
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.host.node().sh(delete)?;
+    world.daemon = start_daemon(&world.host)?;
+    wait_for("the rule after Landline's start", SOON, || {
+        rules(&world).is_ok_and(|rules| rules.contains(opening))
+    })?;
+
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    world.host.docker_ok(&["network", "rm", "open"])?;
+    wait_for("the host to be as before", SOON, || {
+        let now = settled(&world.host).ok()?;
+        let same = before.0.diff(&now).is_empty() && rules(&world).is_ok_and(|rules| rules == before.1);
+        same.then_some(())
+    })
+    .map_err(|error| {
+        let now = world.host.snapshot().map_or_else(|e| e.to_string(), |now| before.0.diff(&now));
+        format!("{error}: {now}\n{:?}", rules(&world))
+    })?;
+    Ok(())
+}
