@@ -45,6 +45,7 @@ mod restart;
 mod routers;
 mod routes;
 mod servers;
+mod servers6;
 mod state;
 mod static_addressing;
 mod ten;
