@@ -43,8 +43,10 @@ impl Engine {
         };
         let mut options = network.options;
         crate::vde::name_bridge(&network.id, &mut options);
+        let nic = self.adopt_vlan(&mut options).await;
         let ipam_gateway_v6 = network.ipam_v6.and_then(|pool| pool.gateway);
-        let record = NetworkRecord { id: network.id, name: None, options, ipam_gateway, ipam_gateway_v6 };
+        let record =
+            NetworkRecord { id: network.id, name: None, options, nic, ipam_gateway, ipam_gateway_v6 };
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
         let (store, row) = (self.store.clone(), record.clone());
         if let Err(error) = blocking(move || store.put_network(&row)).await {

@@ -21,7 +21,7 @@ use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
 use crate::identity::{Candidate, IdentityRecord, Port, Wish};
 use crate::lay::lay;
-use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
+use crate::links::{LinkRequest, ParentError, check_vlan, find_parent, kind_of};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
 use crate::random::OsRandom;
@@ -408,8 +408,10 @@ impl Engine {
         let mut present = self.services.present.clone();
         let parent = loop {
             let host = host.clone();
+            self.reopen_vlan(network).await;
             let links = blocking(move || host.links()).await.map_err(link_error)?;
-            match find_parent(&options.parent, options.mode, &links) {
+            let found = find_parent(&options.parent, options.mode, &links);
+            match found.and_then(|parent| check_vlan(options, parent).map(|()| parent)) {
                 Ok(parent) => break parent.clone(),
                 // At boot, and while a network manager makes its bridge anew, it may be about to come.
                 Err(ParentError::Missing { .. } | ParentError::Down { .. })

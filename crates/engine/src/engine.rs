@@ -130,6 +130,8 @@ pub struct Engine {
     pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     host_access: HostAccess,
     pub(crate) nat: Nat,
+    /// Held while interfaces of VLANs are looked at, made and removed.
+    pub(crate) vlans: tokio::sync::Mutex<()>,
     /// Held while a container's `resolv.conf` is looked at and written.
     pub(crate) resolver: tokio::sync::Mutex<()>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
@@ -188,6 +190,7 @@ impl Engine {
             pools,
             ahead: Ahead::default(),
             containers: Mutex::default(),
+            vlans: tokio::sync::Mutex::default(),
             resolver: tokio::sync::Mutex::default(),
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
@@ -199,6 +202,7 @@ impl Engine {
             engine.start_host_lease(lease);
         }
         engine.reopen_switches().await;
+        engine.reopen_vlans().await;
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let (weak, alarm) = (Arc::downgrade(&engine), engine.services.alarm.clone());

@@ -268,6 +268,14 @@ impl Host for LinuxHost {
                 let added = self.add(&new_link(container, kind), &[container]);
                 added.map_err(|error| taken(error, parent, "ipvlan", "macvlan"))
             }
+            Step::AddVlan { parent, id, vlan } => {
+                let kind = NewLinkKind::Vlan { parent: self.index(parent)?, id: *id };
+                self.add(&new_link(vlan, kind), &[vlan])
+            }
+            Step::PortVlan { port, id } => {
+                let index = self.index(port)?;
+                Ok(self.netlink().set_port_vlan(index, *id)?)
+            }
             Step::AddBridge { bridge } => {
                 self.add(&new_link(bridge, NewLinkKind::Bridge), &[bridge])?;
                 let index = self.index(&bridge.name)?;
@@ -313,6 +321,7 @@ impl Host for LinuxHost {
             }
             Step::AddOvsPort { endpoint, .. } => Ok(crate::ovs::unplug(endpoint)?),
             Step::AddBridge { bridge } => self.remove_end(bridge),
+            Step::AddVlan { vlan, .. } => self.remove_end(vlan),
             Step::AddTap { tap } => {
                 self.switching.drop_tap(&tap.name);
                 self.remove_end(tap)
@@ -322,9 +331,11 @@ impl Host for LinuxHost {
                 Ok(())
             }
             // These end with the link they were done to.
-            Step::Enslave { .. } | Step::Up { .. } | Step::ForwardGroups { .. } | Step::PlugIn { .. } => {
-                Ok(())
-            }
+            Step::Enslave { .. }
+            | Step::Up { .. }
+            | Step::PortVlan { .. }
+            | Step::ForwardGroups { .. }
+            | Step::PlugIn { .. } => Ok(()),
         }
     }
 
@@ -527,10 +538,16 @@ pub(crate) mod fake {
                 Step::AddBridge { bridge } => {
                     state.links.push(marked(next, bridge, LinkKind::Bridge { vlan_filtering: false }));
                 }
+                Step::AddVlan { parent, id, vlan } => {
+                    let parent = state.links.iter().find(|l| l.name == *parent).map(|l| l.index);
+                    let made = marked(next, vlan, LinkKind::Vlan { id: *id });
+                    state.links.push(Link { parent, ..made });
+                }
                 Step::AddTap { tap } => state.links.push(marked(next, tap, LinkKind::Tun)),
                 Step::Enslave { link, .. }
                 | Step::AddOvsPort { link, .. }
                 | Step::Up { link }
+                | Step::PortVlan { port: link, .. }
                 | Step::ForwardGroups { port: link }
                 | Step::StartSwitch { uplink: link, .. }
                 | Step::PlugIn { tap: link, .. } => {
@@ -549,7 +566,9 @@ pub(crate) mod fake {
                 Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
                     vec![&container.name]
                 }
-                Step::AddBridge { bridge: link } | Step::AddTap { tap: link } => vec![&link.name],
+                Step::AddBridge { bridge: link }
+                | Step::AddVlan { vlan: link, .. }
+                | Step::AddTap { tap: link } => vec![&link.name],
                 _ => vec![],
             };
             state.links.retain(|l| !gone.contains(&&l.name));

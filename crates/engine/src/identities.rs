@@ -274,6 +274,7 @@ mod tests {
             id: "net1".parse().unwrap(),
             name: Some("lan".into()),
             options: NetworkOptions::new("br0".parse().unwrap()),
+            nic: None,
             ipam_gateway: None,
             ipam_gateway_v6: None,
         }

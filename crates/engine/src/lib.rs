@@ -52,6 +52,7 @@ mod store;
 pub mod uplink;
 mod vde;
 mod view;
+mod vlans;
 
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
@@ -83,6 +84,7 @@ pub use resolver::ResolverFile;
 pub use store::{Content, Store, StoreError};
 pub use vde::VdeError;
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
+pub use vlans::VlanError;
 
 /// Runs blocking work without holding up the runtime.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

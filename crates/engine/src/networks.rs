@@ -11,7 +11,7 @@ use crate::blocking;
 use crate::engine::{Engine, open_bridges};
 use crate::host::HostError;
 use crate::host_access;
-use crate::links::{ParentError, find_parent};
+use crate::links::{ParentError, check_vlan, find_parent};
 use crate::pools::PoolId;
 use crate::records::NetworkRecord;
 use crate::release::Policy;
@@ -112,6 +112,9 @@ pub enum CreateNetworkError {
         /// Its MTU, in bytes.
         carries: u32,
     },
+    /// Its NIC has no interface for its VLAN.
+    #[error(transparent)]
+    Vlan(#[from] crate::VlanError),
     /// There is no VDE switch for it.
     #[error(transparent)]
     Switch(#[from] crate::VdeError),
@@ -202,21 +205,32 @@ impl Engine {
             (Addressing::Static, Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. }) => gateway,
             (_, Ipam::Null) => None,
         };
-        let record = NetworkRecord {
+        let mut record = NetworkRecord {
             id: id.clone(),
             name: None,
             options,
+            nic: None,
             ipam_gateway,
             ipam_gateway_v6: ipam_v6.and_then(|pool| pool.gateway),
         };
         if let Some(known) = self.networks().get(&id) {
+            // The parent of one in a VLAN of its NIC is that VLAN.
+            if known.nic.as_ref() == Some(&record.options.parent) {
+                record.options.parent.clone_from(&known.options.parent);
+                record.nic.clone_from(&known.nic);
+            }
             let same = NetworkRecord { name: None, ..known.clone() } == record;
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
-        self.open_switch(&record, true).await?;
+        record.nic = self.enter_vlan(&mut record.options).await?;
+        if let Err(error) = self.open_switch(&record, true).await {
+            self.leave_vlans(Some(&record.options.parent)).await;
+            return Err(error.into());
+        }
         let added = self.add_network(record.clone(), &pools).await;
         if added.is_err() {
             self.close_switch(&record).await;
+            self.leave_vlans(Some(&record.options.parent)).await;
         }
         added
     }
@@ -238,6 +252,7 @@ impl Engine {
         let host = self.host.clone();
         let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
         let parent = find_parent(&record.options.parent, record.options.mode, &links)?;
+        check_vlan(&record.options, parent)?;
         if let Some(mtu) = record.options.mtu.and_then(LinkMtu::fixed).filter(|mtu| *mtu > parent.mtu) {
             return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
         }
@@ -287,7 +302,9 @@ impl Engine {
         let networks = self.networks();
         let other = networks
             .values()
-            .find(|n| n.options.mode == Mode::Bridge && n.options.parent == new.options.parent)?;
+            .find(|n| n.options.mode == Mode::Bridge && n.options.parent == new.options.parent)
+            // In another VLAN it is another LAN.
+            .filter(|n| n.options.vlan == new.options.vlan)?;
         Some(other.name.clone().unwrap_or_else(|| other.id.short().to_owned()))
     }
 
@@ -313,6 +330,9 @@ impl Engine {
         if let Some(network) = removed {
             self.close_switch(&network).await;
             self.close_firewall(&network).await;
+            if network.nic.is_some() {
+                self.leave_vlans(Some(&network.options.parent)).await;
+            }
             tracing::info!(network = %id.short(), "network deleted");
         }
         Ok(())

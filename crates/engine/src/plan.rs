@@ -55,6 +55,15 @@ pub enum Step {
         /// The child.
         container: LinkEnd,
     },
+    /// An 802.1Q sub-interface, made down, that keeps out of the host's own traffic.
+    AddVlan {
+        /// The NIC whose VLAN it is.
+        parent: IfName,
+        /// The VLAN's number.
+        id: u16,
+        /// The sub-interface.
+        vlan: LinkEnd,
+    },
     /// A bridge without ports, made down, that floods multicast and stays out of the host's own traffic.
     AddBridge {
         /// The bridge.
@@ -93,6 +102,13 @@ pub enum Step {
         /// The bridge it becomes a port of.
         bridge: IfName,
     },
+    /// Puts a port of a bridge that filters VLANs into one of them, and in no other.
+    PortVlan {
+        /// The port.
+        port: IfName,
+        /// The VLAN's number.
+        id: u16,
+    },
     /// Makes `link` a port of an Open vSwitch bridge; `container` is its other end.
     AddOvsPort {
         /// Whose port it is.
@@ -130,6 +146,16 @@ impl fmt::Display for Step {
             Self::AddIpvlan { parent, container } => {
                 writeln!(f, "ip link add link {parent} {} type ipvlan mode l2", attributes(container))?;
                 write!(f, "{}", quiet(container))
+            }
+            Self::AddVlan { parent, id, vlan } => {
+                writeln!(f, "ip link add link {parent} {} type vlan id {id}", attributes(vlan))?;
+                write!(f, "{}", quiet(vlan))
+            }
+            Self::PortVlan { port, id } => {
+                write!(
+                    f,
+                    "bridge vlan del dev {port} vid 1-4094\nbridge vlan add dev {port} vid {id} pvid untagged"
+                )
             }
             Self::AddBridge { bridge } => {
                 let attributes = attributes(bridge);

@@ -26,6 +26,9 @@ pub struct NetworkRecord {
     pub name: Option<String>,
     /// What the user chose.
     pub options: NetworkOptions,
+    /// The NIC of which the parent is a VLAN (`vlan=` with `mode=macvlan|ipvlan`).
+    #[serde(default)]
+    pub nic: Option<IfName>,
     /// The gateway Docker's IPAM has for it (`addressing=static`).
     #[serde(default)]
     pub ipam_gateway: Option<Ipv4Addr>,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 
 use landline_kernel::Link;
-use landline_spec::{EndpointId, Mode};
+use landline_spec::{EndpointId, Mode, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -16,6 +16,7 @@ use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError, mark_of};
 use crate::lease::Orders;
+use crate::links::check_vlan;
 use crate::mark::End;
 use crate::plan::Step;
 
@@ -69,6 +70,7 @@ impl Parents {
 impl Engine {
     /// Repairs what may be broken when these links are as they are now.
     async fn repair(&self, parents: &mut Parents, links: &[Link]) {
+        self.nics_are_up(links).await;
         let back = parents.back(self, links);
         if !back.is_empty() || links.iter().any(|link| self.is_stray(link)) {
             self.put_ports_back().await;
@@ -90,8 +92,7 @@ impl Engine {
             .endpoints()
             .into_iter()
             .filter(|e| matches!(e.cell.options().mode, Mode::Bridge | Mode::Vde));
-        let wanted: Vec<_> =
-            bridged.map(|e| (e.cell.id().clone(), e.cell.options().parent.clone())).collect();
+        let wanted: Vec<_> = bridged.map(|e| (e.cell.id().clone(), e.cell.options().clone())).collect();
         let host = self.host.clone();
         match blocking(move || put_back(&*host, &wanted)).await {
             Ok(repaired) => {
@@ -117,20 +118,30 @@ impl Engine {
     }
 }
 
-fn put_back(host: &dyn Host, wanted: &[(EndpointId, IfName)]) -> Result<BTreeSet<EndpointId>, HostError> {
+fn put_back(
+    host: &dyn Host,
+    wanted: &[(EndpointId, NetworkOptions)],
+) -> Result<BTreeSet<EndpointId>, HostError> {
     let links = host.links()?;
     let mut repaired = BTreeSet::new();
-    for (id, bridge) in wanted {
+    for (id, options) in wanted {
         let bridge = links
             .iter()
-            .find(|l| l.name == *bridge && matches!(l.kind, landline_kernel::LinkKind::Bridge { .. }));
+            .find(|l| l.name == options.parent && matches!(l.kind, landline_kernel::LinkKind::Bridge { .. }));
         let end = links.iter().find(|l| mark_of(l).is_some_and(|m| m.endpoint == *id && m.end == End::Host));
         let (Some(bridge), Some(end)) = (bridge, end) else { continue };
         if end.controller == Some(bridge.index) {
             continue;
         }
+        if let Err(error) = check_vlan(options, bridge) {
+            tracing::warn!(link = %end.name, %error, "a link is not put back");
+            continue;
+        }
         tracing::info!(link = %end.name, bridge = %bridge.name, "putting a link back into its bridge");
         host.apply(&Step::Enslave { link: end.name.clone(), bridge: bridge.name.clone() })?;
+        if let Some(vlan) = options.vlan {
+            host.apply(&Step::PortVlan { port: end.name.clone(), id: vlan.get() })?;
+        }
         host.apply(&Step::Up { link: end.name.clone() })?;
         repaired.insert(id.clone());
     }

@@ -354,8 +354,8 @@ impl NetworkOptions {
             return Err(OptionError::HostAccessApart);
         }
         if let Some(value) = given.get("vlan") {
-            if mode != Mode::Ovs {
-                return Err(OptionError::WrongMode { option: "vlan", needs: Mode::Ovs });
+            if mode == Mode::Vde {
+                return Err(OptionError::NotInMode { option: "vlan", mode });
             }
             network.vlan = Some(value.read(Vlan::read, || "write a VLAN's number, 1 to 4094".into())?);
         }

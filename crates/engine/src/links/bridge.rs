@@ -30,14 +30,11 @@ impl LinkKind for Bridge {
         let host = request.end(End::Host, host_end_mac(request.mac));
         let container = request.container_end();
         let (outer, inner) = (host.name.clone(), container.name.clone());
-        Plan {
-            steps: vec![
-                Step::AddVeth { host, container },
-                Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() },
-                Step::Up { link: outer },
-                Step::Up { link: inner },
-            ],
-        }
+        let enslave = Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() };
+        let mut steps = vec![Step::AddVeth { host, container }, enslave];
+        steps.extend(request.options.vlan.map(|vlan| Step::PortVlan { port: outer.clone(), id: vlan.get() }));
+        steps.extend([Step::Up { link: outer }, Step::Up { link: inner }]);
+        Plan { steps }
     }
 
     fn container_prefix(&self, parent: &IfName) -> String {

@@ -98,6 +98,15 @@ pub enum ParentError {
         /// The child.
         child: IfName,
     },
+    /// It does not tell VLANs apart.
+    #[error(
+        "{name} does not filter VLANs, so its ports cannot be in one; switch that on: \
+         ip link set {name} type bridge vlan_filtering 1"
+    )]
+    NoVlanFiltering {
+        /// The bridge.
+        name: IfName,
+    },
     /// It is administratively down.
     #[error("{name} is down; bring it up first: ip link set {name} up")]
     Down {
@@ -161,6 +170,15 @@ pub(crate) fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> R
     };
     kind.check(parent, links)?;
     Ok(parent)
+}
+
+/// Whether ports of `parent` can be in a VLAN, if they are to be: without filtering they would be in all of them.
+pub(crate) fn check_vlan(options: &NetworkOptions, parent: &Link) -> Result<(), ParentError> {
+    let wanted = options.mode == Mode::Bridge && options.vlan.is_some();
+    if wanted && parent.kind != (Kind::Bridge { vlan_filtering: true }) {
+        return Err(ParentError::NoVlanFiltering { name: parent.name.clone() });
+    }
+    Ok(())
 }
 
 /// Whether `parent` can carry the children of a NIC that `mode` makes.

@@ -14,6 +14,7 @@ fn network(n: u8) -> NetworkRecord {
         id: format!("{n:064x}").parse().unwrap(),
         name: None,
         options: NetworkOptions::new("br0".parse().unwrap()),
+        nic: None,
         ipam_gateway: None,
         ipam_gateway_v6: None,
     }

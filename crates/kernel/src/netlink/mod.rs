@@ -13,6 +13,7 @@ mod link;
 mod monitor;
 mod neighbour;
 mod newlink;
+mod port_vlan;
 mod route;
 mod rule;
 mod socket;

@@ -11,6 +11,13 @@ pub(super) const IFLA_BR_VLAN_FILTERING: u16 = 7;
 pub(super) const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 pub(super) const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
 
+// include/uapi/linux/if_bridge.h
+pub(super) const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+pub(super) const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
+pub(super) const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
+pub(super) const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
+pub(super) const BRIDGE_VLAN_INFO_RANGE_END: u16 = 1 << 4;
+
 // include/uapi/linux/veth.h
 pub(super) const VETH_INFO_PEER: u16 = 1;
 

@@ -1,4 +1,4 @@
-//! What the kernel outside may not be able to do (ipvlan), on a distribution's kernel in a VM. The whole lab runs in it.
+//! What the kernel outside may not be able to do (ipvlan, VLANs), on a distribution's kernel in a VM. The whole lab runs in it.
 //!
 //! The VM boots once and runs this same program again, with the tests that are ignored outside. One that is being worked
 //! on runs alone with `cargo build --all-targets && testbed vm -- target/debug/deps/vm-… --ignored NAME`.
@@ -10,6 +10,7 @@ mod world;
 mod dual;
 mod host_access;
 mod ipvlan;
+mod vlan;
 
 use std::time::Duration;
 

@@ -165,7 +165,7 @@ fn what_this_version_cannot_do_is_refused() {
 }
 
 #[test]
-fn vlans_are_open_vswitchs() {
+fn vlans_are_where_something_tells_them_apart() {
     let ovs = |given: &[(&str, &str)]| parse(&[&[("mode", "ovs"), ("bridge", "br0")], given].concat());
     assert_eq!(ovs(&[("vlan", "10")]).unwrap().vlan.map(Vlan::get), Some(10));
     let both = ovs(&[("vlan", "10"), ("trunks", "20, 10,20")]).unwrap();
@@ -177,12 +177,15 @@ fn vlans_are_open_vswitchs() {
     }
     assert!(matches!(ovs(&[("trunks", "10")]), Err(OptionError::TrunksAlone { .. })));
     assert!(ovs(&[("trunks", "10"), ("addressing", "none")]).is_ok());
-    for name in ["vlan", "trunks"] {
-        assert_eq!(
-            parse(&[("bridge", "br0"), (name, "10")]),
-            Err(OptionError::WrongMode { option: name, needs: Mode::Ovs })
-        );
+    assert_eq!(
+        parse(&[("bridge", "br0"), ("trunks", "10")]),
+        Err(OptionError::WrongMode { option: "trunks", needs: Mode::Ovs })
+    );
+    for mode in ["bridge", "macvlan", "ipvlan"] {
+        let network = parse(&[("parent", "eth0"), ("mode", mode), ("vlan", "12")]);
+        assert_eq!(network.unwrap().vlan.map(Vlan::get), Some(12), "{mode}");
     }
+    assert!(matches!(parse(&[("mode", "vde"), ("vlan", "10")]), Err(OptionError::NotInMode { .. })));
 }
 
 #[test]
