@@ -92,8 +92,8 @@ pub enum CreateNetworkError {
     PoolWithDhcp,
     /// IPv6 addresses from a pool beside others.
     #[error(
-        "an IPv6 --subnet takes -o addressing=static and no -o ipv6: IPv6 addresses come from the LAN or from the \
-         subnet, and without DHCP IPv4 ones as well"
+        "IPv6 addresses come from the LAN with -o ipv6=true (or dhcp, slaac), or from an IPv6 --subnet with \
+         -o addressing=static: leave out --ipv6 and its --subnet, or -o ipv6 and DHCP"
     )]
     PoolV6,
     /// Docker speaks of a pool that Landline did not make, or has forgotten.

@@ -305,7 +305,8 @@ fn read_network(
         return Err(RequestError::Internal);
     }
     // Without a pool of Docker's it says nothing that the option does not.
-    if request.wants_ipv6() && options.ipv6 == Ipv6Mode::Off && ipam_v6.is_none() {
+    let fixed = ipam_v6.is_some() && options.addressing == Addressing::Static;
+    if request.wants_ipv6() && options.ipv6 == Ipv6Mode::Off && !fixed {
         return Err(RequestError::Ipv6);
     }
     Ok(CreateNetwork { id, options, ipam, ipam_v6 })

@@ -1,9 +1,9 @@
 //! `--ipam-driver landline` with pools of its own.
 
-use landline_testbed::{Dnsmasq, Signal};
+use landline_testbed::{Dnsmasq, Signal, wait_for};
 
 use crate::kinds::Kind;
-use crate::world::{Result, World, bare, binary};
+use crate::world::{Result, SOON, World, bare, binary};
 
 impl World {
     /// `docker network create -d landline --ipam-driver landline IPAM -o bridge=br0 -o ignore_conflicts=true NAME`.
@@ -210,30 +210,29 @@ fn set_aside_and_refused() -> Result {
     Ok(())
 }
 
+/// Scripts of old: names of drivers, and networks whose subnets clash, each a switch of its own.
 #[test]
-fn another_name_for_the_ipam_driver() -> Result {
-    let world = World::bridge_named(&["--ipam-name", "vde-ipam"])?;
-    for driver in ["vde-ipam", "landline"] {
-        let name = format!("by-{driver}");
-        world.host.docker_ok(&[
-            "network",
-            "create",
-            "-d",
-            "landline",
-            "--ipam-driver",
-            driver,
-            "--ip-range",
-            "203.0.113.0/24",
-            "--subnet",
-            "203.0.113.0/24",
-            "-o",
-            "bridge=br0",
-            "-o",
-            "ignore_conflicts=true",
-            &name,
-        ])?;
-        world.run(driver, &name, &["--ip", "203.0.113.2"])?;
-        assert_eq!(world.address(driver, "br00")?, "203.0.113.2/24");
+fn names_of_old_and_clashing_subnets_on_vde_switches() -> Result {
+    let world = World::bridge_named(&["--driver", "vde:mode=vde", "--ipam-name", "vde-ipam"])?;
+    let subnet = ["--ip-range", "203.0.113.0/24", "--subnet", "203.0.113.0/24"];
+    for (network, driver, ipam) in [("one", "vde", "vde-ipam"), ("two", "vde", "landline")] {
+        let create =
+            ["network", "create", "--driver", driver, "--ipam-driver", ipam, "--gateway", "203.0.113.9"];
+        world.host.docker_ok(&[&create[..], &subnet, &[network]].concat())?;
+        let (named, any) = (format!("{network}-named"), format!("{network}-any"));
+        world.run(&named, network, &["--ip", "203.0.113.2"])?;
+        world.run(&any, network, &[])?;
+        assert_eq!(world.address(&named, "vde0")?, "203.0.113.2/24");
+        assert_eq!(world.address(&any, "vde0")?, "203.0.113.1/24");
+        assert_eq!(world.gateways(&any)?, ["203.0.113.9"]);
+        wait_for("the two to reach each other", SOON, || {
+            world.inside(&any, &["ping", "-c1", "-W1", "203.0.113.2"]).ok()
+        })?;
+    }
+    let macs = [world.mac("one-named", "vde0")?, world.mac("two-named", "vde0")?];
+    for (container, mac) in ["one-any", "two-any"].into_iter().zip(&macs) {
+        let neighbours = world.inside(container, &["ip", "neigh", "show", "203.0.113.2"])?;
+        assert!(neighbours.contains(mac.as_str()), "{container}: {neighbours}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What real engines send a network driver: one scripted scenario against each of them, written down as the
+//! What real engines send a network and IPAM driver: one scripted scenario against each of them, written down as the
 //! golden files that the tests of the plugin protocol replay.
 
 mod names;
@@ -121,11 +121,36 @@ const SCENARIO: &[Step] = &[
         "box",
         "true",
     ]),
+    // An IPAM driver: every kind of address there is, and none of it again when Docker starts.
+    Step::Docker(&[
+        "network",
+        "create",
+        "-d",
+        "landline",
+        "--ipam-driver",
+        "landline",
+        "--ipam-opt",
+        "addressing=pool",
+        "--subnet",
+        "203.0.113.128/25",
+        "--ip-range",
+        "203.0.113.192/26",
+        "--gateway",
+        "203.0.113.254",
+        "--aux-address",
+        "nas=203.0.113.130",
+        "-o",
+        "bridge=br0",
+        "pooled",
+    ]),
+    Step::Docker(&["run", "--name", "any", "--network", "pooled", "box", "true"]),
+    Step::Docker(&["run", "--name", "named", "--network", "pooled", "--ip", "203.0.113.201", "box", "true"]),
     Step::Restart,
     Step::Docker(&["start", "web"]),
     Step::Crash,
     Step::Docker(&["start", "web"]),
-    Step::Docker(&["rm", "-f", "web", "plain", "options", "refused"]),
+    Step::Docker(&["rm", "-f", "web", "plain", "options", "refused", "any", "named"]),
+    Step::Docker(&["network", "rm", "pooled"]),
     Step::Docker(&["network", "rm", "second"]),
     Step::Docker(&["network", "rm", "lan"]),
 ];

@@ -1,4 +1,4 @@
-//! A network driver that writes down what it is asked and does the least that keeps Docker content: a macvlan
+//! A network and IPAM driver that writes down what it is asked and does the least that keeps Docker content: a macvlan
 //! child of the bridge for every endpoint, with an address that is counted up. The first network has a gateway.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -128,7 +128,7 @@ fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
 fn answer(host: &Node, path: &str, body: &Value, network: usize, number: u8) -> Value {
     let link = format!("rec{}", body["EndpointID"].as_str().unwrap_or_default().get(..8).unwrap_or_default());
     match path {
-        "/Plugin.Activate" => json!({"Implements": ["NetworkDriver"]}),
+        "/Plugin.Activate" => json!({"Implements": ["NetworkDriver", "IpamDriver"]}),
         "/NetworkDriver.GetCapabilities" => {
             json!({"Scope": "local", "ConnectivityScope": "local", "GwAllocChecker": true})
         }
@@ -147,6 +147,15 @@ fn answer(host: &Node, path: &str, body: &Value, network: usize, number: u8) -> 
             json!({})
         }
         "/NetworkDriver.EndpointOperInfo" => json!({"Value": {}}),
+        "/IpamDriver.GetCapabilities" => json!({"RequiresMACAddress": false, "RequiresRequestReplay": false}),
+        "/IpamDriver.GetDefaultAddressSpaces" => {
+            json!({"LocalDefaultAddressSpace": "landline", "GlobalDefaultAddressSpace": "landline"})
+        }
+        "/IpamDriver.RequestPool" => json!({"PoolID": "pool", "Pool": body["Pool"], "Data": {}}),
+        "/IpamDriver.RequestAddress" => {
+            let asked = body["Address"].as_str().filter(|address| !address.is_empty());
+            json!({"Address": format!("{}/25", asked.unwrap_or("203.0.113.200"))})
+        }
         _ => json!({}),
     }
 }
@@ -166,7 +175,10 @@ fn create_endpoint(host: &Node, body: &Value, link: &str, network: usize, number
     }
     // A driver may fill in only what came empty. Networks of their own, as two in a container must not overlap.
     let prefix = if network == 0 { "192.0.2" } else { "203.0.113" };
-    let mut interface = json!({"Address": format!("{prefix}.{}/24", 99 + u16::from(number))});
+    let mut interface = json!({});
+    if body["Interface"]["Address"].as_str().is_none_or(str::is_empty) {
+        interface["Address"] = json!(format!("{prefix}.{}/24", 99 + u16::from(number)));
+    }
     if asked.is_none() {
         interface["MacAddress"] = json!(own);
     }
