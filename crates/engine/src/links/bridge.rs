@@ -4,6 +4,7 @@ use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 use landline_types::IfName;
 
+use super::uses::instead_of_bridge;
 use super::{LinkKind, LinkRequest, ParentError, describe, named_after};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{Plan, Step};
@@ -11,12 +12,12 @@ use crate::plan::{Plan, Step};
 pub(crate) struct Bridge;
 
 impl LinkKind for Bridge {
-    fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
+    fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
         let name = parent.name.clone();
         if !matches!(parent.kind, Kind::Bridge { .. }) {
             let hint = match parent.kind {
                 Kind::Physical | Kind::Bond | Kind::Vlan { .. } if !parent.loopback => {
-                    format!("put it into a bridge and name that, or add -o mode=macvlan to use {name} itself")
+                    instead_of_bridge(parent, links)
                 }
                 Kind::OpenVswitch => format!("use -o mode=ovs -o bridge={name}"),
                 _ => "name a bridge that has your NIC as a port".into(),

@@ -7,12 +7,14 @@ mod bridge;
 mod ipvlan;
 mod macvlan;
 mod ovs;
+mod uses;
 mod vde;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 
+use self::uses::Use;
 use crate::mark::{End, Mark};
 use crate::plan::{LinkEnd, Plan};
 
@@ -207,20 +209,15 @@ fn check_nic(parent: &Link, links: &[Link], mode: Mode) -> Result<(), ParentErro
         }
         _ => {}
     }
-    // The kernel answers EBUSY for a NIC that a bridge or a bond owns.
-    if let Some(owner) = parent.controller {
-        let hint = match links.iter().find(|link| link.index == owner) {
-            Some(bridge) if matches!(bridge.kind, Kind::Bridge { .. }) => {
-                format!("use that bridge: -o mode=bridge -o bridge={}", bridge.name)
-            }
-            Some(owner) if matches!(owner.kind, Kind::OpenVswitch) => {
-                "use the Open vSwitch bridge it is in (ovs-vsctl port-to-br): -o mode=ovs -o bridge=NAME"
-                    .into()
-            }
-            Some(owner) => format!("use its owner: -o parent={}", owner.name),
-            None => "use the interface that owns it".into(),
-        };
-        return wrong("a port of another interface".into(), hint);
+    match uses::use_of(parent, links) {
+        Use::Port(owner) => return wrong("a port of another interface".into(), uses::of_owner(owner)),
+        Use::Parent(other, child) if other != mode => {
+            return wrong(
+                format!("the parent of {other} links ({})", child.name),
+                format!("use mode={other} there too, or another interface"),
+            );
+        }
+        Use::Parent(..) | Use::Free => {}
     }
     if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
 }

@@ -1,0 +1,85 @@
+//! What a NIC is used for already, and what that excludes. The kernel lets one module at a time have a NIC's packets: the
+//! bridge it is a port of, or macvlan, or ipvlan; it says `EBUSY` and no more.
+
+use landline_kernel::{Link, LinkKind as Kind};
+use landline_spec::Mode;
+
+/// What a host interface is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use<'a> {
+    /// For nothing that excludes anything.
+    Free,
+    /// As a port of this bridge, bond or Open vSwitch datapath; `None`: it is in another namespace.
+    Port(Option<&'a Link>),
+    /// As the parent of children that `mode` makes, of which this is one. Those in other namespaces are not seen.
+    Parent(Mode, &'a Link),
+}
+
+pub(super) fn use_of<'a>(nic: &Link, links: &'a [Link]) -> Use<'a> {
+    if let Some(owner) = nic.controller {
+        return Use::Port(links.iter().find(|link| link.index == owner));
+    }
+    let children = links.iter().filter(|l| l.parent == Some(nic.index) && l.parent_netns.is_none());
+    let mut modes = children.filter_map(|child| match child.kind {
+        Kind::Macvlan { .. } | Kind::Macvtap => Some((Mode::Macvlan, child)),
+        Kind::Ipvlan { .. } => Some((Mode::Ipvlan, child)),
+        _ => None,
+    });
+    modes.next().map_or(Use::Free, |(mode, child)| Use::Parent(mode, child))
+}
+
+/// What to type instead of `mode=bridge` on a NIC.
+pub(super) fn instead_of_bridge(nic: &Link, links: &[Link]) -> String {
+    let name = &nic.name;
+    match use_of(nic, links) {
+        Use::Free => format!(
+            "put it into a bridge (landline bridge adopt {name} --as br-{name}) and name that, or add -o mode=macvlan to \
+             use {name} itself"
+        ),
+        Use::Port(owner) => of_owner(owner),
+        Use::Parent(mode, child) => format!(
+            "it has {mode} links ({}), which exclude a bridge: use -o mode={mode} -o parent={name} here too",
+            child.name
+        ),
+    }
+}
+
+/// What to type for an interface that another one owns.
+pub(super) fn of_owner(owner: Option<&Link>) -> String {
+    match owner {
+        Some(bridge) if matches!(bridge.kind, Kind::Bridge { .. }) => {
+            format!("use that bridge: -o mode=bridge -o bridge={}", bridge.name)
+        }
+        Some(owner) if matches!(owner.kind, Kind::OpenVswitch) => {
+            "use the Open vSwitch bridge it is in (ovs-vsctl port-to-br): -o mode=ovs -o bridge=NAME".into()
+        }
+        Some(owner) => format!("use its owner: -o parent={}", owner.name),
+        None => "use the interface that owns it".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::link;
+
+    #[test]
+    fn one_use_excludes_the_others_and_says_what_goes() {
+        let nic = link(2, "eth0", Kind::Physical);
+        let child = |kind| vec![nic.clone(), Link { parent: Some(2), ..link(7, "child0", kind) }];
+        let free = instead_of_bridge(&nic, std::slice::from_ref(&nic));
+        assert!(free.contains("landline bridge adopt eth0 --as br-eth0"), "{free}");
+        for (kind, mode) in
+            [(Kind::Macvlan { mode: None }, "macvlan"), (Kind::Ipvlan { mode: None }, "ipvlan")]
+        {
+            let hint = instead_of_bridge(&nic, &child(kind));
+            assert!(hint.contains("(child0)") && hint.contains(&format!("-o mode={mode}")), "{hint}");
+        }
+        let port = Link { controller: Some(3), ..nic.clone() };
+        let bridge = link(3, "br0", Kind::Bridge { vlan_filtering: false });
+        assert!(instead_of_bridge(&port, &[bridge]).ends_with("-o mode=bridge -o bridge=br0"));
+        let ovs = link(3, "ovs-system", Kind::OpenVswitch);
+        assert!(instead_of_bridge(&port, &[ovs]).contains("-o mode=ovs"));
+        assert_eq!(use_of(&port, &[]), Use::Port(None));
+    }
+}
