@@ -85,7 +85,7 @@ fn options_that_make_no_sense() -> Result {
     )?;
 
     // Planned, and never silently ignored.
-    for (given, what) in [("host_access=true", "host_access"), ("mode=ovs", "mode=ovs")] {
+    for (given, what) in [("warm=true", "warm"), ("mode=nat", "mode=nat")] {
         let output = create(&world, "refused", &options(&["bridge=br0", given]));
         let begin = format!("Error response from daemon: remote: {what} is not available in this version; ");
         assert!(output.stderr.starts_with(&begin), "{}", output.stderr);
