@@ -85,12 +85,12 @@ impl Lab {
         };
         let dir = "socket_dir=/run/bench";
         create("vde", "198.51.100.0/24", &["-o", "mode=vde", "-o", dir, "-o", "create_sockets=true"])?;
-        create("bridge", "203.0.113.0/24", &["-o", "bridge=br9", "-o", "addressing=static"])?;
+        create("plain", "203.0.113.0/24", &["-o", "bridge=br9", "-o", "addressing=static"])?;
         for (name, network, address) in [
             ("v1", "vde", "198.51.100.2"),
             ("v2", "vde", "198.51.100.3"),
-            ("b1", "bridge", "203.0.113.2"),
-            ("b2", "bridge", "203.0.113.3"),
+            ("b1", "plain", "203.0.113.2"),
+            ("b2", "plain", "203.0.113.3"),
         ] {
             let run = ["run", "-d", "--name", name, "--network", network, "--ip", address];
             host.docker_ok(&[&run[..], &["box", "sleep", "infinity"]].concat())?;
