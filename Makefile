@@ -18,12 +18,19 @@ CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-.PHONY: all build build-packages demo test test-engines lab-packages vm-packages nextest bench fuzz lease-days record-engines install clean-lab
+.PHONY: all build static build-packages demo test test-engines lab-packages vm-packages nextest bench fuzz lease-days record-engines install clean-lab
 
 all: build
 
 build: build-packages
 	$(CARGO) build --release --locked -p landline -p landline-testbed
+
+# One that needs no libraries, for inside containers (`pipework --wait`, the image of packaging/pipework). The C library is
+# linked in; Rust's musl target would do as well where it is installed.
+STATIC_TARGET := $(shell uname -m)-unknown-linux-gnu
+static: build-packages
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked -p landline --target $(STATIC_TARGET)
+	@echo target/$(STATIC_TARGET)/release/landline
 
 # A LAN with a DHCP server and a Docker host, a network, a container, and what it can be reached by.
 demo: build lab-packages

@@ -539,10 +539,19 @@ pub(crate) fn lan_name(
     name_of(options, &container.id, container.hostname.as_deref(), &container.name)
 }
 
+/// The name of a container that was not asked for another.
+pub(crate) fn container_name(container: &ContainerRecord) -> Option<String> {
+    chosen_name(&container.id, container.hostname.as_deref(), &container.name)
+}
+
 fn name_of(options: &NetworkOptions, id: &str, hostname: Option<&str>, name: &str) -> Option<String> {
     if options.hostname == HostnameMode::Off {
         return None;
     }
+    chosen_name(id, hostname, name)
+}
+
+fn chosen_name(id: &str, hostname: Option<&str>, name: &str) -> Option<String> {
     let chosen = hostname.filter(|hostname| !id.starts_with(hostname));
     [chosen, Some(name)]
         .into_iter()

@@ -11,6 +11,7 @@ use landline_types::IfName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::attach::Attachments;
 use crate::blocking;
 use crate::cell::Cell;
 use crate::host::{Host, HostError};
@@ -134,6 +135,7 @@ pub struct Engine {
     pub(crate) vlans: tokio::sync::Mutex<()>,
     /// Held while a container's `resolv.conf` is looked at and written.
     pub(crate) resolver: tokio::sync::Mutex<()>,
+    pub(crate) attachments: Attachments,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     pub(crate) host_leases: HostLeases,
@@ -151,7 +153,19 @@ impl Engine {
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
         let (store, content) = blocking(move || Store::open(&path).map_err(failed)).await?;
-        let Content { networks, endpoints, identities, host_leases, access, nat, loosened, pools } = content;
+        let Content {
+            networks,
+            endpoints,
+            identities,
+            host_leases,
+            access,
+            nat,
+            loosened,
+            pools,
+            attachments,
+        } = content;
+        let (attachments, endpoints) = Attachments::resume(attachments, endpoints).await;
+        let networks: Vec<NetworkRecord> = networks.into_iter().chain(attachments.networks()).collect();
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();
@@ -192,6 +206,7 @@ impl Engine {
             containers: Mutex::default(),
             vlans: tokio::sync::Mutex::default(),
             resolver: tokio::sync::Mutex::default(),
+            attachments,
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
             host_leases: HostLeases::default(),

@@ -294,6 +294,21 @@ impl Host for LinuxHost {
                 let descriptor = self.switching.take_tap(tap)?;
                 self.switching.cables.plug_in(tap, descriptor, dir, *patient)
             }
+            Step::MakeBridge { name } => {
+                let alias = Some(crate::mark::MADE.to_owned());
+                Ok(self
+                    .netlink()
+                    .add_link(&NewLink { alias, ..NewLink::new(name.clone(), NewLinkKind::Bridge) })?)
+            }
+            Step::AddDummy { container } => self.add(&new_link(container, NewLinkKind::Dummy), &[container]),
+            Step::Rename { link, name } => {
+                let index = self.index(link)?;
+                Ok(self.netlink().set_link(index, &LinkChange::new().name(name.clone()))?)
+            }
+            Step::SetAlias { link, alias } => {
+                let index = self.index(link)?;
+                Ok(self.netlink().set_link(index, &LinkChange::new().alias(alias.clone()))?)
+            }
             Step::Enslave { link, bridge } => {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
                 Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
@@ -316,9 +331,13 @@ impl Host for LinuxHost {
         match step {
             // The peer goes with it, wherever it is.
             Step::AddVeth { host, .. } => self.remove_end(host),
-            Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
-                self.remove_end(container)
-            }
+            Step::AddMacvlan { container, .. }
+            | Step::AddIpvlan { container, .. }
+            | Step::AddDummy { container } => self.remove_end(container),
+            Step::MakeBridge { name } => match self.link(name)? {
+                Some(link) => self.remove_marked(link.index, crate::mark::MADE).map(drop),
+                None => Ok(()),
+            },
             Step::AddOvsPort { endpoint, .. } => Ok(crate::ovs::unplug(endpoint)?),
             Step::AddBridge { bridge } => self.remove_end(bridge),
             Step::AddVlan { vlan, .. } => self.remove_end(vlan),
@@ -330,12 +349,17 @@ impl Host for LinuxHost {
                 self.switching.end(&config.dir);
                 Ok(())
             }
-            // These end with the link they were done to.
+            // They end with the link they were done to.
             Step::Enslave { .. }
             | Step::Up { .. }
             | Step::PortVlan { .. }
             | Step::ForwardGroups { .. }
-            | Step::PlugIn { .. } => Ok(()),
+            | Step::PlugIn { .. }
+            | Step::Rename { .. } => Ok(()),
+            Step::SetAlias { link, .. } => match self.link(link)? {
+                Some(link) => Ok(self.netlink().set_link(link.index, &LinkChange::new().alias(""))?),
+                None => Ok(()),
+            },
         }
     }
 
@@ -544,13 +568,20 @@ pub(crate) mod fake {
                     state.links.push(Link { parent, ..made });
                 }
                 Step::AddTap { tap } => state.links.push(marked(next, tap, LinkKind::Tun)),
+                Step::MakeBridge { name } => {
+                    let kind = LinkKind::Bridge { vlan_filtering: false };
+                    state.links.push(link(next, name.as_str(), kind));
+                }
+                Step::AddDummy { container } => state.links.push(marked(next, container, LinkKind::Veth)),
                 Step::Enslave { link, .. }
                 | Step::AddOvsPort { link, .. }
                 | Step::Up { link }
                 | Step::PortVlan { port: link, .. }
                 | Step::ForwardGroups { port: link }
                 | Step::StartSwitch { uplink: link, .. }
-                | Step::PlugIn { tap: link, .. } => {
+                | Step::PlugIn { tap: link, .. }
+                | Step::Rename { link, .. }
+                | Step::SetAlias { link, .. } => {
                     if !state.links.iter().any(|l| l.name == *link) {
                         return Err(HostError::NoLink(link.clone()));
                     }
@@ -563,9 +594,10 @@ pub(crate) mod fake {
             let mut state = self.0.lock().unwrap();
             let gone: Vec<&IfName> = match step {
                 Step::AddVeth { host, container } => vec![&host.name, &container.name],
-                Step::AddMacvlan { container, .. } | Step::AddIpvlan { container, .. } => {
-                    vec![&container.name]
-                }
+                Step::AddMacvlan { container, .. }
+                | Step::AddIpvlan { container, .. }
+                | Step::AddDummy { container } => vec![&container.name],
+                Step::MakeBridge { name } => vec![name],
                 Step::AddBridge { bridge: link }
                 | Step::AddVlan { vlan: link, .. }
                 | Step::AddTap { tap: link } => vec![&link.name],

@@ -15,6 +15,7 @@
 
 mod addressing;
 mod adopt;
+mod attach;
 mod cell;
 mod containers;
 mod delete;
@@ -54,6 +55,9 @@ mod vde;
 mod view;
 mod vlans;
 
+pub use attach::{
+    AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentView, Chosen, Occupied, Origin,
+};
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
 pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};

@@ -18,6 +18,9 @@ const NAME_PREFIX: &str = "ll";
 /// The first letters of every mark.
 const MARK_PREFIX: &str = "landline:";
 
+/// What marks a bridge that was made because an attachment named it. It is no endpoint's.
+pub(crate) const MADE: &str = "landline:made";
+
 /// Which end of an endpoint's link a mark is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum End {

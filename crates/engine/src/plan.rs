@@ -95,6 +95,30 @@ pub enum Step {
         /// Whether a switch that is not there is waited for, behind the plan's back.
         patient: bool,
     },
+    /// A bridge, made down, whose ports have yet to come.
+    MakeBridge {
+        /// Its name.
+        name: IfName,
+    },
+    /// An interface that goes nowhere, made down.
+    AddDummy {
+        /// The interface.
+        container: LinkEnd,
+    },
+    /// Gives `link` another name.
+    Rename {
+        /// The link.
+        link: IfName,
+        /// What it is called then.
+        name: IfName,
+    },
+    /// Writes a mark on a link that was there before; the empty one takes it away.
+    SetAlias {
+        /// The link.
+        link: IfName,
+        /// The mark.
+        alias: String,
+    },
     /// Makes `link` a port of `bridge`.
     Enslave {
         /// The link.
@@ -177,6 +201,19 @@ impl fmt::Display for Step {
                 group.iter().try_for_each(|group| write!(f, " -group {group}"))
             }
             Self::PlugIn { tap, dir, .. } => write!(f, "vde_plug2tap -d -s {} {tap}", dir.display()),
+            Self::MakeBridge { name } => {
+                write!(
+                    f,
+                    "ip link add name {name} type bridge\nip link set {name} alias {}",
+                    crate::mark::MADE
+                )
+            }
+            Self::AddDummy { container } => {
+                writeln!(f, "ip link add {} type dummy", attributes(container))?;
+                write!(f, "{}", quiet(container))
+            }
+            Self::Rename { link, name } => write!(f, "ip link set {link} name {name}"),
+            Self::SetAlias { link, alias } => write!(f, "ip link set {link} alias '{alias}'"),
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
             Self::AddOvsPort { endpoint, link, container, bridge, vlans } => {
                 write!(

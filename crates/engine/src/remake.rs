@@ -66,6 +66,7 @@ impl Engine {
         });
         moved.await?;
         tracing::info!(endpoint = %record.id.short(), "its link is there again");
+        self.dress_again(&record.id).await;
         endpoint.tasks().iter().for_each(Orders::reconnected);
         Ok(())
     }

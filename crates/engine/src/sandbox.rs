@@ -192,9 +192,12 @@ impl Sandbox {
     }
 
     fn add_address(&mut self, address: Ipv4Net) -> Result<(), SandboxError> {
-        let address =
-            Address::new(self.link.index, address.into()).broadcast(address.broadcast()).protocol(PROTOCOL);
-        self.netlink.replace_address(&address).map_err(|e| self.failed(e))
+        let mut new = Address::new(self.link.index, address.into()).protocol(PROTOCOL);
+        // Networks of one or two addresses have none for all (RFC 3021).
+        if address.prefix_len() < 31 {
+            new = new.broadcast(address.broadcast());
+        }
+        self.netlink.replace_address(&new).map_err(|e| self.failed(e))
     }
 
     fn link_routes(&mut self) -> Result<Vec<Route>, SandboxError> {

@@ -14,6 +14,7 @@ use landline_types::IfName;
 use redb::{TableDefinition, WriteTransaction};
 use serde::Serialize;
 
+use crate::attach::{AttachmentId, AttachmentRecord};
 use crate::host_access::{AccessRecord, LoosenedRecord};
 use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
@@ -36,6 +37,7 @@ const ACCESS: Table = TableDefinition::new("host_access");
 const NAT: Table = TableDefinition::new("nat");
 const LOOSENED: Table = TableDefinition::new("loosened");
 const POOLS: Table = TableDefinition::new("pools");
+const ATTACHMENTS: Table = TableDefinition::new("attachments");
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,8 @@ pub struct Content {
     pub loosened: Vec<LoosenedRecord>,
     /// All pools of the IPAM driver.
     pub pools: Vec<PoolRecord>,
+    /// All attachments.
+    pub attachments: Vec<AttachmentRecord>,
 }
 
 /// The store. Calls block for the time of a disk write.
@@ -204,6 +208,16 @@ impl Store {
     /// Writes an endpoint that is stored already.
     pub fn put_endpoint(&self, record: &EndpointRecord) -> Result<(), StoreError> {
         self.put(ENDPOINTS, record.id.as_str(), record)
+    }
+
+    /// Writes an attachment, replacing what was there.
+    pub fn put_attachment(&self, record: &AttachmentRecord) -> Result<(), StoreError> {
+        self.put(ATTACHMENTS, &record.id.to_string(), record)
+    }
+
+    /// Forgets an attachment.
+    pub fn remove_attachment(&self, id: &AttachmentId) -> Result<(), StoreError> {
+        self.remove(ATTACHMENTS, &id.to_string())
     }
 
     /// Forgets a network.

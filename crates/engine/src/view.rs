@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::boottime;
+use landline_spec::EndpointId;
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,7 @@ impl Engine {
         let networks = self.networks();
         networks
             .values()
+            .filter(|n| !crate::attach::is_implicit(&n.id))
             .map(|n| NetworkView {
                 id: n.id.to_string(),
                 name: n.name.clone(),
@@ -138,6 +140,14 @@ impl Engine {
                 parent: n.options.parent.clone(),
             })
             .collect()
+    }
+
+    /// The endpoint of this id, if there is one.
+    pub(crate) async fn endpoint_view(&self, id: &EndpointId) -> Option<EndpointView> {
+        let endpoint = self.slot_if_known(id)?.current()?;
+        let network = endpoint.cell.read().await.network;
+        let network = self.networks().get(&network).cloned();
+        Some(view(&endpoint, network.as_ref()).await)
     }
 
     /// All endpoints, ordered by network and container.

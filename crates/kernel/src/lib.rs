@@ -35,7 +35,7 @@ mod tap;
 pub use inherited::inherited_listeners;
 pub use netlink::{
     Address, Event, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Monitor, Neighbour,
-    NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Route, RouteKind, Rule,
+    NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Qdisc, Route, RouteKind, Rule,
     WholeAddress, WholeRoute,
 };
 pub use netns::{Netns, NetnsId};

@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -14,6 +15,16 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The command line; called as `pipework` the program is pipework.
+pub(crate) fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let called = arguments.first().map(Path::new).and_then(Path::file_name);
+    if called.is_some_and(|name| name == "pipework") {
+        arguments.insert(1, "pipework".into());
+    }
+    arguments
 }
 
 /// What to do.
@@ -31,6 +42,27 @@ pub(crate) enum Command {
     /// Put a NIC under a bridge without losing the host, so that containers can be plugged in beside it.
     #[command(subcommand)]
     Bridge(BridgeCommand),
+    /// Give a running container, process or namespace one more interface on the LAN, for as long as it is there.
+    Attach(AttachOptions),
+    /// Take such interfaces away again, and put back what they replaced.
+    Detach(DetachOptions),
+    /// What pipework does, in its own words.
+    #[command(disable_help_flag = true)]
+    Pipework(PipeworkOptions),
+    /// Be what the docker-pipework container was, with its environment variables, and `allow=PARENT,…` for what its
+    /// containers may hang on. It is no network driver.
+    PipeworkDaemon(PipeworkDaemonOptions),
+    /// Print a container's process id.
+    Pid(WhereOptions),
+    /// Print a container's addresses.
+    Ip(WhereOptions),
+    /// Run a program of this host in a container's network.
+    Exec(ExecOptions),
+    /// Let containers ask for interfaces on a parent, in their labels and environment.
+    Allow(AllowOptions),
+    /// Look at the configuration file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show or drop what is remembered of containers: hardware address, client identifier, last lease.
     #[command(subcommand)]
     Identity(IdentityCommand),
@@ -241,6 +273,190 @@ pub(crate) struct AdoptOptions {
     pub(crate) control: ControlOptions,
 }
 
+/// What to attach.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub(crate) struct AttachOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// PARENT CONTAINER ADDRESS… [key=value…]: an interface of this host (or mac:ADDRESS, or dummy), a container's name
+    /// or id (or pid:N, or netns:PATH), and addresses: IP/LENGTH[@GATEWAY], dhcp, or none.
+    #[arg(value_name = "WORD", required_unless_present = "list")]
+    words: Vec<String>,
+    /// Its hardware address, or U: and a text to make one of.
+    #[arg(long)]
+    mac: Option<String>,
+    /// The VLAN it is in.
+    #[arg(long)]
+    vlan: Option<String>,
+    /// What it is called in the container.
+    #[arg(long)]
+    ifname: Option<String>,
+    /// What its other end is called on the host.
+    #[arg(long)]
+    host_ifname: Option<String>,
+    /// The name that a DHCP server is told.
+    #[arg(long)]
+    hostname: Option<String>,
+    /// How the wire runs, if not as the parent has it: bridge, macvlan, ipvlan, or nic for the card itself.
+    #[arg(long)]
+    mode: Option<String>,
+    /// Use static addresses without looking for others who have them.
+    #[arg(long)]
+    force: bool,
+    /// Make the bridge if it is not there.
+    #[arg(long)]
+    create: bool,
+    /// Print what would be done as shell commands, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// List what is attached.
+    #[arg(long, conflicts_with = "words")]
+    pub(crate) list: bool,
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl AttachOptions {
+    /// All of it as words: an option is the same as its `key=value`.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let given = [
+            ("mac", self.mac.clone()),
+            ("vlan", self.vlan.clone()),
+            ("ifname", self.ifname.clone()),
+            ("host_ifname", self.host_ifname.clone()),
+            ("hostname", self.hostname.clone()),
+            ("mode", self.mode.clone()),
+            ("force", self.force.then(|| "true".into())),
+            ("create", self.create.then(|| "true".into())),
+        ];
+        let given = given.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)));
+        self.words.iter().cloned().chain(given).collect()
+    }
+}
+
+/// What to detach.
+#[derive(Debug, Args)]
+pub(crate) struct DetachOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// The container, as it was named when it was attached.
+    pub(crate) container: landline_spec::Target,
+    /// The interface in it; all that are attached, if none is named.
+    pub(crate) interface: Option<IfName>,
+}
+
+/// What pipework was told.
+#[derive(Debug, Args)]
+pub(crate) struct PipeworkOptions {
+    /// pipework's own command line.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+    pub(crate) words: Vec<String>,
+    /// Behind the words everything is pipework's: where the daemon is says the environment.
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+}
+
+/// Where things are for `pipework-daemon`.
+#[derive(Debug, Args)]
+pub(crate) struct PipeworkDaemonOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// Directory for what must survive a restart.
+    #[arg(long, env = "LANDLINE_STATE_DIR", value_name = "DIR", default_value = "/var/lib/landline")]
+    state_dir: PathBuf,
+    /// Docker's API.
+    #[arg(long, env = "DOCKER_HOST", value_name = "URL", default_value = "unix:///docker.sock")]
+    docker_host: String,
+    /// A command of pipework's to begin with (`run_mode=manual`).
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+    pub(crate) words: Vec<String>,
+}
+
+impl PipeworkDaemonOptions {
+    /// The same for the daemon.
+    pub(crate) fn into_daemon(self) -> DaemonOptions {
+        DaemonOptions {
+            plugin_socket: PathBuf::from("/run/docker/plugins/landline.sock"),
+            control: self.control,
+            state_dir: self.state_dir,
+            docker_host: self.docker_host,
+            ipam_name: Vec::new(),
+            driver: Vec::new(),
+            config: ConfigOptions { config: PathBuf::new() },
+            log_level: None,
+            log_json: false,
+        }
+    }
+}
+
+/// Which container.
+#[derive(Debug, Args)]
+pub(crate) struct WhereOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// The container: a name, an id, pid:N, or netns:PATH.
+    pub(crate) container: landline_spec::Target,
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(crate) struct ExecOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// The container: a name, an id, pid:N, or netns:PATH.
+    pub(crate) container: landline_spec::Target,
+    /// The program and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigOptions {
+    /// The configuration file; it need not be there.
+    #[arg(long, env = "LANDLINE_CONFIG", value_name = "PATH", default_value = "/etc/landline/landline.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// What to do with the configuration file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether the daemon would take it, or what is wrong and where.
+    Check(ConfigOptions),
+}
+
+/// What to allow.
+#[derive(Debug, Args)]
+pub(crate) struct AllowOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    #[command(flatten)]
+    pub(crate) config: ConfigOptions,
+    /// The interface of this host that containers may hang on.
+    pub(crate) parent: Option<IfName>,
+    /// How they may: bridge, macvlan, ipvlan, nic, dummy; without it, in the way the parent has by itself.
+    #[arg(long, value_parser = kind)]
+    pub(crate) kind: Vec<landline_spec::KindWord>,
+    /// Where their static addresses must be.
+    #[arg(long)]
+    pub(crate) subnet: Vec<ipnet::IpNet>,
+    /// Which VLANs they may be in.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4094))]
+    pub(crate) vlan: Vec<u16>,
+    /// Let them change the routes, rules and queues of their own namespace.
+    #[arg(long)]
+    pub(crate) changes: bool,
+}
+
+fn kind(text: &str) -> Result<landline_spec::KindWord, String> {
+    text.to_owned().try_into()
+}
+
 /// What to do with identities.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IdentityCommand {
@@ -287,6 +503,8 @@ pub(crate) struct DaemonOptions {
         default_value = "unix:///var/run/docker.sock"
     )]
     pub(crate) docker_host: String,
+    #[command(flatten)]
+    pub(crate) config: ConfigOptions,
     /// How much to log: error, warn, info, debug, trace, or per module (`landline_engine=debug`). `LOG_LEVEL` works too.
     #[arg(long, env = "LANDLINE_LOG_LEVEL", value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

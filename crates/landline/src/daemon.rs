@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
+use crate::attach::{Attacher, DropIn, SettingsError};
 use crate::cli::DaemonOptions;
 use crate::control;
 use crate::frontend::Frontend;
@@ -47,6 +48,8 @@ pub(crate) enum DaemonError {
     Host(#[source] HostError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("cannot watch Docker at {url}")]
     DockerHost {
         url: String,
@@ -59,9 +62,19 @@ pub(crate) enum DaemonError {
 
 /// Runs until SIGTERM or SIGINT. Nobody's lease is released at the end.
 pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
+    serve(options, None).await
+}
+
+/// As [`run`], in the place of the docker-pipework container: what it asks of Docker is that, and it is no driver.
+pub(crate) async fn run_drop_in(options: DaemonOptions, drop_in: DropIn) -> Result<(), DaemonError> {
+    serve(options, Some(drop_in)).await
+}
+
+async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), DaemonError> {
     start_log(options.log_level.as_deref(), options.log_json)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signal)?;
     // Everything made from here on is for root alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_directory(&options.state_dir, 0o700)?;
@@ -77,13 +90,20 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
     let frontends = Frontend::under(&names, &engine, &view);
+    let config = options.config.config.clone();
+    let driver = drop_in.is_none();
+    let attacher = Arc::new(match drop_in {
+        Some(drop_in) => Attacher::drop_in(engine.clone(), view.clone(), drop_in),
+        None => Attacher::new(engine.clone(), view.clone(), config)?,
+    });
     let (plugin, handed_over) = match inherited(&options.plugin_socket)? {
-        Some(listener) => (listener, true),
-        None => (listen(&options.plugin_socket, 0o755).await?, false),
+        _ if !driver => (None, true),
+        Some(listener) => (Some(listener), true),
+        None => (Some(listen(&options.plugin_socket, 0o755).await?), false),
     };
     let beside = |preset: &Preset| options.plugin_socket.with_file_name(format!("{}.sock", preset.name));
     let more_sockets: Vec<PathBuf> = names.iter().skip(1).map(beside).collect();
-    let mut plugins = vec![plugin];
+    let mut plugins: Vec<UnixListener> = plugin.into_iter().collect();
     for socket in &more_sockets {
         plugins.push(listen(socket, 0o755).await?);
     }
@@ -95,7 +115,8 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     }
 
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
-    tasks.spawn(control::serve(control, engine.clone(), view, cancel.clone()));
+    tasks.spawn(control::serve(control, engine.clone(), view, attacher.clone(), cancel.clone()));
+    tasks.spawn(attacher.clone().follow(cancel.clone()));
     if let Some(first) = frontends.first() {
         tasks.spawn(first.clone().follow(cancel.clone()));
     }
@@ -113,9 +134,14 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), plugin = %options.plugin_socket.display(), "ready");
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => if let Err(error) = attacher.reload() {
+                tracing::error!(error = %landline_engine::chain(&error), "the configuration stays as it was");
+            },
+        }
     }
     tracing::info!("stopping; leases stay with their containers");
     tell_systemd(&[sd_notify::NotifyState::Stopping]);

@@ -230,7 +230,8 @@ async fn mounts(dockerd: Option<u32>) -> Option<Mounts> {
     }
 }
 
-fn record(container: &ContainerInfo) -> ContainerRecord {
+/// What the engine remembers of a container.
+pub(crate) fn record(container: &ContainerInfo) -> ContainerRecord {
     ContainerRecord {
         id: container.container_id.clone(),
         name: container.name.clone(),

@@ -2,6 +2,7 @@
 
 use landline_engine::EndpointView;
 
+use crate::attach::AttachRow;
 use crate::cli::LsOptions;
 use crate::control::{Answer, Listing, Request, call};
 use crate::output::{CommandError, dash, show, table};
@@ -16,11 +17,28 @@ pub(crate) async fn run(options: &LsOptions) -> Result<(), CommandError> {
 fn render(listing: &Listing) -> String {
     let header = ["NETWORK", "CONTAINER", "INTERFACE", "MAC", "ADDRESS", "SERVER", "LEASE LEFT", "STATE"];
     let rows = listing.endpoints.iter().flat_map(|e| std::iter::once(row(e)).chain(ipv6_rows(e)));
+    let rows = rows.chain(listing.attachments.iter().map(missing));
     let mut text = table(header, rows);
+    for row in &listing.attachments {
+        text.push_str("\n\n");
+        text.push_str(&explain(row));
+    }
     if !listing.docker {
         text.push_str("\n(Docker's API cannot be reached: names may be missing)");
     }
     text
+}
+
+/// What a container asks for and has not got.
+fn missing(row: &AttachRow) -> [String; 8] {
+    let network = row.parent.as_ref().map_or_else(dash, |parent| format!("attach:{parent}"));
+    let [interface, mac, address, server, left] = [(); 5].map(|()| dash());
+    [network, row.container.clone(), interface, mac, address, server, left, row.state.clone()]
+}
+
+fn explain(row: &AttachRow) -> String {
+    let allow = row.allow.as_ref().map(|line| format!("; to allow it: {line}")).unwrap_or_default();
+    format!("{}, {}: {}{allow}", row.container, row.source, row.reason)
 }
 
 fn row(e: &EndpointView) -> [String; 8] {

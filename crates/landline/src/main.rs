@@ -1,5 +1,6 @@
 //! Landline: plugs containers into the local network. One binary, the daemon and its command line.
 
+mod attach;
 mod bridge;
 mod cli;
 mod control;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::parse_from(cli::arguments());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Two workers carry hundreds of leases; what blocks has threads of its own.
         .worker_threads(2)
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("landline: {}", landline_engine::chain(&*error));
             ExitCode::FAILURE
@@ -43,8 +44,8 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
-    match cli.command {
+async fn run(cli: cli::Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let done: Result<(), Box<dyn std::error::Error>> = match cli.command {
         cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
         cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),
@@ -53,7 +54,26 @@ async fn run(cli: cli::Cli) -> Result<(), Box<dyn std::error::Error>> {
         cli::Command::Nat(options) => Ok(nat::run(options).await?),
         cli::Command::HostAccess(command) => Ok(host_access::run(command).await?),
         cli::Command::Identity(command) => Ok(identity::run(&command).await?),
-    }
+        cli::Command::Attach(options) => Ok(attach::attach(&options).await?),
+        cli::Command::Detach(options) => Ok(attach::detach(&options).await?),
+        cli::Command::Pipework(options) => Ok(attach::pipework(&options).await?),
+        cli::Command::PipeworkDaemon(options) => {
+            let drop_in = attach::DropIn::read(environment(), &options.words)?;
+            Ok(daemon::run_drop_in(options.into_daemon(), drop_in).await?)
+        }
+        cli::Command::Pid(options) => Ok(attach::pid(&options).await?),
+        cli::Command::Ip(options) => Ok(attach::ip(&options).await?),
+        cli::Command::Exec(options) => return Ok(attach::exec(&options).await?),
+        cli::Command::Allow(options) => Ok(attach::allow(&options).await?),
+        cli::Command::Config(cli::ConfigCommand::Check(options)) => Ok(attach::check(&options)?),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The environment, as far as it is text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Runs what waits for the kernel without holding up the runtime; a panic goes on here.

@@ -13,6 +13,7 @@ const LABEL: &str = "landline.attach";
 /// What the names of variables have in them.
 const COMMAND: &str = "pipework_cmd";
 const HOST_ROUTE: &str = "pipework_host_route";
+const HOST_ROUTES: &str = "pipework_host_routes";
 const KEY: &str = "pipework_key";
 
 /// The most interfaces and changes one container may ask for.
@@ -40,6 +41,8 @@ pub struct Ask {
     pub source: String,
     /// What it is, or what is wrong with it.
     pub wish: Result<Wish, AttachError>,
+    /// Whether the host is to reach the container over it (`pipework_host_route…`).
+    pub host_route: bool,
 }
 
 /// What a container may ask for.
@@ -58,8 +61,6 @@ pub struct Asked {
     pub wishes: Vec<Ask>,
     /// `pipework_key`.
     pub key: Option<String>,
-    /// Whether the host is to reach it: by command, or `*` for all of them.
-    pub host_routes: Vec<String>,
 }
 
 impl Asker<'_> {
@@ -75,22 +76,22 @@ impl Asker<'_> {
         let mut variables: Vec<(&str, &str)> =
             self.environment.iter().filter_map(|entry| entry.split_once('=')).collect();
         variables.sort_unstable();
+        // Any value means yes, as in docker-pipework, but for what says no.
+        let routes: Vec<&str> = variables
+            .iter()
+            .filter(|(name, text)| name.contains(HOST_ROUTE) && boolean(text.trim()) != Some(false))
+            .map(|(name, _)| *name)
+            .collect();
         for (name, text) in variables {
             if name.contains(COMMAND) {
                 asked.add(name, self.command(text));
-            } else if name.contains(HOST_ROUTE) {
-                // Any value means yes, as in docker-pipework, but for what says no.
-                if boolean(text.trim()) != Some(false) {
-                    let all = name.contains("pipework_host_routes");
-                    asked.host_routes.push(if all {
-                        "*".to_owned()
-                    } else {
-                        name.replace(HOST_ROUTE, COMMAND)
-                    });
-                }
             } else if name == KEY {
                 asked.key = Some(text.to_owned());
             }
+        }
+        for ask in &mut asked.wishes {
+            let own = ask.source.replace(COMMAND, HOST_ROUTE);
+            ask.host_route = routes.iter().any(|name| *name == own || name.contains(HOST_ROUTES));
         }
         asked
     }
@@ -162,7 +163,8 @@ fn own(spec: AttachSpec) -> Result<AttachSpec, AttachError> {
 impl Asked {
     fn add(&mut self, source: &str, wish: Result<Wish, AttachError>) {
         if self.wishes.len() < MOST {
-            self.wishes.push(Ask { source: source.chars().take(128).collect(), wish });
+            let source = source.chars().take(128).collect();
+            self.wishes.push(Ask { source, wish, host_route: false });
         }
     }
 }
@@ -223,7 +225,8 @@ mod tests {
         );
         assert_eq!(parents(&asked), ["Name(eth0)", "Name(br0)", "Route"]);
         assert_eq!(asked.key.as_deref(), Some("a b"));
-        assert_eq!(asked.host_routes, ["web_pipework_cmd_2"]);
+        let routed: Vec<bool> = asked.wishes.iter().map(|ask| ask.host_route).collect();
+        assert_eq!(routed, [false, false, true]);
     }
 
     #[test]

@@ -177,6 +177,9 @@ pub(super) struct ContainerConfig {
     pub(super) domainname: String,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) labels: BTreeMap<String, String>,
+    /// `NAME=value` each.
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) env: Vec<String>,
     /// Exposed ports by `port/protocol`.
     #[serde(default, deserialize_with = "nullable")]
     exposed_ports: BTreeMap<String, Value>,

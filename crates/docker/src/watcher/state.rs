@@ -165,7 +165,14 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
         labels: container.config.labels,
         dns: container.host_config.dns,
         dns_search: container.host_config.dns_search,
+        environment: asks(container.config.env),
         pid: Some(container.state.pid).filter(|pid| running && *pid > 0),
         running,
     }
+}
+
+/// The rest of a container's environment is its own business, and much of it secret.
+fn asks(environment: Vec<String>) -> Vec<String> {
+    let asks = |entry: &String| entry.split('=').next().is_some_and(|name| name.contains("pipework"));
+    environment.into_iter().filter(asks).collect()
 }

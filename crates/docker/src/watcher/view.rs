@@ -78,6 +78,8 @@ pub struct ContainerInfo {
     pub domainname: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Those variables of its environment whose names have `pipework` in them, `NAME=value` each.
+    pub environment: Vec<String>,
     /// Its first process, in the engine's pid namespace, while it runs.
     pub pid: Option<u32>,
     /// Where its sandbox's namespace is bound, while it runs.

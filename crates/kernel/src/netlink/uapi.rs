@@ -64,3 +64,16 @@ pub(super) const ETHTOOL_A_FEATURES_WANTED: u16 = 3;
 pub(super) const ETHTOOL_A_BITSET_BITS: u16 = 3;
 pub(super) const ETHTOOL_A_BITSET_BIT: u16 = 1;
 pub(super) const ETHTOOL_A_BITSET_BIT_NAME: u16 = 2;
+// include/uapi/linux/fib_rules.h: the action "look into a table"
+pub(super) const FR_ACT_TO_TBL: u8 = 1;
+
+// include/uapi/linux/rtnetlink.h, include/uapi/linux/pkt_sched.h
+pub(super) const TCA_KIND: u16 = 1;
+pub(super) const TCA_OPTIONS: u16 = 2;
+pub(super) const TC_H_ROOT: u32 = 0xffff_ffff;
+pub(super) const TC_LINKLAYER_ETHERNET: u8 = 1;
+pub(super) const TCA_TBF_PARMS: u16 = 1;
+pub(super) const TCA_TBF_RATE64: u16 = 4;
+pub(super) const TCA_TBF_BURST: u16 = 6;
+pub(super) const TCA_NETEM_LATENCY64: u16 = 10;
+pub(super) const TCA_NETEM_JITTER64: u16 = 11;

@@ -4,12 +4,14 @@ mod client;
 mod server;
 
 use landline_engine::{
-    AccessRequest, AccessView, EndpointView, HostLease, IdentityId, IdentityView, Inspection, NatRecord,
-    NatView, NetworkView,
+    AccessRequest, AccessView, AttachmentView, EndpointView, HostLease, IdentityId, IdentityView, Inspection,
+    NatRecord, NatView, NetworkView,
 };
+use landline_spec::{Attach, Change, Target};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
+use crate::attach::{AttachRow, Where};
 pub(crate) use client::{CallError, call};
 pub(crate) use server::serve;
 
@@ -60,6 +62,36 @@ pub(crate) enum Request {
         /// The container's name.
         container: String,
     },
+    /// Attach, or say how.
+    Attach {
+        /// What, and to whom.
+        attach: Attach,
+        /// Only say how.
+        dry_run: bool,
+    },
+    /// What is attached.
+    Attachments,
+    /// Detach.
+    Detach {
+        /// From whom.
+        target: Target,
+        /// Which interface; all of them if none is named.
+        name: Option<IfName>,
+    },
+    /// Change a container's routes, rules or queues.
+    Change {
+        /// Whose.
+        target: Target,
+        /// What.
+        change: Change,
+    },
+    /// Where a container is.
+    Where {
+        /// Which.
+        target: Target,
+    },
+    /// Read the configuration file again.
+    Reload,
     /// Which networks the host has access to.
     HostAccess,
     /// Give it access to one.
@@ -90,6 +122,12 @@ pub(crate) enum Answer {
     HostAccess(Vec<AccessView>),
     /// To the requests about addresses on the host: all, or the one that was asked for.
     Nat(Vec<NatView>),
+    /// To [`Request::Attach`] and [`Request::Attachments`].
+    Attachments(Vec<AttachmentView>),
+    /// To [`Request::Attach`], if only that was asked: the commands that would do it.
+    Script(String),
+    /// To [`Request::Where`].
+    Where(Where),
     /// It is done.
     Done,
     /// The request could not be served.
@@ -105,4 +143,7 @@ pub(crate) struct Listing {
     pub(crate) networks: Vec<NetworkView>,
     /// All endpoints.
     pub(crate) endpoints: Vec<EndpointView>,
+    /// What was asked for on containers and is not there, and why.
+    #[serde(default)]
+    pub(crate) attachments: Vec<AttachRow>,
 }

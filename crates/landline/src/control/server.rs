@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Listing, MAX_LINE, Request};
+use crate::attach::Attacher;
 
 /// Serves until `cancel`; every connection has a task of its own.
 pub(crate) async fn serve(
     listener: UnixListener,
     engine: Arc<Engine>,
     docker: watch::Receiver<Arc<DockerView>>,
+    attacher: Arc<Attacher>,
     cancel: CancellationToken,
 ) {
     loop {
@@ -27,8 +29,10 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let (engine, docker, cancel) = (engine.clone(), docker.clone(), cancel.clone());
+                let attacher = attacher.clone();
                 tokio::spawn(async move {
-                    let served = cancel.run_until_cancelled(converse(stream, &engine, &docker)).await;
+                    let conversation = Box::pin(converse(stream, &engine, &docker, &attacher, &cancel));
+                    let served = cancel.run_until_cancelled(conversation).await;
                     if let Some(Err(error)) = served {
                         tracing::debug!(%error, "a control connection failed");
                     }
@@ -43,6 +47,8 @@ async fn converse(
     stream: UnixStream,
     engine: &Engine,
     docker: &watch::Receiver<Arc<DockerView>>,
+    attacher: &Arc<Attacher>,
+    cancel: &CancellationToken,
 ) -> io::Result<()> {
     let (input, mut output) = stream.into_split();
     let mut lines = BufReader::new(input.take(MAX_LINE));
@@ -52,7 +58,8 @@ async fn converse(
             Ok(Request::Ls) => {
                 let endpoints = engine.endpoint_views().await;
                 let docker = docker.borrow().connected;
-                Answer::Ls(Listing { docker, networks: engine.network_views(), endpoints })
+                let attachments = attacher.rows();
+                Answer::Ls(Listing { docker, networks: engine.network_views(), endpoints, attachments })
             }
             Ok(Request::Inspect { target }) => Answer::Inspected(engine.inspect(&target).await),
             Ok(Request::Renew { container, network }) => {
@@ -68,6 +75,14 @@ async fn converse(
                 Err(error) => Answer::Error(landline_engine::chain(&error)),
             },
             Ok(Request::NatRemove { container }) => done(engine.nat().remove(&container).await),
+            Ok(Request::Attach { attach, dry_run }) => {
+                Box::pin(attacher.attach(attach, dry_run, cancel)).await
+            }
+            Ok(Request::Attachments) => Answer::Attachments(engine.attachment_views().await),
+            Ok(Request::Detach { target, name }) => attacher.detach(&target, name.as_ref()).await,
+            Ok(Request::Change { target, change }) => attacher.change(&target, &change).await,
+            Ok(Request::Where { target }) => attacher.locate(&target).await,
+            Ok(Request::Reload) => done(attacher.reload()),
             Ok(Request::HostAccess) => Answer::HostAccess(engine.host_access().views()),
             Ok(Request::HostAccessEnable { request }) => {
                 let enabled = async { engine.host_access().enable(request.read()?).await };

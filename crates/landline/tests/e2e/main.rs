@@ -9,6 +9,9 @@ mod sockets;
 mod tools;
 mod world;
 
+mod attach;
+mod attach_asked;
+mod attach_forms;
 mod basics;
 mod boot;
 mod bridge;

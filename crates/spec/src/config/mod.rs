@@ -27,6 +27,8 @@ pub struct ConfigFile {
 pub struct Containers {
     /// Only those whose variable `pipework_key` says the same are looked at.
     pub key: Option<String>,
+    /// Whether the host is to reach all of them, as far as their links keep it from that (macvlan, ipvlan).
+    pub host_routes: bool,
     /// Whether they may change the routes, rules and queues in their own namespace.
     pub changes: bool,
     /// `[containers.allow.PARENT]`: the interfaces they may hang on, and how.

@@ -1,0 +1,160 @@
+//! The static addresses of attachments: whether anybody has them, and keeping them on the interface.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
+use landline_spec::{AttachSpec, EndpointId, Target};
+use tokio_util::sync::CancellationToken;
+
+use super::inside::{self, InsideError};
+use super::record::{AttachmentId, AttachmentRecord, Inside};
+use super::{AttachFailure, Slot, probe};
+use crate::blocking;
+use crate::engine::Engine;
+
+/// How long duplicate address detection may take: a second, and up to another before it begins (RFC 4862 section 5.4).
+const DAD: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Looks for other users of the static addresses, over the link while it is still here.
+    pub(super) async fn check_addresses(
+        &self,
+        record: &AttachmentRecord,
+        cancel: &CancellationToken,
+    ) -> Result<(), AttachFailure> {
+        let addresses = inside::v4(&record.spec);
+        let Some(options) = record.network.as_ref().filter(|_| !addresses.is_empty() && !record.spec.force)
+        else {
+            return Ok(());
+        };
+        let (host, alias) = (self.host.clone(), record.alias());
+        let link = blocking(move || {
+            Ok::<_, crate::HostError>(
+                host.links()?.into_iter().find(|link| link.alias.as_deref() == Some(&*alias)),
+            )
+        });
+        let Some(link) = link.await? else { return Ok(()) };
+        let Some(mac) = link.mac else { return Ok(()) };
+        let looked =
+            cancel.run_until_cancelled(probe::look(&link, mac, &addresses, options.conflict_check)).await;
+        match looked.ok_or(AttachFailure::Cancelled)? {
+            Ok(None) => Ok(()),
+            Ok(Some((address, by))) => {
+                Err(AttachFailure::InUse { address: address.into(), by: by.to_string() })
+            }
+            Err(source) => {
+                Err(AttachFailure::Inside { target: record.target.clone(), source: source.into() })
+            }
+        }
+    }
+
+    /// Gives an interface that is there the addresses it lacks, and takes away those nobody wants any more.
+    pub(super) async fn add_addresses(
+        &self,
+        slot: &Slot,
+        target: &Target,
+        there: &Inside,
+        netns: &Netns,
+        spec: &AttachSpec,
+    ) -> Result<(), AttachFailure> {
+        let record = slot.read();
+        let lock = self.attachments.of_sandbox(&there.sandbox);
+        let alone = lock.lock().await;
+        let alias = record.alias();
+        let (path, wanted, old) = (there.sandbox.clone(), spec.clone(), record.spec.clone());
+        let (v4, v6) = inside::gateways(spec);
+        let had = inside::gateways(&record.spec);
+        let work = blocking(move || {
+            let (netns, mut netlink, link) = inside::find(&path, &alias)?.ok_or(InsideError::Lost)?;
+            let replaced = inside::defaults(&mut netlink, link.index, v4 && !had.0, v6 && !had.1)?;
+            let gone = old.addresses.iter().filter(|a| wanted.addresses.iter().all(|b| b.net != a.net));
+            for address in gone {
+                netlink.delete_address(&landline_kernel::Address::new(link.index, address.net))?;
+            }
+            inside::dress(&netns, &mut netlink, link.index, &wanted)?;
+            if let Some(mac) = link.mac {
+                probe::announce(&netns, link.index, mac, &inside::v4(&wanted))?;
+            }
+            Ok::<_, InsideError>(replaced)
+        });
+        let replaced = work
+            .await
+            .map_err(|error| AttachFailure::Inside { target: target.clone(), source: error.into() })?;
+        self.remember(slot, |record| {
+            if let Some(inside) = &mut record.inside {
+                inside.replaced.extend(replaced);
+            }
+        })
+        .await?;
+        drop(alone);
+        self.wait_for_dad(target, netns, record.alias(), spec).await
+    }
+
+    /// Waits until the kernel knows whether anybody has the IPv6 addresses.
+    pub(super) async fn wait_for_dad(
+        &self,
+        target: &Target,
+        netns: &Netns,
+        alias: String,
+        spec: &AttachSpec,
+    ) -> Result<(), AttachFailure> {
+        if spec.force || spec.addresses.iter().all(|address| address.net.addr().is_ipv4()) {
+            return Ok(());
+        }
+        let failed =
+            |source: InsideError| AttachFailure::Inside { target: target.clone(), source: source.into() };
+        let watch = async {
+            let open = netns.try_clone().and_then(|netns| Monitor::open_in(&netns, &[Group::Addresses]));
+            let mut events = open.map_err(InsideError::from)?;
+            loop {
+                let (netns, alias) = (netns.try_clone()?, alias.clone());
+                let states = blocking(move || {
+                    let mut netlink = Netlink::open_in(&netns)?;
+                    let links = netlink.links()?;
+                    let link = links
+                        .iter()
+                        .find(|link| link.alias.as_deref() == Some(&*alias))
+                        .ok_or(InsideError::Lost)?;
+                    let all = netlink.addresses()?.into_iter().filter(|a| a.index == link.index);
+                    Ok::<_, InsideError>(all.collect::<Vec<_>>())
+                })
+                .await?;
+                let of_spec = |address: &IpAddr| spec.addresses.iter().any(|a| a.net.addr() == *address);
+                let mine: Vec<_> = states.iter().filter(|a| of_spec(&a.net.addr())).collect();
+                if let Some(double) = mine.iter().find(|a| a.is_duplicate()) {
+                    return Ok(Some(double.net.addr()));
+                }
+                if !mine.iter().any(|a| a.is_tentative()) {
+                    return Ok(None);
+                }
+                events.next().await?;
+            }
+        };
+        match tokio::time::timeout(DAD, watch).await {
+            Ok(Ok(Some(address))) => Err(AttachFailure::InUse { address, by: "another host".into() }),
+            Ok(Err(error)) => Err(failed(error)),
+            Ok(Ok(None)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// An attachment's link was made again: what its endpoint does not see to is set again.
+    pub(crate) async fn dress_again(&self, endpoint: &EndpointId) {
+        let Ok(id) = endpoint.as_str().parse::<AttachmentId>() else { return };
+        let Some(slot) = self.attachments.get(&id) else { return };
+        let record = slot.read();
+        let Some(there) = record.inside.clone() else { return };
+        let alias = record.alias();
+        let spec = record.spec.clone();
+        let done = blocking(move || {
+            let (netns, mut netlink, link) =
+                inside::find(&there.sandbox, &alias)?.ok_or(InsideError::Lost)?;
+            netlink.set_link(link.index, &LinkChange::new().up())?;
+            inside::dress(&netns, &mut netlink, link.index, &spec)?;
+            Ok::<_, InsideError>(())
+        });
+        if let Err(error) = done.await {
+            tracing::warn!(error = %crate::chain(&error), "an attachment's addresses could not be set again");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Putting an attachment into a sandbox.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use landline_kernel::{Netlink, Netns};
+use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Mode, Parent};
+use landline_types::{IfName, Mac};
+use tokio_util::sync::CancellationToken;
+
+use super::inside::{self, InsideError};
+use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
+use super::view::AttachmentView;
+use super::{AttachFailure, AttachRequest, Chosen, Slot, place, probe};
+use crate::blocking;
+use crate::endpoints::{CreateEndpoint, container_name};
+use crate::engine::Engine;
+use crate::mark::{End, Mark};
+use crate::plan::Step;
+use crate::random::OsRandom;
+use crate::records::{Applied, ContainerRecord};
+use crate::sandbox::{Sandbox, Wanted};
+
+impl Engine {
+    /// Attaches, and remembers it. What is attached there as wanted already stays as it is; what differs in its
+    /// addresses alone is given those.
+    ///
+    /// # Errors
+    /// See [`AttachFailure`]. Nothing is left then, unless the attachment was there before: then it is still remembered.
+    pub async fn attach(
+        &self,
+        request: AttachRequest,
+        cancel: CancellationToken,
+    ) -> Result<AttachmentView, AttachFailure> {
+        let (slot, known) = self.slot_for(&request)?;
+        let turn = slot.turn.lock().await;
+        let before = slot.read();
+        let result = Box::pin(self.apply(&slot, &request, &cancel)).await;
+        if let Err(error) = result {
+            if known {
+                self.remember(&slot, |record| record.spec = before.spec).await?;
+            } else {
+                self.attachments.lock().remove(&before.id);
+                self.networks().remove(&before.id.network());
+                let (store, id) = (self.store.clone(), before.id.clone());
+                blocking(move || store.remove_attachment(&id)).await?;
+            }
+            return Err(error);
+        }
+        drop(turn);
+        let view = self.attachment_view(&slot).await;
+        if before.inside != slot.read().inside {
+            let container = view.container.as_deref().unwrap_or(&view.target);
+            tracing::info!(container, interface = view.interface, parent = view.parent, "attached");
+        }
+        Ok(view)
+    }
+
+    /// The attachment this is about, made if there is none. `true`: there was one.
+    fn slot_for(&self, request: &AttachRequest) -> Result<(Arc<Slot>, bool), AttachFailure> {
+        let mut slots = self.attachments.lock();
+        for slot in slots.values() {
+            let record = slot.read();
+            match is_same(&record, request) {
+                Some(true) => return Ok((slot.clone(), true)),
+                Some(false) => {
+                    return Err(AttachFailure::Differs {
+                        target: request.target.clone(),
+                        name: record.name().unwrap_or_else(|| unreachable!("it was compared")),
+                        parent: parent_text(&record.spec.parent),
+                    });
+                }
+                None => {}
+            }
+        }
+        let id = AttachmentId::draw(&mut OsRandom);
+        let record = AttachmentRecord {
+            id: id.clone(),
+            target: request.target.clone(),
+            spec: request.spec.clone(),
+            origin: request.origin.clone(),
+            container: request.place.container.clone(),
+            network: None,
+            nic: None,
+            inside: None,
+        };
+        let slot = Slot::new(record);
+        slots.insert(id, slot.clone());
+        Ok((slot, false))
+    }
+
+    async fn apply(
+        &self,
+        slot: &Slot,
+        request: &AttachRequest,
+        cancel: &CancellationToken,
+    ) -> Result<(), AttachFailure> {
+        let (netns, namespace) = place::open(&request.target, &request.place.sandbox).await?;
+        let record = slot.read();
+        let mut spec = request.spec.clone();
+        if matches!(request.origin, Origin::Command) {
+            // As with several runs of pipework: each adds an address.
+            let known = record
+                .spec
+                .addresses
+                .iter()
+                .filter(|a| spec.addresses.iter().all(|b| b.net.addr() != a.net.addr()));
+            let all = known.copied().chain(spec.addresses.iter().copied()).collect();
+            spec.addresses = all;
+            spec.dhcp |= record.spec.dhcp;
+        }
+        if let Some(there) = record.inside.as_ref().filter(|inside| inside.namespace == namespace)
+            && self.is_there(&record, there).await
+        {
+            let same_link = record.spec.dhcp == spec.dhcp && record.spec.options == spec.options;
+            if same_link {
+                let there = there.clone();
+                self.add_addresses(slot, &request.target, &there, &netns, &spec).await?;
+                return self.remember(slot, |record| record.spec = spec).await;
+            }
+        }
+        self.clear(slot).await?;
+        let chosen = self.choose(&spec).await?;
+        let taken = {
+            let netns = netns.try_clone().map_err(|source| gone(request, source))?;
+            blocking(move || inside::names(&netns)).await.map_err(|error| inside_error(request, error))?
+        };
+        if let Some(name) = spec.ifname.as_ref().filter(|name| taken.contains(name)) {
+            return Err(AttachFailure::NameTaken { target: request.target.clone(), name: name.clone() });
+        }
+        if chosen.make {
+            self.make_parent(&chosen.parent).await?;
+        }
+        let mut network = chosen.network.clone();
+        let nic = match &mut network {
+            Some(options) => self.enter_vlan(options).await?,
+            None => None,
+        };
+        self.remember(slot, |record| {
+            record.spec = spec.clone();
+            record.container.clone_from(&request.place.container);
+            record.network = network;
+            record.nic = nic;
+        })
+        .await?;
+        let put = Put { request, netns, namespace };
+        let done = match &chosen.network {
+            Some(_) => self.put_endpoint(slot, &put, &chosen, cancel).await,
+            None => self.put_plain(slot, &put, &chosen).await,
+        };
+        if done.is_err() {
+            self.clear(slot).await?;
+            self.networks().remove(&record.id.network());
+            self.leave_parent(&slot.read()).await;
+        }
+        done
+    }
+
+    /// Whether the interface is in its sandbox, as far as can be seen.
+    pub(super) async fn is_there(&self, record: &AttachmentRecord, there: &Inside) -> bool {
+        if there.plain.is_none() && !self.knows(record.id.endpoint()) {
+            return false;
+        }
+        let (path, alias) = (there.sandbox.clone(), record.alias());
+        blocking(move || inside::find(&path, &alias).is_ok_and(|found| found.is_some())).await
+    }
+
+    async fn put_endpoint(
+        &self,
+        slot: &Slot,
+        put: &Put<'_>,
+        chosen: &Chosen,
+        cancel: &CancellationToken,
+    ) -> Result<(), AttachFailure> {
+        let record = slot.read();
+        let network = record.network_record().ok_or(AttachFailure::Cancelled)?;
+        let (options, id) = (network.options.clone(), record.id.clone());
+        self.networks().insert(network.id.clone(), network.clone());
+        let first = record.spec.first_v4().and_then(|address| match address.net {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        });
+        let wanted = CreateEndpoint {
+            network: network.id,
+            endpoint: id.endpoint().clone(),
+            mac: record.spec.mac,
+            address_v6: None,
+            address: first.filter(|_| options.addressing == Addressing::Static),
+            options: EndpointOptions {
+                id: Some(record.key()),
+                hostname: record.spec.endpoint.hostname.clone().or_else(|| {
+                    let named = options.hostname != HostnameMode::Off && record.spec.dhcp;
+                    named.then(|| record.container.as_ref().and_then(hostname)).flatten()
+                }),
+                ..record.spec.endpoint.clone()
+            },
+            ports: std::collections::BTreeSet::new(),
+            candidates: Some(Vec::new()),
+        };
+        self.create_endpoint(wanted, cancel.clone()).await?;
+        self.check_addresses(&record, cancel).await?;
+
+        let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
+        let _alone = lock.lock().await;
+        let joined = self.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
+        if let Some(endpoint) = self.slot_if_known(id.endpoint()).and_then(|slot| slot.current()) {
+            // The lease's task follows the gateway from now on.
+            let default_route = joined.gateway.is_some();
+            endpoint.cell.update(|record| record.applied.default_route |= default_route).await?;
+            let moved = self.move_in(slot, put, chosen, joined.gateway.is_some()).await?;
+            let (mac, own_v6) = {
+                let record = endpoint.cell.read().await;
+                (record.mac, record.ipv6.is_some())
+            };
+            let applied = endpoint.cell.read().await.applied;
+            let wanted = applied.address.map(|address| Wanted {
+                address,
+                gateway: joined.gateway,
+                routes: joined.routes.clone(),
+                mtu: applied.mtu,
+            });
+            let setting = Setting { name: moved.clone(), wanted, own_v6, mac };
+            self.set_up(slot, put, setting).await?;
+        }
+        if let Some(container) = &put.request.place.container {
+            self.container_seen(id.endpoint(), container.clone()).await;
+        }
+        self.wait_for_dad(&record.target, &put.netns, record.alias(), &record.spec).await
+    }
+
+    /// Moves the link, once what it replaces is written down.
+    async fn move_in(
+        &self,
+        slot: &Slot,
+        put: &Put<'_>,
+        chosen: &Chosen,
+        gateway: bool,
+    ) -> Result<IfName, AttachFailure> {
+        let record = slot.read();
+        let (host, alias) = (self.host.clone(), record.alias());
+        let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
+        let (v4, v6) = inside::gateways(&record.spec);
+        let look = blocking(move || {
+            let taken = inside::names(&netns)?;
+            let replaced = inside::defaults(&mut Netlink::open_in(&netns)?, 0, v4 || gateway, v6)?;
+            Ok::<_, InsideError>((taken, replaced))
+        });
+        let (taken, replaced) = look.await.map_err(|error| inside_error(put.request, error))?;
+        let name = match &record.spec.ifname {
+            Some(name) if taken.contains(name) => {
+                return Err(AttachFailure::NameTaken { target: record.target.clone(), name: name.clone() });
+            }
+            Some(name) => name.clone(),
+            None => inside::free_name(&taken),
+        };
+        self.remember(slot, |record| {
+            record.inside = Some(Inside {
+                sandbox: put.request.place.sandbox.clone(),
+                namespace: put.namespace.clone(),
+                name: name.clone(),
+                replaced,
+                plain: None,
+            });
+        })
+        .await?;
+        let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
+        let host_end = record.spec.host_end.clone().filter(|_| chosen.kind == Mode::Bridge.as_str());
+        let mark = Mark::new(record.id.endpoint(), End::Host);
+        blocking(move || {
+            if let Some(name) = host_end {
+                host.apply(&Step::Rename { link: mark.link_name(), name })?;
+            }
+            let links = host.links()?;
+            let link = links.iter().find(|link| link.alias.as_deref() == Some(&*alias));
+            let link = link.ok_or_else(|| crate::HostError::NoLink(mark.link_name()))?;
+            host.hand_over(link.index, &netns)
+        })
+        .await?;
+        Ok(name)
+    }
+
+    /// Names the interface in its sandbox, sets it up, and gives it its addresses and routes.
+    async fn set_up(&self, slot: &Slot, put: &Put<'_>, setting: Setting) -> Result<(), AttachFailure> {
+        let record = slot.read();
+        let (path, mark) =
+            (put.request.place.sandbox.clone(), Mark::new(record.id.endpoint(), End::Container));
+        let (spec, copy) = (record.spec.clone(), setting.name.clone());
+        let done = blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            let mut sandbox = Sandbox::enter(&path, &mark)?.ok_or(InsideError::Lost)?;
+            sandbox.quiet_v6(setting.own_v6);
+            sandbox.set_up(Some(copy))?;
+            // What it is called has settings of its own.
+            sandbox.quiet_v6(setting.own_v6);
+            if let Some(wanted) = &setting.wanted {
+                let applied = Applied { default_route: wanted.gateway.is_some(), ..Applied::default() };
+                sandbox.configure(Some(wanted), &applied)?;
+            }
+            let index = sandbox.link.index;
+            inside::dress(&sandbox.netns, &mut sandbox.netlink, index, &spec)?;
+            probe::announce(&sandbox.netns, index, setting.mac, &inside::v4(&spec))?;
+            Ok(())
+        });
+        done.await.map_err(|source| AttachFailure::Inside { target: record.target.clone(), source })?;
+        if let Some(endpoint) = self.slot_if_known(record.id.endpoint()).and_then(|slot| slot.current()) {
+            let name = setting.name;
+            endpoint.cell.update(|record| record.interface = Some(name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes what is remembered of an attachment, on disk first.
+    pub(super) async fn remember(
+        &self,
+        slot: &Slot,
+        change: impl FnOnce(&mut AttachmentRecord),
+    ) -> Result<(), AttachFailure> {
+        let mut record = slot.read();
+        change(&mut record);
+        let (store, row) = (self.store.clone(), record.clone());
+        blocking(move || store.put_attachment(&row)).await?;
+        *slot.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = record;
+        Ok(())
+    }
+}
+
+/// Where it is put.
+pub(super) struct Put<'a> {
+    pub(super) request: &'a AttachRequest,
+    pub(super) netns: Netns,
+    pub(super) namespace: String,
+}
+
+/// What the interface is to be.
+struct Setting {
+    name: IfName,
+    wanted: Option<Wanted>,
+    own_v6: bool,
+    mac: Mac,
+}
+
+fn gone(request: &AttachRequest, source: std::io::Error) -> AttachFailure {
+    AttachFailure::Gone { target: request.target.clone(), source }
+}
+
+pub(super) fn inside_error(request: &AttachRequest, error: InsideError) -> AttachFailure {
+    AttachFailure::Inside { target: request.target.clone(), source: error.into() }
+}
+
+/// The name a container has on the LAN.
+fn hostname(container: &ContainerRecord) -> Option<landline_spec::Hostname> {
+    container_name(container)?.parse().ok()
+}
+
+pub(super) fn parent_text(parent: &Parent) -> String {
+    match parent {
+        Parent::Name(name) => name.to_string(),
+        Parent::Mac(mac) => format!("the card {mac}"),
+        Parent::Dummy => "nothing".into(),
+    }
+}
+
+/// Whether the request is about this attachment: `Some(false)` if about the same interface in another way.
+fn is_same(record: &AttachmentRecord, request: &AttachRequest) -> Option<bool> {
+    let same_container = match (&record.container, &request.place.container) {
+        (Some(a), Some(b)) => a.id == b.id || a.name == b.name,
+        _ => record.target == request.target,
+    };
+    match (&record.origin, &request.origin) {
+        (Origin::Container(a), Origin::Container(b)) => (same_container && a == b).then_some(true),
+        (Origin::Container(_), _) | (_, Origin::Container(_)) => None,
+        (Origin::Config, Origin::Config) => {
+            (record.target == request.target && record.spec == request.spec).then_some(true)
+        }
+        (a, b) if a != b => None,
+        _ if !same_container => None,
+        _ => {
+            let (old, new) = (&record.spec, &request.spec);
+            let same_wire = old.parent == new.parent
+                && old.link == new.link
+                && old.options.get("vlan") == new.options.get("vlan");
+            let same_name = match (&new.ifname, record.name()) {
+                (Some(new), Some(old)) => *new == old,
+                (None, _) => {
+                    old.ifname.is_none() && same_wire && *old == AttachSpec { ifname: None, ..new.clone() }
+                }
+                (Some(_), None) => false,
+            };
+            same_name.then_some(same_wire)
+        }
+    }
+}
+
+impl AttachmentRecord {
+    /// What the interface is called, or will be.
+    pub(super) fn name(&self) -> Option<IfName> {
+        let there = self.inside.as_ref().map(|inside| inside.name.clone());
+        there.or_else(|| self.spec.ifname.clone())
+    }
+
+    /// What its link is marked with.
+    pub(super) fn alias(&self) -> String {
+        if self.spec.link == LinkChoice::Nic {
+            // No mark of an endpoint's: nobody may remove what was there before.
+            return format!("landline-card:{}", self.id);
+        }
+        Mark::new(self.id.endpoint(), End::Container).to_string()
+    }
+}

@@ -1,0 +1,194 @@
+//! What is done with an attachment's interface in its sandbox: name, addresses, routes, and what they replace.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use landline_kernel::sysctl::{self, Family};
+use landline_kernel::{Address, Link, Netlink, NetlinkError, Netns, Route, RouteKind};
+use landline_spec::AttachSpec;
+use landline_types::IfName;
+
+use super::record::SavedRoute;
+use crate::mark::PROTOCOL;
+
+/// The metric of IPv6 routes that have none of their own.
+const IP6_RT_PRIO_USER: u32 = 1024;
+
+/// The names of the interfaces in a namespace.
+pub(super) fn names(netns: &Netns) -> Result<Vec<IfName>, InsideError> {
+    Ok(Netlink::open_in(netns)?.links()?.into_iter().map(|link| link.name).collect())
+}
+
+/// What failed inside.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InsideError {
+    #[error("cannot enter the namespace")]
+    Enter(#[from] std::io::Error),
+    #[error("the kernel refused")]
+    Netlink(#[from] NetlinkError),
+    #[error(transparent)]
+    Host(#[from] crate::host::HostError),
+    #[error("the interface is not there any more")]
+    Lost,
+    #[error("there is no interface {0} in it")]
+    NoSuchLink(IfName),
+}
+
+/// The first free of `eth0`, `eth1`, ….
+pub(super) fn free_name(taken: &[IfName]) -> IfName {
+    let names = (0u32..).filter_map(|n| format!("eth{n}").parse::<IfName>().ok());
+    let free = names.take(10_000).find(|name| !taken.contains(name));
+    free.unwrap_or_else(|| unreachable!("nobody has so many interfaces"))
+}
+
+/// Which of the two families this gives a default route.
+pub(super) fn gateways(spec: &AttachSpec) -> (bool, bool) {
+    let any =
+        |v4: bool| spec.addresses.iter().any(|a| a.gateway.is_some_and(|gateway| gateway.is_ipv4() == v4));
+    (any(true), any(false))
+}
+
+/// The default routes that others of the same metric would take the place of, over other interfaces than this.
+pub(super) fn defaults(
+    netlink: &mut Netlink,
+    own: u32,
+    v4: bool,
+    v6: bool,
+) -> Result<Vec<SavedRoute>, NetlinkError> {
+    let links = netlink.links()?;
+    let routes = netlink.routes()?.into_iter();
+    let replaced = routes.filter(|route| {
+        let metric = route.priority.unwrap_or(0);
+        let same = match route.destination {
+            IpNet::V4(_) => v4 && metric == 0,
+            IpNet::V6(_) => v6 && metric == IP6_RT_PRIO_USER,
+        };
+        same && route.is_default() && route.table == Route::MAIN_TABLE && route.oif != Some(own)
+    });
+    Ok(replaced.map(|route| saved(&route, &links)).collect())
+}
+
+pub(super) fn saved(route: &Route, links: &[Link]) -> SavedRoute {
+    let dev = links.iter().find(|link| Some(link.index) == route.oif).map(|link| link.name.clone());
+    SavedRoute {
+        destination: route.destination,
+        gateway: route.gateway,
+        dev,
+        metric: route.priority,
+        source: route.source,
+        onlink: route.onlink,
+        protocol: route.protocol,
+        scope: route.scope,
+    }
+}
+
+/// Sets routes again, each unless there is one like it or its interface is gone.
+pub(super) fn restore(netlink: &mut Netlink, routes: &[SavedRoute]) -> Result<(), NetlinkError> {
+    let links = netlink.links()?;
+    for saved in routes {
+        let index =
+            saved.dev.as_ref().map(|name| links.iter().find(|link| link.name == *name).map(|l| l.index));
+        let oif = match index {
+            Some(None) => continue,
+            index => index.flatten(),
+        };
+        let any = match saved.destination {
+            IpNet::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpNet::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        };
+        let route = Route {
+            oif,
+            gateway: saved.gateway,
+            priority: saved.metric,
+            source: saved.source,
+            onlink: saved.onlink,
+            protocol: saved.protocol,
+            scope: saved.scope,
+            kind: RouteKind::Unicast,
+            ..Route::via(saved.destination, any)
+        };
+        match netlink.add_route(&route) {
+            Err(error) if error.exists() => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Puts the static addresses on the link, and the default routes they come with. What is there already stays.
+pub(super) fn dress(
+    netns: &Netns,
+    netlink: &mut Netlink,
+    index: u32,
+    spec: &AttachSpec,
+) -> Result<(), NetlinkError> {
+    if spec.addresses.iter().any(|address| address.net.addr().is_ipv6())
+        && let Some(link) = netlink.link_by_index(index)?
+    {
+        allow_v6(netns, &link.name);
+    }
+    let present = netlink.addresses()?;
+    for address in &spec.addresses {
+        let net = address.net;
+        let there = present.iter().any(|a| a.index == index && a.net == net);
+        if !there {
+            let mut new = Address::new(index, net).protocol(PROTOCOL);
+            match net {
+                IpNet::V4(v4) if v4.prefix_len() < 31 => new = new.broadcast(v4.broadcast()),
+                IpNet::V6(_) if spec.force => new = new.no_dad(),
+                _ => {}
+            }
+            netlink.replace_address(&new)?;
+        }
+        if let Some(gateway) = address.gateway {
+            default_route(netlink, index, net, gateway)?;
+        }
+    }
+    Ok(())
+}
+
+/// Docker switches IPv6 off where it gives no such address.
+fn allow_v6(netns: &Netns, link: &IfName) {
+    let set = netns.run(|| sysctl::set(Family::V6, link, "disable_ipv6", "0"));
+    if let Err(error) = set.and_then(|done| done) {
+        // A kernel without IPv6 says so when it is given the address.
+        tracing::debug!(%error, %link, "IPv6 is not switched on");
+    }
+}
+
+fn default_route(netlink: &mut Netlink, index: u32, net: IpNet, gateway: IpAddr) -> Result<(), NetlinkError> {
+    let default = match gateway {
+        IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
+        IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
+    };
+    let local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if !net.contains(&gateway) && !local {
+        netlink.replace_route(&Route::on_link(IpNet::from(gateway), index).protocol(PROTOCOL))?;
+    }
+    netlink.replace_route(&Route::via(default, gateway).oif(index).protocol(PROTOCOL))
+}
+
+/// Whether the kernel gives such an address by itself.
+pub(super) fn is_automatic(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(v6) if v6.addr().is_unicast_link_local())
+}
+
+/// The link with this alias in the namespace a path names.
+pub(super) fn find(path: &Path, alias: &str) -> Result<Option<(Netns, Netlink, Link)>, InsideError> {
+    let netns = Netns::open(path)?;
+    let mut netlink = Netlink::open_in(&netns)?;
+    let link = netlink.links()?.into_iter().find(|link| link.alias.as_deref() == Some(alias));
+    Ok(link.map(|link| (netns, netlink, link)))
+}
+
+/// Static IPv4 addresses, as far as they are to be looked for on the LAN.
+pub(super) fn v4(spec: &AttachSpec) -> Vec<Ipv4Addr> {
+    spec.addresses
+        .iter()
+        .filter_map(|address| match address.net {
+            IpNet::V4(net) => Some(net.addr()),
+            IpNet::V6(_) => None,
+        })
+        .collect()
+}

@@ -1,0 +1,258 @@
+//! Attachments: interfaces for containers that are there already, whoever started them.
+//!
+//! An attachment is an endpoint on a network of its own (`attach-ID`, which Docker knows nothing of) whose sandbox was
+//! named by somebody: link kinds, leases, identities and repairs are those of all endpoints. What Docker does for an
+//! endpoint of its own, moving the link and setting it up, is done here (`apply`, `inside`), and undone (`detach`). It is
+//! recorded until it is detached; the sandboxes it was in come and go.
+
+mod addresses;
+mod apply;
+mod detach;
+mod inside;
+mod parent;
+mod place;
+mod plain;
+mod probe;
+mod record;
+mod routes;
+mod script;
+mod view;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use landline_spec::{AttachSpec, Change, NetworkId, OptionError, Target};
+use landline_types::{IfName, Mac};
+
+use crate::endpoints::CreateEndpointError;
+use crate::engine::Engine;
+use crate::host::HostError;
+use crate::join::JoinError;
+use crate::links::ParentError;
+use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
+use crate::store::StoreError;
+use crate::vlans::VlanError;
+pub use parent::Chosen;
+pub use record::{AttachmentId, AttachmentRecord, Origin};
+pub use view::AttachmentView;
+
+/// A request for an attachment.
+#[derive(Debug, Clone)]
+pub struct AttachRequest {
+    /// Whom it is for.
+    pub target: Target,
+    /// What it is.
+    pub spec: AttachSpec,
+    /// Who wants it.
+    pub origin: Origin,
+    /// Where the container is now.
+    pub place: Occupied,
+}
+
+/// A sandbox, and who is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occupied {
+    /// A path that names its namespace.
+    pub sandbox: PathBuf,
+    /// The Docker container there, if it is one.
+    pub container: Option<ContainerRecord>,
+}
+
+/// Why something was not attached, changed or detached. Nothing is left of it then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachFailure {
+    /// There is no namespace there.
+    #[error("cannot open the network namespace of {target}; is it running?")]
+    Gone {
+        /// Whose it should be.
+        target: Target,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The host's own namespace.
+    #[error("{0} is in the host's own network namespace, and what is there is on the LAN already")]
+    Host(Target),
+    /// The interface is there already.
+    #[error("{target} has an interface {name} already; choose another name with ifname={name}x or -i")]
+    NameTaken {
+        /// Whose it is.
+        target: Target,
+        /// Its name.
+        name: IfName,
+    },
+    /// The same interface was attached in another way.
+    #[error(
+        "{name} of {target} is attached to {parent} already; detach it first: landline detach {target} {name}"
+    )]
+    Differs {
+        /// Whose it is.
+        target: Target,
+        /// The interface.
+        name: IfName,
+        /// What it hangs on.
+        parent: String,
+    },
+    /// No host interface has this hardware address.
+    #[error("no network card of this host has the hardware address {0}; ip link shows them")]
+    NoSuchCard(Mac),
+    /// The parent will not do.
+    #[error(transparent)]
+    Parent(#[from] ParentError),
+    /// The parent's VLAN.
+    #[error(transparent)]
+    Vlan(#[from] VlanError),
+    /// It has no meaning with this kind of link.
+    #[error("{0}")]
+    Contradiction(&'static str),
+    /// An option.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// Somebody on the LAN has the address.
+    #[error(
+        "{address} is used by {by} on the LAN already; choose another, or use it all the same with force=true"
+    )]
+    InUse {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The hardware address of its user, or what else is known.
+        by: String,
+    },
+    /// The link or the lease.
+    #[error(transparent)]
+    Endpoint(#[from] CreateEndpointError),
+    /// The host.
+    #[error("cannot change the host's links")]
+    Links(#[from] HostError),
+    /// Taking up its place.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// Something inside the container.
+    #[error("cannot set up the interface in {target}")]
+    Inside {
+        /// The container.
+        target: Target,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such attachment.
+    #[error("{target} has no such attachment; landline attach --list shows them")]
+    Unknown {
+        /// Whose it should be.
+        target: Target,
+    },
+    /// It could not be stored.
+    #[error("cannot store the attachment")]
+    Store(#[from] StoreError),
+    /// Whoever asked has gone, or the container has ended.
+    #[error("the attachment was given up")]
+    Cancelled,
+}
+
+/// One attachment: what is done with it is done one after the other.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    turn: tokio::sync::Mutex<()>,
+    record: Mutex<AttachmentRecord>,
+}
+
+impl Slot {
+    fn new(record: AttachmentRecord) -> Arc<Self> {
+        Arc::new(Self { turn: tokio::sync::Mutex::default(), record: Mutex::new(record) })
+    }
+
+    fn read(&self) -> AttachmentRecord {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All attachments.
+#[derive(Debug, Default)]
+pub(crate) struct Attachments {
+    slots: Mutex<BTreeMap<AttachmentId, Arc<Slot>>>,
+    /// Whoever changes something that attachments of one sandbox share holds its lock.
+    sandboxes: Mutex<BTreeMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Attachments {
+    fn new(records: Vec<AttachmentRecord>) -> Self {
+        let slots = records.into_iter().map(|record| (record.id.clone(), Slot::new(record)));
+        Self { slots: Mutex::new(slots.collect()), sandboxes: Mutex::default() }
+    }
+
+    /// What there was when the daemon stopped. A path may name another namespace by now, and numbers of processes are
+    /// given again: an endpoint whose namespace is not the one it was in has none.
+    pub(crate) async fn resume(
+        records: Vec<AttachmentRecord>,
+        mut endpoints: Vec<EndpointRecord>,
+    ) -> (Self, Vec<EndpointRecord>) {
+        crate::blocking(move || {
+            for inside in records.iter().map(|record| (record.id.endpoint(), record.inside.as_ref())) {
+                let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.id == *inside.0) else {
+                    continue;
+                };
+                let there = inside.1.filter(|i| place::identify(&i.sandbox).as_ref() == Some(&i.namespace));
+                if there.is_none() {
+                    endpoint.sandbox = None;
+                }
+            }
+            (Self::new(records), endpoints)
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AttachmentId, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> Vec<Arc<Slot>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn get(&self, id: &AttachmentId) -> Option<Arc<Slot>> {
+        self.lock().get(id).cloned()
+    }
+
+    fn of_sandbox(&self, path: &Path) -> Arc<tokio::sync::Mutex<()>> {
+        let mut sandboxes = self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        sandboxes.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = sandboxes.get(path).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::new(tokio::sync::Mutex::default());
+        sandboxes.insert(path.to_owned(), Arc::downgrade(&lock));
+        lock
+    }
+
+    /// The networks that stand behind those whose links were made before.
+    pub(crate) fn networks(&self) -> Vec<NetworkRecord> {
+        self.all().iter().filter_map(|slot| slot.read().network_record()).collect()
+    }
+}
+
+/// Whether a network is the one behind an attachment.
+pub(crate) fn is_implicit(network: &NetworkId) -> bool {
+    network.as_str().starts_with(record::NETWORK_PREFIX)
+}
+
+impl Engine {
+    /// Changes routes, rules or queues in a container's namespace, once.
+    ///
+    /// # Errors
+    /// See [`AttachFailure`].
+    pub async fn change(
+        &self,
+        target: &Target,
+        sandbox: &Path,
+        change: &Change,
+    ) -> Result<(), AttachFailure> {
+        let (netns, _) = place::open(target, sandbox).await?;
+        let (change, target) = (change.clone(), target.clone());
+        crate::blocking(move || routes::change(&netns, &change))
+            .await
+            .map_err(|source| AttachFailure::Inside { target, source: source.into() })
+    }
+}

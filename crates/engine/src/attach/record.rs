@@ -1,0 +1,193 @@
+//! Attachments as they are stored.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Target};
+use landline_types::{IfName, Mac};
+use serde::{Deserialize, Serialize};
+
+use crate::records::{ContainerRecord, NetworkRecord};
+
+/// The first letters of the ids of the networks behind attachments.
+pub(super) const NETWORK_PREFIX: &str = "attach-";
+
+/// Which attachment: 32 hex digits. It is the id of its endpoint too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AttachmentId(EndpointId);
+
+impl AttachmentId {
+    /// A new one, drawn at random.
+    pub(super) fn draw(random: &mut impl landline_dhcp::Random) -> Self {
+        let [a, b, c, d] = [(); 4].map(|()| random.next_u32());
+        Self(format!("{a:08x}{b:08x}{c:08x}{d:08x}").parse().unwrap_or_else(|_| unreachable!("hex digits")))
+    }
+
+    /// The endpoint's id.
+    pub(crate) const fn endpoint(&self) -> &EndpointId {
+        &self.0
+    }
+
+    /// The id of the network it is alone on.
+    pub(super) fn network(&self) -> NetworkId {
+        format!("{NETWORK_PREFIX}{}", self.0)
+            .parse()
+            .unwrap_or_else(|_| unreachable!("letters, digits and a hyphen"))
+    }
+}
+
+impl fmt::Display for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+impl FromStr for AttachmentId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match text.parse() {
+            Ok(id) if fits => Ok(Self(id)),
+            _ => Err(format!("{:?} is not an attachment's id", text.chars().take(64).collect::<String>())),
+        }
+    }
+}
+
+impl TryFrom<String> for AttachmentId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<AttachmentId> for String {
+    fn from(id: AttachmentId) -> Self {
+        id.to_string()
+    }
+}
+
+/// Who wants an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The administrator, by command.
+    Command,
+    /// The administrator, in the configuration file.
+    Config,
+    /// The container, in this label or variable of its own.
+    Container(String),
+}
+
+/// An attachment as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachmentRecord {
+    /// Its id.
+    pub id: AttachmentId,
+    /// Whom it is for.
+    pub target: Target,
+    /// What it is.
+    pub spec: AttachSpec,
+    /// Who wants it.
+    pub origin: Origin,
+    /// The container it was last in.
+    #[serde(default)]
+    pub container: Option<ContainerRecord>,
+    /// The network it was last on: the options as they came out, with the parent's name.
+    #[serde(default)]
+    pub network: Option<NetworkOptions>,
+    /// The card of which that parent is a VLAN.
+    #[serde(default)]
+    pub nic: Option<IfName>,
+    /// Where it is.
+    #[serde(default)]
+    pub inside: Option<Inside>,
+}
+
+/// What there is in a sandbox because of an attachment, and what was there before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inside {
+    /// A path that names the namespace.
+    pub sandbox: PathBuf,
+    /// Which namespace that was: a path may come to name another.
+    pub namespace: String,
+    /// The interface's name.
+    pub name: IfName,
+    /// The default routes that were replaced.
+    #[serde(default)]
+    pub replaced: Vec<SavedRoute>,
+    /// Of an interface without an endpoint: what a network card was before.
+    #[serde(default)]
+    pub plain: Option<Plain>,
+}
+
+/// An interface that is not an endpoint's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plain {
+    /// The network card as it was on the host; `None`: it goes nowhere and was made for this.
+    pub card: Option<Card>,
+}
+
+/// A network card as it was on the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// Its name.
+    pub name: IfName,
+    /// Its hardware address.
+    pub mac: Option<Mac>,
+    /// Whether it was up.
+    pub up: bool,
+    /// Its addresses, in the order they are set in.
+    pub addresses: Vec<ipnet::IpNet>,
+    /// What else went with it.
+    pub routes: Vec<SavedRoute>,
+}
+
+/// A route of the main table that may have to be set again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedRoute {
+    /// Where to.
+    pub destination: ipnet::IpNet,
+    /// Through which router.
+    pub gateway: Option<IpAddr>,
+    /// The interface's name.
+    pub dev: Option<IfName>,
+    /// Its metric.
+    pub metric: Option<u32>,
+    /// Its preferred source address.
+    pub source: Option<IpAddr>,
+    /// Whether the router is on the link whatever the addresses say.
+    pub onlink: bool,
+    /// Who set it (`rtm_protocol`).
+    pub protocol: u8,
+    /// Its scope.
+    pub scope: u8,
+}
+
+impl AttachmentRecord {
+    /// What its identity is found by again: a container made anew under its name has the same one.
+    pub(super) fn key(&self) -> String {
+        match (&self.origin, &self.container) {
+            (Origin::Container(source), Some(container)) => format!("attach/{}/{source}", container.name),
+            _ => format!("{NETWORK_PREFIX}{}", self.id),
+        }
+    }
+
+    /// The network it is alone on, once it had one.
+    pub(super) fn network_record(&self) -> Option<NetworkRecord> {
+        let options = self.network.clone()?;
+        let name = Some(format!("attach:{}", options.parent));
+        Some(NetworkRecord {
+            id: self.id.network(),
+            name,
+            options,
+            nic: self.nic.clone(),
+            ipam_gateway: None,
+            ipam_gateway_v6: None,
+        })
+    }
+}

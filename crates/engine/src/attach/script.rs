@@ -1,0 +1,140 @@
+//! An attachment as the commands that would make it, for people to read and, in a namespace of its own, to run.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use landline_kernel::{Link, LinkKind};
+use landline_spec::{KindWord, Mode};
+use landline_types::IfName;
+
+use super::record::AttachmentId;
+use super::{AttachFailure, AttachRequest, Chosen, inside, parent, place};
+use crate::blocking;
+use crate::endpoints::random_mac;
+use crate::engine::Engine;
+use crate::links::{LinkRequest, find_parent, kind_of};
+use crate::mark::{End, Mark, PROTOCOL};
+use crate::plan::{LinkEnd, Plan, Step};
+use crate::random::OsRandom;
+
+impl Engine {
+    /// What [`Engine::attach`] would do, as a script of `ip` and `sysctl`. Nothing is changed, and nobody is asked for an
+    /// address.
+    ///
+    /// # Errors
+    /// What would keep it from being done, as far as that can be seen beforehand.
+    pub async fn attach_script(&self, request: &AttachRequest) -> Result<String, AttachFailure> {
+        let (netns, _) = place::open(&request.target, &request.place.sandbox).await?;
+        let chosen = self.choose(&request.spec).await?;
+        let taken = blocking(move || inside::names(&netns))
+            .await
+            .map_err(|error| super::apply::inside_error(request, error))?;
+        let name = request.spec.ifname.clone().unwrap_or_else(|| inside::free_name(&taken));
+        if taken.contains(&name) {
+            return Err(AttachFailure::NameTaken { target: request.target.clone(), name });
+        }
+        let host = self.host.clone();
+        let links = blocking(move || host.links()).await?;
+        let id = AttachmentId::draw(&mut OsRandom);
+        let (plan, link) = plan(request, &chosen, &id, &links)?;
+        Ok(render(request, &chosen, &plan, &link, &name))
+    }
+}
+
+fn plan(
+    request: &AttachRequest,
+    chosen: &Chosen,
+    id: &AttachmentId,
+    links: &[Link],
+) -> Result<(Plan, IfName), AttachFailure> {
+    let own = Mark::new(id.endpoint(), End::Container).link_name();
+    let Some(options) = &chosen.network else {
+        if chosen.kind == KindWord::NIC {
+            let steps =
+                vec![Step::SetAlias { link: chosen.parent.clone(), alias: format!("landline-card:{id}") }];
+            return Ok((Plan { steps }, chosen.parent.clone()));
+        }
+        let mark = Mark::new(id.endpoint(), End::Container);
+        let end = LinkEnd {
+            name: own.clone(),
+            mac: request.spec.mac,
+            mtu: 1500,
+            alias: mark.to_string(),
+            silent: true,
+        };
+        return Ok((Plan { steps: vec![Step::AddDummy { container: end }] }, own));
+    };
+    let mut steps = Vec::new();
+    let made;
+    let parent = if chosen.make {
+        steps.extend(parent::bridge_plan(&chosen.parent).steps);
+        let Some(any) = links.first() else { return Err(AttachFailure::Cancelled) };
+        made = Link {
+            name: chosen.parent.clone(),
+            kind: LinkKind::Bridge { vlan_filtering: false },
+            mtu: 1500,
+            ..any.clone()
+        };
+        &made
+    } else {
+        find_parent(&options.parent, options.mode, links)?
+    };
+    let mac = kind_of(options.mode).shared_mac(parent).or(request.spec.mac).unwrap_or_else(random_mac);
+    let link = LinkRequest { endpoint: id.endpoint(), options, parent, mac };
+    steps.extend(kind_of(options.mode).plan(&link).steps);
+    if let Some(name) = request.spec.host_end.clone().filter(|_| options.mode == Mode::Bridge) {
+        steps.push(Step::Rename { link: Mark::new(id.endpoint(), End::Host).link_name(), name });
+    }
+    Ok((Plan { steps }, own))
+}
+
+fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, name: &IfName) -> String {
+    let path = quote(&request.place.sandbox.to_string_lossy());
+    let (target, parent) = (&request.target, &chosen.parent);
+    let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", chosen.kind);
+    let mut line = |text: String| {
+        // Writing into a text cannot fail.
+        let _ = writeln!(script, "{text}");
+    };
+    let inside = |command: String| format!("nsenter --net={path} {command}");
+    line(format!("ip link set dev {link} netns {path}"));
+    let mac = request.spec.mac.filter(|_| chosen.network.is_none()).map(|mac| format!(" address {mac}"));
+    line(inside(format!("ip link set dev {link} name {name}{}", mac.unwrap_or_default())));
+    let mut keys = vec!["accept_ra=0"];
+    if chosen.network.is_some() {
+        keys.push("autoconf=0");
+    }
+    if request.spec.addresses.iter().any(|address| address.net.addr().is_ipv6()) && chosen.network.is_some() {
+        keys.push("disable_ipv6=0");
+    }
+    for key in keys {
+        line(inside(format!("sysctl -q -w net/ipv6/conf/{name}/{key}")));
+    }
+    line(inside(format!("ip link set dev {name} up")));
+    if request.spec.dhcp {
+        line(format!("# {name} gets an address by DHCP, and with it a default route"));
+    }
+    for address in &request.spec.addresses {
+        let tail = match address.net {
+            IpNet::V4(v4) if v4.prefix_len() < 31 => " broadcast +",
+            IpNet::V6(_) if request.spec.force => " nodad",
+            _ => "",
+        };
+        line(inside(format!("ip address replace {}{tail} dev {name}", address.net)));
+        let Some(gateway) = address.gateway else { continue };
+        let local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let family = if gateway.is_ipv4() { "-4" } else { "-6" };
+        if !address.net.contains(&gateway) && !local {
+            line(inside(format!("ip {family} route replace {gateway} dev {name} proto {PROTOCOL}")));
+        }
+        line(inside(format!("ip {family} route replace default via {gateway} dev {name} proto {PROTOCOL}")));
+    }
+    script
+}
+
+/// For a shell, should somebody give the script to one.
+fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,83 @@
+//! Attachments as they are shown.
+
+use serde::{Deserialize, Serialize};
+
+use super::Slot;
+use super::record::{AttachmentId, Origin};
+use crate::engine::Engine;
+use crate::view::EndpointView;
+
+/// An attachment, as shown to people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentView {
+    /// Its id.
+    pub id: String,
+    /// Whom it is for, as it was written.
+    pub target: String,
+    /// The container's name, if it is one of Docker's.
+    pub container: Option<String>,
+    /// `command`, `config`, or the label or variable that asks for it.
+    pub origin: String,
+    /// The host interface it hangs on.
+    pub parent: String,
+    /// The interface's name in the container, where it is or is to be.
+    pub interface: Option<String>,
+    /// Its static addresses, with their routers.
+    pub addresses: Vec<String>,
+    /// Whether it gets an address from the LAN.
+    pub dhcp: bool,
+    /// Whether it is in a container now.
+    pub attached: bool,
+    /// The leased address and all else, while it is attached and not without an endpoint.
+    pub endpoint: Option<EndpointView>,
+}
+
+impl Engine {
+    /// All attachments, ordered by container and interface.
+    pub async fn attachment_views(&self) -> Vec<AttachmentView> {
+        let mut views = Vec::new();
+        for slot in self.attachments.all() {
+            views.push(self.attachment_view(&slot).await);
+        }
+        views.sort_by(|a, b| {
+            (&a.container, &a.target, &a.interface, &a.id).cmp(&(
+                &b.container,
+                &b.target,
+                &b.interface,
+                &b.id,
+            ))
+        });
+        views
+    }
+
+    pub(super) async fn attachment_view(&self, slot: &Slot) -> AttachmentView {
+        let record = slot.read();
+        let endpoint = self.endpoint_view(record.id.endpoint()).await;
+        AttachmentView {
+            id: record.id.to_string(),
+            target: record.target.to_string(),
+            container: record.container.as_ref().map(|container| container.name.clone()),
+            origin: match &record.origin {
+                Origin::Command => "command".into(),
+                Origin::Config => "config".into(),
+                Origin::Container(source) => source.clone(),
+            },
+            parent: super::apply::parent_text(&record.spec.parent),
+            interface: record.name().map(|name| name.to_string()),
+            addresses: record.spec.addresses.iter().map(ToString::to_string).collect(),
+            dhcp: record.spec.dhcp,
+            attached: record.inside.is_some(),
+            endpoint,
+        }
+    }
+
+    /// All attachments as they are stored.
+    pub fn attachment_records(&self) -> Vec<super::AttachmentRecord> {
+        self.attachments.all().iter().map(|slot| slot.read()).collect()
+    }
+
+    /// The attachment of this id.
+    pub fn attachment(&self, id: &AttachmentId) -> Option<super::AttachmentRecord> {
+        self.attachments.get(id).map(|slot| slot.read())
+    }
+}

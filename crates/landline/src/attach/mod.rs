@@ -1,0 +1,23 @@
+//! Interfaces for containers that are there already.
+//!
+//! - `commands`: `landline attach`, `detach`, `pid`, `ip`, `exec`, and `pipework`, which ask the daemon.
+//! - [`Attacher`]: the daemon's side of them, and of what containers ask for in labels and environment. Its task,
+//!   [`Attacher::follow`], computes from Docker's view, the store and the configuration what there should be (`jobs`);
+//!   each container and each attachment has a worker of its own that makes it so (`work`), and its rows in `landline ls`.
+//! - [`DropIn`]: the daemon in the place of the docker-pipework container, with its environment variables.
+//! - `wait`: `pipework --wait`, which runs inside a container.
+
+mod board;
+mod commands;
+mod drop_in;
+mod jobs;
+mod service;
+mod settings;
+mod wait;
+mod work;
+
+pub(crate) use board::AttachRow;
+pub(crate) use commands::{attach, detach, exec, ip, pid, pipework};
+pub(crate) use drop_in::DropIn;
+pub(crate) use service::{Attacher, SettingsError, Where};
+pub(crate) use settings::{allow, check};

@@ -1,0 +1,278 @@
+//! The daemon's side.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use landline_docker::DockerView;
+use landline_engine::{AttachRequest, Engine, Origin, chain};
+use landline_spec::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
+use landline_types::IfName;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::board::{AttachRow, Board};
+use super::drop_in::DropIn;
+use super::jobs::{Key, Over, find, jobs};
+use super::work::Worker;
+use crate::control::Answer;
+
+/// How long word of a container that was just started may be late.
+const LATE: Duration = Duration::from_secs(2);
+
+/// Where a container is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Where {
+    /// A path that names its network namespace.
+    pub(crate) sandbox: PathBuf,
+    /// Its first process, if Docker says so.
+    pub(crate) pid: Option<u32>,
+    /// Its name, if it is one of Docker's.
+    pub(crate) name: Option<String>,
+}
+
+/// What attaches.
+pub(crate) struct Attacher {
+    engine: Arc<Engine>,
+    view: watch::Receiver<Arc<DockerView>>,
+    /// The configuration file; one of docker-pipework's has none.
+    config_path: Option<PathBuf>,
+    drop_in: Option<DropIn>,
+    config: watch::Sender<Arc<ConfigFile>>,
+    board: Arc<Board>,
+    /// Something was attached or detached by command.
+    changed: Notify,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("cannot read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}:{}:{}: {}", source.line, source.column, source.message)]
+    Content { path: PathBuf, source: ConfigError },
+}
+
+/// Reads the configuration; one that is not there says nothing.
+pub(super) fn read(path: &Path) -> Result<(String, ConfigFile), SettingsError> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.map_err(|source| SettingsError::Read { path: path.into(), source })?,
+    };
+    let file = ConfigFile::parse(&text);
+    Ok((text, file.map_err(|source| SettingsError::Content { path: path.into(), source })?))
+}
+
+impl Attacher {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        view: watch::Receiver<Arc<DockerView>>,
+        config_path: PathBuf,
+    ) -> Result<Self, SettingsError> {
+        let (_, config) = read(&config_path)?;
+        Ok(Self::with(engine, view, config, Some(config_path), None))
+    }
+
+    /// One that is configured as docker-pipework is.
+    pub(crate) fn drop_in(
+        engine: Arc<Engine>,
+        view: watch::Receiver<Arc<DockerView>>,
+        drop_in: DropIn,
+    ) -> Self {
+        Self::with(engine, view, drop_in.config.clone(), None, Some(drop_in))
+    }
+
+    fn with(
+        engine: Arc<Engine>,
+        view: watch::Receiver<Arc<DockerView>>,
+        config: ConfigFile,
+        config_path: Option<PathBuf>,
+        drop_in: Option<DropIn>,
+    ) -> Self {
+        let config = watch::Sender::new(Arc::new(config));
+        Self { engine, view, config_path, drop_in, config, board: Arc::default(), changed: Notify::new() }
+    }
+
+    /// Reads the configuration again. One that is wrong changes nothing.
+    pub(crate) fn reload(&self) -> Result<(), SettingsError> {
+        let Some(path) = &self.config_path else { return Ok(()) };
+        let (_, config) = read(path)?;
+        self.config.send_replace(Arc::new(config));
+        tracing::info!(path = %path.display(), "configuration read");
+        Ok(())
+    }
+
+    /// What is not attached, and why.
+    pub(crate) fn rows(&self) -> Vec<AttachRow> {
+        self.board.rows()
+    }
+
+    /// Makes what there should be, until `cancel`.
+    pub(crate) async fn follow(self: Arc<Self>, cancel: CancellationToken) {
+        let (mut view, mut config) = (self.view.clone(), self.config.subscribe());
+        let tasks = TaskTracker::new();
+        let mut workers: BTreeMap<Key, watch::Sender<Option<super::jobs::Job>>> = BTreeMap::new();
+        let mut scope = self.drop_in.as_ref().map(DropIn::scope);
+        loop {
+            let (seen, wanted) = (view.borrow_and_update().clone(), config.borrow_and_update().clone());
+            // What Docker had when it was last seen still runs; only its events say otherwise.
+            if seen.connected {
+                let mut all = jobs(&seen, &self.engine.attachment_records(), &wanted);
+                if let Some(scope) = &mut scope {
+                    if scope.begins(&all) {
+                        tasks.spawn(self.clone().manual(cancel.clone()));
+                    }
+                    all.jobs.retain(|key, job| scope.covers(key, job));
+                }
+                for (key, worker) in &workers {
+                    if !all.jobs.contains_key(key) {
+                        worker.send_if_modified(|job| job.take().is_some());
+                    }
+                }
+                for (key, job) in all.jobs {
+                    let worker = workers.entry(key.clone()).or_insert_with(|| {
+                        let (sender, receiver) = watch::channel(None);
+                        let (engine, board) = (self.engine.clone(), self.board.clone());
+                        let worker = Worker { key, engine, board, job: receiver };
+                        tasks.spawn(worker.run(cancel.clone()));
+                        sender
+                    });
+                    worker.send_if_modified(|now| {
+                        let differs = now.as_ref() != Some(&job);
+                        *now = Some(job);
+                        differs
+                    });
+                }
+                for (id, how) in all.over {
+                    let kept = how == Over::Removed;
+                    let (engine, tasks) = (self.engine.clone(), &tasks);
+                    tasks.spawn(async move {
+                        if let Err(error) = engine.detach_by_id(&id, !kept).await {
+                            tracing::warn!(error = %chain(&error), "an attachment could not be ended");
+                        }
+                    });
+                }
+            }
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                changed = view.changed() => if changed.is_err() { break },
+                changed = config.changed() => if changed.is_err() { break },
+                () = self.changed.notified() => {}
+            }
+        }
+        drop(workers);
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// docker-pipework's commands of its own (`cmd`), in order.
+    async fn manual(self: Arc<Self>, cancel: CancellationToken) {
+        for command in self.drop_in.iter().flat_map(|drop_in| &drop_in.commands) {
+            let answer = match command.clone() {
+                Pipework::Attach(attach) => self.attach(attach, false, &cancel).await,
+                Pipework::Change(target, change) => self.change(&target, &change).await,
+                Pipework::Wait(_) => continue,
+            };
+            if let Answer::Error(error) = answer {
+                tracing::error!(error, "a command was not carried out");
+            }
+        }
+    }
+
+    /// `landline attach`.
+    pub(crate) async fn attach(
+        self: &Arc<Self>,
+        attach: Attach,
+        dry_run: bool,
+        cancel: &CancellationToken,
+    ) -> Answer {
+        let Some(place) = self.find(&attach.target).await else { return not_running(&attach.target) };
+        let Attach { target, spec } = attach;
+        let request = AttachRequest { target, spec, origin: Origin::Command, place };
+        if dry_run {
+            return match self.engine.attach_script(&request).await {
+                Ok(script) => Answer::Script(script),
+                Err(error) => Answer::Error(chain(&error)),
+            };
+        }
+        // Whoever hangs up does not leave half an interface behind.
+        let (engine, cancel) = (self.engine.clone(), cancel.clone());
+        let work = tokio::spawn(async move { engine.attach(request, cancel).await });
+        let answer = match work.await {
+            Ok(Ok(view)) => Answer::Attachments(vec![view]),
+            Ok(Err(error)) => Answer::Error(chain(&error)),
+            Err(error) => Answer::Error(error.to_string()),
+        };
+        self.changed.notify_one();
+        answer
+    }
+
+    /// `landline detach`.
+    pub(crate) async fn detach(&self, target: &Target, name: Option<&IfName>) -> Answer {
+        let answer = match self.engine.detach(target, name).await {
+            Ok(_) => Answer::Done,
+            Err(error) => Answer::Error(chain(&error)),
+        };
+        self.changed.notify_one();
+        answer
+    }
+
+    /// `pipework route|rule|tc`.
+    pub(crate) async fn change(&self, target: &Target, change: &Change) -> Answer {
+        let Some(place) = self.find(target).await else { return not_running(target) };
+        match self.engine.change(target, &place.sandbox, change).await {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Error(chain(&error)),
+        }
+    }
+
+    /// Where a container is.
+    pub(crate) async fn locate(&self, target: &Target) -> Answer {
+        let Some(place) = self.find(target).await else { return not_running(target) };
+        let pid = match (target, &place.container) {
+            (Target::Pid(pid), _) => Some(*pid),
+            (_, Some(container)) => match self.view.borrow().containers.get(&container.id) {
+                Some(landline_docker::Sketch::Info(info)) => info.pid,
+                _ => None,
+            },
+            _ => None,
+        };
+        let name = place.container.map(|container| container.name);
+        Answer::Where(Where { sandbox: place.sandbox, pid, name })
+    }
+
+    /// Where a target is; waits a little for one that Docker may have started just now.
+    async fn find(&self, target: &Target) -> Option<landline_engine::Occupied> {
+        let mut view = self.view.clone();
+        let look = async {
+            loop {
+                let seen = view.borrow_and_update().clone();
+                if let Some(place) = find(&seen, target) {
+                    return Some(place);
+                }
+                if !matches!(target, Target::Container(_)) || view.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(LATE, look).await.ok().flatten()
+    }
+}
+
+fn not_running(target: &Target) -> Answer {
+    let text = match target {
+        Target::Container(name) => {
+            format!("no running container is called {name}; docker ps shows those that are")
+        }
+        Target::Pid(pid) => format!("there is no process {pid}"),
+        Target::Netns(path) => format!("there is no network namespace at {}", path.display()),
+    };
+    Answer::Error(text)
+}

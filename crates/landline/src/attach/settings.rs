@@ -1,0 +1,73 @@
+//! `landline config check` and `landline allow`.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use landline_spec::ConfigFile;
+
+use super::service::{SettingsError, read};
+use crate::cli::{AllowOptions, ConfigOptions};
+use crate::control::{Answer, Request, call};
+use crate::output::CommandError;
+
+/// Why the configuration was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AllowError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("cannot write {path}")]
+    Write {
+        path: std::path::PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}: {source}")]
+    Edit { path: std::path::PathBuf, source: landline_spec::ConfigError },
+    #[error("say what to allow: landline allow PARENT, or landline allow --changes")]
+    Nothing,
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// Says whether the daemon would take the file.
+pub(crate) fn check(options: &ConfigOptions) -> Result<(), SettingsError> {
+    read(&options.config)?;
+    println!("{} is right", options.config.display());
+    Ok(())
+}
+
+/// Writes it into the file, and has the daemon read that.
+pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
+    let path = &options.config.config;
+    let (mut text, _) = read(path)?;
+    let edit = |source| AllowError::Edit { path: path.clone(), source };
+    if options.parent.is_none() && !options.changes {
+        return Err(AllowError::Nothing);
+    }
+    if let Some(parent) = &options.parent {
+        text =
+            ConfigFile::allow(&text, parent, &options.kind, &options.subnet, &options.vlan).map_err(edit)?;
+    }
+    if options.changes {
+        text = ConfigFile::allow_changes(&text).map_err(edit)?;
+    }
+    replace(path, &text).map_err(|source| AllowError::Write { path: path.clone(), source })?;
+    match call(&options.control.control_socket, &Request::Reload).await.map_err(CommandError::from) {
+        Ok(Answer::Done) => {}
+        Ok(_) => return Err(CommandError::Unexpected.into()),
+        Err(error) => eprintln!("landline: it counts from the daemon's next start ({error})"),
+    }
+    Ok(())
+}
+
+/// All of the new text or the old one, whatever happens.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let beside = path.with_extension("toml.new");
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}

@@ -1,0 +1,260 @@
+//! One worker each for every container that asks for something and every attachment: it makes what there should be, tries
+//! again when that failed, and takes it back when it should not be any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use landline_engine::{AttachFailure, AttachRequest, Engine, Occupied, Origin, chain};
+use landline_spec::{Ask, ConfigFile, Target, Wish};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::board::{AttachRow, Board};
+use super::jobs::{Job, Key, Work};
+
+/// How long one attempt may take; what it has made is taken back then.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// The first pause before the next attempt; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+pub(super) struct Worker {
+    pub(super) key: Key,
+    pub(super) engine: Arc<Engine>,
+    pub(super) board: Arc<Board>,
+    pub(super) job: watch::Receiver<Option<Job>>,
+}
+
+impl Worker {
+    /// Works until there is nothing more to come.
+    pub(super) async fn run(mut self, cancel: CancellationToken) {
+        let mut pause = FIRST_PAUSE;
+        let mut done: Option<Occupied> = None;
+        loop {
+            let job = self.job.borrow_and_update().clone();
+            if let Some(before) =
+                done.take_if(|before| job.as_ref().map(|job| &job.place.sandbox) != Some(&before.sandbox))
+            {
+                self.undo(&before).await;
+            }
+            let rows = match &job {
+                Some(job) => {
+                    done = Some(job.place.clone());
+                    self.attempt_until_superseded(job, &cancel).await
+                }
+                None => Vec::new(),
+            };
+            let again = rows.iter().any(|row| row.state == "failed");
+            self.board.set(&self.key, rows);
+            let wait = async {
+                if again {
+                    tokio::time::sleep(pause).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = self.job.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    pause = FIRST_PAUSE;
+                }
+                () = wait => pause = LONGEST_PAUSE.min(pause * 2),
+            }
+        }
+    }
+
+    async fn attempt_until_superseded(&self, job: &Job, cancel: &CancellationToken) -> Vec<AttachRow> {
+        let stop = cancel.child_token();
+        let mut changes = self.job.clone();
+        let superseded = async {
+            // The attempt ends by itself then, and not in the middle of a step.
+            let _ = changes.wait_for(|now| now.as_ref() != Some(job)).await;
+            stop.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            rows = self.attempt(job, &stop) => rows,
+            rows = superseded => rows,
+        }
+    }
+
+    /// The container has ended, or is in another sandbox.
+    async fn undo(&self, before: &Occupied) {
+        for record in self.engine.attachment_records() {
+            let mine = match (&self.key, &record.origin) {
+                (Key::Command(id), _) => record.id == *id,
+                (Key::Container(_), Origin::Container(_)) | (Key::Config(_), Origin::Config) => {
+                    record.inside.as_ref().is_some_and(|inside| inside.sandbox == before.sandbox)
+                }
+                _ => false,
+            };
+            if mine && let Err(error) = self.engine.container_ended(&record.id).await {
+                tracing::warn!(error = %chain(&error), "an attachment could not be taken back");
+            }
+        }
+    }
+
+    async fn attempt(&self, job: &Job, stop: &CancellationToken) -> Vec<AttachRow> {
+        match &job.work {
+            Work::Asked(asks, config) => self.asked(&job.place, asks, config, stop).await,
+            Work::Wanted(target, spec, origin) => {
+                let request = AttachRequest {
+                    target: target.clone(),
+                    spec: (**spec).clone(),
+                    origin: origin.clone(),
+                    place: job.place.clone(),
+                };
+                let source = if *origin == Origin::Config { "landline.toml" } else { "landline attach" };
+                let done = self.within(request, stop).await;
+                done.err()
+                    .map(|error| failed(&name(&job.place, target), source, None, &error))
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+
+    /// Interfaces first, all at once; then what changes their routes and queues, in order.
+    async fn asked(
+        &self,
+        place: &Occupied,
+        asks: &[Ask],
+        config: &ConfigFile,
+        stop: &CancellationToken,
+    ) -> Vec<AttachRow> {
+        let Some(container) = &place.container else { return Vec::new() };
+        let Ok(target) = container.id.parse::<Target>() else { return Vec::new() };
+        let mut attempts = tokio::task::JoinSet::new();
+        let mut rows = Vec::new();
+        for ask in asks {
+            let row = AttachRow {
+                container: container.name.clone(),
+                source: ask.source.clone(),
+                parent: None,
+                state: "refused".into(),
+                reason: String::new(),
+                allow: None,
+            };
+            match &ask.wish {
+                Err(error) => rows.push(AttachRow { reason: chain(error), ..row }),
+                Ok(Wish::Change(_)) => {
+                    if let Err(refusal) = config.containers.judge_change() {
+                        let reason = "containers may not change their routes, rules and queues".into();
+                        rows.push(AttachRow { reason, allow: Some(refusal.to_string()), ..row });
+                    }
+                }
+                Ok(Wish::Attach(spec)) => match self.engine.choose(spec).await {
+                    Err(error) => {
+                        rows.push(AttachRow { state: "failed".into(), reason: chain(&error), ..row });
+                    }
+                    Ok(chosen) => {
+                        let parent = Some(chosen.parent.to_string());
+                        let verdict =
+                            config.containers.judge(&chosen.parent, &chosen.kind, chosen.followed, spec);
+                        if let Err(refusal) = verdict {
+                            let reason = format!("containers may not hang on {} like this", chosen.parent);
+                            rows.push(AttachRow { parent, reason, allow: Some(refusal.to_string()), ..row });
+                            continue;
+                        }
+                        let mut spec = (**spec).clone();
+                        let apart = matches!(chosen.kind.as_str(), "macvlan" | "ipvlan");
+                        if apart && (ask.host_route || config.containers.host_routes) {
+                            spec.options.insert("host_access".into(), "true".into());
+                        }
+                        let request = AttachRequest {
+                            target: target.clone(),
+                            spec,
+                            origin: Origin::Container(ask.source.clone()),
+                            place: place.clone(),
+                        };
+                        let (engine, stop) = (self.engine.clone(), stop.clone());
+                        attempts.spawn(async move {
+                            let done = within(&engine, request, &stop).await;
+                            done.err().map(|error| AttachRow {
+                                parent,
+                                state: "failed".into(),
+                                reason: chain(&error),
+                                ..row
+                            })
+                        });
+                    }
+                },
+            }
+        }
+        while let Some(attempt) = attempts.join_next().await {
+            rows.extend(attempt.ok().flatten());
+        }
+        if config.containers.changes {
+            rows.extend(self.changes(place, &target, asks).await);
+        }
+        rows
+    }
+
+    async fn changes(&self, place: &Occupied, target: &Target, asks: &[Ask]) -> Vec<AttachRow> {
+        let mut rows = Vec::new();
+        for ask in asks {
+            let Ok(Wish::Change(change)) = &ask.wish else { continue };
+            match self.engine.change(target, &place.sandbox, change).await {
+                Ok(()) => {}
+                // It was done before the daemon restarted.
+                Err(AttachFailure::Inside { source, .. }) if is_there_already(&*source) => {}
+                Err(error) => rows.push(failed(&name(place, target), &ask.source, None, &error)),
+            }
+        }
+        rows
+    }
+
+    async fn within(&self, request: AttachRequest, stop: &CancellationToken) -> Result<(), AttachFailure> {
+        within(&self.engine, request, stop).await
+    }
+}
+
+/// One attempt, given up when its time is over.
+async fn within(
+    engine: &Arc<Engine>,
+    request: AttachRequest,
+    stop: &CancellationToken,
+) -> Result<(), AttachFailure> {
+    let stop = stop.child_token();
+    let work = engine.attach(request, stop.clone());
+    tokio::pin!(work);
+    if let Ok(done) = tokio::time::timeout(DEADLINE, &mut work).await {
+        return done.map(drop);
+    }
+    stop.cancel();
+    work.await.map(drop)
+}
+
+fn is_there_already(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error
+            .downcast_ref::<landline_kernel::NetlinkError>()
+            .is_some_and(landline_kernel::NetlinkError::exists)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn name(place: &Occupied, target: &Target) -> String {
+    place.container.as_ref().map_or_else(|| target.to_string(), |container| container.name.clone())
+}
+
+fn failed(container: &str, source: &str, parent: Option<String>, error: &AttachFailure) -> AttachRow {
+    tracing::warn!(container, source, error = %chain(error), "not attached");
+    AttachRow {
+        container: container.to_owned(),
+        source: source.to_owned(),
+        parent,
+        state: "failed".into(),
+        reason: chain(error),
+        allow: None,
+    }
+}

@@ -1,0 +1,319 @@
+//! What containers ask for in their labels and environment: given as far as it is allowed, and never run.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, Lan, Signal, wait_for};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::tools::{at_once, names};
+use crate::world::{Result, SOON, World, bare, binary};
+
+/// A world whose daemon has a configuration file of its own.
+struct Asked {
+    world: World,
+    directory: TempDir,
+}
+
+fn start(host: &DockerHost, config: &Path) -> Result<Daemon> {
+    let config = config.to_str().unwrap_or_default();
+    Ok(host.start_landline(
+        binary(),
+        &["--config", config],
+        &[("LOG_LEVEL", "info,landline_engine=debug")],
+    )?)
+}
+
+impl Asked {
+    fn new(config: &str) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("landline.toml");
+        std::fs::write(&path, config)?;
+        let lan = Lan::new()?;
+        let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+        let mut host = lan.docker_host("host1")?;
+        host.make_bridge("br0", Some("192.0.2.10/24"))?;
+        host.dockerd(Dockerd::default())?;
+        let daemon = start(&host, &path)?;
+        Ok(Self { world: World { daemon, host, dhcp, lan }, directory })
+    }
+
+    fn config(&self) -> std::path::PathBuf {
+        self.directory.path().join("landline.toml")
+    }
+
+    fn restart_daemon(&mut self) -> Result {
+        self.world.daemon = start(&self.world.host, &self.config())?;
+        Ok(())
+    }
+
+    /// Why a container has not got something.
+    fn missing(&self, container: &str) -> Result<Vec<Value>> {
+        let listing = self.world.ls()?;
+        let rows = listing["attachments"].as_array().cloned().unwrap_or_default();
+        Ok(rows.into_iter().filter(|row| row["container"] == container).collect())
+    }
+}
+
+#[test]
+fn the_articles_examples_survive_everything() -> Result {
+    let mut asked = Asked::new("[containers.allow.br0]\n")?;
+    let always = ["--network", "none", "--restart=always", "--stop-signal=KILL"];
+    let fixed = "pipework_cmd_ip=br0 -i eth0 @CONTAINER_NAME@ 192.0.2.70/24 ";
+    let leased = "pipework_cmd=br0 -i eth0 @CONTAINER_NAME@ udhcpc ";
+    asked.world.run_without("test1", &[&always[..], &["-e", fixed]].concat())?;
+    asked.world.run_without("test2", &[&always[..], &["-e", leased]].concat())?;
+    assert_eq!(asked.world.until_addressed("test1", "eth0")?, "192.0.2.70/24");
+    let address = asked.world.until_addressed("test2", "eth0")?;
+    let macs = [asked.world.mac("test1", "eth0")?, asked.world.mac("test2", "eth0")?];
+    let same = |asked: &Asked, when: &str| -> Result {
+        let world = &asked.world;
+        for (container, wanted) in [("test1", "192.0.2.70/24"), ("test2", address.as_str())] {
+            wait_for(format!("{wanted} on {container} after {when}"), SOON, || {
+                world.address(container, "eth0").is_ok_and(|is| is == wanted)
+            })
+            .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;
+            world.lan.peer().check(&["ping", "-c1", "-W5", bare(wanted)])?;
+        }
+        assert_eq!([world.mac("test1", "eth0")?, world.mac("test2", "eth0")?], macs, "after {when}");
+        assert_eq!(world.interfaces("test1")?, ["eth0"], "after {when}");
+        Ok(())
+    };
+    same(&asked, "the start")?;
+    asked.world.host.docker_ok(&["restart", "-t0", "test1", "test2"])?;
+    same(&asked, "their restart")?;
+    asked.world.daemon.kill(Signal::KILL)?;
+    same(&asked, "the daemon was killed")?;
+    asked.restart_daemon()?;
+    same(&asked, "the daemon's restart")?;
+    asked.world.host.dockerd_stop(Signal::TERM)?;
+    asked.world.host.dockerd_start()?;
+    same(&asked, "dockerd's restart")?;
+    asked.world.host.dockerd_stop(Signal::KILL)?;
+    asked.world.host.dockerd_start()?;
+    same(&asked, "dockerd was killed")?;
+    asked.world.daemon.kill(Signal::KILL)?;
+    asked.world.host.reboot()?;
+    asked.world.host.make_bridge("br0", Some("192.0.2.10/24"))?;
+    asked.restart_daemon()?;
+    asked.world.host.dockerd(Dockerd::default())?;
+    same(&asked, "a reboot")?;
+
+    // Made anew under its name it is the same to the LAN.
+    asked.world.host.docker_ok(&["rm", "-f", "test2"])?;
+    wait_for("its attachment to be gone", SOON, || asked.world.attached().is_ok_and(|all| all.len() == 1))?;
+    asked.world.run_without("test2", &[&always[..], &["-e", leased]].concat())?;
+    same(&asked, "it was made anew")
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_until_it_is() -> Result {
+    let asked = Asked::new("")?;
+    let world = &asked.world;
+    world.run_without(
+        "web",
+        &["--network", "none", "--label", "landline.attach.lan=br0 192.0.2.71/24 ifname=eth1"],
+    )?;
+    let row = wait_for("a refusal", SOON, || asked.missing("web").ok()?.into_iter().next())?;
+    assert_eq!((row["state"].as_str(), row["allow"].as_str()), (Some("refused"), Some("landline allow br0")));
+    let table = world.landline("ls")?;
+    assert!(table.contains("landline.attach.lan") && table.contains("landline allow br0"), "{table}");
+    assert_eq!(world.interfaces("web")?, [""; 0]);
+
+    let config = asked.config();
+    let config = config.to_str().ok_or("no path")?;
+    world.landline(&format!("allow br0 --subnet 192.0.2.64/28 --config {config}"))?;
+    assert_eq!(world.until_addressed("web", "eth1")?, "192.0.2.71/24");
+    wait_for("no refusal", SOON, || asked.missing("web").is_ok_and(|rows| rows.is_empty()))?;
+    assert!(world.landline(&format!("config check --config {config}"))?.contains("is right"));
+
+    // Another subnet, another kind, other people's containers, its own routes.
+    for (name, label, allow) in [
+        ("far", "br0 192.0.2.90/24", "landline allow br0 --subnet 192.0.2.0/24"),
+        ("child", "br0 mode=macvlan 192.0.2.72/24", "landline allow br0 --kind macvlan"),
+        ("card", "eth0 none mode=nic", "landline allow eth0 --kind nic"),
+    ] {
+        world.run_without(name, &["--network", "none", "--label", &format!("landline.attach={label}")])?;
+        let row = wait_for("a refusal", SOON, || asked.missing(name).ok()?.into_iter().next())?;
+        assert_eq!(row["allow"], allow, "{row}");
+        assert_eq!(world.interfaces(name)?, [""; 0]);
+    }
+    let change = "pipework_cmd_2=route @CONTAINER_NAME@ add 198.51.100.0/24 via 192.0.2.1";
+    let attach = "pipework_cmd_1=br0 @CONTAINER_NAME@ 192.0.2.73/24";
+    world.run_without("routed", &["--network", "none", "-e", change, "-e", attach])?;
+    world.until_addressed("routed", "eth1")?;
+    let row = wait_for("a refusal", SOON, || asked.missing("routed").ok()?.into_iter().next())?;
+    assert_eq!(row["allow"], "landline allow --changes");
+    world.landline(&format!("allow --changes --config {config}"))?;
+    wait_for("its route", SOON, || {
+        world
+            .routes("routed")
+            .is_ok_and(|routes| routes.iter().any(|r| r.starts_with("198.51.100.0/24 via 192.0.2.1")))
+    })?;
+
+    // A file that is wrong is refused with its place, and changes nothing.
+    std::fs::write(asked.config(), "[containers.allow.br0]\nsubnet = []\n")?;
+    let wrong = world.refusal(&["config", "check", "--config", config])?;
+    assert!(wrong.contains("landline.toml:2:1: unknown field"), "{wrong}");
+    world.host.check(&["kill", "-HUP", &world.host.pid_in_host(world.daemon.pid()?)?.to_string()])?;
+    wait_for("the complaint", SOON, || world.daemon.log().contains("the configuration stays as it was"))?;
+    assert_eq!(world.address("web", "eth1")?, "192.0.2.71/24");
+    Ok(())
+}
+
+#[test]
+fn nothing_that_a_container_says_is_ever_run() -> Result {
+    let asked = Asked::new("[containers]\nchanges = true\n[containers.allow.br0]\n")?;
+    let world = &asked.world;
+    world.run_without("victim", &["--network", "none"])?;
+    let marker = asked.directory.path().join("was-run");
+    let marker = marker.to_str().ok_or("no path")?;
+    let hostile = [
+        format!("pipework_cmd=$(touch {marker})"),
+        format!("pipework_cmd=br0 @CONTAINER_NAME@ dhcp; touch {marker}"),
+        format!("pipework_cmd=br0 `touch {marker}` dhcp"),
+        format!("pipework_cmd=br0 @CONTAINER_NAME@ 192.0.2.66/24 02:00:00:00:00:01 $(touch {marker})"),
+        format!("pipework_cmd=br0 @CONTAINER_NAME@ dhcp\ntouch {marker}"),
+        format!("pipework_cmd=br0 @CONTAINER_NAME@ 'dhcp:-s {marker}' && touch {marker}"),
+        format!("pipework_cmd=tc @CONTAINER_NAME@ exec bpf import {marker} run touch {marker}"),
+        format!("pipework_cmd=br0 -i ../../{marker} @CONTAINER_NAME@ dhcp"),
+        "pipework_cmd=br0 victim 192.0.2.66/24".to_owned(),
+        "pipework_cmd=br0 pid:1 192.0.2.66/24".to_owned(),
+        "pipework_cmd=br0 netns:/proc/1/ns/net 192.0.2.66/24".to_owned(),
+        "pipework_cmd=route victim add 198.51.100.0/24 dev lo".to_owned(),
+        format!("pipework_cmd=br0 @CONTAINER_NAME@ {}", "1".repeat(10_000)),
+    ];
+    at_once(&names("c", hostile.len()), |name| {
+        let text = name.trim_start_matches('c').parse::<usize>().ok().and_then(|n| hostile.get(n));
+        world.run_without(name, &["--network", "none", "-e", text.ok_or("no such text")?])
+    })?;
+    for name in names("c", hostile.len()) {
+        let row = wait_for("a refusal", SOON, || asked.missing(&name).ok()?.into_iter().next())?;
+        assert_eq!(row["state"], "refused", "{row}");
+        assert!(
+            row["reason"].as_str().is_some_and(|reason| !reason.is_empty() && reason.len() < 500),
+            "{row}"
+        );
+        assert_eq!(world.interfaces(&name)?, [""; 0]);
+    }
+    assert_eq!(world.interfaces("victim")?, [""; 0]);
+    let before = world.host.snapshot()?;
+    for words in [
+        &["attach", "br0", "$(touch x)", "dhcp"][..],
+        &["attach", "br0", "../../etc", "dhcp"],
+        &["attach", "br0", "victim", "192.0.2.66/24; touch x"],
+        &["attach", "br0", "victim", "dhcp", "--ifname", "../../x"],
+        &["attach", "br0", "victim", "dhcp\nnone"],
+        &["attach", "br0", "netns:/run/netns/../../etc/passwd", "dhcp"],
+        &["attach", "br0", "pid:1", "none"],
+        &["pipework", "br0", "victim", "$(touch x)"],
+        &["pipework", "br0", "victim", "dhcp", "`touch x`"],
+    ] {
+        world.refusal(words)?;
+    }
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
+    assert!(!Path::new(marker).exists(), "something was run");
+    assert!(world.attached()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn who_ends_in_the_middle_leaves_nothing() -> Result {
+    let asked = Asked::new("[containers.allow.br9]\n")?;
+    let world = &asked.world;
+    // Nobody answers there.
+    world.host.check(&["ip", "link", "add", "br9", "type", "bridge"])?;
+    world.host.check(&["ip", "link", "set", "br9", "up"])?;
+    for end in [&["rm", "-f", "mute"][..], &["kill", "mute"]] {
+        world.run_without("mute", &["--network", "none", "--label", "landline.attach=br9 dhcp"])?;
+        wait_for("its link", SOON, || world.marked_links().is_ok_and(|links| !links.is_empty()))?;
+        world.host.docker_ok(end)?;
+        wait_for("nothing", SOON, || {
+            world.marked_links().is_ok_and(|links| links.is_empty())
+                && world.attached().is_ok_and(|all| all.is_empty())
+                && asked.missing("mute").is_ok_and(|rows| rows.is_empty())
+        })
+        .map_err(|error| format!("{error}\n{:?}\n{}", world.attached(), world.daemon.log()))?;
+    }
+    Ok(())
+}
+
+/// How many start at once.
+const CROWD: usize = 30;
+
+#[test]
+fn a_crowd_that_starts_at_once_is_attached_at_once() -> Result {
+    let asked = Asked::new("[containers.allow.br0]\n[containers.allow.br9]\n")?;
+    let world = &asked.world;
+    world.host.check(&["ip", "link", "add", "br9", "type", "bridge"])?;
+    world.host.check(&["ip", "link", "set", "br9", "up"])?;
+    let crowd = names("c", CROWD);
+    let make = |name: &str, label: &str| -> Result {
+        let label = format!("landline.attach={label}");
+        let command =
+            ["create", "--name", name, "--network", "none", "--label", &label, "box", "sleep", "infinity"];
+        Ok(world.host.docker_ok(&command).map(drop)?)
+    };
+    at_once(&crowd, |name| make(name, "br0 dhcp ifname=eth1"))?;
+    make("mute", "br9 dhcp")?;
+    let all: Vec<&str> = std::iter::once("mute").chain(crowd.iter().map(String::as_str)).collect();
+    let (before, since) = (Instant::now(), world.host.check(&["date", "+%s"])?);
+    world.host.docker_ok(&[&["start"], &all[..]].concat())?;
+    for name in &crowd {
+        world.until_addressed(name, "eth1")?;
+    }
+    println!("{CROWD} containers were started and attached within {:?}", before.elapsed());
+    // One that nobody answers holds up none of them, and says so when its time is over.
+    wait_for("its failure", Duration::from_secs(40), || {
+        asked.missing("mute").is_ok_and(|rows| rows.iter().any(|row| row["state"] == "failed"))
+    })?;
+
+    let until = world.host.check(&["date", "+%s"])?;
+    let (since, until) = (since.trim().to_owned(), until.trim().to_owned());
+    let format = "{{.TimeNano}} {{.Actor.Attributes.name}}";
+    let events = world.host.docker_ok(&[
+        "events",
+        "--since",
+        &since,
+        "--until",
+        &until,
+        "--filter",
+        "event=start",
+        "--format",
+        format,
+    ])?;
+    let log = world.daemon.log();
+    let mut took: Vec<Duration> = events
+        .lines()
+        .filter_map(|line| {
+            let (nanos, name) = line.split_once(' ')?;
+            let started = Duration::from_nanos(nanos.parse().ok()?);
+            let wanted = format!("container=\"{name}\"");
+            let attached = log.lines().find(|line| line.contains(" attached ") && line.contains(&wanted))?;
+            seconds_of_day(attached)?.checked_sub(started_of_day(started))
+        })
+        .collect();
+    took.sort_unstable();
+    assert!(took.len() >= CROWD, "{} of {CROWD} were found in the log:\n{events}\n{log}", took.len());
+    println!(
+        "from the start event to attached: median {:?}, fastest {:?}, slowest {:?}",
+        took[took.len() / 2],
+        took[0],
+        took[took.len() - 1]
+    );
+    Ok(())
+}
+
+fn started_of_day(since_epoch: Duration) -> Duration {
+    Duration::from_nanos(u64::try_from(since_epoch.as_nanos() % 86_400_000_000_000).unwrap_or_default())
+}
+
+/// The time of a log line, `2026-01-31T12:00:00.123456Z …`, since midnight.
+fn seconds_of_day(line: &str) -> Option<Duration> {
+    let time = line.split_whitespace().next()?.split_once('T')?.1.strip_suffix('Z')?;
+    let mut parts = time.splitn(3, ':');
+    let (hours, minutes): (f64, f64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let seconds: f64 = parts.next()?.parse().ok()?;
+    Some(Duration::from_secs_f64(hours * 3600.0 + minutes * 60.0 + seconds))
+}
