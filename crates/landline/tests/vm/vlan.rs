@@ -5,7 +5,7 @@ use std::time::Duration;
 use landline_testbed::{Process, Signal, wait_for};
 use serde_json::{Value, json};
 
-use crate::world::{Result, World, binary};
+use crate::world::{Result, World, bare, binary};
 
 /// Generous: see `LIMIT`.
 const SLOWLY: Duration = Duration::from_mins(1);
@@ -88,8 +88,7 @@ fn cases(world: &mut World) -> Result {
     world.host.check(&["ip", "link", "set", "guests", "up"])?;
     world.network("theirs", &["mode=ipvlan", "parent=eth0", "vlan=12", "lease_timeout=30s"])?;
     assert_eq!(sub_interfaces(world)?, ["guests"]);
-    let address = endpoint(world, "theirs", 4)?;
-    assert!(address.starts_with("203.0.113.10"), "{address}");
+    is_of(&endpoint(world, "theirs", 4)?, VLANS[0])?;
     forget(world, 4)?;
     world.host.docker_ok(&["network", "rm", "theirs"])?;
     assert_eq!(sub_interfaces(world)?, ["guests"], "not ours to remove");
@@ -124,9 +123,7 @@ fn bridge(world: &World) -> Result {
     }
     // Their own server in each, so that what enters a port is in its VLAN, and what is in it comes out.
     for ((id, first), n) in VLANS.into_iter().zip([6, 7]) {
-        let address = endpoint(world, &format!("b{id}"), n)?;
-        let last = address.split('/').next().and_then(|ip| ip.rsplit('.').next()).unwrap_or_default();
-        assert!((first..=first + 20).contains(&last.parse()?), "{address} in VLAN {id}");
+        is_of(&endpoint(world, &format!("b{id}"), n)?, (id, first))?;
     }
     let ports = world.host.check(&["bridge", "-j", "vlan", "show"])?;
     let ports: Value = serde_json::from_str(&ports)?;
@@ -149,14 +146,20 @@ fn bridge(world: &World) -> Result {
 /// Each is in its own VLAN: its server gave the address, it reaches that, and not the other.
 fn apart(world: &World, names: [&str; 2], addresses: &[String]) -> Result {
     for ((name, address), (id, first)) in names.iter().zip(addresses).zip(VLANS) {
-        let last: u8 = address.rsplit('.').next().unwrap_or_default().parse()?;
-        assert!((first..=first + 20).contains(&last), "{name} has {address}");
+        is_of(address, (id, first))?;
         assert!(ping(world, name, &format!("203.0.113.{id}")), "{name} reaches nobody");
     }
     let [one, other] = addresses else { return Err("two addresses".into()) };
     for (name, elsewhere) in [(names[0], other), (names[1], one)] {
         assert!(!ping(world, name, elsewhere), "{name} reaches {elsewhere}");
     }
+    Ok(())
+}
+
+/// The server of this VLAN gave the address.
+fn is_of(address: &str, (id, first): (u16, u8)) -> Result {
+    let last: u8 = bare(address).rsplit('.').next().unwrap_or_default().parse()?;
+    assert!((first..=first + 20).contains(&last), "{address} in VLAN {id}");
     Ok(())
 }
 
