@@ -19,7 +19,7 @@ use landline_testbed::Vm;
 use world::Result;
 
 /// Emulated, everything takes about ten times as long as outside.
-const LIMIT: Duration = Duration::from_mins(12);
+const LIMIT: Duration = Duration::from_mins(22);
 
 #[test]
 fn all_of_them_in_one_vm() -> Result {
