@@ -317,3 +317,49 @@ fn seconds_of_day(line: &str) -> Option<Duration> {
     let seconds: f64 = parts.next()?.parse().ok()?;
     Some(Duration::from_secs_f64(hours * 3600.0 + minutes * 60.0 + seconds))
 }
+
+#[test]
+fn in_the_place_of_docker_pipework() -> Result {
+    let lan = Lan::new()?;
+    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+    let mut host = lan.docker_host("host1")?;
+    host.make_bridge("br0", Some("192.0.2.10/24"))?;
+    host.dockerd(Dockerd::default())?;
+    let state = tempfile::tempdir()?;
+    let state = state.path().to_str().ok_or("no path")?;
+    let binary = binary().to_str().ok_or("no path")?;
+    let run = |name: &str, command: &str| -> Result {
+        let variable = format!("pipework_cmd={command}");
+        let command =
+            ["run", "-d", "--name", name, "--network", "none", "-e", &variable, "box", "sleep", "infinity"];
+        Ok(host.docker_ok(&command).map(drop)?)
+    };
+    run("before", "br0 -i eth0 @CONTAINER_NAME@ 192.0.2.70/24")?;
+    run("manual", "br9 -i eth0 @CONTAINER_NAME@ 192.0.2.73/24")?;
+    let environment = [
+        "DOCKER_HOST=unix:///var/run/docker.sock",
+        "run_mode=all",
+        "allow=br0",
+        "cmd=br0 -i eth7 manual 192.0.2.74/24",
+    ];
+    let argv = [&["env"], &environment[..], &[binary, "pipework-daemon", "--state-dir", state]].concat();
+    let mut daemon = host.spawn(&argv)?;
+    let has = |container: &str, address: &str| -> Result {
+        let shown = || host.docker_ok(&["exec", container, "ip", "-4", "-o", "addr"]).unwrap_or_default();
+        wait_for(format!("{address} on {container}"), SOON, || shown().contains(address))
+            .map_err(|error| format!("{error}\n{}", shown()))?;
+        Ok(())
+    };
+    has("before", "192.0.2.70/24")?;
+    has("manual", "192.0.2.74/24")?;
+    run("after", "br0 -i eth0 @CONTAINER_NAME@ udhcpc")?;
+    let leased = wait_for("a lease", SOON, || dhcp.leases().first().map(|lease| lease.ip))?;
+    has("after", &leased.to_string())?;
+    lan.peer().check(&["ping", "-c1", "-W5", "192.0.2.70"])?;
+    // What it was not allowed is not there.
+    let listing: Value = serde_json::from_str(&host.check(&[binary, "ls", "--json"])?)?;
+    assert_eq!(listing["attachments"][0]["allow"], "landline allow br9", "{listing}");
+    daemon.signal(Signal::TERM)?;
+    assert!(daemon.wait_within(SOON)?.success(), "{}", daemon.stderr());
+    has("before", "192.0.2.70/24")
+}

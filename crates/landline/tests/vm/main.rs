@@ -7,6 +7,7 @@
 #[path = "../e2e/world.rs"]
 mod world;
 
+mod attach;
 mod dual;
 mod host_access;
 mod ipvlan;

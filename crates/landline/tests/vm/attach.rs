@@ -1,0 +1,81 @@
+//! Attachments whose links this machine's kernel may not have: ipvlan children, VLANs of a card, dummy interfaces.
+
+use crate::world::{Result, World, binary};
+
+#[test]
+#[ignore = "the kernel outside may have none of it; runs in the VM"]
+fn attachments() -> Result {
+    let world = World::nic()?;
+    let done = cases(&world);
+    if done.is_err() {
+        println!("--- landline:\n{}", world.daemon.log());
+    }
+    done
+}
+
+fn cases(world: &World) -> Result {
+    world.host.check(&["ip", "netns", "add", "blue"])?;
+    let before = world.host.snapshot()?;
+    let landline = |words: &[&str]| world.host.landline_ok(binary(), words);
+    let shown = || world.host.check(&["ip", "-n", "blue", "-d", "-o", "link"]);
+
+    println!("ipvlan, with a lease and with an address by hand");
+    landline(&[
+        "attach",
+        "eth0",
+        "netns:/run/netns/blue",
+        "dhcp",
+        "mode=ipvlan",
+        "ifname=lan0",
+        "lease_timeout=30s",
+    ])?;
+    landline(&["attach", "eth0", "netns:/run/netns/blue", "192.0.2.60/24", "mode=ipvlan", "ifname=lan1"])?;
+    let links = shown()?;
+    assert_eq!(links.matches("ipvlan  mode l2").count(), 2, "{links}");
+    assert_eq!(world.dhcp.leases().len(), 1);
+    world.lan.peer().check(&["ping", "-c1", "-W5", "192.0.2.60"])?;
+    let taken = world.host.landline(
+        binary(),
+        &["attach", "eth0", "netns:/run/netns/blue", "192.0.2.2/24", "mode=ipvlan", "ifname=lan2"],
+    );
+    assert!(taken.stderr.contains("192.0.2.2 is used by"), "{}", taken.stderr);
+    landline(&["detach", "netns:/run/netns/blue"])?;
+
+    println!("a VLAN of the card");
+    let router = world.lan.router();
+    router.sh("ip link add link eth0 name eth0.12 type vlan id 12
+         ip address add 203.0.113.1/24 dev eth0.12
+         ip link set eth0.12 up")?;
+    landline(&[
+        "pipework",
+        "eth0",
+        "-i",
+        "lan0",
+        "netns:/run/netns/blue",
+        "203.0.113.60/24@203.0.113.1",
+        "@12",
+    ])?;
+    landline(&["exec", "netns:/run/netns/blue", "ping", "-c1", "-W5", "203.0.113.1"])?;
+    assert!(shown()?.contains("macvlan mode bridge"));
+    world.host.check(&["ip", "link", "show", "eth0.12"])?;
+    landline(&["detach", "netns:/run/netns/blue"])?;
+    assert!(!world.host.exec(&["ip", "link", "show", "eth0.12"]).success(), "the VLAN's interface stays");
+
+    println!("an interface that goes nowhere");
+    landline(&[
+        "pipework",
+        "dummy",
+        "-i",
+        "d0",
+        "netns:/run/netns/blue",
+        "198.51.100.5/24",
+        "02:00:00:00:00:05",
+    ])?;
+    let links = shown()?;
+    assert!(links.contains("dummy") && links.contains("02:00:00:00:00:05"), "{links}");
+    let addresses = landline(&["ip", "netns:/run/netns/blue"])?;
+    assert!(addresses.contains("198.51.100.5"), "{addresses}");
+    landline(&["detach", "netns:/run/netns/blue", "d0"])?;
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
+    Ok(())
+}
