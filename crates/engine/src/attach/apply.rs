@@ -222,6 +222,8 @@ impl Engine {
             let setting = Setting { name: moved.clone(), wanted, own_v6, mac };
             self.set_up(slot, put, setting).await?;
         }
+        // Host access wants to know where the link has gone.
+        self.services.changed.notify_one();
         if let Some(container) = &put.request.place.container {
             self.container_seen(id.endpoint(), container.clone()).await;
         }

@@ -363,3 +363,31 @@ fn in_the_place_of_docker_pipework() -> Result {
     assert!(daemon.wait_within(SOON)?.success(), "{}", daemon.stderr());
     has("before", "192.0.2.70/24")
 }
+
+#[test]
+fn the_host_reaches_whom_it_is_to_reach() -> Result {
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("landline.toml");
+    std::fs::write(&config, "[containers.allow.eth0]\n")?;
+    let lan = Lan::new()?;
+    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+    let mut host = lan.docker_host("host1")?;
+    host.check(&["ip", "address", "add", "192.0.2.10/24", "dev", "eth0"])?;
+    host.dockerd(Dockerd::default())?;
+    let daemon = start(&host, &config)?;
+    let world = World { daemon, host, dhcp, lan };
+    let command = "pipework_cmd=eth0 @CONTAINER_NAME@ 192.0.2.75/24";
+    world.run_without("apart", &["--network", "none", "-e", command])?;
+    world.until_addressed("apart", "eth1")?;
+    let other = "pipework_cmd=eth0 @CONTAINER_NAME@ 192.0.2.76/24";
+    world.run_without("near", &["--network", "none", "-e", other, "-e", "pipework_host_route=true"])?;
+    world.until_addressed("near", "eth1")?;
+    wait_for("an answer", SOON, || world.host.exec(&["ping", "-c1", "-W1", "192.0.2.76"]).success())
+        .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;
+    assert!(!world.host.exec(&["ping", "-c1", "-W1", "192.0.2.75"]).success(), "nobody asked for that");
+    world.host.docker_ok(&["rm", "-f", "near"])?;
+    wait_for("nothing of it", SOON, || {
+        world.host.check(&["ip", "route"]).is_ok_and(|routes| !routes.contains("192.0.2.76"))
+    })?;
+    Ok(())
+}
