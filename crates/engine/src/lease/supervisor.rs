@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
@@ -69,7 +70,21 @@ pub(crate) struct Supervisor {
     undecided: bool,
     /// A server has granted or confirmed the lease, and that is stored.
     confirmed: bool,
+    /// Until when Docker may still be setting the sandbox up with the address that it was told.
+    told_until: Option<Duration>,
+    /// What Docker was told is to be changed once that is over.
+    deferred: bool,
     status: watch::Sender<Status>,
+}
+
+/// How long Docker may take from putting an address on a link to setting the gateway, which fails without the address;
+/// and the start with it. An address that another host has turned out to have stays that long.
+const SET_UP: Duration = Duration::from_secs(2);
+
+/// Whether the address that is in the sandbox, which may be the one Docker was told, is no longer the lease's.
+async fn replaces(cell: &Cell, leased: Option<Ipv4Addr>) -> bool {
+    let applied = cell.read().await.applied.address;
+    applied.is_some_and(|net| leased != Some(net.addr()))
 }
 
 fn now() -> Instant {
@@ -128,6 +143,8 @@ impl Supervisor {
             outbox: VecDeque::new(),
             undecided: false,
             confirmed: false,
+            told_until: None,
+            deferred: false,
             status: watch::Sender::new(first),
         }
     }
@@ -179,6 +196,10 @@ impl Supervisor {
                         self.seat.unopened = true;
                     }
                 },
+                () = sleep(&self.seat.services.alarm, self.told_until.filter(|_| self.deferred)) => {
+                    (self.told_until, self.deferred) = (None, false);
+                    self.configure().await;
+                }
                 () = sleep(&self.seat.services.alarm, deadline) => {
                     self.seat.unopened = false;
                     self.client.handle_timeout(now());
@@ -221,6 +242,7 @@ impl Supervisor {
             tracing::warn!(endpoint = %self.seat.cell.id().short(), "the link was moved but not set up in time");
         }
         if self.seat.arrived(arrival) {
+            self.told_until = Some(boottime::now() + SET_UP);
             self.configure().await;
         }
     }
@@ -328,6 +350,12 @@ impl Supervisor {
     /// nothing to do: Docker configures what it was told, and arriving looks again.
     async fn configure(&mut self) {
         let Some(Place::Sandbox(path)) = self.seat.place.clone() else { return };
+        if self.told_until.is_some_and(|until| boottime::now() < until)
+            && replaces(&self.seat.cell, self.client.lease().map(|lease| lease.address)).await
+        {
+            self.deferred = true;
+            return;
+        }
         let record = self.seat.cell.read().await;
         let target = self.client.lease().map(|lease| wanted(lease, self.seat.cell.options(), &record));
         let (mark, applied) = (self.seat.mark.clone(), record.applied);
@@ -379,7 +407,7 @@ pub(crate) async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
     }
 }
 
-pub(crate) async fn sleep(alarm: &Alarm, deadline: Option<std::time::Duration>) {
+pub(crate) async fn sleep(alarm: &Alarm, deadline: Option<Duration>) {
     match deadline {
         Some(deadline) => alarm.sleep_until(deadline).await,
         None => std::future::pending().await,
