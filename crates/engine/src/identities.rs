@@ -188,7 +188,11 @@ impl Identities {
                 && wish.same_network(other)
                 && c.is_some_and(|c| c.id == container.id || c.name == container.name)
         };
-        let temporary = theirs.is_none() && !keyed && inner.records.values().any(|r| has_another(&r));
+        // What was found out once stays so when more of the container becomes known.
+        let temporary = match theirs {
+            Some(_) => own.temporary,
+            None => !keyed && inner.records.values().any(|r| has_another(&r)),
+        };
         let record = inner.records.get_mut(id)?;
         let before = record.clone();
         record.container = Some(container.clone());
@@ -334,6 +338,11 @@ mod tests {
         let second = start(&identities, 2, "web");
         assert!(second.temporary);
         assert_ne!(first.mac, second.mac);
+        // More becomes known of the container, and it is the same one.
+        let (network, ports) = (network(), BTreeSet::new());
+        let more = ContainerRecord { hostname: Some("web".into()), ..container(2, "web") };
+        identities.confirm(&second.id, &wish(&network, &ports), &more);
+        assert!(identities.get(&second.id).unwrap().temporary);
         assert!(!identities.get(&first.id).unwrap().temporary);
     }
 

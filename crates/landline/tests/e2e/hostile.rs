@@ -84,7 +84,7 @@ fn malformed_requests_are_answered_and_forgotten() -> Result {
     let huge = format!(r#"{{"NetworkID": "{}"}}"#, "a".repeat(10 << 20));
     error(&world, "CreateNetwork", &huge)?;
 
-    for path in ["/NetworkDriver.Explode", "/", "/IpamDriver.RequestPool", "/NetworkDriver.CreateNetwork/x"] {
+    for path in ["/NetworkDriver.Explode", "/", "/VolumeDriver.Create", "/NetworkDriver.CreateNetwork/x"] {
         let (status, answer) = world.daemon.request(path, "{}")?;
         assert_eq!(status, 404, "{path}: {answer}");
         let json: Value = serde_json::from_str(&answer)?;

@@ -121,7 +121,7 @@ fn without_a_key_nobody_gets_anothers_identity() -> Result {
     // One by one each is the only one that waits.
     for (name, old) in names.iter().zip(&before) {
         world.host.docker_ok(&["restart", "-t0", name])?;
-        assert_eq!(&seen(&world, name, "br00")?, old, "{name} is itself again");
+        assert_eq!(&seen(&world, name, "br00")?, old, "{name} is itself again\n{}", world.daemon.log());
     }
     Ok(())
 }
