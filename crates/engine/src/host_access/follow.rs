@@ -317,7 +317,29 @@ impl Follower {
 }
 
 impl Work {
+    /// Looks and acts until that changes nothing any more: what others do while it acts would else be taken for its own
+    /// doing when the event comes.
     fn pass(
+        &mut self,
+        accesses: &[AccessRecord],
+        networks: &BTreeMap<NetworkId, SeenNetwork>,
+        keep: bool,
+    ) -> Result<Done, NetlinkError> {
+        // Somebody who changes the host all the time is followed by events.
+        const ROUNDS: usize = 8;
+        let mut done = self.round(accesses, networks, keep)?;
+        for _ in 1..ROUNDS {
+            let again = self.round(accesses, networks, keep)?;
+            let still = again.picture == done.picture;
+            done = again;
+            if still {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn round(
         &mut self,
         accesses: &[AccessRecord],
         networks: &BTreeMap<NetworkId, SeenNetwork>,
