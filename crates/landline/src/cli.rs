@@ -280,7 +280,7 @@ pub(crate) struct AttachOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
     /// PARENT CONTAINER ADDRESS… [key=value…]: an interface of this host (or mac:ADDRESS, or dummy), a container's name
-    /// or id (or pid:N, or netns:PATH), and addresses: IP/LENGTH[@GATEWAY], dhcp, or none.
+    /// or id (or pid:N, or netns:PATH), and addresses: IP/LENGTH or IP/LENGTH@GATEWAY, dhcp, or none.
     #[arg(value_name = "WORD", required_unless_present = "list")]
     words: Vec<String>,
     /// Its hardware address, or U: and a text to make one of.
