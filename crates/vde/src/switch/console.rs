@@ -115,7 +115,7 @@ impl Command {
     /// Reads a line; an empty one is `None`.
     ///
     /// # Errors
-    /// [`Refusal::Unknown`] for a word that is no command, [`Refusal::Invalid`] for bad arguments.
+    /// `Refusal::Unknown` for a word that is no command, `Refusal::Invalid` for bad arguments.
     pub fn parse(line: &str) -> Result<Option<Self>, Refusal> {
         let mut words = line.split_whitespace();
         let Some(name) = words.next() else { return Ok(None) };
