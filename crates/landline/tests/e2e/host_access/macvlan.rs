@@ -191,13 +191,26 @@ fn landlines_own_with_ipv6() -> Result {
     let world = World::nic_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
     world.host.check(&["ip", "address", "add", &format!("{HOST_V6}/64"), "dev", "eth0", "nodad"])?;
     world.network("own", &["mode=macvlan", "parent=eth0", "ipv6=true", "host_access=true"])?;
-    world.run("own", "own", &[])?;
+    let page = "mkdir -p /run/page; echo the host > /run/page/index.html";
+    world.host.node().sh(page)?;
+    let _page = world.host_serves()?;
+    let serve = ["run", "-d", "--name", "own", "--network", "own", "box", "httpd", "-f", "-h", "/www"];
+    world.host.docker_ok(&serve)?;
     let addresses = wait_for("both addresses", SOON, || {
         world.addresses6("own", "eth0").ok().filter(|addresses| addresses.len() == 2)
     })?;
     for address in addresses.iter().map(|address| bare(address)).chain([bare(&world.address("own", "eth0")?)])
     {
         world.host_reaches(address)?;
+        let url =
+            if address.contains(':') { format!("http://[{address}]/") } else { format!("http://{address}/") };
+        let said = world.host.check(&["curl", "-sf", "-m", "5", &url])?;
+        assert!(said.contains("A container on the LAN"), "{said}");
+    }
+    let pid = world.host.container_pid("own")?.to_string();
+    for url in [format!("http://{HOST}:8080/"), format!("http://[{HOST_V6}]:8080/")] {
+        let said = world.host.check(&["nsenter", "-t", &pid, "--net", "curl", "-sf", "-m", "5", &url])?;
+        assert!(said.contains("the host"), "{said}");
     }
     world.inside("own", &["ping", "-6", "-q", "-c1", "-W5", HOST_V6])?;
     world.inside("own", &["ping", "-q", "-c1", "-W5", HOST])?;
