@@ -67,7 +67,7 @@ pub fn adopt(uplink: &Uplink) -> Result<(), UplinkError> {
 }
 
 /// Moves everything from a bridge that [`adopt`] made, or was about to make, for this NIC back to it and removes the
-/// bridge. There may be nothing to do any more.
+/// bridge. There may be nothing to do any more; a bridge that somebody else made under that name is left alone.
 ///
 /// # Errors
 /// See [`UplinkError`]; asked again, it goes on where it stopped.
@@ -75,6 +75,9 @@ pub fn release(bridge: &IfName, nic: &IfName) -> Result<(), UplinkError> {
     let mut netlink = Netlink::open()?;
     let Some(bridge) = netlink.link_by_name(bridge)? else { return Ok(()) };
     let nic = look_up(&mut netlink, nic)?;
+    if !is_ours(&mut netlink, &bridge, &nic)? {
+        return Ok(());
+    }
     settings::no_filter(&bridge.name);
     carry::addresses(&mut netlink, &bridge, &nic)?;
     carry::neighbours(&mut netlink, &bridge, &nic)?;
@@ -84,6 +87,16 @@ pub fn release(bridge: &IfName, nic: &IfName) -> Result<(), UplinkError> {
     }
     netlink.delete_link(bridge.index)?;
     Ok(())
+}
+
+/// Whether [`adopt`] made this bridge for that NIC. The kernel takes the mark only once the bridge is there; until then it
+/// is known by having the NIC's hardware address and nothing else.
+fn is_ours(netlink: &mut Netlink, bridge: &Link, nic: &Link) -> Result<bool, NetlinkError> {
+    if let Some(alias) = &bridge.alias {
+        return Ok(alias.strip_prefix(MARK) == Some(nic.name.as_str()));
+    }
+    let bare = matches!(bridge.kind, LinkKind::Bridge { .. }) && bridge.mac == nic.mac && !bridge.up;
+    Ok(bare && !netlink.links()?.iter().any(|link| link.controller == Some(bridge.index)))
 }
 
 /// The NIC a bridge was made for, if [`release`] may be called for it: it was made by [`adopt`] and carries nothing else.

@@ -339,6 +339,12 @@ fn what_cannot_be_adopted_is_refused_with_a_reason() -> Result {
         host.check(&["ip", "link", "delete", "br9"])
     });
     foreign?;
+    // The guard of an adoption that did not come to pass, and a bridge that somebody else has made meanwhile.
+    host.node().sh("ip link add br9 address 02:00:00:00:00:99 type bridge; ip link set br9 up; ip address add 192.0.2.77/24 dev br9")?;
+    let left = settled(&host)?;
+    host.landline_ok(binary(), &["bridge", "guard", "br9", "eth0", "--within", "1s"])?;
+    assert_eq!(left.diff(&settled(&host)?), "", "another's bridge was touched");
+    host.check(&["ip", "link", "delete", "br9"])?;
     wait_for("the host to be as it was", Duration::from_secs(20), || {
         settled(&host).is_ok_and(|now| before.diff(&now).is_empty())
     })?;
