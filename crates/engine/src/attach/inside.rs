@@ -38,8 +38,9 @@ pub(super) enum InsideError {
 /// The first free of `eth0`, `eth1`, ….
 pub(super) fn free_name(taken: &[IfName]) -> IfName {
     let names = (0u32..).filter_map(|n| format!("eth{n}").parse::<IfName>().ok());
-    let free = names.take(10_000).find(|name| !taken.contains(name));
-    free.unwrap_or_else(|| unreachable!("nobody has so many interfaces"))
+    // Whoever is inside may have made any number.
+    let free = names.take(taken.len() + 1).find(|name| !taken.contains(name));
+    free.unwrap_or_else(|| unreachable!("among one more than are taken there is a free one"))
 }
 
 /// Which of the two families this gives a default route.
