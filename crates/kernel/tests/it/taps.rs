@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use landline_kernel::{Link, LinkChange, LinkKind, Netlink, Netns, NewLink, NewLinkKind, open_tap};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::lab::{DEADLINE, lab, link, name};
 
@@ -17,6 +18,12 @@ fn tap(ns: &Netns, netlink: &mut Netlink, text: &str) -> (OwnedFd, Link) {
     (fd, made)
 }
 
+/// Returns when there is something to read, or a moment has passed without.
+fn readable(tap: &OwnedFd) {
+    let moment = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    poll(&mut [PollFd::new(tap, PollFlags::IN)], Some(&moment)).unwrap();
+}
+
 /// The next frame to this destination; nothing else of interest is on these wires.
 fn heard(tap: &OwnedFd, destination: [u8; 6], tries: u32) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 10_000];
@@ -24,7 +31,7 @@ fn heard(tap: &OwnedFd, destination: [u8; 6], tries: u32) -> Option<Vec<u8>> {
         match rustix::io::read(tap, &mut buffer) {
             Ok(length) if buffer.starts_with(&destination) => return Some(buffer[..length].to_vec()),
             Ok(_) => {}
-            Err(rustix::io::Errno::AGAIN) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            Err(rustix::io::Errno::AGAIN) => readable(tap),
             Err(error) => panic!("{error}"),
         }
     }
