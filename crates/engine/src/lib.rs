@@ -90,8 +90,8 @@ pub use vde::VdeError;
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 pub use vlans::VlanError;
 
-/// Runs blocking work without holding up the runtime.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs blocking work without holding up the runtime; a panic in it goes on here.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         // A panic goes on where it would have been without the thread; a runtime that is shutting down drops

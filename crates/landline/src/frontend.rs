@@ -219,15 +219,8 @@ impl Frontend {
 /// What Docker has mounted. Nothing is left out for it when that cannot be seen.
 async fn mounts(dockerd: Option<u32>) -> Option<Mounts> {
     let pid = dockerd?;
-    let read = tokio::task::spawn_blocking(move || Mounts::of(pid)).await;
-    match read {
-        Ok(Ok(mounts)) => Some(mounts),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, pid, "Docker's mounts cannot be seen");
-            None
-        }
-        Err(_) => None,
-    }
+    let read = landline_engine::blocking(move || Mounts::of(pid)).await;
+    read.inspect_err(|error| tracing::debug!(%error, pid, "Docker's mounts cannot be seen")).ok()
 }
 
 /// What the engine remembers of a container.

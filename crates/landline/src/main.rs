@@ -5,6 +5,7 @@ mod bridge;
 mod cli;
 mod control;
 mod daemon;
+mod files;
 mod frontend;
 mod host_access;
 mod identity;
@@ -74,12 +75,4 @@ async fn run(cli: cli::Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// Runs what waits for the kernel without holding up the runtime; a panic goes on here.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

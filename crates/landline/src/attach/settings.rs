@@ -1,6 +1,5 @@
 //! `landline config check` and `landline allow`.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use landline_spec::ConfigFile;
@@ -8,6 +7,7 @@ use landline_spec::ConfigFile;
 use super::service::{SettingsError, read};
 use crate::cli::{AllowOptions, ConfigOptions};
 use crate::control::{Answer, Request, call};
+use crate::files;
 use crate::output::CommandError;
 
 /// Why the configuration was not changed.
@@ -51,7 +51,7 @@ pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
     if options.changes {
         text = ConfigFile::allow_changes(&text).map_err(edit)?;
     }
-    replace(path, &text).map_err(|source| AllowError::Write { path: path.clone(), source })?;
+    write(path, &text).map_err(|source| AllowError::Write { path: path.clone(), source })?;
     match call(&options.control.control_socket, &Request::Reload).await.map_err(CommandError::from) {
         Ok(Answer::Done) => {}
         Ok(_) => return Err(CommandError::Unexpected.into()),
@@ -60,14 +60,9 @@ pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
     Ok(())
 }
 
-/// All of the new text or the old one, whatever happens.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    let beside = path.with_extension("toml.new");
-    let mut file = std::fs::File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+    files::replace(path, text, 0o644)
 }

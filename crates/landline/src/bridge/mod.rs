@@ -16,15 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use landline_engine::HostLease;
 use landline_engine::uplink::{self, UplinkError};
+use landline_engine::{HostLease, blocking};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::blocking;
 use crate::cli::{AdoptOptions, BridgeCommand};
 use crate::control::{CallError, Request, call};
 use persist::{Changes, PersistError};

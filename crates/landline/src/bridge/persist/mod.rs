@@ -9,12 +9,14 @@ mod networkd;
 mod networkmanager;
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 /// Where the files as they were are kept.
 const KEPT: &str = "var/lib/landline/bridges";
@@ -86,7 +88,7 @@ pub(crate) fn plan(nic: &Nic<'_>) -> Result<Changes, PersistError> {
 }
 
 impl Changes {
-    /// Writes the files, the copies of what was first.
+    /// Writes the files, the copies of what was first. All of them, or none.
     pub(crate) fn write(&self, root: &Path, bridge: &IfName) -> Result<(), PersistError> {
         let kept = root.join(KEPT);
         let failed = |source| PersistError::File { verb: "make", path: kept.clone(), source };
@@ -95,7 +97,12 @@ impl Changes {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::from);
         let text = text.map_err(|source| PersistError::File { verb: "write", path: copy.clone(), source })?;
         put(&copy, &text, 0o600)?;
-        self.files.iter().try_for_each(|file| put(&file.path, &file.text, file.mode))
+        let written = self.files.iter().try_for_each(|file| put(&file.path, &file.text, file.mode));
+        if written.is_err() {
+            // Those that were not written yet are as they were.
+            Self::undo(root, bridge)?;
+        }
+        written
     }
 
     /// Puts everything back that was written for this bridge. A file that somebody has changed since is left alone, and
@@ -143,19 +150,12 @@ impl Changes {
     }
 }
 
-/// Replaces a file in one go.
 fn put(path: &Path, text: &str, mode: u32) -> Result<(), PersistError> {
-    let failed = |source| PersistError::File { verb: "write", path: path.to_owned(), source };
-    let mut new = path.as_os_str().to_owned();
-    new.push(".landline-new");
-    let write = || -> io::Result<()> {
-        let mut file = fs::File::options().write(true).create(true).truncate(true).mode(mode).open(&new)?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write().map_err(failed)
+    files::replace(path, text, mode).map_err(|source| PersistError::File {
+        verb: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A file that is to be written; what is there now is read.

@@ -112,3 +112,16 @@ fn nobody_is_an_error_that_says_who_was_looked_for() {
     let error = planned(root.path()).unwrap_err().to_string();
     assert!(error.contains("NetworkManager, ifupdown"), "{error}");
 }
+
+#[test]
+fn what_cannot_all_be_written_is_not_written() {
+    let root = files(&[("etc/network/interfaces", "before\n")]);
+    let bridge: IfName = "br-em1".parse().unwrap();
+    let file = root.path().join("etc/network/interfaces");
+    let first = change(file.clone(), "after\n".into(), 0o644).unwrap();
+    let second = change(root.path().join("no/such/directory"), "x".into(), 0o644).unwrap();
+    let changes = Changes { manager: "ifupdown".into(), hint: String::new(), files: vec![first, second] };
+    changes.write(root.path(), &bridge).unwrap_err();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
+    assert!(Changes::undo(root.path(), &bridge).unwrap().is_empty(), "nothing is kept of it");
+}
