@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use landline_testbed::{Frame, wait_for};
+use landline_testbed::{Dnsmasq, Frame, Ra, wait_for};
 use serde_json::{Value, json};
 
+use crate::dual;
 use crate::ipvlan::{SLOWLY, post, step};
 use crate::world::{Result, World, binary};
 
@@ -20,8 +21,14 @@ const OWN: &str = "192.0.2.50";
 #[test]
 #[ignore = "the kernel outside may have no ipvlan; runs in the VM"]
 fn host_access() -> Result {
-    let world = World::nic()?;
-    let done = cases(&world);
+    watched(&World::nic()?, cases)?;
+    // Docker's own ipvlan containers do not start where routers advertise: a LAN of its own.
+    watched(&World::nic_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?, both_families)
+}
+
+/// Says what there was if the cases fail.
+fn watched(world: &World, cases: fn(&World) -> Result) -> Result {
+    let done = cases(world);
     if done.is_err() {
         let look = "ip -d link; ip addr; ip route; ip neigh; nft list ruleset";
         println!("--- landline:\n{}{}", world.daemon.log(), world.host.node().sh(look).unwrap_or_default());
@@ -83,6 +90,27 @@ fn cases(world: &World) -> Result {
     Ok(())
 }
 
+/// A network of Landline's own whose containers have leases of both families.
+fn both_families(world: &World) -> Result {
+    step("leases of both families");
+    world.host.check(&["ip", "address", "add", &format!("{HOST_V6}/64"), "dev", "eth0", "nodad"])?;
+    wait_for("the router's advertisement", SLOWLY, || {
+        world.host.node().sh("ip -6 route show default proto ra").is_ok_and(|route| !route.is_empty())
+    })?;
+    let before = world.host.snapshot()?;
+    let options = ["mode=ipvlan", "parent=eth0", "host_access=true", "ipv6=true", "lease_timeout=30s"];
+    world.network("own", &options)?;
+    start(world, "own", "own", &json!({}))?;
+    let six = dual::addresses(world, "own")?;
+    let leased = access_addresses(world, "own", 1 + six.len())?;
+    let leased: Vec<&str> = leased.iter().map(String::as_str).collect();
+    both_ways(world, "own", &leased, &[HOST, HOST_V6])?;
+    world.host.docker_ok(&["rm", "-f", "own"])?;
+    world.host.docker_ok(&["network", "rm", "own"])?;
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
+    Ok(())
+}
+
 /// Runs a container, without Docker's client, which takes long here.
 fn start(world: &World, name: &str, network: &str, addresses: &Value) -> Result {
     let config = json!({
@@ -93,21 +121,42 @@ fn start(world: &World, name: &str, network: &str, addresses: &Value) -> Result 
     post(world, &format!("/containers/{name}/start"), "")
 }
 
-/// Ping and TCP to the container, ping to the host.
+/// Ping and TCP to the container's addresses, and from it to the host's.
 fn both_ways(world: &World, container: &str, addresses: &[&str], host: &[&str]) -> Result {
     for address in addresses {
         wait_for(format!("the host to reach {address}"), SLOWLY, || {
             world.host.exec(&["ping", "-q", "-n", "-c1", "-W1", address]).success()
         })?;
-        let url =
-            if address.contains(':') { format!("http://[{address}]/") } else { format!("http://{address}/") };
-        world.host.check(&["curl", "-sf", "-m", "30", "-o", "/dev/null", &url])?;
+        world.host.check(&["curl", "-sf", "-m", "30", "-o", "/dev/null", &url(address, 80)])?;
     }
     let pid = world.host.container_pid(container)?.to_string();
+    let web = world.host.node().spawn(&["busybox", "httpd", "-f", "-p", "8080", "-h", "/usr/share"])?;
     for address in host {
-        world.host.check(&["nsenter", "-t", &pid, "--net", "ping", "-q", "-n", "-c1", "-W5", address])?;
+        let inside = ["nsenter", "-t", &pid, "--net"];
+        let ping = ["ping", "-q", "-n", "-c1", "-W5", address];
+        world.host.check(&[&inside[..], &ping].concat())?;
+        // Whatever the page: that there is an answer.
+        let url = url(address, 8080);
+        let curl = ["curl", "-s", "-m", "30", "--retry", "3", "--retry-connrefused", "-o", "/dev/null", &url];
+        world.host.check(&[&inside[..], &curl].concat())?;
     }
+    drop(web);
     Ok(())
+}
+
+fn url(address: &str, port: u16) -> String {
+    let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    format!("http://{address}:{port}/")
+}
+
+/// The addresses of a network's one container that host access serves, once there are so many.
+fn access_addresses(world: &World, network: &str, count: usize) -> Result<Vec<String>> {
+    Ok(wait_for(format!("{count} addresses on {network}"), SLOWLY, || {
+        let row = access_row(world, network).ok()?;
+        let list = row["containers"][0]["addresses"].as_array()?;
+        let list: Vec<String> = list.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        (list.len() == count).then_some(list)
+    })?)
 }
 
 fn access(world: &World, args: &[&str]) -> Result<String> {
