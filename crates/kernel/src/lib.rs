@@ -7,7 +7,7 @@
 //!
 //! - [`Netns`]: an open network namespace, and running code inside one.
 //! - [`Netlink`]: a synchronous rtnetlink socket for questions and changes; [`Monitor`]: events, async;
-//!   [`Generic`]: what is not about routes.
+//!   [`Generic`]: what is not about routes; [`Conntrack`]: tracked connections.
 //! - [`PacketSocket`]: DHCP, ARP and neighbour discovery beneath the IP stack; [`UnicastSocket`]: datagrams through it;
 //!   [`Groups`]: memberships.
 //! - [`open_tap`]: a network interface whose packets a program sends and receives.
@@ -34,9 +34,9 @@ mod tap;
 
 pub use inherited::inherited_listeners;
 pub use netlink::{
-    Address, Event, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Monitor, Neighbour,
-    NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink, Qdisc, Route, RouteKind, Rule,
-    WholeAddress, WholeRoute,
+    Address, Connection, Conntrack, Event, Flow, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind,
+    MacvlanMode, Monitor, Neighbour, NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink,
+    Qdisc, Route, RouteKind, Rule, WholeAddress, WholeRoute,
 };
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};

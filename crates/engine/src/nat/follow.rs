@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::{NatPort, NatPorts, NatRecord, NatView};
 use super::table::{Mapping, mapping, script};
-use super::{Command, NatError, NatSeen, address, firewall, hairpin};
+use super::{Command, NatError, NatSeen, address, firewall, hairpin, stale};
 use crate::blocking;
 use crate::error::chain;
 use crate::store::Store;
@@ -26,6 +26,8 @@ pub(crate) struct Follower {
     views: watch::Sender<Vec<NatView>>,
     /// What was loaded last.
     loaded: Option<String>,
+    /// The addresses that were translated then.
+    translated: BTreeSet<Ipv4Addr>,
     /// Whether there may be openings in the firewall.
     opened: bool,
 }
@@ -75,7 +77,7 @@ impl Follower {
     ) -> Self {
         let opened = !bridges.is_empty() || records.iter().any(|record| record.open_firewall);
         let records = records.into_iter().map(|record| (record.container.clone(), record)).collect();
-        Self { records, bridges, store, seen, views, loaded: None, opened }
+        Self { records, bridges, store, seen, views, loaded: None, translated: BTreeSet::new(), opened }
     }
 
     fn concerns(&self, event: &Event) -> bool {
@@ -211,6 +213,11 @@ impl Follower {
             };
             problems.insert(record.address, problem);
         }
+        // After a start what was loaded before stays until it is known what runs.
+        if self.loaded.is_none() && !self.seen.borrow().connected {
+            self.show(&problems);
+            return;
+        }
         if let Err(error) = self.load().await {
             tracing::error!(error = chain(&error), "containers' addresses are not translated");
             problems.extend(self.records.values().map(|record| (record.address, chain(&error))));
@@ -251,13 +258,24 @@ impl Follower {
 
     /// Loads the table, unless it is the one that was loaded last.
     async fn load(&mut self) -> Result<(), NatError> {
-        let script = script(&self.mappings());
+        let mappings = self.mappings();
+        let script = script(&mappings);
         if self.loaded.as_ref() == Some(&script) {
             return Ok(());
         }
         let rules = script.clone();
         blocking(move || nft::apply(&rules)).await.map_err(NatError::Rules)?;
         self.loaded = Some(script);
+        let now: BTreeSet<Ipv4Addr> = self.records.values().map(|record| record.address).collect();
+        let before = std::mem::replace(&mut self.translated, now.clone());
+        let addresses = now.union(&before).copied().collect();
+        match blocking(move || stale::forget(&addresses, &mappings)).await {
+            Ok(0) => {}
+            Ok(connections) => tracing::info!(connections, "translated in another way than now; forgotten"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "connections of before may go on to where they went");
+            }
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod firewall;
 mod follow;
 mod hairpin;
 mod record;
+mod stale;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};

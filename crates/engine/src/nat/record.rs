@@ -61,6 +61,21 @@ pub enum Transport {
     Udp,
 }
 
+impl Transport {
+    /// Its IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    /// The one with this IP protocol number.
+    pub fn of(number: u8) -> Option<Self> {
+        [Self::Tcp, Self::Udp].into_iter().find(|transport| transport.number() == number)
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 use landline_kernel::nft;
@@ -25,6 +25,15 @@ pub(super) struct Mapping {
     pub(super) ports: Option<BTreeSet<NatPort>>,
 }
 
+impl Mapping {
+    /// Where what comes to a port of the address is sent; `None`: nowhere else.
+    pub(super) fn target(&self, protocol: u8, port: u16) -> Option<SocketAddrV4> {
+        let Some(ports) = &self.ports else { return Some(SocketAddrV4::new(self.inside, port)) };
+        let found = ports.iter().find(|p| p.transport.number() == protocol && p.outside == port);
+        found.map(|found| SocketAddrV4::new(self.inside, found.inside))
+    }
+}
+
 /// What the records come to with these containers.
 pub(super) fn mapping(record: &NatRecord, seen: &NatSeen) -> Option<Mapping> {
     let container = seen.containers.get(&record.container)?;
@@ -43,11 +52,7 @@ pub(super) fn mapping(record: &NatRecord, seen: &NatSeen) -> Option<Mapping> {
 
 fn exposed(container: &NatContainer) -> impl Iterator<Item = NatPort> {
     container.ports.iter().filter_map(|&(protocol, port)| {
-        let transport = match protocol {
-            6 => Transport::Tcp,
-            17 => Transport::Udp,
-            _ => return None,
-        };
+        let transport = Transport::of(protocol)?;
         Some(NatPort { transport, outside: port, inside: port })
     })
 }

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::attr::{Message, Messages};
+use super::conntrack::Connection;
 use super::monitor::Event;
 use super::rule::Rule;
 use super::socket::verdict;
@@ -25,7 +26,7 @@ fn attributes() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn reading_never_panics(
-        kind in 0u16..40,
+        kind in prop_oneof![0u16..40, Just(256)],
         flags: u16,
         mut body in vec(any::<u8>(), 0..20),
         family in prop_oneof![Just(0u8), Just(2), Just(10), any::<u8>()],
@@ -40,7 +41,7 @@ proptest! {
         let bytes = message.finish(1).to_vec();
         for bytes in [&bytes[..], &bytes[..cut.index(bytes.len() + 1)]] {
             for got in Messages(bytes) {
-                let _ = (Event::read(&got), Rule::read(&got), verdict(got, &String::new));
+                let _ = (Event::read(&got), Rule::read(&got), Connection::read(&got), verdict(got, &String::new));
             }
         }
     }

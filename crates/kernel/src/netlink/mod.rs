@@ -7,6 +7,7 @@ mod address;
 mod attr;
 mod bridge;
 mod change;
+mod conntrack;
 mod error;
 mod generic;
 mod link;
@@ -26,6 +27,7 @@ mod hostile;
 
 pub use address::Address;
 pub use change::LinkChange;
+pub use conntrack::{Connection, Conntrack, Flow};
 pub use error::NetlinkError;
 pub use generic::Generic;
 pub use link::{Link, LinkKind};

@@ -77,3 +77,20 @@ pub(super) const TCA_TBF_RATE64: u16 = 4;
 pub(super) const TCA_TBF_BURST: u16 = 6;
 pub(super) const TCA_NETEM_LATENCY64: u16 = 10;
 pub(super) const TCA_NETEM_JITTER64: u16 = 11;
+
+// include/uapi/linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
+pub(super) const NFNL_SUBSYS_CTNETLINK: u16 = 1;
+pub(super) const IPCTNL_MSG_CT_NEW: u8 = 0;
+pub(super) const IPCTNL_MSG_CT_GET: u8 = 1;
+pub(super) const IPCTNL_MSG_CT_DELETE: u8 = 2;
+pub(super) const CTA_TUPLE_ORIG: u16 = 1;
+pub(super) const CTA_TUPLE_REPLY: u16 = 2;
+pub(super) const CTA_ID: u16 = 12;
+pub(super) const CTA_ZONE: u16 = 18;
+pub(super) const CTA_TUPLE_IP: u16 = 1;
+pub(super) const CTA_TUPLE_PROTO: u16 = 2;
+pub(super) const CTA_IP_V4_SRC: u16 = 1;
+pub(super) const CTA_IP_V4_DST: u16 = 2;
+pub(super) const CTA_PROTO_NUM: u16 = 1;
+pub(super) const CTA_PROTO_SRC_PORT: u16 = 2;
+pub(super) const CTA_PROTO_DST_PORT: u16 = 3;

@@ -1,6 +1,7 @@
 //! The real kernel, in namespaces that each test makes for itself and that vanish with it. Needs root.
 
 mod alarm;
+mod connections;
 mod generic;
 mod lab;
 mod links;

@@ -22,6 +22,24 @@ class Who(socketserver.BaseRequestHandler):
 socketserver.ThreadingTCPServer.allow_reuse_address = True
 socketserver.ThreadingTCPServer((sys.argv[1] if len(sys.argv) > 1 else '0.0.0.0', 80), Who).serve_forever()";
 
+/// Answers every datagram to port 53 with the name it is given.
+const NAME: &str = "
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', 53))
+while True:
+    _, peer = s.recvfrom(64)
+    s.sendto(sys.argv[1].encode(), peer)";
+
+/// Asks there, always from the same port, and prints the answer.
+const ASK_NAME: &str = "
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', 4000))
+s.settimeout(1)
+s.sendto(b'?', (sys.argv[1], 53))
+print(s.recv(64).decode())";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Nat,
@@ -346,4 +364,53 @@ fn nat_through_the_hosts_firewall() -> Result {
     lab.world.host.check(&["umount", &nft])?;
     lab.world.host.docker_ok(&["rm", "-f", "web"])?;
     lab.is_back(&before)
+}
+
+#[test]
+fn conversations_follow_the_container_behind_the_address() -> Result {
+    let mut lab = Way::Nat.lab()?;
+    let nat = |lab: &Lab, args: &[&str]| lab.world.host.landline_ok(binary(), &[&["nat"], args].concat());
+    let run = |lab: &Lab, name: &str| -> Result<String> {
+        lab.world.host.docker_ok(&["run", "-d", "--name", name, "box", "sleep", "infinity"])?;
+        Ok(lab.world.host.container_pid(name)?.to_string())
+    };
+    let serve = |lab: &Lab, pid: &str, name: &str| {
+        lab.world.host.spawn(&["nsenter", "--net", "-t", pid, "python3", "-c", NAME, name])
+    };
+    let ask = |lab: &Lab| lab.world.lan.peer().run(&["python3", "-c", ASK_NAME, CONTAINER]).stdout;
+    let answers = |lab: &Lab, name: &str| {
+        let mut answer = String::new();
+        wait_for(format!("an answer from {name}"), SOON, || {
+            answer = ask(lab);
+            answer.trim() == name
+        })
+        .map_err(|error| format!("{error}: {answer}\n{}", lab.world.daemon.log()))
+    };
+    nat(&lab, &["web", CONTAINER, "--dev", "eth0", "--port", "53/udp", "--open-firewall"])?;
+    // Before there is a container the host itself is asked, and goes on being asked unless that is forgotten.
+    assert_eq!(ask(&lab), "");
+    let pid = run(&lab, "web")?;
+    let one = serve(&lab, &pid, "one")?;
+    answers(&lab, "one")?;
+    let before = inside(&lab.world)?;
+
+    // A start of the daemon changes nothing for those who talk.
+    lab.world.daemon.kill(landline_testbed::Signal::KILL)?;
+    lab.world.daemon.wait()?;
+    lab.world.daemon = start_daemon(&lab.world.host)?;
+    answers(&lab, "one")?;
+
+    // Another container gets the address behind it, and answers as well.
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    drop(one);
+    let pid = run(&lab, "other")?;
+    let _other = serve(&lab, &pid, "other")?;
+    let pid = run(&lab, "web")?;
+    assert_ne!(inside(&lab.world)?, before);
+    let _two = serve(&lab, &pid, "two")?;
+    answers(&lab, "two")?;
+
+    nat(&lab, &["rm", "web"])?;
+    wait_for("silence", SOON, || ask(&lab).is_empty())?;
+    Ok(())
 }
