@@ -217,6 +217,7 @@ impl Engine {
             engine.start_host_lease(lease);
         }
         engine.reopen_switches().await;
+        tokio::spawn(Self::keep_switches(Arc::downgrade(&engine), engine.host.switches_ended()));
         engine.reopen_vlans().await;
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {

@@ -1,7 +1,7 @@
 //! The host's kernel, as the engine sees it: what links there are, and one step of a plan at a time.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
@@ -10,6 +10,7 @@ use landline_kernel::{
 };
 use landline_spec::EndpointId;
 use landline_types::IfName;
+use tokio::sync::Notify;
 
 use crate::links::macvlan_mode;
 use crate::mark::{End, Mark};
@@ -51,8 +52,11 @@ pub trait Host: Send + Sync {
         dir: &Path,
     ) -> Result<(), HostError>;
 
-    /// Ends the VDE switch that this process runs in `dir`, if there is one.
+    /// Ends the VDE switch of ours that runs in `dir`, if there is one.
     fn end_switch(&self, dir: &Path);
+
+    /// Is told whenever all VDE switches and cables have ended with the process that runs them.
+    fn switches_ended(&self) -> Arc<Notify>;
 
     /// Removes the link with this index if it still carries this alias; `false` if it was not there.
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError>;
@@ -110,24 +114,18 @@ pub enum HostError {
         #[source]
         source: std::io::Error,
     },
-    /// A directory for VDE switches could not be made.
-    #[error("cannot make the directory {path}")]
-    Directory {
-        /// The directory.
-        path: std::path::PathBuf,
+    /// A VDE switch could not be started, or gave no port.
+    #[error("{0}")]
+    Switching(String),
+    /// The process that runs VDE switches.
+    #[error("cannot {what} the process that runs VDE switches")]
+    SwitchProcess {
+        /// What was tried.
+        what: &'static str,
         /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// A VDE switch could not be started.
-    #[error(transparent)]
-    Switch(landline_vde::SwitchError),
-    /// A VDE switch gave no port.
-    #[error(transparent)]
-    Plug(landline_vde::PlugError),
-    /// Frames cannot be moved between taps and VDE switches.
-    #[error("cannot start moving frames")]
-    Wires(#[source] std::io::Error),
     /// A sandbox could not be searched.
     #[error("cannot search the sandbox")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -154,7 +152,8 @@ impl LinuxHost {
     pub fn open() -> Result<Self, HostError> {
         Ok(Self {
             netlink: Mutex::new(Netlink::open().map_err(HostError::Open)?),
-            switching: Switching::default(),
+            switching: Switching::new()
+                .map_err(|source| HostError::SwitchProcess { what: "name the socket of", source })?,
         })
     }
 
@@ -289,10 +288,12 @@ impl Host for LinuxHost {
                 Ok(self.netlink().forward_reserved_groups(index)?)
             }
             Step::StartSwitch { config, uplink } => self.switching.start(config, uplink),
-            Step::PlugIn { tap, .. } if self.switching.cables.has(tap) => Ok(()),
             Step::PlugIn { tap, dir, patient } => {
+                if self.switching.has_cable(tap)? {
+                    return Ok(());
+                }
                 let descriptor = self.switching.take_tap(tap)?;
-                self.switching.cables.plug_in(tap, descriptor, dir, *patient)
+                self.switching.plug_in(tap, &descriptor, dir, *patient)
             }
             Step::MakeBridge { name } => {
                 let alias = Some(crate::mark::MADE.to_owned());
@@ -370,7 +371,7 @@ impl Host for LinuxHost {
         sandbox: Option<&Path>,
         dir: &Path,
     ) -> Result<(), HostError> {
-        if self.switching.cables.has(link) {
+        if self.switching.has_cable(link)? {
             return Ok(());
         }
         let descriptor = match sandbox {
@@ -390,11 +391,15 @@ impl Host for LinuxHost {
                 opened.map_err(|source| HostError::Tap { link: link.clone(), hint: "", source })??
             }
         };
-        self.switching.cables.plug_in(link, descriptor, dir, true)
+        self.switching.plug_in(link, &descriptor, dir, true)
     }
 
     fn end_switch(&self, dir: &Path) {
         self.switching.end(dir);
+    }
+
+    fn switches_ended(&self) -> Arc<Notify> {
+        self.switching.ended.clone()
     }
 
     fn hand_over(&self, index: u32, netns: &Netns) -> Result<(), HostError> {

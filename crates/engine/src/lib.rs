@@ -9,6 +9,7 @@
 //! - One task follows the host's link events, so that supervisors notice when Docker moves a link.
 //! - One task gives containers addresses on the host, translated (`nat/`).
 //! - One task gives the host access to containers on its NICs (`host_access/`).
+//! - A process of its own runs VDE switches and cables (`vde/`, [`run_switches`]) and outlives this one.
 //! - One file (`store`) has everything that must survive; it is written before anything is answered.
 //!
 //! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
@@ -86,7 +87,7 @@ pub use pools::{
 pub use records::ContainerRecord;
 pub use resolver::ResolverFile;
 pub use store::{Content, Store, StoreError};
-pub use vde::VdeError;
+pub use vde::{SwitchProcessError, VdeError, run_switches};
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 pub use vlans::VlanError;
 

@@ -32,6 +32,9 @@ pub(crate) fn arguments() -> Vec<OsString> {
 pub(crate) enum Command {
     /// Serve Docker: run the network driver and look after leases, in the foreground.
     Daemon(DaemonOptions),
+    /// Run VDE switches; started by the daemon, which it outlives.
+    #[command(hide = true)]
+    Switches,
     /// List the container interfaces on Landline networks and their leases.
     Ls(LsOptions),
     /// Show everything about the interfaces of a container or a network: identity, lease, every option the server sent.

@@ -166,6 +166,8 @@ pub(crate) fn start_log(level: Option<&str>, json: bool) -> Result<(), DaemonErr
     let level = level.filter(|l| !l.is_empty()).unwrap_or_else(|| "info".into());
     let filter = EnvFilter::try_new(&level).map_err(|_| DaemonError::LogLevel(level))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Whoever read it may be gone: complaints about that to the same place would be the end.
+    let log = log.log_internal_errors(false);
     if json {
         log.json().init();
     } else {

@@ -48,6 +48,10 @@ fn main() -> ExitCode {
 async fn run(cli: cli::Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let done: Result<(), Box<dyn std::error::Error>> = match cli.command {
         cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
+        cli::Command::Switches => {
+            daemon::start_log(None, false)?;
+            Ok(landline_engine::run_switches().await?)
+        }
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
         cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),
         cli::Command::Lease(command) => Ok(lease::run(&command).await?),

@@ -154,6 +154,10 @@ impl Host for FakeHost {
 
     fn end_switch(&self, _dir: &Path) {}
 
+    fn switches_ended(&self) -> Arc<Notify> {
+        Arc::default()
+    }
+
     fn hand_over(&self, index: u32, _netns: &Netns) -> Result<(), HostError> {
         self.0.lock().unwrap().links.retain(|link| link.index != index);
         Ok(())

@@ -11,8 +11,8 @@ use landline_vde::{Plug, PlugError, WireId, WireLost, Wires};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime::Handle;
 
+use super::board::BoardError;
 use crate::blocking;
-use crate::host::HostError;
 
 /// How long a switch may take to give out a port.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +47,11 @@ impl Cables {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.plugged().is_empty() && self.waiting().is_empty()
+    }
+
     /// Whether a tap has a cable, if only one whose other end is loose.
     pub(crate) fn has(&self, tap: &IfName) -> bool {
         self.plugged().values().any(|cable| cable.tap == *tap) || self.waiting().contains(tap)
@@ -60,17 +65,17 @@ impl Cables {
         tap: OwnedFd,
         dir: &Path,
         patient: bool,
-    ) -> Result<(), HostError> {
+    ) -> Result<(), BoardError> {
         let cable = Cable { tap: name.clone(), dir: dir.to_owned() };
         if patient {
             self.wait(&Handle::current(), cable, tap);
             return Ok(());
         }
-        let plug = connect(&cable).map_err(HostError::Plug)?;
+        let plug = connect(&cable).map_err(BoardError::Plug)?;
         self.join(cable, tap, plug)
     }
 
-    fn join(self: &Arc<Self>, cable: Cable, tap: OwnedFd, plug: Plug) -> Result<(), HostError> {
+    fn join(self: &Arc<Self>, cable: Cable, tap: OwnedFd, plug: Plug) -> Result<(), BoardError> {
         if self.wires.get().is_none() {
             let (cables, runtime) = (Arc::downgrade(self), Handle::current());
             let lost = move |lost| {
@@ -78,7 +83,7 @@ impl Cables {
                     cables.lost(&runtime, lost);
                 }
             };
-            let _ = self.wires.set(Wires::start(lost).map_err(HostError::Wires)?);
+            let _ = self.wires.set(Wires::start(lost).map_err(BoardError::Wires)?);
         }
         let Some(wires) = self.wires.get() else { return Ok(()) };
         // Whoever reports its end waits until it is known.

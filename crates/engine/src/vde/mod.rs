@@ -1,6 +1,9 @@
 //! The switches of `mode=vde` networks: what a network needs on the host besides its containers' links.
 
+mod board;
 mod cables;
+mod messages;
+mod process;
 mod switching;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +13,7 @@ use landline_spec::{LinkMtu, Mode, NetworkId, NetworkOptions, VdeOptions, VdePor
 use landline_types::Mac;
 use landline_vde::SwitchConfig;
 
+pub use self::process::{SwitchProcessError, run_switches};
 pub(crate) use self::switching::{Switching, open as open_tap};
 use crate::blocking;
 use crate::engine::Engine;
@@ -70,7 +74,7 @@ impl Engine {
         .await;
     }
 
-    /// After a start: switches run again, and cables are plugged in again.
+    /// After a start, or the end of the process that runs them: switches run and cables are plugged in, where they were not.
     pub(crate) async fn reopen_switches(&self) {
         let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
         for network in networks.iter().filter(|network| network.options.mode == Mode::Vde) {
@@ -82,6 +86,18 @@ impl Engine {
         for endpoint in self.endpoints() {
             let record = endpoint.cell.read().await;
             self.plug_again(&record, endpoint.cell.options()).await;
+        }
+    }
+
+    /// Brings switches back whose process has ended, whoever ended it.
+    pub(crate) async fn keep_switches(
+        engine: std::sync::Weak<Self>,
+        ended: std::sync::Arc<tokio::sync::Notify>,
+    ) {
+        loop {
+            ended.notified().await;
+            let Some(engine) = engine.upgrade() else { return };
+            engine.reopen_switches().await;
         }
     }
 

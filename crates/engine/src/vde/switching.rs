@@ -1,31 +1,82 @@
-//! The switches and cables that this process runs.
+//! The daemon's side of switching: the taps it makes, and the process that gets them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use landline_kernel::Netns;
 use landline_types::IfName;
-use landline_vde::{Switch, SwitchConfig};
+use landline_vde::SwitchConfig;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::sync::Notify;
+use tracing::level_filters::LevelFilter;
 
-use super::SWITCHES;
-use super::cables::Cables;
+use super::messages::{Answer, Ask, Greeting, VERSION, receive, send};
 use crate::host::HostError;
 
-/// Switches by directory, cables by tap, and taps that wait to be plugged in somewhere.
-#[derive(Default)]
+/// Where the process is reached: a socket for each network namespace. Not in a directory that containers are given.
+const CONTROL: &str = "/run/landline-vde.control";
+
+/// How long the process may take to answer; a switch of others' may take five seconds to give out a port.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Taps that wait to be plugged in somewhere, and the process that has the others.
 pub(crate) struct Switching {
-    switches: Mutex<BTreeMap<PathBuf, Switch>>,
-    pub(crate) cables: Arc<Cables>,
+    /// The process's socket.
+    control: PathBuf,
     taps: Mutex<BTreeMap<IfName, OwnedFd>>,
+    process: Mutex<Option<Process>>,
+    /// Told when the process has ended.
+    pub(crate) ended: Arc<Notify>,
+}
+
+/// The process, and the connection that says to it that there is a daemon.
+struct Process {
+    pidfd: Arc<OwnedFd>,
+    _held: OwnedFd,
+}
+
+impl Process {
+    fn has_ended(&self) -> bool {
+        has_ended(&self.pidfd, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+    }
+}
+
+/// The process at the other end of a new connection.
+struct Peer {
+    socket: OwnedFd,
+    version: u32,
+    pidfd: OwnedFd,
+}
+
+impl Peer {
+    fn dial(path: &Path) -> io::Result<Self> {
+        let socket = seqpacket()?;
+        for side in [Timeout::Recv, Timeout::Send] {
+            set_socket_timeout(&socket, side, Some(PATIENCE))?;
+        }
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+        let (Greeting { version }, pidfd) = receive(&socket)?;
+        let pidfd = pidfd.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { socket, version, pidfd })
+    }
 }
 
 impl Switching {
-    fn switches(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Switch>> {
-        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For the calling thread's namespace.
+    pub(crate) fn new() -> io::Result<Self> {
+        let control = Path::new(CONTROL).join(format!("{}.sock", Netns::current()?.id()?.inode()));
+        Ok(Self { control, taps: Mutex::default(), process: Mutex::default(), ended: Arc::default() })
     }
 
     fn taps(&self) -> MutexGuard<'_, BTreeMap<IfName, OwnedFd>> {
@@ -52,32 +103,138 @@ impl Switching {
 
     /// Starts a switch that does not run yet, with this tap on port 0.
     pub(crate) fn start(&self, config: &SwitchConfig, uplink: &IfName) -> Result<(), HostError> {
-        let mut switches = self.switches();
-        if switches.get(&config.dir).is_some_and(|switch| !switch.has_ended()) {
+        if self.asks(&Ask::Runs(config.dir.clone()))? {
             return Ok(());
         }
-        // An ended one holds the tap until it is dropped.
-        switches.remove(&config.dir);
-        if config.dir.parent() == Some(Path::new(SWITCHES)) {
-            let made = fs::create_dir_all(SWITCHES)
-                .and_then(|()| fs::set_permissions(SWITCHES, fs::Permissions::from_mode(0o755)));
-            made.map_err(|source| HostError::Directory { path: SWITCHES.into(), source })?;
-        }
         let tap = self.take_tap(uplink)?;
-        let dir = config.dir.clone();
-        let ended = move || tracing::warn!(dir = %dir.display(), "a VDE switch has ended; the next container starts it again");
-        let switch = Switch::start(config, ended).map_err(HostError::Switch)?;
-        switch.set_uplink(tap);
-        tracing::info!(dir = %config.dir.display(), ports = config.ports, "VDE switch started");
-        switches.insert(config.dir.clone(), switch);
-        Ok(())
+        self.tell(&Ask::start(config), &tap)
     }
 
-    /// Ends a switch for good; one that does not run here is fine.
+    /// Ends a switch for good; one that does not run is fine.
     pub(crate) fn end(&self, dir: &Path) {
-        let switch = self.switches().remove(dir);
-        if let Some(switch) = switch {
-            switch.remove();
+        if let Err(error) = self.asks(&Ask::End(dir.to_owned())) {
+            tracing::warn!(dir = %dir.display(), error = %crate::chain(&error), "a VDE switch was not ended");
+        }
+    }
+
+    /// Whether a tap has a cable, if only one whose other end is loose.
+    pub(crate) fn has_cable(&self, tap: &IfName) -> Result<bool, HostError> {
+        self.asks(&Ask::Has(tap.clone()))
+    }
+
+    /// Plugs a tap, which is called `name` on the host, into the switch in `dir`. A `patient` one is plugged in behind the
+    /// caller's back, at once or when the switch is there.
+    pub(crate) fn plug_in(
+        &self,
+        name: &IfName,
+        tap: &OwnedFd,
+        dir: &Path,
+        patient: bool,
+    ) -> Result<(), HostError> {
+        self.tell(&Ask::PlugIn { tap: name.clone(), dir: dir.to_owned(), patient }, tap)
+    }
+
+    /// Asks the process, if there is one.
+    fn asks(&self, ask: &Ask) -> Result<bool, HostError> {
+        match self.connect(false)? {
+            Some(socket) => Ok(matches!(converse(&socket, ask, None)?, Answer::Yes)),
+            None => Ok(false),
+        }
+    }
+
+    /// Tells the process, which is started if there is none.
+    fn tell(&self, ask: &Ask, tap: &OwnedFd) -> Result<(), HostError> {
+        let Some(socket) = self.connect(true)? else { return Ok(()) };
+        match converse(&socket, ask, Some(tap))? {
+            Answer::Failed(why) => Err(HostError::Switching(why)),
+            Answer::Done | Answer::Yes | Answer::No => Ok(()),
+        }
+    }
+
+    /// A connection to the process; `None`: there is none, and none is to be started.
+    fn connect(&self, start: bool) -> Result<Option<OwnedFd>, HostError> {
+        let failed = |what| move |source| HostError::SwitchProcess { what, source };
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if process.as_ref().is_none_or(Process::has_ended) {
+            *process = None;
+            let (peer, child) = match self.find() {
+                Some(peer) => (peer, None),
+                None if !start => return Ok(None),
+                None => {
+                    let child = spawn(&self.control).map_err(failed("start"))?;
+                    (Peer::dial(&self.control).map_err(failed("reach"))?, Some(child))
+                }
+            };
+            let pidfd = Arc::new(peer.pidfd);
+            self.watch(child, pidfd.clone()).map_err(failed("watch"))?;
+            *process = Some(Process { pidfd, _held: peer.socket });
+        }
+        Ok(Some(Peer::dial(&self.control).map_err(failed("reach"))?.socket))
+    }
+
+    /// The process that is there already, if it speaks as we do.
+    fn find(&self) -> Option<Peer> {
+        let peer = Peer::dial(&self.control).ok()?;
+        if peer.version != VERSION {
+            tracing::warn!("the process that runs VDE switches is another version's; it is ended");
+            let _ = pidfd_send_signal(&peer.pidfd, Signal::KILL);
+            // Its taps are free then.
+            has_ended(&peer.pidfd, None);
+            return None;
+        }
+        Some(peer)
+    }
+
+    /// Waits for the process's end, behind the caller's back.
+    fn watch(&self, child: Option<Child>, pidfd: Arc<OwnedFd>) -> io::Result<()> {
+        let ended = self.ended.clone();
+        let wait = move || {
+            has_ended(&pidfd, None);
+            // A child of ours is still to be buried.
+            let status = child.map(|mut child| child.wait());
+            tracing::warn!(?status, "the process that runs VDE switches has ended");
+            ended.notify_one();
+        };
+        std::thread::Builder::new().name("switches-watch".into()).spawn(wait).map(drop)
+    }
+}
+
+/// Starts the process, with its socket as standard input: who connects from now on is heard.
+fn spawn(path: &Path) -> io::Result<Child> {
+    DirBuilder::new().recursive(true).mode(0o700).create(CONTROL)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = seqpacket()?;
+    rustix::net::bind(&listener, &SocketAddrUnix::new(path)?)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    rustix::net::listen(&listener, 64)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("landline").arg("switches").stdin(Stdio::from(listener)).stdout(Stdio::null());
+    command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
+    if std::env::var_os("LOG_LEVEL").is_none() {
+        command.env("LOG_LEVEL", LevelFilter::current().to_string());
+    }
+    command.spawn()
+}
+
+fn seqpacket() -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// One question, one answer.
+fn converse(socket: &OwnedFd, ask: &Ask, tap: Option<&OwnedFd>) -> Result<Answer, HostError> {
+    let said = send(socket, ask, tap).and_then(|()| receive(socket));
+    said.map(|(answer, _)| answer).map_err(|source| HostError::SwitchProcess { what: "talk to", source })
+}
+
+/// Waits for the end of a process, and of all it had open, for this long.
+fn has_ended(pidfd: &OwnedFd, limit: Option<&Timespec>) -> bool {
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], limit) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
         }
     }
 }

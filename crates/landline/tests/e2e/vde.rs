@@ -66,9 +66,27 @@ fn manage(host: &DockerHost, socket: &str, line: &str) -> Result<String> {
     Ok(host.check(&["/usr/bin/python3", "-c", script, socket, line])?)
 }
 
+/// Who is on the switch, a line each: its number, how it came, what it says of itself.
+fn endpoints(host: &DockerHost, socket: &str) -> Result<Vec<String>> {
+    let print = manage(host, socket, "port/print")?;
+    Ok(print.lines().filter(|line| line.contains("endpoint ID")).map(str::to_owned).collect())
+}
+
 /// How many clients the switch has.
 fn clients(host: &DockerHost, socket: &str) -> Result<usize> {
-    Ok(manage(host, socket, "port/print")?.matches("module unix").count())
+    Ok(endpoints(host, socket)?.iter().filter(|line| line.contains("module unix")).count())
+}
+
+/// The pid, on the host, of the process that runs our switches.
+fn switching(host: &DockerHost) -> Result<String> {
+    Ok(host.check(&["pgrep", "-fx", "landline switches"])?)
+}
+
+fn kill_switching(host: &DockerHost) -> Result {
+    let pid = switching(host)?;
+    host.check(&["kill", "-9", &pid])?;
+    wait_for("its successor", SOON, || switching(host).is_ok_and(|next| next != pid))?;
+    Ok(())
 }
 
 /// Sends a raw frame from one container to another; whether it arrives.
@@ -187,16 +205,17 @@ fn a_switch_of_its_own_survives_the_daemon() -> Result {
     ping(&world, "one", "198.51.100.50")?;
     assert_eq!(clients(&world.host, "/run/mgmt")?, 1, "containers take no port");
 
-    for (signal, name, last) in [(Signal::KILL, "far2", 51), (Signal::TERM, "far3", 52)] {
+    let there = endpoints(&world.host, "/run/mgmt")?;
+    for signal in [Signal::KILL, Signal::TERM] {
         world.daemon.kill(signal)?;
         world.daemon.wait()?;
-        // The kernel goes on.
-        ping(&world, "one", "198.51.100.3")?;
+        // Nobody notices.
+        for target in ["198.51.100.3", "198.51.100.50"] {
+            world.host.in_container("one", &["ping", "-c3", "-i0.1", "-W5", target])?;
+        }
         world.daemon = start_daemon(&world.host)?;
-        foreigner(&world.host, name, dir, &format!("198.51.100.{last}/24"))?;
-        ping(&world, "two", &format!("198.51.100.{last}"))?;
-        remove(&world.host, name)?;
-        wait_for("its port is free", SOON, || clients(&world.host, "/run/mgmt").is_ok_and(|n| n == 0))?;
+        ping(&world, "two", "198.51.100.50")?;
+        assert_eq!(endpoints(&world.host, "/run/mgmt")?, there, "after {signal:?}");
     }
     world.run("three", "vdekvm", &["--ip", "198.51.100.4"])?;
     ping(&world, "three", "198.51.100.2")?;
@@ -208,6 +227,18 @@ fn a_switch_of_its_own_survives_the_daemon() -> Result {
     world.run("four", "vdekvm", &["--ip", "198.51.100.5"])?;
     foreigner(&world.host, "far4", dir, "198.51.100.53/24")?;
     ping(&world, "four", "198.51.100.53")?;
+
+    // With the process that switches go its clients' cables, and nothing else for longer than a moment.
+    kill_switching(&world.host)?;
+    ping(&world, "three", "198.51.100.2")?;
+    foreigner(&world.host, "far5", dir, "198.51.100.54/24")?;
+    ping(&world, "one", "198.51.100.54")?;
+    // Nothing is left of it when nobody needs it.
+    world.host.docker_ok(&["rm", "-f", "one", "two", "three", "four"])?;
+    world.host.docker_ok(&["network", "rm", "vdekvm"])?;
+    world.daemon.kill(Signal::TERM)?;
+    world.daemon.wait()?;
+    wait_for("its end", SOON, || switching(&world.host).is_err())?;
     Ok(())
 }
 
@@ -280,15 +311,20 @@ fn containers_join_a_switch_that_is_there() -> Result {
     ping(&world, "four", "203.0.113.50")?;
     assert_eq!(clients(&world.host, mgmt)?, 4, "one for both");
 
-    // The daemon comes back to all of them.
+    // The daemon may go, and comes back to all of them.
+    let there = endpoints(&world.host, mgmt)?;
     world.daemon.kill(Signal::KILL)?;
     world.daemon.wait()?;
+    ping(&world, "one", "198.51.100.50")?;
     world.daemon = start_daemon(&world.host)?;
+    assert_eq!(endpoints(&world.host, mgmt)?, there, "the switch noticed");
+    // As the process that switches does.
+    kill_switching(&world.host)?;
     for (name, target) in [("one", "198.51.100.50"), ("two", "198.51.100.2"), ("three", "203.0.113.50")] {
         ping(&world, name, target)?;
     }
     // vde_switch 2.3.2 may keep a ghost when several leave in one moment, so only the living are counted.
-    let pid = world.host.pid_in_host(world.daemon.pid()?)?;
+    let pid = switching(&world.host)?;
     let print = manage(&world.host, mgmt, "port/print")?;
     assert_eq!(print.matches(&format!("pid={pid}\n")).count(), 3, "{print}");
 
@@ -384,10 +420,13 @@ fn a_dhcp_server_in_a_container_serves_containers_and_a_virtual_machine() -> Res
     ping(&world, "web", &lease)?;
     ping(&world, "client", &lease)?;
 
-    // The daemon makes its switch anew, and the second network's cable finds it.
+    // None of them notices that the daemon goes.
     world.daemon.kill(Signal::KILL)?;
     world.daemon.wait()?;
+    ping(&world, "web", &lease)?;
     world.daemon = start_daemon(&world.host)?;
+    ping(&world, "web", &lease)?;
+    ping(&world, "client", &lease)?;
     ping(&world, "client", "198.51.100.3")?;
     Ok(())
 }
