@@ -248,10 +248,30 @@ pub(crate) enum BridgeCommand {
         bridge: IfName,
         /// The NIC.
         nic: IfName,
+        /// The bridge's kind.
+        #[arg(long, value_enum, default_value_t)]
+        kind: BridgeKind,
         /// How long to wait for a confirmation.
         #[arg(long, value_parser = parse_duration)]
         within: Option<Duration>,
     },
+    /// Take bridges of Open vSwitch out of its database that were made before this boot; for systemd, before it starts
+    /// the switch.
+    #[command(hide = true)]
+    Sweep,
+}
+
+/// What kind of bridge a NIC is put under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum BridgeKind {
+    /// One of the kernel's.
+    #[default]
+    Bridge,
+    /// One of Open vSwitch's.
+    Ovs,
+    /// One of Open vSwitch's that ovs-vswitchd forwards itself, for kernels without its module. The host is on the LAN only
+    /// as long as that program runs.
+    OvsNetdev,
 }
 
 /// How a NIC is put under a bridge.
@@ -262,6 +282,9 @@ pub(crate) struct AdoptOptions {
     /// What to call the bridge.
     #[arg(long = "as", value_name = "BRIDGE")]
     pub(crate) bridge: IfName,
+    /// What kind of bridge.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) kind: BridgeKind,
     /// How long to wait for `landline bridge confirm` before everything is put back.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) confirm_within: Duration,

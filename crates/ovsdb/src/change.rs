@@ -51,6 +51,8 @@ pub struct NewBridge {
     pub datapath_type: String,
     /// Its hardware address, six octets with colons; `None`: the switch chooses.
     pub mac: Option<String>,
+    /// Its own MTU, which ports then do not change; `None`: that of its ports.
+    pub mtu: Option<u32>,
     /// Whose it is.
     pub external_ids: BTreeMap<String, String>,
 }
@@ -128,13 +130,16 @@ impl Client {
     /// # Errors
     /// There is one of that name, or it has no datapath (it is removed again then).
     pub async fn add_bridge(&mut self, bridge: &NewBridge) -> Result<(), Error> {
-        let NewBridge { name, datapath_type, mac, external_ids } = bridge;
+        let NewBridge { name, datapath_type, mac, mtu, external_ids } = bridge;
         let other: BTreeMap<String, String> =
             mac.iter().map(|mac| ("hwaddr".to_owned(), mac.clone())).collect();
+        let mut interface = json!({"name": name, "type": "internal"});
+        if let Some(mtu) = mtu {
+            interface["mtu_request"] = json!(mtu);
+        }
         let operations = vec![
             guard("Bridge", name, &json!([])),
-            json!({"op": "insert", "table": "Interface", "uuid-name": "interface",
-                   "row": {"name": name, "type": "internal"}}),
+            json!({"op": "insert", "table": "Interface", "uuid-name": "interface", "row": interface}),
             json!({"op": "insert", "table": "Port", "uuid-name": "port",
                    "row": {"name": name, "interfaces": ["named-uuid", "interface"]}}),
             json!({"op": "insert", "table": "Bridge", "uuid-name": "bridge",
@@ -162,6 +167,18 @@ impl Client {
     /// # Errors
     /// The connection failed.
     pub async fn remove_bridge(&mut self, bridge: &Bridge) -> Result<(), Error> {
+        match self.forget_bridge(bridge).await? {
+            Some(number) => self.applied(number, APPLIED).await,
+            None => Ok(()),
+        }
+    }
+
+    /// As [`remove_bridge`](Self::remove_bridge), without waiting for `ovs-vswitchd`, which need not run: the number of
+    /// the configuration without it.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn forget_bridge(&mut self, bridge: &Bridge) -> Result<Option<i64>, Error> {
         let uuid = bridge.uuid.to_value();
         let operations = vec![
             json!({"op": "wait", "table": "Bridge", "where": [["_uuid", "==", uuid]], "columns": ["external_ids"],
@@ -169,10 +186,18 @@ impl Client {
             json!({"op": "mutate", "table": "Open_vSwitch", "where": [],
                    "mutations": [["bridges", "delete", uuid]]}),
         ];
-        if let Ok(number) = self.commit(1, operations).await? {
-            self.applied(number, APPLIED).await?;
-        }
-        Ok(())
+        Ok(self.commit(1, operations).await?.ok())
+    }
+
+    /// Takes one of a bridge's `external_ids` away.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn clear_bridge_id(&mut self, bridge: &Bridge, key: &str) -> Result<(), Error> {
+        let at = json!([["_uuid", "==", bridge.uuid.to_value()]]);
+        let operation = json!({"op": "mutate", "table": "Bridge", "where": at,
+                               "mutations": [["external_ids", "delete", ["set", [key]]]]});
+        self.transact(vec![operation]).await.map(drop)
     }
 
     /// Carries out operations and asks `ovs-vswitchd` for them: the number to wait for, or the guard that failed.

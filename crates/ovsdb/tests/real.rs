@@ -61,6 +61,7 @@ async fn bridges_and_ports_come_and_go() -> Result {
         name: "br0".into(),
         datapath_type: "netdev".into(),
         mac: Some("02:00:00:00:00:99".into()),
+        mtu: None,
         external_ids: ours("bridge"),
     };
     client.add_bridge(&bridge).await?;
@@ -146,6 +147,7 @@ async fn what_cannot_work_says_why_and_leaves_nothing() -> Result {
             name: "br2".into(),
             datapath_type: String::new(),
             mac: None,
+            mtu: None,
             external_ids: BTreeMap::new(),
         };
         let error = client.add_bridge(&kernel).await.unwrap_err();

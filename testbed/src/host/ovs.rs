@@ -27,6 +27,16 @@ impl DockerHost {
     /// # Errors
     /// If one of its programs does not come up.
     pub fn open_vswitch(&self) -> Result<OpenVswitch> {
+        let mut running = self.open_vswitch_database()?;
+        running.start_switch()?;
+        Ok(running)
+    }
+
+    /// As [`open_vswitch`](Self::open_vswitch), without the switch itself.
+    ///
+    /// # Errors
+    /// If the database server does not come up.
+    pub fn open_vswitch_database(&self) -> Result<OpenVswitch> {
         let node = self.node().clone();
         node.sh(&format!(
             "mkdir -p /run/openvswitch
@@ -38,7 +48,6 @@ impl DockerHost {
         running.vsctl(&["--no-wait", "init"])?;
         let threads = ["other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1"];
         running.vsctl(&["--no-wait", "set", "Open_vSwitch", ".", threads[0], threads[1]])?;
-        running.start_switch()?;
         Ok(running)
     }
 }

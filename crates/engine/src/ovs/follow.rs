@@ -30,7 +30,23 @@ impl Poke {
 
 /// Follows the switch until `cancel`, while there is a network that needs it.
 pub(crate) async fn run(engine: Weak<Engine>, poke: Poke, cancel: CancellationToken) {
-    cancel.run_until_cancelled(follow(engine, poke)).await;
+    let work = async {
+        sweep().await;
+        follow(engine, poke).await;
+    };
+    cancel.run_until_cancelled(work).await;
+}
+
+/// Bridges that NICs were put into in an earlier boot; systemd has seen to them unless somebody kept it from doing so.
+async fn sweep() {
+    match crate::uplink::sweep().await {
+        Ok(swept) if swept.is_empty() => {}
+        Ok(swept) => {
+            tracing::warn!(bridges = ?swept, "removed from Open vSwitch: they were made for another boot")
+        }
+        // Most hosts have none.
+        Err(error) => tracing::debug!(error = %crate::chain(&error), "Open vSwitch was not looked at"),
+    }
 }
 
 async fn follow(engine: Weak<Engine>, poke: Poke) {

@@ -17,10 +17,10 @@ use landline_types::IfName;
 pub(crate) use follow::{Poke, run};
 
 /// Keys of `external_ids`, and the value of the first.
-const OWNER: &str = "owner";
-const LANDLINE: &str = "landline";
+pub(crate) const OWNER: &str = "owner";
+pub(crate) const LANDLINE: &str = "landline";
 const ENDPOINT: &str = "landline-endpoint";
-const BOOT: &str = "landline-boot";
+pub(crate) const BOOT: &str = "landline-boot";
 const CONTAINER: &str = "landline-container";
 
 /// Where the switch's database listens; `OVS_RUNDIR` as for Open vSwitch's own programs.
@@ -32,7 +32,7 @@ fn socket() -> PathBuf {
 }
 
 /// A connection to the host's switch.
-async fn connect() -> Result<Client, Error> {
+pub(crate) async fn connect() -> Result<Client, Error> {
     Client::connect(&socket()).await
 }
 
@@ -122,7 +122,9 @@ pub(crate) fn unplug(endpoint: &EndpointId) -> Result<(), Error> {
     })
 }
 
-fn wait<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?;
+/// Waits on a blocking thread of the runtime.
+pub(crate) fn wait<T, E: From<Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let runtime =
+        tokio::runtime::Handle::try_current().map_err(|error| Error::Io(std::io::Error::other(error)))?;
     runtime.block_on(work)
 }

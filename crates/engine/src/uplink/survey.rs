@@ -7,13 +7,14 @@ use ipnet::IpNet;
 use landline_kernel::{Link, LinkKind, Netlink, WholeAddress, WholeRoute};
 use landline_types::IfName;
 
-use super::{MARK, UplinkError};
+use super::{BridgeKind, MARK, UplinkError, ovs};
 
 /// A NIC that can be moved under a bridge, with what the host has on it.
 #[derive(Debug, Clone)]
 pub struct Uplink {
     pub(super) nic: Link,
     pub(super) bridge: IfName,
+    pub(super) kind: BridgeKind,
     addresses: Vec<WholeAddress>,
     routes: Vec<WholeRoute>,
 }
@@ -120,25 +121,31 @@ pub enum RefusedUplink {
     /// A bridge with other ports.
     #[error(
         "{bridge} has other ports ({}), which would lose the LAN; stop what uses them first",
-        names(guests)
+        guests.join(", ")
     )]
     Guests {
         /// The bridge.
         bridge: IfName,
         /// Its ports.
-        guests: Vec<IfName>,
+        guests: Vec<String>,
     },
+    /// Open vSwitch could not forward in the kernel.
+    #[error(
+        "this kernel does not forward for Open vSwitch; load its module (modprobe openvswitch), or let ovs-vswitchd \
+         forward itself, slower and only as long as it runs (--kind ovs-netdev), or use --kind bridge"
+    )]
+    NoDatapath,
 }
 
 fn names(links: &[IfName]) -> String {
     links.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Looks whether `nic` can become the port of a new bridge called `bridge`.
+/// Looks whether `nic` can become the port of a new bridge called `bridge`, of this kind.
 ///
 /// # Errors
 /// See [`RefusedUplink`], or the kernel cannot be asked.
-pub fn survey(nic: &IfName, bridge: &IfName) -> Result<Uplink, UplinkError> {
+pub fn survey(nic: &IfName, bridge: &IfName, kind: BridgeKind) -> Result<Uplink, UplinkError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
     let found = links.iter().find(|link| link.name == *nic);
@@ -147,12 +154,15 @@ pub fn survey(nic: &IfName, bridge: &IfName) -> Result<Uplink, UplinkError> {
     if links.iter().any(|link| link.name == *bridge) {
         return Err(RefusedUplink::Taken { name: bridge.clone() }.into());
     }
+    if kind != BridgeKind::Linux {
+        ovs::check(nic, bridge, kind)?;
+    }
     let routes = netlink.whole_routes(found.index)?;
     if let Some(odd) = routes.iter().find(|whole| whole.route.multipath || whole.is_by_object()) {
         return Err(RefusedUplink::Route { name: nic.clone(), route: odd.route.to_string() }.into());
     }
     let addresses = netlink.whole_addresses(found.index)?;
-    Ok(Uplink { nic: found.clone(), bridge: bridge.clone(), addresses, routes })
+    Ok(Uplink { nic: found.clone(), bridge: bridge.clone(), kind, addresses, routes })
 }
 
 fn check(nic: &Link, links: &[Link]) -> Result<(), RefusedUplink> {
@@ -195,13 +205,32 @@ impl fmt::Display for Uplink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (nic, bridge) = (&self.nic.name, &self.bridge);
         let mac = self.nic.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
-        writeln!(f, "ip link add name {bridge}{mac} mtu {} type bridge", self.nic.mtu)?;
-        writeln!(f, "ip link set {bridge} alias {MARK}{nic} up")?;
+        if self.kind == BridgeKind::Linux {
+            writeln!(f, "ip link add name {bridge}{mac} mtu {} type bridge", self.nic.mtu)?;
+            writeln!(f, "ip link set {bridge} alias {MARK}{nic} up")?;
+        } else {
+            let hwaddr =
+                self.nic.mac.map(|mac| format!(" other_config:hwaddr=\"{mac}\"")).unwrap_or_default();
+            writeln!(
+                f,
+                "ovs-vsctl add-br {bridge} -- set bridge {bridge} datapath_type={}{hwaddr} -- set interface {bridge} \
+                 mtu_request={}",
+                self.kind.datapath_type(),
+                self.nic.mtu
+            )?;
+            if self.kind == BridgeKind::OvsUserSpace {
+                writeln!(f, "ethtool -K {bridge} tx off")?;
+            }
+            writeln!(f, "ip link set {bridge} up")?;
+        }
         let addresses = || self.addresses.iter().filter(|whole| !whole.is_temporary());
         for whole in addresses() {
             writeln!(f, "ip address replace {} dev {bridge}", whole.address.net)?;
         }
-        writeln!(f, "ip link set {nic} master {bridge}")?;
+        match self.kind {
+            BridgeKind::Linux => writeln!(f, "ip link set {nic} master {bridge}")?,
+            BridgeKind::Ovs | BridgeKind::OvsUserSpace => writeln!(f, "ovs-vsctl add-port {bridge} {nic}")?,
+        }
         let with_addresses = 2;
         let others = self.routes.iter().filter(|whole| whole.route.protocol != with_addresses);
         for whole in others {

@@ -6,6 +6,7 @@
 use std::fs::remove_file;
 use std::time::Duration;
 
+use landline_engine::uplink::BridgeKind;
 use landline_kernel::boottime::{self, Alarm};
 use landline_types::IfName;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -16,7 +17,12 @@ use super::{BridgeError, CONFIRM, DONE, Pending, READY, back, socket};
 
 /// Waits for the command's word that it is done, then for somebody's that the host is well; goes back if either does not
 /// come. Without `within` the command's word is enough.
-pub(super) async fn run(bridge: &IfName, nic: &IfName, within: Option<Duration>) -> Result<(), BridgeError> {
+pub(super) async fn run(
+    bridge: &IfName,
+    nic: &IfName,
+    kind: BridgeKind,
+    within: Option<Duration>,
+) -> Result<(), BridgeError> {
     // It leads a session already if it was started by hand; that is as good.
     let _ = rustix::process::setsid();
     let mut told_to_end = signal(SignalKind::terminate()).map_err(BridgeError::Guard)?;
@@ -62,7 +68,7 @@ pub(super) async fn run(bridge: &IfName, nic: &IfName, within: Option<Duration>)
     }
     if !kept {
         let _ = remove_file(Pending::path(bridge));
-        back(bridge, nic).await?;
+        back(bridge, nic, kind).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! (`guard.rs`), which holds the way back: it undoes everything when the command ends before it is done, and when
 //! nobody confirms in time that the host can still be reached.
 
+mod boot;
 mod guard;
 mod identity;
 mod persist;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use landline_engine::uplink::{self, UplinkError};
+use landline_engine::uplink::{self, BridgeKind, UplinkError};
 use landline_engine::{HostLease, blocking};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::cli::{AdoptOptions, BridgeCommand};
+use crate::cli::{self, AdoptOptions, BridgeCommand};
 use crate::control::{CallError, Request, call};
 use persist::{Changes, PersistError};
 
@@ -45,6 +46,12 @@ pub(crate) enum BridgeError {
     Uplink(#[from] UplinkError),
     #[error(transparent)]
     Persist(#[from] PersistError),
+    #[error(transparent)]
+    Boot(#[from] boot::BootError),
+    #[error("the bridge stays, but may not outlive a reboot; confirm again")]
+    Keep(#[source] UplinkError),
+    #[error("what Open vSwitch has of earlier boots could not be removed")]
+    Sweep(#[source] UplinkError),
     #[error("cannot keep in mind what is to be written once the bridge is confirmed ({path})")]
     Pending {
         path: PathBuf,
@@ -100,16 +107,38 @@ pub(crate) async fn run(command: &BridgeCommand) -> Result<(), BridgeError> {
             make_last(bridge, &control.control_socket).await
         }
         BridgeCommand::Release { control, bridge } => release(bridge, &control.control_socket).await,
-        BridgeCommand::Guard { bridge, nic, within } => guard::run(bridge, nic, *within).await,
+        BridgeCommand::Guard { bridge, nic, kind, within } => {
+            guard::run(bridge, nic, (*kind).into(), *within).await
+        }
+        BridgeCommand::Sweep => sweep().await,
     }
 }
 
+impl From<cli::BridgeKind> for BridgeKind {
+    fn from(kind: cli::BridgeKind) -> Self {
+        match kind {
+            cli::BridgeKind::Bridge => Self::Linux,
+            cli::BridgeKind::Ovs => Self::Ovs,
+            cli::BridgeKind::OvsNetdev => Self::OvsUserSpace,
+        }
+    }
+}
+
+/// Takes what was adopted before this boot out of Open vSwitch's database.
+async fn sweep() -> Result<(), BridgeError> {
+    for bridge in uplink::sweep().await.map_err(|error| BridgeError::Sweep(error.into()))? {
+        println!("{bridge} was made for another boot and is removed.");
+    }
+    Ok(())
+}
+
 async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
-    let AdoptOptions { nic, bridge, confirm_within: within, persist, dry_run, control } = options;
-    let (wanted, name) = (nic.clone(), bridge.clone());
-    let uplink = blocking(move || uplink::survey(&wanted, &name)).await?;
+    let AdoptOptions { nic, bridge, kind, confirm_within: within, persist, dry_run, control } = options;
+    let (wanted, name, kind) = (nic.clone(), bridge.clone(), BridgeKind::from(*kind));
+    let uplink = blocking(move || uplink::survey(&wanted, &name, kind)).await?;
     let link = uplink.nic();
-    let host = persist::Nic { root: Path::new("/"), name: nic, index: link.index, mac: link.mac, bridge };
+    let host =
+        persist::Nic { root: Path::new("/"), name: nic, index: link.index, mac: link.mac, bridge, kind };
     let mut pending = Pending::default();
     if *persist {
         let changes = persist::plan(&host)?;
@@ -125,10 +154,14 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
         return Ok(());
     }
     pending.remember(bridge)?;
-    let guard = Guard::start(bridge, nic, Some(*within)).await?;
+    if kind != BridgeKind::Linux {
+        // Before there is anything in a database that outlives this boot.
+        boot::sweep_first(host.root, bridge)?;
+    }
+    let guard = Guard::start(bridge, nic, kind, Some(*within)).await?;
     let done = blocking(move || uplink::adopt(&uplink)).await;
     if let Err(source) = done {
-        return Err(match back(bridge, nic).await {
+        return Err(match back(bridge, nic, kind).await {
             Ok(()) => BridgeError::Undone(source),
             Err(back) => {
                 BridgeError::Stuck { bridge: bridge.clone(), back: landline_engine::chain(&back), source }
@@ -136,7 +169,7 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
         });
     }
     if guard.done().await.is_err() {
-        back(bridge, nic).await?;
+        back(bridge, nic, kind).await?;
         return Err(BridgeError::Unguarded);
     }
     println!(
@@ -147,9 +180,11 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
     Ok(())
 }
 
-async fn back(bridge: &IfName, nic: &IfName) -> Result<(), UplinkError> {
-    let (bridge, nic) = (bridge.clone(), nic.clone());
-    blocking(move || uplink::release(&bridge, &nic)).await
+async fn back(bridge: &IfName, nic: &IfName, kind: BridgeKind) -> Result<(), UplinkError> {
+    let (name, nic) = (bridge.clone(), nic.clone());
+    blocking(move || uplink::release(&name, &nic, kind)).await?;
+    boot::sweep_no_more(Path::new("/"), bridge);
+    Ok(())
 }
 
 async fn confirm(bridge: &IfName) -> Result<(), BridgeError> {
@@ -164,13 +199,13 @@ async fn confirm(bridge: &IfName) -> Result<(), BridgeError> {
 
 async fn release(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
     let name = bridge.clone();
-    let nic = blocking(move || uplink::releasable(&name)).await?;
+    let (nic, kind) = blocking(move || uplink::releasable(&name)).await?;
     // Whoever types this does not want to wait for the confirmation; and half a release is finished by the guard.
     let _ = confirm(bridge).await;
     // A daemon that does not run finds out when it starts.
     let _ = call(daemon, &Request::DropHostLease { interface: bridge.clone() }).await;
-    let guard = Guard::start(bridge, &nic, None).await?;
-    back(bridge, &nic).await?;
+    let guard = Guard::start(bridge, &nic, kind, None).await?;
+    back(bridge, &nic, kind).await?;
     // It has nothing left to do, whether it hears this or not.
     let _ = guard.done().await;
     for path in Changes::undo(Path::new("/"), bridge)? {
@@ -212,6 +247,10 @@ async fn make_last(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
     if let Some(changes) = pending.changes {
         changes.write(Path::new("/"), bridge)?;
         println!("{}", changes.hint());
+        if changes.keeps_switch() {
+            uplink::keep(bridge).await.map_err(|error| BridgeError::Keep(error.into()))?;
+            boot::sweep_no_more(Path::new("/"), bridge);
+        }
     }
     if let Some(lease) = pending.lease {
         let address = lease.address;
@@ -235,9 +274,18 @@ struct Guard {
 
 impl Guard {
     /// Starts it; returns when it is ready. `within`: how long it waits for a confirmation; `None`: not at all.
-    async fn start(bridge: &IfName, nic: &IfName, within: Option<Duration>) -> Result<Self, BridgeError> {
+    async fn start(
+        bridge: &IfName,
+        nic: &IfName,
+        kind: BridgeKind,
+        within: Option<Duration>,
+    ) -> Result<Self, BridgeError> {
         let mut command = Command::new("/proc/self/exe");
         command.args(["bridge", "guard", bridge.as_str(), nic.as_str()]);
+        if kind != BridgeKind::Linux {
+            // Which of them makes no difference on the way back.
+            command.arg("--kind=ovs");
+        }
         if let Some(within) = within {
             command.arg(format!("--within={}ms", within.as_millis()));
         }

@@ -15,6 +15,7 @@ mod attach_forms;
 mod basics;
 mod boot;
 mod bridge;
+mod bridge_ovs;
 mod changes;
 mod cli;
 mod compose;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use landline_engine::uplink::BridgeKind;
+
 use super::{Changes, Nic, PersistError, change, read};
 
 /// The NIC's stanzas become the bridge's, in the file they are in; the NIC gets one without addresses.
@@ -15,12 +17,20 @@ pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
         nic: nic.name.clone(),
         what: what.to_owned(),
     };
-    if !["sbin/brctl", "usr/sbin/brctl"].iter().any(|program| nic.root.join(program).exists()) {
-        return Err(unclear("it needs the package bridge-utils for bridges, which is not installed"));
+    let (programs, package): (&[&str], &str) = if nic.switch() {
+        (&["etc/network/if-pre-up.d/openvswitch"], "openvswitch-switch")
+    } else {
+        (&["sbin/brctl", "usr/sbin/brctl"], "bridge-utils")
+    };
+    if !programs.iter().any(|program| nic.root.join(program).exists()) {
+        return Err(unclear(&format!(
+            "it needs the package {package} for such bridges, which is not installed"
+        )));
     }
     let text = rewrite(&text, nic);
     let hint = "ifupdown takes notice at the next boot.".to_owned();
-    Ok(Some(Changes { manager: "ifupdown".into(), hint, files: vec![change(path, text, 0o644)?] }))
+    let files = vec![change(path, text, 0o644)?];
+    Ok(Some(Changes { manager: "ifupdown".into(), hint, files, switch: nic.switch() }))
 }
 
 /// The main file and those in the directory that it includes.
@@ -59,22 +69,46 @@ fn rewrite(text: &str, nic: &Nic<'_>) -> String {
             }
             ["iface", interface, rest @ ..] if *interface == name => {
                 if !port_said {
+                    if nic.switch() {
+                        lines.push(format!("allow-{bridge} {name}"));
+                    }
                     lines.push(format!("iface {name} inet manual"));
+                    if nic.switch() {
+                        lines.push("\tovs_type OVSPort".to_owned());
+                        lines.push(format!("\tovs_bridge {bridge}"));
+                    }
                     lines.push(String::new());
                 }
                 lines.push(format!("iface {bridge} {}", rest.join(" ")));
-                if !port_said {
+                if !port_said && nic.switch() {
+                    lines.extend(of_switch(nic));
+                } else if !port_said {
                     lines.push(format!("\tbridge_ports {name}"));
                     lines.push("\tbridge_stp off".to_owned());
                     lines.push("\tbridge_fd 0".to_owned());
                     if let Some(mac) = nic.mac {
                         lines.push(format!("\tbridge_hw {mac}"));
                     }
-                    port_said = true;
                 }
+                port_said = true;
             }
             _ => lines.push(line.to_owned()),
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// What Open vSwitch's scripts for ifupdown want to know of a bridge.
+fn of_switch(nic: &Nic<'_>) -> Vec<String> {
+    let (name, bridge) = (nic.name, nic.bridge);
+    let datapath = match nic.kind {
+        BridgeKind::OvsUserSpace => " datapath_type=netdev",
+        BridgeKind::Linux | BridgeKind::Ovs => "",
+    };
+    let hwaddr = nic.mac.map(|mac| format!(" other_config:hwaddr=\\\"{mac}\\\"")).unwrap_or_default();
+    vec![
+        "\tovs_type OVSBridge".to_owned(),
+        format!("\tovs_ports {name}"),
+        format!("\tovs_extra set bridge {bridge}{datapath}{hwaddr}"),
+    ]
 }

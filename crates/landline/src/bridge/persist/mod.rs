@@ -13,6 +13,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use landline_engine::uplink::BridgeKind;
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,9 @@ pub(crate) struct Changes {
     /// What has to be typed, or done, for it to take notice before the next boot; nothing has to be.
     hint: String,
     files: Vec<Change>,
+    /// Whether the bridge is one of Open vSwitch's, which is to stay in its database.
+    #[serde(default)]
+    switch: bool,
 }
 
 /// What there is to know of the NIC and its bridge.
@@ -75,6 +79,14 @@ pub(crate) struct Nic<'a> {
     pub(crate) index: u32,
     pub(crate) mac: Option<Mac>,
     pub(crate) bridge: &'a IfName,
+    pub(crate) kind: BridgeKind,
+}
+
+impl Nic<'_> {
+    /// Whether the bridge is one of Open vSwitch's.
+    fn switch(&self) -> bool {
+        self.kind != BridgeKind::Linux
+    }
 }
 
 /// What to write for the manager that has the NIC.
@@ -133,6 +145,11 @@ impl Changes {
         }
         fs::remove_file(&copy).map_err(|source| PersistError::File { verb: "remove", path: copy, source })?;
         Ok(left)
+    }
+
+    /// Whether the bridge is one that Open vSwitch keeps.
+    pub(crate) const fn keeps_switch(&self) -> bool {
+        self.switch
     }
 
     /// What to do for the manager to take notice before the next boot.

@@ -13,6 +13,9 @@ pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
     }
     let unclear =
         |what: String| PersistError::Unclear { manager: "systemd-networkd", nic: nic.name.clone(), what };
+    if nic.switch() {
+        return Err(unclear("it makes no bridges of Open vSwitch".into()));
+    }
     let file = value(&notes, "NETWORK_FILE").ok_or_else(|| unclear("does not say from which file".into()))?;
     let file = nic.root.join(file.trim_start_matches('/'));
     let theirs = read(&file).ok_or_else(|| unclear(format!("{} cannot be read", file.display())))?;
@@ -48,7 +51,7 @@ pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
         )?,
     ];
     let hint = "networkd takes notice at the next boot, or after: networkctl reload".to_owned();
-    Ok(Some(Changes { manager: "systemd-networkd".into(), hint, files }))
+    Ok(Some(Changes { manager: "systemd-networkd".into(), hint, files, switch: false }))
 }
 
 /// The identity association of the NIC's lease: the second to fifth octet of an RFC 4361 client identifier.

@@ -14,6 +14,11 @@ pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
     }
     let unclear =
         |what: String| PersistError::Unclear { manager: "NetworkManager", nic: nic.name.clone(), what };
+    if nic.switch() {
+        return Err(unclear(
+            "it makes its own bridges of Open vSwitch, and takes over none that is there".into(),
+        ));
+    }
     let uuid =
         value(&notes, "connection-uuid").ok_or_else(|| unclear("no connection of it is active".into()))?;
     let (path, theirs) = connection(nic, uuid)
@@ -72,7 +77,7 @@ pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
     let hint = format!(
         "NetworkManager takes notice at the next boot, or after: nmcli connection reload && nmcli connection up landline-{bridge}"
     );
-    Ok(Some(Changes { manager: "NetworkManager".into(), hint, files }))
+    Ok(Some(Changes { manager: "NetworkManager".into(), hint, files, switch: false }))
 }
 
 /// The keyfile of a connection.

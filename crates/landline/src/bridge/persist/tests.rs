@@ -12,8 +12,12 @@ fn files(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn planned(root: &Path) -> Result<Changes, PersistError> {
+    planned_as(root, BridgeKind::Linux)
+}
+
+fn planned_as(root: &Path, kind: BridgeKind) -> Result<Changes, PersistError> {
     let (nic, bridge) = ("em1".parse().unwrap(), "br-em1".parse().unwrap());
-    plan(&Nic { root, name: &nic, index: 2, mac: "02:00:00:00:00:01".parse().ok(), bridge: &bridge })
+    plan(&Nic { root, name: &nic, index: 2, mac: "02:00:00:00:00:01".parse().ok(), bridge: &bridge, kind })
 }
 
 fn text<'a>(changes: &'a Changes, name: &str) -> &'a str {
@@ -120,8 +124,37 @@ fn what_cannot_all_be_written_is_not_written() {
     let file = root.path().join("etc/network/interfaces");
     let first = change(file.clone(), "after\n".into(), 0o644).unwrap();
     let second = change(root.path().join("no/such/directory"), "x".into(), 0o644).unwrap();
-    let changes = Changes { manager: "ifupdown".into(), hint: String::new(), files: vec![first, second] };
+    let changes = Changes {
+        manager: "ifupdown".into(),
+        hint: String::new(),
+        files: vec![first, second],
+        switch: false,
+    };
     changes.write(root.path(), &bridge).unwrap_err();
     assert_eq!(fs::read_to_string(&file).unwrap(), "before\n");
     assert!(Changes::undo(root.path(), &bridge).unwrap().is_empty(), "nothing is kept of it");
+}
+
+#[test]
+fn open_vswitch_lasts_where_ifupdown_makes_it_and_nowhere_else() {
+    let interfaces = "auto em1\niface em1 inet static\n\taddress 192.0.2.10/24\n";
+    let root = files(&[("etc/network/interfaces", interfaces)]);
+    let error = planned_as(root.path(), BridgeKind::Ovs).unwrap_err().to_string();
+    assert!(error.contains("openvswitch-switch"), "{error}");
+    let hook = ("etc/network/if-pre-up.d/openvswitch", "");
+    let root = files(&[("etc/network/interfaces", interfaces), hook]);
+    let changes = planned_as(root.path(), BridgeKind::OvsUserSpace).unwrap();
+    assert!(changes.keeps_switch());
+    assert_eq!(
+        text(&changes, "etc/network/interfaces"),
+        "auto br-em1\nallow-br-em1 em1\niface em1 inet manual\n\tovs_type OVSPort\n\tovs_bridge br-em1\n\n\
+         iface br-em1 inet static\n\tovs_type OVSBridge\n\tovs_ports em1\n\tovs_extra set bridge br-em1 \
+         datapath_type=netdev other_config:hwaddr=\\\"02:00:00:00:00:01\\\"\n\taddress 192.0.2.10/24\n"
+    );
+    let notes = ("run/systemd/netif/links/2", "ADMIN_STATE=configured\nNETWORK_FILE=/x\n");
+    let error = planned_as(files(&[notes]).path(), BridgeKind::Ovs).unwrap_err().to_string();
+    assert!(error.contains("systemd-networkd configures em1, but it makes no bridges of Open"), "{error}");
+    let notes = ("run/NetworkManager/devices/2", "[device]\nmanaged=true\nconnection-uuid=u-1\n");
+    let error = planned_as(files(&[notes]).path(), BridgeKind::Ovs).unwrap_err().to_string();
+    assert!(error.contains("NetworkManager configures em1, but it makes its own"), "{error}");
 }
