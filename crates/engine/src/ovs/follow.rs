@@ -42,7 +42,7 @@ async fn sweep() {
     match crate::uplink::sweep().await {
         Ok(swept) if swept.is_empty() => {}
         Ok(swept) => {
-            tracing::warn!(bridges = ?swept, "removed from Open vSwitch: they were made for another boot")
+            tracing::warn!(bridges = ?swept, "removed from Open vSwitch: they were made for another boot");
         }
         // Most hosts have none.
         Err(error) => tracing::debug!(error = %crate::chain(&error), "Open vSwitch was not looked at"),
