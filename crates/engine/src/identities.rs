@@ -86,6 +86,13 @@ impl Identities {
         wish.starting(inner.records.values(), &held).cloned()
     }
 
+    /// What the container that is starting is called, if only one can be.
+    pub(crate) fn expected(&self, wish: &Wish<'_>) -> Option<String> {
+        let inner = self.lock();
+        let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
+        wish.expected(inner.records.values(), &held).map(|container| container.name.clone())
+    }
+
     /// An endpoint that is there again after a restart holds its identity again.
     pub(crate) fn hold(&self, id: &IdentityId, endpoint: &EndpointId) {
         self.lock().held.insert(id.clone(), endpoint.clone());

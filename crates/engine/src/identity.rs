@@ -221,8 +221,16 @@ impl Wish<'_> {
         identities: impl Iterator<Item = &'i IdentityRecord>,
         held: &BTreeSet<IdentityId>,
     ) -> Option<&Candidate> {
-        let container = self.only_candidate(self.candidates?, &self.busy(identities, held))?;
-        container.ports.is_some().then_some(container)
+        self.expected(identities, held).filter(|container| container.ports.is_some())
+    }
+
+    /// The container that is starting, if only one can be, though nothing but its name may be known.
+    pub(crate) fn expected<'i>(
+        &self,
+        identities: impl Iterator<Item = &'i IdentityRecord>,
+        held: &BTreeSet<IdentityId>,
+    ) -> Option<&Candidate> {
+        self.only_candidate(self.candidates?, &self.busy(identities, held))
     }
 
     fn only_candidate<'c>(

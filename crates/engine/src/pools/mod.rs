@@ -211,9 +211,10 @@ impl Engine {
             }
             (PoolSource::Dhcp, _) if request.named.is_none() => Err(RequestAddressError::Unnamed),
             (_, network) => {
-                // Whose it will be, as far as that can be told: it is only about who has the same one again.
-                let starting = network.and_then(|network| self.identities.starting(&request.wish(&network)));
-                let owner = request.name.clone().or(starting.map(|container| container.name));
+                // Whose it will be, as far as that can be told: it is only about who has the same one again. Until a
+                // container that was just made has started, Docker often says no more of it than its name.
+                let expected = network.and_then(|network| self.identities.expected(&request.wish(&network)));
+                let owner = request.name.clone().or(expected);
                 self.take(&request, owner.as_deref()).await
             }
         }

@@ -169,6 +169,41 @@ fn addresses_stay_with_their_containers_and_are_not_reused_at_once() -> Result {
     Ok(())
 }
 
+/// On a busy host word of a container comes later than Docker's request for its address, and until the container has
+/// started Docker says no more of it than its name.
+#[test]
+fn a_container_made_anew_has_its_address_however_late_word_of_it_comes() -> Result {
+    let mut world = World::bridge()?;
+    world.pool("lan", &["--subnet", "203.0.113.0/28"])?;
+    for name in ["web", "db", "next"] {
+        world.run(name, "lan", &[])?;
+        world.row(name)?;
+    }
+    world.host.docker_ok(&["rm", "-f", "db"])?;
+    let roots = || -> Result<usize> {
+        let mounts = world.host.check(&["cat", "/proc/self/mountinfo"])?;
+        Ok(mounts.lines().filter(|line| line.contains(" - overlay ")).count())
+    };
+    let before = roots()?;
+    world.daemon.kill(Signal::STOP)?;
+    let mut run = world.host.docker_spawn(&[
+        "run",
+        "-d",
+        "--name",
+        "db",
+        "--network",
+        "lan",
+        "box",
+        "sleep",
+        "infinity",
+    ])?;
+    wait_for("db to be started", SOON, || roots().is_ok_and(|now| now > before))?;
+    world.daemon.kill(Signal::CONT)?;
+    assert!(run.wait_within(SOON)?.success(), "{}", run.stderr());
+    assert_eq!(world.address("db", "br00")?, "203.0.113.2/28", "{}", world.daemon.log());
+    Ok(())
+}
+
 #[test]
 fn set_aside_and_refused() -> Result {
     let world = Kind::Bridge.world(&Dnsmasq::default())?;
