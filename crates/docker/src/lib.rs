@@ -27,4 +27,6 @@ pub use protocol::{
     ReleaseAddressRequest, StaticRoute,
 };
 pub use server::{Limits, serve, serve_ipam, serve_with};
-pub use watcher::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch, Watcher, WatcherError};
+pub use watcher::{
+    Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch, Watcher, WatcherError,
+};

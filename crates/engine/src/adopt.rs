@@ -37,11 +37,15 @@ impl Engine {
         if self.networks().contains_key(&network.id) {
             return;
         }
+        let mut options = network.options;
         let ipam_gateway: Option<Ipv4Addr> = match network.ipam {
+            Ipam::Landline { gateway, .. } if options.addressing == Addressing::Dhcp => {
+                options.gateway = options.gateway.or(gateway);
+                None
+            }
             Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. } => gateway,
             Ipam::Null => None,
         };
-        let mut options = network.options;
         crate::vde::name_bridge(&network.id, &mut options);
         let nic = self.adopt_vlan(&mut options).await;
         let ipam_gateway_v6 = network.ipam_v6.and_then(|pool| pool.gateway);
@@ -137,7 +141,8 @@ impl Engine {
             ifname: None,
             interface: Some(found.link.name.clone()),
             address: address.clone(),
-            address_v6: None,
+            // Where Landline does not look after IPv6 itself, that of a pool.
+            address_v6: found.ipv6.first().copied().filter(|_| ipv6.is_none()),
             sandbox: Some(sandbox.clone()),
             copied_routes: Vec::new(),
             applied,

@@ -90,7 +90,7 @@ impl Identities {
     pub(crate) fn expected(&self, wish: &Wish<'_>) -> Option<String> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
-        wish.expected(inner.records.values(), &held).map(|container| container.name.clone())
+        wish.expected(inner.records.values(), &held).map(str::to_owned)
     }
 
     /// An endpoint that is there again after a restart holds its identity again.

@@ -221,16 +221,22 @@ impl Wish<'_> {
         identities: impl Iterator<Item = &'i IdentityRecord>,
         held: &BTreeSet<IdentityId>,
     ) -> Option<&Candidate> {
-        self.expected(identities, held).filter(|container| container.ports.is_some())
+        let container = self.only_candidate(self.candidates?, &self.busy(identities, held))?;
+        container.ports.is_some().then_some(container)
     }
 
-    /// The container that is starting, if only one can be, though nothing but its name may be known.
+    /// What the container that is starting is called, if only one can be, though nothing but its name may be known.
     pub(crate) fn expected<'i>(
-        &self,
-        identities: impl Iterator<Item = &'i IdentityRecord>,
+        &'i self,
+        identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
         held: &BTreeSet<IdentityId>,
-    ) -> Option<&Candidate> {
-        self.only_candidate(self.candidates?, &self.busy(identities, held))
+    ) -> Option<&'i str> {
+        match self.candidates {
+            Some(candidates) => {
+                self.only_candidate(candidates, &self.busy(identities, held)).map(|c| c.name.as_str())
+            }
+            None => self.choose(identities, held)?.container.as_ref().map(|c| c.name.as_str()),
+        }
     }
 
     fn only_candidate<'c>(
@@ -344,6 +350,14 @@ mod tests {
 
     impl Case {
         fn choose(self, identities: &[IdentityRecord]) -> Option<u8> {
+            self.ask(|wish, held| wish.choose(identities.iter(), held).map(|i| i.mac.octets()[5]))
+        }
+
+        fn expected(self, identities: &[IdentityRecord]) -> Option<String> {
+            self.ask(|wish, held| wish.expected(identities.iter(), held).map(str::to_owned))
+        }
+
+        fn ask<T>(self, ask: impl FnOnce(&Wish<'_>, &BTreeSet<IdentityId>) -> T) -> T {
             let ports = self.ports.map(|ports| ports.into_iter().collect());
             let wish = Wish {
                 network: &self.network.parse().unwrap(),
@@ -357,8 +371,27 @@ mod tests {
                 candidates: self.candidates.as_deref(),
             };
             let held = self.held.iter().map(|n| format!("{n:016x}").parse().unwrap()).collect();
-            wish.choose(identities.iter(), &held).map(|i| i.mac.octets()[5])
+            ask(&wish, &held)
         }
+    }
+
+    #[test]
+    fn a_name_is_enough_to_be_expected() {
+        let known = [identity(1, "web"), identity(2, "db")];
+        let by_name = |n, name| Candidate { ports: None, ..candidate(n, name, &[]) };
+        let expected = |candidates: Option<Vec<Candidate>>, held: Vec<u8>| {
+            let case = Case { candidates, held, ports: None, ..Case::default() };
+            case.expected(&known)
+        };
+        assert_eq!(expected(Some(vec![by_name(9, "db")]), vec![]).as_deref(), Some("db"));
+        assert_eq!(expected(Some(vec![by_name(9, "db"), by_name(8, "new")]), vec![]), None);
+        assert_eq!(expected(Some(vec![]), vec![]), None);
+        assert_eq!(
+            expected(None, vec![1]).as_deref(),
+            Some("db"),
+            "the only one that Docker may be starting unseen"
+        );
+        assert_eq!(expected(None, vec![]), None);
     }
 
     #[test]

@@ -81,8 +81,8 @@ pub use nat::{
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
 pub use plan::{LinkEnd, Plan, Step};
 pub use pools::{
-    PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool, RequestPoolError,
-    TakeError,
+    AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,
+    RequestPoolError, TakeError,
 };
 pub use records::ContainerRecord;
 pub use resolver::ResolverFile;

@@ -328,6 +328,12 @@ impl Engine {
         let (store, key) = (self.store.clone(), id.clone());
         blocking(move || store.remove_network(&key)).await.map_err(DeleteNetworkError::Store)?;
         let removed = self.networks().remove(id);
+        // Docker lets go of the others by name.
+        for pool in self.pools.of_network(id) {
+            if self.pools.look(&pool, |record| record.adopted) == Some(true) {
+                self.pools.remove(&pool).await.map_err(DeleteNetworkError::Store)?;
+            }
+        }
         if let Some(network) = removed {
             self.close_switch(&network).await;
             self.close_firewall(&network).await;

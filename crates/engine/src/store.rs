@@ -170,6 +170,14 @@ impl Store {
         self.remove(POOLS, id.as_str())
     }
 
+    /// Writes a pool under the name it has now, and forgets it under the one before, both or neither.
+    pub fn rename_pool(&self, before: &PoolId, record: &PoolRecord) -> Result<(), StoreError> {
+        self.write(|write| {
+            write.open_table(POOLS)?.remove(before.as_str())?;
+            insert(write, POOLS, record.id.as_str(), record)
+        })
+    }
+
     /// Writes an endpoint and its identity, both or neither.
     pub fn begin_endpoint(
         &self,

@@ -89,7 +89,8 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     let view = watcher.view();
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
-    let frontends = Frontend::under(&names, &engine, &view);
+    let ipam_names = options.ipam_name.iter().map(|name| name.as_str().to_owned()).collect();
+    let frontends = Frontend::under(&names, &ipam_names, &engine, &view);
     let config = options.config.config.clone();
     let driver = drop_in.is_none();
     let attacher = Arc::new(match drop_in {

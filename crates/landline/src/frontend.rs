@@ -1,19 +1,20 @@
 //! Docker's words on one side, the engine's on the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_docker::{
-    AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerView, Driver,
-    DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver, JoinRequest, JoinResponse,
-    Mounts, OptionsError, PoolAnswer, PoolRequest, ReleaseAddressRequest, Sketch, StaticRoute,
+    AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool,
+    DockerView, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
+    JoinRequest, JoinResponse, Mounts, OptionsError, PoolAnswer, PoolRequest, ReleaseAddressRequest, Sketch,
+    StaticRoute,
 };
 use landline_engine::{
-    Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam, PoolId,
-    PoolV6, Port, RequestAddress, RequestPool, ResolverFile,
+    AdoptPool, Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam,
+    PoolId, PoolV6, Port, RequestAddress, RequestPool, ResolverFile,
 };
 use landline_spec::{
     Addressing, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions, OptionError,
@@ -38,6 +39,8 @@ pub(crate) struct Frontend {
     preset: Preset,
     /// All names there are, this one too.
     names: Arc<[Preset]>,
+    /// Those that only the IPAM driver has.
+    ipam_names: Arc<[String]>,
 }
 
 /// What a request can be refused for before the engine sees it.
@@ -64,12 +67,18 @@ impl Frontend {
     /// The driver under each of these names. One of them is to [`follow`](Self::follow).
     pub(crate) fn under(
         names: &Arc<[Preset]>,
+        ipam_names: &Arc<[String]>,
         engine: &Arc<Engine>,
         view: &watch::Receiver<Arc<DockerView>>,
     ) -> Vec<Arc<Self>> {
         let frontend = |preset: &Preset| {
-            let preset = preset.clone();
-            Arc::new(Self { engine: engine.clone(), view: view.clone(), preset, names: names.clone() })
+            Arc::new(Self {
+                engine: engine.clone(),
+                view: view.clone(),
+                preset: preset.clone(),
+                names: names.clone(),
+                ipam_names: ipam_names.clone(),
+            })
         };
         names.iter().map(frontend).collect()
     }
@@ -78,14 +87,19 @@ impl Frontend {
     pub(crate) async fn follow(self: Arc<Self>, cancel: CancellationToken) {
         let mut view = self.view.clone();
         let mut connected = false;
+        // Networks whose pools may have been lost, until they were looked at.
+        let mut doubtful = BTreeSet::new();
         loop {
             let seen = view.borrow_and_update().clone();
             if seen.connected && !connected {
                 // Docker may have been killed, and its containers with it.
                 self.engine.close_dead().await;
                 self.adopt_networks(&seen).await;
+                let ours = seen.networks.iter().filter(|(_, network)| self.gives_addresses(network));
+                doubtful = ours.map(|(id, _)| id.clone()).collect();
             }
             connected = seen.connected;
+            self.adopt_pools(&seen, &mut doubtful).await;
             self.adopt_endpoints(&seen).await;
             self.engine.nat().see(crate::nat::seen(&seen));
             self.engine.host_access().see(crate::host_access::seen(&seen));
@@ -111,21 +125,32 @@ impl Frontend {
         let preset = |driver: &str| self.names.iter().find(|preset| preset.name == driver);
         let ours = view.networks.iter().filter_map(|(id, n)| Some((id, n, preset(&n.driver)?)));
         for (id, network, preset) in ours {
-            let ipam = match (network.subnets.first(), network.gateway) {
-                (Some(IpNet::V4(subnet)), Some(IpAddr::V4(gateway))) if subnet.prefix_len() > 0 => {
-                    Ipam::Pool { subnet: *subnet, gateway: Some(gateway) }
-                }
-                _ => Ipam::Null,
-            };
-            match NetworkOptions::parse(&preset.with(&network.options)) {
-                Ok(options) => {
-                    self.engine
-                        .adopt_network(CreateNetwork { id: id.clone(), options, ipam, ipam_v6: None })
-                        .await;
-                }
+            match read_shown(id, network, preset, self.gives_addresses(network)) {
+                Ok(network) => self.engine.adopt_network(network).await,
                 Err(error) => {
                     tracing::warn!(network = network.name, %error, "this network cannot be taken up");
                 }
+            }
+        }
+    }
+
+    /// Whether the network's addresses are from our IPAM driver, under any of its names.
+    fn gives_addresses(&self, network: &DockerNetwork) -> bool {
+        self.ipam_names.contains(&network.ipam) || self.names.iter().any(|preset| preset.name == network.ipam)
+    }
+
+    /// Those of the `doubtful` networks that have been looked at tell of pools that the engine may not know.
+    async fn adopt_pools(&self, view: &DockerView, doubtful: &mut BTreeSet<NetworkId>) {
+        doubtful.retain(|id| view.networks.contains_key(id));
+        let looked_at = |id: &NetworkId| view.networks.get(id).is_some_and(|n| n.in_use.is_some());
+        for id in doubtful.extract_if(.., looked_at) {
+            let Some(network) = view.networks.get(&id) else { continue };
+            for pool in &network.pools {
+                let Some(source) = pool_source(network, pool) else { continue };
+                let in_use = network.in_use.iter().flatten().chain(&pool.set_aside).copied().collect();
+                let DockerPool { subnet, range, gateway, .. } = *pool;
+                let network = id.clone();
+                self.engine.adopt_pool(AdoptPool { network, source, subnet, range, gateway, in_use }).await;
             }
         }
     }
@@ -249,10 +274,7 @@ fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
             else {
                 return Err(RequestError::Pools);
             };
-            let gateway = data.gateway_address().and_then(|gateway| match gateway {
-                IpAddr::V4(gateway) => Some(gateway),
-                IpAddr::V6(_) => None,
-            });
+            let gateway = data.gateway_address().and_then(v4);
             Ok(if data.is_ours() {
                 Ipam::Landline { subnet, gateway }
             } else {
@@ -278,6 +300,54 @@ fn ipam_v6(request: &CreateNetworkRequest) -> Result<Option<PoolV6>, RequestErro
             _ => Err(RequestError::Pools),
         },
         _ => Err(RequestError::Pools),
+    }
+}
+
+/// Where our IPAM driver took the network's addresses from.
+fn pool_source(network: &DockerNetwork, pool: &DockerPool) -> Option<PoolSource> {
+    let by_default = if pool.subnet.prefix_len() > 0 { PoolSource::Pool } else { PoolSource::Dhcp };
+    let options = IpamOptions::parse(&network.ipam_options).ok()?;
+    Some(options.addressing.unwrap_or(by_default))
+}
+
+/// A network as Docker shows it. `ours`: its addresses are from our IPAM driver.
+fn read_shown(
+    id: &NetworkId,
+    network: &DockerNetwork,
+    preset: &Preset,
+    ours: bool,
+) -> Result<CreateNetwork, OptionError> {
+    let mut options = preset.with(&network.options);
+    let (mut ipam, mut ipam_v6) = (Ipam::Null, None);
+    for pool in &network.pools {
+        match (pool.subnet, pool.gateway) {
+            (IpNet::V4(subnet), gateway) => {
+                let gateway = gateway.and_then(v4);
+                if ours {
+                    ipam = Ipam::Landline { subnet, gateway };
+                } else if subnet.prefix_len() > 0 && gateway.is_some() {
+                    ipam = Ipam::Pool { subnet, gateway };
+                }
+                if ours && pool_source(network, pool) == Some(PoolSource::Pool) {
+                    options.entry("addressing".to_owned()).or_insert_with(|| Addressing::Static.to_string());
+                }
+            }
+            (IpNet::V6(subnet), gateway) => {
+                let gateway = gateway.and_then(|gateway| match gateway {
+                    IpAddr::V6(gateway) => Some(gateway),
+                    IpAddr::V4(_) => None,
+                });
+                ipam_v6 = Some(PoolV6 { subnet, gateway, ours });
+            }
+        }
+    }
+    Ok(CreateNetwork { id: id.clone(), options: NetworkOptions::parse(&options)?, ipam, ipam_v6 })
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
     }
 }
 
@@ -411,6 +481,7 @@ impl IpamDriver for Frontend {
             return Ok(self.engine.request_gateway(&pool, request.address).await?);
         }
         let name = request.endpoint_name().map(str::to_owned);
+        self.engine.recognise_pool(&pool).await;
         let candidates = match (&name, self.engine.network_of_pool(&pool)) {
             (None, Some(network)) => self.starting(&network, None, dockerd).await,
             _ => Some(Vec::new()),

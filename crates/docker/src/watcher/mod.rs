@@ -26,7 +26,7 @@ use api::{ApiError, EngineApi};
 use lookup::Lookups;
 use model::{ListedContainer, Network};
 use state::State;
-pub use view::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch};
+pub use view::{Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch};
 
 /// Why Docker cannot be watched at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use landline_spec::NetworkId;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::view::{Attachment, DockerNetwork};
+use super::view::{Attachment, DockerNetwork, DockerPool};
 use crate::fields::nullable;
 
 /// Which versions of the API the engine speaks (`GET /version`).
@@ -42,6 +42,10 @@ pub(super) struct Network {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Ipam {
+    #[serde(default)]
+    driver: String,
+    #[serde(default, deserialize_with = "nullable")]
+    options: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "nullable")]
     config: Vec<Pool>,
 }
@@ -51,8 +55,26 @@ struct Ipam {
 struct Pool {
     #[serde(default)]
     subnet: String,
+    #[serde(rename = "IPRange", default)]
+    range: String,
     #[serde(default)]
     gateway: String,
+    #[serde(default, deserialize_with = "nullable")]
+    auxiliary_addresses: BTreeMap<String, String>,
+}
+
+impl Pool {
+    /// What of it is shown; nothing without a subnet.
+    fn view(&self) -> Option<DockerPool> {
+        // With or without the length of a prefix.
+        let address = |text: &String| text.split('/').next()?.parse::<IpAddr>().ok();
+        Some(DockerPool {
+            subnet: self.subnet.parse().ok()?,
+            range: self.range.parse().ok(),
+            gateway: address(&self.gateway),
+            set_aside: self.auxiliary_addresses.values().filter_map(address).collect(),
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,10 +107,20 @@ impl Network {
                 "macvlan" | "ipvlan" => option("parent"),
                 _ => None,
             },
-            gateway: self.ipam.config.iter().find_map(|pool| pool.gateway.parse().ok()),
             subnets: self.ipam.config.iter().filter_map(|pool| pool.subnet.parse().ok()).collect(),
+            ipam: self.ipam.driver.clone(),
+            ipam_options: self.ipam.options.clone(),
+            pools: self.ipam.config.iter().filter_map(Pool::view).collect(),
+            in_use: None,
             options: self.options.clone(),
         }
+    }
+
+    /// The same, of a network that was inspected and not just listed.
+    pub(super) fn whole_view(&self) -> DockerNetwork {
+        let address = |text: &String| Some(text.parse::<IpNet>().ok()?.addr());
+        let all = self.containers.values().flatten().flat_map(|attached| [&attached.v4, &attached.v6]);
+        DockerNetwork { in_use: Some(all.filter_map(address).collect()), ..self.view() }
     }
 
     /// Which endpoint each container has here, as far as Docker says.

@@ -46,7 +46,10 @@ impl State {
         let mut before = std::mem::take(&mut self.containers);
         let ids = containers.iter().map(|container| &container.id).filter(|id| is_id(id));
         self.containers = ids.map(|id| (id.clone(), before.remove(id).unwrap_or_default())).collect();
-        self.containers.keys().cloned().map(Lookup::Container).collect()
+        // A list of networks says nothing of their endpoints, and a container that is starting cannot be inspected.
+        let foreign = self.networks.iter().filter(|(_, network)| network.has_foreign_ipam());
+        let networks = foreign.map(|(id, _)| Lookup::Network(id.clone()));
+        networks.chain(self.containers.keys().cloned().map(Lookup::Container)).collect()
     }
 
     /// Takes note of an event. Events say too little; most name what to look up.
@@ -115,7 +118,7 @@ impl State {
                         known.endpoints.insert(id.clone(), attachment);
                     }
                 }
-                self.networks.insert(id, network.view());
+                self.networks.insert(id, network.whole_view());
             }
         }
     }

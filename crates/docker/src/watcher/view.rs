@@ -57,12 +57,32 @@ pub struct DockerNetwork {
     pub bridge: Option<IfName>,
     /// Its parent, if Docker's own macvlan or ipvlan driver drives it.
     pub parent: Option<IfName>,
-    /// The gateway Docker's IPAM has for it.
-    pub gateway: Option<IpAddr>,
-    /// The subnets Docker's IPAM takes addresses from.
+    /// The subnets its IPAM driver takes addresses from.
     pub subnets: Vec<IpNet>,
+    /// That driver: `default`, `null`, or a plugin's name.
+    pub ipam: String,
+    /// That driver's options.
+    pub ipam_options: BTreeMap<String, String>,
+    /// What the driver was asked for.
+    pub pools: Vec<DockerPool>,
+    /// The addresses its endpoints have, once it was inspected. That is done for networks whose addresses a plugin
+    /// gives.
+    pub in_use: Option<Vec<IpAddr>>,
     /// The driver's options.
     pub options: BTreeMap<String, String>,
+}
+
+/// What a network takes addresses from, as its user or its IPAM driver said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerPool {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// The part of it that addresses nobody names are from (`--ip-range`).
+    pub range: Option<IpNet>,
+    /// The gateway.
+    pub gateway: Option<IpAddr>,
+    /// Addresses for others (`--aux-address`).
+    pub set_aside: Vec<IpAddr>,
 }
 
 /// A container. All text in it was chosen by a user and may be anything.
@@ -162,6 +182,11 @@ impl DockerView {
 }
 
 impl DockerNetwork {
+    /// Whether a plugin gives its addresses.
+    pub(super) fn has_foreign_ipam(&self) -> bool {
+        !matches!(self.ipam.as_str(), "" | "default" | "null" | "windows")
+    }
+
     fn is_dockers_own(&self) -> bool {
         matches!(self.driver.as_str(), "bridge" | "macvlan" | "ipvlan" | "overlay")
     }
@@ -177,8 +202,11 @@ mod tests {
             driver: driver.to_owned(),
             bridge: bridge.map(|name| name.parse().unwrap()),
             parent: None,
-            gateway: None,
             subnets: vec![subnet.parse().unwrap()],
+            ipam: "default".into(),
+            ipam_options: BTreeMap::new(),
+            pools: Vec::new(),
+            in_use: None,
             options: BTreeMap::new(),
         }
     }

@@ -4,6 +4,7 @@
 //! `pool` is the arithmetic, a value; `table` keeps all pools and stores them; `ahead` gets a lease for a container whose
 //! link is not there yet. Pools of one subnet know nothing of each other: two networks may have the same.
 
+mod adopt;
 mod ahead;
 mod pool;
 mod record;
@@ -22,6 +23,7 @@ use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord};
 use crate::store::StoreError;
 
+pub use adopt::AdoptPool;
 pub(crate) use ahead::Ahead;
 pub(crate) use pool::Pool;
 pub use pool::{PoolError, TakeError};
@@ -86,7 +88,10 @@ pub struct RequestAddress {
 #[non_exhaustive]
 pub enum RequestAddressError {
     /// The pool is not ours.
-    #[error("Landline does not know the pool {0}; remove the network and create it again")]
+    #[error(
+        "Landline does not know the pool {0}: its state was lost, and either Docker has not been seen since or several \
+         networks have this subnet; try again, or remove the network and create it again"
+    )]
     UnknownPool(PoolId),
     /// It cannot be had.
     #[error(transparent)]
@@ -144,8 +149,8 @@ impl Engine {
             (_, Some(subnet)) => subnet,
         };
         let pool = Pool::new(subnet, range)?;
-        let (id, subnet) = (PoolId::random(&mut OsRandom), pool.subnet());
-        self.pools.add(PoolRecord { id: id.clone(), source, network: None, pool }).await?;
+        let (id, subnet) = (PoolId::random(&mut OsRandom, source, &pool), pool.subnet());
+        self.pools.add(PoolRecord { id: id.clone(), source, network: None, pool, adopted: false }).await?;
         tracing::info!(pool = %id, %subnet, source = source.as_str(), "pool created");
         Ok((id, subnet))
     }
@@ -155,6 +160,7 @@ impl Engine {
     /// # Errors
     /// It could not be removed from the store.
     pub async fn release_pool(&self, id: &PoolId) -> Result<(), StoreError> {
+        self.pools.recognise(id).await?;
         self.pools.remove(id).await
     }
 
@@ -166,6 +172,13 @@ impl Engine {
     /// The network of a pool.
     pub fn network_of_pool(&self, id: &PoolId) -> Option<NetworkId> {
         self.pools.look(id, |record| record.network.clone())?
+    }
+
+    /// Makes sure that a pool that Docker names is known if it was lost with the state and can be found again.
+    pub async fn recognise_pool(&self, id: &PoolId) {
+        if let Err(error) = self.pools.recognise(id).await {
+            tracing::warn!(error = %crate::chain(&error), "a pool could not be stored");
+        }
     }
 
     /// Names the gateway of the network that a pool is for. Returns it with its prefix; nobody's address if
@@ -240,6 +253,7 @@ impl Engine {
     /// # Errors
     /// It could not be stored.
     pub async fn release_address(&self, id: &PoolId, address: IpAddr) -> Result<(), StoreError> {
+        self.pools.recognise(id).await?;
         let released = self.pools.change(id, |record| {
             record.pool.release(address);
             Ok::<_, StoreError>(record.network.clone())

@@ -95,6 +95,11 @@ impl Pool {
         self.subnet
     }
 
+    /// Where addresses nobody names come from.
+    pub(crate) fn range(&self) -> IpNet {
+        self.range
+    }
+
     /// Names the gateway: any machine's address in the subnet. That does not make it one that is in use.
     ///
     /// # Errors

@@ -2,20 +2,45 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use landline_dhcp::Random;
 use landline_spec::{NetworkId, PoolSource};
 use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;
 
-/// What a pool is called: 16 hex digits.
+/// What a pool is called: where its addresses come from, its subnet, the range for addresses nobody names, and a random
+/// number. Docker keeps that and shows it to nobody, so it is what a pool that was lost with the state is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PoolId(String);
 
 impl PoolId {
     /// A new one.
-    pub(crate) fn random(random: &mut impl Random) -> Self {
-        Self(format!("{:08x}{:08x}", random.next_u32(), random.next_u32()))
+    pub(crate) fn random(random: &mut impl Random, source: PoolSource, pool: &Pool) -> Self {
+        let (subnet, range) = (pool.subnet(), pool.range());
+        Self(format!(
+            "{},{subnet},{range},{:08x}{:08x}",
+            source.as_str(),
+            random.next_u32(),
+            random.next_u32()
+        ))
+    }
+
+    /// Whether it says that it names such a pool.
+    fn describes(&self, source: PoolSource, pool: &Pool) -> bool {
+        self.description() == Some((source.as_str(), pool.subnet(), pool.range()))
+    }
+
+    /// Whether it says what pool it names.
+    pub(crate) fn says_which(&self) -> bool {
+        self.description().is_some()
+    }
+
+    fn description(&self) -> Option<(&str, IpNet, IpNet)> {
+        let mut parts = self.0.split(',');
+        let (source, subnet, range) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((source, subnet.parse().ok()?, range.parse().ok()?))
     }
 
     /// As text.
@@ -49,4 +74,37 @@ pub struct PoolRecord {
     pub network: Option<NetworkId>,
     /// Its addresses. Those from a DHCP server are not among them.
     pub(crate) pool: Pool,
+    /// It was lost and taken up from what Docker shows of its network; what Docker calls it has not been heard yet.
+    #[serde(default)]
+    pub adopted: bool,
+}
+
+impl PoolRecord {
+    /// Whether Docker may mean this one by a name that nobody knows.
+    pub(crate) fn may_be(&self, id: &PoolId) -> bool {
+        self.adopted && id.describes(self.source, &self.pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::OsRandom;
+
+    #[test]
+    fn a_name_says_what_it_names() {
+        let pool = |subnet: &str, range: Option<&str>| {
+            Pool::new(subnet.parse().unwrap(), range.map(|range| range.parse().unwrap())).unwrap()
+        };
+        let own = pool("192.0.2.0/24", Some("192.0.2.64/27"));
+        let id = PoolId::random(&mut OsRandom, PoolSource::Pool, &own);
+        assert!(id.says_which() && id.describes(PoolSource::Pool, &own), "{id}");
+        assert!(!id.describes(PoolSource::Dhcp, &own));
+        assert!(!id.describes(PoolSource::Pool, &pool("192.0.2.0/24", None)));
+        let v6 = pool("2001:db8::/64", None);
+        assert!(PoolId::random(&mut OsRandom, PoolSource::Pool, &v6).describes(PoolSource::Pool, &v6));
+        for text in ["", "91b6235577fd1201", "pool,192.0.2.0/24", "pool,x,y,z"] {
+            assert!(!PoolId::from(text.to_owned()).says_which(), "{text}");
+        }
+    }
 }

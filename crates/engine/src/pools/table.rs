@@ -100,6 +100,71 @@ impl Pools {
         stored
     }
 
+    /// Stores a pool that was lost, unless it is there after all or is just being made.
+    pub(crate) async fn adopt(&self, record: PoolRecord) -> Result<bool, StoreError> {
+        let _turn = self.turn.lock().await;
+        {
+            let inner = self.lock();
+            // Of a network of another driver it is not known which it is.
+            let same = |known: &PoolRecord| match &known.network {
+                Some(network) => {
+                    record.network.as_ref() == Some(network) && known.pool.subnet() == record.pool.subnet()
+                }
+                None => record.may_be(&known.id),
+            };
+            if inner.records.values().any(same) {
+                return Ok(false);
+            }
+        }
+        let (store, row) = (self.store.clone(), record.clone());
+        blocking(move || store.put_pool(&row)).await?;
+        self.lock().records.insert(record.id.clone(), record);
+        self.bound.notify_waiters();
+        Ok(true)
+    }
+
+    /// Whether there is a pool of this name. One that was adopted has it from now on if it is the only one that it can
+    /// mean; that such a pool is adopted is waited for.
+    pub(crate) async fn recognise(&self, id: &PoolId) -> Result<bool, StoreError> {
+        let deadline = tokio::time::Instant::now() + SOON;
+        loop {
+            let adopted = self.bound.notified();
+            tokio::pin!(adopted);
+            adopted.as_mut().enable();
+            let known = |inner: &Inner| inner.records.contains_key(id);
+            if known(&self.lock()) {
+                return Ok(true);
+            }
+            if !id.says_which() {
+                return Ok(false);
+            }
+            if self.name_adopted(id).await? {
+                return Ok(true);
+            }
+            if tokio::time::timeout_at(deadline, adopted).await.is_err() {
+                return Ok(known(&self.lock()));
+            }
+        }
+    }
+
+    async fn name_adopted(&self, id: &PoolId) -> Result<bool, StoreError> {
+        let _turn = self.turn.lock().await;
+        let found: Vec<PoolRecord> =
+            self.lock().records.values().filter(|record| record.may_be(id)).cloned().collect();
+        let [only] = found.as_slice() else {
+            // Another request may have named it meanwhile.
+            return Ok(self.lock().records.contains_key(id));
+        };
+        let before = only.id.clone();
+        let record = PoolRecord { id: id.clone(), adopted: false, ..only.clone() };
+        let (store, row, old) = (self.store.clone(), record.clone(), before.clone());
+        blocking(move || store.rename_pool(&old, &row)).await?;
+        let mut inner = self.lock();
+        inner.records.remove(&before);
+        inner.records.insert(id.clone(), record);
+        Ok(true)
+    }
+
     /// Its network is there.
     pub(crate) async fn bind(&self, id: &PoolId, network: &NetworkId) -> Result<(), StoreError> {
         self.change(id, |record| {
