@@ -114,6 +114,19 @@ pub enum CreateEndpointError {
         /// Who has it.
         user: String,
     },
+    /// Another machine on the LAN has the address that was given.
+    #[error(
+        "network {network}: {address} is in use on the LAN by {by}; name another one with --ip, keep the addresses that \
+         Docker gives (--ip-range) apart from those of other machines, or use -o conflict_check=off"
+    )]
+    InUse {
+        /// The network.
+        network: String,
+        /// The address.
+        address: Ipv4Addr,
+        /// Who has it.
+        by: Mac,
+    },
     /// `addressing=static` without an address.
     #[error("network {network} has addressing=static, but Docker gave no address")]
     NoAddress {
@@ -370,6 +383,7 @@ impl Engine {
         announce(endpoint.clone());
 
         let leased = async {
+            self.check_fixed(&endpoint.cell.read().await, network, index, cancel).await?;
             self.start_ipv6(&endpoint, index).await;
             self.first_lease(&endpoint, request, network, identity.lease.as_ref(), index, cancel).await?;
             self.first_ipv6(&endpoint, network, cancel).await

@@ -111,6 +111,9 @@ impl Engine {
             }
         });
         stored.await.map_err(JoinError::Store)?;
+        if let Some(sandbox) = &sandbox {
+            self.announce_fixed(&record, index, sandbox.clone());
+        }
         match (endpoint.tasks(), sandbox) {
             (tasks, Some(sandbox)) => tasks.iter().for_each(|task| task.joined(index, sandbox.clone())),
             (tasks, None) if !tasks.is_empty() => tracing::warn!(

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside};
-use super::{AttachFailure, Slot, probe};
+use super::{AttachFailure, Slot};
 use crate::blocking;
 use crate::engine::Engine;
+use crate::probe;
 
 /// How long duplicate address detection may take: a second, and up to another before it begins (RFC 4862 section 5.4).
 const DAD: Duration = Duration::from_secs(5);

@@ -12,7 +12,6 @@ mod inside;
 mod parent;
 mod place;
 mod plain;
-mod probe;
 mod record;
 mod routes;
 mod script;

@@ -7,11 +7,12 @@ use landline_types::IfName;
 use super::apply::{Put, inside_error};
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Card, Inside, Plain};
-use super::{AttachFailure, Chosen, Slot, probe};
+use super::{AttachFailure, Chosen, Slot};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::plan::{LinkEnd, Step};
+use crate::probe;
 
 /// The MTU of the kernel's dummy interfaces.
 const DUMMY_MTU: u32 = 1500;

@@ -11,7 +11,7 @@ mod supervisor;
 mod wire;
 
 pub(crate) use handle::{Command, Orders, Supervised};
-pub(crate) use motion::Arrival;
+pub(crate) use motion::{Arrival, Motion, arrive};
 pub(crate) use present::Present;
 pub(crate) use seat::Seat;
 pub(crate) use supervisor::{Services, Status, Supervisor, maybe, sleep};

@@ -271,9 +271,20 @@ impl Engine {
             _ => None,
         };
         let all = [v4, record.address_v6.map(|net| net.addr().into())];
-        for id in self.pools.of_network(&record.network) {
+        let note = |pool: &mut Pool| all.iter().flatten().for_each(|address| pool.belongs_to(*address, name));
+        self.note(&record.network, note).await;
+    }
+
+    /// A machine outside has the address that was given.
+    pub(crate) async fn address_contested(&self, network: &NetworkId, address: IpAddr) {
+        self.note(network, |pool| pool.contested(address)).await;
+    }
+
+    /// Takes note of something in all pools of the network.
+    async fn note(&self, network: &NetworkId, note: impl Fn(&mut Pool)) {
+        for id in self.pools.of_network(network) {
             let changed = self.pools.change(&id, |record| {
-                all.iter().flatten().for_each(|address| record.pool.belongs_to(*address, name));
+                note(&mut record.pool);
                 Ok::<_, StoreError>(())
             });
             if let Err(error) = changed.await {

@@ -146,6 +146,13 @@ impl Pool {
         }
     }
 
+    /// An address that was given turned out to be in use by a machine outside: once it is free again nobody has it back.
+    pub(crate) fn contested(&mut self, address: IpAddr) {
+        if let Some(owner) = self.taken.get_mut(&address) {
+            *owner = None;
+        }
+    }
+
     /// Frees an address. One that is not in use is free already: `false`.
     pub(crate) fn release(&mut self, address: IpAddr) -> bool {
         let Some(owner) = self.taken.remove(&address) else { return false };

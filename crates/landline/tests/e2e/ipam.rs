@@ -1,6 +1,6 @@
 //! `--ipam-driver landline` with pools of its own.
 
-use landline_testbed::{Dnsmasq, Signal, wait_for};
+use landline_testbed::{Dnsmasq, Frame, Signal, wait_for};
 
 use crate::kinds::Kind;
 use crate::world::{Result, SOON, World, bare, binary};
@@ -97,23 +97,23 @@ fn two_networks_with_one_subnet() -> Result {
         "--ipam-driver",
         "landline",
         "--subnet",
-        "192.0.2.0/24",
+        "203.0.113.0/24",
         "-o",
         "bridge=br1",
         "other",
     ])?;
-    world.pool("lan", &["--subnet", "192.0.2.0/24", "--ip-range", "192.0.2.0/25"])?;
+    world.pool("lan", &["--subnet", "203.0.113.0/24", "--ip-range", "203.0.113.0/25"])?;
     for (name, network) in [("a1", "lan"), ("b1", "other"), ("a3", "lan"), ("b3", "other")] {
         world.run(name, network, &[])?;
     }
-    assert_eq!(world.address("a1", "br00")?, "192.0.2.1/24");
-    assert_eq!(world.address("b1", "br10")?, "192.0.2.1/24");
-    assert_eq!(world.address("a3", "br00")?, "192.0.2.2/24");
-    assert_eq!(world.address("b3", "br10")?, "192.0.2.2/24");
+    assert_eq!(world.address("a1", "br00")?, "203.0.113.1/24");
+    assert_eq!(world.address("b1", "br10")?, "203.0.113.1/24");
+    assert_eq!(world.address("a3", "br00")?, "203.0.113.2/24");
+    assert_eq!(world.address("b3", "br10")?, "203.0.113.2/24");
     // Each is on its own wire.
     let seen = |container: &str, link: &str| -> Result<String> {
-        world.inside(container, &["ping", "-c1", "-W5", "192.0.2.2"])?;
-        world.inside(container, &["ip", "neigh", "show", "192.0.2.2", "dev", link])
+        world.inside(container, &["ping", "-c1", "-W5", "203.0.113.2"])?;
+        world.inside(container, &["ip", "neigh", "show", "203.0.113.2", "dev", link])
     };
     assert!(seen("a1", "br00")?.contains(&world.mac("a3", "br00")?));
     assert!(seen("b1", "br10")?.contains(&world.mac("b3", "br10")?));
@@ -204,6 +204,59 @@ fn a_container_made_anew_has_its_address_however_late_word_of_it_comes() -> Resu
     world.daemon.kill(Signal::CONT)?;
     assert!(run.wait_within(SOON)?.success(), "{}", run.stderr());
     assert_eq!(world.address("db", "br00")?, "203.0.113.2/28", "{}", world.daemon.log());
+    Ok(())
+}
+
+#[test]
+fn an_address_is_announced_when_it_moves_and_not_taken_from_others() -> Result {
+    let world = World::bridge()?;
+    let peer = world.lan.peer();
+    peer.check(&["ip", "address", "add", "2001:db8:7::2/64", "dev", "eth0", "nodad"])?;
+    let v4 = ["--subnet", "192.0.2.0/24", "--ip-range", "192.0.2.64/29"];
+    world.pool("lan", &[&v4[..], &["--ipv6", "--subnet", "2001:db8:7::/64"]].concat())?;
+    let (four, six) = ("192.0.2.80", "2001:db8:7::80");
+    let remembered = |address: &str| peer.check(&["ip", "neigh", "show", address]).unwrap_or_default();
+    world.run("before", "lan", &["--ip", four, "--ip6", six])?;
+    for address in [four, six] {
+        peer.check(&["ping", "-c1", "-W5", address])?;
+    }
+    let before = world.mac("before", "br00")?;
+    assert!(remembered(four).contains(&before), "{}", remembered(four));
+    world.host.docker_ok(&["rm", "-f", "before"])?;
+
+    // Nobody asks, and whoever has the address now has nothing to say.
+    let capture = world.lan.capture(peer, "eth0", "arp or icmp6")?;
+    world.run("after", "lan", &["--ip", four, "--ip6", six])?;
+    let mac = world.mac("after", "br00")?;
+    assert_ne!(mac, before);
+    let announced = |frame: &Frame| {
+        let arp = frame.arp()?;
+        let own =
+            arp.sender_mac == mac && arp.sender_ip.to_string() == four && arp.sender_ip == arp.target_ip;
+        own.then_some(())
+    };
+    capture.wait_for("an ARP announcement", SOON, announced)?;
+    capture.wait_for("an unsolicited Neighbour Advertisement", SOON, |frame| {
+        let (from, to, protocol, message) = frame.ip()?;
+        let own = frame.source() == mac && from.to_string() == six && to.to_string() == "ff02::1";
+        // Not solicited, and it counts for more than what is remembered.
+        (own && protocol == 58 && message.first() == Some(&136) && message.get(4) == Some(&0x20))
+            .then_some(())
+    })?;
+    for address in [four, six] {
+        wait_for(format!("the peer to know where {address} is"), SOON, || remembered(address).contains(&mac))
+            .map_err(|error| format!("{error}: {}", remembered(address)))?;
+    }
+
+    // Another machine has the first of the range. Whoever is given it does not start, and the next one has another.
+    peer.check(&["ip", "address", "add", "192.0.2.64/24", "dev", "eth0"])?;
+    let error = world.run_fails("web", "lan", &[]);
+    let by = format!("network lan: 192.0.2.64 is in use on the LAN by {}", peer.mac("eth0")?);
+    assert!(error.contains(&by), "{error}");
+    world.run("web", "lan", &[])?;
+    assert_eq!(world.address("web", "br00")?, "192.0.2.65/24");
+    world.pool("careless", &[&v4[..], &["-o", "conflict_check=off"]].concat())?;
+    world.run("careless", "careless", &["--ip", "192.0.2.64"])?;
     Ok(())
 }
 

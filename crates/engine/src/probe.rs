@@ -22,7 +22,7 @@ const FAST: Timing = Timing { probes: 3, gap: Duration::from_millis(20), last: D
 const FULL: Timing = Timing { probes: 3, gap: Duration::from_millis(1500), last: Duration::from_secs(2) };
 
 /// Who on the LAN has one of these addresses. The link, in the host's namespace, has `mac`.
-pub(super) async fn look(
+pub(crate) async fn look(
     link: &Link,
     mac: Mac,
     addresses: &[Ipv4Addr],
@@ -64,7 +64,7 @@ pub(super) async fn look(
 
 /// Announces the addresses over the link where it is now (RFC 5227 section 2.3), once: neighbours that remember another
 /// owner learn of the new one.
-pub(super) fn announce(netns: &Netns, index: u32, mac: Mac, addresses: &[Ipv4Addr]) -> io::Result<()> {
+pub(crate) fn announce(netns: &Netns, index: u32, mac: Mac, addresses: &[Ipv4Addr]) -> io::Result<()> {
     let socket = PacketSocket::arp(Some(netns), index)?;
     addresses
         .iter()

@@ -1,0 +1,138 @@
+//! The addresses that Docker's IPAM or Landline's gave: looked for on the LAN before a container has them, and announced
+//! once it does, because neighbours may remember whoever had them before.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use landline_dhcp::v6::Transmit;
+use landline_dhcp::wire::icmpv6::Message;
+use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
+use landline_kernel::{Netns, PacketSocket};
+use landline_types::Mac;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking;
+use crate::endpoints::{CreateEndpointError, network_name};
+use crate::engine::Engine;
+use crate::lease::{Arrival, Motion, arrive, link_on_host};
+use crate::mark::{End, Mark};
+use crate::probe;
+use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
+use crate::sandbox::{Sandbox, SandboxError};
+
+/// How often an address is announced, and how far apart (RFC 5227 section 1.1; RFC 4861 section 7.2.6 allows three).
+const ANNOUNCEMENTS: u32 = 2;
+const BETWEEN: Duration = Duration::from_secs(2);
+
+/// What an endpoint has for good.
+#[derive(Debug, Clone, Copy)]
+struct Fixed {
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+}
+
+impl Fixed {
+    fn of(record: &EndpointRecord) -> Self {
+        let v4 = match record.address {
+            AddressRecord::Static { address } => Some(address.addr()),
+            AddressRecord::None | AddressRecord::Dhcp(_) => None,
+        };
+        Self { v4, v6: record.address_v6.map(|net| net.addr()) }
+    }
+}
+
+impl Engine {
+    /// Looks for another user of the endpoint's address over its link, which is on the host still.
+    pub(crate) async fn check_fixed(
+        &self,
+        record: &EndpointRecord,
+        network: &NetworkRecord,
+        index: u32,
+        cancel: &CancellationToken,
+    ) -> Result<(), CreateEndpointError> {
+        let Some(address) = Fixed::of(record).v4 else { return Ok(()) };
+        let check = network.options.conflict_check;
+        let look = async {
+            let link = blocking(move || link_on_host(index)).await?;
+            probe::look(&link, record.mac, &[address], check).await
+        };
+        match cancel.run_until_cancelled(look).await.ok_or(CreateEndpointError::Cancelled)? {
+            Ok(None) => Ok(()),
+            Ok(Some((address, by))) => {
+                self.address_contested(&network.id, address.into()).await;
+                Err(CreateEndpointError::InUse { network: network_name(network), address, by })
+            }
+            Err(error) => {
+                // Not to have looked is no reason not to start.
+                tracing::warn!(%error, endpoint = %record.id.short(), "nobody was asked about an address");
+                Ok(())
+            }
+        }
+    }
+
+    /// Announces the endpoint's addresses as soon as Docker has put them into the sandbox. `index`: of the link on the
+    /// host, if it is still there.
+    pub(crate) fn announce_fixed(&self, record: &EndpointRecord, index: Option<u32>, sandbox: PathBuf) {
+        let fixed = Fixed::of(record);
+        let Some(address) = fixed.v4.map(Into::into).or(fixed.v6.map(Into::into)) else { return };
+        let mark = Mark::new(&record.id, End::Container);
+        let motion = Motion {
+            present: self.services.present.clone(),
+            index,
+            sandbox: sandbox.clone(),
+            mark: mark.clone(),
+            address: Some(address),
+            own_v6: false,
+        };
+        let announce = async move {
+            if arrive(motion).await == Arrival::Gone {
+                return;
+            }
+            for n in 0..ANNOUNCEMENTS {
+                if n > 0 {
+                    tokio::time::sleep(BETWEEN).await;
+                }
+                let (sandbox, mark) = (sandbox.clone(), mark.clone());
+                if let Err(error) = blocking(move || announce(&sandbox, &mark, fixed)).await {
+                    tracing::debug!(error = %crate::chain(&error), "an address was not announced");
+                }
+            }
+        };
+        tokio::spawn(self.cancel.clone().run_until_cancelled_owned(announce));
+    }
+}
+
+/// One round of announcements over the link, if it is there; an address that it does not have is not announced.
+fn announce(sandbox: &Path, mark: &Mark, fixed: Fixed) -> Result<(), SandboxError> {
+    let Some(mut inside) = Sandbox::enter(sandbox, mark)? else { return Ok(()) };
+    let Some(mac) = inside.link.mac else { return Ok(()) };
+    let index = inside.link.index;
+    let v4 =
+        fixed.v4.filter(|own| inside.addresses().is_ok_and(|all| all.iter().any(|net| net.addr() == *own)));
+    let v6 = inside.addresses_v6()?.into_iter().any(|address| {
+        // Before duplicate address detection has ended nothing may be said (RFC 4862 section 5.4).
+        Some(address.net.addr()) == fixed.v6.map(Into::into)
+            && !address.is_tentative()
+            && !address.is_duplicate()
+    });
+    let sent = probe::announce(&inside.netns, index, mac, v4.as_slice())
+        .and_then(|()| announce_v6(&inside.netns, index, mac, fixed.v6.filter(|_| v6)));
+    sent.map_err(|source| SandboxError::Open { path: sandbox.into(), source })
+}
+
+/// An unsolicited Neighbour Advertisement (RFC 4861 section 7.2.6).
+fn announce_v6(netns: &Netns, index: u32, mac: Mac, address: Option<Ipv6Addr>) -> io::Result<()> {
+    let Some(target) = address else { return Ok(()) };
+    let message = Message::NeighbourAdvertisement {
+        target,
+        target_mac: Some(mac),
+        router: false,
+        solicited: false,
+        overrides: true,
+    };
+    let payload = message.emit(target, ALL_NODES);
+    let transmit = Transmit::Icmp { to: multicast_mac(ALL_NODES), src: target, dst: ALL_NODES, payload };
+    PacketSocket::ipv6(Some(netns), index)?.send(transmit.link_destination(), &transmit.to_packet())
+}
