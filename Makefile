@@ -90,6 +90,7 @@ install: build
 	install -D -m 755 $(LANDLINE) $(DESTDIR)$(PREFIX)/bin/landline
 	install -D -m 644 packaging/systemd/landline.service $(DESTDIR)/etc/systemd/system/landline.service
 	install -D -m 644 packaging/systemd/landline.socket $(DESTDIR)/etc/systemd/system/landline.socket
+	[ -e $(DESTDIR)/etc/landline/landline.toml ] || install -D -m 644 packaging/landline.toml $(DESTDIR)/etc/landline/landline.toml
 
 # Removes what interrupted tests left behind.
 clean-lab:

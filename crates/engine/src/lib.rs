@@ -68,8 +68,8 @@ pub use engine::{Engine, OpenError};
 pub use error::chain;
 pub use host::{Host, HostError, LinuxHost};
 pub use host_access::{
-    AccessContainer, AccessError, AccessRecord, AccessRequest, AccessView, HostAccess, Keeper,
-    LoosenedRecord, Member, Seen, SeenNetwork, Wire,
+    AccessContainer, AccessError, AccessOrigin, AccessView, HostAccess, Keeper, LoosenedRecord, Member, Seen,
+    SeenNetwork, Wire,
 };
 pub use host_lease::HostLease;
 pub use identity::{Candidate, IdentityId, IdentityIdError, Port};

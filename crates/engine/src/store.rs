@@ -9,13 +9,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use landline_spec::{EndpointId, NetworkId};
+use landline_spec::{Access, EndpointId, NetworkId};
 use landline_types::IfName;
 use redb::{TableDefinition, WriteTransaction};
 use serde::Serialize;
 
 use crate::attach::{AttachmentId, AttachmentRecord};
-use crate::host_access::{AccessRecord, LoosenedRecord};
+use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
 use crate::nat::NatRecord;
@@ -111,7 +111,7 @@ pub struct Content {
     /// The host's own addresses that are to be renewed.
     pub host_leases: Vec<HostLease>,
     /// All networks the host was given access to.
-    pub access: Vec<AccessRecord>,
+    pub access: Vec<Access>,
     /// All containers with an address on the host.
     pub nat: Vec<NatRecord>,
     /// All NICs whose reverse path filter was changed.
@@ -234,7 +234,7 @@ impl Store {
     }
 
     /// Writes what was asked for a network's host access, replacing what was there.
-    pub fn put_access(&self, record: &AccessRecord) -> Result<(), StoreError> {
+    pub fn put_access(&self, record: &Access) -> Result<(), StoreError> {
         self.put(ACCESS, &record.network, record)
     }
 

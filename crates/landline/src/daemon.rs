@@ -19,6 +19,7 @@ use crate::attach::{Attacher, DropIn, SettingsError};
 use crate::cli::DaemonOptions;
 use crate::control;
 use crate::frontend::Frontend;
+use crate::host_access;
 use crate::preset::Preset;
 
 /// Why the daemon could not start.
@@ -90,13 +91,13 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
     let ipam_names = options.ipam_name.iter().map(|name| name.as_str().to_owned()).collect();
-    let frontends = Frontend::under(&names, &ipam_names, &engine, &view);
     let config = options.config.config.clone();
     let driver = drop_in.is_none();
     let attacher = Arc::new(match drop_in {
         Some(drop_in) => Attacher::drop_in(engine.clone(), view.clone(), drop_in),
         None => Attacher::new(engine.clone(), view.clone(), config)?,
     });
+    let frontends = Frontend::under(&names, &ipam_names, &engine, &view, &attacher.config());
     let (plugin, handed_over) = match inherited(&options.plugin_socket)? {
         _ if !driver => (None, true),
         Some(listener) => (Some(listener), true),
@@ -118,6 +119,7 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(control::serve(control, engine.clone(), view, attacher.clone(), cancel.clone()));
     tasks.spawn(attacher.clone().follow(cancel.clone()));
+    tasks.spawn(host_access::declare(engine.clone(), attacher.config(), cancel.clone()));
     if let Some(first) = frontends.first() {
         tasks.spawn(first.clone().follow(cancel.clone()));
     }

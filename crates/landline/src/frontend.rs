@@ -17,8 +17,8 @@ use landline_engine::{
     PoolId, PoolV6, Port, RequestAddress, RequestPool, ResolverFile,
 };
 use landline_spec::{
-    Addressing, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions, OptionError,
-    PoolSource,
+    Addressing, ConfigFile, Defaults, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId,
+    NetworkOptions, OptionError, PoolSource,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub(crate) struct Frontend {
     names: Arc<[Preset]>,
     /// Those that only the IPAM driver has.
     ipam_names: Arc<[String]>,
+    config: watch::Receiver<Arc<ConfigFile>>,
 }
 
 /// What a request can be refused for before the engine sees it.
@@ -70,6 +71,7 @@ impl Frontend {
         ipam_names: &Arc<[String]>,
         engine: &Arc<Engine>,
         view: &watch::Receiver<Arc<DockerView>>,
+        config: &watch::Receiver<Arc<ConfigFile>>,
     ) -> Vec<Arc<Self>> {
         let frontend = |preset: &Preset| {
             Arc::new(Self {
@@ -78,6 +80,7 @@ impl Frontend {
                 preset: preset.clone(),
                 names: names.clone(),
                 ipam_names: ipam_names.clone(),
+                config: config.clone(),
             })
         };
         names.iter().map(frontend).collect()
@@ -125,7 +128,7 @@ impl Frontend {
         let preset = |driver: &str| self.names.iter().find(|preset| preset.name == driver);
         let ours = view.networks.iter().filter_map(|(id, n)| Some((id, n, preset(&n.driver)?)));
         for (id, network, preset) in ours {
-            match read_shown(id, network, preset, self.gives_addresses(network)) {
+            match read_shown(id, network, preset, &self.defaults(), self.gives_addresses(network)) {
                 Ok(network) => self.engine.adopt_network(network).await,
                 Err(error) => {
                     tracing::warn!(network = network.name, %error, "this network cannot be taken up");
@@ -153,6 +156,11 @@ impl Frontend {
                 self.engine.adopt_pool(AdoptPool { network, source, subnet, range, gateway, in_use }).await;
             }
         }
+    }
+
+    /// What networks have that do not say otherwise, as it is written now.
+    fn defaults(&self) -> Defaults {
+        self.config.borrow().defaults.clone()
     }
 
     /// Running containers' endpoints that the engine does not know.
@@ -315,6 +323,7 @@ fn read_shown(
     id: &NetworkId,
     network: &DockerNetwork,
     preset: &Preset,
+    defaults: &Defaults,
     ours: bool,
 ) -> Result<CreateNetwork, OptionError> {
     let mut options = preset.with(&network.options);
@@ -341,7 +350,7 @@ fn read_shown(
             }
         }
     }
-    Ok(CreateNetwork { id: id.clone(), options: NetworkOptions::parse(&options)?, ipam, ipam_v6 })
+    Ok(CreateNetwork { id: id.clone(), options: defaults.complete(&options)?, ipam, ipam_v6 })
 }
 
 fn v4(address: IpAddr) -> Option<Ipv4Addr> {
@@ -355,6 +364,7 @@ fn read_network(
     engine: &Engine,
     request: &CreateNetworkRequest,
     preset: &Preset,
+    defaults: &Defaults,
 ) -> Result<CreateNetwork, RequestError> {
     let (id, ipam, ipam_v6) = (request.network.clone(), ipam(request)?, ipam_v6(request)?);
     let mut options = preset.with(&request.user_options()?);
@@ -364,7 +374,7 @@ fn read_network(
     {
         options.entry("addressing".to_owned()).or_insert_with(|| Addressing::Static.to_string());
     }
-    let options = NetworkOptions::parse(&options)?;
+    let options = defaults.complete(&options)?;
     if request.is_internal() {
         return Err(RequestError::Internal);
     }
@@ -378,7 +388,7 @@ fn read_network(
 
 impl Driver for Frontend {
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
-        let network = read_network(&self.engine, &request, &self.preset)?;
+        let network = read_network(&self.engine, &request, &self.preset, &self.defaults())?;
         self.free_bridge(&network.id, &network.options).await?;
         Ok(self.engine.create_network(network).await?)
     }

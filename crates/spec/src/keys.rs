@@ -54,6 +54,9 @@ pub(crate) const PREFIX: &str = "landline.";
 /// What makes an option Docker's own.
 pub(crate) const DOCKER: &str = "com.docker.";
 
+/// Docker's own name for the MTU.
+pub(crate) const DOCKER_MTU: &str = "com.docker.network.driver.mtu";
+
 /// The known name a typo most likely stands for, if one is near enough (Jaro-Winkler, which forgives swapped
 /// letters and weighs the beginning).
 pub(crate) fn nearest(typo: &str, known: &[&'static str]) -> Option<&'static str> {

@@ -10,6 +10,7 @@
 //! [`Attach`] and [`Pipework`] take the words of a command line, [`Asker`] what a container's labels and environment say,
 //! [`ConfigFile`] the administrator's file.
 
+mod access;
 mod asked;
 mod attach;
 mod client_id;
@@ -29,12 +30,13 @@ mod pipework;
 mod vde;
 mod words;
 
+pub use access::{Access, AccessRequest, AccessSpecError};
 pub use asked::{Ask, Asked, Asker, Wish};
 pub use attach::{
     Attach, AttachError, AttachSpec, ContainerName, LinkChoice, Parent, StaticAddress, Target, split_words,
 };
 pub use client_id::{ClientIdContext, ClientIdError, ClientIdTemplate, ClientIdTemplateError};
-pub use config::{Allowed, ConfigError, ConfigFile, Containers, KindWord, Refusal, Standing};
+pub use config::{Allowed, ConfigError, ConfigFile, Containers, Defaults, KindWord, Refusal, Standing};
 pub use duration::{DurationError, parse_duration};
 pub use endpoint::EndpointOptions;
 pub use error::OptionError;

@@ -309,7 +309,7 @@ impl NetworkOptions {
             network.dns = dns;
         }
         network.mtu = given
-            .either("mtu", "com.docker.network.driver.mtu")?
+            .either("mtu", keys::DOCKER_MTU)?
             .map(|value| {
                 let hint = "write a number of bytes from 68 to 65535, like 1500, or dhcp";
                 let mtu = value.read(mtu, || hint.into())?;

@@ -5,17 +5,17 @@ use std::sync::{Arc, Weak};
 
 use ipnet::IpNet;
 use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
-use landline_spec::NetworkId;
+use landline_spec::{Access, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::enable::{AccessError, Situation, check};
 use super::hands::{self, Hands, Outcome, Picture};
-use super::plan::{Facts, READY, plan};
-use super::record::{AccessRecord, LoosenedRecord};
+use super::plan::{Facts, READY, Wanted, plan};
+use super::record::LoosenedRecord;
 use super::seen::{Seen, SeenNetwork, Wire, find};
-use super::view::AccessView;
+use super::view::{AccessOrigin, AccessView};
 use super::{Beginning, Command, Inbox};
 use crate::blocking;
 use crate::engine::Engine;
@@ -25,7 +25,7 @@ use crate::store::{Store, StoreError};
 
 /// Follows until `cancel`. Shims stay: containers go on being reached while the daemon restarts.
 pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {
-    let Inbox { mut commands, seen, views } = inbox;
+    let Inbox { mut commands, seen, declared, views } = inbox;
     let hands = match Hands::new(beginning.keeper) {
         Ok(hands) => hands,
         Err(error) => {
@@ -39,6 +39,8 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
         store: beginning.store,
         engine: beginning.engine,
         seen,
+        declared,
+        admitted: Vec::new(),
         views,
         settled: false,
         monitor: None,
@@ -84,10 +86,14 @@ enum Reason {
 struct Follower {
     /// Away while a pass runs on a thread that may block.
     work: Option<Work>,
-    records: Vec<AccessRecord>,
+    records: Vec<Access>,
     store: Option<Arc<Store>>,
     engine: Option<Weak<Engine>>,
     seen: watch::Receiver<Seen>,
+    /// What the administrator wrote down.
+    declared: watch::Receiver<Vec<Access>>,
+    /// Those of them whose addresses were looked for on the LAN.
+    admitted: Vec<Access>,
     views: watch::Sender<Vec<AccessView>>,
     /// Whether everything was seen once: from then on what is not seen is not there.
     settled: bool,
@@ -126,6 +132,7 @@ impl Follower {
         tokio::select! {
             () = changed.notified() => Reason::Containers,
             Ok(()) = self.seen.changed() => Reason::Containers,
+            Ok(()) = self.declared.changed() => Reason::Containers,
             event = event => event.map_or_else(Reason::Deaf, Reason::Host),
         }
     }
@@ -134,6 +141,7 @@ impl Follower {
     fn is_idle(&self) -> bool {
         let engine = self.engine.as_ref().and_then(Weak::upgrade);
         let wanted = !self.records.is_empty()
+            || !self.declared.borrow().is_empty()
             || engine.is_some_and(|engine| engine.networks().values().any(|n| n.options.host_access));
         self.settled && !wanted && self.picture.shims.is_empty()
     }
@@ -180,7 +188,7 @@ impl Follower {
         }
     }
 
-    async fn enable(&mut self, mut record: AccessRecord) -> Result<AccessView, AccessError> {
+    async fn enable(&mut self, mut record: Access) -> Result<AccessView, AccessError> {
         let connected = self.seen.borrow().connected;
         let (networks, _) = self.networks().await;
         let id = match find(&networks, &record.network) {
@@ -191,19 +199,7 @@ impl Follower {
             None if !connected => return Err(AccessError::Docker(record.network)),
             None => return Err(AccessError::NoNetwork(record.network)),
         };
-        let Some(mut work) = self.work.take() else { return Err(AccessError::Stopping) };
-        let (work, looked) = blocking(move || {
-            let looked = work.hands.look();
-            (work, looked)
-        })
-        .await;
-        self.work = Some(work);
-        let (links, addresses) = looked.map_err(|error| AccessError::Failed(chain(&error)))?;
-        let shims: BTreeSet<u32> =
-            links.iter().filter(|link| self.is_shim_of(link, &id)).map(|link| link.index).collect();
-        let held: Vec<IpNet> = addresses.iter().filter(|a| shims.contains(&a.index)).map(|a| a.net).collect();
-        check(&record, &Situation { networks: &networks, links: &links, addresses: &addresses, held: &held })
-            .await?;
+        self.check(&record, &id, &networks).await?;
 
         let before = self.records.clone();
         self.records.retain(|other| other.network != record.network);
@@ -220,6 +216,27 @@ impl Follower {
         done
     }
 
+    /// Whether a request for this network can be served.
+    async fn check(
+        &mut self,
+        record: &Access,
+        id: &NetworkId,
+        networks: &BTreeMap<NetworkId, SeenNetwork>,
+    ) -> Result<(), AccessError> {
+        let Some(mut work) = self.work.take() else { return Err(AccessError::Stopping) };
+        let (work, looked) = blocking(move || {
+            let looked = work.hands.look();
+            (work, looked)
+        })
+        .await;
+        self.work = Some(work);
+        let (links, addresses) = looked.map_err(|error| AccessError::Failed(chain(&error)))?;
+        let shims: BTreeSet<u32> =
+            links.iter().filter(|link| self.is_shim_of(link, id)).map(|link| link.index).collect();
+        let held: Vec<IpNet> = addresses.iter().filter(|a| shims.contains(&a.index)).map(|a| a.net).collect();
+        check(record, &Situation { networks, links: &links, addresses: &addresses, held: &held }).await
+    }
+
     fn is_shim_of(&self, link: &Link, network: &NetworkId) -> bool {
         self.work.as_ref().is_some_and(|work| work.hands.is_shim(link, network.as_str()))
     }
@@ -230,6 +247,9 @@ impl Follower {
             find(&networks, network).map_or_else(|| network.to_owned(), |(_, network)| network.name.clone());
         let Some(at) = self.records.iter().position(|record| record.network == name) else {
             return Err(match find(&networks, network) {
+                found if self.is_declared(found.map(|(id, _)| id), &name, &networks) => {
+                    AccessError::Declared(name)
+                }
                 Some((id, _)) if own.contains(id) => AccessError::Option(name),
                 _ => AccessError::NotEnabled(name),
             });
@@ -240,12 +260,12 @@ impl Follower {
         }
         self.records.remove(at);
         // With nothing left there is nothing that might have been overlooked.
-        self.settled |= self.records.is_empty() && own.is_empty();
+        self.settled |= self.records.is_empty() && own.is_empty() && self.declared.borrow().is_empty();
         self.pass().await;
         Ok(())
     }
 
-    async fn keep(&self, record: &AccessRecord) -> Result<(), StoreError> {
+    async fn keep(&self, record: &Access) -> Result<(), StoreError> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let record = record.clone();
         blocking(move || store.put_access(&record)).await
@@ -271,16 +291,71 @@ impl Follower {
         (networks, wanted)
     }
 
+    /// Whether the administrator wrote this network down, by name or id.
+    fn is_declared(
+        &self,
+        id: Option<&NetworkId>,
+        name: &str,
+        networks: &BTreeMap<NetworkId, SeenNetwork>,
+    ) -> bool {
+        self.declared.borrow().iter().any(|access| {
+            access.network == name
+                || id.is_some() && find(networks, &access.network).map(|(other, _)| other) == id
+        })
+    }
+
+    /// Whether that is what a network is shown with.
+    fn says(&self, network: &str, state: &str) -> bool {
+        self.views.borrow().iter().any(|view| view.network == network && view.state == state)
+    }
+
+    /// What was asked for: by command, by the configuration file, by an option of the network; each network once.
+    async fn wanted(
+        &mut self,
+        networks: &BTreeMap<NetworkId, SeenNetwork>,
+        by_option: BTreeSet<NetworkId>,
+    ) -> Vec<Wanted> {
+        let mut all: Vec<Wanted> = Vec::new();
+        let declared = self.declared.borrow_and_update().clone();
+        self.admitted.retain(|access| declared.contains(access));
+        let by_command = self.records.iter().map(|record| (record.clone(), AccessOrigin::Command));
+        let by_file = declared.into_iter().map(|access| (access, AccessOrigin::Configuration));
+        let by_option = by_option.into_iter().map(|id| (Access::new(id.as_str()), AccessOrigin::Option));
+        let everything: Vec<_> = by_command.chain(by_file).chain(by_option).collect();
+        for (access, by) in everything {
+            let id = |access: &Access| find(networks, &access.network).map(|(id, _)| id);
+            let found = id(&access);
+            let same = |other: &Wanted| {
+                other.access.network == access.network || found.is_some() && id(&other.access) == found
+            };
+            if all.iter().any(same) {
+                continue;
+            }
+            let mut held = None;
+            if by == AccessOrigin::Configuration && !self.admitted.contains(&access) {
+                held = match found {
+                    Some(id) => self.check(&access, id, networks).await.err().map(|error| chain(&error)),
+                    None => Some(AccessError::NoNetwork(access.network.clone()).to_string()),
+                };
+                match &held {
+                    None => self.admitted.push(access.clone()),
+                    Some(why) if self.settled && !self.says(&access.network, why) => {
+                        tracing::warn!(network = access.network, why, "no host access as configured yet");
+                    }
+                    Some(_) => {}
+                }
+            }
+            all.push(Wanted { access, by, held });
+        }
+        all
+    }
+
     /// Looks at everything and does what is to be done.
     async fn pass(&mut self) -> Vec<AccessView> {
         let complete = self.seen.borrow_and_update().complete;
         self.settled |= complete;
         let (networks, wanted) = self.networks().await;
-        let by_option = wanted.into_iter().filter(|id| {
-            !self.records.iter().any(|r| find(&networks, &r.network).is_some_and(|(other, _)| other == id))
-        });
-        let by_option: Vec<AccessRecord> = by_option.map(|id| AccessRecord::new(id.as_str())).collect();
-        let accesses = [self.records.clone(), by_option].concat();
+        let accesses = self.wanted(&networks, wanted).await;
         self.follow_events(!accesses.is_empty());
         let Some(mut work) = self.work.take() else { return Vec::new() };
         let keep = !self.settled;
@@ -321,7 +396,7 @@ impl Work {
     /// doing when the event comes.
     fn pass(
         &mut self,
-        accesses: &[AccessRecord],
+        accesses: &[Wanted],
         networks: &BTreeMap<NetworkId, SeenNetwork>,
         keep: bool,
     ) -> Result<Done, NetlinkError> {
@@ -341,7 +416,7 @@ impl Work {
 
     fn round(
         &mut self,
-        accesses: &[AccessRecord],
+        accesses: &[Wanted],
         networks: &BTreeMap<NetworkId, SeenNetwork>,
         keep: bool,
     ) -> Result<Done, NetlinkError> {

@@ -23,22 +23,23 @@ mod view;
 
 use std::sync::{Arc, Weak};
 
+use landline_spec::Access;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use probe::user as in_use;
 
-pub use enable::{AccessError, AccessRequest};
-pub use record::{AccessRecord, LoosenedRecord};
+pub use enable::AccessError;
+pub use record::LoosenedRecord;
 pub use seen::{Member, Seen, SeenNetwork, Wire};
 pub use shim::Keeper;
-pub use view::{AccessContainer, AccessView};
+pub use view::{AccessContainer, AccessOrigin, AccessView};
 
 use crate::engine::Engine;
 use crate::store::Store;
 
 pub(crate) enum Command {
-    Enable(AccessRecord, oneshot::Sender<Result<AccessView, AccessError>>),
+    Enable(Access, oneshot::Sender<Result<AccessView, AccessError>>),
     Disable(String, oneshot::Sender<Result<(), AccessError>>),
 }
 
@@ -47,6 +48,7 @@ pub(crate) enum Command {
 pub struct HostAccess {
     commands: mpsc::UnboundedSender<Command>,
     seen: watch::Sender<Seen>,
+    declared: watch::Sender<Vec<Access>>,
     views: watch::Receiver<Vec<AccessView>>,
 }
 
@@ -54,13 +56,14 @@ pub struct HostAccess {
 pub(crate) struct Inbox {
     commands: mpsc::UnboundedReceiver<Command>,
     seen: watch::Receiver<Seen>,
+    declared: watch::Receiver<Vec<Access>>,
     views: watch::Sender<Vec<AccessView>>,
 }
 
 /// What the task begins with.
 pub(crate) struct Beginning {
     pub(crate) keeper: Keeper,
-    pub(crate) records: Vec<AccessRecord>,
+    pub(crate) records: Vec<Access>,
     pub(crate) loosened: Vec<LoosenedRecord>,
     /// Where changes of those go.
     pub(crate) store: Option<Arc<Store>>,
@@ -74,8 +77,10 @@ impl HostAccess {
     pub(crate) fn new() -> (Self, Inbox) {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (seen, picture) = watch::channel(Seen::default());
+        let (declared, written) = watch::channel(Vec::new());
         let (shown, views) = watch::channel(Vec::new());
-        (Self { commands, seen, views }, Inbox { commands: inbox, seen: picture, views: shown })
+        let inbox = Inbox { commands: inbox, seen: picture, declared: written, views: shown };
+        (Self { commands, seen, declared, views }, inbox)
     }
 
     /// Host access by itself, without an engine and a store: for a command in the foreground. Must be called within a
@@ -103,11 +108,21 @@ impl HostAccess {
         });
     }
 
+    /// These are the networks that the administrator wrote down, all of them: what was among them before and is not any
+    /// more is taken back. They are not stored, and one that was enabled by command as well is as the command said.
+    pub fn declare(&self, networks: Vec<Access>) {
+        self.declared.send_if_modified(|before| {
+            let changed = *before != networks;
+            *before = networks;
+            changed
+        });
+    }
+
     /// Gives the host access to a network, or changes how it has it. Returns when it has.
     ///
     /// # Errors
     /// See [`AccessError`]; nothing was changed then.
-    pub async fn enable(&self, record: AccessRecord) -> Result<AccessView, AccessError> {
+    pub async fn enable(&self, record: Access) -> Result<AccessView, AccessError> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Enable(record, answer)).map_err(|_| AccessError::Stopping)?;
         answered.await.map_err(|_| AccessError::Stopping)?

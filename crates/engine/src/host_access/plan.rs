@@ -6,12 +6,20 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use landline_kernel::{Address, Link};
-use landline_spec::NetworkId;
+use landline_spec::{Access, NetworkId};
 use landline_types::{IfName, Mac};
 
-use super::record::AccessRecord;
 use super::seen::{Member, SeenNetwork, Wire, find};
-use super::view::{AccessContainer, AccessView};
+use super::view::{AccessContainer, AccessOrigin, AccessView};
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) access: Access,
+    pub(crate) by: AccessOrigin,
+    /// Why it must not be done yet.
+    pub(crate) held: Option<String>,
+}
 
 /// The host as it is.
 pub(crate) struct Facts<'a> {
@@ -79,15 +87,16 @@ impl Shim {
 
 /// What should be there for these networks.
 pub(crate) fn plan(
-    accesses: &[AccessRecord],
+    wanted: &[Wanted],
     networks: &BTreeMap<NetworkId, SeenNetwork>,
     facts: &Facts<'_>,
 ) -> Target {
     let mut target = Target::default();
-    for access in accesses {
+    for Wanted { access, by, held } in wanted {
         let found = find(networks, &access.network);
         let mut view = AccessView {
             network: found.map_or_else(|| access.network.clone(), |(_, network)| network.name.clone()),
+            by: *by,
             driver: found.map(|(_, network)| network.driver.clone()),
             parent: found.and_then(|(_, network)| network.parent.clone()),
             interface: None,
@@ -98,8 +107,8 @@ pub(crate) fn plan(
             notes: Vec::new(),
         };
         let placed = match found {
-            Some((id, network)) => target.place(access, id, network, facts, &mut view),
-            None => Err("there is no such network now".into()),
+            Some((id, network)) => target.place((access, held.as_ref()), id, network, facts, &mut view),
+            None => Err(held.clone().unwrap_or_else(|| "there is no such network now".into())),
         };
         let key = placed.map_err(|why| view.state = why).ok();
         target.views.push((key, view));
@@ -114,7 +123,7 @@ impl Target {
     /// Adds one network; its shim's key, or why it cannot have one.
     fn place(
         &mut self,
-        access: &AccessRecord,
+        (access, held): (&Access, Option<&String>),
         id: &NetworkId,
         network: &SeenNetwork,
         facts: &Facts<'_>,
@@ -126,6 +135,9 @@ impl Target {
         let parent = parent.ok_or_else(|| format!("waits for {name}, which is not there"))?;
         if !parent.up {
             return Err(format!("waits for {name}, which is down"));
+        }
+        if let Some(why) = held {
+            return Err(why.clone());
         }
         let numbered = !access.addresses.is_empty();
         let ipvlan = network.wire == Wire::Ipvlan;
@@ -273,7 +285,7 @@ pub(crate) fn serves(host: &IpNet, address: IpAddr, subnets: &[IpNet]) -> bool {
     if known.peek().is_some() { known.any(both) } else { both(&host.trunc()) }
 }
 
-fn shim_name(access: &AccessRecord, id: &NetworkId, parent: &Link) -> IfName {
+fn shim_name(access: &Access, id: &NetworkId, parent: &Link) -> IfName {
     let made_up = || {
         let text = if access.addresses.is_empty() {
             format!("lls{}", parent.index)

@@ -6,11 +6,27 @@ use ipnet::IpNet;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
+/// By whose word a network has host access.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessOrigin {
+    /// A command's.
+    #[default]
+    Command,
+    /// The configuration file's.
+    Configuration,
+    /// An option of the network.
+    Option,
+}
+
 /// A network with host access.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessView {
     /// Its name.
     pub network: String,
+    /// By whose word it has it.
+    #[serde(default)]
+    pub by: AccessOrigin,
     /// Who runs it; `None`: there is no such network now.
     pub driver: Option<String>,
     /// The NIC its containers hang on.

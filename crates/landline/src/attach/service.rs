@@ -109,6 +109,11 @@ impl Attacher {
         Ok(())
     }
 
+    /// The configuration as it was read last.
+    pub(crate) fn config(&self) -> watch::Receiver<Arc<ConfigFile>> {
+        self.config.subscribe()
+    }
+
     /// What is not attached, and why.
     pub(crate) fn rows(&self) -> Vec<AttachRow> {
         self.board.rows()

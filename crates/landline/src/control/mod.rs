@@ -4,10 +4,10 @@ mod client;
 mod server;
 
 use landline_engine::{
-    AccessRequest, AccessView, AttachmentView, EndpointView, HostLease, IdentityId, IdentityView, Inspection,
-    NatRecord, NatView, NetworkView,
+    AccessView, AttachmentView, EndpointView, HostLease, IdentityId, IdentityView, Inspection, NatRecord,
+    NatView, NetworkView,
 };
-use landline_spec::{Attach, Change, Target};
+use landline_spec::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use landline_docker::DockerView;
-use landline_engine::Engine;
+use landline_engine::{AccessError, Engine};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -85,7 +85,10 @@ async fn converse(
             Ok(Request::Reload) => done(attacher.reload()),
             Ok(Request::HostAccess) => Answer::HostAccess(engine.host_access().views()),
             Ok(Request::HostAccessEnable { request }) => {
-                let enabled = async { engine.host_access().enable(request.read()?).await };
+                let enabled = async {
+                    let access = request.read().map_err(AccessError::from)?;
+                    engine.host_access().enable(access).await
+                };
                 match enabled.await {
                     Ok(view) => Answer::HostAccess(vec![view]),
                     Err(error) => Answer::Error(landline_engine::chain(&error)),

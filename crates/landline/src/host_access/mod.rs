@@ -3,7 +3,12 @@
 mod router;
 mod seen;
 
-use landline_engine::{AccessRequest, AccessView};
+use std::sync::Arc;
+
+use landline_engine::{AccessView, Engine};
+use landline_spec::{AccessRequest, ConfigFile};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{EnableOptions, HostAccessCommand};
 use crate::control::{Answer, Request, call};
@@ -42,6 +47,22 @@ pub(crate) async fn run(command: HostAccessCommand) -> Result<(), HostAccessErro
             })?)
         }
         HostAccessCommand::Run(options) => Ok(router::run(options).await?),
+    }
+}
+
+/// Tells the engine which networks the configuration names, whenever it is read, until `cancel`.
+pub(crate) async fn declare(
+    engine: Arc<Engine>,
+    mut config: watch::Receiver<Arc<ConfigFile>>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let networks = config.borrow_and_update().host_access.clone();
+        engine.host_access().declare(networks);
+        match cancel.run_until_cancelled(config.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use landline_docker::{DockerView, Watcher, WatcherError};
-use landline_engine::{AccessError, AccessRecord, AccessRequest, HostAccess, Keeper};
+use landline_engine::{AccessError, HostAccess, Keeper};
+use landline_spec::{Access, AccessRequest, AccessSpecError};
 use landline_types::IfName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,6 +29,8 @@ pub(crate) enum RouterError {
     CleanUp(String),
     #[error("DEBUG is {0:?}; write true or false")]
     Debug(String),
+    #[error(transparent)]
+    Settings(#[from] AccessSpecError),
     #[error(transparent)]
     Start(#[from] DaemonError),
     #[error("cannot watch Docker")]
@@ -82,7 +85,7 @@ pub(crate) async fn run(options: RouterOptions) -> Result<(), RouterError> {
 async fn follow(
     access: &HostAccess,
     mut view: watch::Receiver<Arc<DockerView>>,
-    record: AccessRecord,
+    record: Access,
 ) -> Result<(), AccessError> {
     let mut waiting = Some(record);
     let mut said = false;
@@ -115,13 +118,12 @@ async fn follow(
 }
 
 /// The settings, and the interface's name.
-fn read(options: &RouterOptions) -> Result<(AccessRecord, IfName), RouterError> {
+fn read(options: &RouterOptions) -> Result<(Access, IfName), RouterError> {
     let set =
         |value: &Option<String>| value.as_deref().map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned);
     let network = set(&options.network).ok_or(RouterError::NoNetwork)?;
     let address = set(&options.ip).ok_or(RouterError::NoAddress)?;
     let name = set(&options.interface).unwrap_or_else(|| network.clone());
-    let interface: IfName = name.parse().map_err(|_| RouterError::Name(name.clone()))?;
     let routes = set(&options.routes).unwrap_or_default();
     let request = AccessRequest {
         network,
@@ -130,7 +132,13 @@ fn read(options: &RouterOptions) -> Result<(AccessRecord, IfName), RouterError> 
         interface: Some(name),
         loosen: false,
     };
-    Ok((request.read()?, interface))
+    let access = request.read().map_err(|error| match error {
+        AccessSpecError::Interface(name) => RouterError::Name(name),
+        error => error.into(),
+    })?;
+    // It was given one above.
+    let interface = access.interface.clone().ok_or(RouterError::NoAddress)?;
+    Ok((access, interface))
 }
 
 /// Yes or no; no if it is not set.
@@ -138,6 +146,71 @@ fn switch(value: Option<&str>) -> Result<bool, String> {
     match value.map(|value| value.trim().to_ascii_lowercase()).as_deref() {
         Some("true" | "1" | "yes" | "on") => Ok(true),
         None | Some("" | "false" | "0" | "no" | "off") => Ok(false),
-        Some(other) => Err(other.to_owned()),
+        Some(other) => Err(other.chars().take(64).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(settings: &[(&str, &str)]) -> RouterOptions {
+        let get = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
+        RouterOptions {
+            network: get("MACVLAN_DOCKER_NETWORK"),
+            ip: get("MACVLAN_BRIDGE_IP"),
+            interface: get("MACVLAN_BRIDGE_INTERFACE_NAME"),
+            routes: get("ADDITIONAL_ROUTES"),
+            cleanup: None,
+            debug: None,
+            interval: None,
+            docker_host: String::new(),
+        }
+    }
+
+    #[test]
+    fn macvlan_routers_settings() {
+        let (access, name) = read(&options(&[
+            ("MACVLAN_DOCKER_NETWORK", " macvlan "),
+            ("MACVLAN_BRIDGE_IP", "192.0.2.50/24 2001:db8::50"),
+            ("MACVLAN_BRIDGE_INTERFACE_NAME", ""),
+            ("ADDITIONAL_ROUTES", "203.0.113.7  198.51.100.0/24\n"),
+        ]))
+        .unwrap();
+        assert_eq!((access.network.as_str(), name.as_str()), ("macvlan", "macvlan"));
+        assert_eq!((access.addresses.len(), access.routes.len()), (2, 2));
+        for (text, is) in [("true", true), ("1", true), (" YES ", true), ("false", false), ("", false)] {
+            assert_eq!(switch(Some(text)), Ok(is), "{text}");
+        }
+        assert_eq!(switch(None), Ok(false));
+    }
+
+    #[test]
+    fn what_is_hostile_is_refused_in_a_sentence() {
+        let long = "a".repeat(10_000);
+        let good = [("MACVLAN_DOCKER_NETWORK", "lan"), ("MACVLAN_BRIDGE_IP", "192.0.2.50")];
+        for bad in ["$(touch x)", "../../etc/x", "a\nb", "`id`", "x;y/z", long.as_str()] {
+            for name in [
+                "MACVLAN_DOCKER_NETWORK",
+                "MACVLAN_BRIDGE_IP",
+                "MACVLAN_BRIDGE_INTERFACE_NAME",
+                "ADDITIONAL_ROUTES",
+            ] {
+                let mut settings = vec![(name, bad)];
+                settings.extend(good.iter().filter(|(key, _)| *key != name));
+                // What would be a network's name if it were shorter or had no line end in it.
+                if name == "MACVLAN_DOCKER_NETWORK" && !bad.contains('/') && bad.len() < 255 {
+                    settings.push(("MACVLAN_BRIDGE_INTERFACE_NAME", "lan0"));
+                }
+                match read(&options(&settings)) {
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(text.len() < 400 && !text.contains('\n'), "{name}={bad:?}: {text}");
+                    }
+                    Ok((access, _)) => assert_eq!(access.network, bad, "only an odd name is one"),
+                }
+            }
+            assert!(switch(Some(bad)).is_err_and(|text| text.len() < 300), "{bad:?}");
+        }
     }
 }

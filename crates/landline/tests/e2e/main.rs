@@ -19,6 +19,7 @@ mod bridge_ovs;
 mod changes;
 mod cli;
 mod compose;
+mod config;
 mod conflict;
 mod connect;
 mod crash;

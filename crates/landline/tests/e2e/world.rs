@@ -64,10 +64,25 @@ impl World {
         Self::start_with(lan, dhcp, host, &[])
     }
 
-    fn start_with(lan: Lan, dhcp: DhcpServer, mut host: DockerHost, args: &[&str]) -> Result<Self> {
+    pub(crate) fn start_with(
+        lan: Lan,
+        dhcp: DhcpServer,
+        mut host: DockerHost,
+        args: &[&str],
+    ) -> Result<Self> {
         host.dockerd(Dockerd::default())?;
         let daemon = host.start_landline(binary(), args, &[("LOG_LEVEL", "info,landline_engine=debug")])?;
         Ok(Self { daemon, host, dhcp, lan })
+    }
+
+    /// Has the daemon read its configuration again (SIGHUP), and waits until it has said what it makes of it.
+    pub(crate) fn reload(&self) -> Result {
+        let words = ["configuration read", "the configuration stays as it was"];
+        let said = || words.iter().map(|words| self.daemon.log().matches(words).count()).sum::<usize>();
+        let before = said();
+        self.host.check(&["kill", "-HUP", &self.host.pid_in_host(self.daemon.pid()?)?.to_string()])?;
+        wait_for("the configuration to be read", SOON, || said() > before)?;
+        Ok(())
     }
 
     /// `docker network create -d landline --ipam-driver null OPTIONS NAME`.

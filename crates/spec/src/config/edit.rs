@@ -1,5 +1,6 @@
 //! Allowing more: one table of the file is written anew, everything else in it stays as the administrator wrote it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
@@ -83,7 +84,13 @@ fn changed_only(
     done: impl Fn(&ConfigFile) -> bool,
 ) -> Result<String, ConfigError> {
     let read = ConfigFile::parse(&after)?;
-    if done(&read) && (&read.attach, &read.containers.key) == (&before.attach, &before.containers.key) {
+    // All but what is allowed.
+    let rest = |file: &ConfigFile| {
+        let mut rest = file.clone();
+        (rest.containers.allow, rest.containers.changes) = (BTreeMap::new(), false);
+        rest
+    };
+    if done(&read) && rest(&read) == rest(before) {
         Ok(after)
     } else {
         let message = "this file is written in a way that cannot be added to; write the line by hand";

@@ -1,14 +1,18 @@
 //! `/etc/landline/landline.toml`.
 
 mod allow;
+mod defaults;
 mod edit;
+mod host_access;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use allow::{Allowed, KindWord, Refusal};
+pub use defaults::Defaults;
 
+use crate::access::Access;
 use crate::attach::{AttachSpec, Target};
 
 /// What the administrator wrote. Without a file everything is as it is by default: containers may ask for nothing.
@@ -19,6 +23,11 @@ pub struct ConfigFile {
     pub containers: Containers,
     /// Attachments that are always there.
     pub attach: Vec<Standing>,
+    /// Networks the host reaches.
+    #[serde(deserialize_with = "host_access::list")]
+    pub host_access: Vec<Access>,
+    /// What networks have that do not say otherwise.
+    pub defaults: Defaults,
 }
 
 /// `[containers]`: what containers may ask for in their labels and environment.

@@ -116,3 +116,19 @@ fn what_is_refused_can_be_allowed_by_the_line_it_names() {
     );
     assert_eq!(open.unwrap(), "[containers.allow.br0]\n");
 }
+
+#[test]
+fn the_example_is_right_with_and_without_its_comments() {
+    let example = include_str!("../../../../packaging/landline.toml");
+    assert_eq!(ConfigFile::parse(example).unwrap(), ConfigFile::default());
+    // A comment that is a line of the file has a name and an equals sign, or a heading, right behind its mark.
+    let line = |line: &str| {
+        let text = line.strip_prefix("# ")?;
+        let name = text.split(" = ").next().filter(|name| *name != text && !name.contains(' '));
+        (text.starts_with('[') || name.is_some()).then(|| text.to_owned())
+    };
+    let all: Vec<String> = example.lines().map(|l| line(l).unwrap_or_else(|| l.to_owned())).collect();
+    let file = ConfigFile::parse(&all.join("\n")).unwrap();
+    assert_eq!((file.host_access.len(), file.attach.len(), file.containers.allow.len()), (2, 1, 2));
+    assert!(file.defaults != Defaults::default() && file.containers.key.is_some());
+}

@@ -34,11 +34,14 @@ fn network(name: &str, wire: Wire, members: Vec<Member>) -> (NetworkId, SeenNetw
 }
 
 /// The plan for these networks on a host with these addresses, whose filter is strict.
-fn planned(accesses: &[AccessRecord], networks: &[(NetworkId, SeenNetwork)], addresses: &[&str]) -> Target {
+fn planned(accesses: &[Access], networks: &[(NetworkId, SeenNetwork)], addresses: &[&str]) -> Target {
     let addresses: Vec<Address> = addresses.iter().map(|text| host(text)).collect();
     let strict = BTreeSet::from(["eth0".parse().unwrap()]);
     let facts = Facts { links: &[nic()], addresses: &addresses, strict: &strict };
-    plan(accesses, &networks.iter().cloned().collect(), &facts)
+    let by = AccessOrigin::Command;
+    let wanted = |access: &Access| Wanted { access: access.clone(), by, held: None };
+    let wanted: Vec<Wanted> = accesses.iter().map(wanted).collect();
+    plan(&wanted, &networks.iter().cloned().collect(), &facts)
 }
 
 fn states(target: &Target) -> Vec<&str> {
@@ -51,7 +54,7 @@ fn networks_on_one_nic_share_a_shim_without_an_address() {
         network("one", Wire::Macvlan, vec![member(1, &["192.0.2.65"])]),
         network("two", Wire::Macvlan, vec![member(2, &["192.0.2.66"])]),
     ];
-    let accesses = [AccessRecord::new("one"), AccessRecord::new("id-of-two")];
+    let accesses = [Access::new("one"), Access::new("id-of-two")];
     let target = planned(&accesses, &networks, &["192.0.2.10/24", "203.0.113.1/24"]);
     assert_eq!(states(&target), [READY, READY]);
     let [(key, shim)] = target.shims.iter().collect::<Vec<_>>()[..] else { panic!("{target:?}") };
@@ -66,10 +69,10 @@ fn networks_on_one_nic_share_a_shim_without_an_address() {
 #[test]
 fn an_address_makes_a_shim_of_ones_own() {
     let networks = [network("one", Wire::Macvlan, vec![member(1, &["192.0.2.65", "2001:db8:1::65"])])];
-    let access = AccessRecord {
+    let access = Access {
         addresses: vec!["192.0.2.50/24".parse().unwrap()],
         routes: vec!["198.51.100.0/24".parse().unwrap()],
-        ..AccessRecord::new("one")
+        ..Access::new("one")
     };
     let target = planned(&[access], &networks, &["192.0.2.10/24", "2001:db8:1::10/64"]);
     let shim = &target.shims["id-of-one"];
@@ -89,15 +92,14 @@ fn an_address_makes_a_shim_of_ones_own() {
 #[test]
 fn ipvlan_needs_the_users_word_or_an_address() {
     let networks = [network("one", Wire::Ipvlan, vec![Member { mac: None, ..member(1, &["192.0.2.65"]) }])];
-    let target = planned(&[AccessRecord::new("one")], &networks, &["192.0.2.10/24"]);
+    let target = planned(&[Access::new("one")], &networks, &["192.0.2.10/24"]);
     assert!(states(&target)[0].starts_with("rp_filter of eth0 is 1 (strict)"), "{target:?}");
     assert!(target.shims.is_empty() && target.loosen.is_empty());
 
-    let loosened = AccessRecord { loosen: true, ..AccessRecord::new("one") };
+    let loosened = Access { loosen: true, ..Access::new("one") };
     let target = planned(&[loosened], &networks, &["192.0.2.10/24"]);
     assert_eq!((states(&target), target.loosen.len()), (vec![READY], 1));
-    let numbered =
-        AccessRecord { addresses: vec!["192.0.2.50/32".parse().unwrap()], ..AccessRecord::new("one") };
+    let numbered = Access { addresses: vec!["192.0.2.50/32".parse().unwrap()], ..Access::new("one") };
     let target = planned(&[numbered], &networks, &["192.0.2.10/24"]);
     assert_eq!((states(&target), target.loosen.len()), (vec![READY], 0));
     let shim = &target.shims["id-of-one"];
@@ -109,7 +111,7 @@ fn what_is_missing_is_said() {
     let cut_off = |change: &dyn Fn(&mut SeenNetwork)| {
         let mut one = network("one", Wire::Macvlan, vec![]);
         change(&mut one.1);
-        let target = planned(&[AccessRecord::new("one")], &[one], &["203.0.113.1/32"]);
+        let target = planned(&[Access::new("one")], &[one], &["203.0.113.1/32"]);
         assert!(target.shims.is_empty(), "{target:?}");
         states(&target)[0].to_owned()
     };
@@ -120,9 +122,9 @@ fn what_is_missing_is_said() {
     assert_eq!(cut_off(&|n| n.parent = "eth9".parse().ok()), "waits for eth9, which is not there");
     assert!(cut_off(&|n| n.parent = None).contains("has no parent"));
     let one = [network("one", Wire::Macvlan, vec![])];
-    let target = planned(&[AccessRecord::new("one")], &one, &[]);
+    let target = planned(&[Access::new("one")], &one, &[]);
     assert!(states(&target)[0].starts_with("waits for an address of the host on eth0"));
-    assert_eq!(states(&planned(&[AccessRecord::new("two")], &one, &[])), ["there is no such network now"]);
+    assert_eq!(states(&planned(&[Access::new("two")], &one, &[])), ["there is no such network now"]);
 }
 
 #[test]

@@ -14,6 +14,11 @@ pub(super) const HOST_V6: &str = "2001:db8:1::10";
 
 /// A host whose reverse path filter is strict and whose route to its LAN has a metric, as network managers give it.
 pub(super) fn strict_world() -> Result<World> {
+    strict_world_with(&[])
+}
+
+/// The same, with arguments for the daemon.
+pub(super) fn strict_world_with(args: &[&str]) -> Result<World> {
     let lan = Lan::new()?;
     let dhcp = lan.dnsmasq(Dnsmasq::default())?;
     let host = lan.docker_host("host1")?;
@@ -24,7 +29,7 @@ pub(super) fn strict_world() -> Result<World> {
          ip address add {HOST_V6}/64 dev eth0 nodad
          mkdir -p /run/page && echo the host > /run/page/index.html"
     ))?;
-    World::start(lan, dhcp, host)
+    World::start_with(lan, dhcp, host, args)
 }
 
 /// The address of a container by its number, in Docker's built-in networks on the LAN.
