@@ -8,10 +8,13 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::error::Error;
 use crate::switch::{Bridge, Port};
-use crate::value::{Datum, texts};
+use crate::value::{Datum, Uuid, texts};
 
 /// How long `ovs-vswitchd` may take over a change: usually milliseconds, more when it adds a thousand ports at once.
 const APPLIED: Duration = Duration::from_secs(10);
+
+/// How long it is waited for when something was removed: nothing hangs on it.
+const REMOVED: Duration = Duration::from_secs(2);
 
 /// Which VLANs a port carries (table Port, columns `tag`, `trunks`, `vlan_mode`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,25 +76,34 @@ impl Client {
             json!({"op": "mutate", "table": "Bridge", "where": [["name", "==", bridge]],
                    "mutations": [["ports", "insert", ["named-uuid", "port"]]]}),
         ];
-        match self.commit(2, operations).await? {
-            Ok(number) => self.applied(number, APPLIED).await?,
+        let made = match self.commit(2, operations).await? {
+            Ok(made) => made,
             Err(0) => return Err(Error::PortExists(name.clone())),
             Err(_) => return Err(self.no_bridge(bridge).await?),
-        }
-        let switch = self.switch().await?;
-        let trouble = match (switch.bridge(bridge), switch.port(name)) {
-            (None, _) => self.no_bridge(bridge).await?,
-            (Some(there), Some(made)) => match made.trouble() {
-                None => return Ok(there.clone()),
-                Some(_) if there.datapath_id.is_none() => Error::NoDatapath(bridge.clone()),
-                Some(why) => Error::Port { port: name.clone(), why },
-            },
-            (Some(_), None) => Error::Port { port: name.clone(), why: "somebody removed it at once".into() },
         };
-        if let Some(made) = switch.port(name) {
-            self.remove_port(made).await?;
+        let row = made.inserted(3)?;
+        let works = self.port_works(port, &row, made.number).await;
+        if works.is_err() {
+            // What is wrong with it is the news, and not what may be wrong with removing it.
+            let _ = self.take_port(&row, Vec::new()).await;
         }
-        Err(trouble)
+        works
+    }
+
+    /// What came of a new port.
+    async fn port_works(&mut self, port: &NewPort, row: &Uuid, number: i64) -> Result<Bridge, Error> {
+        self.applied(number, APPLIED).await?;
+        let switch = self.switch().await?;
+        let Some(bridge) = switch.bridge(&port.bridge) else {
+            return Err(self.no_bridge(&port.bridge).await?);
+        };
+        let made = switch.ports.iter().find(|made| made.uuid == *row);
+        let trouble = made.map_or_else(|| Some("somebody removed it at once".into()), Port::trouble);
+        match trouble {
+            None => Ok(bridge.clone()),
+            Some(_) if bridge.datapath_id.is_none() => Err(Error::NoDatapath(bridge.name.clone())),
+            Some(why) => Err(Error::Port { port: port.name.clone(), why }),
+        }
     }
 
     /// Removes a port, unless it has got another owner or is gone.
@@ -99,17 +111,19 @@ impl Client {
     /// # Errors
     /// The connection failed.
     pub async fn remove_port(&mut self, port: &Port) -> Result<(), Error> {
-        let uuid = port.uuid.to_value();
-        let operations = vec![
-            json!({"op": "wait", "table": "Port", "where": [["_uuid", "==", uuid]], "columns": ["external_ids"],
-                   "until": "==", "rows": [{"external_ids": texts(&port.external_ids)}], "timeout": 0}),
-            json!({"op": "mutate", "table": "Bridge", "where": [["ports", "includes", uuid]],
-                   "mutations": [["ports", "delete", uuid]]}),
-        ];
-        if let Ok(number) = self.commit(1, operations).await? {
-            self.applied(number, APPLIED).await?;
+        self.take_port(&port.uuid, vec![same_owner("Port", &port.uuid, &port.external_ids)]).await
+    }
+
+    /// Removes a port if these guards hold. A switch that is not there will not find it when it is back.
+    async fn take_port(&mut self, port: &Uuid, guards: Vec<Value>) -> Result<(), Error> {
+        let (count, uuid, mut operations) = (guards.len(), port.to_value(), guards);
+        operations.push(json!({"op": "mutate", "table": "Bridge", "where": [["ports", "includes", uuid]],
+                               "mutations": [["ports", "delete", uuid]]}));
+        let Ok(made) = self.commit(count, operations).await? else { return Ok(()) };
+        match self.applied(made.number, REMOVED).await {
+            Err(Error::NotApplied(_)) => Ok(()),
+            other => other,
         }
-        Ok(())
     }
 
     /// Writes one of a port's `external_ids`, unless the port is gone.
@@ -149,7 +163,7 @@ impl Client {
                    "mutations": [["bridges", "insert", ["named-uuid", "bridge"]]]}),
         ];
         match self.commit(1, operations).await? {
-            Ok(number) => self.applied(number, APPLIED).await?,
+            Ok(made) => self.applied(made.number, APPLIED).await?,
             Err(_) => return Err(Error::BridgeExists(name.clone())),
         }
         let switch = self.switch().await?;
@@ -179,14 +193,12 @@ impl Client {
     /// # Errors
     /// The connection failed.
     pub async fn forget_bridge(&mut self, bridge: &Bridge) -> Result<Option<i64>, Error> {
-        let uuid = bridge.uuid.to_value();
         let operations = vec![
-            json!({"op": "wait", "table": "Bridge", "where": [["_uuid", "==", uuid]], "columns": ["external_ids"],
-                   "until": "==", "rows": [{"external_ids": texts(&bridge.external_ids)}], "timeout": 0}),
+            same_owner("Bridge", &bridge.uuid, &bridge.external_ids),
             json!({"op": "mutate", "table": "Open_vSwitch", "where": [],
-                   "mutations": [["bridges", "delete", uuid]]}),
+                   "mutations": [["bridges", "delete", bridge.uuid.to_value()]]}),
         ];
-        Ok(self.commit(1, operations).await?.ok())
+        Ok(self.commit(1, operations).await?.ok().map(|made| made.number))
     }
 
     /// Takes one of a bridge's `external_ids` away.
@@ -200,12 +212,12 @@ impl Client {
         self.transact(vec![operation]).await.map(drop)
     }
 
-    /// Carries out operations and asks `ovs-vswitchd` for them: the number to wait for, or the guard that failed.
+    /// Carries out operations and asks `ovs-vswitchd` for them: what came of it, or the guard that failed.
     async fn commit(
         &mut self,
         guards: usize,
         mut operations: Vec<Value>,
-    ) -> Result<Result<i64, usize>, Error> {
+    ) -> Result<Result<Committed, usize>, Error> {
         operations.push(json!({"op": "mutate", "table": "Open_vSwitch", "where": [],
                                "mutations": [["next_cfg", "+=", 1]]}));
         operations
@@ -216,13 +228,36 @@ impl Client {
         };
         let number = results.last().and_then(|result| result.get("rows")?.get(0)?.get("next_cfg"));
         let number = number.and_then(|value| Datum::read(value)?.into_integer());
-        number.map(Ok).ok_or(Error::Nonsense("next_cfg is a number"))
+        let number = number.ok_or(Error::Nonsense("next_cfg is a number"))?;
+        Ok(Ok(Committed { number, results }))
     }
 
     async fn no_bridge(&mut self, name: &str) -> Result<Error, Error> {
         let there = self.switch().await?.bridges.into_iter().map(|bridge| bridge.name).collect();
         Ok(Error::NoBridge { name: name.to_owned(), there })
     }
+}
+
+/// What a transaction gave.
+struct Committed {
+    /// The configuration that has it all (`next_cfg`).
+    number: i64,
+    results: Vec<Value>,
+}
+
+impl Committed {
+    /// The row that an operation, counted from 0, inserted.
+    fn inserted(&self, at: usize) -> Result<Uuid, Error> {
+        let row = self.results.get(at).and_then(|result| Datum::read(result.get("uuid")?)?.into_rows().pop());
+        row.ok_or(Error::Nonsense("an inserted row has a name"))
+    }
+}
+
+/// Fails the transaction unless this row is still there and whose it was.
+fn same_owner(table: &str, row: &Uuid, external_ids: &BTreeMap<String, String>) -> Value {
+    json!({"op": "wait", "table": table, "where": [["_uuid", "==", row.to_value()]],
+           "columns": ["external_ids"], "until": "==", "rows": [{"external_ids": texts(external_ids)}],
+           "timeout": 0})
 }
 
 /// Fails the transaction unless the rows of this name are these.

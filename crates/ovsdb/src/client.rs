@@ -60,16 +60,7 @@ impl Client {
     /// # Errors
     /// The connection failed, or an operation was refused ([`Error::Refused`]).
     pub(crate) async fn transact(&mut self, operations: Vec<Value>) -> Result<Vec<Value>, Error> {
-        let count = operations.len();
-        let params = std::iter::once(json!("Open_vSwitch")).chain(operations).collect();
-        let Value::Array(results) = self.call("transact", params).await? else {
-            return Err(Error::Nonsense("a transaction's result is a list"));
-        };
-        if let Some(error) = results.iter().find(|result| result.get("error").is_some_and(|e| !e.is_null())) {
-            return Err(Error::Refused(refusal(error)));
-        }
-        // A failure to commit is one result more, so with as many as operations there was none.
-        if results.len() == count { Ok(results) } else { Err(Error::Nonsense("one result an operation")) }
+        self.results(operations).await?.map_err(Refusal::into_error)
     }
 
     /// As [`transact`](Self::transact), for operations that begin with `guards` waits: the number of the first
@@ -79,14 +70,24 @@ impl Client {
         guards: usize,
         operations: Vec<Value>,
     ) -> Result<Result<Vec<Value>, usize>, Error> {
+        match self.results(operations).await? {
+            Ok(results) => Ok(Ok(results)),
+            Err(refusal) if refusal.at < guards && refusal.result["error"] == "timed out" => {
+                Ok(Err(refusal.at))
+            }
+            Err(refusal) => Err(refusal.into_error()),
+        }
+    }
+
+    async fn results(&mut self, operations: Vec<Value>) -> Result<Result<Vec<Value>, Refusal>, Error> {
         let count = operations.len();
         let params = std::iter::once(json!("Open_vSwitch")).chain(operations).collect();
-        let Value::Array(results) = self.call("transact", params).await? else {
+        let Value::Array(mut results) = self.call("transact", params).await? else {
             return Err(Error::Nonsense("a transaction's result is a list"));
         };
         match results.iter().position(|result| result.get("error").is_some_and(|e| !e.is_null())) {
-            Some(at) if at < guards && results[at]["error"] == "timed out" => Ok(Err(at)),
-            Some(at) => Err(Error::Refused(refusal(&results[at]))),
+            Some(at) => Ok(Err(Refusal { at, result: results.swap_remove(at) })),
+            // A failure to commit is one result more, so with as many as operations there was none.
             None if results.len() == count => Ok(Ok(results)),
             None => Err(Error::Nonsense("one result an operation")),
         }
@@ -96,7 +97,9 @@ impl Client {
     pub(crate) async fn applied(&mut self, number: i64, patience: Duration) -> Result<(), Error> {
         if self.configured.is_none() {
             let tables = json!({"Open_vSwitch": {"columns": ["cur_cfg"]}});
-            let first = self.call("monitor", vec![json!("Open_vSwitch"), json!(CONFIGURED), tables]).await?;
+            // Another name each time: if this future was dropped once, the server has a monitor already.
+            let name = format!("{CONFIGURED}{}", self.last_id);
+            let first = self.call("monitor", vec![json!("Open_vSwitch"), json!(name), tables]).await?;
             self.configured = Some(configured(&first).unwrap_or(0));
         }
         let wait = async {
@@ -158,12 +161,13 @@ impl Client {
     /// anything else is dealt with.
     async fn receive(&mut self) -> Result<Option<(u64, Result<Value, Value>)>, Error> {
         let object = loop {
-            if let Some(object) = self.decoder.next_object()? {
-                break object;
-            }
+            // First, so that a server that asks and asks is answered, and not remembered.
             while !self.outgoing.is_empty() {
                 let sent = self.stream.write(&self.outgoing).await?;
                 self.outgoing.drain(..sent);
+            }
+            if let Some(object) = self.decoder.next_object()? {
+                break object;
             }
             if self.stream.read_buf(self.decoder.buffer()).await? == 0 {
                 return Err(Error::Closed);
@@ -172,7 +176,7 @@ impl Client {
         match Message::read(&object).ok_or(Error::Nonsense("it is no JSON"))? {
             Message::Answer { id, result } => return Ok(Some((id, result))),
             Message::Echo { params, id } => self.say(&json!({"result": params, "error": null, "id": id})),
-            Message::Update { monitor, tables } if monitor == CONFIGURED => {
+            Message::Update { monitor, tables } if monitor.starts_with(CONFIGURED) => {
                 self.configured = configured(&tables).or(self.configured);
             }
             Message::Update { .. } => self.changed = true,
@@ -192,12 +196,22 @@ fn configured(tables: &Value) -> Option<i64> {
     rows.values().find_map(|row| Datum::read(row.get("new")?.get("cur_cfg")?)?.into_integer())
 }
 
-/// An `<error>` (section 3.1) as people read it.
-fn refusal(error: &Value) -> String {
-    let text = |name: &str| error.get(name).and_then(Value::as_str).map(clean);
-    match (text("error"), text("details")) {
-        (Some(error), Some(details)) => format!("{error}: {details}"),
-        (Some(error), None) => error,
-        _ => "without saying why".into(),
+/// An operation that was refused.
+struct Refusal {
+    /// Which.
+    at: usize,
+    /// The `<error>` in the place of its result (section 3.1).
+    result: Value,
+}
+
+impl Refusal {
+    /// As people read it.
+    fn into_error(self) -> Error {
+        let text = |name: &str| self.result.get(name).and_then(Value::as_str).map(clean);
+        Error::Refused(match (text("error"), text("details")) {
+            (Some(error), Some(details)) => format!("{error}: {details}"),
+            (Some(error), None) => error,
+            _ => "without saying why".into(),
+        })
     }
 }

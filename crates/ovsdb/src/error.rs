@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::framing::FramingError;
+use crate::value::clean;
 
 /// Why the switch could not be asked, or did not do what it was asked. What the server says is cut to one short line.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +74,16 @@ pub enum Error {
     },
 }
 
+/// How many bridges a message names.
+const MOST: usize = 20;
+
 fn others(there: &[String]) -> String {
     match there {
         [] => "make one: ovs-vsctl add-br NAME".into(),
-        there => format!("it has {}", there.join(", ")),
+        there => {
+            let some = there.iter().take(MOST).map(|name| clean(name)).collect::<Vec<_>>().join(", ");
+            let more = if there.len() > MOST { ", ..." } else { "" };
+            format!("it has {some}{more}")
+        }
     }
 }

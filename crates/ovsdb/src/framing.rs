@@ -6,6 +6,10 @@ const MAX_MESSAGE: usize = 32 << 20;
 /// The deepest nesting that is taken. The database's own messages stay below ten.
 const MAX_DEPTH: u32 = 64;
 
+/// The most values, keys among them, that one message may have: a parsed value takes a hundred times the space of a
+/// written one. A port takes some fifty.
+const MAX_VALUES: u32 = 1 << 20;
+
 /// What cannot be the beginning, or the whole, of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
@@ -18,6 +22,9 @@ pub enum FramingError {
     /// An object nested deeper than any answer could be.
     #[error("a message nested deeper than {MAX_DEPTH} was received")]
     TooDeep,
+    /// An object with more in it than any answer could have.
+    #[error("a message of more than {MAX_VALUES} values was received")]
+    TooMany,
 }
 
 /// Cuts a stream into the JSON objects it is made of. It only counts braces; what is between them is for a parser.
@@ -27,6 +34,8 @@ pub struct Decoder {
     /// How much of the buffer was looked at.
     seen: usize,
     depth: u32,
+    /// How many values there were so far in this object.
+    values: u32,
     in_text: bool,
     escaped: bool,
 }
@@ -46,7 +55,7 @@ impl Decoder {
             self.seen += 1;
             if self.look(byte)? {
                 let rest = self.buffer.split_off(self.seen);
-                self.seen = 0;
+                (self.seen, self.values) = (0, 0);
                 return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
             }
             if self.seen > MAX_MESSAGE {
@@ -66,6 +75,12 @@ impl Decoder {
                 _ => {}
             }
             return Ok(false);
+        }
+        if matches!(byte, b'{' | b'[' | b',') {
+            self.values += 1;
+            if self.values > MAX_VALUES {
+                return Err(FramingError::TooMany);
+            }
         }
         match byte {
             b'{' | b'[' if byte == b'{' || self.depth > 0 => {
@@ -124,5 +139,10 @@ mod tests {
         assert_eq!(objects(&[&deep]), Err(FramingError::TooDeep));
         let long = [b"{\"a\":\"".as_slice(), &vec![b'x'; MAX_MESSAGE]].concat();
         assert_eq!(objects(&[&long]), Err(FramingError::TooLong));
+        let many = [b"{\"a\":[".as_slice(), &b"[],".repeat(600_000)].concat();
+        assert_eq!(objects(&[&many]), Err(FramingError::TooMany));
+        // Each message for itself.
+        let few = [b"{\"a\":[0".as_slice(), &b",0".repeat(600_000), b"]}"].concat();
+        assert_eq!(objects(&[&few, &few]).unwrap().len(), 2);
     }
 }

@@ -53,7 +53,12 @@ pub struct Port {
 impl Port {
     /// What keeps it from carrying packets; `None`: it works.
     pub fn trouble(&self) -> Option<String> {
-        let [interface] = self.interfaces.as_slice() else { return None };
+        let interface = match self.interfaces.as_slice() {
+            [] => return Some("it has no interface".into()),
+            [interface] => interface,
+            // A bond works as long as one of them does; none is made here.
+            _ => return None,
+        };
         match (interface.ofport, interface.ifindex) {
             // An interface whose device went away keeps its number; only the index shows it.
             (Some(1..), Some(0)) => Some("its network device is gone".into()),
@@ -179,4 +184,45 @@ fn interface(row: &Value) -> Option<(Uuid, Interface)> {
         error: column(row, "error").and_then(Datum::into_text).map(|text| clean(&text)),
     };
     Some((uuid(row)?, interface))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: &str = "00000001-0000-4000-8000-000000000000";
+
+    /// A port on a bridge, with an interface of which this is said.
+    fn port(interface: &Value) -> Port {
+        let id = json!(["uuid", ROW]);
+        let bridges = json!({"rows": [{"_uuid": id, "name": "br0", "ports": id}]});
+        let ports = json!({"rows": [{"_uuid": id, "name": "p0", "interfaces": id}]});
+        let mut row = json!({"_uuid": id, "name": "p0"});
+        for (column, value) in interface.as_object().unwrap() {
+            row[column] = value.clone();
+        }
+        let switch = Switch::read(&bridges, &ports, &json!({"rows": [row]}));
+        switch.port("p0").unwrap().clone()
+    }
+
+    #[test]
+    fn a_port_works_if_it_has_a_number_and_a_device() {
+        let none = json!(["set", []]);
+        for (interface, trouble) in [
+            (json!({"ofport": 3, "ifindex": 7}), None),
+            // The index comes a moment later.
+            (json!({"ofport": 3, "ifindex": none}), None),
+            (json!({"ofport": 3, "ifindex": 0}), Some("its network device is gone")),
+            (json!({"ofport": none, "error": none}), Some("it got no port number")),
+            (json!({"ofport": -1, "ifindex": 7, "error": none}), Some("it got no port number")),
+            (json!({"ofport": -1, "error": "could not open p0\n"}), Some("could not open p0 ")),
+            (json!({"ofport": 0, "ifindex": 7}), Some("it got no port number")),
+            (json!({"ofport": "3", "ifindex": 7}), Some("it got no port number")),
+        ] {
+            assert_eq!(port(&interface).trouble().as_deref(), trouble, "{interface}");
+        }
+        let mut bare = port(&json!({"ofport": 3}));
+        bare.interfaces.clear();
+        assert_eq!(bare.trouble().as_deref(), Some("it has no interface"));
+    }
 }

@@ -109,8 +109,11 @@ async fn what_cannot_work_says_why_and_leaves_nothing() -> Result {
     lab.ovs.vsctl(&["add-br", "br1", "--", "set", "bridge", "br1", "datapath_type=netdev"])?;
     let before = lab.ovs.vsctl(&["show"])?;
 
+    let number = || lab.ovs.vsctl(&["get", "Open_vSwitch", ".", "next_cfg"]);
+    let first = number()?;
     let error = client.add_port(&port("x", Vlans::All)).await.unwrap_err().to_string();
     assert_eq!(error, "Open vSwitch has no bridge br0; it has br1");
+    assert_eq!(number()?, first, "all of it was refused");
 
     let error = client
         .add_port(&NewPort { bridge: "br1".into(), ..port("absent", Vlans::All) })
@@ -175,6 +178,14 @@ async fn the_server_and_the_switch_come_and_go() -> Result {
     assert!(!adding.is_finished());
     lab.ovs.start_switch()?;
     adding.await??;
+
+    // One that nobody carries out is taken back.
+    lab.veth("b")?;
+    lab.ovs.kill_switch();
+    let error = client.add_port(&port("b", Vlans::All)).await.unwrap_err();
+    assert!(matches!(error, Error::NotApplied(_)), "{error}");
+    assert_eq!(lab.ovs.vsctl(&["list-ports", "br0"])?, "a");
+    lab.ovs.start_switch()?;
 
     lab.ovs.kill_database();
     let ended = async {
