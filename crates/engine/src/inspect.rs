@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
-use landline_spec::NetworkOptions;
+use landline_spec::{Mode, NetworkOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Endpoint, Engine};
+use crate::ovs::{OvsView, look};
 use crate::records::{AddressRecord, Applied};
 use crate::view::{EndpointView, IdentityView, view};
 
@@ -33,6 +34,9 @@ pub struct Inspection {
     pub applied: Applied,
     /// Its sandbox.
     pub sandbox: Option<PathBuf>,
+    /// Its port of Open vSwitch.
+    #[serde(default)]
+    pub ovs: Option<OvsView>,
 }
 
 /// A lease, as shown to people and programs. Times are seconds from now; `None`: never.
@@ -87,6 +91,19 @@ fn is_called(target: &str, name: Option<&str>, id: Option<&str>) -> bool {
     !target.is_empty() && (name == Some(target) || id.is_some_and(|id| id.starts_with(target)))
 }
 
+/// Adds what Open vSwitch has of them.
+async fn see_ports(found: &mut [Inspection]) {
+    let on_ovs = |seen: &&mut Inspection| seen.options.as_ref().is_some_and(|o| o.mode == Mode::Ovs);
+    let mut seen: Vec<_> = found.iter_mut().filter(on_ovs).collect();
+    let ids: Vec<String> = seen.iter().map(|seen| seen.endpoint.endpoint.clone()).collect();
+    if ids.is_empty() {
+        return;
+    }
+    for (seen, port) in seen.iter_mut().zip(look(ids).await) {
+        seen.ovs = port;
+    }
+}
+
 impl Engine {
     /// The endpoints of the container or the network of that name or id, or the one of that id.
     pub async fn inspect(&self, target: &str) -> Vec<Inspection> {
@@ -110,6 +127,7 @@ impl Engine {
         found.sort_by(|a, b| {
             (&a.endpoint.network, &a.endpoint.container).cmp(&(&b.endpoint.network, &b.endpoint.container))
         });
+        see_ports(&mut found).await;
         found
     }
 
@@ -147,6 +165,7 @@ impl Engine {
             lease: lease.as_ref().map(LeaseView::of),
             applied: record.applied,
             sandbox: record.sandbox,
+            ovs: None,
         }
     }
 }

@@ -81,6 +81,7 @@ pub use nat::{
     Nat, NatContainer, NatError, NatPort, NatPorts, NatRecord, NatSeen, NatView, PortsError, Transport,
 };
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
+pub use ovs::{Datapath, OvsView};
 pub use plan::{LinkEnd, Plan, Step};
 pub use pools::{
     AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,

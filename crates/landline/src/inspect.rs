@@ -1,6 +1,6 @@
 //! `landline inspect`.
 
-use landline_engine::{Inspection, LeaseView};
+use landline_engine::{Datapath, Inspection, LeaseView, OvsView};
 
 use crate::cli::InspectOptions;
 use crate::control::{Answer, Request, call};
@@ -62,11 +62,28 @@ fn render(seen: &Inspection) -> String {
         line("ipv6 state", Some(ipv6.state.clone()));
         line("ipv6 lease left", ipv6.lease_left_s.map(span));
     }
+    if let Some(port) = &seen.ovs {
+        line("open vswitch", Some(render_port(port)));
+        line("port's trouble", port.trouble.clone());
+    }
     line("sandbox", seen.sandbox.as_ref().map(|path| path.display().to_string()));
     if let Some(lease) = &seen.lease {
         lines.extend(render_lease(lease));
     }
     lines.join("\n")
+}
+
+/// `ovs-vsctl`'s words for the VLANs.
+fn render_port(port: &OvsView) -> String {
+    let datapath = match port.datapath {
+        Datapath::Kernel => "forwarded in the kernel",
+        Datapath::UserSpace => "forwarded in user space",
+        Datapath::Missing => "not forwarded: the kernel module openvswitch is missing",
+    };
+    let tag = port.tag.map(|tag| format!(" tag={tag}")).unwrap_or_default();
+    let trunks: Vec<String> = port.trunks.iter().map(i64::to_string).collect();
+    let trunks = if trunks.is_empty() { String::new() } else { format!(" trunks={}", trunks.join(",")) };
+    format!("port {} of {}{tag}{trunks}, {datapath}", port.port, port.bridge)
 }
 
 fn render_lease(lease: &LeaseView) -> Vec<String> {

@@ -50,6 +50,7 @@ async fn sweep() {
 }
 
 async fn follow(engine: Weak<Engine>, poke: Poke) {
+    tidy(&engine).await;
     let mut pause = PAUSES.0;
     let mut told = false;
     loop {
@@ -78,18 +79,26 @@ async fn follow(engine: Weak<Engine>, poke: Poke) {
     }
 }
 
+/// Removes what was left of networks that are gone meanwhile. Hosts without Open vSwitch are none of its business.
+async fn tidy(engine: &Weak<Engine>) {
+    let Ok(mut client) = connect().await else { return };
+    let Some(engine) = engine.upgrade() else { return };
+    if let Err(error) = engine.audit(&mut client).await {
+        tracing::debug!(error = %crate::chain(&error), "Open vSwitch not looked at");
+    }
+}
+
 /// One connection, to its end. `Ok`: nobody needs it any more.
 async fn session(engine: &Weak<Engine>, poke: &Poke, worked: &mut bool) -> Result<(), Error> {
-    let mut watch = connect().await?;
-    watch.watch().await?;
     let mut client = connect().await?;
+    client.watch().await?;
     loop {
         let Some(running) = engine.upgrade().filter(|engine| engine.needs_ovs()) else { return Ok(()) };
         running.audit(&mut client).await?;
         drop(running);
         *worked = true;
         tokio::select! {
-            changed = watch.changed() => changed?,
+            changed = client.changed() => changed?,
             () = poke.0.notified() => {}
         }
     }
@@ -130,12 +139,17 @@ impl Engine {
                 client.remove_port(port).await?;
             }
         }
+        let mut failed = None;
         for endpoint in self.endpoints().into_iter().filter(|e| e.cell.options().mode == Mode::Ovs) {
             if ends.iter().any(|(id, _)| id == endpoint.cell.id()) {
-                self.audit_endpoint(client, &switch, &endpoint).await?;
+                match self.audit_endpoint(client, &switch, &endpoint).await {
+                    // The others' ports can be put back all the same.
+                    Err(error) if of_one_port(&error) => failed = Some(error),
+                    other => other?,
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn audit_endpoint(
@@ -170,6 +184,12 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether it says something about one port, and not about the switch.
+fn of_one_port(error: &Error) -> bool {
+    use Error::{NoBridge, NoDatapath, Port, PortExists, Refused};
+    matches!(error, Port { .. } | PortExists(_) | Refused(_) | NoBridge { .. } | NoDatapath(_))
 }
 
 /// Writes the container's name to its port, for people.

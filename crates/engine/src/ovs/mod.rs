@@ -4,6 +4,7 @@
 //! only such ports are removed. [`follow`] keeps ports and endpoints together while either comes and goes.
 
 mod follow;
+mod look;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,7 +15,11 @@ use landline_ovsdb::{Bridge, Client, Error, NewPort, Port, Vlans};
 use landline_spec::{EndpointId, NetworkOptions, Vlan};
 use landline_types::IfName;
 
+use crate::blocking;
+
 pub(crate) use follow::{Poke, run};
+pub(crate) use look::look;
+pub use look::{Datapath, OvsView};
 
 /// Keys of `external_ids`, and the value of the first.
 pub(crate) const OWNER: &str = "owner";
@@ -63,14 +68,17 @@ fn owner(port: &Port) -> Option<EndpointId> {
     port.external_ids.get(ENDPOINT).filter(|_| ours)?.parse().ok()
 }
 
-/// Fails if the switch has no such bridge.
+/// Fails if the switch has no such bridge, or one whose packets nobody forwards.
 pub(crate) async fn check_bridge(name: &IfName) -> Result<(), Error> {
     let switch = connect().await?.switch().await?;
-    if switch.bridge(name.as_str()).is_some() {
-        return Ok(());
+    let Some(bridge) = switch.bridge(name.as_str()).cloned() else {
+        let there = switch.bridges.into_iter().map(|bridge| bridge.name).collect();
+        return Err(Error::NoBridge { name: name.to_string(), there });
+    };
+    match blocking(move || Datapath::of(&bridge)).await {
+        Datapath::Missing => Err(Error::NoDatapath(name.to_string())),
+        Datapath::Kernel | Datapath::UserSpace => Ok(()),
     }
-    let there = switch.bridges.into_iter().map(|bridge| bridge.name).collect();
-    Err(Error::NoBridge { name: name.to_string(), there })
 }
 
 /// Makes a port for an endpoint and waits until it carries packets; one that was left of it is replaced.
