@@ -58,7 +58,9 @@ pub(super) fn neighbours(netlink: &mut Netlink, from: &Link, onto: &Link) -> Res
 pub(super) fn clear(netlink: &mut Netlink, link: &Link) -> Result<(), NetlinkError> {
     let all = netlink.neighbours()?.into_iter().chain(netlink.proxy_neighbours()?);
     for neighbour in all.filter(|n| n.index == link.index).collect::<Vec<_>>() {
-        if neighbour.proxy || neighbour.state == NeighbourState::Permanent {
+        // Those that were learned as well: what some manager still sends from the NIC (a DHCPRELEASE when it is told to leave
+        // it alone) finds nobody any more.
+        if neighbour.state != NeighbourState::NoArp {
             netlink.delete_neighbour(&neighbour)?;
         }
     }

@@ -139,6 +139,10 @@ pub fn release(bridge: &IfName, nic: &IfName, kind: BridgeKind) -> Result<(), Up
 
 fn carry_back(netlink: &mut Netlink, bridge: &Link, nic: &Link) -> Result<(), NetlinkError> {
     settings::no_filter(&bridge.name);
+    if !nic.up {
+        // Somebody has switched it off, and then it has no routes.
+        netlink.set_link(nic.index, &LinkChange::new().up())?;
+    }
     carry::addresses(netlink, bridge, nic)?;
     carry::neighbours(netlink, bridge, nic)?;
     carry::routes(netlink, bridge, nic)

@@ -7,6 +7,7 @@
 mod boot;
 mod guard;
 mod identity;
+mod manager;
 mod persist;
 
 use std::fs::{self, DirBuilder};
@@ -168,6 +169,17 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
             }
         });
     }
+    // While the guard still has the way back.
+    if !persist {
+        tell(
+            nic,
+            manager::leave_alone(&host).await.map(|who| {
+                if let Some(who) = who {
+                    println!("{who} leaves {nic} alone until {bridge} is released.");
+                }
+            }),
+        );
+    }
     if guard.done().await.is_err() {
         back(bridge, nic, kind).await?;
         return Err(BridgeError::Unguarded);
@@ -181,10 +193,21 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
 }
 
 async fn back(bridge: &IfName, nic: &IfName, kind: BridgeKind) -> Result<(), UplinkError> {
-    let (name, nic) = (bridge.clone(), nic.clone());
-    blocking(move || uplink::release(&name, &nic, kind)).await?;
+    let (name, port) = (bridge.clone(), nic.clone());
+    blocking(move || uplink::release(&name, &port, kind)).await?;
     boot::sweep_no_more(Path::new("/"), bridge);
+    tell(nic, manager::give_back(nic).await);
     Ok(())
+}
+
+/// The bridge is as it is to be without.
+fn tell(nic: &IfName, told: Result<(), manager::ManagerError>) {
+    if let Err(error) = told {
+        eprintln!(
+            "landline: the network manager was not told about {nic}: {}",
+            landline_engine::chain(&error)
+        );
+    }
 }
 
 async fn confirm(bridge: &IfName) -> Result<(), BridgeError> {

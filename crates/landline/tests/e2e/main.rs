@@ -40,6 +40,7 @@ mod lan;
 mod lease;
 mod lease_options;
 mod links;
+mod managers;
 mod ovs;
 mod quiet;
 mod recovery;

@@ -18,6 +18,8 @@ use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+pub(super) use networkd::notes as by_networkd;
+pub(super) use networkmanager::notes as by_networkmanager;
 
 /// Where the files as they were are kept.
 const KEPT: &str = "var/lib/landline/bridges";

@@ -6,11 +6,7 @@ use super::{Changes, Nic, PersistError, change, head, read, sections, value, wri
 
 /// Three files: the bridge, the NIC as its port, and the NIC's configuration with the bridge's name.
 pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
-    let notes = nic.root.join(format!("run/systemd/netif/links/{}", nic.index));
-    let Some(notes) = read(&notes) else { return Ok(None) };
-    if matches!(value(&notes, "ADMIN_STATE"), None | Some("unmanaged")) {
-        return Ok(None);
-    }
+    let Some(notes) = notes(nic) else { return Ok(None) };
     let unclear =
         |what: String| PersistError::Unclear { manager: "systemd-networkd", nic: nic.name.clone(), what };
     if nic.switch() {
@@ -52,6 +48,13 @@ pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
     ];
     let hint = "networkd takes notice at the next boot, or after: networkctl reload".to_owned();
     Ok(Some(Changes { manager: "systemd-networkd".into(), hint, files, switch: false }))
+}
+
+/// What it has noted of a NIC that it configures.
+pub(in crate::bridge) fn notes(nic: &Nic<'_>) -> Option<String> {
+    let notes = read(&nic.root.join(format!("run/systemd/netif/links/{}", nic.index)))?;
+    let managed = !matches!(value(&notes, "ADMIN_STATE"), None | Some("unmanaged"));
+    managed.then_some(notes)
 }
 
 /// The identity association of the NIC's lease: the second to fifth octet of an RFC 4361 client identifier.

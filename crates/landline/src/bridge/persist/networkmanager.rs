@@ -7,11 +7,7 @@ use super::{Change, Changes, Nic, PersistError, change, read, sections, value, w
 /// Two connections: the bridge, with everything the NIC's connection says of IP, and the NIC as its port. The NIC's own
 /// connection stays and is no longer started by itself.
 pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
-    let notes = nic.root.join(format!("run/NetworkManager/devices/{}", nic.index));
-    let Some(notes) = read(&notes) else { return Ok(None) };
-    if value(&notes, "managed") != Some("true") {
-        return Ok(None);
-    }
+    let Some(notes) = notes(nic) else { return Ok(None) };
     let unclear =
         |what: String| PersistError::Unclear { manager: "NetworkManager", nic: nic.name.clone(), what };
     if nic.switch() {
@@ -78,6 +74,12 @@ pub(super) fn plan(nic: &Nic<'_>) -> Result<Option<Changes>, PersistError> {
         "NetworkManager takes notice at the next boot, or after: nmcli connection reload && nmcli connection up landline-{bridge}"
     );
     Ok(Some(Changes { manager: "NetworkManager".into(), hint, files, switch: false }))
+}
+
+/// What it has noted of a NIC that it configures.
+pub(in crate::bridge) fn notes(nic: &Nic<'_>) -> Option<String> {
+    let notes = read(&nic.root.join(format!("run/NetworkManager/devices/{}", nic.index)))?;
+    (value(&notes, "managed") == Some("true")).then_some(notes)
 }
 
 /// The keyfile of a connection.
