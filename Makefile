@@ -8,7 +8,8 @@ SHELL := /bin/bash
 BUILD_PACKAGES := gcc libc6-dev
 LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
 	kea-dhcp6-server isc-dhcp-server isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
-	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3
+	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 \
+	systemd dbus network-manager ifupdown bridge-utils firewalld
 VM_PACKAGES := qemu-system-x86 xz-utils
 
 PREFIX ?= /usr/local
