@@ -74,6 +74,7 @@ impl Identities {
         identity.network_name.clone_from(&network.name);
         identity.mode = network.options.mode;
         identity.vlan = network.options.vlan;
+        identity.socket_dir.clone_from(&network.options.vde.socket_dir);
         identity.used = now();
         inner.held.insert(identity.id.clone(), endpoint.clone());
         identity
@@ -237,6 +238,7 @@ fn fresh(network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
         parent: network.options.parent.clone(),
         mode: network.options.mode,
         vlan: network.options.vlan,
+        socket_dir: network.options.vde.socket_dir.clone(),
         mac: wish.mac.unwrap_or_else(random_mac),
         client_id: None,
         key: wish.key.map(ToOwned::to_owned),

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
@@ -75,6 +76,9 @@ pub struct IdentityRecord {
     /// The VLAN it was in.
     #[serde(default)]
     pub vlan: Option<Vlan>,
+    /// The directory of the VDE switch it had a port of.
+    #[serde(default)]
+    pub socket_dir: Option<PathBuf>,
     /// The hardware address.
     pub mac: Mac,
     /// Option 61 as it was sent.
@@ -300,6 +304,7 @@ mod tests {
             parent: "br0".parse().unwrap(),
             mode: Mode::Bridge,
             vlan: None,
+            socket_dir: None,
             mac: Mac::new([2, 0, 0, 0, 0, n]),
             client_id: None,
             key: None,

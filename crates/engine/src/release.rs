@@ -203,11 +203,12 @@ impl Task {
     }
 
     async fn plan(&self, identity: &IdentityRecord, mark: &Mark) -> Result<Plan, SendError> {
-        let options = NetworkOptions {
+        let mut options = NetworkOptions {
             mode: identity.mode,
             vlan: identity.vlan,
             ..NetworkOptions::new(identity.parent.clone())
         };
+        options.vde.socket_dir.clone_from(&identity.socket_dir);
         let host = self.host.clone();
         let links = blocking(move || host.links()).await?;
         let parent = find_parent(&options.parent, options.mode, &links)?;

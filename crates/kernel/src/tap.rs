@@ -11,12 +11,13 @@ use crate::sys;
 
 /// Takes hold of the tap interface of this name in the calling thread's namespace, which is made if it is not there.
 ///
-/// Each read gives a frame and each write is one, whole, without its check sequence; neither blocks. The interface
+/// Each read gives a frame and each write is one, without its check sequence, behind a `virtio_net_hdr` of 10 bytes (VIRTIO
+/// 1.2, 5.1.6), in which segments of TCP may be written as one; neither blocks. The interface
 /// stays when the descriptor is closed, and has no carrier until somebody takes hold of it again. The descriptor stays
 /// with the interface when that moves to another namespace or is renamed. Once the interface is gone reading fails
 /// with `EBADFD`.
 ///
-/// Frames leave the kernel whole: it segments and writes checksums before they get here.
+/// Frames leave the kernel whole, their header is zero: it segments and writes checksums before they get here.
 ///
 /// # Errors
 /// `ResourceBusy` when another descriptor holds it, `InvalidInput` when a link of another kind has this name,
@@ -25,7 +26,11 @@ pub fn open_tap(name: &IfName) -> io::Result<OwnedFd> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let tap: OwnedFd =
         File::options().read(true).write(true).custom_flags(flags).open("/dev/net/tun")?.into();
-    sys::tun_set_iff(tap.as_fd(), name.as_str().as_bytes(), libc::IFF_TAP | libc::IFF_NO_PI)?;
+    sys::tun_set_iff(
+        tap.as_fd(),
+        name.as_str().as_bytes(),
+        libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR,
+    )?;
     sys::tun_set_persist(tap.as_fd())?;
     Ok(tap)
 }

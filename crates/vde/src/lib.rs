@@ -9,7 +9,8 @@
 //! - [`Switch`] is the switch: ports, learned addresses, VLANs, a management socket. It has one thread.
 //! - [`Wires`] joins pairs of descriptors, so that a [`Plug`] becomes a network interface. One thread for all pairs.
 //!
-//! Descriptors of network interfaces (taps) come from the caller; each read and each write is one frame.
+//! Descriptors of network interfaces (taps) come from the caller; each read is one frame, and each write is one or a [`Train`] of TCP
+//! segments, behind a `virtio_net_hdr`.
 //!
 //! What it does not do: the fast spanning tree of `vde_switch`, its plugins, and links over TCP or UDP.
 
@@ -21,6 +22,8 @@ mod plug;
 mod poll;
 mod request;
 mod switch;
+mod tap;
+mod train;
 mod wires;
 
 pub use dir::{DirError, PATH_MAX, is_running};
@@ -29,4 +32,5 @@ pub use plug::{Plug, PlugError};
 pub use request::{REPLY_LEN, REQUEST_MAX, Request, RequestError, Version, parse_reply, reply};
 pub use switch::console::Command;
 pub use switch::{Counters, PortView, Switch, SwitchConfig, SwitchError};
+pub use train::Train;
 pub use wires::{WireId, WireLost, Wires};

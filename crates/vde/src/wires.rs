@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
-use crate::frame::{FRAME_MAX, FRAME_MIN};
+use crate::frame::FRAME_MAX;
 use crate::plug::Plug;
 use crate::poll::{IN, IN_OUT, Poll, Queue};
+use crate::tap::{Taken, Tap, read};
 
 /// How many frames one direction may carry before the others have their turn.
 const TURN: usize = 64;
@@ -55,7 +56,8 @@ impl Wires {
         Ok(Self { orders, next: AtomicU64::new(0) })
     }
 
-    /// Joins a network interface, each of whose reads and writes is a frame and which does not block, to a port.
+    /// Joins a network interface to a port: a tap with `IFF_VNET_HDR`, or what is read and written like one, that does not
+    /// block.
     pub fn join(&self, tap: OwnedFd, plug: Plug) -> WireId {
         let wire = WireId(self.next.fetch_add(1, Ordering::Relaxed));
         self.orders.push(Order::Join(wire, tap, plug));
@@ -75,7 +77,7 @@ impl Drop for Wires {
 }
 
 struct Wire {
-    tap: OwnedFd,
+    tap: Tap,
     plug: Plug,
     /// A frame the switch had no room for. While it waits the interface is not read.
     held: Option<Vec<u8>>,
@@ -126,8 +128,8 @@ impl Mover {
                 };
                 let Err(end) = goes_on else { continue };
                 let Some(wire) = self.wires.remove(&id) else { continue };
-                self.poll.remove(&wire.tap);
-                let tap = matches!(end, End::Switch).then_some(wire.tap);
+                self.poll.remove(&wire.tap.fd);
+                let tap = matches!(end, End::Switch).then_some(wire.tap.fd);
                 lost(WireLost { wire: id, tap });
             }
         }
@@ -138,7 +140,7 @@ impl Mover {
         self.poll.add(&tap, token | TAP, IN)?;
         self.poll.add(&plug.data, token | DATA, IN)?;
         self.poll.add(&plug.ctl, token | CTL, IN)?;
-        self.wires.insert(id, Wire { tap, plug, held: None });
+        self.wires.insert(id, Wire { tap: Tap::new(tap), plug, held: None });
         Ok(())
     }
 }
@@ -166,7 +168,7 @@ impl Wire {
             };
         }
         for _ in 0..TURN {
-            let frame = match read(self.tap.as_fd(), buffer) {
+            let frame = match self.tap.read(buffer) {
                 Taken::Frame(frame) => frame,
                 Taken::Nothing => return Ok(()),
                 Taken::Odd => continue,
@@ -198,38 +200,20 @@ impl Wire {
             }
         }
         for _ in 0..TURN {
-            let frame = match read(self.plug.data.as_fd(), buffer) {
+            let frame = match read(&self.plug.data, buffer) {
                 Taken::Frame(frame) => frame,
                 Taken::Odd => continue,
-                Taken::Nothing | Taken::Failed => return Ok(()),
+                Taken::Nothing | Taken::Failed => break,
             };
-            // EIO: the interface is down, and does not hear.
-            let _ = rustix::io::write(&self.tap, frame);
+            self.tap.send(frame, |_| ());
         }
+        self.tap.flush(|_| ());
         Ok(())
     }
 
     fn wait(&self, poll: &Poll, id: WireId, tap: EventFlags, data: EventFlags) -> Result<(), End> {
         let token = id.0 << 2;
-        let changed = poll.change(&self.tap, token | TAP, tap);
+        let changed = poll.change(&self.tap.fd, token | TAP, tap);
         changed.and_then(|()| poll.change(&self.plug.data, token | DATA, data)).map_err(|_| End::Interface)
-    }
-}
-
-/// What a read gave.
-pub(crate) enum Taken<'a> {
-    Frame(&'a [u8]),
-    /// Too short or too long for a frame; an empty one is a client's goodbye.
-    Odd,
-    Nothing,
-    Failed,
-}
-
-pub(crate) fn read<'a>(fd: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Taken<'a> {
-    match rustix::io::read(fd, &mut *buffer) {
-        Ok(length) if (FRAME_MIN..=FRAME_MAX).contains(&length) => Taken::Frame(&buffer[..length]),
-        Ok(_) | Err(Errno::INTR) => Taken::Odd,
-        Err(Errno::AGAIN) => Taken::Nothing,
-        Err(_) => Taken::Failed,
     }
 }

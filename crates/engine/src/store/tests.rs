@@ -50,6 +50,7 @@ fn identity(n: u8) -> IdentityRecord {
         parent: "br0".parse().unwrap(),
         mode: landline_spec::Mode::Bridge,
         vlan: None,
+        socket_dir: None,
         mac: Mac::new([2, 0, 0, 0, 0, n]),
         client_id: None,
         key: None,

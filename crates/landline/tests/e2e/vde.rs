@@ -389,15 +389,23 @@ fn a_dhcp_server_in_a_container_serves_containers_and_a_virtual_machine() -> Res
     world.host.in_container("web", &["sh", "-c", www])?;
 
     // Another network on the same switch, whose containers have their addresses from that server.
-    create(
-        &world,
-        "leased",
-        &["--ipam-driver", "null", "-o", "addressing=dhcp", "-o", &format!("socket_dir={dir}")],
-    )?;
+    let options = ["addressing=dhcp", "release_after=1s", "socket_dir=/run/mynetwork"];
+    let options = options.iter().flat_map(|option| ["-o", option]);
+    create(&world, "leased", &["--ipam-driver", "null"].into_iter().chain(options).collect::<Vec<_>>())?;
     world.run("client", "leased", &[])?;
     let address = world.address("client", "vde0")?;
     assert!(address.starts_with("198.51.100.1"), "{address}");
     ping(&world, "client", "198.51.100.3")?;
+
+    // The port of one that is removed is gone when its lease is given back.
+    world.run("brief", "leased", &[])?;
+    let brief = world.address("brief", "vde0")?;
+    world.host.docker_ok(&["rm", "-f", "brief"])?;
+    let released = format!("DHCPRELEASE(vde0) {} ", brief.split('/').next().unwrap_or_default());
+    wait_for("its lease to be released", SOON, || {
+        let log = world.host.docker(&["logs", "dhcp"]);
+        (log.stdout + &log.stderr).contains(&released)
+    })?;
 
     // The same subnet elsewhere is none of their business.
     create(&world, "apart", &["--ipam-driver", "landline", "--subnet", "198.51.100.0/24"])?;

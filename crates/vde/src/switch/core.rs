@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::dir::{self, Access, DirError};
 use crate::frame::{FRAME_MAX, Header, tagged, untagged};
 use crate::poll::{IN, IN_OUT, Poll, Queue};
 use crate::request::Request;
-use crate::wires::{Taken, read};
+use crate::tap::{Sent, Taken, Tap, read};
 
 /// How many frames one port may bring in before the others have their turn.
 const TURN: usize = 64;
@@ -94,25 +94,43 @@ impl Port {
     fn send(&mut self, frame: &[u8]) {
         for endpoint in &self.endpoints {
             // Only a socket whose client is gone answers anything but EAGAIN, and its connection tells.
-            count_out(&mut self.counters, frame, rustix::io::write(&endpoint.data, frame));
+            let lost = rustix::io::write(&endpoint.data, frame).is_err();
+            self.counters.count(Sent { frames: 1, bytes: frame.len() as u64, lost });
         }
     }
 }
 
-fn count_out(counters: &mut Counters, frame: &[u8], sent: rustix::io::Result<usize>) {
-    if sent.is_ok() {
-        counters.frames_out += 1;
-        counters.bytes_out += frame.len() as u64;
-    } else {
-        counters.dropped += 1;
+impl Counters {
+    fn count(&mut self, sent: Sent) {
+        if sent.lost {
+            self.dropped += sent.frames;
+        } else {
+            self.frames_out += sent.frames;
+            self.bytes_out += sent.bytes;
+        }
     }
 }
 
 /// The interface on port 0.
 #[derive(Debug, Default)]
 pub(crate) struct Uplink {
-    pub(crate) interface: Option<OwnedFd>,
+    pub(crate) interface: Option<Tap>,
     pub(crate) counters: Counters,
+}
+
+impl Uplink {
+    fn send(&mut self, frame: &[u8]) {
+        if let Some(interface) = &mut self.interface {
+            interface.send(frame, |sent| self.counters.count(sent));
+        }
+    }
+
+    /// Sends what was held back for more.
+    fn flush(&mut self) {
+        if let Some(interface) = &mut self.interface {
+            interface.flush(|sent| self.counters.count(sent));
+        }
+    }
 }
 
 pub(crate) struct Core {
@@ -229,7 +247,7 @@ impl Core {
                     if let Err(error) = self.poll.add(&interface, Source::Uplink.token(), IN) {
                         tracing::warn!(%error, "an interface cannot be plugged into a VDE switch");
                     }
-                    self.uplink.interface = Some(interface);
+                    self.uplink.interface = Some(Tap::new(interface));
                 }
                 Order::View(answer) => drop(answer.send(self.view())),
                 Order::Stop { remove } => return Ok(Flow::End { remove, asked: true }),
@@ -279,7 +297,7 @@ impl Core {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..TURN {
             let Some(interface) = &self.uplink.interface else { break };
-            match read(interface.as_fd(), &mut buffer) {
+            match interface.read(&mut buffer) {
                 Taken::Frame(frame) => {
                     self.uplink.counters.frames_in += 1;
                     self.uplink.counters.bytes_in += frame.len() as u64;
@@ -302,7 +320,7 @@ impl Core {
         for _ in 0..TURN {
             let Some(at) = self.ports.get_mut(&port) else { break };
             let Some(endpoint) = at.endpoints.iter().find(|endpoint| endpoint.id == id) else { break };
-            match read(endpoint.data.as_fd(), &mut buffer) {
+            match read(&endpoint.data, &mut buffer) {
                 Taken::Frame(frame) => {
                     at.counters.frames_in += 1;
                     at.counters.bytes_in += frame.len() as u64;
@@ -312,18 +330,15 @@ impl Core {
                 Taken::Nothing | Taken::Failed => break,
             }
         }
+        self.uplink.flush();
         self.buffer = buffer;
     }
 
     fn switch(&mut self, from: u16, frame: &[u8], now: Instant) {
         let Some(header) = Header::read(frame) else { return };
         let Some(way) = self.fabric.way(from, header, now) else { return };
-        if let Some(interface) = &self.uplink.interface
-            && let Some(form) = self.fabric.form(way, UPLINK)
-        {
-            with(form, frame, |frame| {
-                count_out(&mut self.uplink.counters, frame, rustix::io::write(interface, frame));
-            });
+        if let Some(form) = self.fabric.form(way, UPLINK) {
+            with(form, frame, |frame| self.uplink.send(frame));
         }
         let to = way.to.map_or(0..=u16::MAX, |port| port..=port);
         for (number, port) in self.ports.range_mut(to) {

@@ -101,8 +101,8 @@ impl Switch {
         })
     }
 
-    /// Plugs a network interface into port 0, in place of one that is there: each read and each write is a frame, and
-    /// none blocks.
+    /// Plugs a network interface into port 0, in place of one that is there: a tap with `IFF_VNET_HDR`, or what is read
+    /// and written like one, that does not block.
     pub fn set_uplink(&self, interface: OwnedFd) {
         self.orders.push(Order::Uplink(interface));
     }

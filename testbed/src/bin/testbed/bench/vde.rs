@@ -62,6 +62,8 @@ struct Measured {
     rtt_us: f64,
     /// Seconds of processor time, of the whole machine, for each 10^9 bits.
     cpu: f64,
+    /// How many UDP datagrams in frames of 64 bytes arrive in a second.
+    packets: f64,
 }
 
 struct Lab {
@@ -120,23 +122,37 @@ impl Lab {
         let (sender, receiver, target) = pair.ends(self)?;
         let ping = self.on(&sender, &["ping", "-q", "-c", "100", "-i", "0.005", target])?;
         let rtt = ping.split("mdev = ").nth(1).and_then(|times| times.split('/').nth(1)?.parse::<f64>().ok());
-        self.on(&receiver, &["iperf3", "-s", "-1", "-D"])?;
         let busy = busy();
-        // The server may need a moment until it listens.
-        let retry =
-            format!("for i in 1 2 3 4 5; do iperf3 -J -t 3 -c {target} && exit 0; sleep 0.2; done; exit 1");
-        let text = self.on(&sender, &["sh", "-c", &retry])?;
+        let tcp = self.iperf(&sender, &receiver, target, "-t 3")?;
         let spent = self::busy() - busy;
+        // 18 bytes in UDP, IPv4 and Ethernet, and the check sequence that is not there.
+        let udp = self.iperf(&sender, &receiver, target, "-u -b 0 -l 18 -t 2")?;
+        let (tcp, udp) = (&tcp["end"]["sum_received"], &udp["end"]["sum"]);
+        let number = |sum: &Value, key: &str| {
+            let missing = || Error::Unexpected(format!("{}: no {key} in {sum}", pair.title()));
+            sum[key].as_f64().ok_or_else(missing)
+        };
+        let rtt = rtt.ok_or_else(|| Error::Unexpected(format!("{}: no times in {ping}", pair.title())))?;
+        let arrived = number(udp, "packets")? - number(udp, "lost_packets")?;
+        Ok(Measured {
+            gbit: number(tcp, "bits_per_second")? / 1e9,
+            rtt_us: rtt * 1000.0,
+            cpu: spent / (number(tcp, "bytes")? * 8.0 / 1e9),
+            packets: arrived / number(udp, "seconds")?,
+        })
+    }
+
+    /// What `iperf3` reports of a run between two places.
+    fn iperf(&self, sender: &[String], receiver: &[String], target: &str, options: &str) -> Result<Value> {
+        self.on(receiver, &["iperf3", "-s", "-1", "-D"])?;
+        // The server may need a moment until it listens.
+        let retry = format!(
+            "for i in 1 2 3 4 5; do iperf3 -J {options} -c {target} && exit 0; sleep 0.2; done; exit 1"
+        );
+        let text = self.on(sender, &["sh", "-c", &retry])?;
         // What failed before it has left an object in front.
         let last = text.rfind("\n{").map_or(0, |at| at + 1);
-        let report: Value = serde_json::from_str(&text[last..]).unwrap_or_default();
-        let sum = &report["end"]["sum_received"];
-        let (Some(rate), Some(bytes), Some(rtt)) =
-            (sum["bits_per_second"].as_f64(), sum["bytes"].as_f64(), rtt)
-        else {
-            return Err(Error::Unexpected(format!("no result of {}: {text}\n{ping}", pair.title())));
-        };
-        Ok(Measured { gbit: rate / 1e9, rtt_us: rtt * 1000.0, cpu: spent / (bytes * 8.0 / 1e9) })
+        serde_json::from_str(&text[last..]).map_err(|_| Error::Unexpected(format!("no result: {text}")))
     }
 }
 
@@ -166,11 +182,13 @@ pub(super) fn measure(landline: &Path, extent: Extent) -> Result<()> {
             gbit: median(runs.iter().map(|run| run.gbit)),
             rtt_us: median(runs.iter().map(|run| run.rtt_us)),
             cpu: median(runs.iter().map(|run| run.cpu)),
+            packets: median(runs.iter().map(|run| run.packets)),
         })
         .collect();
     let [bridge, .., plug] = medians.as_slice() else { return Ok(()) };
     let mut table =
         Table::new(&["TCP", "Gbit/s", "/ bridge", "/ vde_plug2tap", "round trip µs", "CPU s per Gbit"]);
+    let mut packets = Table::new(&["UDP", "packets/s", "/ bridge", "/ vde_plug2tap"]);
     for (pair, measured) in PAIRS.iter().zip(&medians) {
         table.row(
             pair.title(),
@@ -182,11 +200,19 @@ pub(super) fn measure(landline: &Path, extent: Extent) -> Result<()> {
                 format!("{:.2}", measured.cpu),
             ],
         );
+        packets.row(
+            pair.title(),
+            [
+                format!("{:.0}", measured.packets),
+                times(measured.packets, bridge.packets),
+                times(measured.packets, plug.packets),
+            ],
+        );
     }
     print!(
         "\n## A simulated Ethernet\n\n\
-         iperf3, one stream of 3 s; 100 pings. Runs of each: {runs}, in turn (and before them one that is not counted). CPU:\n\
-         of the whole machine, whatever else it did.\n\n{table}"
+         iperf3, one stream of 3 s, and 2 s of frames of 64 bytes, as many as go; 100 pings. Runs of each: {runs}, in turn (and\n\
+         before them one that is not counted). CPU: of the whole machine, whatever else it did.\n\n{table}\n{packets}"
     );
     Ok(())
 }
