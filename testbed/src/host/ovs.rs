@@ -104,13 +104,23 @@ impl OpenVswitch {
     /// # Errors
     /// What the programs say.
     pub fn make_bridge(&self, name: &str, address: &str) -> Result<()> {
-        let kind = "datapath_type=netdev";
-        self.vsctl(&["add-br", name, "--", "set", "bridge", name, kind, "--", "add-port", name, "eth0"])?;
-        self.node.sh(&format!(
-            "ip link set {name} up
-             ethtool -K {name} tx off >/dev/null
-             ip address add {address} dev {name}"
-        ))?;
+        self.bridge(name, "netdev", address)?;
+        self.node.check(&["ethtool", "-K", name, "tx", "off"])?;
+        Ok(())
+    }
+
+    /// The same, whose packets the kernel forwards.
+    ///
+    /// # Errors
+    /// What the programs say.
+    pub fn make_kernel_bridge(&self, name: &str, address: &str) -> Result<()> {
+        self.bridge(name, "system", address)
+    }
+
+    fn bridge(&self, name: &str, datapath: &str, address: &str) -> Result<()> {
+        let kind = format!("datapath_type={datapath}");
+        self.vsctl(&["add-br", name, "--", "set", "bridge", name, &kind, "--", "add-port", name, "eth0"])?;
+        self.node.sh(&format!("ip link set {name} up\nip address add {address} dev {name}"))?;
         Ok(())
     }
 }

@@ -112,7 +112,7 @@ fn both_families(world: &World) -> Result {
 }
 
 /// Runs a container, without Docker's client, which takes long here.
-fn start(world: &World, name: &str, network: &str, addresses: &Value) -> Result {
+pub(crate) fn start(world: &World, name: &str, network: &str, addresses: &Value) -> Result {
     let config = json!({
         "Image": "box", "Cmd": ["httpd", "-f", "-h", "/www"], "HostConfig": {"NetworkMode": network},
         "NetworkingConfig": {"EndpointsConfig": {network: addresses}},
