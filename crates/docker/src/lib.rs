@@ -23,7 +23,7 @@ pub use ipam_driver::IpamDriver;
 pub use mounts::Mounts;
 pub use protocol::{
     AddressRequest, CreateEndpointRequest, CreateNetworkRequest, EndpointInterface, EndpointRequest,
-    InterfaceName, IpamData, JoinRequest, JoinResponse, OptionsError, PoolAnswer, PoolRequest,
+    InterfaceName, IpamData, JoinRequest, JoinResponse, OptionsError, PoolAnswer, PoolRequest, PublishedPort,
     ReleaseAddressRequest, StaticRoute,
 };
 pub use server::{Limits, serve, serve_ipam, serve_with};

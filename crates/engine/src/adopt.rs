@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
-use landline_spec::{Addressing, EndpointId, NetworkId};
+use landline_spec::{Addressing, EndpointId, Mode, NetworkId};
 
 use crate::addressing::dhcp;
 use crate::blocking;
@@ -48,9 +48,26 @@ impl Engine {
         };
         crate::vde::name_bridge(&network.id, &mut options);
         let nic = self.adopt_vlan(&mut options).await;
+        let bridge_address = match network.ipam {
+            Ipam::Pool { subnet, gateway: Some(gateway) }
+            | Ipam::Landline { subnet, gateway: Some(gateway) } => {
+                Ipv4Net::new(gateway, subnet.prefix_len()).ok()
+            }
+            _ => None,
+        };
         let ipam_gateway_v6 = network.ipam_v6.and_then(|pool| pool.gateway);
-        let record =
-            NetworkRecord { id: network.id, name: None, options, nic, ipam_gateway, ipam_gateway_v6 };
+        let mut record = NetworkRecord {
+            id: network.id,
+            name: None,
+            options,
+            nic,
+            ipam_gateway,
+            ipam_gateway_v6,
+            bridge_address,
+        };
+        if record.options.mode == Mode::Nat {
+            crate::nat::hang(&mut record);
+        }
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
         let (store, row) = (self.store.clone(), record.clone());
         if let Err(error) = blocking(move || store.put_network(&row)).await {
@@ -60,6 +77,7 @@ impl Engine {
         if let Err(error) = self.open_switch(&record, false).await {
             tracing::warn!(error = %crate::chain(&error), "a VDE network is cut off for now");
         }
+        self.adopt_private(&record).await;
         self.ovs.poke();
         let bridges = crate::engine::open_bridges(self.networks().values());
         if record.options.open_firewall
@@ -144,6 +162,7 @@ impl Engine {
             // Where Landline does not look after IPv6 itself, that of a pool.
             address_v6: found.ipv6.first().copied().filter(|_| ipv6.is_none()),
             sandbox: Some(sandbox.clone()),
+            nat: None,
             copied_routes: Vec::new(),
             applied,
             container: None,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use landline_spec::EndpointId;
 
@@ -97,7 +98,9 @@ impl Engine {
             record.used = now();
         });
         if let (true, Some(record)) = (gone, &changed) {
-            self.releaser.removed(record, &self.release_policy(&record.network));
+            let policy = self.release_policy(&record.network);
+            self.releaser.removed(record, &policy);
+            self.expire_lan_ip(record, policy.grace(record));
         }
         changed
     }
@@ -109,6 +112,7 @@ impl Engine {
     pub async fn forget_identity(&self, id: &IdentityId) -> Result<(), ForgetError> {
         let forgotten = self.identities.forget(id);
         let record = forgotten.ok_or_else(|| ForgetError::HeldOrUnknown(id.clone()))?;
+        self.expire_lan_ip(&record, Duration::ZERO);
         erase(&self.store, record.id).await;
         Ok(())
     }
@@ -138,6 +142,7 @@ impl Engine {
         let Some(id) = &record.identity else { return };
         match self.identities.get(id) {
             Some(identity) if !record.mac_given && self.is_nobodys(&identity) || identity.temporary => {
+                self.expire_lan_ip(&identity, Duration::ZERO);
                 self.identities.retire(id, endpoint_of(id));
                 self.releaser.discard(identity);
             }
@@ -167,10 +172,13 @@ impl Engine {
             }
             if identity.temporary {
                 // Its endpoint ended while nobody was there to see it.
+                self.expire_lan_ip(&identity, Duration::ZERO);
                 self.identities.retire(&identity.id, endpoint_of(&identity.id));
                 self.releaser.discard(identity);
             } else if identity.destroyed {
-                self.releaser.removed(&identity, &self.release_policy(&identity.network));
+                let policy = self.release_policy(&identity.network);
+                self.releaser.removed(&identity, &policy);
+                self.expire_lan_ip(&identity, policy.grace(&identity));
             }
         }
     }

@@ -47,7 +47,9 @@ impl Engine {
         let mut sandbox = None;
         if let Some(endpoint) = endpoint {
             endpoint.stop(false).await;
-            sandbox = endpoint.cell.read().await.sandbox;
+            let record = endpoint.cell.read().await;
+            self.unclaim(&record).await;
+            sandbox = record.sandbox;
         }
         let ovs = endpoint.is_some_and(|endpoint| endpoint.cell.options().mode == Mode::Ovs);
         let (host, owner) = (self.host.clone(), id.clone());

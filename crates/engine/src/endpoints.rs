@@ -23,6 +23,7 @@ use crate::identity::{Candidate, IdentityRecord, Port, Wish};
 use crate::lay::lay;
 use crate::links::{LinkRequest, ParentError, check_vlan, find_parent, kind_of};
 use crate::mark::{End, Mark};
+use crate::nat::{NatError, Published, binding};
 use crate::plan::Plan;
 use crate::random::OsRandom;
 use crate::records::{
@@ -47,6 +48,8 @@ pub struct CreateEndpoint {
     pub options: EndpointOptions,
     /// The ports the container exposes or publishes, as Docker says.
     pub ports: BTreeSet<Port>,
+    /// Those it publishes, and where.
+    pub published: Vec<Published>,
     /// The containers of this network that are not running, one of which is starting. `None`: Docker cannot be
     /// seen.
     pub candidates: Option<Vec<Candidate>>,
@@ -216,6 +219,25 @@ pub enum CreateEndpointError {
         /// The address that was leased.
         address: Ipv4Addr,
     },
+    /// An address of the LAN for a network that has nothing to do with that.
+    #[error("network {network} has mode={mode}; {option} has a meaning only with mode=nat, leave it out")]
+    NotNat {
+        /// The network.
+        network: String,
+        /// How its wire runs.
+        mode: Mode,
+        /// What was given.
+        option: &'static str,
+    },
+    /// There is no address on the LAN for it.
+    #[error("network {network} has no address on the LAN for the container")]
+    LanIp {
+        /// The network.
+        network: String,
+        /// Why.
+        #[source]
+        source: NatError,
+    },
     /// It could not be stored.
     #[error("cannot store the endpoint")]
     Store(#[source] StoreError),
@@ -270,6 +292,14 @@ impl Engine {
         if network.options.mode == Mode::Ipvlan && request.mac.is_some() {
             return Err(CreateEndpointError::MacOnIpvlan { parent: network.options.parent.clone() });
         }
+        if network.options.mode != Mode::Nat {
+            let options = &request.options;
+            let given = [("lan_ip", options.lan_ip.is_some()), ("ports", options.ports.is_some())];
+            if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+                let (network, mode) = (network_name(&network), network.options.mode);
+                return Err(CreateEndpointError::NotNat { network, mode, option });
+            }
+        }
         self.make_way(request, &network).await;
         if let Some(mac) = request.mac
             && let Some(user) = self.mac_user(mac, &network.options.parent).await
@@ -313,9 +343,23 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
-        let raised = self.raise(request, network, &mut identity, name, announce, cancel).await?;
+        Self::introduce(network, &mut identity);
+        let raised = self.raise(request, network, &mut identity, name.clone(), announce, cancel).await?;
         let cell = raised.endpoint.cell.clone();
+        let record = cell.read().await;
+        let claimed = self.claim(request, &record, network, &identity, name);
+        let claimed = match cancel.run_until_cancelled(claimed).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(source)) => Err(CreateEndpointError::LanIp { network: network_name(network), source }),
+            None => Err(CreateEndpointError::Cancelled),
+        };
+        if let Err(error) = claimed {
+            self.unclaim(&record).await;
+            self.lower(raised, true).await;
+            return Err(error);
+        }
         if let Err(source) = cell.commit(identity.clone()).await {
+            self.unclaim(&record).await;
             self.lower(raised, true).await;
             return Err(CreateEndpointError::Store(source));
         }
@@ -338,6 +382,9 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<Raised, CreateEndpointError> {
+        self.make_private(network)
+            .await
+            .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
         let switch = self.open_switch(network, false).await;
         switch.map_err(|source| CreateEndpointError::Switch { network: network_name(network), source })?;
         let planned = self.plan_link(&request.endpoint, network, identity.mac);
@@ -368,6 +415,7 @@ impl Engine {
             address,
             address_v6: request.address_v6,
             ipv6,
+            nat: binding(request, network, identity),
             sandbox: None,
             copied_routes: Vec::new(),
             applied: Applied::default(),
@@ -476,7 +524,7 @@ fn client_id(
     let Some(template) = template else {
         return Ok(identity.client_id.clone().unwrap_or_else(|| match network.options.mode {
             Mode::Ipvlan => dhcp::drawn_client_id(&mut OsRandom),
-            Mode::Bridge | Mode::Macvlan | Mode::Ovs | Mode::Vde => {
+            Mode::Bridge | Mode::Macvlan | Mode::Ovs | Mode::Vde | Mode::Nat => {
                 ClientId::from_mac(mac).as_bytes().to_vec()
             }
         }));

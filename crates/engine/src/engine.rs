@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_kernel::boottime::{self, Alarm};
-use landline_spec::{EndpointId, NetworkId};
+use landline_spec::{EndpointId, Mode, NetworkId};
 use landline_types::IfName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Present, Services, Supervised};
-use crate::nat::Nat;
+use crate::nat::{self, Nat};
 use crate::ovs::Poke;
 use crate::pools::{Ahead, Pools};
 use crate::records::NetworkRecord;
@@ -192,9 +192,15 @@ impl Engine {
         );
         let (host_access, inbox) = HostAccess::new();
         let pools = Pools::new(store.clone(), pools);
+        let nat = nat::Beginning {
+            bound: nat::all_bound(endpoints.iter()),
+            privates: nat::private_bridges(networks.iter()),
+            bridges: open_bridges(networks.iter()),
+            ..nat::Beginning::new(store.clone(), &services, nat)
+        };
         let engine = Arc::new(Self {
             host_access,
-            nat: Nat::start(nat, open_bridges(networks.iter()), store.clone(), cancel.clone()),
+            nat: Nat::start(nat, cancel.clone()),
             host,
             store,
             services,
@@ -218,6 +224,7 @@ impl Engine {
         }
         engine.reopen_switches().await;
         tokio::spawn(Self::keep_switches(Arc::downgrade(&engine), engine.host.switches_ended()));
+        engine.reopen_privates().await;
         engine.reopen_vlans().await;
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
@@ -309,6 +316,6 @@ impl Engine {
 
 /// The bridges of these networks for which the host's firewall is to be opened.
 pub(crate) fn open_bridges<'a>(networks: impl Iterator<Item = &'a NetworkRecord>) -> BTreeSet<IfName> {
-    let open = networks.filter(|network| network.options.open_firewall);
+    let open = networks.filter(|n| n.options.open_firewall && n.options.mode == Mode::Bridge);
     open.map(|network| network.options.parent.clone()).collect()
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
-    Generic, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind,
-    PeerLink, Route,
+    Address, Generic, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink,
+    NewLinkKind, PeerLink, Route,
 };
 use landline_spec::EndpointId;
 use landline_types::IfName;
@@ -321,6 +321,13 @@ impl Host for LinuxHost {
                 }
                 Ok(())
             }
+            Step::AddAddress { link, address } => {
+                let own = Address::new(self.index(link)?, (*address).into()).broadcast(address.broadcast());
+                match self.netlink().add_address(&Address { protocol: crate::mark::PROTOCOL, ..own }) {
+                    Err(error) if error.exists() => Ok(()),
+                    added => Ok(added?),
+                }
+            }
             Step::Up { link } => {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().up())?)
@@ -353,6 +360,7 @@ impl Host for LinuxHost {
             // They end with the link they were done to.
             Step::Enslave { .. }
             | Step::Up { .. }
+            | Step::AddAddress { .. }
             | Step::PortVlan { .. }
             | Step::ForwardGroups { .. }
             | Step::PlugIn { .. }

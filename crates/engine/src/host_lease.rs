@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::Engine;
 use crate::host::HostError;
-use crate::lease::{Received, Services, Wire, sleep};
+use crate::lease::{Received, Services, Wire, receive, sleep};
 use crate::random::OsRandom;
 use crate::store::StoreError;
 use crate::{blocking, chain};
@@ -175,17 +175,6 @@ fn not_opened(error: &std::io::Error) {
 fn report(done: Result<(), HostError>, interface: &IfName) {
     if let Err(error) = done {
         tracing::error!(%interface, error = %chain(&error), "the host's address could not be set");
-    }
-}
-
-async fn receive<'a>(
-    wire: Option<&Wire>,
-    dhcp: &'a mut [u8],
-    arp: &'a mut [u8],
-) -> std::io::Result<Received<'a>> {
-    match wire {
-        Some(wire) => wire.receive(dhcp, arp).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -290,6 +290,7 @@ mod tests {
             nic: None,
             ipam_gateway: None,
             ipam_gateway_v6: None,
+            bridge_address: None,
         }
     }
 

@@ -78,7 +78,8 @@ pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord};
 pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;
 pub use nat::{
-    Nat, NatContainer, NatError, NatPort, NatPorts, NatRecord, NatSeen, NatView, PortsError, Transport,
+    Nat, NatBinding, NatContainer, NatError, NatLease, NatOwner, NatRecord, NatSeen, NatView, PrivateError,
+    Published,
 };
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
 pub use ovs::{Datapath, OvsView};

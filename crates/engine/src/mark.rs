@@ -82,10 +82,12 @@ pub(crate) enum Role {
     Cables,
     /// The tap between a bridge and a VDE switch.
     Uplink,
+    /// The private bridge of containers whose addresses are translated.
+    Nat,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Switch, Self::Shared, Self::Cables, Self::Uplink];
+    const ALL: [Self; 5] = [Self::Switch, Self::Shared, Self::Cables, Self::Uplink, Self::Nat];
 
     const fn word(self) -> &'static str {
         match self {
@@ -93,6 +95,7 @@ impl Role {
             Self::Shared => "shared",
             Self::Cables => "cables",
             Self::Uplink => "uplink",
+            Self::Nat => "nat",
         }
     }
 }

@@ -112,6 +112,9 @@ pub enum CreateNetworkError {
         /// Its MTU, in bytes.
         carries: u32,
     },
+    /// Its containers' addresses cannot be translated.
+    #[error(transparent)]
+    Private(#[from] crate::PrivateError),
     /// Its NIC has no interface for its VLAN.
     #[error(transparent)]
     Vlan(#[from] crate::VlanError),
@@ -175,6 +178,9 @@ impl Engine {
         let CreateNetwork { id, mut options, ipam, ipam_v6 } = request;
         let mut pools = Vec::new();
         if let Some(pool) = ipam_v6 {
+            if options.mode == Mode::Nat {
+                return Err(crate::PrivateError::V6.into());
+            }
             if options.addressing != Addressing::Static || options.ipv6 != Ipv6Mode::Off {
                 return Err(CreateNetworkError::PoolV6);
             }
@@ -201,9 +207,19 @@ impl Engine {
             (Addressing::None, Ipam::Pool { .. } | Ipam::Landline { .. }) => {
                 return Err(CreateNetworkError::NoAddressing);
             }
+            (Addressing::Static, Ipam::Null) if options.mode == Mode::Nat => {
+                return Err(crate::PrivateError::NoPool.into());
+            }
             (Addressing::Static, Ipam::Null) => return Err(CreateNetworkError::NoIpam),
             (Addressing::Static, Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. }) => gateway,
             (_, Ipam::Null) => None,
+        };
+        let bridge_address = match (options.mode, ipam, ipam_gateway) {
+            (Mode::Nat, Ipam::Pool { subnet, .. } | Ipam::Landline { subnet, .. }, Some(gateway)) => {
+                Ipv4Net::new(gateway, subnet.prefix_len()).ok()
+            }
+            (Mode::Nat, ..) => return Err(crate::PrivateError::NoGateway.into()),
+            _ => None,
         };
         let mut record = NetworkRecord {
             id: id.clone(),
@@ -212,9 +228,10 @@ impl Engine {
             nic: None,
             ipam_gateway,
             ipam_gateway_v6: ipam_v6.and_then(|pool| pool.gateway),
+            bridge_address,
         };
         if let Some(known) = self.networks().get(&id) {
-            // The parent of one in a VLAN of its NIC is that VLAN.
+            // The parent of one in a VLAN of its NIC is that VLAN, and that of a private one its bridge.
             if known.nic.as_ref() == Some(&record.options.parent) {
                 record.options.parent.clone_from(&known.options.parent);
                 record.nic.clone_from(&known.nic);
@@ -223,6 +240,10 @@ impl Engine {
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
         record.nic = self.enter_vlan(&mut record.options).await?;
+        if record.options.mode == Mode::Nat {
+            crate::nat::hang(&mut record);
+            self.open_private(&record).await?;
+        }
         if let Err(error) = self.open_switch(&record, true).await {
             self.leave_vlans(Some(&record.options.parent)).await;
             return Err(error.into());
@@ -230,6 +251,7 @@ impl Engine {
         let added = self.add_network(record.clone(), &pools).await;
         if added.is_err() {
             self.close_switch(&record).await;
+            self.close_private(&record).await;
             self.leave_vlans(Some(&record.options.parent)).await;
         }
         added
@@ -268,7 +290,7 @@ impl Engine {
         for pool in pools {
             self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
         }
-        if record.options.open_firewall {
+        if record.options.open_firewall && record.options.mode == Mode::Bridge {
             let mut bridges = open_bridges(self.networks().values());
             bridges.insert(record.options.parent.clone());
             self.nat.open_bridges(bridges).await?;
@@ -336,6 +358,7 @@ impl Engine {
         }
         if let Some(network) = removed {
             self.close_switch(&network).await;
+            self.close_private(&network).await;
             self.close_firewall(&network).await;
             if network.nic.is_some() {
                 self.leave_vlans(Some(&network.options.parent)).await;

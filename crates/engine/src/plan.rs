@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use ipnet::Ipv4Net;
 use landline_ovsdb::Vlans;
 use landline_spec::{EndpointId, MacvlanMode};
 use landline_types::{IfName, Mac};
@@ -146,6 +147,13 @@ pub enum Step {
         /// What the port carries.
         vlans: Vlans,
     },
+    /// Gives a link of ours on the host an address of the host's.
+    AddAddress {
+        /// The link.
+        link: IfName,
+        /// The address, with the network it is in.
+        address: Ipv4Net,
+    },
     /// Sets `link` administratively up.
     Up {
         /// The link.
@@ -224,6 +232,9 @@ impl fmt::Display for Step {
                     write!(f, " external_ids:{key}={value}")?;
                 }
                 write!(f, "\nethtool -K {container} tx off # if the bridge has datapath_type=netdev")
+            }
+            Self::AddAddress { link, address } => {
+                write!(f, "ip address add {address} brd + dev {link} proto {}", crate::mark::PROTOCOL)
             }
             Self::Up { link } => write!(f, "ip link set {link} up"),
         }

@@ -38,6 +38,7 @@ impl Engine {
             if let Err(error) = blocking(move || store.end_endpoint(&id, identity.as_ref())).await {
                 tracing::warn!(error = %crate::chain(&error), "an endpoint could not be removed from the store");
             }
+            self.unclaim(&record).await;
             self.after_endpoint(&record).await;
             return;
         };

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::IdentityId;
 use crate::ipv6::Ipv6Record;
+use crate::nat::NatBinding;
 use crate::resolver::ResolverFile;
 
 /// A network as it was created.
@@ -26,7 +27,8 @@ pub struct NetworkRecord {
     pub name: Option<String>,
     /// What the user chose.
     pub options: NetworkOptions,
-    /// The NIC of which the parent is a VLAN (`vlan=` with `mode=macvlan|ipvlan`).
+    /// The NIC of which the parent is a VLAN (`vlan=` with `mode=macvlan|ipvlan`), or to which it is translated
+    /// (`mode=nat`).
     #[serde(default)]
     pub nic: Option<IfName>,
     /// The gateway Docker's IPAM has for it (`addressing=static`).
@@ -35,6 +37,9 @@ pub struct NetworkRecord {
     /// The IPv6 gateway the IPAM has for it.
     #[serde(default)]
     pub ipam_gateway_v6: Option<Ipv6Addr>,
+    /// The host's own address among its containers (`mode=nat`), with the prefix of their subnet.
+    #[serde(default)]
+    pub bridge_address: Option<Ipv4Net>,
 }
 
 /// An endpoint whose creation was answered.
@@ -73,6 +78,9 @@ pub struct EndpointRecord {
     /// What there is of IPv6; `None`: the network has none.
     #[serde(default)]
     pub ipv6: Option<Ipv6Record>,
+    /// What it has of the LAN (`mode=nat`).
+    #[serde(default)]
+    pub nat: Option<NatBinding>,
     /// The sandbox it was joined to (a path that names its namespace).
     #[serde(default)]
     pub sandbox: Option<PathBuf>,

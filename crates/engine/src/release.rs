@@ -36,6 +36,14 @@ pub(crate) struct Policy {
     pub(crate) after: Duration,
 }
 
+impl Policy {
+    /// How long a container that was removed may be made anew. One that removes itself is not.
+    pub(crate) fn grace(&self, identity: &IdentityRecord) -> Duration {
+        let own_end = identity.container.as_ref().is_some_and(|c| c.auto_remove) && identity.key.is_none();
+        if own_end { Duration::ZERO } else { self.after }
+    }
+}
+
 enum Order {
     /// Release after this time, unless somebody holds it again by then.
     Later(IdentityId, Duration),
@@ -76,10 +84,8 @@ impl Releaser {
 
     /// The identity's container was removed.
     pub(crate) fn removed(&self, identity: &IdentityRecord, policy: &Policy) {
-        let own_end = identity.container.as_ref().is_some_and(|c| c.auto_remove) && identity.key.is_none();
-        let after = if own_end { Duration::ZERO } else { policy.after };
         if policy.when != Release::Never {
-            self.order(Order::Later(identity.id.clone(), after));
+            self.order(Order::Later(identity.id.clone(), policy.grace(identity)));
         }
     }
 

@@ -92,7 +92,7 @@ impl Engine {
         let bridged = self
             .endpoints()
             .into_iter()
-            .filter(|e| matches!(e.cell.options().mode, Mode::Bridge | Mode::Vde));
+            .filter(|e| matches!(e.cell.options().mode, Mode::Bridge | Mode::Vde | Mode::Nat));
         let wanted: Vec<_> = bridged.map(|e| (e.cell.id().clone(), e.cell.options().clone())).collect();
         let host = self.host.clone();
         match blocking(move || put_back(&*host, &wanted)).await {

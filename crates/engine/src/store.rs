@@ -18,7 +18,7 @@ use crate::attach::{AttachmentId, AttachmentRecord};
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
-use crate::nat::NatRecord;
+use crate::nat::{NatOwner, NatRecord};
 use crate::pools::{PoolId, PoolRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
 use disk::Disk;
@@ -245,12 +245,12 @@ impl Store {
 
     /// Writes a container's address on the host.
     pub fn put_nat(&self, record: &NatRecord) -> Result<(), StoreError> {
-        self.put(NAT, &record.container, record)
+        self.put(NAT, &record.owner.to_string(), record)
     }
 
     /// Forgets it.
-    pub fn remove_nat(&self, container: &str) -> Result<(), StoreError> {
-        self.remove(NAT, container)
+    pub fn remove_nat(&self, owner: &NatOwner) -> Result<(), StoreError> {
+        self.remove(NAT, &owner.to_string())
     }
 
     /// Writes what a NIC's reverse path filter was.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::boottime;
-use landline_spec::EndpointId;
+use landline_spec::{EndpointId, Mode};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,10 @@ impl Engine {
                 id: n.id.to_string(),
                 name: n.name.clone(),
                 mode: n.options.mode.to_string(),
-                parent: n.options.parent.clone(),
+                parent: match n.options.mode {
+                    Mode::Nat => n.nic.clone().unwrap_or_else(|| n.options.parent.clone()),
+                    _ => n.options.parent.clone(),
+                },
             })
             .collect()
     }

@@ -93,8 +93,8 @@ pub(crate) struct NatAddOptions {
     pub(crate) control: ControlOptions,
     /// The container's name; it need not run yet, or be there.
     pub(crate) container: Option<String>,
-    /// A free address of the LAN.
-    #[arg(value_name = "ADDRESS[/LENGTH]")]
+    /// A free address of the LAN, or `dhcp` for one from its DHCP server.
+    #[arg(value_name = "ADDRESS[/LENGTH]|dhcp")]
     pub(crate) address: Option<String>,
     /// The NIC that is plugged into that LAN.
     #[arg(long, value_name = "NIC")]

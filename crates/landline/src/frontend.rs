@@ -9,12 +9,12 @@ use ipnet::IpNet;
 use landline_docker::{
     AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool,
     DockerView, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
-    JoinRequest, JoinResponse, Mounts, OptionsError, PoolAnswer, PoolRequest, ReleaseAddressRequest, Sketch,
-    StaticRoute,
+    JoinRequest, JoinResponse, Mounts, OptionsError, PoolAnswer, PoolRequest, PublishedPort,
+    ReleaseAddressRequest, Sketch, StaticRoute,
 };
 use landline_engine::{
     AdoptPool, Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam,
-    PoolId, PoolV6, Port, RequestAddress, RequestPool, ResolverFile,
+    PoolId, PoolV6, Port, Published, RequestAddress, RequestPool, ResolverFile,
 };
 use landline_spec::{
     Addressing, ConfigFile, Defaults, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId,
@@ -272,6 +272,17 @@ pub(crate) fn record(container: &ContainerInfo) -> ContainerRecord {
     }
 }
 
+/// A published port; none for IPv6, of which there is nothing to publish.
+fn published(port: PublishedPort) -> Option<Published> {
+    let PublishedPort { protocol, port: inside, host_port: outside, host_address } = port;
+    let address = match host_address {
+        Some(IpAddr::V6(_)) => return None,
+        Some(IpAddr::V4(address)) => Some(address),
+        None => None,
+    };
+    Some(Published { protocol, inside, outside, address })
+}
+
 /// The IPAM side of a network, Docker's or ours.
 fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
     let pools: Vec<_> = request.ipv4.iter().filter(|data| !data.is_null()).collect();
@@ -411,6 +422,7 @@ impl Driver for Frontend {
             _ => Some(Vec::new()),
         };
         let wanted = CreateEndpoint {
+            published: request.published().into_iter().filter_map(published).collect(),
             ports,
             candidates,
             network: request.network,

@@ -1,10 +1,11 @@
 //! `landline nat`, and Docker's containers as it sees them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_docker::DockerView;
-use landline_engine::{NatContainer, NatPorts, NatRecord, NatSeen, NatView, PortsError};
+use landline_engine::{NatContainer, NatLease, NatOwner, NatRecord, NatSeen, NatView};
+use landline_spec::{Hostname, LanIp, NatPorts, PortsError};
 
 use crate::cli::{NatAddOptions, NatCommand, NatOptions};
 use crate::control::{Answer, Request, call};
@@ -17,7 +18,7 @@ pub(crate) enum NatError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Ports(#[from] PortsError),
-    #[error("{0:?} is not an address for a container; write one of the LAN, like 192.0.2.117/24")]
+    #[error("{0:?} is not an address for a container; write one of the LAN, like 192.0.2.117/24, or dhcp")]
     Address(String),
     #[error(
         "say which container, which address, and on which NIC: landline nat web 192.0.2.117/24 --dev eth0"
@@ -34,7 +35,8 @@ pub(crate) async fn run(options: NatOptions) -> Result<(), NatError> {
                 return Err(CommandError::Unexpected.into());
             };
             Ok(show(&views, options.json, |views| {
-                table(["CONTAINER", "ADDRESS", "NIC", "INSIDE", "PORTS", "STATE"], views.iter().map(row))
+                let titles = ["CONTAINER", "NETWORK", "ADDRESS", "NIC", "INSIDE", "PORTS", "STATE"];
+                table(titles, views.iter().map(row))
             })?)
         }
         Some(NatCommand::Rm { control, container }) => {
@@ -53,26 +55,35 @@ async fn add(options: NatAddOptions) -> Result<(), NatError> {
     else {
         return Err(NatError::Incomplete);
     };
-    let address = read_address(&address).ok_or(NatError::Address(address))?;
-    let record = NatRecord {
+    let lan_ip = read_address(&address).ok_or(NatError::Address(address))?;
+    // The server is told a name if the container's is one.
+    let hostname = container.replace('_', "-").parse::<Hostname>().ok().map(|name| name.to_string());
+    let record = NatRecord::new(NatOwner::Container(container), lan_ip, interface);
+    let record = Box::new(NatRecord {
         ports: NatPorts::read(&options.ports)?,
         open_firewall: options.open_firewall,
-        ..NatRecord::new(container, address, interface)
-    };
+        dhcp: record.dhcp.map(|dhcp| NatLease { hostname, ..dhcp }),
+        ..record
+    });
     let answer = call(&options.control.control_socket, &Request::NatAdd { record }).await;
     let Answer::Nat(views) = answer.map_err(CommandError::Call)? else {
         return Err(CommandError::Unexpected.into());
     };
     for view in &views {
         show(view, false, |view| {
-            format!("{} is {} on {}: {}", view.container, view.address, view.interface, view.state)
+            let container = view.container.clone().unwrap_or_else(dash);
+            let address = view.address.map_or_else(dash, |address| address.to_string());
+            format!("{container} is {address} on {}: {}", view.interface, view.state)
         })?;
     }
     Ok(())
 }
 
-/// The address, whose network's length people like to write and which does not matter here.
-fn read_address(text: &str) -> Option<Ipv4Addr> {
+/// `dhcp`, or the address, whose network's length people like to write and which does not matter here.
+fn read_address(text: &str) -> Option<LanIp> {
+    if text.eq_ignore_ascii_case("dhcp") {
+        return Some(LanIp::Dhcp);
+    }
     let address = match text.parse::<Ipv4Net>() {
         Ok(net) => net.addr(),
         Err(_) => text.parse().ok()?,
@@ -81,13 +92,14 @@ fn read_address(text: &str) -> Option<Ipv4Addr> {
         || address.is_loopback()
         || address.is_multicast()
         || address.octets()[0] >= 240);
-    usable.then_some(address)
+    usable.then_some(LanIp::Static(address))
 }
 
-fn row(view: &NatView) -> [String; 6] {
+fn row(view: &NatView) -> [String; 7] {
     [
-        view.container.clone(),
-        view.address.to_string(),
+        view.container.clone().unwrap_or_else(dash),
+        view.network.clone().unwrap_or_else(dash),
+        view.address.map_or_else(dash, |address| address.to_string()),
         view.interface.to_string(),
         view.inside.map_or_else(dash, |inside| inside.to_string()),
         if view.ports.is_empty() { dash() } else { view.ports.join(" ") },

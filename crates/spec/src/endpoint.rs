@@ -11,6 +11,7 @@ use crate::error::{OptionError, cut};
 use crate::given::Given;
 use crate::hostname::Hostname;
 use crate::keys;
+use crate::nat::{LanIp, NatPorts, lan_ip, ports};
 use crate::network::host_address;
 
 /// What was asked for one container on one network (`--network name=N,driver-opt=K=V`, Compose `driver_opts`).
@@ -26,6 +27,10 @@ pub struct EndpointOptions {
     pub ip: Option<Ipv4Addr>,
     /// `hostname`: the name to tell the server, instead of the container's.
     pub hostname: Option<Hostname>,
+    /// `lan_ip`: its address on the LAN (`mode=nat`), instead of the network's.
+    pub lan_ip: Option<LanIp>,
+    /// `ports`: what is passed on from there, instead of what the network says.
+    pub ports: Option<NatPorts>,
     /// `com.docker.network.endpoint.ifname` (Compose `interface_name`): what the interface is called inside.
     pub ifname: Option<IfName>,
 }
@@ -33,7 +38,7 @@ pub struct EndpointOptions {
 impl EndpointOptions {
     /// Reads the options that are text; Docker's own, which may be lists, are none of ours.
     ///
-    /// `client_id`, `ip` and `hostname` may also be written `landline.client_id` and so on; an empty value is
+    /// All but `landline.id` may also be written with that prefix, `landline.client_id` and so on; an empty value is
     /// the same as none. Other names are ignored, since Docker puts its own here, unless they start with
     /// `landline.`.
     ///
@@ -63,6 +68,8 @@ impl EndpointOptions {
                 .either("hostname", "landline.hostname")?
                 .map(|value| value.parse())
                 .transpose()?,
+            lan_ip: given.either("lan_ip", "landline.lan_ip")?.map(lan_ip).transpose()?,
+            ports: given.either("ports", "landline.ports")?.map(ports).transpose()?,
             ifname: given.get("com.docker.network.endpoint.ifname").map(|value| value.parse()).transpose()?,
         })
     }
@@ -78,7 +85,7 @@ fn check_name(name: &str) -> Result<(), OptionError> {
     if keys::ENDPOINT.contains(&name) || keys::ENDPOINT.contains(&word) {
         return Ok(());
     }
-    let nearest = match keys::nearest(word, &["id", "client_id", "ip", "hostname"]) {
+    let nearest = match keys::nearest(word, &["id", "client_id", "ip", "hostname", "lan_ip", "ports"]) {
         // The one that has no short form.
         Some("id") => Some("landline.id"),
         other => other,
@@ -105,6 +112,8 @@ mod tests {
             ("landline.id", "shop/web-1"),
             ("landline.ip", "192.0.2.10"),
             ("hostname", "web"),
+            ("lan_ip", "192.0.2.117"),
+            ("landline.ports", "80:8080"),
             ("com.docker.network.endpoint.ifname", "lan0"),
             ("com.docker.network.endpoint.sysctls", "net.ipv4.conf.IFNAME.log_martians=1"),
             ("something.else", "x"),
@@ -114,6 +123,8 @@ mod tests {
         assert_eq!(options.id.as_deref(), Some("shop/web-1"));
         assert_eq!(options.ip, Some(Ipv4Addr::new(192, 0, 2, 10)));
         assert_eq!(options.hostname, Some(Hostname::parse("web").unwrap()));
+        assert_eq!(options.lan_ip, Some(LanIp::Static(Ipv4Addr::new(192, 0, 2, 117))));
+        assert!(matches!(options.ports, Some(NatPorts::Only(ports)) if ports[0].inside == 8080));
         assert_eq!(options.ifname.unwrap().as_str(), "lan0");
     }
 
@@ -135,7 +146,7 @@ mod tests {
         );
         assert_eq!(
             parse(&[("landline.colour", "x")]).unwrap_err().to_string(),
-            "there is no option \"landline.colour\"; there are landline.id, client_id, ip, hostname"
+            "there is no option \"landline.colour\"; there are landline.id, client_id, ip, hostname, lan_ip, ports"
         );
     }
 
@@ -148,6 +159,8 @@ mod tests {
             ("hostname", "a_b"),
             ("landline.id", "a b"),
             ("client_id", "{name}"),
+            ("lan_ip", "dhcp6"),
+            ("ports", "all,80"),
             ("com.docker.network.endpoint.ifname", "a/b"),
         ] {
             assert!(matches!(parse(&[(name, value)]), Err(OptionError::Value { .. })), "{name}={value}");

@@ -98,6 +98,18 @@ pub enum OptionError {
         /// The mode.
         mode: Mode,
     },
+    /// Where the addresses of a `mode=nat` network come from is said in other words.
+    #[error(
+        "with mode=nat containers' own addresses are private, from --subnet or wherever Docker takes them; leave out \
+         addressing (lan_ip=dhcp asks the LAN's DHCP server for their addresses on the LAN)"
+    )]
+    NatAddressing,
+    /// There is no IPv6 with `mode=nat`.
+    #[error(
+        "mode=nat translates IPv4 only; leave out ipv6, or use mode=bridge, mode=macvlan or mode=ipvlan, where \
+         containers have IPv6 as the LAN gives it"
+    )]
+    NatV6,
     /// The option is about DHCP and there will be none.
     #[error("{option} has no effect with addressing={addressing}; remove one of them")]
     NoDhcp {
@@ -143,7 +155,7 @@ fn missing_parent(mode: Mode) -> &'static str {
             "a bridge is missing: name an existing Open vSwitch bridge, for example -o bridge=br0 \
              (ovs-vsctl list-br lists them)"
         }
-        Mode::Macvlan | Mode::Ipvlan | Mode::Vde => {
+        Mode::Macvlan | Mode::Ipvlan | Mode::Vde | Mode::Nat => {
             "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"
         }
     }

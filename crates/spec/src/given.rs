@@ -77,17 +77,10 @@ impl<'a> Given<'a> {
         self,
         option: &'static str,
         words: &[(&'static str, T)],
-        not_yet: &[&str],
     ) -> Result<Option<T>, OptionError> {
         let Some(value) = self.get(option) else { return Ok(None) };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| value.text.eq_ignore_ascii_case(word)) {
             return Ok(Some(*meaning));
-        }
-        if let Some(word) = not_yet.iter().find(|word| value.text.eq_ignore_ascii_case(word)) {
-            return Err(OptionError::NotYet {
-                what: format!("{option}={word}"),
-                hint: "use mode=bridge, mode=macvlan, mode=ipvlan, mode=ovs or mode=vde",
-            });
         }
         let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         Err(value.error(format!("write {}", or_list(&list))))
@@ -111,13 +104,17 @@ impl<'a> Given<'a> {
 
     pub(crate) fn refuse_dhcp_options(
         self,
+        mode: Mode,
         addressing: Addressing,
         ipv6: Ipv6Mode,
     ) -> Result<(), OptionError> {
         const DHCPV4_ONLY: [&str; 5] = ["client_id", "vendor_class", "dhcp_servers", "fqdn", "rapid_commit"];
         const BOTH: [&str; 7] =
             ["lease_timeout", "on_timeout", "user_class", "hostname", "release", "release_after", "dns"];
-        let without_ipv6 = BOTH.into_iter().filter(|_| ipv6 == Ipv6Mode::Off);
+        // An address of the LAN on the host may be leased as well.
+        const LAN_IP: [&str; 3] = ["lease_timeout", "hostname", "release_after"];
+        let on_host = |option: &&str| mode == Mode::Nat && LAN_IP.contains(option);
+        let without_ipv6 = BOTH.into_iter().filter(|option| ipv6 == Ipv6Mode::Off && !on_host(option));
         match DHCPV4_ONLY.into_iter().chain(without_ipv6).find(|option| self.get(option).is_some()) {
             Some(option) => Err(OptionError::NoDhcp { option, addressing }),
             None => Ok(()),
@@ -138,7 +135,7 @@ impl<'a> Given<'a> {
 
     pub(crate) fn ipv6_address(self, mode: Mode, ipv6: Ipv6Mode) -> Result<Ipv6Address, OptionError> {
         let words = [("stable", Ipv6Address::Stable), ("eui64", Ipv6Address::Eui64)];
-        match self.word("ipv6_address", &words, &[])? {
+        match self.word("ipv6_address", &words)? {
             None => Ok(Ipv6Address::default()),
             Some(_) if ipv6 == Ipv6Mode::Off => Err(OptionError::NoIpv6 { option: "ipv6_address" }),
             Some(Ipv6Address::Eui64) if mode == Mode::Ipvlan => Err(OptionError::Value {

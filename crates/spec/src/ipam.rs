@@ -43,7 +43,7 @@ impl IpamOptions {
     pub fn parse(options: &BTreeMap<String, String>) -> Result<Self, OptionError> {
         options.keys().try_for_each(|name| check_name(name))?;
         let words = [("pool", PoolSource::Pool), ("dhcp", PoolSource::Dhcp)];
-        Ok(Self { addressing: Given(options).word("addressing", &words, &[])? })
+        Ok(Self { addressing: Given(options).word("addressing", &words)? })
     }
 }
 

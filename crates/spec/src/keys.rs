@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 35] = [
+pub(crate) const NETWORK: [&str; 37] = [
     "mode",
     "parent",
     "bridge",
@@ -37,13 +37,15 @@ pub(crate) const NETWORK: [&str; 35] = [
     "socket_group_",
     "num_switchports",
     "vde_ports",
+    "lan_ip",
+    "ports",
 ];
 
 /// Options Landline knows but does not have yet: what they ask for would silently not happen.
-pub(crate) const NETWORK_NOT_YET: [&str; 5] = ["ifname", "warm", "lan_ip", "ports", "ipv6_mode"];
+pub(crate) const NETWORK_NOT_YET: [&str; 3] = ["ifname", "warm", "ipv6_mode"];
 
 /// The options of one endpoint. Each may also be written with [`PREFIX`] in front; `landline.id` must be.
-pub(crate) const ENDPOINT: [&str; 4] = ["landline.id", "client_id", "ip", "hostname"];
+pub(crate) const ENDPOINT: [&str; 6] = ["landline.id", "client_id", "ip", "hostname", "lan_ip", "ports"];
 
 /// The options of the IPAM driver.
 pub(crate) const IPAM: [&str; 1] = ["addressing"];

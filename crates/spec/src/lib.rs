@@ -25,6 +25,7 @@ mod ipam;
 mod keys;
 mod mac;
 mod macros;
+mod nat;
 mod network;
 mod pipework;
 mod vde;
@@ -44,6 +45,7 @@ pub use hostname::{Hostname, HostnameError};
 pub use ids::{EndpointId, IdError, NetworkId};
 pub use ipam::{IpamOptions, PoolSource};
 pub use macros::{MacroContext, MacroError};
+pub use nat::{LanIp, NatOptions, NatPort, NatPorts, PortsError, Transport};
 pub use network::{
     DEFAULT_LEASE_TIMEOUT, DEFAULT_RELEASE_AFTER, DEFAULT_VENDOR_CLASS, LEASE_TIMEOUT_RANGE, NetworkOptions,
 };

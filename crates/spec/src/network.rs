@@ -13,6 +13,7 @@ use crate::duration::parse_duration;
 use crate::error::{OptionError, cut};
 use crate::given::{Given, boolean};
 use crate::keys;
+use crate::nat::NatOptions;
 use crate::vde::VdeOptions;
 use crate::words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode,
@@ -47,7 +48,8 @@ pub struct NetworkOptions {
     #[serde(default)]
     pub mode: Mode,
     /// The host interface the network hangs on: a bridge (`bridge`, `ovs`) or a network card (`macvlan`, `ipvlan`). With
-    /// `mode=vde` it is the network's own bridge, which whoever makes that names.
+    /// `mode=vde` it is the network's own bridge, which whoever makes that names; with `mode=nat` as well, in the place
+    /// of the interface that was named.
     pub parent: IfName,
     /// Where addresses come from.
     #[serde(default)]
@@ -128,6 +130,9 @@ pub struct NetworkOptions {
     /// The switch; only `mode=vde` has one.
     #[serde(default)]
     pub vde: VdeOptions,
+    /// The LAN's side; only `mode=nat` has one.
+    #[serde(default)]
+    pub nat: NatOptions,
 }
 
 fn default_release_after() -> Duration {
@@ -176,6 +181,7 @@ impl NetworkOptions {
             vlan: None,
             trunks: Vec::new(),
             vde: VdeOptions::default(),
+            nat: NatOptions::default(),
         }
     }
 
@@ -202,28 +208,34 @@ impl NetworkOptions {
                     ("ipvlan", Mode::Ipvlan),
                     ("ovs", Mode::Ovs),
                     ("vde", Mode::Vde),
+                    ("nat", Mode::Nat),
                 ],
-                &["nat"],
             )?
             .unwrap_or_default();
         let mut network = Self::new(parent(given, mode)?);
         network.mode = mode;
         network.vde = VdeOptions::parse(given, mode)?;
-        if mode == Mode::Vde {
+        network.nat = NatOptions::parse(given, mode)?;
+        if matches!(mode, Mode::Vde | Mode::Nat) {
             network.addressing = Addressing::Static;
         }
 
         if let Some(addressing) = given.word(
             "addressing",
             &[("dhcp", Addressing::Dhcp), ("static", Addressing::Static), ("none", Addressing::None)],
-            &[],
         )? {
             network.addressing = addressing;
         }
+        if mode == Mode::Nat && network.addressing != Addressing::Static {
+            return Err(OptionError::NatAddressing);
+        }
         network.ipv6 = given.ipv6()?;
+        if mode == Mode::Nat && network.ipv6 != Ipv6Mode::Off {
+            return Err(OptionError::NatV6);
+        }
         network.ipv6_address = given.ipv6_address(mode, network.ipv6)?;
         if network.addressing != Addressing::Dhcp {
-            given.refuse_dhcp_options(network.addressing, network.ipv6)?;
+            given.refuse_dhcp_options(mode, network.addressing, network.ipv6)?;
         }
         if let Some(value) = given.get("lease_timeout") {
             let timeout = |text: &str| parse_duration(text).ok().filter(|t| LEASE_TIMEOUT_RANGE.contains(t));
@@ -231,14 +243,13 @@ impl NetworkOptions {
                 value.read(timeout, || "write a time from 500ms to 10m, like 10s or 1m30s".into())?;
         }
         if let Some(on_timeout) =
-            given.word("on_timeout", &[("fail", OnTimeout::Fail), ("continue", OnTimeout::Continue)], &[])?
+            given.word("on_timeout", &[("fail", OnTimeout::Fail), ("continue", OnTimeout::Continue)])?
         {
             network.on_timeout = on_timeout;
         }
         if let Some(release) = given.word(
             "release",
             &[("never", Release::Never), ("on_remove", Release::OnRemove), ("on_stop", Release::OnStop)],
-            &[],
         )? {
             network.release = release;
         }
@@ -271,11 +282,9 @@ impl NetworkOptions {
         }
         // Option 77 spends one octet on the length of its one instance (RFC 3004 section 4).
         network.user_class = given.get("user_class").map(|value| value.class(254)).transpose()?;
-        if let Some(hostname) = given.word(
-            "hostname",
-            &[("container", HostnameMode::Container), ("off", HostnameMode::Off)],
-            &[],
-        )? {
+        if let Some(hostname) =
+            given.word("hostname", &[("container", HostnameMode::Container), ("off", HostnameMode::Off)])?
+        {
             network.hostname = hostname;
         }
         if let Some(value) = given.get("fqdn") {
@@ -297,14 +306,12 @@ impl NetworkOptions {
         if let Some(check) = given.word(
             "conflict_check",
             &[("fast", ConflictCheck::Fast), ("wait", ConflictCheck::Wait), ("off", ConflictCheck::Off)],
-            &[],
         )? {
             network.conflict_check = check;
         }
         if let Some(dns) = given.word(
             "dns",
             &[("off", DnsMode::Off), ("search", DnsMode::Search), ("replace", DnsMode::Replace)],
-            &[],
         )? {
             network.dns = dns;
         }
@@ -330,15 +337,14 @@ impl NetworkOptions {
                 ("vepa", MacvlanMode::Vepa),
                 ("passthru", MacvlanMode::Passthru),
             ],
-            &[],
         )? {
             if mode != Mode::Macvlan {
                 return Err(OptionError::WrongMode { option: "macvlan_mode", needs: Mode::Macvlan });
             }
             network.macvlan_mode = macvlan_mode;
         }
-        if let Some(open) = given.word("firewall", &[("keep", false), ("open", true)], &[])? {
-            if open && mode != Mode::Bridge {
+        if let Some(open) = given.word("firewall", &[("keep", false), ("open", true)])? {
+            if open && !matches!(mode, Mode::Bridge | Mode::Nat) {
                 return Err(OptionError::WrongMode { option: "firewall=open", needs: Mode::Bridge });
             }
             network.open_firewall = open;
@@ -347,14 +353,14 @@ impl NetworkOptions {
         if network.host_access && mode == Mode::Vde {
             return Err(OptionError::NotInMode { option: "host_access", mode });
         }
-        if network.host_access && matches!(mode, Mode::Bridge | Mode::Ovs) {
+        if network.host_access && matches!(mode, Mode::Bridge | Mode::Ovs | Mode::Nat) {
             return Err(OptionError::HostAccessOnBridge { mode });
         }
         if network.host_access && network.macvlan_mode != MacvlanMode::Bridge {
             return Err(OptionError::HostAccessApart);
         }
         if let Some(value) = given.get("vlan") {
-            if mode == Mode::Vde {
+            if matches!(mode, Mode::Vde | Mode::Nat) {
                 return Err(OptionError::NotInMode { option: "vlan", mode });
             }
             network.vlan = Some(value.read(Vlan::read, || "write a VLAN's number, 1 to 4094".into())?);

@@ -111,7 +111,7 @@ impl VdeOptions {
                 .map(|value| value.read(group_name, || "write the name or number of a group".into()))
                 .transpose()?,
             num_switchports: ports.transpose()?.unwrap_or(DEFAULT_SWITCH_PORTS),
-            vde_ports: given.word("vde_ports", &words, &[])?.unwrap_or_default(),
+            vde_ports: given.word("vde_ports", &words)?.unwrap_or_default(),
         })
     }
 }

@@ -21,6 +21,8 @@ pub enum Mode {
     Ovs,
     /// A port of a VDE2 switch.
     Vde,
+    /// A private bridge, and an address of the LAN on the host for each container.
+    Nat,
 }
 
 impl Mode {
@@ -32,6 +34,7 @@ impl Mode {
             Self::Ipvlan => "ipvlan",
             Self::Ovs => "ovs",
             Self::Vde => "vde",
+            Self::Nat => "nat",
         }
     }
 }

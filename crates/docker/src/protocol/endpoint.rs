@@ -81,11 +81,41 @@ impl CreateEndpointRequest {
             .collect()
     }
 
+    /// The ports that are published (`-p`), each with where.
+    pub fn published(&self) -> Vec<PublishedPort> {
+        let list = self.options.get("com.docker.network.portmap").and_then(|list| list.as_array());
+        let entries = list.into_iter().flatten().filter_map(|entry| {
+            let number = |name: &str| entry.get(name)?.as_u64();
+            let port = |name| u16::try_from(number(name)?).ok().filter(|port| *port != 0);
+            let address = entry.get("HostIP").and_then(|text| text.as_str()?.parse().ok());
+            Some(PublishedPort {
+                protocol: number("Proto")?.try_into().ok()?,
+                port: port("Port")?,
+                host_port: port("HostPort"),
+                host_address: address,
+            })
+        });
+        entries.collect()
+    }
+
     /// Those options whose values are text: the user's (`--network name=N,driver-opt=K=V`) and some of Docker's.
     pub fn text_options(&self) -> BTreeMap<String, String> {
         let text = self.options.iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
         text.map(|(name, value)| (name.clone(), value.to_owned())).collect()
     }
+}
+
+/// A port that is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedPort {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The container's port.
+    pub port: u16,
+    /// The host's port; `None`: any. Of a range the first.
+    pub host_port: Option<u16>,
+    /// The host's address; `None`: any.
+    pub host_address: Option<std::net::IpAddr>,
 }
 
 /// The answer to `CreateEndpoint`.
@@ -208,6 +238,29 @@ mod tests {
         assert_eq!(request.interface.mac, Some(Mac::new([2, 0x42, 0xc0, 0, 2, 0x0a])));
         assert_eq!(request.interface.address, None);
         assert_eq!(request.text_options(), BTreeMap::from([("landline.id".to_owned(), "web".to_owned())]));
+    }
+
+    #[test]
+    fn published_ports_say_where() {
+        let request = create(json!({
+            "NetworkID": "n1", "EndpointID": "e1",
+            "Options": {"com.docker.network.portmap": [
+                {"Proto": 6, "IP": "", "Port": 80, "HostIP": "192.0.2.117", "HostPort": 8080, "HostPortEnd": 8080},
+                {"Proto": 17, "IP": null, "Port": 53, "HostIP": "", "HostPort": 0, "HostPortEnd": 0},
+                {"Proto": 6, "Port": 0}, {"Port": 1}, 7,
+            ]},
+        }))
+        .unwrap();
+        let port = |protocol, port, host_port, address: Option<&str>| PublishedPort {
+            protocol,
+            port,
+            host_port,
+            host_address: address.map(|text| text.parse().unwrap()),
+        };
+        assert_eq!(
+            request.published(),
+            [port(6, 80, Some(8080), Some("192.0.2.117")), port(17, 53, None, None)]
+        );
     }
 
     #[test]

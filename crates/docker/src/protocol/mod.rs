@@ -11,7 +11,7 @@ mod verb;
 
 pub use endpoint::{
     CreateEndpointRequest, EndpointInterface, EndpointRequest, InterfaceName, JoinRequest, JoinResponse,
-    StaticRoute,
+    PublishedPort, StaticRoute,
 };
 pub(crate) use endpoint::{CreateEndpointResponse, EndpointInfoResponse};
 pub use ipam::{AddressRequest, PoolAnswer, PoolRequest, ReleaseAddressRequest};

@@ -196,6 +196,7 @@ impl Engine {
                 ..record.spec.endpoint.clone()
             },
             ports: std::collections::BTreeSet::new(),
+            published: Vec::new(),
             candidates: Some(Vec::new()),
         };
         self.create_endpoint(wanted, cancel.clone()).await?;

@@ -142,6 +142,11 @@ fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
             "a VDE switch has no place for what is attached; make a network with -o mode=vde and connect the container",
         ));
     }
+    if network.mode == Mode::Nat {
+        return Err(AttachFailure::Contradiction(
+            "what is translated needs no further interface: landline nat gives a container an address on the host",
+        ));
+    }
     if let Some(parent) = link {
         check_vlan(&network, parent)?;
     }

@@ -188,6 +188,7 @@ impl AttachmentRecord {
             nic: self.nic.clone(),
             ipam_gateway: None,
             ipam_gateway_v6: None,
+            bridge_address: None,
         })
     }
 }

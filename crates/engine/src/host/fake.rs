@@ -111,6 +111,7 @@ impl Host for FakeHost {
             Step::Enslave { link, .. }
             | Step::AddOvsPort { link, .. }
             | Step::Up { link }
+            | Step::AddAddress { link, .. }
             | Step::PortVlan { port: link, .. }
             | Step::ForwardGroups { port: link }
             | Step::StartSwitch { uplink: link, .. }

@@ -14,5 +14,5 @@ pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
 pub(crate) use present::Present;
 pub(crate) use seat::Seat;
-pub(crate) use supervisor::{Services, Status, Supervisor, maybe, sleep};
+pub(crate) use supervisor::{Services, Status, Supervisor, maybe, receive, sleep};
 pub(crate) use wire::{Place, Received, Wire, hear, link_on_host};

@@ -414,7 +414,12 @@ pub(crate) async fn sleep(alarm: &Alarm, deadline: Option<Duration>) {
     }
 }
 
-async fn receive<'a>(wire: Option<&Wire>, dhcp: &'a mut [u8], arp: &'a mut [u8]) -> io::Result<Received<'a>> {
+/// Waits for the next packet, if there are sockets. Cancel-safe.
+pub(crate) async fn receive<'a>(
+    wire: Option<&Wire>,
+    dhcp: &'a mut [u8],
+    arp: &'a mut [u8],
+) -> io::Result<Received<'a>> {
     match wire {
         Some(wire) => wire.receive(dhcp, arp).await,
         None => std::future::pending().await,

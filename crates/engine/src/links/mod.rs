@@ -6,6 +6,7 @@
 mod bridge;
 mod ipvlan;
 mod macvlan;
+mod nat;
 mod ovs;
 mod uses;
 mod vde;
@@ -159,6 +160,7 @@ pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
         Mode::Ipvlan => &ipvlan::Ipvlan,
         Mode::Ovs => &ovs::Ovs,
         Mode::Vde => &vde::Vde,
+        Mode::Nat => &nat::Nat,
     }
 }
 

@@ -18,16 +18,20 @@ use crate::mark::PROTOCOL;
 const ANNOUNCEMENTS: usize = 2;
 const BETWEEN: Duration = Duration::from_secs(2);
 
-/// Whether a container's address can be on that interface: nobody has it, on the host or on the LAN.
-pub(super) async fn check(interface: &IfName, address: Ipv4Addr) -> Result<(), NatError> {
-    let (link, addresses, links) = look(interface.clone()).await?;
+/// Whether containers' addresses can be on that interface: its index and hardware address.
+pub(crate) async fn check_nic(interface: &IfName) -> Result<(u32, Mac), NatError> {
+    let (link, ..) = look(interface.clone()).await?;
     let Some(link) = link else { return Err(NatError::NoInterface(interface.clone())) };
     let Some(mac) = link.mac.filter(|_| link.ethernet && !link.loopback) else {
         return Err(NatError::NotEthernet(interface.clone()));
     };
-    if !link.up {
-        return Err(NatError::Down(interface.clone()));
-    }
+    if link.up { Ok((link.index, mac)) } else { Err(NatError::Down(interface.clone())) }
+}
+
+/// Whether that address can be there: nobody has it, on the host or on the LAN.
+pub(super) async fn check(interface: &IfName, address: Ipv4Addr) -> Result<(), NatError> {
+    let (index, mac) = check_nic(interface).await?;
+    let (_, addresses, links) = look(interface.clone()).await?;
     if let Some(own) = addresses.iter().find(|own| own.net.addr() == IpAddr::V4(address)) {
         let on = links.iter().find(|link| link.index == own.index).map(|link| link.name.to_string());
         return Err(NatError::OwnAddress {
@@ -35,11 +39,25 @@ pub(super) async fn check(interface: &IfName, address: Ipv4Addr) -> Result<(), N
             interface: on.unwrap_or_else(|| "another interface".into()),
         });
     }
-    let probed = in_use(link.index, mac, address).await;
+    let probed = in_use(index, mac, address).await;
     match probed.map_err(|source| NatError::Probe { address, source })? {
         Some(mac) => Err(NatError::InUse { address, mac }),
         None => Ok(()),
     }
+}
+
+/// Whether the host has the address already, other than as the one that was put on this interface before.
+pub(super) async fn of_host(
+    address: Ipv4Addr,
+    interface: &IfName,
+    before: Option<Ipv4Addr>,
+) -> Result<bool, NatError> {
+    let (link, addresses, _) = look(interface.clone()).await?;
+    let put = |own: &Address| {
+        let ours = own.protocol == PROTOCOL || before == Some(address);
+        ours && link.as_ref().is_some_and(|link| link.index == own.index) && own.net.prefix_len() == 32
+    };
+    Ok(addresses.iter().any(|own| own.net.addr() == IpAddr::V4(address) && !put(own)))
 }
 
 /// Puts it there, if it is not, and tells the LAN; asks there first if need be. `false`: the interface is not there, or

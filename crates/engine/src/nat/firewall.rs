@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
+use landline_spec::NatPort;
 use landline_types::IfName;
 
-use super::record::NatPort;
-use super::table::Mapping;
+use super::table::{Mapping, Private};
 
 /// What our rules' comments begin with.
 const COMMENT: &str = "landline: ";
@@ -30,6 +30,19 @@ pub(super) fn openings<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> BTree
 pub(super) fn bridge(name: &IfName) -> Rule {
     let (name, comment) = (name.as_str(), format!("{COMMENT}{name}"));
     ["-i", name, "-o", name, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"].map(str::to_owned).into()
+}
+
+/// The rules that let through what goes between a private bridge and the LAN, as far as our own table does.
+pub(super) fn private(Private { bridge, nic, .. }: &Private) -> Vec<Rule> {
+    let comment = format!("{COMMENT}{bridge}");
+    let (bridge, nic) = (bridge.as_str(), nic.as_str());
+    let ways: [&[&str]; 3] = [
+        &["-i", bridge, "-o", nic],
+        &["-i", bridge, "-o", bridge],
+        &["-o", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED,DNAT"],
+    ];
+    let end = ["-m", "comment", "--comment", &comment, "-j", "ACCEPT"];
+    ways.iter().map(|way| way.iter().chain(&end).map(|word| (*word).to_owned()).collect()).collect()
 }
 
 fn opening(mapping: &Mapping) -> Vec<Rule> {

@@ -1,29 +1,53 @@
 //! The task that keeps the kernel as records and containers want it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use landline_kernel::sysctl;
-use landline_kernel::{Event, Group, Monitor, nft};
+use landline_dhcp::v4::Lease;
+use landline_kernel::{Event, Group, Monitor, boottime, nft, sysctl};
+use landline_spec::{EndpointId, NatPorts, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::record::{NatPort, NatPorts, NatRecord, NatView};
-use super::table::{Mapping, mapping, script};
-use super::{Command, NatError, NatSeen, address, firewall, hairpin, stale};
+use super::lease::{Heard, Leaser, Shared, live};
+use super::record::{NatOwner, NatRecord, NatView};
+use super::table::{Mapping, Private, mapping, script};
+use super::{Beginning, Bound, Command, NatError, NatSeen, address, firewall, hairpin, stale};
+use crate::addressing::dhcp::drawn_client_id;
 use crate::blocking;
 use crate::error::chain;
+use crate::random::OsRandom;
+use crate::records::LeaseRecord;
 use crate::store::Store;
 
+/// The state of an address that no server has given yet.
+pub(super) const ASKING: &str = "asks the DHCP server";
+
+type Words<T> = mpsc::UnboundedSender<(NatOwner, T)>;
+
 pub(crate) struct Follower {
-    records: BTreeMap<String, NatRecord>,
+    records: BTreeMap<NatOwner, NatRecord>,
+    /// The endpoints that have them now, of those on networks of ours.
+    bound: BTreeMap<NatOwner, Bound>,
+    /// The bridges of such networks.
+    privates: BTreeSet<Private>,
     /// Bridges of networks that are to be let through.
     bridges: BTreeSet<IfName>,
+    /// DHCP clients, of addresses that have one.
+    leasers: BTreeMap<NatOwner, Leaser>,
+    /// Whose container was removed, and which are taken back unless it is made anew.
+    expiring: BTreeSet<NatOwner>,
+    /// What is wrong with an address until it is another.
+    troubles: BTreeMap<NatOwner, String>,
+    shared: Shared,
+    heard: Words<Heard>,
+    due: Words<()>,
     store: Arc<Store>,
     seen: watch::Receiver<NatSeen>,
-    views: watch::Sender<Vec<NatView>>,
+    views: watch::Sender<BTreeMap<NatOwner, NatView>>,
     /// What was loaded last.
     loaded: Option<String>,
     /// The addresses that were translated then.
@@ -34,13 +58,18 @@ pub(crate) struct Follower {
 
 /// Follows until `cancel`. Everything stays: containers go on being reached while the daemon restarts.
 pub(super) async fn run(
-    mut follower: Follower,
+    beginning: Beginning,
     mut commands: mpsc::UnboundedReceiver<Command>,
+    seen: watch::Receiver<NatSeen>,
+    views: watch::Sender<BTreeMap<NatOwner, NatView>>,
     cancel: CancellationToken,
 ) {
+    let (heard, mut leases) = mpsc::unbounded_channel();
+    let (due, mut removals) = mpsc::unbounded_channel();
+    let mut follower = Follower::new(beginning, heard, due, seen, views);
     // A NIC that comes, or loses its addresses.
     let mut monitor = Monitor::open(&[Group::Links, Group::Addresses]).ok();
-    follower.pass().await;
+    follower.begin().await;
     loop {
         let host = async {
             match &mut monitor {
@@ -54,6 +83,8 @@ pub(super) async fn run(
                 Some(command) => follower.command(command).await,
                 None => return,
             },
+            Some((owner, heard)) = leases.recv() => follower.hear(&owner, heard).await,
+            Some((owner, ())) = removals.recv() => follower.due(&owner).await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
             event = host => match event {
                 Ok(event) if follower.concerns(&event) => follower.pass().await,
@@ -68,22 +99,66 @@ pub(super) async fn run(
 }
 
 impl Follower {
-    pub(super) fn new(
-        records: Vec<NatRecord>,
-        bridges: BTreeSet<IfName>,
-        store: Arc<Store>,
+    fn new(
+        beginning: Beginning,
+        heard: Words<Heard>,
+        due: Words<()>,
         seen: watch::Receiver<NatSeen>,
-        views: watch::Sender<Vec<NatView>>,
+        views: watch::Sender<BTreeMap<NatOwner, NatView>>,
     ) -> Self {
+        let Beginning { records, bound, privates, bridges, store, shared } = beginning;
         let opened = !bridges.is_empty() || records.iter().any(|record| record.open_firewall);
-        let records = records.into_iter().map(|record| (record.container.clone(), record)).collect();
-        Self { records, bridges, store, seen, views, loaded: None, translated: BTreeSet::new(), opened }
+        Self {
+            records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),
+            bound,
+            privates,
+            bridges,
+            leasers: BTreeMap::new(),
+            expiring: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+            shared,
+            heard,
+            due,
+            store,
+            seen,
+            views,
+            loaded: None,
+            translated: BTreeSet::new(),
+            opened,
+        }
+    }
+
+    /// Goes on where the last run ended.
+    async fn begin(&mut self) {
+        for mut record in self.records.values().cloned().collect::<Vec<_>>() {
+            let Some(dhcp) = record.dhcp.clone() else { continue };
+            // An address is used as long as its lease lives, and it may have ended meanwhile.
+            let lives = dhcp.lease.as_ref().is_some_and(|lease| live(lease, &self.shared.boot).is_some());
+            if let (Some(address), false) = (record.address, lives) {
+                record.address = None;
+                if let Err(error) = address::take(&record.interface, address).await {
+                    tracing::warn!(%address, error = chain(&error), "its lease is over, and it could not be removed");
+                }
+                self.records.insert(record.owner.clone(), record.clone());
+            }
+            self.lease(&record);
+        }
+        self.pass().await;
+    }
+
+    fn lease(&mut self, record: &NatRecord) {
+        let Some(dhcp) = &record.dhcp else { return };
+        let (owner, interface) = (record.owner.clone(), record.interface.clone());
+        let leaser = Leaser::start(owner, interface, dhcp, self.shared.clone(), self.heard.clone());
+        self.leasers.insert(record.owner.clone(), leaser);
     }
 
     fn concerns(&self, event: &Event) -> bool {
         match event {
             Event::LinkNew(link) => self.records.values().any(|record| record.interface == link.name),
-            Event::AddressGone(gone) => self.records.values().any(|r| gone.net.addr() == r.address),
+            Event::AddressGone(gone) => {
+                self.records.values().any(|r| r.address.is_some_and(|own| gone.net.addr() == IpAddr::V4(own)))
+            }
             Event::Overrun => !self.records.is_empty(),
             _ => false,
         }
@@ -92,8 +167,18 @@ impl Follower {
     async fn command(&mut self, command: Command) {
         // Whoever asked may have gone.
         match command {
-            Command::Add(record, answer) => drop(answer.send(self.add(record).await)),
-            Command::Remove(container, answer) => drop(answer.send(self.remove(&container).await)),
+            Command::Add(record, answer) => drop(answer.send(self.add(*record).await)),
+            Command::Remove(owner, answer) => drop(answer.send(self.remove(&owner).await)),
+            Command::RemoveNetwork(network, answer) => {
+                self.remove_network(&network).await;
+                drop(answer.send(Ok(())));
+            }
+            Command::Bind(owner, bound, answer) => drop(answer.send(self.bind(owner, *bound).await)),
+            Command::Unbind(endpoint, answer) => {
+                self.unbind(&endpoint).await;
+                drop(answer.send(Ok(())));
+            }
+            Command::Expire(owner, after) => self.expire(owner, after).await,
             Command::Bridges(bridges, answer) => {
                 let before = std::mem::replace(&mut self.bridges, bridges);
                 let opened = self.open().await.map_err(NatError::Firewall);
@@ -102,40 +187,73 @@ impl Follower {
                 }
                 drop(answer.send(opened));
             }
+            Command::Privates(privates, answer) => drop(answer.send(self.privates(privates).await)),
         }
     }
 
+    async fn privates(&mut self, privates: BTreeSet<Private>) -> Result<(), NatError> {
+        let before = std::mem::replace(&mut self.privates, privates);
+        let changed = match self.load().await {
+            Ok(()) => self.open().await.map_err(NatError::Firewall),
+            failed => failed,
+        };
+        if changed.is_err() {
+            self.privates = before;
+        }
+        changed
+    }
+
     async fn add(&mut self, mut record: NatRecord) -> Result<NatView, NatError> {
-        let (container, address) = (record.container.clone(), record.address);
-        if self.records.contains_key(&container) {
-            return Err(NatError::Exists(container));
+        let owner = record.owner.clone();
+        if let NatOwner::Container(name) = &owner
+            && self.records.contains_key(&owner)
+        {
+            return Err(NatError::Exists(name.clone()));
         }
-        if let Some(other) = self.records.values().find(|other| other.address == address) {
-            return Err(NatError::Taken { address, container: other.container.clone() });
+        match record.address {
+            Some(address) => {
+                self.nobody_has(address, &owner)?;
+                address::check(&record.interface, address).await?;
+            }
+            None => address::check_nic(&record.interface).await.map(drop)?,
         }
-        address::check(&record.interface, address).await?;
+        if let Some(dhcp) = &mut record.dhcp {
+            dhcp.client_id.get_or_insert_with(|| drawn_client_id(&mut OsRandom));
+        }
         record.forwarding = record.open_firewall && !forwards();
         // Stored first: what is on the NIC without a record would never be taken away.
         self.put(record.clone()).await?;
-        self.records.insert(container.clone(), record.clone());
+        self.records.insert(owner.clone(), record.clone());
         if let Err(error) = self.apply(&record).await {
-            let record = self.records.get(&container).cloned().unwrap_or(record);
+            let record = self.records.get(&owner).cloned().unwrap_or(record);
             self.take_back(&record).await;
             return Err(error);
         }
+        self.lease(&record);
         self.show(&BTreeMap::new());
-        tracing::info!(container, %address, interface = %record.interface, "a container has an address on the host");
-        let views = self.views.borrow();
-        views.iter().find(|view| view.container == container).cloned().ok_or(NatError::Stopping)
+        tracing::info!(%owner, address = ?record.address, interface = %record.interface, "an address on the host for a container");
+        self.views.borrow().get(&owner).cloned().ok_or(NatError::Stopping)
+    }
+
+    /// Two containers cannot have one address.
+    fn nobody_has(&self, address: Ipv4Addr, owner: &NatOwner) -> Result<(), NatError> {
+        let other =
+            self.records.values().find(|other| other.address == Some(address) && other.owner != *owner);
+        match other {
+            Some(other) => Err(NatError::Taken { address, user: user(&other.owner) }),
+            None => Ok(()),
+        }
     }
 
     async fn apply(&mut self, record: &NatRecord) -> Result<(), NatError> {
         self.load().await?;
-        if !address::put(&record.interface, record.address, false).await? {
+        if let Some(address) = record.address
+            && !address::put(&record.interface, address, false).await?
+        {
             return Err(NatError::Down(record.interface.clone()));
         }
         if record.forwarding {
-            forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
+            sysctl::set_ip_forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
             tracing::warn!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
         }
         self.open().await.map_err(NatError::Firewall)?;
@@ -143,19 +261,34 @@ impl Follower {
         Ok(())
     }
 
-    async fn remove(&mut self, container: &str) -> Result<(), NatError> {
-        let Some(record) = self.records.get(container).cloned() else {
-            return Err(NatError::Unknown(container.to_owned()));
+    async fn remove(&mut self, owner: &NatOwner) -> Result<(), NatError> {
+        let Some(record) = self.records.get(owner).cloned() else {
+            return Err(NatError::Unknown(owner.to_string()));
         };
         self.take_back(&record).await;
-        tracing::info!(container, address = %record.address, "a container's address on the host was taken back");
+        tracing::info!(%owner, address = ?record.address, "a container's address on the host was taken back");
         Ok(())
+    }
+
+    async fn remove_network(&mut self, network: &NetworkId) {
+        self.bound.retain(|owner, _| owner.network() != Some(network));
+        let gone: Vec<NatRecord> =
+            self.records.values().filter(|r| r.owner.network() == Some(network)).cloned().collect();
+        for record in gone {
+            self.take_back(&record).await;
+        }
     }
 
     /// Undoes everything, and never stops at a failure: it is told.
     async fn take_back(&mut self, record: &NatRecord) {
-        self.records.remove(&record.container);
-        let said = |what: &str, error: String| tracing::warn!(error, address = %record.address, "{what}");
+        let owner = &record.owner;
+        if let Some(leaser) = self.leasers.remove(owner) {
+            leaser.release().await;
+        }
+        self.records.remove(owner);
+        self.troubles.remove(owner);
+        self.expiring.remove(owner);
+        let said = |what: &str, error: String| tracing::warn!(error, %owner, "{what}");
         if let Err(error) = self.open().await {
             said("the firewall's opening could not be closed", error);
         }
@@ -167,7 +300,9 @@ impl Follower {
         {
             said("its port is still in hairpin mode", error.to_string());
         }
-        if let Err(error) = address::take(&record.interface, record.address).await {
+        if let Some(address) = record.address
+            && let Err(error) = address::take(&record.interface, address).await
+        {
             said("it could not be removed", chain(&error));
         }
         let others = self.records.values_mut().find(|other| other.open_firewall);
@@ -182,16 +317,138 @@ impl Follower {
                 }
             }
             None => {
-                if let Err(error) = forward(false) {
+                if let Err(error) = sysctl::set_ip_forward(false) {
                     said("net.ipv4.ip_forward could not be put back to 0", error.to_string());
                 }
             }
         }
-        let (store, key) = (self.store.clone(), record.container.clone());
+        let (store, key) = (self.store.clone(), owner.clone());
         if let Err(error) = blocking(move || store.remove_nat(&key)).await {
             said("its record could not be removed", chain(&error));
         }
         self.show(&BTreeMap::new());
+    }
+
+    /// The container behind an address is there.
+    async fn bind(&mut self, owner: NatOwner, bound: Bound) -> Result<(), NatError> {
+        let Some(record) = self.records.get(&owner) else {
+            return Err(NatError::Unknown(owner.to_string()));
+        };
+        if let (Some(other), Some(address)) = (self.bound.get(&owner), record.address)
+            && other.endpoint != bound.endpoint
+        {
+            return Err(NatError::Occupied { address });
+        }
+        self.expiring.remove(&owner);
+        self.bound.insert(owner.clone(), bound);
+        if let Err(error) = self.load().await {
+            self.bound.remove(&owner);
+            return Err(error);
+        }
+        self.hairpin().await;
+        self.show(&BTreeMap::new());
+        Ok(())
+    }
+
+    async fn unbind(&mut self, endpoint: &EndpointId) {
+        let before = self.bound.len();
+        self.bound.retain(|_, bound| bound.endpoint != *endpoint);
+        if self.bound.len() != before {
+            self.pass().await;
+        }
+    }
+
+    /// The container was removed: so will its address be, unless it is made anew before.
+    async fn expire(&mut self, owner: NatOwner, after: Duration) {
+        if !self.records.contains_key(&owner) || self.bound.contains_key(&owner) {
+            return;
+        }
+        self.expiring.insert(owner.clone());
+        if after.is_zero() {
+            return self.due(&owner).await;
+        }
+        let (alarm, due, deadline) = (self.shared.alarm.clone(), self.due.clone(), boottime::now() + after);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = alarm.sleep_until(deadline) => drop(due.send((owner, ()))),
+                () = due.closed() => {}
+            }
+        });
+    }
+
+    async fn due(&mut self, owner: &NatOwner) {
+        if self.expiring.remove(owner)
+            && let Some(record) = self.records.get(owner).cloned()
+        {
+            self.take_back(&record).await;
+            tracing::info!(%owner, "its container was removed; its address on the host was taken back");
+        }
+    }
+
+    /// A DHCP client has something to say.
+    async fn hear(&mut self, owner: &NatOwner, heard: Heard) {
+        // One that was removed meanwhile may still have said something.
+        let Some(record) = self.records.get(owner).cloned() else { return };
+        match heard {
+            Heard::Leased(lease) => self.leased(record, lease).await,
+            Heard::Lost(reason) => {
+                tracing::error!(%owner, address = ?record.address, %reason, "a container's address on the host is lost");
+                self.troubles.insert(owner.clone(), format!("it is lost: {reason}"));
+                self.move_to(record, None).await;
+            }
+        }
+    }
+
+    async fn leased(&mut self, record: NatRecord, lease: Lease) {
+        let (owner, address) = (record.owner.clone(), lease.address);
+        let host = address::of_host(address, &record.interface, record.address).await;
+        let trouble = match host {
+            Ok(false) => self.nobody_has(address, &owner).err().map(|error| chain(&error)),
+            Ok(true) => Some(format!("the host has {address}")),
+            Err(error) => Some(chain(&error)),
+        };
+        if let Some(trouble) = trouble {
+            // Not released: it is another's.
+            self.leasers.remove(&owner);
+            let trouble = format!(
+                "the DHCP server gave an address that is taken ({trouble}): it tells clients apart by hardware \
+                 address; set it to go by client identifier, or give a static address"
+            );
+            tracing::error!(%owner, trouble, "no address on the host");
+            self.troubles.insert(owner, trouble);
+            self.show(&BTreeMap::new());
+            return;
+        }
+        self.troubles.remove(&owner);
+        if record.address == Some(address) {
+            tracing::debug!(%owner, %address, server = %lease.server, "lease renewed");
+        } else {
+            tracing::info!(%owner, %address, server = %lease.server, "a container's address on the host is leased");
+        }
+        self.move_to(record, Some(&lease)).await;
+    }
+
+    /// Has everything at the leased address, or nowhere.
+    async fn move_to(&mut self, mut record: NatRecord, lease: Option<&Lease>) {
+        let before = record.address;
+        record.address = lease.map(|lease| lease.address);
+        if let Some(dhcp) = &mut record.dhcp {
+            dhcp.lease = lease.map(|lease| LeaseRecord::of(lease, &self.shared.boot));
+        }
+        if let Err(error) = self.put(record.clone()).await {
+            // The lease itself is good; only a restart of the daemon would miss it.
+            tracing::error!(error = chain(&error), "a lease could not be stored");
+        }
+        let interface = record.interface.clone();
+        let now = record.address;
+        self.records.insert(record.owner.clone(), record);
+        // What is there stays until the new one is reached.
+        self.pass().await;
+        if let Some(before) = before.filter(|before| Some(*before) != now)
+            && let Err(error) = address::take(&interface, before).await
+        {
+            tracing::warn!(address = %before, error = chain(&error), "an address that is over could not be removed");
+        }
     }
 
     async fn put(&self, record: NatRecord) -> Result<(), NatError> {
@@ -201,26 +458,30 @@ impl Follower {
 
     /// Makes everything as it should be; what cannot be is told and shown.
     async fn pass(&mut self) {
-        if self.records.is_empty() && self.loaded.is_none() && !self.opened {
+        if self.records.is_empty() && self.privates.is_empty() && self.loaded.is_none() && !self.opened {
             return;
         }
         let mut problems = BTreeMap::new();
         for record in self.records.values() {
-            let problem = match address::put(&record.interface, record.address, true).await {
+            let Some(address) = record.address else { continue };
+            // Whether a leased address is free is for its DHCP client to find out.
+            let problem = match address::put(&record.interface, address, record.dhcp.is_none()).await {
                 Ok(true) => continue,
                 Ok(false) => format!("{} is not there, or down", record.interface),
                 Err(error) => chain(&error),
             };
-            problems.insert(record.address, problem);
+            problems.insert(record.owner.clone(), problem);
         }
         // After a start what was loaded before stays until it is known what runs.
-        if self.loaded.is_none() && !self.seen.borrow().connected {
+        let known =
+            self.seen.borrow().connected || self.records.keys().all(|owner| owner.network().is_some());
+        if self.loaded.is_none() && !known {
             self.show(&problems);
             return;
         }
         if let Err(error) = self.load().await {
             tracing::error!(error = chain(&error), "containers' addresses are not translated");
-            problems.extend(self.records.values().map(|record| (record.address, chain(&error))));
+            problems.extend(self.records.keys().map(|owner| (owner.clone(), chain(&error))));
         }
         if let Err(error) = self.open().await {
             tracing::warn!(error, "the host's firewall could not be opened");
@@ -233,7 +494,16 @@ impl Follower {
     async fn hairpin(&mut self) {
         let seen = self.seen.borrow().clone();
         for record in self.records.clone().into_values() {
-            let Some(container) = seen.containers.get(&record.container) else { continue };
+            if let Some(bound) = self.bound.get(&record.owner) {
+                // Its port goes with it, and the setting with the port.
+                let port = bound.port.clone();
+                if let Err(error) = blocking(move || hairpin::allow_port(&port)).await {
+                    tracing::debug!(%error, owner = %record.owner, "a container's port cannot be found");
+                }
+                continue;
+            }
+            let NatOwner::Container(name) = &record.owner else { continue };
+            let Some(container) = seen.containers.get(name) else { continue };
             let (Some(sandbox), inside) = (container.sandbox.clone(), container.address) else { continue };
             match blocking(move || hairpin::allow(&sandbox, inside)).await {
                 Ok(None) => {}
@@ -242,10 +512,10 @@ impl Follower {
                     if let Err(error) = self.put(record.clone()).await {
                         tracing::warn!(error = chain(&error), "a record could not be stored");
                     }
-                    self.records.insert(record.container.clone(), record);
+                    self.records.insert(record.owner.clone(), record);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, container = record.container, "a container's port cannot be found");
+                    tracing::debug!(%error, container = name, "a container's port cannot be found");
                 }
             }
         }
@@ -253,22 +523,22 @@ impl Follower {
 
     fn mappings(&self) -> Vec<Mapping> {
         let seen = self.seen.borrow();
-        self.records.values().filter_map(|record| mapping(record, &seen)).collect()
+        self.records.values().filter_map(|record| mapping(record, &seen, &self.bound)).collect()
     }
 
     /// Loads the table, unless it is the one that was loaded last.
     async fn load(&mut self) -> Result<(), NatError> {
         let mappings = self.mappings();
-        let script = script(&mappings);
+        let script = script(&mappings, &self.privates);
         if self.loaded.as_ref() == Some(&script) {
             return Ok(());
         }
         let rules = script.clone();
         blocking(move || nft::apply(&rules)).await.map_err(NatError::Rules)?;
         self.loaded = Some(script);
-        let now: BTreeSet<Ipv4Addr> = self.records.values().map(|record| record.address).collect();
+        let now: BTreeSet<Ipv4Addr> = self.records.values().filter_map(|record| record.address).collect();
         let before = std::mem::replace(&mut self.translated, now.clone());
-        let addresses = now.union(&before).copied().collect();
+        let addresses: BTreeSet<Ipv4Addr> = now.union(&before).copied().collect();
         match blocking(move || stale::forget(&addresses, &mappings)).await {
             Ok(0) => {}
             Ok(connections) => tracing::info!(connections, "translated in another way than now; forgotten"),
@@ -281,9 +551,10 @@ impl Follower {
 
     async fn open(&mut self) -> Result<(), String> {
         let seen = self.seen.borrow().clone();
-        let open = self.records.values().filter(|record| record.open_firewall);
-        let mappings: Vec<Mapping> = open.filter_map(|record| mapping(record, &seen)).collect();
+        let open = self.records.values().filter(|r| r.open_firewall && r.owner.network().is_none());
+        let mappings: Vec<Mapping> = open.filter_map(|record| mapping(record, &seen, &self.bound)).collect();
         let mut wanted = firewall::openings(mappings.iter());
+        wanted.extend(self.privates.iter().filter(|private| private.open).flat_map(firewall::private));
         // Otherwise what is bridged does not meet the firewall.
         if sysctl::bridge_nf() {
             wanted.extend(self.bridges.iter().map(firewall::bridge));
@@ -298,52 +569,66 @@ impl Follower {
         Ok(())
     }
 
-    fn show(&self, problems: &BTreeMap<Ipv4Addr, String>) {
+    fn show(&self, problems: &BTreeMap<NatOwner, String>) {
         let seen = self.seen.borrow();
         let views = self.records.values().map(|record| {
-            let mapping = mapping(record, &seen);
-            let ports = match (&mapping, &record.ports) {
-                (_, NatPorts::All) => vec!["all".to_owned()],
-                (Some(Mapping { ports: Some(ports), .. }), _) => {
-                    ports.iter().copied().map(port_text).collect()
-                }
-                (_, NatPorts::Only(ports)) => ports.iter().copied().map(port_text).collect(),
-                (_, NatPorts::Exposed) => Vec::new(),
-            };
-            let state = match (problems.get(&record.address), &mapping) {
-                (Some(problem), _) => problem.clone(),
-                (None, None) => "waits for its container".into(),
-                (None, Some(_)) if ports.is_empty() => "its container exposes no port; give --port".into(),
-                (None, Some(_)) if !forwards() => "net.ipv4.ip_forward is 0; give --open-firewall".into(),
-                (None, Some(_)) => "ready".into(),
-            };
-            NatView {
-                container: record.container.clone(),
-                address: record.address,
-                interface: record.interface.clone(),
-                inside: mapping.map(|mapping| mapping.inside),
-                ports,
-                state,
-            }
+            let mapping = mapping(record, &seen, &self.bound);
+            let problem = self.troubles.get(&record.owner).or_else(|| problems.get(&record.owner));
+            (record.owner.clone(), view(record, mapping.as_ref(), problem))
         });
         self.views.send_replace(views.collect());
     }
 }
 
-fn port_text(port: NatPort) -> String {
-    let NatPort { transport, outside, inside } = port;
-    if outside == inside {
-        format!("{outside}/{transport}")
-    } else {
-        format!("{outside}:{inside}/{transport}")
+fn view(record: &NatRecord, mapping: Option<&Mapping>, problem: Option<&String>) -> NatView {
+    let ports = match (mapping, &record.ports) {
+        (Some(Mapping { ports: None, .. }), _) | (None, NatPorts::All) => vec!["all".to_owned()],
+        (Some(Mapping { ports: Some(ports), .. }), _) => ports.iter().map(ToString::to_string).collect(),
+        (None, NatPorts::Only(ports)) => ports.iter().map(ToString::to_string).collect(),
+        (None, NatPorts::Exposed) => Vec::new(),
+    };
+    let ours = record.owner.network().is_some();
+    let state = match (problem, record.address, mapping) {
+        (Some(problem), _, _) => problem.clone(),
+        (None, None, _) => ASKING.into(),
+        (None, Some(_), None) => "waits for its container".into(),
+        (None, Some(_), Some(_)) if ports.is_empty() => {
+            let how = if ours { "-o ports=80 or -p" } else { "--port" };
+            format!("its container exposes no port; give {how}")
+        }
+        (None, Some(_), Some(_)) if !forwards() => {
+            let how = if ours { "-o firewall=open" } else { "--open-firewall" };
+            format!("net.ipv4.ip_forward is 0; give {how}")
+        }
+        (None, Some(_), Some(_)) => "ready".into(),
+    };
+    NatView {
+        container: match &record.owner {
+            NatOwner::Container(name) => Some(name.clone()),
+            NatOwner::Network(_) | NatOwner::Identity { .. } => None,
+        },
+        network: None,
+        address: record.address,
+        dhcp: record.dhcp.is_some(),
+        interface: record.interface.clone(),
+        server: record.dhcp.as_ref().and_then(|dhcp| dhcp.lease.as_ref()).map(|lease| lease.server),
+        inside: mapping.map(|mapping| mapping.inside),
+        ports,
+        state,
+    }
+}
+
+/// How messages call whoever has an address.
+fn user(owner: &NatOwner) -> String {
+    match owner {
+        NatOwner::Container(name) => format!("container {name}"),
+        NatOwner::Network(network) | NatOwner::Identity { network, .. } => {
+            format!("a container on network {}", network.short())
+        }
     }
 }
 
 /// Whether the host passes packets on. A look at `/proc` takes no time.
-fn forwards() -> bool {
+pub(crate) fn forwards() -> bool {
     sysctl::ip_forward().unwrap_or(true)
-}
-
-fn forward(on: bool) -> std::io::Result<()> {
-    sysctl::set_ip_forward(on)
 }

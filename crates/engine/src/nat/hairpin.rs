@@ -27,6 +27,11 @@ pub(super) fn allow(sandbox: &Path, inside: Ipv4Addr) -> io::Result<Option<IfNam
     }
 }
 
+/// As [`allow`], for a port of a bridge of ours. Blocks.
+pub(super) fn allow_port(port: &IfName) -> io::Result<()> {
+    if sysctl::bridge_nf() && !brport::hairpin(port)? { brport::set_hairpin(port, true) } else { Ok(()) }
+}
+
 /// Takes that back. One that is gone is fine.
 pub(super) fn forbid(port: &IfName) -> io::Result<()> {
     match brport::set_hairpin(port, false) {

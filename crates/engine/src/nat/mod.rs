@@ -2,13 +2,20 @@
 //!
 //! The address is the record's and not the running container's: it is on the NIC from the moment it was asked for, so
 //! something can be bound to it before the container starts. One task (`follow`) keeps the kernel as records and
-//! containers want it: addresses (`address`), one table of the packet filter that is always written whole (`table`),
-//! and, where the user says so, an opening in the host's firewall (`firewall`).
+//! containers want it: addresses (`address`), which may be leased (`lease`), one table of the packet filter that is always
+//! written whole (`table`), connections that contradict it (`stale`), and, where the user says so, an opening in the
+//! host's firewall (`firewall`).
+//!
+//! The containers are those on Docker's own bridges (`landline nat`), as the front end sees them, or those on `mode=nat`
+//! networks of our own: these have a private bridge (`private`), and their endpoints are bound to an address (`claim`).
 
 mod address;
+mod claim;
 mod firewall;
 mod follow;
 mod hairpin;
+mod lease;
+mod private;
 mod record;
 mod stale;
 mod table;
@@ -17,17 +24,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
+use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use record::{NatPort, NatPorts, NatRecord, NatView, PortsError, Transport};
+pub use claim::Published;
+pub(crate) use claim::{all_bound, binding};
+pub use private::PrivateError;
+pub(crate) use private::{hang, private_bridges};
+pub use record::{NatBinding, NatLease, NatOwner, NatRecord, NatView};
+pub(crate) use table::Private;
 
 use crate::host::HostError;
+use crate::lease::Services;
 use crate::store::{Store, StoreError};
+
+/// How long a server may take to give `landline nat` an address.
+const FIRST_LEASE: Duration = landline_spec::DEFAULT_LEASE_TIMEOUT;
 
 /// What the front end sees of containers on networks that the host routes for (Docker's own bridges).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +67,42 @@ pub struct NatContainer {
     pub ports: BTreeSet<(u8, u16)>,
     /// Where its network namespace can be entered.
     pub sandbox: Option<PathBuf>,
+}
+
+/// An endpoint that has an address on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) endpoint: EndpointId,
+    /// Its own address.
+    pub(crate) inside: Ipv4Addr,
+    /// Its neighbours' addresses and its own.
+    pub(crate) subnet: Ipv4Net,
+    /// The host's end of its link.
+    pub(crate) port: IfName,
+    /// What is passed on; `None`: all.
+    pub(crate) ports: Option<BTreeSet<NatPort>>,
+}
+
+/// What there is when the engine starts.
+pub(crate) struct Beginning {
+    pub(crate) records: Vec<NatRecord>,
+    pub(crate) bound: BTreeMap<NatOwner, Bound>,
+    pub(crate) privates: BTreeSet<Private>,
+    pub(crate) bridges: BTreeSet<IfName>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) shared: lease::Shared,
+}
+
+impl Beginning {
+    pub(crate) fn new(store: Arc<Store>, services: &Services, records: Vec<NatRecord>) -> Self {
+        let shared = lease::Shared {
+            alarm: services.alarm.clone(),
+            present: services.present.clone(),
+            boot: services.boot.clone(),
+        };
+        let (bound, privates, bridges) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { records, bound, privates, bridges, store, shared }
+    }
 }
 
 /// Why a container was not given an address.
@@ -75,12 +129,40 @@ pub enum NatError {
         interface: String,
     },
     /// Another container has it.
-    #[error("{address} is the address of container {container}; take another")]
+    #[error("{address} is the address of {user}; take another")]
     Taken {
         /// The address.
         address: Ipv4Addr,
         /// Whose it is.
-        container: String,
+        user: String,
+    },
+    /// The network has one address, and a container is behind it.
+    #[error(
+        "a container on this network has its address {address}; give the other one its own (--network \
+         name=NETWORK,driver-opt=lan_ip=ADDRESS, or lan_ip=dhcp)"
+    )]
+    Occupied {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// A port is published elsewhere.
+    #[error(
+        "-p {address}:... names another address than the container's on the LAN; leave the address out: \
+         -p 80:80"
+    )]
+    PublishedElsewhere {
+        /// What was named.
+        address: Ipv4Addr,
+    },
+    /// No DHCP server gave one.
+    #[error("no DHCP server on {interface} gave an address within {} s{}", waited.as_secs_f64(), because(.why))]
+    NoLease {
+        /// The NIC.
+        interface: IfName,
+        /// How long was waited.
+        waited: Duration,
+        /// What is known of the reason.
+        why: Option<String>,
     },
     /// The container has one.
     #[error("container {0} has an address already; remove that first: landline nat rm {0}")]
@@ -122,10 +204,21 @@ pub enum NatError {
     Stopping,
 }
 
+fn because(why: &Option<String>) -> String {
+    why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+}
+
+type Reply<T> = oneshot::Sender<Result<T, NatError>>;
+
 pub(crate) enum Command {
-    Add(NatRecord, oneshot::Sender<Result<NatView, NatError>>),
-    Remove(String, oneshot::Sender<Result<(), NatError>>),
-    Bridges(BTreeSet<IfName>, oneshot::Sender<Result<(), NatError>>),
+    Add(Box<NatRecord>, Reply<NatView>),
+    Remove(NatOwner, Reply<()>),
+    RemoveNetwork(NetworkId, Reply<()>),
+    Bind(NatOwner, Box<Bound>, Reply<()>),
+    Unbind(EndpointId, Reply<()>),
+    Expire(NatOwner, Duration),
+    Bridges(BTreeSet<IfName>, Reply<()>),
+    Privates(BTreeSet<Private>, Reply<()>),
 }
 
 /// The door.
@@ -133,25 +226,16 @@ pub(crate) enum Command {
 pub struct Nat {
     commands: mpsc::UnboundedSender<Command>,
     seen: watch::Sender<NatSeen>,
-    views: watch::Receiver<Vec<NatView>>,
+    views: watch::Receiver<BTreeMap<NatOwner, NatView>>,
 }
 
 impl Nat {
-    /// Begins to keep these records.
-    pub(crate) fn start(
-        records: Vec<NatRecord>,
-        bridges: BTreeSet<IfName>,
-        store: Arc<Store>,
-        cancel: CancellationToken,
-    ) -> Self {
+    /// Begins to keep what there is.
+    pub(crate) fn start(beginning: Beginning, cancel: CancellationToken) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (seen, picture) = watch::channel(NatSeen::default());
-        let (shown, views) = watch::channel(Vec::new());
-        tokio::spawn(follow::run(
-            follow::Follower::new(records, bridges, store, picture, shown),
-            inbox,
-            cancel,
-        ));
+        let (shown, views) = watch::channel(BTreeMap::new());
+        tokio::spawn(follow::run(beginning, inbox, picture, shown, cancel));
         Self { commands, seen, views }
     }
 
@@ -170,15 +254,69 @@ impl Nat {
     /// # Errors
     /// See [`NatError`]; nothing was changed then.
     pub async fn add(&self, record: NatRecord) -> Result<NatView, NatError> {
-        self.ask(|answer| Command::Add(record, answer)).await
+        self.add_within(record, FIRST_LEASE).await
+    }
+
+    /// As [`Self::add`]; a DHCP server may take this long.
+    pub(crate) async fn add_within(&self, record: NatRecord, wait: Duration) -> Result<NatView, NatError> {
+        let owner = record.owner.clone();
+        self.ask(|answer| Command::Add(Box::new(record), answer)).await?;
+        let leased = self.leased(&owner, wait).await;
+        if leased.is_err() {
+            self.remove(&owner).await?;
+        }
+        leased
+    }
+
+    /// Waits until the owner has its address.
+    pub(crate) async fn leased(&self, owner: &NatOwner, wait: Duration) -> Result<NatView, NatError> {
+        let mut views = self.views.clone();
+        let there =
+            |views: &BTreeMap<NatOwner, NatView>| views.get(owner).is_none_or(|view| view.address.is_some());
+        let _ = tokio::time::timeout(wait, views.wait_for(there)).await;
+        let view = self.views.borrow().get(owner).cloned();
+        let view = view.ok_or_else(|| NatError::Unknown(owner.to_string()))?;
+        if view.address.is_some() {
+            return Ok(view);
+        }
+        let why = Some(view.state).filter(|state| state != follow::ASKING);
+        Err(NatError::NoLease { interface: view.interface, waited: wait, why })
+    }
+
+    /// Where the owner's address comes from, if it has one or is to have one.
+    pub(crate) fn source(&self, owner: &NatOwner) -> Option<LanIp> {
+        let views = self.views.borrow();
+        let view = views.get(owner)?;
+        if view.dhcp { Some(LanIp::Dhcp) } else { view.address.map(LanIp::Static) }
     }
 
     /// Takes it back, and everything that was done for it.
     ///
     /// # Errors
     /// See [`NatError`].
-    pub async fn remove(&self, container: &str) -> Result<(), NatError> {
-        self.ask(|answer| Command::Remove(container.to_owned(), answer)).await
+    pub async fn remove(&self, owner: &NatOwner) -> Result<(), NatError> {
+        self.ask(|answer| Command::Remove(owner.clone(), answer)).await
+    }
+
+    /// Takes back all that are a network's, or its containers'.
+    pub(crate) async fn remove_network(&self, network: &NetworkId) -> Result<(), NatError> {
+        self.ask(|answer| Command::RemoveNetwork(network.clone(), answer)).await
+    }
+
+    /// Passes on what comes to the owner's address.
+    pub(crate) async fn bind(&self, owner: &NatOwner, bound: Bound) -> Result<(), NatError> {
+        self.ask(|answer| Command::Bind(owner.clone(), Box::new(bound), answer)).await
+    }
+
+    /// The endpoint is gone. Its address stays.
+    pub(crate) async fn unbind(&self, endpoint: &EndpointId) {
+        // The daemon stops.
+        let _ = self.ask(|answer| Command::Unbind(endpoint.clone(), answer)).await;
+    }
+
+    /// The owner's container is gone: its address goes after this time, unless it is there again by then.
+    pub(crate) fn expire(&self, owner: NatOwner, after: Duration) {
+        let _ = self.commands.send(Command::Expire(owner, after));
     }
 
     /// Lets through the host's firewall what goes over these bridges, and what goes over others no more.
@@ -186,17 +324,19 @@ impl Nat {
         self.ask(|answer| Command::Bridges(bridges, answer)).await
     }
 
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, NatError>>) -> Command,
-    ) -> Result<T, NatError> {
+    /// These are the bridges of networks with translated addresses.
+    pub(crate) async fn privates(&self, privates: BTreeSet<Private>) -> Result<(), NatError> {
+        self.ask(|answer| Command::Privates(privates, answer)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, NatError> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).map_err(|_| NatError::Stopping)?;
         answered.await.map_err(|_| NatError::Stopping)?
     }
 
-    /// All containers with such an address.
-    pub fn views(&self) -> Vec<NatView> {
+    /// All addresses on the host that stand for containers.
+    pub(crate) fn views(&self) -> BTreeMap<NatOwner, NatView> {
         self.views.borrow().clone()
     }
 }

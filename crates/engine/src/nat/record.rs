@@ -1,22 +1,69 @@
 //! What was asked for, and what is shown of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 
+use landline_spec::{LanIp, NatPort, NatPorts, NetworkId};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-/// A container's address on the LAN, as `landline nat` was told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+use crate::identity::IdentityId;
+use crate::records::LeaseRecord;
+
+/// Whose address it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NatOwner {
+    /// That of the container with this name, on a network that the host routes for (`landline nat`).
+    Container(String),
+    /// A `mode=nat` network's: for whichever container is on it.
+    Network(NetworkId),
+    /// That of one container on a `mode=nat` network.
+    Identity {
+        /// The network.
+        network: NetworkId,
+        /// The container, as it is remembered.
+        identity: IdentityId,
+    },
+}
+
+impl NatOwner {
+    /// Its network, if that is one of `mode=nat`.
+    pub(crate) const fn network(&self) -> Option<&NetworkId> {
+        match self {
+            Self::Container(_) => None,
+            Self::Network(network) | Self::Identity { network, .. } => Some(network),
+        }
+    }
+}
+
+impl fmt::Display for NatOwner {
+    /// No name of a container has spaces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container(name) => f.write_str(name),
+            Self::Network(network) => write!(f, "network {network}"),
+            Self::Identity { network, identity } => write!(f, "network {network} {identity}"),
+        }
+    }
+}
+
+/// An address of the LAN on the host that stands for a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NatRecord {
-    /// The container's name.
-    pub container: String,
-    /// The address.
-    pub address: Ipv4Addr,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub owner: NatOwner,
+    /// The address; `None`: no DHCP server has given one yet, or not any more.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// The DHCP side, if the address comes from there.
+    #[serde(default)]
+    pub dhcp: Option<NatLease>,
     /// The NIC it is on.
     pub interface: IfName,
-    /// What is passed on to the container.
+    /// What is passed on to the container of a [`NatOwner::Container`].
     #[serde(default)]
     pub ports: NatPorts,
     /// Whether the user allowed to open the host's firewall for that.
@@ -30,124 +77,67 @@ pub struct NatRecord {
     pub hairpin: Option<IfName>,
 }
 
+/// An address on the host from a DHCP server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NatLease {
+    /// Option 61, by which alone the server tells it from the host; `None`: one is drawn.
+    #[serde(default)]
+    pub client_id: Option<Vec<u8>>,
+    /// Option 12.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// The lease, while there is one.
+    #[serde(default)]
+    pub lease: Option<LeaseRecord>,
+}
+
 impl NatRecord {
-    /// A container's address, all else as it is by default.
-    pub fn new(container: String, address: Ipv4Addr, interface: IfName) -> Self {
-        let ports = NatPorts::default();
-        Self { container, address, interface, ports, open_firewall: false, forwarding: false, hairpin: None }
-    }
-}
-
-/// What of an address is passed on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NatPorts {
-    /// The ports the container exposes or publishes.
-    #[default]
-    Exposed,
-    /// Everything.
-    All,
-    /// These.
-    Only(Vec<NatPort>),
-}
-
-/// TCP or UDP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// IP protocol 6.
-    Tcp,
-    /// IP protocol 17.
-    Udp,
-}
-
-impl Transport {
-    /// Its IP protocol number.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => 6,
-            Self::Udp => 17,
+    /// An address for this owner, all else as it is by default.
+    pub fn new(owner: NatOwner, lan_ip: LanIp, interface: IfName) -> Self {
+        let (address, dhcp) = match lan_ip {
+            LanIp::Static(address) => (Some(address), None),
+            LanIp::Dhcp => (None, Some(NatLease::default())),
+        };
+        Self {
+            owner,
+            address,
+            dhcp,
+            interface,
+            ports: NatPorts::default(),
+            open_firewall: false,
+            forwarding: false,
+            hairpin: None,
         }
     }
-
-    /// The one with this IP protocol number.
-    pub fn of(number: u8) -> Option<Self> {
-        [Self::Tcp, Self::Udp].into_iter().find(|transport| transport.number() == number)
-    }
 }
 
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-/// A port of the address, and the container's port behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct NatPort {
-    /// The protocol.
-    pub transport: Transport,
-    /// The port on the LAN.
-    pub outside: u16,
-    /// The container's.
-    pub inside: u16,
-}
-
-/// Why a text is no port.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a port; write 80, 80:8080 (the container's behind the colon), 53/udp, or all")]
-pub struct PortsError(String);
-
-impl FromStr for NatPort {
-    type Err = PortsError;
-
-    fn from_str(text: &str) -> Result<Self, PortsError> {
-        let wrong = || PortsError(text.chars().take(32).collect());
-        let (ports, transport) = match text.split_once('/') {
-            None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Transport::Tcp),
-            Some((ports, "udp")) => (ports, Transport::Udp),
-            Some(_) => return Err(wrong()),
-        };
-        let port = |text: &str| {
-            let digits = text.bytes().all(|b| b.is_ascii_digit());
-            digits.then(|| text.parse::<u16>().ok()).flatten().filter(|port| *port != 0).ok_or_else(wrong)
-        };
-        let (outside, inside) = ports.split_once(':').unwrap_or((ports, ports));
-        Ok(Self { transport, outside: port(outside)?, inside: port(inside)? })
-    }
-}
-
-impl NatPorts {
-    /// Reads what a user wrote: nothing, `all`, or ports.
-    ///
-    /// # Errors
-    /// The first that is none.
-    pub fn read(texts: &[String]) -> Result<Self, PortsError> {
-        match texts {
-            [] => Ok(Self::Exposed),
-            [all] if all == "all" => Ok(Self::All),
-            texts => {
-                let mut ports = texts.iter().map(|text| text.parse()).collect::<Result<Vec<NatPort>, _>>()?;
-                ports.sort_unstable();
-                ports.dedup();
-                Ok(Self::Only(ports))
-            }
-        }
-    }
+/// What an endpoint of a `mode=nat` network has of the LAN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatBinding {
+    /// Whose address it is.
+    pub owner: NatOwner,
+    /// What of it is passed on; `None`: all.
+    pub ports: Option<BTreeSet<NatPort>>,
 }
 
 /// A container's address, as people want to see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatView {
-    /// The container's name.
-    pub container: String,
-    /// Its address on the LAN.
-    pub address: Ipv4Addr,
+    /// The container's name, if known.
+    pub container: Option<String>,
+    /// The name of its network, if that is one of `mode=nat`.
+    #[serde(default)]
+    pub network: Option<String>,
+    /// Its address on the LAN, once there is one.
+    pub address: Option<Ipv4Addr>,
+    /// Whether it comes from a DHCP server.
+    #[serde(default)]
+    pub dhcp: bool,
     /// The NIC that is on.
     pub interface: IfName,
+    /// The DHCP server that leased it.
+    #[serde(default)]
+    pub server: Option<Ipv4Addr>,
     /// The container's own address, while it runs.
     pub inside: Option<Ipv4Addr>,
     /// What is passed on, as `80/tcp` or `80:8080/tcp`, or `all`.
@@ -161,22 +151,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_read_as_people_write_them() {
-        let read =
-            |texts: &[&str]| NatPorts::read(&texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>());
-        assert_eq!(read(&[]), Ok(NatPorts::Exposed));
-        assert_eq!(read(&["all"]), Ok(NatPorts::All));
-        let port = |transport, outside, inside| NatPort { transport, outside, inside };
-        assert_eq!(
-            read(&["80:8080", "53/udp", "22/tcp", "22"]),
-            Ok(NatPorts::Only(vec![
-                port(Transport::Tcp, 22, 22),
-                port(Transport::Tcp, 80, 8080),
-                port(Transport::Udp, 53, 53)
-            ]))
-        );
-        for wrong in ["", "0", "65536", "+1", "80:", "80/sctp", "a", "all,80", "80:90:100"] {
-            assert!(read(&[wrong]).is_err(), "{wrong}");
-        }
+    fn records_read_as_they_were_written_before_there_were_other_owners() {
+        let old = r#"{"container":"web","address":"192.0.2.117","interface":"em1","ports":"all"}"#;
+        let record: NatRecord = serde_json::from_str(old).unwrap();
+        let address = LanIp::Static(Ipv4Addr::new(192, 0, 2, 117));
+        let now = NatRecord::new(NatOwner::Container("web".into()), address, "em1".parse().unwrap());
+        assert_eq!(record, NatRecord { ports: NatPorts::All, ..now });
+        let (network, identity) = ("n".repeat(64).parse().unwrap(), "0".repeat(16).parse().unwrap());
+        let owner = NatOwner::Identity { network, identity };
+        let leased = NatRecord::new(owner.clone(), LanIp::Dhcp, "em1".parse().unwrap());
+        let json = serde_json::to_string(&leased).unwrap();
+        assert_eq!(serde_json::from_str::<NatRecord>(&json).unwrap(), leased);
+        assert!(owner.to_string().contains(' ') && leased.dhcp.is_some());
     }
 }

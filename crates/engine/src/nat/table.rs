@@ -1,15 +1,16 @@
 //! The table `landline` of the packet filter, written whole each time (nft(8)).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 use landline_kernel::nft;
+use landline_spec::{NatPort, NatPorts, Transport};
 use landline_types::IfName;
 
-use super::record::{NatPort, NatPorts, NatRecord, Transport};
-use super::{NatContainer, NatSeen};
+use super::record::{NatOwner, NatRecord};
+use super::{Bound, NatContainer, NatSeen};
 
 /// One container's translation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,12 +35,33 @@ impl Mapping {
     }
 }
 
+/// The private bridge of a `mode=nat` network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Private {
+    pub(crate) bridge: IfName,
+    /// What is on it.
+    pub(crate) subnet: Ipv4Net,
+    /// The interface that leads to the LAN.
+    pub(crate) nic: IfName,
+    /// Whether the host's firewall may be opened for it.
+    pub(crate) open: bool,
+}
+
 /// What the records come to with these containers.
-pub(super) fn mapping(record: &NatRecord, seen: &NatSeen) -> Option<Mapping> {
-    let container = seen.containers.get(&record.container)?;
+pub(super) fn mapping(
+    record: &NatRecord,
+    seen: &NatSeen,
+    bound: &BTreeMap<NatOwner, Bound>,
+) -> Option<Mapping> {
+    let (address, interface) = (record.address?, record.interface.clone());
+    let NatOwner::Container(name) = &record.owner else {
+        let Bound { inside, subnet, ports, .. } = bound.get(&record.owner)?.clone();
+        return Some(Mapping { address, interface, inside, neighbours: vec![subnet], ports });
+    };
+    let container = seen.containers.get(name)?;
     Some(Mapping {
-        address: record.address,
-        interface: record.interface.clone(),
+        address,
+        interface,
         inside: container.address,
         neighbours: container.subnets.clone(),
         ports: match &record.ports {
@@ -59,8 +81,8 @@ fn exposed(container: &NatContainer) -> impl Iterator<Item = NatPort> {
 
 /// The script that puts these into the place of what was there. All of it is numbers and interface names, which hold
 /// nothing that means anything to nft between quotes.
-pub(super) fn script(mappings: &[Mapping]) -> String {
-    if mappings.is_empty() {
+pub(super) fn script(mappings: &[Mapping], privates: &BTreeSet<Private>) -> String {
+    if mappings.is_empty() && privates.is_empty() {
         return nft::table("ip", "landline", "");
     }
     let mut to = String::new();
@@ -69,11 +91,18 @@ pub(super) fn script(mappings: &[Mapping]) -> String {
         // Writing to a String cannot fail.
         let _ = inward(&mut to, mapping).and_then(|()| outward(&mut from, mapping));
     }
+    let mut through = String::new();
+    for private in privates {
+        let _ = leave(&mut from, private).and_then(|()| enter(&mut through, private));
+    }
+    if !privates.is_empty() {
+        through = format!("\tchain forward {{\n\t\ttype filter hook forward priority 0;\n{through}\t}}\n");
+    }
     // Before Docker's own rules: the first translation of a connection is the one that counts.
     let content = format!(
         "\tchain prerouting {{\n\t\ttype nat hook prerouting priority -101;\n{to}\t}}\n\
          \tchain output {{\n\t\ttype nat hook output priority -101;\n{to}\t}}\n\
-         \tchain postrouting {{\n\t\ttype nat hook postrouting priority 99;\n{from}\t}}\n"
+         \tchain postrouting {{\n\t\ttype nat hook postrouting priority 99;\n{from}\t}}\n{through}"
     );
     nft::table("ip", "landline", &content)
 }
@@ -103,19 +132,68 @@ fn outward(from: &mut String, mapping: &Mapping) -> std::fmt::Result {
     writeln!(from, "\t\tip saddr {inside} oifname \"{interface}\" snat to {address}")
 }
 
+/// What goes elsewhere than to the LAN, or comes from a container without an address there, is the host's.
+fn leave(from: &mut String, Private { bridge, subnet, .. }: &Private) -> std::fmt::Result {
+    writeln!(from, "\t\tip saddr {subnet} oifname != \"{bridge}\" masquerade")
+}
+
+/// Nobody gets in by the private addresses: only what was translated, and answers.
+fn enter(through: &mut String, Private { bridge, .. }: &Private) -> std::fmt::Result {
+    for passes in ["ct state established,related", "ct status dnat"] {
+        writeln!(through, "\t\toifname \"{bridge}\" {passes} accept")?;
+    }
+    writeln!(through, "\t\tiifname != \"{bridge}\" oifname \"{bridge}\" drop")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use landline_spec::LanIp;
 
     fn record(ports: NatPorts) -> NatRecord {
-        NatRecord {
-            container: "web".into(),
-            address: "192.0.2.117".parse().unwrap(),
-            interface: "em1".parse().unwrap(),
-            ports,
-            open_firewall: false,
-            forwarding: false,
-            hairpin: None,
+        let (owner, address) =
+            (NatOwner::Container("web".into()), LanIp::Static("192.0.2.117".parse().unwrap()));
+        NatRecord { ports, ..NatRecord::new(owner, address, "em1".parse().unwrap()) }
+    }
+
+    fn mapping(record: &NatRecord, seen: &NatSeen) -> Option<Mapping> {
+        super::mapping(record, seen, &BTreeMap::new())
+    }
+
+    fn script(mappings: &[Mapping]) -> String {
+        super::script(mappings, &BTreeSet::new())
+    }
+
+    #[test]
+    fn a_private_bridge_lets_in_what_was_translated_only() {
+        let private = Private {
+            bridge: "llb0".parse().unwrap(),
+            subnet: "203.0.113.0/24".parse().unwrap(),
+            nic: "em1".parse().unwrap(),
+            open: false,
+        };
+        let bound = Bound {
+            endpoint: "e".repeat(64).parse().unwrap(),
+            inside: "203.0.113.4".parse().unwrap(),
+            subnet: private.subnet,
+            port: "llh0".parse().unwrap(),
+            ports: Some(BTreeSet::from(["8080:80".parse().unwrap()])),
+        };
+        let owner = NatOwner::Network("n".repeat(64).parse().unwrap());
+        let record = NatRecord { owner: owner.clone(), ..record(NatPorts::All) };
+        let mapping = super::mapping(&record, &NatSeen::default(), &BTreeMap::from([(owner, bound)]));
+        let script = super::script(&[mapping.unwrap()], &BTreeSet::from([private]));
+        let lines = [
+            "ip daddr 192.0.2.117 tcp dport 8080 dnat to 203.0.113.4:80",
+            "ip saddr 203.0.113.4 oifname \"em1\" snat to 192.0.2.117\n",
+            "ip saddr 203.0.113.0/24 oifname != \"llb0\" masquerade\n",
+            "iifname != \"llb0\" oifname \"llb0\" drop\n",
+        ];
+        let mut rest = script.as_str();
+        for line in lines {
+            let at =
+                rest.find(line).unwrap_or_else(|| panic!("{line} is not where it should be in {script}"));
+            rest = &rest[at..];
         }
     }
 

@@ -91,6 +91,7 @@ impl Engine {
             address_v6: None,
             options: EndpointOptions::default(),
             ports: BTreeSet::new(),
+            published: Vec::new(),
             candidates: request.candidates.clone(),
         };
         self.make_way(&as_endpoint, network).await;

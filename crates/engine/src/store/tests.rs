@@ -17,6 +17,7 @@ fn network(n: u8) -> NetworkRecord {
         nic: None,
         ipam_gateway: None,
         ipam_gateway_v6: None,
+        bridge_address: None,
     }
 }
 
@@ -35,6 +36,7 @@ fn endpoint(n: u8) -> EndpointRecord {
         address: AddressRecord::None,
         address_v6: None,
         ipv6: None,
+        nat: None,
         sandbox: None,
         copied_routes: Vec::new(),
         applied: Applied::default(),

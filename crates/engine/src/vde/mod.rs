@@ -214,6 +214,13 @@ fn group_number(name: &str) -> Result<u32, VdeError> {
 }
 
 fn close(host: &dyn Host, id: &NetworkId, options: &NetworkOptions) -> Result<(), HostError> {
+    remove_links(host, id)?;
+    host.end_switch(&directory(id, options));
+    Ok(())
+}
+
+/// Removes the links of a network that are no endpoint's.
+pub(crate) fn remove_links(host: &dyn Host, id: &NetworkId) -> Result<(), HostError> {
     let links = host.links()?;
     let ours = |link: &&Link| {
         link.alias.as_deref().and_then(NetworkMark::read).is_some_and(|mark| mark.network == *id)
@@ -223,7 +230,6 @@ fn close(host: &dyn Host, id: &NetworkId, options: &NetworkOptions) -> Result<()
             host.remove_marked(link.index, alias)?;
         }
     }
-    host.end_switch(&directory(id, options));
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub(crate) enum Request {
     /// Give one to a container.
     NatAdd {
         /// How.
-        record: NatRecord,
+        record: Box<NatRecord>,
     },
     /// Take it back.
     NatRemove {

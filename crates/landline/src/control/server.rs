@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use landline_docker::DockerView;
-use landline_engine::{AccessError, Engine};
+use landline_engine::{AccessError, Engine, NatOwner};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -69,12 +69,14 @@ async fn converse(
             Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
             Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),
             Ok(Request::DropHostLease { interface }) => done(engine.drop_host_lease(&interface).await),
-            Ok(Request::Nat) => Answer::Nat(engine.nat().views()),
-            Ok(Request::NatAdd { record }) => match engine.nat().add(record).await {
+            Ok(Request::Nat) => Answer::Nat(engine.nat_views().await),
+            Ok(Request::NatAdd { record }) => match engine.nat().add(*record).await {
                 Ok(view) => Answer::Nat(vec![view]),
                 Err(error) => Answer::Error(landline_engine::chain(&error)),
             },
-            Ok(Request::NatRemove { container }) => done(engine.nat().remove(&container).await),
+            Ok(Request::NatRemove { container }) => {
+                done(engine.nat().remove(&NatOwner::Container(container)).await)
+            }
             Ok(Request::Attach { attach, dry_run }) => {
                 Box::pin(attacher.attach(attach, dry_run, cancel)).await
             }

@@ -8,13 +8,13 @@ use landline_testbed::{
 use crate::tools::{settled, start_daemon};
 use crate::world::{Result, SOON, World, binary};
 
-const HOST: &str = "10.12.0.76";
-const CONTAINER: &str = "10.12.0.117";
-const PEER: &str = "10.12.0.5";
-const ROUTER: &str = "10.12.7.254";
+pub(crate) const HOST: &str = "10.12.0.76";
+pub(crate) const CONTAINER: &str = "10.12.0.117";
+pub(crate) const PEER: &str = "10.12.0.5";
+pub(crate) const ROUTER: &str = "10.12.7.254";
 
 /// Answers every connection with the address it comes from.
-const WHO: &str = "
+pub(crate) const WHO: &str = "
 import socketserver, sys
 class Who(socketserver.BaseRequestHandler):
     def handle(self):
@@ -41,18 +41,18 @@ s.sendto(b'?', (sys.argv[1], 53))
 print(s.recv(64).decode())";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Nat,
     Bridge,
     Ovs,
     Macvlan,
 }
 
-struct Lab {
+pub(crate) struct Lab {
     // Dropped in this order.
     _who: Vec<Process>,
     ovs: Option<OpenVswitch>,
-    world: World,
+    pub(crate) world: World,
 }
 
 fn lan() -> Result<(Lan, DhcpServer)> {
@@ -74,7 +74,7 @@ fn lan() -> Result<(Lan, DhcpServer)> {
 }
 
 impl Way {
-    fn lab(self) -> Result<Lab> {
+    pub(crate) fn lab(self) -> Result<Lab> {
         let (lan, dhcp) = lan()?;
         let host = lan.docker_host("host1")?;
         let route = |link: &str| -> Result {
@@ -142,7 +142,7 @@ impl Way {
 }
 
 impl Lab {
-    fn ask(&self, from: &str, to: &str, pid: &str) -> String {
+    pub(crate) fn ask(&self, from: &str, to: &str, pid: &str) -> String {
         let url = format!("http://{to}:80/");
         let curl = ["curl", "-sS", "--http0.9", "--max-time", "3", &url];
         let enter = ["nsenter", "--net", "-t", pid];
@@ -157,15 +157,21 @@ impl Lab {
 
     /// Everybody reaches everybody, under the right address.
     fn matrix(&self, way: Way, inside: &str) -> Result {
+        self.matrix_with(way, inside, &[], "198.51.100.1")
+    }
+
+    /// With NAT there is a neighbour as well, who is started with these arguments and seen under that address.
+    pub(crate) fn matrix_with(&self, way: Way, inside: &str, neighbour: &[&str], gateway: &str) -> Result {
         let pid = self.world.host.container_pid("web")?.to_string();
         let _who = self.world.host.spawn(&["nsenter", "--net", "-t", &pid, "python3", "-c", WHO])?;
         if way == Way::Nat {
             // A neighbour, for whose requests the answers would go past the host.
-            let neighbour = ["run", "--rm", "box", "nc", "-w", "5", CONTAINER, "80"];
+            let ask = ["box", "nc", "-w", "5", CONTAINER, "80"];
+            let neighbour = [&["run", "--rm"], neighbour, &ask].concat();
             let answer = wait_for("a neighbour to reach it", SOON, || {
                 self.world.host.docker_ok(&neighbour).ok().filter(|answer| !answer.is_empty())
             });
-            assert_eq!(answer?.trim(), "198.51.100.1");
+            assert_eq!(answer?.trim(), gateway);
         }
         for (from, to, seen) in way.matrix() {
             let seen = if seen == "inside" { inside } else { seen };
@@ -179,13 +185,13 @@ impl Lab {
         Ok(())
     }
 
-    fn state(&self) -> Result<(HostState, String, String)> {
+    pub(crate) fn state(&self) -> Result<(HostState, String, String)> {
         let saved = "iptables-save | sed 's/^:\\(.*\\) \\[.*/\\1/' | sed '/^#/d'";
         let show = self.ovs.as_ref().map(|ovs| ovs.vsctl(&["show"])).transpose()?;
         Ok((settled(&self.world.host)?, self.world.host.node().sh(saved)?, show.unwrap_or_default()))
     }
 
-    fn is_back(&self, before: &(HostState, String, String)) -> Result {
+    pub(crate) fn is_back(&self, before: &(HostState, String, String)) -> Result {
         let difference = || match self.state() {
             Ok(now) if now == *before => String::new(),
             Ok(now) => format!("{}\n{}\n{}", before.0.diff(&now.0), now.1, now.2),
@@ -246,7 +252,7 @@ fn with_macvlan() -> Result {
 }
 
 /// The row of `landline nat ls` of a container.
-fn nat_row(host: &DockerHost, container: &str) -> Result<serde_json::Value> {
+pub(crate) fn nat_row(host: &DockerHost, container: &str) -> Result<serde_json::Value> {
     let text = host.landline_ok(binary(), &["nat", "ls", "--json"])?;
     let rows: Vec<serde_json::Value> = serde_json::from_str(&text)?;
     let row = rows.into_iter().find(|row| row["container"] == container);

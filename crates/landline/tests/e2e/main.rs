@@ -41,6 +41,7 @@ mod lease;
 mod lease_options;
 mod links;
 mod managers;
+mod nat;
 mod ovs;
 mod quiet;
 mod recovery;

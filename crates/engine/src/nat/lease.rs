@@ -1,0 +1,224 @@
+//! The DHCP client of one address on the host.
+//!
+//! It has the NIC's hardware address and a client identifier of its own, so it is another machine to a server than the
+//! host. What it hears goes to the task that keeps the addresses; what that does about it is its own.
+
+use std::sync::Arc;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v4::{Client, ClientId, Config, Event, Lease, LossReason, Remembered};
+use landline_kernel::boottime::{self, Alarm};
+use landline_kernel::{Link, Netlink};
+use landline_spec::DEFAULT_VENDOR_CLASS;
+use landline_types::{IfName, Mac};
+use tokio::sync::{mpsc, oneshot};
+
+use super::record::{NatLease, NatOwner};
+use crate::blocking;
+use crate::lease::{Present, Received, Wire, receive, sleep};
+use crate::random::OsRandom;
+
+/// What all of them share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(super) alarm: Alarm,
+    pub(super) present: Present,
+    pub(super) boot: Arc<str>,
+}
+
+/// What is heard of one.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// It has this lease, new or renewed.
+    Leased(Lease),
+    /// It has none any more.
+    Lost(LossReason),
+}
+
+/// One that runs; dropping it ends it, and nothing is released.
+#[derive(Debug)]
+pub(super) struct Leaser(mpsc::UnboundedSender<oneshot::Sender<()>>);
+
+impl Leaser {
+    /// Gives the lease back and returns when the message has left. The address must still be on the NIC.
+    pub(super) async fn release(self) {
+        let (done, released) = oneshot::channel();
+        if self.0.send(done).is_ok() {
+            let _ = released.await;
+        }
+    }
+
+    pub(super) fn start(
+        owner: NatOwner,
+        interface: IfName,
+        lease: &NatLease,
+        shared: Shared,
+        heard: mpsc::UnboundedSender<(NatOwner, Heard)>,
+    ) -> Self {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let known = lease.lease.as_ref();
+        let before = known.and_then(|lease| live(lease, &shared.boot)).map(|(lease, same)| match same {
+            true => Before::Bound(lease),
+            false => Before::Known(Remembered::Lease(Box::new(lease))),
+        });
+        let address = known.map(|lease| Before::Known(Remembered::Address(lease.address)));
+        let task = Task {
+            owner,
+            interface,
+            client_id: lease.client_id.clone(),
+            hostname: lease.hostname.clone(),
+            before: before.or(address),
+            shared,
+            heard,
+        };
+        tokio::spawn(task.run(inbox));
+        Self(orders)
+    }
+}
+
+/// The lease as it is on this boot's clock, if it still lives, and whether it was made during this boot.
+pub(super) fn live(lease: &crate::records::LeaseRecord, boot: &str) -> Option<(Lease, bool)> {
+    let now = boottime::now();
+    let restored = match lease.restore(boot) {
+        Some(lease) => (lease, true),
+        None => (lease.restore_across_boots(now, crate::identities::now())?, false),
+    };
+    Some(restored).filter(|(lease, _)| lease.is_live(Instant::from_boot(now)))
+}
+
+/// What it begins with.
+enum Before {
+    /// A lease in use.
+    Bound(Lease),
+    /// Something to ask for.
+    Known(Remembered),
+}
+
+struct Task {
+    owner: NatOwner,
+    interface: IfName,
+    client_id: Option<Vec<u8>>,
+    hostname: Option<String>,
+    before: Option<Before>,
+    shared: Shared,
+    heard: mpsc::UnboundedSender<(NatOwner, Heard)>,
+}
+
+type Inbox = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
+
+fn now() -> Instant {
+    Instant::from_boot(boottime::now())
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: Inbox) {
+        // As long as the NIC is one and the same link the client is one and the same.
+        loop {
+            let mut present = self.shared.present.clone();
+            let nic = loop {
+                if let Some(nic) = find(&self.interface).await {
+                    break nic;
+                }
+                tokio::select! {
+                    () = present.changed() => {}
+                    order = inbox.recv() => {
+                        // Nothing can be said without it.
+                        if let Some(done) = order {
+                            let _ = done.send(());
+                        }
+                        return;
+                    }
+                }
+            };
+            let (index, mac) = nic;
+            let mut client = self.client(mac);
+            let gone = self.shared.present.clone().gone(index);
+            tokio::select! {
+                () = self.serve(&mut client, index, mac, &mut inbox) => return,
+                () = gone => {}
+            }
+            self.before =
+                client.lease().cloned().map(|lease| Before::Known(Remembered::Lease(Box::new(lease))));
+        }
+    }
+
+    fn client(&mut self, mac: Mac) -> Client<OsRandom> {
+        let mut config = Config::new(mac);
+        config.client_id = self.client_id.clone().and_then(|id| ClientId::new(id).ok());
+        config.hostname.clone_from(&self.hostname);
+        config.vendor_class = Some(DEFAULT_VENDOR_CLASS.to_owned());
+        match self.before.take() {
+            Some(Before::Bound(lease)) => Client::resume(config, lease, now(), OsRandom),
+            Some(Before::Known(known)) => Client::start(config, Some(known), now(), OsRandom),
+            None => Client::start(config, None, now(), OsRandom),
+        }
+    }
+
+    /// Returns when it is not needed any more.
+    async fn serve(&self, client: &mut Client<OsRandom>, index: u32, mac: Mac, inbox: &mut Inbox) {
+        let mut wire: Option<Wire> = None;
+        let (mut dhcp, mut arp) = (vec![0; 2048], [0; 128]);
+        loop {
+            while let Some(event) = client.poll_event() {
+                let heard = match event {
+                    Event::Bound(lease) | Event::Renewed(lease) => Heard::Leased(lease),
+                    Event::Lost { reason, .. } => Heard::Lost(reason),
+                    Event::Conflict { address, by } => {
+                        tracing::warn!(%address, %by, interface = %self.interface, "another machine uses the address");
+                        continue;
+                    }
+                };
+                if self.heard.send((self.owner.clone(), heard)).is_err() {
+                    return;
+                }
+            }
+            if !client.wants_socket() {
+                wire = None;
+            } else if wire.is_none() {
+                wire = open(index).await;
+            }
+            while let Some(transmit) = client.poll_transmit() {
+                if let Some(Err(error)) = wire.as_mut().map(|wire| wire.send(&transmit)) {
+                    tracing::debug!(%error, interface = %self.interface, "not sent");
+                }
+            }
+            let deadline = client.poll_timeout().map(Instant::since_boot);
+            tokio::select! {
+                order = inbox.recv() => {
+                    if let Some(done) = order {
+                        let lease = client.lease().cloned();
+                        client.release(now());
+                        if wire.is_none() {
+                            wire = open(index).await;
+                        }
+                        if let Some(wire) = &mut wire {
+                            wire.say_goodbye(client, mac, lease.as_ref()).await;
+                        }
+                        let _ = done.send(());
+                    }
+                    return;
+                }
+                received = receive(wire.as_ref(), &mut dhcp, &mut arp) => match received {
+                    Ok(Received::Datagram { from, payload }) => client.handle_datagram(now(), from, payload),
+                    Ok(Received::Arp(packet)) => client.handle_arp(now(), &packet),
+                    // The NIC went down: what is due later opens them again.
+                    Err(_) => wire = None,
+                },
+                () = sleep(&self.shared.alarm, deadline) => client.handle_timeout(now()),
+            }
+        }
+    }
+}
+
+async fn open(index: u32) -> Option<Wire> {
+    let opened = blocking(move || Wire::open_here(index)).await;
+    opened.inspect_err(|error| tracing::debug!(%error, "sockets cannot be opened")).ok()
+}
+
+/// The NIC's index and hardware address, if it is there and up.
+async fn find(name: &IfName) -> Option<(u32, Mac)> {
+    let name = name.clone();
+    let look = move || Netlink::open().ok()?.link_by_name(&name).ok()?;
+    let link: Link = blocking(look).await?;
+    link.mac.filter(|_| link.up).map(|mac| (link.index, mac))
+}

@@ -1,0 +1,257 @@
+//! Networks whose containers are reached under addresses of the LAN that are on the host; and such addresses from a DHCP
+//! server. The LAN is that of the four ways.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use landline_testbed::{DhcpKind, DhcpMessage, Dockerd, FakeServer, Process, Reply, Signal, wait_for};
+
+use crate::four_ways::{CONTAINER, HOST, Lab, PEER, ROUTER, WHO, Way, nat_row};
+use crate::tools::start_daemon;
+use crate::world::{Result, SOON, binary};
+
+/// Of the containers' network.
+const SUBNET: &str = "203.0.113.0/24";
+const GATEWAY: &str = "203.0.113.1";
+
+fn create(lab: &Lab, options: &[&str]) -> Result {
+    let fixed =
+        ["network", "create", "-d", "landline", "-o", "mode=nat", "-o", "parent=eth0", "-o", "firewall=open"];
+    let options = options.iter().flat_map(|option| ["-o", option]);
+    let command: Vec<&str> = fixed.into_iter().chain(options).chain(["--subnet", SUBNET, "lan"]).collect();
+    Ok(lab.world.host.docker_ok(&command).map(drop)?)
+}
+
+fn run(lab: &Lab, args: &[&str]) -> Result {
+    let command = [
+        &["run", "-d", "--name", "web", "--restart=always", "--network", "lan"],
+        args,
+        &["box", "sleep", "infinity"],
+    ];
+    Ok(lab.world.host.docker_ok(&command.concat()).map(drop)?)
+}
+
+/// The container's own address.
+fn inside(lab: &Lab) -> Result<String> {
+    let format = "{{.NetworkSettings.Networks.lan.IPAddress}}";
+    Ok(lab.world.host.docker_ok(&["inspect", "-f", format, "web"])?.trim().to_owned())
+}
+
+fn matrix(lab: &Lab) -> Result {
+    let neighbour = ["--network", "name=lan,driver-opt=lan_ip=10.12.0.118"];
+    lab.matrix_with(Way::Nat, &inside(lab)?, &neighbour, GATEWAY)
+}
+
+fn is_on_the_nic(lab: &Lab, address: &str) -> Result<bool> {
+    let shown = lab.world.host.check(&["ip", "-o", "-4", "address", "show", "dev", "eth0"])?;
+    Ok(shown.contains(&format!(" {address}/32 ")))
+}
+
+/// The daemon and Docker are killed, the host is switched off: everything is there again. What answers on the host does
+/// as long as the process lives.
+fn survives(lab: &mut Lab) -> Result<Process> {
+    lab.world.daemon.kill(Signal::KILL)?;
+    lab.world.daemon.wait()?;
+    lab.world.host.check(&["ip", "address", "del", &format!("{CONTAINER}/32"), "dev", "eth0"])?;
+    lab.world.host.check(&["nft", "delete", "table", "ip", "landline"])?;
+    lab.world.daemon = start_daemon(&lab.world.host)?;
+    matrix(lab)?;
+
+    lab.world.host.dockerd_stop(Signal::TERM)?;
+    lab.world.host.dockerd_start()?;
+    wait_for("Docker to start the container", SOON, || inside(lab).is_ok_and(|inside| !inside.is_empty()))?;
+    matrix(lab)?;
+
+    lab.world.host.reboot()?;
+    lab.world.host.check(&["ip", "address", "add", "10.12.0.76/21", "dev", "eth0"])?;
+    lab.world.host.check(&["ip", "route", "add", "default", "via", ROUTER, "dev", "eth0"])?;
+    lab.world.daemon = start_daemon(&lab.world.host)?;
+    lab.world.host.dockerd(Dockerd {
+        iptables: true,
+        bridge: Some("198.51.100.1/24".into()),
+        ..Dockerd::default()
+    })?;
+    let who = lab.world.host.spawn(&["python3", "-c", WHO, HOST])?;
+    wait_for("Docker to start the container", SOON, || inside(lab).is_ok_and(|inside| !inside.is_empty()))?;
+    matrix(lab)?;
+    Ok(who)
+}
+
+#[test]
+fn a_network_with_an_address_of_the_lan() -> Result {
+    let mut lab = Way::Nat.lab()?;
+    lab.world.host.docker_ok(&["run", "--rm", "box", "true"])?;
+    let before = lab.state()?;
+    let refused = |lab: &Lab, options: &[&str]| create(lab, options).unwrap_err().to_string();
+    for (options, error) in [
+        (&["lan_ip=10.12.0.5"][..], "10.12.0.5 is in use on the LAN"),
+        (&["lan_ip=10.12.0.76"], "10.12.0.76 is an address of this host already, on eth0"),
+        (&["ipv6=true"], "mode=nat translates IPv4 only"),
+        (&["addressing=dhcp"], "lan_ip=dhcp asks the LAN's DHCP server"),
+    ] {
+        let said = refused(&lab, options);
+        assert!(said.contains(error), "{said}");
+    }
+    let overlap = ["network", "create", "-d", "landline", "-o", "mode=nat", "-o", "parent=eth0"];
+    let docker =
+        |args: &[&str]| lab.world.host.docker_ok(&[&overlap, args].concat()).unwrap_err().to_string();
+    let said = docker(&["--subnet", "10.12.4.0/24", "lan"]);
+    assert!(said.contains("the host has 10.12.0.76/21 already, on eth0"), "{said}");
+    let said = docker(&["--ipam-driver", "null", "lan"]);
+    assert!(said.contains("leave out --ipam-driver null"), "{said}");
+    lab.is_back(&before)?;
+
+    // The address is there before any container, also for Docker's own.
+    create(&lab, &["lan_ip=10.12.0.117", "ports=80,443/tcp"])?;
+    assert!(is_on_the_nic(&lab, CONTAINER)?);
+    lab.world.host.docker_ok(&["run", "--rm", "-p", "10.12.0.117:8081:80", "box", "true"])?;
+    run(&lab, &[])?;
+    matrix(&lab)?;
+    let row = nat_row(&lab.world.host, "web")?;
+    assert_eq!((&row["state"], &row["network"]), (&"ready".into(), &"lan".into()));
+    assert_eq!(row["ports"], serde_json::json!(["80/tcp", "443/tcp"]));
+
+    // One container at a time; nothing by a port that is not passed on, nor by the container's own address.
+    let second = ["run", "--rm", "--network", "lan", "box", "true"];
+    let said = lab.world.host.docker_ok(&second).unwrap_err().to_string();
+    assert!(said.contains("a container on this network has its address 10.12.0.117"), "{said}");
+    let own = inside(&lab)?;
+    let pid = lab.world.host.container_pid("web")?.to_string();
+    let _who = lab.world.host.spawn(&["nsenter", "--net", "-t", &pid, "python3", "-c", WHO])?;
+    lab.world.lan.peer().check(&["ip", "route", "add", SUBNET, "via", HOST])?;
+    wait_for("the host to reach it by its own address", SOON, || lab.ask("host", &own, &pid) == GATEWAY)?;
+    let answer = lab.ask("peer", &own, &pid);
+    assert!(answer.contains("timed out"), "{answer}");
+    lab.world.lan.peer().check(&["ip", "route", "del", SUBNET, "via", HOST])?;
+
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    assert!(is_on_the_nic(&lab, CONTAINER)?, "it is the network's");
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    lab.is_back(&before)?;
+
+    create(&lab, &["lan_ip=10.12.0.117", "ports=all"])?;
+    run(&lab, &[])?;
+    let _who = survives(&mut lab)?;
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    assert!(!is_on_the_nic(&lab, CONTAINER)?);
+    Ok(())
+}
+
+#[test]
+fn containers_with_leased_addresses() -> Result {
+    let mut lab = Way::Nat.lab()?;
+    lab.world.host.docker_ok(&["run", "--rm", "box", "true"])?;
+    let before = lab.state()?;
+    create(&lab, &[])?;
+    let said = run(&lab, &["-p", "10.12.0.99:80:80"]).unwrap_err().to_string();
+    assert!(said.contains("-p 10.12.0.99:... names another address"), "{said}");
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    assert!(!is_on_the_nic(&lab, CONTAINER)?, "nobody has it");
+
+    // The server has that address only, so whoever has it had it before.
+    run(&lab, &["-p", "80:80"])?;
+    matrix(&lab)?;
+    let row = nat_row(&lab.world.host, "web")?;
+    assert_eq!((&row["address"], &row["server"]), (&CONTAINER.into(), &ROUTER.into()));
+    // It is the container's as long as there is a container, and its successor's.
+    lab.world.host.docker_ok(&["stop", "web"])?;
+    assert!(is_on_the_nic(&lab, CONTAINER)?);
+    lab.world.host.docker_ok(&["rm", "web"])?;
+    run(&lab, &["-p", "80:80"])?;
+    matrix(&lab)?;
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    lab.is_back(&before)?;
+
+    // Who goes away by himself leaves nothing, and the server can give it to the next.
+    create(&lab, &[])?;
+    let command = ["run", "--rm", "--name", "once", "--network", "lan", "box", "true"];
+    lab.world.host.docker_ok(&command)?;
+    wait_for("the address to go", SOON, || is_on_the_nic(&lab, CONTAINER).is_ok_and(|there| !there))?;
+    run(&lab, &["-p", "80:80"])?;
+    let _who = survives(&mut lab)?;
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    assert!(!is_on_the_nic(&lab, CONTAINER)?);
+    Ok(())
+}
+
+/// A server on the router that gives the container this last octet, for so short that it is asked again soon.
+fn fickle(lab: &Lab, last: Arc<AtomicU8>) -> Result<FakeServer> {
+    let server: Ipv4Addr = ROUTER.parse()?;
+    let script = move |message: &DhcpMessage| {
+        let address = Ipv4Addr::new(10, 12, 0, last.load(Ordering::SeqCst));
+        let grant = |kind| {
+            let grant = DhcpMessage::grant(message, kind, server, address, 6);
+            vec![Reply::now(&grant.with(1, [255, 255, 248, 0]))]
+        };
+        let asked = message.address_option(50).unwrap_or(message.ciaddr);
+        match message.kind() {
+            Some(DhcpKind::Discover) => grant(DhcpKind::Offer),
+            Some(DhcpKind::Request) if asked == address => grant(DhcpKind::Ack),
+            Some(DhcpKind::Request) => {
+                vec![Reply::now(&DhcpMessage::answer(message, DhcpKind::Nak, server))]
+            }
+            _ => Vec::new(),
+        }
+    };
+    Ok(FakeServer::start(lab.world.lan.router(), server, script)?)
+}
+
+#[test]
+fn a_leased_address_is_renewed_and_when_it_changes_everything_moves() -> Result {
+    let mut lab = Way::Nat.lab()?;
+    lab.world.dhcp.stop()?;
+    lab.world.host.docker_ok(&["run", "--rm", "box", "true"])?;
+    let before = lab.state()?;
+    let nat = |lab: &Lab, args: &[&str]| lab.world.host.landline_ok(binary(), &[&["nat"], args].concat());
+    let said = nat(&lab, &["web", "dhcp", "--dev", "eth0"]).unwrap_err().to_string();
+    assert!(said.contains("no DHCP server on eth0 gave an address within 10 s"), "{said}");
+    lab.is_back(&before)?;
+
+    // A server that takes it for the host.
+    let last = Arc::new(AtomicU8::new(76));
+    let server = fickle(&lab, last.clone())?;
+    let said = nat(&lab, &["web", "dhcp", "--dev", "eth0"]).unwrap_err().to_string();
+    assert!(said.contains("tells clients apart by hardware address"), "{said}");
+    lab.is_back(&before)?;
+
+    last.store(117, Ordering::SeqCst);
+    lab.world.host.docker_ok(&["run", "-d", "--name", "web", "box", "sleep", "infinity"])?;
+    let said = nat(&lab, &["web", "dhcp", "--dev", "eth0", "--port", "80", "--open-firewall"])?;
+    assert!(said.contains("web is 10.12.0.117 on eth0"), "{said}");
+    let pid = lab.world.host.container_pid("web")?.to_string();
+    let _who = lab.world.host.spawn(&["nsenter", "--net", "-t", &pid, "python3", "-c", WHO])?;
+    let reached = |lab: &Lab, address: &str| {
+        wait_for(format!("the container at {address}"), SOON, || lab.ask("peer", address, &pid) == PEER)?;
+        wait_for(format!("the container to be {address}"), SOON, || {
+            lab.ask("container", PEER, &pid) == address
+        })
+    };
+    reached(&lab, CONTAINER)?;
+    // Known by an identifier of its own, the same each time; renewed.
+    let requests =
+        || server.seen().into_iter().filter(|(_, m)| m.kind() == Some(DhcpKind::Request)).collect::<Vec<_>>();
+    let heard = requests().len();
+    wait_for("it to be renewed twice", 2 * SOON, || requests().len() >= heard + 2)?;
+    let hardware: Vec<String> = requests().iter().map(|(_, message)| message.client_mac()).collect();
+    let nic = lab.world.host.check(&["cat", "/sys/class/net/eth0/address"])?;
+    assert!(hardware.iter().all(|mac| *mac == nic.trim()), "{hardware:?} {nic}");
+    let identifiers: Vec<_> = requests().iter().map(|(_, message)| message.text_option(61)).collect();
+    assert!(identifiers.last().is_some_and(Option::is_some), "{identifiers:?}");
+    assert!(is_on_the_nic(&lab, CONTAINER)?);
+
+    last.store(119, Ordering::SeqCst);
+    reached(&lab, "10.12.0.119")?;
+    assert!(is_on_the_nic(&lab, "10.12.0.119")? && !is_on_the_nic(&lab, CONTAINER)?);
+    let rules = lab.world.host.check(&["nft", "list", "table", "ip", "landline"])?;
+    assert!(rules.contains("10.12.0.119") && !rules.contains(CONTAINER), "{rules}");
+
+    nat(&lab, &["rm", "web"])?;
+    let released = |message: &DhcpMessage| message.kind() == Some(DhcpKind::Release);
+    wait_for("it to be given back", SOON, || server.seen().iter().any(|(_, message)| released(message)))?;
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    lab.is_back(&before)
+}
