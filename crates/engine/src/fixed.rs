@@ -10,6 +10,7 @@ use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
+use landline_spec::Mode;
 use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +53,9 @@ impl Engine {
         index: u32,
         cancel: &CancellationToken,
     ) -> Result<(), CreateEndpointError> {
-        let Some(address) = Fixed::of(record).v4 else { return Ok(()) };
+        // On a private bridge there is nobody but the network's containers.
+        let fixed = Fixed::of(record).v4.filter(|_| network.options.mode != Mode::Nat);
+        let Some(address) = fixed else { return Ok(()) };
         let check = network.options.conflict_check;
         let look = async {
             let link = blocking(move || link_on_host(index)).await?;

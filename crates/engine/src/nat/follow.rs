@@ -390,7 +390,7 @@ impl Follower {
         // One that was removed meanwhile may still have said something.
         let Some(record) = self.records.get(owner).cloned() else { return };
         match heard {
-            Heard::Leased(lease) => self.leased(record, lease).await,
+            Heard::Leased(lease) => self.leased(record, &lease).await,
             Heard::Lost(reason) => {
                 tracing::error!(%owner, address = ?record.address, %reason, "a container's address on the host is lost");
                 self.troubles.insert(owner.clone(), format!("it is lost: {reason}"));
@@ -399,7 +399,7 @@ impl Follower {
         }
     }
 
-    async fn leased(&mut self, record: NatRecord, lease: Lease) {
+    async fn leased(&mut self, record: NatRecord, lease: &Lease) {
         let (owner, address) = (record.owner.clone(), lease.address);
         let host = address::of_host(address, &record.interface, record.address).await;
         let trouble = match host {
@@ -425,7 +425,7 @@ impl Follower {
         } else {
             tracing::info!(%owner, %address, server = %lease.server, "a container's address on the host is leased");
         }
-        self.move_to(record, Some(&lease)).await;
+        self.move_to(record, Some(lease)).await;
     }
 
     /// Has everything at the leased address, or nowhere.

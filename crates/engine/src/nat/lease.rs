@@ -30,7 +30,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(super) enum Heard {
     /// It has this lease, new or renewed.
-    Leased(Lease),
+    Leased(Box<Lease>),
     /// It has none any more.
     Lost(LossReason),
 }
@@ -57,9 +57,9 @@ impl Leaser {
     ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
         let known = lease.lease.as_ref();
-        let before = known.and_then(|lease| live(lease, &shared.boot)).map(|(lease, same)| match same {
-            true => Before::Bound(lease),
-            false => Before::Known(Remembered::Lease(Box::new(lease))),
+        let before = known.and_then(|lease| live(lease, &shared.boot)).map(|(lease, same)| {
+            let lease = Box::new(lease);
+            if same { Before::Bound(lease) } else { Before::Known(Remembered::Lease(lease)) }
         });
         let address = known.map(|lease| Before::Known(Remembered::Address(lease.address)));
         let task = Task {
@@ -89,7 +89,7 @@ pub(super) fn live(lease: &crate::records::LeaseRecord, boot: &str) -> Option<(L
 /// What it begins with.
 enum Before {
     /// A lease in use.
-    Bound(Lease),
+    Bound(Box<Lease>),
     /// Something to ask for.
     Known(Remembered),
 }
@@ -148,7 +148,7 @@ impl Task {
         config.hostname.clone_from(&self.hostname);
         config.vendor_class = Some(DEFAULT_VENDOR_CLASS.to_owned());
         match self.before.take() {
-            Some(Before::Bound(lease)) => Client::resume(config, lease, now(), OsRandom),
+            Some(Before::Bound(lease)) => Client::resume(config, *lease, now(), OsRandom),
             Some(Before::Known(known)) => Client::start(config, Some(known), now(), OsRandom),
             None => Client::start(config, None, now(), OsRandom),
         }
@@ -161,7 +161,7 @@ impl Task {
         loop {
             while let Some(event) = client.poll_event() {
                 let heard = match event {
-                    Event::Bound(lease) | Event::Renewed(lease) => Heard::Leased(lease),
+                    Event::Bound(lease) | Event::Renewed(lease) => Heard::Leased(Box::new(lease)),
                     Event::Lost { reason, .. } => Heard::Lost(reason),
                     Event::Conflict { address, by } => {
                         tracing::warn!(%address, %by, interface = %self.interface, "another machine uses the address");

@@ -155,7 +155,7 @@ pub enum NatError {
         address: Ipv4Addr,
     },
     /// No DHCP server gave one.
-    #[error("no DHCP server on {interface} gave an address within {} s{}", waited.as_secs_f64(), because(.why))]
+    #[error("no DHCP server on {interface} gave an address within {} s{}", waited.as_secs_f64(), because(why.as_deref()))]
     NoLease {
         /// The NIC.
         interface: IfName,
@@ -204,8 +204,8 @@ pub enum NatError {
     Stopping,
 }
 
-fn because(why: &Option<String>) -> String {
-    why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+fn because(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 type Reply<T> = oneshot::Sender<Result<T, NatError>>;

@@ -97,6 +97,7 @@ fn every_option_arrives() {
         vlan: None,
         trunks: Vec::new(),
         vde: VdeOptions::default(),
+        nat: NatOptions::default(),
     };
     assert_eq!(network, expected);
 }
@@ -143,19 +144,9 @@ fn dockers_own_options_are_ignored_except_the_mtu() {
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     assert_eq!(
-        refusal(&[("mode", "nat")]),
-        "mode=nat is not available in this version; use mode=bridge, mode=macvlan, mode=ipvlan, mode=ovs or mode=vde"
-    );
-    assert_eq!(
         refusal(&[("warm", "12")]),
         "warm is not available in this version; create the network without it"
     );
-    for mode in ["nat", "NAT"] {
-        assert!(
-            matches!(parse(&[("bridge", "br0"), ("mode", mode)]), Err(OptionError::NotYet { .. })),
-            "{mode}"
-        );
-    }
     for name in keys::NETWORK_NOT_YET {
         assert!(
             matches!(parse(&[("bridge", "br0"), (name, "x")]), Err(OptionError::NotYet { .. })),
@@ -287,7 +278,7 @@ fn typos_name_the_nearest_option() {
 #[test]
 fn values_are_checked_and_the_message_says_what_to_write() {
     for (name, value, hint) in [
-        ("mode", "bride", "write bridge, macvlan, ipvlan, ovs or vde"),
+        ("mode", "bride", "write bridge, macvlan, ipvlan, ovs, vde or nat"),
         ("addressing", "manual", "write dhcp, static or none"),
         ("parent", "sixteen-letters!", "name a network interface, at most 15 characters long"),
         ("ipv6", "maybe", "write true, dhcp, slaac or false"),
