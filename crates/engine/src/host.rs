@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
     Address, Generic, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink,
-    NewLinkKind, PeerLink, Route,
+    NewLinkKind, PeerLink, Route, SockDiag,
 };
 use landline_spec::EndpointId;
 use landline_types::IfName;
@@ -166,6 +166,14 @@ impl LinuxHost {
         Ok(self.link(name)?.ok_or_else(|| HostError::NoLink(name.clone()))?.index)
     }
 
+    /// Whether the switch in user space reads frames from this port with their offloads (`userspace-tso-enable`). Where the
+    /// kernel does not say, it does not: what writes its own checksums is understood in either case.
+    fn takes_offloads(&self, port: &IfName) -> bool {
+        let index = self.index(port).ok();
+        let sockets = SockDiag::open().ok();
+        index.zip(sockets).is_some_and(|(index, mut all)| all.takes_offloads(index).unwrap_or(false))
+    }
+
     /// Makes a link and the settings that netlink has no words for; all or nothing.
     fn add(&self, link: &NewLink, ends: &[&LinkEnd]) -> Result<(), HostError> {
         self.netlink().add_link(link)?;
@@ -316,7 +324,7 @@ impl Host for LinuxHost {
             }
             Step::AddOvsPort { endpoint, link, container, bridge, vlans } => {
                 let made = crate::ovs::plug(endpoint, link, bridge, vlans)?;
-                if made.in_user_space() {
+                if made.in_user_space() && !self.takes_offloads(link) {
                     Generic::open().map_err(HostError::Open)?.plain_checksums(container)?;
                 }
                 Ok(())

@@ -140,7 +140,7 @@ pub enum Step {
         endpoint: EndpointId,
         /// The link.
         link: IfName,
-        /// The end that moves; it writes its own checksums where the bridge is in user space.
+        /// The end that moves; it writes its own checksums where a bridge in user space wants that.
         container: IfName,
         /// The bridge.
         bridge: IfName,
@@ -231,7 +231,10 @@ impl fmt::Display for Step {
                 for (key, value) in crate::ovs::marks(endpoint) {
                     write!(f, " external_ids:{key}={value}")?;
                 }
-                write!(f, "\nethtool -K {container} tx off # if the bridge has datapath_type=netdev")
+                write!(
+                    f,
+                    "\nethtool -K {container} tx off # if the bridge has datapath_type=netdev, without userspace-tso-enable"
+                )
             }
             Self::AddAddress { link, address } => {
                 write!(f, "ip address add {address} brd + dev {link} proto {}", crate::mark::PROTOCOL)

@@ -36,7 +36,7 @@ pub use inherited::inherited_listeners;
 pub use netlink::{
     Address, Connection, Conntrack, Event, Flow, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind,
     MacvlanMode, Monitor, Neighbour, NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink,
-    Qdisc, Route, RouteKind, Rule, WholeAddress, WholeRoute,
+    Qdisc, Route, RouteKind, Rule, SockDiag, WholeAddress, WholeRoute,
 };
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};

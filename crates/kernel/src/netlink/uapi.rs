@@ -94,3 +94,13 @@ pub(super) const CTA_IP_V4_DST: u16 = 2;
 pub(super) const CTA_PROTO_NUM: u16 = 1;
 pub(super) const CTA_PROTO_SRC_PORT: u16 = 2;
 pub(super) const CTA_PROTO_DST_PORT: u16 = 3;
+
+// linux/sock_diag.h, linux/packet_diag.h
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// Length of `struct packet_diag_req`.
+pub(super) const PACKET_DIAG_REQ: usize = 20;
+/// Length of `struct packet_diag_msg`.
+pub(super) const PACKET_DIAG_MSG: usize = 16;
+pub(super) const PACKET_SHOW_INFO: u32 = 1;
+pub(super) const PACKET_DIAG_INFO: u16 = 0;
+pub(super) const PDI_VNETHDR: u32 = 8;

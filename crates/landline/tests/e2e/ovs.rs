@@ -312,3 +312,33 @@ fn containers_are_as_fast_as_ports_made_by_hand() -> Result {
     assert!(ovs.vsctl(&["list-ports", "ovs0"])?.contains("pone"));
     Ok(())
 }
+
+/// A switch that was started with `userspace-tso-enable` wants offloads as they are.
+#[test]
+fn a_switch_that_segments_gets_whole_segments() -> Result {
+    let (mut ovs, world) = world()?;
+    let create = ["network", "create", "-d", "landline", "--subnet", "192.0.2.0/24"];
+    let options = ["-o", "addressing=static", "-o", "mode=ovs", "-o", "bridge=ovs0"];
+    world.host.docker_ok(&[&create[..], &options, &["lan"]].concat())?;
+    let offloads = |name: &str| -> Result<bool> {
+        let pid = world.host.container_pid(name)?.to_string();
+        let shown = world.host.check(&["nsenter", "-n", "-t", &pid, "ethtool", "-k", "ovs00"])?;
+        Ok(shown.contains("tx-checksumming: on") && shown.contains("tcp-segmentation-offload: on"))
+    };
+    world.run("before", "lan", &["--ip", "192.0.2.50"])?;
+    assert!(!offloads("before")?);
+    fetch(&world, "before", "192.0.2.50")?;
+
+    ovs.vsctl(&["set", "Open_vSwitch", ".", "other_config:userspace-tso-enable=true"])?;
+    ovs.kill_switch();
+    ovs.start_switch()?;
+    world.host.check(&["sh", "-c", "ip link set ovs0 up; ethtool -K ovs0 tx off >/dev/null"])?;
+    world.run("after", "lan", &["--ip", "192.0.2.51"])?;
+    assert!(offloads("after")?);
+    fetch(&world, "after", "192.0.2.51")?;
+    // What was there before goes on, with checksums of its own.
+    let pid = world.host.container_pid("before")?.to_string();
+    let fetch = ["curl", "-sS", "--max-time", "20", "-o", "/dev/null", "http://192.0.2.51:8080/page"];
+    world.host.check(&[&["nsenter", "-n", "-t", &pid], &fetch[..]].concat())?;
+    Ok(())
+}

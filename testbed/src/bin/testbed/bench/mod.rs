@@ -6,8 +6,10 @@
 mod conflict;
 mod crowd;
 mod daemon;
+mod iperf;
 mod lab;
 mod lease;
+mod ovs;
 mod rounds;
 mod sample;
 mod single;
@@ -54,6 +56,8 @@ enum Part {
     Daemon,
     /// A simulated Ethernet.
     Vde,
+    /// Open vSwitch.
+    Ovs,
 }
 
 /// How much is measured.
@@ -112,13 +116,14 @@ pub(crate) fn bench(options: &Options) -> Result<u8> {
     let extent = Extent::of(options);
     println!("{}", conditions());
     println!("Load average at the start: {}.", load());
-    let parts: [(Part, Measure); 6] = [
+    let parts: [(Part, Measure); 7] = [
         (Part::Single, single::measure),
         (Part::Conflict, conflict::measure),
         (Part::Lease, lease::measure),
         (Part::Crowd, crowd::measure),
         (Part::Daemon, daemon::measure),
         (Part::Vde, vde::measure),
+        (Part::Ovs, ovs::measure),
     ];
     for (part, measure) in parts {
         if options.only.is_none_or(|only| only == part) {

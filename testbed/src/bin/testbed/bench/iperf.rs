@@ -1,0 +1,66 @@
+//! What a path carries, by `iperf3(1)` and `ping(8)`.
+
+use landline_testbed::{DockerHost, Error, Result};
+use serde_json::Value;
+
+/// The two ends of a path: what begins a command at each of them, and the receiver's address.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) sender: Vec<String>,
+    pub(super) receiver: Vec<String>,
+    pub(super) target: &'static str,
+}
+
+/// What begins a command in a container's network namespace.
+pub(super) fn in_container(host: &DockerHost, name: &str) -> Result<Vec<String>> {
+    let pid = host.container_pid(name)?.to_string();
+    Ok(["nsenter", "-t", &pid, "-n"].map(str::to_owned).to_vec())
+}
+
+/// What begins a command in a named network namespace of the host.
+pub(super) fn in_netns(name: &str) -> Vec<String> {
+    ["ip", "netns", "exec", name].map(str::to_owned).to_vec()
+}
+
+impl Path {
+    /// Gbit/s of one TCP stream of this many seconds, as the receiver saw it.
+    pub(super) fn tcp(&self, host: &DockerHost, seconds: u8) -> Result<f64> {
+        let (sender, receiver) = (self.sender.join(" "), self.receiver.join(" "));
+        // The server may need a moment until it listens, and is gone after an attempt that failed half-way.
+        let text = host.node().sh(&format!(
+            "for i in $(seq 20); do
+                 {receiver} iperf3 -s -1 -D 2>/dev/null || true
+                 {sender} iperf3 -J -t {seconds} -c {} && exit 0
+                 sleep 0.2
+             done
+             exit 1",
+            self.target
+        ))?;
+        // What failed before it has left an object in front.
+        let last = text.rfind("\n{").map_or(0, |at| at + 1);
+        let report: Value = serde_json::from_str(&text[last..]).unwrap_or_default();
+        let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
+        rate.map(|bits| bits / 1e9)
+            .ok_or_else(|| Error::Unexpected(format!("no rate at {}: {text}", self.target)))
+    }
+
+    /// Microseconds there and back, the mean of 100.
+    pub(super) fn round_trip(&self, host: &DockerHost) -> Result<f64> {
+        let text = on(host, &self.sender, &["ping", "-q", "-c", "100", "-i", "0.005", self.target])?;
+        let mean =
+            text.split("mdev = ").nth(1).and_then(|times| times.split('/').nth(1)?.parse::<f64>().ok());
+        mean.map(|ms| ms * 1000.0).ok_or_else(|| Error::Unexpected(format!("no times: {text}")))
+    }
+}
+
+fn on(host: &DockerHost, place: &[String], argv: &[&str]) -> Result<String> {
+    let argv: Vec<&str> = place.iter().map(String::as_str).chain(argv.iter().copied()).collect();
+    host.check(&argv)
+}
+
+/// The middle one of a measurement's runs.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
