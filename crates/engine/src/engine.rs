@@ -19,7 +19,7 @@ use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
-use crate::lease::{Orders, Present, Services, Supervised};
+use crate::lease::{Orders, Present, Sentries, Services, Supervised};
 use crate::nat::{self, Nat};
 use crate::ovs::Poke;
 use crate::pools::{Ahead, Pools};
@@ -177,6 +177,7 @@ impl Engine {
         let services = Services {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
             ears: Ears::new(present.clone()),
+            sentries: Sentries::new(present.clone()),
             present,
             lost,
             changed: Arc::default(),

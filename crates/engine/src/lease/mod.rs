@@ -1,12 +1,14 @@
 //! One DHCP client per endpoint: the machine of `landline-dhcp` with sockets, a clock and a sandbox around it.
 //!
 //! [`supervisor`] is the task that owns the machine, [`handle`] what others have of it; [`wire`] opens its sockets where the link is and only
-//! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up, and [`seat`] keeps where that is.
+//! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up, and [`seat`] keeps where that is;
+//! [`sentries`] hear without a socket of the endpoint's own who else claims its address.
 
 mod handle;
 mod motion;
 mod present;
 mod seat;
+mod sentries;
 mod supervisor;
 mod wire;
 
@@ -14,5 +16,6 @@ pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
 pub(crate) use present::Present;
 pub(crate) use seat::Seat;
+pub(crate) use sentries::Sentries;
 pub(crate) use supervisor::{Services, Status, Supervisor, maybe, receive, sleep};
 pub(crate) use wire::{Place, Received, Wire, hear, link_on_host};

@@ -13,14 +13,17 @@ use std::time::Duration;
 
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
+use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::{DnsMode, EndpointId};
+use landline_types::Mac;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::handle::{Command, Supervised};
 use super::motion::Arrival;
 use super::present::Present;
 use super::seat::Seat;
+use super::sentries::{Post, Sentries};
 use super::wire::{Place, Received, Wire};
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
@@ -36,6 +39,7 @@ pub(crate) struct Services {
     pub(crate) alarm: Alarm,
     pub(crate) present: Present,
     pub(crate) ears: Ears,
+    pub(crate) sentries: Sentries,
     pub(crate) boot: Arc<str>,
     /// Told of endpoints whose sandbox could not be found any more.
     pub(crate) lost: mpsc::UnboundedSender<EndpointId>,
@@ -65,6 +69,12 @@ pub(crate) struct Supervisor {
     client: Client<OsRandom>,
     seat: Seat,
     wire: Option<Wire>,
+    /// Hears who else claims the address while there are no sockets; `None` where that is not to be known, or the parent
+    /// hears those of another VLAN.
+    post: Option<Post>,
+    /// A claim that the post has heard, which may come by once more until then.
+    echo: Option<(Packet, Duration)>,
+    mac: Mac,
     outbox: VecDeque<Transmit>,
     /// The sandbox has an address of which no server has said anything yet: it stays.
     undecided: bool,
@@ -80,6 +90,10 @@ pub(crate) struct Supervisor {
 /// How long Docker may take from putting an address on a link to setting the gateway, which fails without the address;
 /// and the start with it. An address that another host has turned out to have stays that long.
 const SET_UP: Duration = Duration::from_secs(2);
+
+/// How long the kernel may take from the parent of a link to the link. Who insists says it again after two seconds (RFC 5227
+/// section 1.1).
+const ECHO: Duration = Duration::from_secs(1);
 
 /// Whether the address that is in the sandbox, which may be the one Docker was told, is no longer the lease's.
 async fn replaces(cell: &Cell, leased: Option<Ipv4Addr>) -> bool {
@@ -100,8 +114,8 @@ impl Supervisor {
         remembered: Option<Remembered>,
         index: u32,
     ) -> Supervised {
-        let client = Client::start(config, remembered, now(), OsRandom);
-        Self::new(cell, services, client, Place::Host(index)).spawn()
+        let (mac, client) = (config.mac, Client::start(config, remembered, now(), OsRandom));
+        Self::new(cell, services, mac, client, Place::Host(index)).spawn()
     }
 
     /// Goes on with a lease (or with asking for one) after a restart of the daemon.
@@ -112,11 +126,12 @@ impl Supervisor {
         lease: Option<Lease>,
         place: Place,
     ) -> Supervised {
+        let mac = config.mac;
         let client = match lease {
             Some(lease) => Client::resume(config, lease, now(), OsRandom),
             None => Client::start(config, None, now(), OsRandom),
         };
-        Self::new(cell, services, client, place).spawn()
+        Self::new(cell, services, mac, client, place).spawn()
     }
 
     /// Asks for an address that is in use already, of a lease nobody remembers.
@@ -127,16 +142,23 @@ impl Supervisor {
         address: Option<Ipv4Addr>,
         place: Place,
     ) -> Supervised {
+        let mac = config.mac;
         let client = Client::start(config, address.map(Remembered::Address), now(), OsRandom);
-        let mut supervisor = Self::new(cell, services, client, place);
+        let mut supervisor = Self::new(cell, services, mac, client, place);
         supervisor.undecided = true;
         supervisor.spawn()
     }
 
-    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Place) -> Self {
+    fn new(cell: Arc<Cell>, services: Services, mac: Mac, client: Client<OsRandom>, place: Place) -> Self {
         let lease = client.lease().cloned();
         let first = Status { state: client.state(), lease, confirmed: false, naks: 0, conflicts: 0 };
+        let options = cell.options();
+        let same_lan = options.vlan.is_none() && options.trunks.is_empty();
+        let heeded = options.conflict_check != landline_spec::ConflictCheck::Off;
         Self {
+            post: (same_lan && heeded).then(|| services.sentries.at(&options.parent)),
+            echo: None,
+            mac,
             client,
             seat: Seat::new(cell, services, place),
             wire: None,
@@ -188,6 +210,7 @@ impl Supervisor {
                 }
                 received = receive(self.wire.as_ref(), &mut dhcp, &mut arp) => match received {
                     Ok(Received::Datagram { from, payload }) => self.client.handle_datagram(now(), from, payload),
+                    Ok(Received::Arp(packet)) if self.is_echo(&packet) => {}
                     Ok(Received::Arp(packet)) => self.client.handle_arp(now(), &packet),
                     Err(error) => {
                         // The link went down or moved away under the socket.
@@ -196,6 +219,13 @@ impl Supervisor {
                         self.seat.unopened = true;
                     }
                 },
+                claim = claimed(self.post.as_mut()) => {
+                    // Sockets of its own have heard it, too.
+                    if self.wire.is_none() {
+                        self.echo = Some((claim, boottime::now() + ECHO));
+                        self.client.handle_arp(now(), &claim);
+                    }
+                }
                 () = sleep(&self.seat.services.alarm, self.told_until.filter(|_| self.deferred)) => {
                     (self.told_until, self.deferred) = (None, false);
                     self.configure().await;
@@ -206,6 +236,12 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Whether the packet is the claim that was just heard at the parent. A NIC hands what is for all to its macvlan
+    /// children in its own time, to sockets too that were opened because of it.
+    fn is_echo(&self, packet: &Packet) -> bool {
+        self.echo.is_some_and(|(claim, until)| claim == *packet && boottime::now() < until)
     }
 
     /// Gives the address back; returns when the message has left the link.
@@ -265,6 +301,9 @@ impl Supervisor {
         }
         self.publish();
         self.transmit().await;
+        if let Some(post) = &mut self.post {
+            post.watch(self.client.lease().map(|lease| (lease.address, self.mac)));
+        }
     }
 
     async fn transmit(&mut self) {
@@ -410,6 +449,13 @@ pub(crate) async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
 pub(crate) async fn sleep(alarm: &Alarm, deadline: Option<Duration>) {
     match deadline {
         Some(deadline) => alarm.sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn claimed(post: Option<&mut Post>) -> Packet {
+    match post {
+        Some(post) => post.next().await,
         None => std::future::pending().await,
     }
 }

@@ -7,6 +7,9 @@
 //! VLAN tag nobody on this link owns, untags it and hands it to packet sockets as if it were the link's own;
 //! an ARP answer from another VLAN must not look like an address conflict in this one.
 
+use std::net::Ipv4Addr;
+
+use landline_types::Mac;
 use socket2::SockFilter;
 
 const ETHERNET: u32 = 1;
@@ -51,6 +54,58 @@ pub(super) fn arp() -> Vec<SockFilter> {
         load(libc::BPF_H, 4),
         Test::Is(0x0604),
     ])
+}
+
+/// How many addresses are watched at most. A filter and the one that takes its place must fit into `optmem_max`, which is
+/// 20 kB before Linux 6.7, as the kernel writes them: four instructions of 8 octets an address.
+pub(super) const MOST_CLAIMS: usize = 256;
+
+/// ARP for IPv4 on Ethernet in which somebody else claims one of these addresses: the sender has one of them, and none of
+/// the hardware addresses, by their last four octets.
+pub(super) fn claims(own: &[(Ipv4Addr, Mac)]) -> Vec<SockFilter> {
+    const SENDER_MAC: u32 = 8;
+    const SENDER_IP: u32 = 14;
+    let own = &own[..own.len().min(MOST_CLAIMS)];
+    let load = |offset| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
+    let mut program = arp();
+    // In the place of "take", in front of the "drop" that the tests jump to.
+    program.truncate(program.len() - 2);
+    program.extend([skip(1), leave(), load(SENDER_IP)]);
+    let found = one_of(own.iter().map(|(address, _)| address.to_bits()), |ahead| skip(ahead + 1));
+    program.extend(found);
+    program.extend([leave(), load(SENDER_MAC + 2)]);
+    let last = own.iter().map(|(_, mac)| {
+        let [_, _, last @ ..] = mac.octets();
+        u32::from_be_bytes(last)
+    });
+    program.extend(one_of(last, |_| leave()));
+    program.push(take());
+    program
+}
+
+/// If the value loaded last is one of these, `then`, which is told how many instructions of these are still to come.
+/// Otherwise what follows.
+fn one_of(values: impl Iterator<Item = u32>, then: impl Fn(u32) -> SockFilter) -> Vec<SockFilter> {
+    /// A comparison leads no further than 255 instructions.
+    const REACH: u8 = 200;
+    let values: Vec<u32> = values.collect();
+    let mut program = Vec::new();
+    let mut rest = &values[..];
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(REACH.into()));
+        let end = u8::try_from(now.len()).unwrap_or(REACH);
+        let compare = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        program.extend((0..end).zip(now).map(|(at, value)| instruction(compare, end - at, 0, *value)));
+        let chunks = later.len().div_ceil(REACH.into());
+        let ahead = u32::try_from(later.len() + 2 * chunks).unwrap_or(u32::MAX);
+        program.extend([skip(1), then(ahead)]);
+        rest = later;
+    }
+    program
+}
+
+fn skip(instructions: u32) -> SockFilter {
+    instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, instructions)
 }
 
 /// What a client of routers and `DHCPv6` servers hears: router and neighbour discovery, and UDP to port 546. None of it

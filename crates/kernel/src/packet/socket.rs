@@ -1,6 +1,7 @@
 //! Packet sockets: DHCP, ARP and neighbour discovery on a link that has no address yet (`packet(7)`).
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use landline_types::Mac;
@@ -51,6 +52,18 @@ impl PacketSocket {
     /// sends ARP packets. Otherwise as [`Self::dhcp4`].
     pub fn arp(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
         Self::open(ns, ifindex, libc::ETH_P_ARP, &filter::arp)
+    }
+
+    /// A socket that receives nothing but ARP packets in which somebody else claims an address (see
+    /// [`Self::watch_claims`]). Otherwise as [`Self::arp`].
+    pub fn claims(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
+        Self::open(ns, ifindex, libc::ETH_P_ARP, &|| filter::claims(&[]))
+    }
+
+    /// Has the socket receive ARP packets whose sender has one of these addresses and none of the hardware addresses: the
+    /// kernel drops all others. Of more than 256 the last are not watched.
+    pub fn watch_claims(&self, own: &[(Ipv4Addr, Mac)]) -> io::Result<()> {
+        SockRef::from(self.fd.get_ref()).attach_filter(&filter::claims(own))
     }
 
     /// A socket for an IPv6 client: receives router and neighbour discovery and UDP packets to port 546 (`DHCPv6`),

@@ -84,6 +84,39 @@ async fn what_a_socket_sends_it_does_not_hear() {
 }
 
 #[tokio::test]
+async fn only_others_claims_come_through() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let (listener, speaker) =
+        (PacketSocket::claims(Some(&ns), a.index), PacketSocket::arp(Some(&ns), b.index));
+    let (listener, speaker) = (listener.unwrap(), speaker.unwrap());
+    let claim = |by: Mac, last: u8| {
+        let mut packet = who_has(by, SERVER);
+        packet[14..18].copy_from_slice(&[192, 0, 2, last]);
+        packet
+    };
+    let watched: Vec<(Ipv4Addr, Mac)> = (1..=250).map(|n| (Ipv4Addr::new(192, 0, 2, n), mac(n))).collect();
+    let others = [claim(mac(0xff), 1), claim(mac(0xfe), 250)];
+    speaker.send(Mac::BROADCAST, &others[0]).unwrap();
+    listener.watch_claims(&watched).unwrap();
+    for dropped in [claim(mac(1), 1), claim(mac(250), 250), claim(mac(0xff), 251), vec![0; 28], vec![0, 1]] {
+        speaker.send(Mac::BROADCAST, &dropped).unwrap();
+    }
+    for wanted in &others {
+        speaker.send(Mac::BROADCAST, wanted).unwrap();
+        assert_eq!(&receive(&listener).await.1, wanted);
+    }
+    // No longer watched, and one more than there is room for.
+    let many = vec![(SERVER, mac(1)); 600];
+    for _ in 0..3 {
+        listener.watch_claims(&many).unwrap();
+    }
+    speaker.send(Mac::BROADCAST, &others[1]).unwrap();
+    speaker.send(Mac::BROADCAST, &others[0]).unwrap();
+    assert_eq!(receive(&listener).await.1, others[0]);
+}
+
+#[tokio::test]
 async fn a_packet_longer_than_the_buffer_is_dropped() {
     let (ns, mut netlink) = lab();
     let (a, b) = pair(&mut netlink);

@@ -9,6 +9,7 @@ use landline_testbed::{
     Reservation, Squatter, Squatting, wait_for,
 };
 
+use crate::kinds::Kind;
 use crate::tools::{at_once, names, start_daemon};
 use crate::world::{Result, SOON, World, bare};
 
@@ -158,6 +159,54 @@ fn whoever_comes_later_is_told_off_and_if_that_does_not_help_has_the_address() -
         audit.assert_clean();
         assert_eq!(audit.sent(Purpose::Decline), declines, "{mac}");
     }
+    Ok(())
+}
+
+#[test]
+fn bridge_a_claim_is_noticed_while_everything_is_at_rest() -> Result {
+    a_claim_is_noticed_while_everything_is_at_rest(Kind::Bridge)
+}
+
+#[test]
+fn macvlan_a_claim_is_noticed_while_everything_is_at_rest() -> Result {
+    a_claim_is_noticed_while_everything_is_at_rest(Kind::Macvlan)
+}
+
+fn a_claim_is_noticed_while_everything_is_at_rest(kind: Kind) -> Result {
+    let world = kind.world(&reserving([(MAC.to_owned(), TAKEN)]))?;
+    world.network_of(kind, "lan", &[])?;
+    world.run("web", "lan", &["--mac-address", MAC])?;
+    world.run("other", "lan", &[])?;
+    world.row("web")?;
+    let other = world.address("other", kind.interface())?;
+    assert_eq!(world.address("web", kind.interface())?, format!("{TAKEN}/24"));
+    let sockets = || world.inside("web", &["cat", "/proc/net/packet"]).map(|table| table.lines().count() - 1);
+    let at_rest = || sockets().is_ok_and(|sockets| sockets == 0);
+    wait_for("the container to be at rest", SOON, at_rest)?;
+
+    let capture = world.lan.capture(world.lan.router(), "eth0", "udp port 67 or udp port 68 or arp")?;
+    let taken = TAKEN.to_string();
+    world.lan.peer().check(&["ip", "address", "add", &format!("{taken}/32"), "dev", "eth0"])?;
+    let claim = ["arping", "-q", "-U", "-c1", "-I", "eth0", "-s", &taken, &taken];
+    world.lan.peer().check(&claim)?;
+    capture.wait_for("the container to defend its address", SOON, |frame| {
+        let arp = frame.arp()?;
+        (arp.sender_mac == MAC && arp.sender_ip == TAKEN && arp.target_ip == TAKEN).then_some(())
+    })?;
+    wait_for("the conflict to be counted", SOON, || {
+        world.row("web").is_ok_and(|row| row["conflicts"] == 1 && row["state"] == "BOUND")
+    })?;
+    assert_eq!(world.address("web", kind.interface())?, format!("{TAKEN}/24"), "it keeps it");
+
+    // Whoever insists within ten seconds has it.
+    std::thread::sleep(Duration::from_secs(1));
+    world.lan.peer().check(&claim)?;
+    wait_for("another address", SOON, || {
+        world.address("web", kind.interface()).is_ok_and(|address| address != format!("{TAKEN}/24"))
+    })?;
+    assert_eq!(world.row("other")?["conflicts"], 0);
+    assert_eq!(world.address("other", kind.interface())?, other);
+    DhcpAudit::of(&capture.frames(), MAC).assert_clean();
     Ok(())
 }
 
