@@ -265,10 +265,12 @@ impl Wish<'_> {
         here.filter_map(|i| Some(i.container.as_ref()?.id.as_str())).collect()
     }
 
-    /// Whether the identity's container may be the one that starts.
+    /// Whether the identity's container may be the one that starts. Where nobody is known to start, word of it is late.
     fn may_start(&self, identity: &IdentityRecord) -> bool {
         let (Some(container), Some(candidates)) = (&identity.container, self.candidates) else { return true };
-        identity.destroyed || candidates.iter().any(|c| c.id == container.id || c.name == container.name)
+        let late = candidates.is_empty();
+        late || identity.destroyed
+            || candidates.iter().any(|c| c.id == container.id || c.name == container.name)
     }
 }
 
@@ -512,6 +514,8 @@ mod tests {
         let other = Some(vec![candidate(3, "new", &[])]);
         let case = Case { address, candidates: other, ports: None, ..Case::default() };
         assert_eq!(case.choose(&known), None, "it is a living container's, which does not start");
+        let case = Case { address, candidates: Some(vec![]), ports: None, ..Case::default() };
+        assert_eq!(case.choose(&known), Some(2), "word of whoever starts is late");
         let gone = [IdentityRecord { destroyed: true, ..with_lease(2, "db") }];
         let other = Some(vec![candidate(3, "new", &[])]);
         let case = Case { address, candidates: other, ports: None, ..Case::default() };

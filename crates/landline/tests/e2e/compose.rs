@@ -15,16 +15,21 @@ struct Project<'a> {
 
 impl<'a> Project<'a> {
     fn new(world: &'a World, networks: &str) -> Result<Self> {
+        Self::with(world, "3.5", "[lan]", networks)
+    }
+
+    /// As the versions of the file format allow it, and with the service's own words about its networks.
+    fn with(world: &'a World, version: &str, own: &str, networks: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let text = format!(
-            "version: '3.5'\n\
+            "version: '{version}'\n\
              services:\n\
              \x20 web:\n\
              \x20   image: box\n\
              \x20   command: httpd -f -h /www\n\
              \x20   hostname: webhost\n\
              \x20   container_name: web\n\
-             \x20   networks: [lan]\n\
+             \x20   networks: {own}\n\
              networks:\n\
              \x20 lan:\n{networks}"
         );
@@ -90,4 +95,22 @@ fn network_that_compose_finds() -> Result {
     let networks = world.ls()?["networks"].clone();
     assert_eq!(networks[0]["name"], "home", "compose leaves it alone: {networks}");
     Ok(())
+}
+
+/// Compose's words for Landline's IPAM driver: the service's address is the one that the server is asked for.
+#[test]
+fn an_address_that_compose_names() -> Result {
+    let kind = Kind::Bridge;
+    let world = kind.world(&Dnsmasq::default())?;
+    let network = "    driver: landline\n    driver_opts: {bridge: br0}\n    ipam:\n      driver: landline\n      \
+                   options: {addressing: dhcp}\n      config: [{subnet: 192.0.2.0/24}]\n";
+    let project = Project::with(&world, "2.4", "{lan: {ipv4_address: 192.0.2.177}}", network)?;
+    project.compose(&["up", "-d"])?;
+    assert_eq!(world.address("web", kind.interface())?, "192.0.2.177/24");
+    let mac = world.mac("web", kind.interface())?;
+    assert_eq!(world.lease_of(&mac)?.ip.to_string(), "192.0.2.177");
+    project.compose(&["up", "-d", "--force-recreate"])?;
+    assert_eq!(world.address("web", kind.interface())?, "192.0.2.177/24");
+    assert_eq!(world.mac("web", kind.interface())?, mac, "who had the address has it again");
+    project.lives_and_goes(kind)
 }

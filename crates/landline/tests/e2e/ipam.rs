@@ -264,14 +264,38 @@ fn an_address_is_announced_when_it_moves_and_not_taken_from_others() -> Result {
 fn set_aside_and_refused() -> Result {
     let world = Kind::Bridge.world(&Dnsmasq::default())?;
     world.pool("lan", &["--subnet", "203.0.113.0/28", "--aux-address", "nas=203.0.113.1"])?;
-    world.run("web", "lan", &[])?;
+    world.run("web", "lan", &["--mac-address", "02:42:c0:00:02:0a"])?;
     assert_eq!(world.address("web", "br00")?, "203.0.113.2/28");
+    assert_eq!(world.mac("web", "br00")?, "02:42:c0:00:02:0a");
     for (ip, why) in [
         ("203.0.113.1", "203.0.113.1 is in use by another container"),
         ("203.0.113.15", "203.0.113.15 is no machine's address in the subnet 203.0.113.0/28"),
     ] {
         let error = world.run_fails("thief", "lan", &["--ip", ip]);
         assert!(error.contains(why), "{error}");
+    }
+
+    // Docker 29 says what the endpoint is called, and then several may be starting.
+    let log = world.daemon.log();
+    let pool = log.split("pool created pool=").nth(1).and_then(|rest| rest.split(' ').next());
+    let pool = pool.ok_or("no pool in the log")?;
+    let ask = |verb: &str, body: serde_json::Value| -> Result<String> {
+        let (_, answer) = world.daemon.request(&format!("/IpamDriver.{verb}"), &body.to_string())?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        assert!(answer["Error"].as_str().is_none_or(str::is_empty), "{answer}");
+        Ok(answer["Address"].as_str().unwrap_or_default().to_owned())
+    };
+    let given = |name: &str| {
+        let options = serde_json::json!({"com.docker.network.endpoint.name": name});
+        ask("RequestAddress", serde_json::json!({"PoolID": pool, "Address": "", "Options": options}))
+    };
+    for order in [["one", "two"], ["two", "one"]] {
+        for name in order {
+            assert_eq!(given(name)?, if name == "one" { "203.0.113.3/28" } else { "203.0.113.4/28" });
+        }
+        for address in ["203.0.113.3", "203.0.113.4"] {
+            ask("ReleaseAddress", serde_json::json!({"PoolID": pool, "Address": address}))?;
+        }
     }
 
     let create = |ipam: &[&str]| {
