@@ -15,6 +15,7 @@
 //! - [`nft`]: rules of the packet filter, through `nft(8)`.
 //! - [`brport`]: a bridge port's.
 //! - [`inherited_listeners`]: sockets handed over by the service manager.
+//! - [`local_time`]: the time of day where the user is.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
 //!
 //! What blocks and what does not: everything is synchronous and short but for `Monitor::next`,
@@ -24,6 +25,7 @@
 pub mod boottime;
 pub mod brport;
 mod inherited;
+mod local_time;
 mod netlink;
 mod netns;
 pub mod nft;
@@ -33,6 +35,7 @@ pub mod sysctl;
 mod tap;
 
 pub use inherited::inherited_listeners;
+pub use local_time::local_time;
 pub use netlink::{
     Address, Connection, Conntrack, Event, Flow, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind,
     MacvlanMode, Monitor, Neighbour, NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink,

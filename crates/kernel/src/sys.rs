@@ -53,6 +53,17 @@ pub(crate) fn take_multicast(fd: BorrowedFd<'_>, ifindex: u32, frames: Frames) -
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A moment, in seconds since 1970, on the clock of the place that the environment variable `TZ` names, and how many
+/// seconds that is ahead of UTC (`localtime_r(3)`). Fails for a year beyond all calendars.
+pub(crate) fn local_time(seconds: i64) -> io::Result<libc::tm> {
+    // SAFETY: all-zero bytes are a valid `tm`: numbers, and a pointer that may be null.
+    let mut result = unsafe { zeroed::<libc::tm>() };
+    // SAFETY: both pointers are to values that outlive the call. The environment is read, and no thread of this program
+    // changes it.
+    let done = unsafe { libc::localtime_r(&raw const seconds, &raw mut result) };
+    if done.is_null() { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
 /// Takes over a descriptor that was handed to this process by its number. Fails if it is not open.
 pub(crate) fn adopt(number: i32) -> io::Result<OwnedFd> {
     // SAFETY: the number is only looked at; a closed one is an error.

@@ -2,11 +2,13 @@
 //!
 //! They are those of the *calling thread's* namespace: use [`Netns::run`](crate::Netns::run) for another one.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use landline_types::IfName;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 /// Which protocol a setting belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +33,7 @@ pub fn get(family: Family, link: &IfName, key: &str) -> io::Result<String> {
 /// does not like the value.
 pub fn set(family: Family, link: &IfName, key: &str, value: &str) -> io::Result<()> {
     // One write: the kernel takes each as a value of its own.
-    OpenOptions::new().write(true).open(path(family, link, key)?)?.write_all(value.as_bytes())
+    open(&path(family, link, key)?)?.write_all(value.as_bytes())
 }
 
 /// Whether IPv4 packets are passed on between links (`net.ipv4.ip_forward`).
@@ -41,13 +43,35 @@ pub fn ip_forward() -> io::Result<bool> {
 
 /// Switches that on or off, for all links.
 pub fn set_ip_forward(on: bool) -> io::Result<()> {
-    OpenOptions::new().write(true).open(IP_FORWARD)?.write_all(if on { b"1" } else { b"0" })
+    open(Path::new(IP_FORWARD))?.write_all(if on { b"1" } else { b"0" })
 }
 
 /// Whether bridged IPv4 frames pass the rules of iptables and nftables' `ip` tables (`br_netfilter`).
 pub fn bridge_nf() -> bool {
     let setting = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
     setting.is_ok_and(|setting| setting.trim() != "0")
+}
+
+/// Opens a setting to write it. In a container `/proc/sys` is read-only; who may mount file systems there gets at it all
+/// the same.
+fn open(path: &Path) -> io::Result<File> {
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            path.strip_prefix("/proc").ok().and_then(|path| open_unmounted(path).ok()).ok_or(error)
+        }
+        opened => opened,
+    }
+}
+
+/// The same in a procfs that is mounted nowhere and goes with its descriptor (`fsmount(2)`).
+fn open_unmounted(path: &Path) -> rustix::io::Result<File> {
+    let proc = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&proc)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = fsmount(&proc, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    openat(&mount, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map(File::from)
 }
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";

@@ -14,6 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::attach::{Attacher, DropIn, SettingsError};
 use crate::cli::DaemonOptions;
@@ -51,7 +53,7 @@ pub(crate) enum DaemonError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("cannot watch Docker at {url}")]
+    #[error("cannot watch Docker at {url:?}")]
     DockerHost {
         url: String,
         #[source]
@@ -85,8 +87,10 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     let control_path = options.control.control_socket;
     let control = listen(&control_path, 0o700).await?;
     let engine = Engine::open(&options.state_dir, host).await?;
-    let watcher = Watcher::new(&options.docker_host)
-        .map_err(|source| DaemonError::DockerHost { url: options.docker_host.clone(), source })?;
+    let watcher = Watcher::new(&options.docker_host).map_err(|source| DaemonError::DockerHost {
+        url: options.docker_host.chars().take(64).collect(),
+        source,
+    })?;
     let view = watcher.view();
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
@@ -162,12 +166,34 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     Ok(())
 }
 
-/// Logs to standard error, at this level or the one `LOG_LEVEL` names.
-pub(crate) fn start_log(level: Option<&str>, json: bool) -> Result<(), DaemonError> {
+/// Log lines begin with the time where `TZ` says.
+struct LocalTime;
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        let now = landline_kernel::local_time(std::time::SystemTime::now()).map_err(|_| std::fmt::Error)?;
+        line.write_str(&now)
+    }
+}
+
+/// Logs to standard error with the time of day of `TZ`, at the level `LOG_LEVEL` names, or all of it.
+pub(crate) fn start_local_log(debug: bool) -> Result<(), DaemonError> {
+    let filter = log_filter(debug.then_some("debug"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.log_internal_errors(false).with_ansi(false).with_timer(LocalTime).init();
+    Ok(())
+}
+
+fn log_filter(level: Option<&str>) -> Result<EnvFilter, DaemonError> {
     let from_env = || std::env::var("LOG_LEVEL").ok();
     let level = level.filter(|l| !l.is_empty()).map(str::to_owned).or_else(from_env);
     let level = level.filter(|l| !l.is_empty()).unwrap_or_else(|| "info".into());
-    let filter = EnvFilter::try_new(&level).map_err(|_| DaemonError::LogLevel(level))?;
+    EnvFilter::try_new(&level).map_err(|_| DaemonError::LogLevel(level.chars().take(64).collect()))
+}
+
+/// Logs to standard error, at this level or the one `LOG_LEVEL` names.
+pub(crate) fn start_log(level: Option<&str>, json: bool) -> Result<(), DaemonError> {
+    let filter = log_filter(level)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Whoever read it may be gone: complaints about that to the same place would be the end.
     let log = log.log_internal_errors(false);

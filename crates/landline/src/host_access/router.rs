@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::seen;
 use crate::cli::RouterOptions;
-use crate::daemon::{DaemonError, start_log};
+use crate::daemon::{DaemonError, start_local_log};
 
 /// Why it did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub(crate) async fn run(options: RouterOptions) -> Result<(), RouterError> {
     let debug = switch(options.debug.as_deref()).map_err(RouterError::Debug)?;
     let clean_up = switch(options.cleanup.as_deref()).map_err(RouterError::CleanUp)?;
     let (record, name) = read(&options)?;
-    start_log(debug.then_some("debug"), false)?;
+    start_local_log(debug)?;
     let watcher = Watcher::new(&options.docker_host)?;
     let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
         .map(|kind| signal(kind).map_err(RouterError::Signal));
