@@ -5,9 +5,10 @@
 //! Its delays (`route_add_delay`, `cleanup_wait`, `retry_delay`, `inter_delay`, `sleep`) were there because it did one
 //! thing after the other and could not see when something was done; here they have nothing to wait for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use landline_docker::{DockerView, Sketch};
 use landline_spec::{Allowed, AttachError, ConfigFile, Pipework, split_words};
 use landline_types::IfName;
 
@@ -60,7 +61,7 @@ impl DropIn {
             for word in words(&list) {
                 let name: Result<IfName, _> = word.parse();
                 let name =
-                    name.map_err(|_| DropInError::Parent { variable: variable.clone(), word: word.into() })?;
+                    name.map_err(|_| DropInError::Parent { variable: variable.clone(), word: cut(word) })?;
                 config.containers.allow.insert(name.to_string(), Allowed::default());
             }
             // Its containers could always do that.
@@ -75,7 +76,7 @@ impl DropIn {
                 "daemon" => daemon = true,
                 "both" => (batch, daemon) = (true, true),
                 "all" => (manual, batch, daemon) = (true, true, true),
-                _ => return Err(DropInError::Mode { variable, word: word.chars().take(64).collect() }),
+                _ => return Err(DropInError::Mode { variable, word: cut(word) }),
             }
         }
         let mut commands = Vec::new();
@@ -84,7 +85,7 @@ impl DropIn {
                 .iter()
                 .filter(|(name, _)| name.as_str() == "cmd" || name.contains("pipework_cmd"));
             for (variable, text) in own {
-                let failed = |source| DropInError::Command { variable: variable.clone(), source };
+                let failed = |source| DropInError::Command { variable: cut(variable), source };
                 commands.push(Pipework::parse(&split_words(text).map_err(failed)?).map_err(failed)?);
             }
             if !arguments.is_empty() {
@@ -96,8 +97,13 @@ impl DropIn {
     }
 
     pub(super) fn scope(&self) -> Scope {
-        Scope { batch: self.batch, daemon: self.daemon, first: None }
+        Scope { batch: self.batch, daemon: self.daemon, first: None, unread: BTreeSet::new() }
     }
+}
+
+/// Text from outside, short enough for a message.
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
 fn words(list: &str) -> impl Iterator<Item = &str> {
@@ -110,17 +116,27 @@ pub(super) struct Scope {
     daemon: bool,
     /// The sandboxes that were there when Docker was first seen.
     first: Option<BTreeMap<Key, PathBuf>>,
+    /// The containers there were then of which nothing but that was known yet.
+    unread: BTreeSet<String>,
 }
 
 impl Scope {
     /// Notes what is there at the start; `true` that once.
-    pub(super) fn begins(&mut self, all: &Jobs) -> bool {
-        if self.first.is_some() {
-            return false;
-        }
+    pub(super) fn begins(&mut self, view: &DockerView, all: &Jobs) -> bool {
+        let begins = self.first.is_none();
         let sandbox = |(key, job): (&Key, &Job)| (key.clone(), job.place.sandbox.clone());
-        self.first = Some(all.jobs.iter().map(sandbox).collect());
-        true
+        let first = self.first.get_or_insert_with(|| all.jobs.iter().map(sandbox).collect());
+        let is_read = |id: &String| matches!(view.containers.get(id), Some(Sketch::Info(_)));
+        if begins {
+            self.unread = view.containers.keys().filter(|id| !is_read(id)).cloned().collect();
+        }
+        for id in self.unread.extract_if(.., |id| is_read(id)) {
+            let key = Key::Container(id);
+            if let Some(job) = all.jobs.get(&key) {
+                first.insert(key, job.place.sandbox.clone());
+            }
+        }
+        begins
     }
 
     pub(super) fn covers(&self, key: &Key, job: &Job) -> bool {

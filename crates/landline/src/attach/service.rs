@@ -131,7 +131,7 @@ impl Attacher {
             if seen.connected {
                 let mut all = jobs(&seen, &self.engine.attachment_records(), &wanted);
                 if let Some(scope) = &mut scope {
-                    if scope.begins(&all) {
+                    if scope.begins(&seen, &all) {
                         tasks.spawn(self.clone().manual(cancel.clone()));
                     }
                     all.jobs.retain(|key, job| scope.covers(key, job));
