@@ -234,6 +234,18 @@ impl DockerHost {
         }
     }
 
+    /// How long it takes until an address answers the host's ping, one each 5 ms.
+    ///
+    /// # Errors
+    /// If it does not within `limit`, in whole seconds.
+    pub fn first_answer(&self, address: &str, limit: Duration) -> Result<Duration> {
+        let limit = limit.as_secs().to_string();
+        let start = std::time::Instant::now();
+        // With a deadline the count is that of the answers.
+        self.node.check(&["ping", "-n", "-q", "-i", "0.005", "-c", "1", "-w", &limit, address])?;
+        Ok(start.elapsed())
+    }
+
     /// A request to dockerd without the client in between: status and body.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Docker's built-in macvlan networks and Landline's, with one, two and twenty containers, on one NIC and on two.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use landline_testbed::{Dnsmasq, Ra, wait_for};
 
@@ -11,6 +11,9 @@ use crate::world::{Result, SOON, World, bare};
 
 /// As many containers as there are at the end.
 const CROWD: usize = 20;
+
+/// A container's address on a bridge of Docker's own.
+const NEAR: &str = "203.0.113.64";
 
 #[test]
 fn dockers_and_landlines_networks_on_two_nics() -> Result {
@@ -140,22 +143,43 @@ fn reaction_and_rest() -> Result {
     world.serve("c0", "dk", 0)?;
     world.access(&["enable", "dk"])?;
     world.both_reach("c0")?;
-    let mut times = Vec::new();
+    // What it takes anyway: a container on a bridge of Docker's own.
+    world.host.docker_ok(&["network", "create", "--subnet", "203.0.113.0/24", "plain"])?;
+    world.host.docker_ok(&[
+        "create",
+        "--name",
+        "near",
+        "--network",
+        "plain",
+        "--ip",
+        NEAR,
+        "box",
+        "sleep",
+        "infinity",
+    ])?;
+    let (mut times, mut floor) = (Vec::new(), Vec::new());
     for _ in 0..7 {
-        world.host.docker_ok(&["stop", "-t0", "c0"])?;
+        world.host.docker_ok(&["stop", "-t0", "c0", "near"])?;
         wait_for("the route to go", SOON, || {
             world.host.check(&["ip", "route", "show", &v4(0)]).is_ok_and(|route| route.is_empty())
         })?;
-        let (status, said) = world.host.docker_api("POST", "/containers/c0/start", "")?;
-        let started = Instant::now();
-        assert_eq!(status, 204, "{said}");
-        world.host_reaches(&v4(0))?;
-        times.push(started.elapsed());
+        for (container, address, times) in [("near", NEAR, &mut floor), ("c0", &v4(0), &mut times)] {
+            let (status, said) =
+                world.host.docker_api("POST", &format!("/containers/{container}/start"), "")?;
+            assert_eq!(status, 204, "{said}");
+            times.push(world.host.first_answer(address, SOON)?);
+        }
     }
     times.sort();
-    println!("from docker start to an answer: median {:?}, all {times:?}", times[times.len() / 2]);
-    // Twice what was aimed at, on a machine that does other things as well.
-    assert!(times[times.len() / 2] < Duration::from_millis(400), "{times:?}");
+    floor.sort();
+    let (median, least) = (times[times.len() / 2], floor[floor.len() / 2]);
+    println!(
+        "from docker start to an answer: median {median:?}, all {times:?}; on a bridge {least:?}, all {floor:?}"
+    );
+    // 200 ms is what is promised; a machine that is slow at everything is slow at this.
+    let promised = Duration::from_millis(200).max(least * 20);
+    assert!(median < promised, "{median:?}, where a bridge takes {least:?}: {times:?}");
+    world.host.docker_ok(&["rm", "-f", "near"])?;
 
     let pid = world.daemon.pid()?;
     let work = || -> Result<u64> {

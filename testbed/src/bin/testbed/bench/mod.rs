@@ -10,6 +10,7 @@ mod iperf;
 mod lab;
 mod lease;
 mod ovs;
+mod reach;
 mod rounds;
 mod sample;
 mod single;
@@ -54,6 +55,8 @@ enum Part {
     Crowd,
     /// The daemon at rest.
     Daemon,
+    /// From `docker start` to an answer.
+    HostAccess,
     /// A simulated Ethernet.
     Vde,
     /// Open vSwitch.
@@ -116,12 +119,13 @@ pub(crate) fn bench(options: &Options) -> Result<u8> {
     let extent = Extent::of(options);
     println!("{}", conditions());
     println!("Load average at the start: {}.", load());
-    let parts: [(Part, Measure); 7] = [
+    let parts: [(Part, Measure); 8] = [
         (Part::Single, single::measure),
         (Part::Conflict, conflict::measure),
         (Part::Lease, lease::measure),
         (Part::Crowd, crowd::measure),
         (Part::Daemon, daemon::measure),
+        (Part::HostAccess, reach::measure),
         (Part::Vde, vde::measure),
         (Part::Ovs, ovs::measure),
     ];
