@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BUILD_PACKAGES := gcc libc6-dev
 LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
 	kea-dhcp6-server isc-dhcp-server isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
-	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 \
+	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 podman \
 	systemd dbus network-manager ifupdown bridge-utils firewalld
 VM_PACKAGES := qemu-system-x86 xz-utils
 
@@ -19,19 +19,30 @@ CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-.PHONY: all build static build-packages demo test test-engines lab-packages vm-packages nextest bench fuzz lease-days record-engines install clean-lab
+.PHONY: all build static images build-packages demo test test-engines lab-packages vm-packages nextest bench fuzz lease-days record-engines install clean-lab
 
 all: build
 
 build: build-packages
 	$(CARGO) build --release --locked -p landline -p landline-testbed
 
-# One that needs no libraries, for inside containers (`pipework --wait`, the image of packaging/pipework). The C library is
-# linked in; Rust's musl target would do as well where it is installed.
+# One that needs no libraries, for inside containers (`pipework --wait`, the images). The C library is linked in; Rust's
+# musl target would do as well where it is installed.
 STATIC_TARGET := $(shell uname -m)-unknown-linux-gnu
+STATIC := target/$(STATIC_TARGET)/release/landline
+BUILD_STATIC := RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked -p landline --target $(STATIC_TARGET)
 static: build-packages
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked -p landline --target $(STATIC_TARGET)
-	@echo target/$(STATIC_TARGET)/release/landline
+	$(BUILD_STATIC) --release
+	@ls -l $(STATIC)
+
+# The images of packaging/, out of what this machine has: the program, and for host-access its nft.
+images: static
+	@packaging/install-packages nftables
+	set -e; for name in host-access pipework; do \
+		packaging/image-context $$name $(STATIC) target/images/$$name; \
+		docker build -t landline-$$name target/images/$$name; \
+	done
+	docker images --filter 'reference=landline-*'
 
 # A LAN with a DHCP server and a Docker host, a network, a container, and what it can be reached by.
 demo: build lab-packages
@@ -42,6 +53,7 @@ test: lab-packages vm-packages nextest
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
+	CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=true $(BUILD_STATIC)
 	target/debug/testbed vm-setup
 	$(CARGO) nextest run --workspace --locked --profile $(if $(CI),ci,default)
 	$(CARGO) test --workspace --locked --doc --quiet
