@@ -60,3 +60,4 @@ mod state;
 mod static_addressing;
 mod ten;
 mod vde;
+mod vde_seed;

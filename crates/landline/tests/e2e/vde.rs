@@ -16,7 +16,7 @@ fn create(world: &World, name: &str, args: &[&str]) -> Result {
     Ok(())
 }
 
-fn ping(world: &World, container: &str, target: &str) -> Result {
+pub(crate) fn ping(world: &World, container: &str, target: &str) -> Result {
     wait_for(format!("{container} reaches {target}"), SOON, || {
         world.host.in_container(container, &["ping", "-c1", "-W1", target]).ok()
     })?;
@@ -24,7 +24,7 @@ fn ping(world: &World, container: &str, target: &str) -> Result {
 }
 
 /// A machine on the host that is no container: a namespace with `vde_plug2tap`, which has this address.
-fn foreigner(host: &DockerHost, name: &str, dir: &str, address: &str) -> Result {
+pub(crate) fn foreigner(host: &DockerHost, name: &str, dir: &str, address: &str) -> Result {
     host.check(&["ip", "netns", "add", name])?;
     let inside = |argv: &[&str]| host.check(&[&["ip", "netns", "exec", name], argv].concat());
     inside(&["vde_plug2tap", "-s", dir, "-d", "tap0"])?;
@@ -33,20 +33,20 @@ fn foreigner(host: &DockerHost, name: &str, dir: &str, address: &str) -> Result 
     Ok(())
 }
 
-fn remove(host: &DockerHost, foreigner: &str) -> Result {
+pub(crate) fn remove(host: &DockerHost, foreigner: &str) -> Result {
     host.check(&["sh", "-c", &format!("kill -9 $(ip netns pids {foreigner}); ip netns del {foreigner}")])?;
     Ok(())
 }
 
 /// Debian's switch on the host.
-fn foreign_switch(host: &DockerHost, dir: &str, args: &[&str]) -> Result {
+pub(crate) fn foreign_switch(host: &DockerHost, dir: &str, args: &[&str]) -> Result {
     let pid = format!("{dir}.pid");
     host.check(&[&["vde_switch", "-s", dir, "-d", "-p", &pid, "-M", &format!("{dir}.mgmt")], args].concat())?;
     wait_for("vde_switch", SOON, || host.check(&["test", "-S", &format!("{dir}/ctl")]).ok())?;
     Ok(())
 }
 
-fn kill_switch(host: &DockerHost, dir: &str) -> Result {
+pub(crate) fn kill_switch(host: &DockerHost, dir: &str) -> Result {
     host.check(&["sh", "-c", &format!("kill -9 $(cat {dir}.pid); rm -rf {dir} {dir}.mgmt {dir}.pid")])?;
     Ok(())
 }
@@ -89,14 +89,36 @@ fn kill_switching(host: &DockerHost) -> Result {
     Ok(())
 }
 
-/// Sends a raw frame from one container to another; whether it arrives.
-fn passes(world: &World, from: &str, to: &str, frame: &str) -> Result<bool> {
+/// A machine's interface: how to run something where it is, and its name there.
+pub(crate) struct Port {
+    place: Vec<String>,
+    device: &'static str,
+}
+
+impl Port {
+    pub(crate) fn container(world: &World, name: &str) -> Result<Self> {
+        let pid = world.host.container_pid(name)?.to_string();
+        Ok(Self { place: ["nsenter", "-t", &pid, "-n"].map(str::to_owned).to_vec(), device: "vde0" })
+    }
+
+    pub(crate) fn foreigner(name: &str) -> Self {
+        Self { place: ["ip", "netns", "exec", name].map(str::to_owned).to_vec(), device: "tap0" }
+    }
+
+    fn python(&self, script: &str, frame: &str) -> Vec<String> {
+        let rest = ["/usr/bin/python3", "-c", script, frame, self.device].map(str::to_owned);
+        self.place.iter().cloned().chain(rest).collect()
+    }
+}
+
+/// Sends a raw frame from one machine to another; whether it arrives.
+pub(crate) fn passes(world: &World, from: &Port, to: &Port, frame: &str) -> Result<bool> {
     let listen = "import socket,sys\n\
-        f=bytes.fromhex(sys.argv[1])\n\
+        f=bytes.fromhex(sys.argv[1]); dev=sys.argv[2]\n\
         s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(3))\n\
-        s.setsockopt(263,1,socket.if_nametoindex('vde0').to_bytes(4,'little')+(1).to_bytes(2,'little')+bytes(10))\n\
+        s.setsockopt(263,1,socket.if_nametoindex(dev).to_bytes(4,'little')+(1).to_bytes(2,'little')+bytes(10))\n\
         s.setsockopt(263,8,1)\n\
-        s.bind(('vde0',3)); s.settimeout(3); print('ready',flush=True)\n\
+        s.bind((dev,3)); s.settimeout(3); print('ready',flush=True)\n\
         import time; end=time.time()+3\n\
         while time.time()<end:\n\
         \x20try: d,c,_,_=s.recvmsg(10000,200)\n\
@@ -108,15 +130,11 @@ fn passes(world: &World, from: &str, to: &str, frame: &str) -> Result<bool> {
         \x20if d[:12]+t+d[12:]==f: print('heard',flush=True); break";
     let send = "import socket,sys\n\
         s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\n\
-        s.bind(('vde0',0)); s.send(bytes.fromhex(sys.argv[1]))";
-    let pid = |name| Ok::<_, Box<dyn std::error::Error>>(world.host.container_pid(name)?.to_string());
-    let (from, to) = (pid(from)?, pid(to)?);
-    let inside = |pid: &str| ["nsenter", "-t", pid, "-n", "/usr/bin/python3", "-c"].map(str::to_owned);
-    let argv = |pid: &str, script: &str| [&inside(pid)[..], &[script.to_owned(), frame.to_owned()]].concat();
-    let listening = argv(&to, listen);
+        s.bind((sys.argv[2],0)); s.send(bytes.fromhex(sys.argv[1]))";
+    let listening = to.python(listen, frame);
     let mut listener = world.host.spawn(&listening.iter().map(String::as_str).collect::<Vec<_>>())?;
     wait_for("the listener", SOON, || listener.stdout().contains("ready"))?;
-    let sending = argv(&from, send);
+    let sending = from.python(send, frame);
     world.host.check(&sending.iter().map(String::as_str).collect::<Vec<_>>())?;
     listener.wait()?;
     Ok(listener.stdout().contains("heard"))
@@ -133,6 +151,18 @@ fn frame(destination: [u8; 6], rest: &[u8], length: usize) -> String {
     frame.extend(rest);
     frame.resize(length, 0x5a);
     hex(&frame)
+}
+
+/// What a bridge usually keeps to itself, or sorts.
+pub(crate) fn simulated() -> Vec<(&'static str, String)> {
+    let group = |last| [0x01, 0x80, 0xc2, 0, 0, last];
+    vec![
+        ("STP", frame(group(0), &[0, 0x26, 0x42, 0x42, 3], 60)),
+        ("LACP", frame(group(2), &[0x88, 0x09, 1], 124)),
+        ("LLDP", frame(group(0x0e), &[0x88, 0xcc], 60)),
+        ("802.1Q", frame([0xff; 6], &[0x81, 0, 0, 5, 0x88, 0xb5], 100)),
+        ("1514 bytes", frame([0xff; 6], &[0x88, 0xb5], 1514)),
+    ]
 }
 
 #[test]
@@ -164,20 +194,17 @@ fn containers_and_foreign_ports_on_a_switch_of_their_own() -> Result {
     assert_eq!(got.trim(), "3000000", "to the foreign port");
 
     // What a bridge usually keeps to itself, and what is larger than usual.
-    let group = |last| [0x01, 0x80, 0xc2, 0, 0, last];
     for name in ["one", "two"] {
         let pid = world.host.container_pid(name)?.to_string();
         world.host.check(&["nsenter", "-t", &pid, "-n", "ip", "link", "set", "vde0", "mtu", "9000"])?;
     }
-    for (what, frame) in [
-        ("STP", frame(group(0), &[0, 0x26, 0x42, 0x42, 3], 60)),
-        ("LACP", frame(group(2), &[0x88, 0x09, 1], 124)),
-        ("LLDP", frame(group(0x0e), &[0x88, 0xcc], 60)),
-        ("802.1Q", frame([0xff; 6], &[0x81, 0, 0, 5, 0x88, 0xb5], 100)),
+    let (one, two) = (Port::container(&world, "one")?, Port::container(&world, "two")?);
+    let large = [
         ("9000 bytes", frame([0xff; 6], &[0x88, 0xb5], 9000)),
         ("9000 bytes with a tag", frame([0xff; 6], &[0x81, 0, 0, 5, 0x88, 0xb5], 9000)),
-    ] {
-        assert!(passes(&world, "one", "two", &frame)?, "{what} does not pass");
+    ];
+    for (what, frame) in simulated().into_iter().chain(large) {
+        assert!(passes(&world, &one, &two, &frame)?, "{what} does not pass");
     }
 
     world.host.docker_ok(&["rm", "-f", "one", "two"])?;
@@ -359,7 +386,7 @@ fn containers_join_a_switch_that_is_there() -> Result {
 }
 
 /// The programs of the host in a container.
-const HOSTS_PROGRAMS: [&str; 8] =
+pub(crate) const HOSTS_PROGRAMS: [&str; 8] =
     ["-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "-v", "/etc:/etc:ro"];
 
 #[test]
