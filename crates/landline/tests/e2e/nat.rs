@@ -102,6 +102,17 @@ fn a_network_with_an_address_of_the_lan() -> Result {
     assert!(said.contains("leave out --ipam-driver null"), "{said}");
     lab.is_back(&before)?;
 
+    // What the host does not pass on it passes on as long as that is needed, if the user says so.
+    lab.world.host.check(&["sysctl", "-w", "net.ipv4.ip_forward=0"])?;
+    let closed = lab.state()?;
+    let said = docker(&["--subnet", SUBNET, "lan"]);
+    assert!(said.contains("net.ipv4.ip_forward is 0") && said.contains("-o firewall=open"), "{said}");
+    create(&lab, &["lan_ip=10.12.0.117"])?;
+    assert_eq!(lab.world.host.check(&["sysctl", "-n", "net.ipv4.ip_forward"])?.trim(), "1");
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    lab.is_back(&closed)?;
+    lab.world.host.check(&["sysctl", "-w", "net.ipv4.ip_forward=1"])?;
+
     // The address is there before any container, also for Docker's own.
     create(&lab, &["lan_ip=10.12.0.117", "ports=80,443/tcp"])?;
     assert!(is_on_the_nic(&lab, CONTAINER)?);
@@ -120,9 +131,12 @@ fn a_network_with_an_address_of_the_lan() -> Result {
     let pid = lab.world.host.container_pid("web")?.to_string();
     let _who = lab.world.host.spawn(&["nsenter", "--net", "-t", &pid, "python3", "-c", WHO])?;
     lab.world.lan.peer().check(&["ip", "route", "add", SUBNET, "via", HOST])?;
+    // Docker's firewall would keep everybody out.
+    lab.world.host.check(&["iptables", "-P", "FORWARD", "ACCEPT"])?;
     wait_for("the host to reach it by its own address", SOON, || lab.ask("host", &own, &pid) == GATEWAY)?;
     let answer = lab.ask("peer", &own, &pid);
     assert!(answer.contains("timed out"), "{answer}");
+    lab.world.host.check(&["iptables", "-P", "FORWARD", "DROP"])?;
     lab.world.lan.peer().check(&["ip", "route", "del", SUBNET, "via", HOST])?;
 
     lab.world.host.docker_ok(&["rm", "-f", "web"])?;
