@@ -1,6 +1,7 @@
 //! A LAN in network namespaces with real DHCP servers and Docker hosts, for tests, benchmarks and the demo.
 
 mod apt;
+mod corpus;
 mod engines;
 mod error;
 mod host;
@@ -13,6 +14,7 @@ mod vm;
 mod wait;
 mod wire;
 
+pub use corpus::corpus;
 pub use engines::{fetch_engines, unpacked_engines, upstream_version};
 pub use error::{Error, Result};
 pub use host::{Daemon, DockerHost, Dockerd, Engine, HostState, OpenVswitch};

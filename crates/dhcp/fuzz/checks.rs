@@ -2,16 +2,21 @@
 
 #![allow(dead_code, reason = "each target uses one")]
 
+#[allow(clippy::duplicate_mod, reason = "tests/corpus.rs runs both")]
+#[path = "story.rs"]
+mod story;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use landline_dhcp::Instant;
 use landline_dhcp::v4::{
     Client, Config, ConflictCheck, Event, Lease, LeaseOptions, Remembered, StateName, Transmit,
 };
 use landline_dhcp::wire::dhcpv4::{MessageType, Packet, Repr, code};
 use landline_dhcp::wire::{arp, udp};
-use landline_dhcp::{Instant, Random};
 use landline_types::Mac;
+use story::{Counter, Story};
 
 const MAC: Mac = Mac::new([2, 0x42, 0xc0, 0, 2, 10]);
 
@@ -41,38 +46,6 @@ pub(crate) fn link(data: &[u8]) {
     let _ = udp::parse(data, udp::Check::Skip);
     if let Some(packet) = arp::Packet::parse(data) {
         assert_eq!(packet.emit(), data[..arp::LEN]);
-    }
-}
-
-struct Counter(u32);
-
-impl Random for Counter {
-    fn next_u32(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(0x9e37_79b1).wrapping_add(1);
-        self.0
-    }
-}
-
-/// Input as a story: what comes to a client, step by step.
-struct Story<'a>(&'a [u8]);
-
-impl<'a> Story<'a> {
-    fn octet(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        let (first, rest) = self.0.split_first_chunk::<4>()?;
-        self.0 = rest;
-        Some(u32::from_be_bytes(*first))
-    }
-
-    fn some(&mut self, len: usize) -> &'a [u8] {
-        let (some, rest) = self.0.split_at(len.min(self.0.len()));
-        self.0 = rest;
-        some
     }
 }
 

@@ -2,16 +2,21 @@
 
 #![allow(dead_code, reason = "each target uses one")]
 
+#[allow(clippy::duplicate_mod, reason = "tests/corpus.rs runs both")]
+#[path = "story.rs"]
+mod story;
+
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, ConflictCheck, Mode, State6};
 use landline_dhcp::wire::dhcpv6::{Duid, IaAddress, IaNa, Message, MessageType, Options, code};
 use landline_dhcp::wire::icmpv6;
 use landline_dhcp::wire::ipv6::{ALL_NODES, Datagram, ICMP, Packet};
 use landline_dhcp::wire::udp::Check;
-use landline_dhcp::{Instant, Random};
 use landline_types::Mac;
+use story::{Counter, Story};
 
 const MAC: Mac = Mac::new([2, 0x42, 0xc0, 0, 2, 10]);
 const OTHER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
@@ -58,38 +63,6 @@ pub(crate) fn discovery(data: &[u8]) {
     };
     let emitted = message.emit(packet.src, packet.dst);
     assert_eq!(icmpv6::Message::parse(packet.src, packet.dst, &emitted, Check::Verify), Some(message));
-}
-
-struct Counter(u32);
-
-impl Random for Counter {
-    fn next_u32(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(0x9e37_79b1).wrapping_add(1);
-        self.0
-    }
-}
-
-/// Input as a story: what comes to a client, step by step.
-struct Story<'a>(&'a [u8]);
-
-impl<'a> Story<'a> {
-    fn octet(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        let (first, rest) = self.0.split_first_chunk::<4>()?;
-        self.0 = rest;
-        Some(u32::from_be_bytes(*first))
-    }
-
-    fn some(&mut self, len: usize) -> &'a [u8] {
-        let (some, rest) = self.0.split_at(len.min(self.0.len()));
-        self.0 = rest;
-        some
-    }
 }
 
 /// A client that lives through anything: what it says the link is to be set up with is what its events said, what is

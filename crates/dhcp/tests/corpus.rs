@@ -5,20 +5,8 @@ mod checks;
 #[path = "../fuzz/checks6.rs"]
 mod checks6;
 
-use std::fs;
-use std::path::Path;
-
 fn run(target: &str, check: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut files = 0;
-    for entry in fs::read_dir(&corpus).expect("a corpus") {
-        let path = entry.expect("an entry").path();
-        let data = fs::read(&path).expect("a file");
-        println!("{}", path.display());
-        check(&data);
-        files += 1;
-    }
-    assert!(files > 0, "{} is empty", corpus.display());
+    landline_testbed::corpus(env!("CARGO_MANIFEST_DIR"), target, check);
 }
 
 #[test]

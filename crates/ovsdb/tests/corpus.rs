@@ -3,33 +3,23 @@
 #[path = "../fuzz/checks.rs"]
 mod checks;
 
-use std::path::Path;
-
+use landline_testbed::corpus;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn corpus(target: &str, check: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files: Vec<_> = std::fs::read_dir(&corpus).expect("the corpus").flatten().collect();
-    assert!(files.len() > 2, "{} has hardly anything", corpus.display());
-    for file in files {
-        let bytes = std::fs::read(file.path()).expect("readable");
-        check(&bytes);
-        // What a connection breaks off at.
-        for end in 0..bytes.len().min(4096) {
-            check(&bytes[..end]);
-        }
-    }
+/// Also of what a connection breaks off at.
+fn pieces(check: impl Fn(&[u8])) -> impl Fn(&[u8]) {
+    move |bytes| (0..=bytes.len().min(4096)).for_each(|end| check(&bytes[..end]))
 }
 
 #[test]
 fn streams() {
-    corpus("stream", checks::stream);
+    corpus(env!("CARGO_MANIFEST_DIR"), "stream", pieces(checks::stream));
 }
 
 #[test]
 fn rows() {
-    corpus("rows", checks::rows);
+    corpus(env!("CARGO_MANIFEST_DIR"), "rows", pieces(checks::rows));
 }
 
 /// JSON that looks like column values.

@@ -23,39 +23,38 @@ pub(super) fn in_netns(name: &str) -> Vec<String> {
 }
 
 impl Path {
-    /// Gbit/s of one TCP stream of this many seconds, as the receiver saw it.
-    pub(super) fn tcp(&self, host: &DockerHost, seconds: u8) -> Result<f64> {
-        let (sender, receiver) = (self.sender.join(" "), self.receiver.join(" "));
+    /// What `iperf3 -J OPTIONS` reports of a run.
+    pub(super) fn iperf(&self, host: &DockerHost, options: &str) -> Result<Value> {
+        let (sender, receiver, target) = (self.sender.join(" "), self.receiver.join(" "), self.target);
         // The server may need a moment until it listens, and is gone after an attempt that failed half-way.
         let text = host.node().sh(&format!(
             "for i in $(seq 20); do
                  {receiver} iperf3 -s -1 -D 2>/dev/null || true
-                 {sender} iperf3 -J -t {seconds} -c {} && exit 0
+                 {sender} iperf3 -J {options} -c {target} && exit 0
                  sleep 0.2
              done
-             exit 1",
-            self.target
+             exit 1"
         ))?;
         // What failed before it has left an object in front.
         let last = text.rfind("\n{").map_or(0, |at| at + 1);
-        let report: Value = serde_json::from_str(&text[last..]).unwrap_or_default();
-        let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
-        rate.map(|bits| bits / 1e9)
-            .ok_or_else(|| Error::Unexpected(format!("no rate at {}: {text}", self.target)))
+        serde_json::from_str(&text[last..])
+            .map_err(|_| Error::Unexpected(format!("no result at {target}: {text}")))
     }
 
     /// Microseconds there and back, the mean of 100.
     pub(super) fn round_trip(&self, host: &DockerHost) -> Result<f64> {
-        let text = on(host, &self.sender, &["ping", "-q", "-c", "100", "-i", "0.005", self.target])?;
+        let ping = ["ping", "-q", "-c", "100", "-i", "0.005", self.target];
+        let place: Vec<&str> = self.sender.iter().map(String::as_str).collect();
+        let text = host.check(&[&place[..], &ping].concat())?;
         let mean =
             text.split("mdev = ").nth(1).and_then(|times| times.split('/').nth(1)?.parse::<f64>().ok());
         mean.map(|ms| ms * 1000.0).ok_or_else(|| Error::Unexpected(format!("no times: {text}")))
     }
 }
 
-fn on(host: &DockerHost, place: &[String], argv: &[&str]) -> Result<String> {
-    let argv: Vec<&str> = place.iter().map(String::as_str).chain(argv.iter().copied()).collect();
-    host.check(&argv)
+/// A number in a part of iperf3's report.
+pub(super) fn number(sum: &Value, key: &str) -> Result<f64> {
+    sum[key].as_f64().ok_or_else(|| Error::Unexpected(format!("no {key} in {sum}")))
 }
 
 /// The middle one of a measurement's runs.

@@ -5,7 +5,7 @@ use std::path::Path as File;
 use landline_testbed::{Daemon, DockerHost, Dockerd, Lan, OpenVswitch, Result};
 
 use super::Extent;
-use super::iperf::{Path, in_container, in_netns, median};
+use super::iperf::{Path, in_container, in_netns, median, number};
 use super::rounds::in_turn;
 use super::table::{Table, times};
 
@@ -55,8 +55,10 @@ pub(super) fn measure(landline: &File, extent: Extent) -> Result<()> {
     let hands = Path { sender: in_netns("hand1"), receiver: in_netns("hand2"), target: "203.0.113.2" };
     let paths = [("container to container, mode=ovs", containers), ("between ports made by hand", hands)];
     let runs = extent.runs.min(9);
-    let results =
-        in_turn(1, runs, &paths, |(_, path)| Ok((path.tcp(&lab.host, 3)?, path.round_trip(&lab.host)?)))?;
+    let results = in_turn(1, runs, &paths, |(_, path)| {
+        let tcp = &path.iperf(&lab.host, "-t 3")?["end"]["sum_received"];
+        Ok((number(tcp, "bits_per_second")? / 1e9, path.round_trip(&lab.host)?))
+    })?;
     let medians: Vec<(f64, f64)> = results
         .iter()
         .map(|runs| (median(runs.iter().map(|run| run.0)), median(runs.iter().map(|run| run.1))))

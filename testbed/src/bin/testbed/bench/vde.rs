@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, Error, Lan, Result};
-use serde_json::Value;
+use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, Lan, Result};
 
 use super::Extent;
+use super::iperf::{self, in_container, in_netns, median, number};
 use super::rounds::in_turn;
 use super::table::{Table, times};
 
@@ -38,20 +38,16 @@ impl Pair {
         }
     }
 
-    /// How to run something at the sender, at the receiver, and the receiver's address.
-    fn ends(self, lab: &Lab) -> Result<(Vec<String>, Vec<String>, &'static str)> {
-        let container = |name: &str| -> Result<Vec<String>> {
-            let pid = lab.host.container_pid(name)?.to_string();
-            Ok(["nsenter", "-t", &pid, "-n"].map(str::to_owned).to_vec())
-        };
-        let machine = |name: &str| ["ip", "netns", "exec", name].map(str::to_owned).to_vec();
-        Ok(match self {
+    fn path(self, host: &DockerHost) -> Result<iperf::Path> {
+        let (container, machine) = (|name| in_container(host, name), in_netns);
+        let (sender, receiver, target) = match self {
             Self::Bridge => (container("b1")?, container("b2")?, "203.0.113.3"),
             Self::Vde => (container("v1")?, container("v2")?, "198.51.100.3"),
             Self::ToForeign => (container("v1")?, machine("far"), "198.51.100.50"),
             Self::FromForeign => (machine("far"), container("v1")?, "198.51.100.2"),
             Self::PlugToTap => (machine("p1"), machine("p2"), "192.0.2.102"),
-        })
+        };
+        Ok(iperf::Path { sender, receiver, target })
     }
 }
 
@@ -113,46 +109,22 @@ impl Lab {
         Ok(Self { _daemon: daemon, host, _lan: lan })
     }
 
-    fn on(&self, place: &[String], argv: &[&str]) -> Result<String> {
-        let argv: Vec<&str> = place.iter().map(String::as_str).chain(argv.iter().copied()).collect();
-        self.host.check(&argv)
-    }
-
     fn measure(&self, pair: Pair) -> Result<Measured> {
-        let (sender, receiver, target) = pair.ends(self)?;
-        let ping = self.on(&sender, &["ping", "-q", "-c", "100", "-i", "0.005", target])?;
-        let rtt = ping.split("mdev = ").nth(1).and_then(|times| times.split('/').nth(1)?.parse::<f64>().ok());
+        let path = pair.path(&self.host)?;
+        let rtt_us = path.round_trip(&self.host)?;
         let busy = busy();
-        let tcp = self.iperf(&sender, &receiver, target, "-t 3")?;
+        let tcp = path.iperf(&self.host, "-t 3")?;
         let spent = self::busy() - busy;
         // 18 bytes in UDP, IPv4 and Ethernet, and the check sequence that is not there.
-        let udp = self.iperf(&sender, &receiver, target, "-u -b 0 -l 18 -t 2")?;
+        let udp = path.iperf(&self.host, "-u -b 0 -l 18 -t 2")?;
         let (tcp, udp) = (&tcp["end"]["sum_received"], &udp["end"]["sum"]);
-        let number = |sum: &Value, key: &str| {
-            let missing = || Error::Unexpected(format!("{}: no {key} in {sum}", pair.title()));
-            sum[key].as_f64().ok_or_else(missing)
-        };
-        let rtt = rtt.ok_or_else(|| Error::Unexpected(format!("{}: no times in {ping}", pair.title())))?;
         let arrived = number(udp, "packets")? - number(udp, "lost_packets")?;
         Ok(Measured {
             gbit: number(tcp, "bits_per_second")? / 1e9,
-            rtt_us: rtt * 1000.0,
+            rtt_us,
             cpu: spent / (number(tcp, "bytes")? * 8.0 / 1e9),
             packets: arrived / number(udp, "seconds")?,
         })
-    }
-
-    /// What `iperf3` reports of a run between two places.
-    fn iperf(&self, sender: &[String], receiver: &[String], target: &str, options: &str) -> Result<Value> {
-        self.on(receiver, &["iperf3", "-s", "-1", "-D"])?;
-        // The server may need a moment until it listens.
-        let retry = format!(
-            "for i in 1 2 3 4 5; do iperf3 -J {options} -c {target} && exit 0; sleep 0.2; done; exit 1"
-        );
-        let text = self.on(sender, &["sh", "-c", &retry])?;
-        // What failed before it has left an object in front.
-        let last = text.rfind("\n{").map_or(0, |at| at + 1);
-        serde_json::from_str(&text[last..]).map_err(|_| Error::Unexpected(format!("no result: {text}")))
     }
 }
 
@@ -164,12 +136,6 @@ fn busy() -> f64 {
     // Idle and waiting for a disk are the fourth and fifth; guests are counted in the first two already.
     let work = ticks.iter().take(8).sum::<f64>() - ticks.iter().skip(3).take(2).sum::<f64>();
     work / 100.0
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 pub(super) fn measure(landline: &Path, extent: Extent) -> Result<()> {
