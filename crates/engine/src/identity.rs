@@ -111,6 +111,16 @@ pub struct IdentityRecord {
 }
 
 impl IdentityRecord {
+    /// Its leases were given back: the addresses stay as a wish.
+    pub(crate) fn end_leases(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.expires = Some(lease.obtained);
+        }
+        if let Some(state) = self.ipv6.as_mut().and_then(|ipv6| ipv6.state.as_mut()) {
+            state.end_lease();
+        }
+    }
+
     /// The IPv6 side of an endpoint with this identity on such a network, if there is to be one. Who it is in IPv6 is
     /// settled the first time.
     pub(crate) fn with_ipv6(

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
-use landline_spec::{Mode, NetworkOptions};
+use landline_spec::{EndpointId, Mode, NetworkOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Endpoint, Engine};
+use crate::identities::write;
+use crate::identity::IdentityRecord;
+use crate::lease::Orders;
 use crate::ovs::{OvsView, look};
 use crate::records::{AddressRecord, Applied};
 use crate::view::{EndpointView, IdentityView, view};
@@ -133,16 +136,44 @@ impl Engine {
 
     /// Has the container's leases renewed, those on this network if one is named. Returns how many there are.
     pub async fn renew_container(&self, container: &str, network: Option<&str>) -> usize {
-        let mut asked = 0;
-        for seen in self.inspect(container).await {
-            let e = &seen.endpoint;
-            let its = is_called(container, e.container.as_deref(), e.container_id.as_deref());
-            let there = network.is_none_or(|n| is_called(n, e.network.as_deref(), Some(&e.network_id)));
-            if let (true, true, Ok(id)) = (its, there, e.endpoint.parse()) {
-                asked += usize::from(self.renew(&id));
+        let endpoints = self.endpoints_of(container, network).await;
+        endpoints.iter().filter(|id| self.renew(id)).count()
+    }
+
+    /// Gives the container's leases back, those on this network if one is named: of a running one, which has no address
+    /// then until it is renewed, and what is remembered of a stopped one. Returns how many there are.
+    pub async fn release_container(&self, container: &str, network: Option<&str>) -> usize {
+        let mut released = 0;
+        for id in self.endpoints_of(container, network).await {
+            let Some(endpoint) = self.slot_if_known(&id).and_then(|slot| slot.current()) else { continue };
+            let tasks = endpoint.tasks();
+            tasks.iter().for_each(Orders::release);
+            released += usize::from(!tasks.is_empty());
+            if let Some(identity) = endpoint.cell.read().await.identity {
+                write(&self.store, self.identities.change(&identity, IdentityRecord::end_leases)).await;
             }
         }
-        asked
+        for identity in self.identities.all() {
+            let its = identity.container.as_ref();
+            let its = its.is_some_and(|c| is_called(container, Some(&c.name), Some(&c.id)));
+            let (name, id) = (identity.network_name.as_deref(), identity.network.as_str());
+            let there = network.is_none_or(|n| is_called(n, name, Some(id)));
+            let leased = identity.lease.is_some() || identity.ipv6.is_some();
+            if its && there && leased && self.identities.holder(&identity.id).is_none() {
+                self.releaser.now(&identity);
+                released += 1;
+            }
+        }
+        released
+    }
+
+    async fn endpoints_of(&self, container: &str, network: Option<&str>) -> Vec<EndpointId> {
+        let seen = self.inspect(container).await;
+        let its = seen.iter().map(|seen| &seen.endpoint).filter(|e| {
+            is_called(container, e.container.as_deref(), e.container_id.as_deref())
+                && network.is_none_or(|n| is_called(n, e.network.as_deref(), Some(&e.network_id)))
+        });
+        its.filter_map(|e| e.endpoint.parse().ok()).collect()
     }
 
     async fn inspection(&self, endpoint: &Endpoint) -> Inspection {

@@ -82,6 +82,11 @@ impl Releaser {
         }
     }
 
+    /// The user wants its lease given back now; the identity's container does not run.
+    pub(crate) fn now(&self, identity: &IdentityRecord) {
+        self.order(Order::Later(identity.id.clone(), Duration::ZERO));
+    }
+
     /// The identity's container was removed.
     pub(crate) fn removed(&self, identity: &IdentityRecord, policy: &Policy) {
         if policy.when != Release::Never {
@@ -146,15 +151,7 @@ impl Task {
             self.identities.forget(id);
             erase(&self.store, id.clone()).await;
         } else {
-            // The address stays as a wish; the lease is over.
-            let changed = self.identities.change(id, |record| {
-                if let Some(lease) = &mut record.lease {
-                    lease.expires = Some(lease.obtained);
-                }
-                if let Some(state) = record.ipv6.as_mut().and_then(|ipv6| ipv6.state.as_mut()) {
-                    state.end_lease();
-                }
-            });
+            let changed = self.identities.change(id, IdentityRecord::end_leases);
             write(&self.store, changed).await;
         }
     }

@@ -147,6 +147,15 @@ pub(crate) enum LeaseCommand {
         /// Its lease on this network only.
         network: Option<String>,
     },
+    /// Give the lease back. A running container has no address then, until its lease is renewed or it is started again.
+    Release {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The container's name or id.
+        container: String,
+        /// Its lease on this network only.
+        network: Option<String>,
+    },
 }
 
 /// What to do about host access.

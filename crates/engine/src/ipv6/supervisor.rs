@@ -192,7 +192,15 @@ impl Supervisor6 {
                 self.seat.left();
             }
             Command::Hostname(name) => self.client.set_hostname(now(), name),
+            // Given back, and wanted again.
+            Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
+            Command::Release => {
+                self.release().await;
+                let none = self.client.current().clone();
+                self.remember(&none).await;
+                self.configure().await;
+            }
             Command::Reconnected => {
                 self.client.restart(now());
                 // What carried the addresses may be a new link.

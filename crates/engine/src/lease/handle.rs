@@ -14,6 +14,7 @@ pub(crate) enum Command {
     Left,
     Hostname(Option<String>),
     Renew,
+    Release,
     Reconnected,
     Stop { release: bool, done: oneshot::Sender<()> },
 }
@@ -42,6 +43,11 @@ impl Orders {
     /// Renew now.
     pub(crate) fn renew(&self) {
         let _ = self.0.send(Command::Renew);
+    }
+
+    /// Give the addresses back and take them away, until they are to be renewed.
+    pub(crate) fn release(&self) {
+        let _ = self.0.send(Command::Release);
     }
 
     /// The link was cut off and is back, perhaps on another LAN: ask whether the address is still good.

@@ -197,6 +197,11 @@ impl Supervisor {
                         let _ = done.send(());
                         return;
                     }
+                    Some(Command::Release) => {
+                        self.release().await;
+                        self.remember(None).await;
+                        self.configure().await;
+                    }
                     Some(Command::Reconnected) => {
                         self.client.restart(now());
                         // What carried the address may be a new link.
@@ -267,8 +272,10 @@ impl Supervisor {
                 self.seat.left();
             }
             Command::Hostname(name) => self.client.set_hostname(now(), name),
+            // It was given back, and is wanted again.
+            Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
-            Command::Reconnected | Command::Stop { .. } => {}
+            Command::Release | Command::Reconnected | Command::Stop { .. } => {}
         }
     }
 

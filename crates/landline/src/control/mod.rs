@@ -38,6 +38,13 @@ pub(crate) enum Request {
         /// On this network only.
         network: Option<String>,
     },
+    /// Give a container's leases back.
+    Release {
+        /// Its name or id.
+        container: String,
+        /// On this network only.
+        network: Option<String>,
+    },
     /// Forget an identity.
     Forget {
         /// Which.
@@ -114,7 +121,7 @@ pub(crate) enum Answer {
     Ls(Listing),
     /// To [`Request::Inspect`].
     Inspected(Vec<Inspection>),
-    /// To [`Request::Renew`]: how many were asked to.
+    /// To [`Request::Renew`] and [`Request::Release`]: how many were asked to.
     Renewing(usize),
     /// To [`Request::Identities`].
     Identities(Vec<IdentityView>),

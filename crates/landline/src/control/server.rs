@@ -65,6 +65,9 @@ async fn converse(
             Ok(Request::Renew { container, network }) => {
                 Answer::Renewing(engine.renew_container(&container, network.as_deref()).await)
             }
+            Ok(Request::Release { container, network }) => {
+                Answer::Renewing(engine.release_container(&container, network.as_deref()).await)
+            }
             Ok(Request::Identities) => Answer::Identities(engine.identity_views()),
             Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
             Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),

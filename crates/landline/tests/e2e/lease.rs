@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use landline_testbed::{Capture, DhcpAudit, DhcpKind, DhcpMessage, Frame, Kea, Lan, Reservation, wait_for};
+use landline_testbed::{
+    Capture, DhcpAudit, DhcpKind, DhcpMessage, Dnsmasq, Frame, Kea, Lan, Ra, Reservation, wait_for,
+};
 
 use crate::tools::{at_once, names, second_nic};
-use crate::world::{Result, SOON, World, bare};
+use crate::world::{Result, SOON, World, bare, binary};
 
 /// Leases of eight seconds, to be renewed after four.
 fn short() -> Kea {
@@ -236,4 +238,48 @@ fn is_broadcast(frame: &Frame) -> bool {
 
 fn protocol(frame: &Frame) -> Option<u8> {
     frame.ip().map(|(_, _, protocol, _)| protocol)
+}
+
+#[test]
+fn a_lease_is_given_back_when_that_is_asked_for() -> Result {
+    let mut world = World::bridge_with(Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
+    world.network("lan", &["bridge=br0", "ipv6=true"])?;
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+    let (address, mac) = (world.address("web", "br00")?, world.mac("web", "br00")?);
+    let v6 = world.address6("web", "br00", "2001:db8:1::1")?;
+    wait_for("the lease", SOON, || world.dhcp.lease_of(&mac))?;
+    world.host.landline_ok(binary(), &["lease", "release", "web"])?;
+    wait_for("the address to be gone", SOON, || world.address("web", "br00").is_err())?;
+    wait_for("the lease to be gone", SOON, || world.dhcp.lease_of(&mac).is_none())?;
+    wait_for("the IPv6 address to be gone", SOON, || {
+        world.addresses6("web", "br00").is_ok_and(|all| all.iter().all(|net| !net.starts_with("2001:")))
+    })?;
+    assert!(
+        world.routes("web")?.iter().all(|route| !route.starts_with("default")),
+        "{:?}",
+        world.routes("web")?
+    );
+    let row = world.row("web")?;
+    assert!(row["state"] == "STOPPED" && row["address"].is_null(), "{row}");
+
+    world.host.landline_ok(binary(), &["lease", "renew", "web"])?;
+    wait_for("the address again", SOON, || world.address("web", "br00").is_ok_and(|now| now == address))?;
+    wait_for("the IPv6 address again", SOON, || {
+        world.addresses6("web", "br00").is_ok_and(|all| all.contains(&v6))
+    })?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+
+    // What is remembered of a stopped one, and then it is not used before the server has said so again.
+    world.host.docker_ok(&["stop", "-t0", "web"])?;
+    wait_for("the lease of the stopped container", SOON, || world.dhcp.lease_of(&mac))?;
+    world.host.landline_ok(binary(), &["lease", "release", "web", "lan"])?;
+    wait_for("the stopped container's lease to be gone", SOON, || world.dhcp.lease_of(&mac).is_none())?;
+    world.dhcp.stop()?;
+    assert!(world.host.docker_ok(&["start", "web"]).is_err(), "there is no lease to start with");
+    world.dhcp.start()?;
+    world.host.docker_ok(&["start", "web"])?;
+    assert_eq!(world.address("web", "br00")?, address);
+    assert!(world.host.landline_ok(binary(), &["lease", "release", "nobody"]).is_err());
+    Ok(())
 }
