@@ -9,6 +9,7 @@ mod daemon;
 mod iperf;
 mod lab;
 mod lease;
+mod nat;
 mod ovs;
 mod reach;
 mod rounds;
@@ -61,6 +62,8 @@ enum Part {
     Vde,
     /// Open vSwitch.
     Ovs,
+    /// Translated addresses.
+    Nat,
 }
 
 /// How much is measured.
@@ -119,7 +122,7 @@ pub(crate) fn bench(options: &Options) -> Result<u8> {
     let extent = Extent::of(options);
     println!("{}", conditions());
     println!("Load average at the start: {}.", load());
-    let parts: [(Part, Measure); 8] = [
+    let parts: [(Part, Measure); 9] = [
         (Part::Single, single::measure),
         (Part::Conflict, conflict::measure),
         (Part::Lease, lease::measure),
@@ -128,6 +131,7 @@ pub(crate) fn bench(options: &Options) -> Result<u8> {
         (Part::HostAccess, reach::measure),
         (Part::Vde, vde::measure),
         (Part::Ovs, ovs::measure),
+        (Part::Nat, nat::measure),
     ];
     for (part, measure) in parts {
         if options.only.is_none_or(|only| only == part) {
