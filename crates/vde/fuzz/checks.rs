@@ -33,7 +33,7 @@ pub(crate) fn departures(data: &[u8]) -> usize {
     let mut frames = vec![data.to_vec()];
     let mut sequence = 0u32;
     let mut id = 0u16;
-    for order in data.chunks_exact(4) {
+    for order in data.chunks_exact(4).take(100) {
         let (v6, padded) = (order[0] & 1 != 0, order[0] & 0x40 != 0);
         let length = if order[0] & 2 != 0 { 1448 } else { usize::from(order[1]) * 6 };
         let flags = if order[0] & 4 != 0 { order[2] } else { 0x10 };
@@ -75,12 +75,24 @@ pub(crate) fn departures(data: &[u8]) -> usize {
     trains
 }
 
+/// What segments carry; no two places in it look alike.
+#[allow(clippy::cast_possible_truncation, reason = "less than 251")]
+static DATA: [u8; 1530] = {
+    let mut data = [0; 1530];
+    let mut at = 0;
+    while at < data.len() {
+        data[at] = (at % 251) as u8;
+        at += 1;
+    }
+    data
+};
+
 /// A segment of TCP with `length` bytes of data, in its frame.
 fn segment(v6: bool, sequence: u32, id: u16, flags: u8, options: usize, length: usize) -> Vec<u8> {
     let mut tcp = [&[0, 80, 0, 81][..], &sequence.to_be_bytes(), &[0, 0, 0, 9]].concat();
     tcp.extend([u8::try_from(((20 + options) / 4) << 4).unwrap(), flags, 1, 0, 0, 0, 0, 0]);
     tcp.extend(std::iter::repeat_n(1, options));
-    tcp.extend((0..length).map(|at| u8::try_from(at % 251).unwrap()));
+    tcp.extend(&DATA[..length]);
     let size = u16::try_from(tcp.len()).unwrap();
     let ip = if v6 {
         [&[0x60, 0, 0, 0][..], &size.to_be_bytes(), &[6, 64], &[0x20; 32]].concat()
