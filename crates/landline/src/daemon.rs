@@ -69,7 +69,8 @@ pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
 }
 
 /// As [`run`], in the place of the docker-pipework container: what it asks of Docker is that, and it is no driver.
-pub(crate) async fn run_drop_in(options: DaemonOptions, drop_in: DropIn) -> Result<(), DaemonError> {
+pub(crate) async fn run_drop_in(mut options: DaemonOptions, drop_in: DropIn) -> Result<(), DaemonError> {
+    options.log_level = drop_in.debug.then(|| "debug".into());
     serve(options, Some(drop_in)).await
 }
 

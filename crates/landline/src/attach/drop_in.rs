@@ -23,6 +23,8 @@ pub(crate) struct DropIn {
     pub(super) commands: Vec<Pipework>,
     batch: bool,
     daemon: bool,
+    /// Whether much is logged.
+    pub(crate) debug: bool,
 }
 
 /// Why the variables cannot be used.
@@ -55,8 +57,11 @@ impl DropIn {
         };
         let mut config = ConfigFile::default();
         config.containers.key = get("key").map(|(_, key)| key);
-        config.containers.host_routes = get("host_routes")
-            .is_some_and(|(_, value)| !matches!(value.as_str(), "false" | "no" | "off" | "0"));
+        let is_on = |name: &str| {
+            get(name).is_some_and(|(_, value)| !matches!(value.as_str(), "false" | "no" | "off" | "0"))
+        };
+        config.containers.host_routes = is_on("host_routes");
+        let debug = is_on("debug");
         if let Some((variable, list)) = get("allow") {
             for word in words(&list) {
                 let name: Result<IfName, _> = word.parse();
@@ -93,7 +98,7 @@ impl DropIn {
                 commands.push(Pipework::parse(arguments).map_err(failed)?);
             }
         }
-        Ok(Self { config, commands, batch, daemon })
+        Ok(Self { config, commands, batch, daemon, debug })
     }
 
     pub(super) fn scope(&self) -> Scope {
@@ -167,12 +172,13 @@ mod tests {
                 ("key", "lan"),
                 ("allow", "br0, eth0"),
                 ("cleanup_wait", "22"),
+                ("pipework_debug", "1"),
                 ("PATH", "/bin"),
             ],
             &[],
         )
         .unwrap();
-        assert!(drop_in.batch && drop_in.daemon && drop_in.commands.is_empty());
+        assert!(drop_in.batch && drop_in.daemon && drop_in.debug && drop_in.commands.is_empty());
         assert!(drop_in.config.containers.host_routes);
         assert_eq!(drop_in.config.containers.key.as_deref(), Some("lan"));
         assert_eq!(drop_in.config.containers.allow.keys().collect::<Vec<_>>(), ["br0", "eth0"]);
@@ -182,7 +188,9 @@ mod tests {
     fn by_itself_it_does_what_it_is_told() {
         let drop_in = read(&[("cmd", "br0 web 192.0.2.5/24")], &["br1", "web", "dhcp"]).unwrap();
         assert_eq!(drop_in.commands.len(), 2);
-        assert!(!drop_in.batch && !drop_in.daemon && drop_in.config.containers.allow.is_empty());
+        assert!(
+            !drop_in.batch && !drop_in.daemon && !drop_in.debug && drop_in.config.containers.allow.is_empty()
+        );
         assert!(read(&[("run_mode", "daemon"), ("cmd", "$(id)")], &[]).unwrap().commands.is_empty());
     }
 

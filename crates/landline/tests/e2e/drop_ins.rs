@@ -84,10 +84,11 @@ fn docker_pipework_by_its_compose_file() -> Result {
     assert_eq!(addresses(&host, "too-late"), "");
 
     // Only those with its key; the host reaches those on a NIC.
-    up(&["run_mode=batch,daemon", "key=lan", "allow=br0,eth1", "host_routes=true"])?;
+    up(&["run_mode=batch,daemon", "key=lan", "allow=br0,eth1", "host_routes=true", "debug=1"])?;
     ask(&host, "keyed", &["pipework_cmd=eth1 -i eth0 @CONTAINER_NAME@ 203.0.113.76/24", "pipework_key=lan"])?;
     until(&host, "keyed", "203.0.113.76/24")?;
     assert_eq!(addresses(&host, "too-late"), "", "it has another key");
+    assert!(log(&host, "pipework", "pipework").contains(" DEBUG "));
     let route = || host.check(&["ip", "route", "show", "203.0.113.76"]).unwrap_or_default();
     wait_for("a route to it", SOON, || route().contains("dev lls"))
         .map_err(|error| format!("{error}\n{}", log(&host, "pipework", "pipework")))?;
