@@ -486,7 +486,8 @@ impl Engine {
         let parent = &parent;
         let kind = kind_of(options.mode);
         let mac = kind.shared_mac(parent).unwrap_or(mac);
-        let request = LinkRequest { endpoint, options, parent, mac };
+        let host_name = self.host_end_of(endpoint);
+        let request = LinkRequest { endpoint, options, parent, mac, host_name };
         Ok((kind.plan(&request), Mark::new(endpoint, End::Container).link_name(), mac, parent.mtu))
     }
 }

@@ -310,10 +310,7 @@ impl Host for LinuxHost {
                     .add_link(&NewLink { alias, ..NewLink::new(name.clone(), NewLinkKind::Bridge) })?)
             }
             Step::AddDummy { container } => self.add(&new_link(container, NewLinkKind::Dummy), &[container]),
-            Step::Rename { link, name } => {
-                let index = self.index(link)?;
-                Ok(self.netlink().set_link(index, &LinkChange::new().name(name.clone()))?)
-            }
+            Step::MakeOvsBridge { name, in_user_space } => Ok(crate::ovs::make_bridge(name, *in_user_space)?),
             Step::SetAlias { link, alias } => {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().alias(alias.clone()))?)
@@ -371,8 +368,8 @@ impl Host for LinuxHost {
             | Step::AddAddress { .. }
             | Step::PortVlan { .. }
             | Step::ForwardGroups { .. }
-            | Step::PlugIn { .. }
-            | Step::Rename { .. } => Ok(()),
+            | Step::PlugIn { .. } => Ok(()),
+            Step::MakeOvsBridge { name, .. } => Ok(crate::ovs::unmake_bridge(name)?),
             Step::SetAlias { link, .. } => match self.link(link)? {
                 Some(link) => Ok(self.netlink().set_link(link.index, &LinkChange::new().alias(""))?),
                 None => Ok(()),

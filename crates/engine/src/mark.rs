@@ -122,7 +122,8 @@ impl NetworkMark {
     /// The link's name: prefix, `b` or `u`, and the first 12 characters of the network's id.
     pub(crate) fn link_name(&self) -> IfName {
         let kind = if self.role == Role::Uplink { 'u' } else { 'b' };
-        let id: String = self.network.as_str().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        let id = crate::attach::distinct(&self.network);
+        let id: String = id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         // At most 2 + 1 + 12 letters and digits: always a name.
         format!("{NAME_PREFIX}{kind}{id}").parse().unwrap_or_else(|_| unreachable!("a short clean name"))
     }

@@ -106,12 +106,12 @@ pub enum Step {
         /// The interface.
         container: LinkEnd,
     },
-    /// Gives `link` another name.
-    Rename {
-        /// The link.
-        link: IfName,
-        /// What it is called then.
+    /// An Open vSwitch bridge whose ports have yet to come; its local port is down.
+    MakeOvsBridge {
+        /// Its name.
         name: IfName,
+        /// Whether `ovs-vswitchd` is to forward its packets itself, because the kernel cannot.
+        in_user_space: bool,
     },
     /// Writes a mark on a link that was there before; the empty one takes it away.
     SetAlias {
@@ -220,7 +220,13 @@ impl fmt::Display for Step {
                 writeln!(f, "ip link add {} type dummy", attributes(container))?;
                 write!(f, "{}", quiet(container))
             }
-            Self::Rename { link, name } => write!(f, "ip link set {link} name {name}"),
+            Self::MakeOvsBridge { name, in_user_space } => {
+                write!(f, "ovs-vsctl add-br {name} -- set bridge {name}")?;
+                for (key, value) in crate::ovs::made() {
+                    write!(f, " external_ids:{key}={value}")?;
+                }
+                if *in_user_space { write!(f, " datapath_type=netdev") } else { Ok(()) }
+            }
             Self::SetAlias { link, alias } => write!(f, "ip link set {link} alias '{alias}'"),
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
             Self::AddOvsPort { endpoint, link, container, bridge, vlans } => {
@@ -233,7 +239,9 @@ impl fmt::Display for Step {
                 }
                 write!(
                     f,
-                    "\nethtool -K {container} tx off # if the bridge has datapath_type=netdev, without userspace-tso-enable"
+                    "\n[ \"$(ovs-vsctl get bridge {bridge} datapath_type)\" != netdev ] || \
+                     ovs-vsctl get Open_vSwitch . other_config | grep -q 'userspace-tso-enable=\"true\"' || \
+                     ethtool -K {container} tx off >/dev/null"
                 )
             }
             Self::AddAddress { link, address } => {
@@ -323,7 +331,13 @@ mod tests {
                 let options = NetworkOptions { mode, ..NetworkOptions::new(parent.clone()) };
                 let link = host.link(&parent).unwrap().unwrap();
                 let mac = Mac::new([2, 0, 0, 0, 0, 1]);
-                let request = LinkRequest { endpoint: &endpoint, options: &options, parent: &link, mac };
+                let request = LinkRequest {
+                    endpoint: &endpoint,
+                    options: &options,
+                    parent: &link,
+                    mac,
+                    host_name: None,
+                };
                 let plan = kind_of(mode).plan(&request);
                 (host, plan)
             })

@@ -215,7 +215,13 @@ impl Task {
         let host = self.host.clone();
         let links = blocking(move || host.links()).await?;
         let parent = find_parent(&options.parent, options.mode, &links)?;
-        let request = LinkRequest { endpoint: &mark.endpoint, options: &options, parent, mac: identity.mac };
+        let request = LinkRequest {
+            endpoint: &mark.endpoint,
+            options: &options,
+            parent,
+            mac: identity.mac,
+            host_name: None,
+        };
         Ok(kind_of(options.mode).plan(&request))
     }
 

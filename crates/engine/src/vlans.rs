@@ -95,6 +95,18 @@ fn plan(nic: &Link, vlan: Vlan, links: &[Link]) -> Result<(IfName, Option<Plan>)
     Ok((name.clone(), Some(Plan { steps: vec![add, Step::Up { link: name }] })))
 }
 
+/// The interface for the VLAN that these options put their NIC's children in, if they do, and what would make it.
+pub(crate) fn would_open(
+    options: &NetworkOptions,
+    links: &[Link],
+) -> Result<Option<(Link, Plan)>, VlanError> {
+    let Some(vlan) = of_nic(options) else { return Ok(None) };
+    let nic = find_parent(&options.parent, options.mode, links)?;
+    let (name, plan) = plan(nic, vlan, links)?;
+    let link = Link { name, kind: LinkKind::Vlan { id: vlan.get() }, ..nic.clone() };
+    Ok(Some((link, plan.unwrap_or_default())))
+}
+
 /// Makes what is missing; the interface's name.
 fn open(host: &dyn Host, nic: &IfName, vlan: Vlan, mode: Mode) -> Result<IfName, VlanError> {
     let links = host.links().map_err(VlanError::Host)?;

@@ -314,8 +314,8 @@ pub(crate) struct AdoptOptions {
 pub(crate) struct AttachOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// PARENT CONTAINER ADDRESS… [key=value…]: an interface of this host (or mac:ADDRESS, or dummy), a container's name
-    /// or id (or pid:N, or netns:PATH), and addresses: IP/LENGTH or IP/LENGTH@GATEWAY, dhcp, or none.
+    /// PARENT CONTAINER ADDRESS… [key=value…]: an interface of this host (or mac:ADDRESS, dummy, or the directory of a
+    /// VDE switch), a container's name or id (or pid:N, or netns:PATH), and addresses: IP/LENGTH or IP/LENGTH@GATEWAY, dhcp, or none.
     #[arg(value_name = "WORD", required_unless_present = "list")]
     words: Vec<String>,
     /// Its hardware address, or U: and a text to make one of.
@@ -472,9 +472,9 @@ pub(crate) struct AllowOptions {
     pub(crate) control: ControlOptions,
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
-    /// The interface of this host that containers may hang on.
-    pub(crate) parent: Option<IfName>,
-    /// How they may: bridge, macvlan, ipvlan, nic, dummy; without it, in the way the parent has by itself.
+    /// The interface of this host, or the directory of a VDE switch, that containers may hang on.
+    pub(crate) parent: Option<landline_spec::Parent>,
+    /// How they may: bridge, macvlan, ipvlan, ovs, vde, nic, dummy; without it, in the way the parent has by itself.
     #[arg(long, value_parser = kind)]
     pub(crate) kind: Vec<landline_spec::KindWord>,
     /// Where their static addresses must be.

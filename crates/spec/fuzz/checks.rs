@@ -69,8 +69,7 @@ pub(crate) fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match ConfigFile::parse(&text) {
         Ok(before) => {
-            let parent = "br0".parse().expect("a name");
-            if let Ok(after) = ConfigFile::allow(&text, &parent, &[], &[], &[]) {
+            if let Ok(after) = ConfigFile::allow(&text, "br0", &[], &[], &[]) {
                 let after = ConfigFile::parse(&after).expect("it stays one");
                 assert!(after.containers.allow.contains_key("br0"));
                 assert_eq!((before.containers.key, before.attach), (after.containers.key, after.attach));
@@ -91,6 +90,10 @@ fn sane(spec: &AttachSpec) {
     }
     if let landline_spec::Parent::Name(name) = &spec.parent {
         assert!(name.as_str().bytes().all(clean));
+    }
+    if let landline_spec::Parent::Vde(dir) = &spec.parent {
+        let text = dir.to_str().expect("it was read from a text");
+        assert!(text.starts_with('/') && text.len() <= 96 && !text.split('/').any(|part| part == ".."));
     }
     let json = serde_json::to_string(spec).expect("it can be stored");
     assert_eq!(serde_json::from_str::<AttachSpec>(&json).expect("it can be read again"), *spec);

@@ -152,6 +152,11 @@ fn own(spec: AttachSpec) -> Result<AttachSpec, AttachError> {
              conflict_check",
         ));
     }
+    if says("firewall", "open") {
+        return Err(AttachError::NotHere(
+            "only the administrator may open the host's firewall: remove firewall",
+        ));
+    }
     if says("macvlan_mode", "passthru") {
         return Err(AttachError::NotHere(
             "macvlan_mode=passthru takes the whole parent, which only the administrator may: remove it",

@@ -1,6 +1,6 @@
 //! The options of `mode=vde`: which switch, and who may use it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,10 @@ const ONLY_VDE: [&str; 7] = [
     "num_switchports",
     "vde_ports",
 ];
+
+/// Those of them that are about a switch Landline runs, or one that a network joins as a whole.
+pub(crate) const OF_A_SWITCH: [&str; 6] =
+    ["create_sockets", "management_socket", "socket_group", "socket_group_", "num_switchports", "vde_ports"];
 
 /// What containers have of a switch that somebody else runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -120,6 +124,15 @@ fn clean_path(text: &str, most: usize) -> Option<PathBuf> {
     let path = Path::new(text);
     let clean = text.len() <= most && !text.chars().any(char::is_control);
     (clean && path.is_absolute() && path.file_name().is_some()).then(|| path.components().collect())
+}
+
+/// The directory of a switch as something containers may write and people copy: letters, digits and `_ . - + @ :`
+/// between the slashes, and one path that leads to it, not several.
+pub(crate) fn directory(text: &str) -> Option<PathBuf> {
+    let clean = |b: u8| b.is_ascii_alphanumeric() || b"/_.-+@:".contains(&b);
+    let plain = |c: Component<'_>| matches!(c, Component::RootDir | Component::Normal(_));
+    let path = clean_path(text, DIR_MAX).filter(|_| text.bytes().all(clean))?;
+    path.components().all(plain).then_some(path)
 }
 
 fn group_name(text: &str) -> Option<String> {

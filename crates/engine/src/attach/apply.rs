@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Netlink, Netns};
-use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Mode, Parent};
+use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
 use super::view::AttachmentView;
-use super::{AttachFailure, AttachRequest, Chosen, Slot, place};
+use super::{AttachFailure, AttachRequest, Slot, place};
 use crate::blocking;
 use crate::endpoints::{CreateEndpoint, container_name};
 use crate::engine::Engine;
 use crate::mark::{End, Mark};
-use crate::plan::Step;
 use crate::probe;
 use crate::random::OsRandom;
 use crate::records::{Applied, ContainerRecord};
@@ -130,11 +129,14 @@ impl Engine {
             return Err(AttachFailure::NameTaken { target: request.target.clone(), name: name.clone() });
         }
         if chosen.make {
-            self.make_parent(&chosen.parent).await?;
+            self.make_parent(&chosen).await?;
         }
         let mut network = chosen.network.clone();
         let nic = match &mut network {
-            Some(options) => self.enter_vlan(options).await?,
+            Some(options) => {
+                crate::vde::name_bridge(&record.id.network(), options);
+                self.enter_vlan(options).await?
+            }
             None => None,
         };
         self.remember(slot, |record| {
@@ -145,9 +147,10 @@ impl Engine {
         })
         .await?;
         let put = Put { request, netns, namespace };
-        let done = match &chosen.network {
-            Some(_) => self.put_endpoint(slot, &put, &chosen, cancel).await,
-            None => self.put_plain(slot, &put, &chosen).await,
+        let done = match self.enter_switch(&slot.read()).await {
+            Err(error) => Err(error),
+            Ok(()) if chosen.network.is_some() => self.put_endpoint(slot, &put, cancel).await,
+            Ok(()) => self.put_plain(slot, &put, &chosen).await,
         };
         if done.is_err() {
             self.clear(slot).await?;
@@ -170,13 +173,13 @@ impl Engine {
         &self,
         slot: &Slot,
         put: &Put<'_>,
-        chosen: &Chosen,
         cancel: &CancellationToken,
     ) -> Result<(), AttachFailure> {
         let record = slot.read();
         let network = record.network_record().ok_or(AttachFailure::Cancelled)?;
         let (options, id) = (network.options.clone(), record.id.clone());
         self.networks().insert(network.id.clone(), network.clone());
+        self.ovs.poke();
         let first = record.spec.first_v4().and_then(|address| match address.net {
             IpNet::V4(net) => Some(net),
             IpNet::V6(_) => None,
@@ -209,7 +212,7 @@ impl Engine {
             // The lease's task follows the gateway from now on.
             let default_route = joined.gateway.is_some();
             endpoint.cell.update(|record| record.applied.default_route |= default_route).await?;
-            let moved = self.move_in(slot, put, chosen, joined.gateway.is_some()).await?;
+            let moved = self.move_in(slot, put, joined.gateway.is_some()).await?;
             let (mac, own_v6) = {
                 let record = endpoint.cell.read().await;
                 (record.mac, record.ipv6.is_some())
@@ -233,13 +236,7 @@ impl Engine {
     }
 
     /// Moves the link, once what it replaces is written down.
-    async fn move_in(
-        &self,
-        slot: &Slot,
-        put: &Put<'_>,
-        chosen: &Chosen,
-        gateway: bool,
-    ) -> Result<IfName, AttachFailure> {
+    async fn move_in(&self, slot: &Slot, put: &Put<'_>, gateway: bool) -> Result<IfName, AttachFailure> {
         let record = slot.read();
         let (host, alias) = (self.host.clone(), record.alias());
         let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
@@ -268,12 +265,8 @@ impl Engine {
         })
         .await?;
         let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
-        let host_end = record.spec.host_end.clone().filter(|_| chosen.kind == Mode::Bridge.as_str());
         let mark = Mark::new(record.id.endpoint(), End::Host);
         blocking(move || {
-            if let Some(name) = host_end {
-                host.apply(&Step::Rename { link: mark.link_name(), name })?;
-            }
             let links = host.links()?;
             let link = links.iter().find(|link| link.alias.as_deref() == Some(&*alias));
             let link = link.ok_or_else(|| crate::HostError::NoLink(mark.link_name()))?;
@@ -360,6 +353,7 @@ pub(super) fn parent_text(parent: &Parent) -> String {
         Parent::Name(name) => name.to_string(),
         Parent::Mac(mac) => format!("the card {mac}"),
         Parent::Dummy => "nothing".into(),
+        Parent::Vde(dir) => dir.display().to_string(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::sysctl::{self, Family};
-use landline_kernel::{Address, Link, Netlink, NetlinkError, Netns, Route, RouteKind};
+use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError, Netns, Route, RouteKind};
 use landline_spec::AttachSpec;
 use landline_types::IfName;
 
@@ -124,6 +124,9 @@ pub(super) fn dress(
     index: u32,
     spec: &AttachSpec,
 ) -> Result<(), NetlinkError> {
+    // Two interfaces of one container may be on one LAN, and neither is to answer for the other's address: it would be
+    // taken for another machine.
+    netlink.set_link(index, &LinkChange::new().arp_ignore(1))?;
     if spec.addresses.iter().any(|address| address.net.addr().is_ipv6())
         && let Some(link) = netlink.link_by_index(index)?
     {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use landline_spec::{AttachSpec, Change, NetworkId, OptionError, Target};
+use landline_spec::{AttachSpec, Change, EndpointId, NetworkId, OptionError, Target};
 use landline_types::{IfName, Mac};
 
 use crate::endpoints::CreateEndpointError;
@@ -31,6 +31,7 @@ use crate::join::JoinError;
 use crate::links::ParentError;
 use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
 use crate::store::StoreError;
+use crate::vde::VdeError;
 use crate::vlans::VlanError;
 pub use parent::Chosen;
 pub use record::{AttachmentId, AttachmentRecord, Origin};
@@ -103,6 +104,12 @@ pub enum AttachFailure {
     /// The parent's VLAN.
     #[error(transparent)]
     Vlan(#[from] VlanError),
+    /// Nobody runs a switch there.
+    #[error("no VDE switch runs in {dir}; start one there: vde_switch -d -s {dir}", dir = .0.display())]
+    NoSwitch(PathBuf),
+    /// The VDE switch.
+    #[error(transparent)]
+    Switch(#[from] VdeError),
     /// It has no meaning with this kind of link.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -226,6 +233,12 @@ impl Attachments {
         lock
     }
 
+    /// What the administrator calls the host's end of an attachment's link.
+    fn host_end(&self, endpoint: &EndpointId) -> Option<IfName> {
+        let slot = self.get(&endpoint.as_str().parse().ok()?)?;
+        slot.read().spec.host_end
+    }
+
     /// The networks that stand behind those whose links were made before.
     pub(crate) fn networks(&self) -> Vec<NetworkRecord> {
         self.all().iter().filter_map(|slot| slot.read().network_record()).collect()
@@ -237,7 +250,17 @@ pub(crate) fn is_implicit(network: &NetworkId) -> bool {
     network.as_str().starts_with(record::NETWORK_PREFIX)
 }
 
+/// The part of a network's id in which networks differ.
+pub(crate) fn distinct(network: &NetworkId) -> &str {
+    network.as_str().strip_prefix(record::NETWORK_PREFIX).unwrap_or(network.as_str())
+}
+
 impl Engine {
+    /// What an endpoint's end on the host is called, if not as its mark has it.
+    pub(crate) fn host_end_of(&self, endpoint: &EndpointId) -> Option<IfName> {
+        self.attachments.host_end(endpoint)
+    }
+
     /// Changes routes, rules or queues in a container's namespace, once.
     ///
     /// # Errors

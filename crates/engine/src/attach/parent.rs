@@ -11,11 +11,12 @@ use crate::host::HostError;
 use crate::links::check_vlan;
 use crate::mark::MADE;
 use crate::plan::{Plan, Step};
+use crate::vde::VdeError;
 
 /// How an attachment's wire runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chosen {
-    /// The parent's name; `dummy` where there is none.
+    /// The parent's name; `dummy` where there is none, `vde` where it is a switch, which has a directory instead.
     pub parent: IfName,
     /// A network mode, `nic` or `dummy`.
     pub kind: String,
@@ -27,9 +28,38 @@ pub struct Chosen {
     pub make: bool,
 }
 
-/// What makes a bridge that is not there.
-pub(super) fn bridge_plan(name: &IfName) -> Plan {
-    Plan { steps: vec![Step::MakeBridge { name: name.clone() }, Step::Up { link: name.clone() }] }
+impl Chosen {
+    /// The parent as the administrator calls it.
+    pub fn named(&self) -> String {
+        self.network.as_ref().map_or_else(|| self.parent.to_string(), parent_of)
+    }
+}
+
+/// What a network hangs on, as the administrator calls it.
+pub(super) fn parent_of(network: &NetworkOptions) -> String {
+    match &network.vde.socket_dir {
+        Some(dir) => dir.display().to_string(),
+        None => network.parent.to_string(),
+    }
+}
+
+/// An attachment starts no switch.
+pub(super) fn no_switch(error: VdeError) -> AttachFailure {
+    match error {
+        VdeError::NoSwitch(dir) => AttachFailure::NoSwitch(dir),
+        error => error.into(),
+    }
+}
+
+/// What makes a bridge that is not there. Blocks.
+pub(super) fn bridge_plan(chosen: &Chosen) -> Result<Plan, HostError> {
+    let name = chosen.parent.clone();
+    if chosen.kind == Mode::Ovs.as_str() {
+        // As pipework does: its local port is the administrator's to set up.
+        let in_user_space = crate::ovs::in_user_space()?;
+        return Ok(Plan { steps: vec![Step::MakeOvsBridge { name, in_user_space }] });
+    }
+    Ok(Plan { steps: vec![Step::MakeBridge { name: name.clone() }, Step::Up { link: name }] })
 }
 
 impl Engine {
@@ -43,9 +73,9 @@ impl Engine {
     }
 
     /// Makes the bridge an attachment hangs on.
-    pub(super) async fn make_parent(&self, name: &IfName) -> Result<(), HostError> {
-        let (host, plan) = (self.host.clone(), bridge_plan(name));
-        let made = blocking(move || plan.apply(&*host)).await;
+    pub(super) async fn make_parent(&self, chosen: &Chosen) -> Result<(), HostError> {
+        let (host, chosen) = (self.host.clone(), chosen.clone());
+        let made = blocking(move || bridge_plan(&chosen)?.apply(&*host)).await;
         match made {
             // Two that start at once: the other one was quicker.
             Err(HostError::Netlink(error)) if error.exists() => Ok(()),
@@ -53,26 +83,42 @@ impl Engine {
         }
     }
 
-    /// Removes what was made for an attachment that is no more: its bridge, or its card's VLAN.
+    /// Gives an attachment's network its place at a VDE switch, which must be running, if that is its kind.
+    pub(super) async fn enter_switch(&self, record: &AttachmentRecord) -> Result<(), AttachFailure> {
+        let Some(network) = record.network_record() else { return Ok(()) };
+        self.open_switch(&network, true).await.map_err(no_switch)
+    }
+
+    /// Removes what was made for an attachment that is no more: its bridge, its card's VLAN, its place at a VDE switch.
     pub(super) async fn leave_parent(&self, record: &AttachmentRecord) {
         let Some(network) = &record.network else { return };
+        if let Some(network) = record.network_record() {
+            self.close_switch(&network).await;
+        }
         if record.nic.is_some() {
             self.leave_vlans(Some(&network.parent)).await;
         }
         if record.spec.create {
-            self.unmake_parent(&network.parent).await;
+            self.unmake_parent(network).await;
         }
     }
 
     /// Removes a bridge that was made for an attachment and has no port any more.
-    async fn unmake_parent(&self, name: &IfName) {
-        let used = self.networks().values().any(|network| network.options.parent == *name);
-        if used {
+    async fn unmake_parent(&self, network: &NetworkOptions) {
+        let (host, name, mode) = (self.host.clone(), network.parent.clone(), network.mode);
+        if self.networks().values().any(|network| network.options.parent == name) {
             return;
         }
-        let (host, name) = (self.host.clone(), name.clone());
         let removed = blocking(move || {
             let links = host.links()?;
+            if mode == Mode::Ovs {
+                let local = links.iter().find(|link| link.name == name);
+                let addresses = local.map_or(Ok(Vec::new()), |link| host.addresses(link.index))?;
+                if addresses.iter().all(inside::is_automatic) {
+                    crate::ovs::unmake_bridge(&name)?;
+                }
+                return Ok(true);
+            }
             let Some(bridge) = links.iter().find(|l| l.name == name && l.alias.as_deref() == Some(MADE))
             else {
                 return Ok(false);
@@ -112,6 +158,7 @@ fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
             let name = KindWord::DUMMY.parse().map_err(|_| AttachFailure::Cancelled)?;
             return Ok(plain(name, KindWord::DUMMY));
         }
+        Parent::Vde(_) => return choose_switch(spec),
         Parent::Name(name) => (name.clone(), links.iter().find(|link| link.name == *name)),
         Parent::Mac(mac) => {
             // Children of a card have addresses of their own, but bridges and bonds have those of their ports.
@@ -132,16 +179,12 @@ fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
     }
     let make = link.is_none() && spec.create;
     let follow = match link.map(|link| &link.kind) {
+        None if name.as_str().starts_with("ovs") => Mode::Ovs,
         Some(Kind::Bridge { .. }) | None => Mode::Bridge,
         Some(Kind::OpenVswitch | Kind::Tun) => Mode::Ovs,
         Some(_) => Mode::Macvlan,
     };
     let network = spec.network(&name, follow)?;
-    if network.mode == Mode::Vde {
-        return Err(AttachFailure::Contradiction(
-            "a VDE switch has no place for what is attached; make a network with -o mode=vde and connect the container",
-        ));
-    }
     if network.mode == Mode::Nat {
         return Err(AttachFailure::Contradiction(
             "what is translated needs no further interface: landline nat gives a container an address on the host",
@@ -150,15 +193,33 @@ fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
     if let Some(parent) = link {
         check_vlan(&network, parent)?;
     }
-    if make && network.mode != Mode::Bridge {
+    let switch = matches!(network.mode, Mode::Bridge | Mode::Ovs);
+    if make && !switch {
         return Err(AttachFailure::Contradiction("only a bridge can be made; make the parent first"));
     }
-    if spec.host_end.is_some() && network.mode != Mode::Bridge {
+    if spec.host_end.is_some() && !switch {
         return Err(AttachFailure::Contradiction(
             "only a link into a bridge has an end on the host that could be named; leave out -l (host_ifname)",
         ));
     }
-    let mut network = network;
+    Ok(Chosen { make, ..over(spec, name, network, follow) })
+}
+
+/// A VDE switch. Whether one runs there is seen when it is joined: a directory that a container names is not looked at
+/// before it is allowed.
+fn choose_switch(spec: &AttachSpec) -> Result<Chosen, AttachFailure> {
+    if spec.link == LinkChoice::Nic || spec.create || spec.host_end.is_some() {
+        return Err(AttachFailure::Contradiction(
+            "a VDE switch is joined as it is: leave out --direct-phys (mode=nic), create and -l (host_ifname)",
+        ));
+    }
+    let name: IfName = KindWord::VDE.parse().map_err(|_| AttachFailure::Cancelled)?;
+    let network = spec.network(&name, Mode::Vde)?;
+    Ok(over(spec, name, network, Mode::Vde))
+}
+
+/// What is the same whatever the parent.
+fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, follow: Mode) -> Chosen {
     if network.gateway.is_none() && !spec.dhcp {
         network.gateway = spec.first_v4().and_then(|address| match address.gateway {
             Some(std::net::IpAddr::V4(gateway)) => Some(gateway),
@@ -168,5 +229,5 @@ fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
     // What is written on the container counts, and what the host's bridge has besides is none of its business.
     network.skip_routes |= !spec.dhcp;
     let kind = network.mode.to_string();
-    Ok(Chosen { followed: network.mode == follow, parent: name, kind, network: Some(network), make })
+    Chosen { followed: network.mode == follow, parent, kind, network: Some(network), make: false }
 }

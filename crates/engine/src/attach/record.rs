@@ -180,7 +180,7 @@ impl AttachmentRecord {
     /// The network it is alone on, once it had one.
     pub(super) fn network_record(&self) -> Option<NetworkRecord> {
         let options = self.network.clone()?;
-        let name = Some(format!("attach:{}", options.parent));
+        let name = Some(format!("attach:{}", super::parent::parent_of(&options)));
         Some(NetworkRecord {
             id: self.id.network(),
             name,

@@ -17,9 +17,10 @@ use crate::links::{LinkRequest, find_parent, kind_of};
 use crate::mark::{End, Mark, PROTOCOL};
 use crate::plan::{LinkEnd, Plan, Step};
 use crate::random::OsRandom;
+use crate::{vde, vlans};
 
 impl Engine {
-    /// What [`Engine::attach`] would do, as a script of `ip` and `sysctl`. Nothing is changed, and nobody is asked for an
+    /// What [`Engine::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an
     /// address.
     ///
     /// # Errors
@@ -37,7 +38,8 @@ impl Engine {
         let host = self.host.clone();
         let links = blocking(move || host.links()).await?;
         let id = AttachmentId::draw(&mut OsRandom);
-        let (plan, link) = plan(request, &chosen, &id, &links)?;
+        let (wanted, choice) = (request.clone(), chosen.clone());
+        let (plan, link) = blocking(move || plan(&wanted, &choice, &id, &links)).await?;
         Ok(render(request, &chosen, &plan, &link, &name))
     }
 }
@@ -65,33 +67,35 @@ fn plan(
         };
         return Ok((Plan { steps: vec![Step::AddDummy { container: end }] }, own));
     };
-    let mut steps = Vec::new();
-    let made;
-    let parent = if chosen.make {
-        steps.extend(parent::bridge_plan(&chosen.parent).steps);
+    let mut options = options.clone();
+    vde::name_bridge(&id.network(), &mut options);
+    let (parent, mut steps) = if chosen.make {
         let Some(any) = links.first() else { return Err(AttachFailure::Cancelled) };
-        made = Link {
-            name: chosen.parent.clone(),
-            kind: LinkKind::Bridge { vlan_filtering: false },
-            mtu: 1500,
-            ..any.clone()
-        };
-        &made
+        let kind = LinkKind::Bridge { vlan_filtering: false };
+        let made = Link { name: chosen.parent.clone(), kind, mtu: 1500, ..any.clone() };
+        (made, parent::bridge_plan(chosen)?.steps)
     } else {
-        find_parent(&options.parent, options.mode, links)?
+        let opened = match options.mode {
+            Mode::Vde => vde::would_open(&id.network(), &options, links).map_err(parent::no_switch)?,
+            _ => vlans::would_open(&options, links)?,
+        };
+        match opened {
+            Some((link, plan)) => (link, plan.steps),
+            None => (find_parent(&options.parent, options.mode, links)?.clone(), Vec::new()),
+        }
     };
-    let mac = kind_of(options.mode).shared_mac(parent).or(request.spec.mac).unwrap_or_else(random_mac);
-    let link = LinkRequest { endpoint: id.endpoint(), options, parent, mac };
-    steps.extend(kind_of(options.mode).plan(&link).steps);
-    if let Some(name) = request.spec.host_end.clone().filter(|_| options.mode == Mode::Bridge) {
-        steps.push(Step::Rename { link: Mark::new(id.endpoint(), End::Host).link_name(), name });
-    }
+    options.parent.clone_from(&parent.name);
+    let kind = kind_of(options.mode);
+    let mac = kind.shared_mac(&parent).or(request.spec.mac).unwrap_or_else(random_mac);
+    let host_name = request.spec.host_end.clone();
+    let link = LinkRequest { endpoint: id.endpoint(), options: &options, parent: &parent, mac, host_name };
+    steps.extend(kind.plan(&link).steps);
     Ok((Plan { steps }, own))
 }
 
 fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, name: &IfName) -> String {
     let path = quote(&request.place.sandbox.to_string_lossy());
-    let (target, parent) = (&request.target, &chosen.parent);
+    let (target, parent) = (&request.target, chosen.named());
     let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", chosen.kind);
     let mut line = |text: String| {
         // Writing into a text cannot fail.
@@ -111,6 +115,7 @@ fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, 
     for key in keys {
         line(inside(format!("sysctl -q -w net/ipv6/conf/{name}/{key}")));
     }
+    line(inside(format!("sysctl -q -w net/ipv4/conf/{name}/arp_ignore=1")));
     line(inside(format!("ip link set dev {name} up")));
     if request.spec.dhcp {
         line(format!("# {name} gets an address by DHCP, and with it a default route"));

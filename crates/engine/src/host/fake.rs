@@ -107,6 +107,9 @@ impl Host for FakeHost {
                 let kind = LinkKind::Bridge { vlan_filtering: false };
                 state.links.push(link(next, name.as_str(), kind));
             }
+            Step::MakeOvsBridge { name, .. } => {
+                state.links.push(link(next, name.as_str(), LinkKind::OpenVswitch));
+            }
             Step::AddDummy { container } => state.links.push(marked(next, container, LinkKind::Veth)),
             Step::Enslave { link, .. }
             | Step::AddOvsPort { link, .. }
@@ -116,7 +119,6 @@ impl Host for FakeHost {
             | Step::ForwardGroups { port: link }
             | Step::StartSwitch { uplink: link, .. }
             | Step::PlugIn { tap: link, .. }
-            | Step::Rename { link, .. }
             | Step::SetAlias { link, .. } => {
                 if !state.links.iter().any(|l| l.name == *link) {
                     return Err(HostError::NoLink(link.clone()));

@@ -30,6 +30,8 @@ pub(crate) struct LinkRequest<'a> {
     pub(crate) parent: &'a Link,
     /// The container's hardware address.
     pub(crate) mac: Mac,
+    /// What the end on the host is called, where there is one; `None`: as its mark has it.
+    pub(crate) host_name: Option<IfName>,
 }
 
 impl LinkRequest<'_> {
@@ -46,8 +48,9 @@ impl LinkRequest<'_> {
             // A bridge takes over the smallest MTU of its ports, so the host's end always has the parent's.
             End::Host => self.parent.mtu,
         };
+        let name = self.host_name.clone().filter(|_| end == End::Host);
         LinkEnd {
-            name: mark.link_name(),
+            name: name.unwrap_or_else(|| mark.link_name()),
             mac: Some(mac),
             mtu,
             alias: mark.to_string(),

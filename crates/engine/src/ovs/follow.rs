@@ -13,7 +13,7 @@ use super::{CONTAINER, add_port, connect, owner, vlans};
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::mark_of;
-use crate::mark::{End, Mark};
+use crate::mark::End;
 
 /// The pauses between attempts: the first, and the longest. The switch does not say when it is back.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -141,8 +141,8 @@ impl Engine {
         }
         let mut failed = None;
         for endpoint in self.endpoints().into_iter().filter(|e| e.cell.options().mode == Mode::Ovs) {
-            if ends.iter().any(|(id, _)| id == endpoint.cell.id()) {
-                match self.audit_endpoint(client, &switch, &endpoint).await {
+            if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.cell.id()) {
+                match self.audit_endpoint(client, &switch, &endpoint, link).await {
                     // The others' ports can be put back all the same.
                     Err(error) if of_one_port(&error) => failed = Some(error),
                     other => other?,
@@ -157,9 +157,9 @@ impl Engine {
         client: &mut Client,
         switch: &Switch,
         endpoint: &Endpoint,
+        link: &IfName,
     ) -> Result<(), Error> {
         let (id, options) = (endpoint.cell.id(), endpoint.cell.options());
-        let link = Mark::new(id, End::Host).link_name();
         let port = switch.port(link.as_str());
         let container = endpoint.cell.read().await.container.map(|container| container.name);
         if let Some(port) =
@@ -177,7 +177,7 @@ impl Engine {
             client.remove_port(port).await?;
         }
         tracing::info!(link = %link, bridge = %options.parent, "putting a link back into its Open vSwitch bridge");
-        add_port(client, id, &link, &options.parent, &vlans(options)).await?;
+        add_port(client, id, link, &options.parent, &vlans(options)).await?;
         for task in endpoint.tasks() {
             // It may be another LAN now.
             task.reconnected();

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 
-use landline_kernel::boottime;
-use landline_ovsdb::{Bridge, Client, Error, NewPort, Port, Vlans};
+use landline_kernel::{Generic, boottime};
+use landline_ovsdb::{Bridge, Client, Error, NewBridge, NewPort, Port, Vlans};
 use landline_spec::{EndpointId, NetworkOptions, Vlan};
 use landline_types::IfName;
 
@@ -21,12 +21,17 @@ pub(crate) use follow::{Poke, run};
 pub(crate) use look::look;
 pub use look::{Datapath, OvsView};
 
+use crate::host::HostError;
+
 /// Keys of `external_ids`, and the value of the first.
 pub(crate) const OWNER: &str = "owner";
 pub(crate) const LANDLINE: &str = "landline";
 const ENDPOINT: &str = "landline-endpoint";
 pub(crate) const BOOT: &str = "landline-boot";
 const CONTAINER: &str = "landline-container";
+
+/// Key and value of a bridge that was made because an attachment named it.
+const MADE: (&str, &str) = ("landline-made", "attachment");
 
 /// Where the switch's database listens; `OVS_RUNDIR` as for Open vSwitch's own programs.
 fn socket() -> PathBuf {
@@ -127,6 +132,40 @@ pub(crate) fn unplug(endpoint: &EndpointId) -> Result<(), Error> {
             client.remove_port(port).await?;
         }
         Ok(())
+    })
+}
+
+/// What says that a bridge was made for attachments.
+pub(crate) fn made() -> BTreeMap<String, String> {
+    [(OWNER, LANDLINE), MADE].into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Whether new bridges are in user space: the kernel has no Open vSwitch. Blocks.
+pub(crate) fn in_user_space() -> Result<bool, HostError> {
+    let mut generic = Generic::open().map_err(HostError::Open)?;
+    Ok(!generic.has_family("ovs_datapath")?)
+}
+
+/// As the step of a plan: makes a bridge for attachments. One that is there already is fine. Blocks; for blocking
+/// threads of the runtime only.
+pub(crate) fn make_bridge(name: &IfName, in_user_space: bool) -> Result<(), Error> {
+    let datapath_type = if in_user_space { "netdev".into() } else { String::new() };
+    let bridge = NewBridge { name: name.to_string(), datapath_type, mac: None, external_ids: made() };
+    match wait(async { connect().await?.add_bridge(&bridge).await }) {
+        Err(Error::BridgeExists(_)) => Ok(()),
+        made => made,
+    }
+}
+
+/// Removes a bridge that was made for attachments and has no port but its own. Blocks; for blocking threads of the
+/// runtime only.
+pub(crate) fn unmake_bridge(name: &IfName) -> Result<(), Error> {
+    wait(async {
+        let mut client = connect().await?;
+        let switch = client.switch().await?;
+        let Some(bridge) = switch.bridge(name.as_str()) else { return Ok(()) };
+        let used = switch.ports.iter().any(|port| port.bridge == bridge.name && port.name != bridge.name);
+        if used || bridge.external_ids != made() { Ok(()) } else { client.remove_bridge(bridge).await }
     })
 }
 

@@ -8,7 +8,7 @@ mod switching;
 
 use std::path::{Path, PathBuf};
 
-use landline_kernel::Link;
+use landline_kernel::{Link, LinkKind};
 use landline_spec::{LinkMtu, Mode, NetworkId, NetworkOptions, VdeOptions, VdePorts};
 use landline_types::Mac;
 use landline_vde::SwitchConfig;
@@ -131,6 +131,29 @@ pub(crate) fn name_bridge(id: &NetworkId, options: &mut NetworkOptions) {
 /// The directory of the network's switch.
 fn directory(id: &NetworkId, options: &NetworkOptions) -> PathBuf {
     options.vde.socket_dir.clone().unwrap_or_else(|| Path::new(SWITCHES).join(id.short()))
+}
+
+/// The bridge that is to stand for a network that joins a switch, and what would make it.
+pub(crate) fn would_open(
+    id: &NetworkId,
+    options: &NetworkOptions,
+    links: &[Link],
+) -> Result<Option<(Link, Plan)>, VdeError> {
+    let plan = plan(id, options, links, true)?;
+    let bridge = plan.steps.iter().find_map(|step| match step {
+        Step::AddBridge { bridge } => Some(bridge.clone()),
+        _ => None,
+    });
+    let kind = LinkKind::Bridge { vlan_filtering: false };
+    let link = bridge.zip(links.first()).map(|(end, any)| Link {
+        name: end.name,
+        mac: end.mac,
+        mtu: end.mtu,
+        alias: Some(end.alias),
+        kind,
+        ..any.clone()
+    });
+    Ok(link.map(|link| (link, plan)))
 }
 
 /// Makes what is not there yet: the bridge, the tap that leads to the switch, the switch.

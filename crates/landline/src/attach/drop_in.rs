@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use landline_docker::{DockerView, Sketch};
-use landline_spec::{Allowed, AttachError, ConfigFile, Pipework, split_words};
-use landline_types::IfName;
+use landline_spec::{Allowed, AttachError, ConfigFile, Parent, Pipework, split_words};
 
 use super::jobs::{Job, Jobs, Key};
 
@@ -64,10 +63,10 @@ impl DropIn {
         let debug = is_on("debug");
         if let Some((variable, list)) = get("allow") {
             for word in words(&list) {
-                let name: Result<IfName, _> = word.parse();
-                let name =
-                    name.map_err(|_| DropInError::Parent { variable: variable.clone(), word: cut(word) })?;
-                config.containers.allow.insert(name.to_string(), Allowed::default());
+                let parent: Result<Parent, _> = word.parse();
+                let parent = parent
+                    .map_err(|_| DropInError::Parent { variable: variable.clone(), word: cut(word) })?;
+                config.containers.allow.insert(parent.to_string(), Allowed::default());
             }
             // Its containers could always do that.
             config.containers.changes = true;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use landline_spec::ConfigFile;
+use landline_spec::{ConfigFile, Parent};
 
 use super::service::{SettingsError, read};
 use crate::cli::{AllowOptions, ConfigOptions};
@@ -25,6 +25,8 @@ pub(crate) enum AllowError {
     Edit { path: std::path::PathBuf, source: landline_spec::ConfigError },
     #[error("say what to allow: landline allow PARENT, or landline allow --changes")]
     Nothing,
+    #[error("what is allowed is an interface by its name; ip link shows those of network cards")]
+    ByName,
     #[error(transparent)]
     Command(#[from] CommandError),
 }
@@ -45,8 +47,12 @@ pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
         return Err(AllowError::Nothing);
     }
     if let Some(parent) = &options.parent {
+        if matches!(parent, Parent::Mac(_)) {
+            return Err(AllowError::ByName);
+        }
+        let parent = parent.to_string();
         text =
-            ConfigFile::allow(&text, parent, &options.kind, &options.subnet, &options.vlan).map_err(edit)?;
+            ConfigFile::allow(&text, &parent, &options.kind, &options.subnet, &options.vlan).map_err(edit)?;
     }
     if options.changes {
         text = ConfigFile::allow_changes(&text).map_err(edit)?;

@@ -152,11 +152,11 @@ impl Worker {
                         rows.push(AttachRow { state: "failed".into(), reason: chain(&error), ..row });
                     }
                     Ok(chosen) => {
-                        let parent = Some(chosen.parent.to_string());
+                        let parent = Some(chosen.named());
                         let verdict =
-                            config.containers.judge(&chosen.parent, &chosen.kind, chosen.followed, spec);
+                            config.containers.judge(&chosen.named(), &chosen.kind, chosen.followed, spec);
                         if let Err(refusal) = verdict {
-                            let reason = format!("containers may not hang on {} like this", chosen.parent);
+                            let reason = format!("containers may not hang on {} like this", chosen.named());
                             rows.push(AttachRow { parent, reason, allow: Some(refusal.to_string()), ..row });
                             continue;
                         }

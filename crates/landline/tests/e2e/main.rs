@@ -12,6 +12,7 @@ mod world;
 mod attach;
 mod attach_asked;
 mod attach_forms;
+mod attach_switches;
 mod basics;
 mod boot;
 mod bridge;

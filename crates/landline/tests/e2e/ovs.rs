@@ -30,7 +30,7 @@ fn port(ovs: &OpenVswitch, container: &str) -> Result<String> {
 }
 
 /// A page of 300 kB, fetched from a container by a machine and by a machine from a container.
-fn fetch(world: &World, container: &str, address: &str) -> Result {
+pub(crate) fn fetch(world: &World, container: &str, address: &str) -> Result {
     let prepare = "dd if=/dev/zero of=/tmp/page bs=1000 count=300 2>/dev/null; exec httpd -p 8080 -h /tmp";
     world.host.in_container(container, &["sh", "-c", prepare])?;
     let url = format!("http://{address}:8080/page");

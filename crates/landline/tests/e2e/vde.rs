@@ -73,7 +73,7 @@ fn endpoints(host: &DockerHost, socket: &str) -> Result<Vec<String>> {
 }
 
 /// How many clients the switch has.
-fn clients(host: &DockerHost, socket: &str) -> Result<usize> {
+pub(crate) fn clients(host: &DockerHost, socket: &str) -> Result<usize> {
     Ok(endpoints(host, socket)?.iter().filter(|line| line.contains("module unix")).count())
 }
 

@@ -16,7 +16,7 @@ const KEYS: [&str; 9] =
     ["mac", "ifname", "host_ifname", "mode", "vlan", "client_id", "hostname", "force", "create"];
 
 /// Network options that an attachment says in its own way.
-const NOT_FREE: [&str; 4] = ["parent", "bridge", "addressing", "ignore_conflicts"];
+const NOT_FREE: [&str; 5] = ["parent", "bridge", "addressing", "ignore_conflicts", "socket_dir"];
 
 impl Attach {
     /// Reads `PARENT CONTAINER ADDRESS… [key=value…]`.
@@ -46,7 +46,7 @@ impl FromStr for AttachSpec {
 impl FromStr for Parent {
     type Err = AttachError;
 
-    /// An interface's name, `mac:ADDRESS`, or `dummy`.
+    /// An interface's name, `mac:ADDRESS`, `dummy`, or the directory of a VDE switch.
     fn from_str(text: &str) -> Result<Self, AttachError> {
         const WHAT: &str = "a parent";
         if text == "dummy" {
@@ -55,6 +55,12 @@ impl FromStr for Parent {
         if let Some(mac) = text.strip_prefix("mac:") {
             let hint = "after mac: comes the hardware address of a network card of this host";
             return mac.parse().map(Self::Mac).map_err(|_| AttachError::word(text, WHAT, hint));
+        }
+        if text.starts_with('/') {
+            let hint = "write the path of a VDE switch's directory, like /run/vde.ctl, at most 96 bytes long";
+            return crate::vde::directory(text)
+                .map(Self::Vde)
+                .ok_or_else(|| AttachError::word(text, WHAT, hint));
         }
         let hint = "write an interface of this host, at most 15 characters long, like br0 or eth0";
         plain_name(text).map(Self::Name).ok_or_else(|| AttachError::word(text, WHAT, hint))
@@ -122,6 +128,11 @@ impl AttachSpec {
                 key,
                 "an option of an attachment",
                 "the parent comes first and the addresses after it, without a key",
+            )),
+            key if crate::vde::OF_A_SWITCH.contains(&key) => Err(AttachError::word(
+                key,
+                "an option of an attachment",
+                "a switch that is there is joined as it is; make one with docker network create -o mode=vde",
             )),
             key => {
                 let known = keys::NETWORK.contains(&key) || keys::NETWORK_NOT_YET.contains(&key);
@@ -219,6 +230,28 @@ mod tests {
         assert_eq!("eth1 none mode=nic".parse::<AttachSpec>().unwrap().link, LinkChoice::Nic);
     }
 
+    #[test]
+    fn the_directory_of_a_vde_switch_is_a_parent() {
+        let spec = Attach::parse(&words("/run/vde.ctl/ web 192.0.2.50/24")).unwrap().spec;
+        assert_eq!(spec.parent, Parent::Vde("/run/vde.ctl".into()));
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<AttachSpec>(&json).unwrap(), spec);
+        let network = spec.network(&"eth0".parse().unwrap(), Mode::Bridge).unwrap();
+        assert_eq!((network.mode, network.addressing), (Mode::Vde, Addressing::Static));
+        assert_eq!(network.vde.socket_dir, Some("/run/vde.ctl".into()));
+        assert!("/run/vde.ctl".parse::<AttachSpec>().unwrap().dhcp);
+    }
+
+    #[test]
+    fn options_wait_for_the_parent_to_be_seen() {
+        for text in
+            ["ovs0 web dhcp vlan=10 trunks=10,20", "eth0 web dhcp host_access=true macvlan_mode=bridge"]
+        {
+            Attach::parse(&words(text)).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+        assert!(Attach::parse(&words("br0 web dhcp trunks=10,20 macvlan_mode=vepa")).is_err());
+    }
+
     use crate::words::Addressing;
     use crate::words::Mode;
 
@@ -233,6 +266,14 @@ mod tests {
             ("br0 web mtuu=1400", "did you mean mtu"),
             ("br0 web mtu=x", "write a number of bytes"),
             ("br0 web parent=br1", "the parent comes first"),
+            ("br0 web mode=vde", "belong together"),
+            ("/run/vde.ctl web socket_dir=/run/other", "the parent comes first"),
+            ("/run/vde.ctl web create_sockets=true", "docker network create"),
+            ("/run/vde.ctl web mode=bridge", "belong together"),
+            ("/run/vde.ctl web vlan=12", "vlan"),
+            ("/run/../etc web dhcp", "a VDE switch's directory"),
+            ("/ web dhcp", "a VDE switch's directory"),
+            ("/$(id) web dhcp", "a VDE switch's directory"),
             ("br0 web mac=01:00:00:00:00:01", "group address"),
             ("br0 web mac=U:", "write six hex octets"),
             ("br0 web mac=02:00:00:00:00:01 mac=02:00:00:00:00:02", "given twice"),

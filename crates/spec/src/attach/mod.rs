@@ -10,6 +10,8 @@ mod target;
 mod words;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use landline_types::{IfName, Mac};
@@ -75,6 +77,20 @@ pub enum Parent {
     Mac(Mac),
     /// Nothing: the interface goes nowhere.
     Dummy,
+    /// The VDE switch that somebody runs in this directory: absolute, without `..`, at most 96 bytes long.
+    Vde(PathBuf),
+}
+
+impl fmt::Display for Parent {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Mac(mac) => write!(f, "mac:{mac}"),
+            Self::Dummy => f.write_str("dummy"),
+            Self::Vde(dir) => dir.display().fmt(f),
+        }
+    }
 }
 
 /// How the wire of an attachment runs.
@@ -126,8 +142,14 @@ impl AttachSpec {
     /// An option that does not exist, or excludes another, or has another mode's meaning.
     pub fn network(&self, parent: &IfName, follow: Mode) -> Result<NetworkOptions, OptionError> {
         let mut options = self.options.clone();
+        let follow = if let Parent::Vde(dir) = &self.parent {
+            options.insert("socket_dir".into(), dir.to_string_lossy().into_owned());
+            Mode::Vde
+        } else {
+            options.insert("parent".into(), parent.to_string());
+            follow
+        };
         options.entry("mode".into()).or_insert_with(|| follow.to_string());
-        options.insert("parent".into(), parent.to_string());
         let addressing = match (self.dhcp, self.first_v4()) {
             (true, _) => Addressing::Dhcp,
             (false, Some(_)) => Addressing::Static,
@@ -141,8 +163,22 @@ impl AttachSpec {
     pub(crate) fn check(&self) -> Result<(), AttachError> {
         let parent = match &self.parent {
             Parent::Name(name) => name.clone(),
-            Parent::Mac(_) | Parent::Dummy => "eth0".parse().map_err(|_| AttachError::NoParent)?,
+            Parent::Mac(_) | Parent::Dummy | Parent::Vde(_) => {
+                "eth0".parse().map_err(|_| AttachError::NoParent)?
+            }
         };
-        self.network(&parent, Mode::Bridge).map(drop).map_err(AttachError::from)
+        let vde = self.options.get("mode").map(|mode| mode.trim().eq_ignore_ascii_case("vde"));
+        if vde.is_some_and(|vde| vde != matches!(self.parent, Parent::Vde(_))) {
+            return Err(AttachError::Contradiction(
+                "mode=vde and the directory of a VDE switch, like /run/vde.ctl, as the parent belong together",
+            ));
+        }
+        // What the parent is, and so what goes with it, is seen later.
+        let first = self.network(&parent, Mode::Bridge);
+        let other = |mode| self.network(&parent, mode).is_ok();
+        if first.is_err() && [Mode::Macvlan, Mode::Ovs].into_iter().any(other) {
+            return Ok(());
+        }
+        first.map(drop).map_err(AttachError::from)
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use landline_types::IfName;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{Deserialize, IntoDeserializer as _};
 
@@ -33,6 +32,8 @@ impl KindWord {
     pub const NIC: &'static str = "nic";
     /// An interface that goes nowhere.
     pub const DUMMY: &'static str = "dummy";
+    /// A port of a VDE switch.
+    pub const VDE: &'static str = "vde";
 
     /// The word.
     pub fn as_str(&self) -> &str {
@@ -72,14 +73,8 @@ impl Containers {
     ///
     /// # Errors
     /// What the administrator would have to allow first, all of it.
-    pub fn judge(
-        &self,
-        parent: &IfName,
-        kind: &str,
-        followed: bool,
-        spec: &AttachSpec,
-    ) -> Result<(), Refusal> {
-        let allowed = self.allow.get(parent.as_str());
+    pub fn judge(&self, parent: &str, kind: &str, followed: bool, spec: &AttachSpec) -> Result<(), Refusal> {
+        let allowed = self.allow.get(parent);
         let nothing = Allowed::default();
         let rules = allowed.unwrap_or(&nothing);
         let mut needs = vec![parent.to_string()];
@@ -94,10 +89,11 @@ impl Containers {
                 needs.extend(["--subnet".to_owned(), address.net.trunc().to_string()]);
             }
         }
-        if let Some(vlan) = spec.options.get("vlan")
-            && !rules.vlans.iter().any(|known| known.to_string() == *vlan)
-        {
-            needs.extend(["--vlan".to_owned(), vlan.clone()]);
+        let tags = ["vlan", "trunks"].into_iter().filter_map(|option| spec.options.get(option));
+        for vlan in tags.flat_map(|text| text.split([',', ' '])).filter(|tag| !tag.is_empty()) {
+            if !rules.vlans.iter().any(|known| known.to_string() == *vlan) {
+                needs.extend(["--vlan".to_owned(), vlan.to_owned()]);
+            }
         }
         if allowed.is_some() && needs.len() == 1 { Ok(()) } else { Err(Refusal { needs }) }
     }

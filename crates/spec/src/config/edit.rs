@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
-use landline_types::IfName;
 
 use super::{Allowed, ConfigError, ConfigFile, KindWord};
 
@@ -17,13 +16,13 @@ impl ConfigFile {
     /// under a heading of its own.
     pub fn allow(
         text: &str,
-        parent: &IfName,
+        parent: &str,
         kinds: &[KindWord],
         subnets: &[IpNet],
         vlans: &[u16],
     ) -> Result<String, ConfigError> {
         let before = Self::parse(text)?;
-        let known = before.containers.allow.get(parent.as_str());
+        let known = before.containers.allow.get(parent);
         let mut rules = known.cloned().unwrap_or_default();
         rules.kinds.extend(kinds.iter().filter(|k| !rules.kinds.contains(k)).cloned().collect::<Vec<_>>());
         // Anything is more than something.
@@ -46,7 +45,7 @@ impl ConfigFile {
             }
             None => append(text, &table),
         };
-        changed_only(&before, after, |file| file.containers.allow.get(parent.as_str()) == Some(&rules))
+        changed_only(&before, after, |file| file.containers.allow.get(parent) == Some(&rules))
     }
 
     /// The text of the file with containers allowed to change their own routes, rules and queues.
@@ -117,12 +116,12 @@ fn position(text: &str, is_it: impl Fn(&str) -> bool) -> Option<(usize, usize)> 
     None
 }
 
-fn heading(parent: &IfName) -> String {
-    let bare = parent.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+fn heading(parent: &str) -> String {
+    let bare = parent.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare {
         format!("[containers.allow.{parent}]")
     } else {
-        format!("[containers.allow.{}]", quote(parent.as_str()))
+        format!("[containers.allow.{}]", quote(parent))
     }
 }
 
@@ -131,7 +130,7 @@ fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn render(parent: &IfName, rules: &Allowed) -> String {
+fn render(parent: &str, rules: &Allowed) -> String {
     let mut table = format!("{}\n", heading(parent));
     let mut list = |key: &str, values: Vec<String>| {
         if !values.is_empty() {

@@ -61,7 +61,7 @@ fn nothing_is_allowed_until_the_parent_is() {
     let spec = |text: &str| text.parse::<AttachSpec>().unwrap();
     let file = |text: &str| ConfigFile::parse(text).unwrap().containers;
     let judge = |file: &Containers, kind: &str, followed, text: &str| {
-        file.judge(&name("br0"), kind, followed, &spec(text)).map_err(|refusal| refusal.to_string())
+        file.judge("br0", kind, followed, &spec(text)).map_err(|refusal| refusal.to_string())
     };
     let nothing = Containers::default();
     assert_eq!(judge(&nothing, "bridge", true, "br0 dhcp"), Err("landline allow br0".into()));
@@ -78,7 +78,13 @@ fn nothing_is_allowed_until_the_parent_is() {
         judge(&some, "bridge", true, "br0 192.0.2.200/25"),
         Err("landline allow br0 --subnet 192.0.2.128/25".into())
     );
-    assert!(some.judge(&name("br1"), "bridge", true, &spec("br1 dhcp")).is_err());
+    let tagged = file("[containers.allow.br0]\nvlans=[10]");
+    assert_eq!(judge(&tagged, "ovs", true, "br0 none mode=ovs vlan=10 trunks=10"), Ok(()));
+    assert_eq!(
+        judge(&tagged, "ovs", true, "br0 none mode=ovs trunks=10,20"),
+        Err("landline allow br0 --vlan 20".into())
+    );
+    assert!(some.judge("br1", "bridge", true, &spec("br1 dhcp")).is_err());
     assert_eq!(nothing.judge_change().unwrap_err().to_string(), "landline allow --changes");
 }
 
@@ -86,9 +92,9 @@ fn nothing_is_allowed_until_the_parent_is() {
 fn what_is_refused_can_be_allowed_by_the_line_it_names() {
     let mut text = String::from("# mine\n[containers]\nkey = \"lan\"\n");
     let kind = |word: &str| KindWord::try_from(word.to_owned()).unwrap();
-    text = ConfigFile::allow(&text, &name("br0"), &[], &["192.0.2.0/24".parse().unwrap()], &[]).unwrap();
-    text = ConfigFile::allow(&text, &name("eth0.12"), &[kind("nic")], &[], &[]).unwrap();
-    text = ConfigFile::allow(&text, &name("br0"), &[], &["198.51.100.0/24".parse().unwrap()], &[12]).unwrap();
+    text = ConfigFile::allow(&text, "br0", &[], &["192.0.2.0/24".parse().unwrap()], &[]).unwrap();
+    text = ConfigFile::allow(&text, "eth0.12", &[kind("nic")], &[], &[]).unwrap();
+    text = ConfigFile::allow(&text, "br0", &[], &["198.51.100.0/24".parse().unwrap()], &[12]).unwrap();
     text = ConfigFile::allow_changes(&text).unwrap();
     assert_eq!(
         text,
@@ -97,7 +103,7 @@ fn what_is_refused_can_be_allowed_by_the_line_it_names() {
          [containers.allow.\"eth0.12\"]\nkinds = [\"nic\"]\n"
     );
     assert_eq!(ConfigFile::allow_changes(&text).unwrap(), text);
-    assert_eq!(ConfigFile::allow("", &name("br0"), &[], &[], &[]).unwrap(), "[containers.allow.br0]\n");
+    assert_eq!(ConfigFile::allow("", "br0", &[], &[], &[]).unwrap(), "[containers.allow.br0]\n");
     assert_eq!(ConfigFile::allow_changes("").unwrap(), "[containers]\nchanges = true\n");
     assert_eq!(
         ConfigFile::allow_changes("[containers]\nchanges = false\n").unwrap(),
@@ -105,15 +111,10 @@ fn what_is_refused_can_be_allowed_by_the_line_it_names() {
     );
     // Written in another way than under a heading: it is left to the administrator.
     let inline = "[containers]\nallow = { br0 = {} }\n";
-    assert!(ConfigFile::allow(inline, &name("br1"), &[], &[], &[]).is_err());
+    assert!(ConfigFile::allow(inline, "br1", &[], &[], &[]).is_err());
     // What was open is not narrowed by allowing more.
-    let open = ConfigFile::allow(
-        "[containers.allow.br0]\n",
-        &name("br0"),
-        &[],
-        &["192.0.2.0/24".parse().unwrap()],
-        &[],
-    );
+    let open =
+        ConfigFile::allow("[containers.allow.br0]\n", "br0", &[], &["192.0.2.0/24".parse().unwrap()], &[]);
     assert_eq!(open.unwrap(), "[containers.allow.br0]\n");
 }
 
