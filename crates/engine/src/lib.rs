@@ -60,6 +60,7 @@ mod vlans;
 
 pub use attach::{
     AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentView, Chosen, Occupied, Origin,
+    namespace_at, process_called,
 };
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;

@@ -15,6 +15,7 @@
 //! - [`nft`]: rules of the packet filter, through `nft(8)`.
 //! - [`brport`]: a bridge port's.
 //! - [`inherited_listeners`]: sockets handed over by the service manager.
+//! - [`MountWatch`], [`ProcessWatch`]: what happens to namespaces' paths and to processes.
 //! - [`local_time`]: the time of day where the user is.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
 //!
@@ -33,6 +34,7 @@ mod packet;
 mod sys;
 pub mod sysctl;
 mod tap;
+mod watch;
 
 pub use inherited::inherited_listeners;
 pub use local_time::local_time;
@@ -44,3 +46,4 @@ pub use netlink::{
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};
 pub use tap::open_tap;
+pub use watch::{MountWatch, ProcessWatch, process_start};

@@ -73,6 +73,20 @@ impl Netns {
         Ok(NetnsId { device: meta.dev(), inode: meta.ino() })
     }
 
+    /// A number that no other namespace has or will have until the next boot (`SO_NETNS_COOKIE`, since Linux 5.14).
+    pub fn cookie(&self) -> io::Result<u64> {
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let socket = || {
+            rustix::net::socket_with(
+                rustix::net::AddressFamily::UNIX,
+                rustix::net::SocketType::DGRAM,
+                flags,
+                None,
+            )
+        };
+        sys::netns_cookie(self.run(socket)??.as_fd())
+    }
+
     /// A second descriptor of the same namespace.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(self.0.try_clone()?))

@@ -19,6 +19,26 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, level: i32, option: i32, value: i32
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `include/uapi/asm-generic/socket.h`.
+const SO_NETNS_COOKIE: i32 = 71;
+
+/// The number of the network namespace a socket is in (`socket(7)`, `SO_NETNS_COOKIE`).
+pub(crate) fn netns_cookie(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
+    // SAFETY: the pointer and the length describe `cookie`, which outlives the call; the kernel writes no more than that.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Which multicast frames a link is to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frames {
@@ -109,14 +129,21 @@ pub(crate) fn tun_set_persist(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// What to wait for before reading. A packet socket whose link went reports an error and nothing to read.
 pub(crate) const READABLE: Interest = Interest::READABLE.add(Interest::ERROR);
 
-/// Registers a descriptor to be read with the runtime's reactor. The only place that does.
+/// Registers a descriptor to be read with the runtime's reactor.
 ///
 /// Fails outside a tokio runtime.
 pub(crate) fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    register_for(fd, READABLE)
+}
+
+/// Registers a descriptor with the runtime's reactor. The only place that does.
+///
+/// Fails outside a tokio runtime.
+pub(crate) fn register_for(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
     // SAFETY: an OwnedFd holds one open descriptor, never closes it before it is dropped, and always reports
     // the same number; the AsyncFd owns it from here.
-    unsafe { AsyncFd::register_with_interest(fd, READABLE) }.map_err(|refused| refused.into_parts().1)
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|refused| refused.into_parts().1)
 }
 
 /// An address of an `AF_PACKET` socket (`packet(7)`).

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Netlink, Netns};
-use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent};
+use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
 use super::view::AttachmentView;
-use super::{AttachFailure, AttachRequest, Slot, place};
+use super::{AttachFailure, AttachRequest, Slot, place, process_called};
 use crate::blocking;
 use crate::endpoints::{CreateEndpoint, container_name};
 use crate::engine::Engine;
@@ -35,6 +35,10 @@ impl Engine {
         let (slot, known) = self.slot_for(&request)?;
         let turn = slot.turn.lock().await;
         let before = slot.read();
+        if self.attachments.get(&before.id).is_none() {
+            // It was detached while this waited.
+            return Err(AttachFailure::Cancelled);
+        }
         let result = Box::pin(self.apply(&slot, &request, &cancel)).await;
         if let Err(error) = result {
             if known {
@@ -73,10 +77,17 @@ impl Engine {
                 None => {}
             }
         }
+        if request.again {
+            return Err(AttachFailure::Cancelled);
+        }
         let id = AttachmentId::draw(&mut OsRandom);
         let record = AttachmentRecord {
             id: id.clone(),
             target: request.target.clone(),
+            process: match request.target {
+                Target::Pid(pid) => process_called(pid),
+                _ => None,
+            },
             spec: request.spec.clone(),
             origin: request.origin.clone(),
             container: request.place.container.clone(),

@@ -40,20 +40,23 @@ impl Engine {
     }
 
     /// Detaches one, if it is there. `for_good`: nobody will ask for it again, so its address is given back; else that
-    /// is kept for as long as a removed container's is.
+    /// is kept for as long as a removed container's is. `false`: it was not there any more.
     ///
     /// # Errors
     /// Something could not be undone.
-    pub async fn detach_by_id(&self, id: &AttachmentId, for_good: bool) -> Result<(), AttachFailure> {
+    pub async fn detach_by_id(&self, id: &AttachmentId, for_good: bool) -> Result<bool, AttachFailure> {
         match self.attachments.get(id) {
             Some(slot) => self.forget_attachment(&slot, for_good).await,
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 
-    async fn forget_attachment(&self, slot: &Slot, for_good: bool) -> Result<(), AttachFailure> {
+    async fn forget_attachment(&self, slot: &Slot, for_good: bool) -> Result<bool, AttachFailure> {
         let _turn = slot.turn.lock().await;
         let record = slot.read();
+        if self.attachments.get(&record.id).is_none() {
+            return Ok(false);
+        }
         let id = record.id.endpoint();
         let endpoint = self.slot_if_known(id).and_then(|slot| slot.current());
         let mut identity = None;
@@ -74,7 +77,7 @@ impl Engine {
         self.attachments.lock().remove(&record.id);
         self.leave_parent(&record).await;
         tracing::info!(target = %record.target, "detached");
-        Ok(())
+        Ok(true)
     }
 
     fn identity_of(&self, record: &AttachmentRecord) -> Option<crate::identity::IdentityId> {
@@ -142,7 +145,7 @@ impl Engine {
         let (path, namespace, routes) =
             (there.sandbox.clone(), there.namespace.clone(), there.replaced.clone());
         let done = blocking(move || {
-            if place::identify(&path).as_ref() != Some(&namespace) {
+            if place::namespace_at(&path).as_ref() != Some(&namespace) {
                 return Ok(());
             }
             let netns = landline_kernel::Netns::open(&path)?;

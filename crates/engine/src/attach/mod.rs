@@ -34,6 +34,7 @@ use crate::store::StoreError;
 use crate::vde::VdeError;
 use crate::vlans::VlanError;
 pub use parent::Chosen;
+pub use place::{namespace_at, process_called};
 pub use record::{AttachmentId, AttachmentRecord, Origin};
 pub use view::AttachmentView;
 
@@ -48,6 +49,8 @@ pub struct AttachRequest {
     pub origin: Origin,
     /// Where the container is now.
     pub place: Occupied,
+    /// Whether it is there already, and only to be seen to: one that was detached meanwhile is not made anew.
+    pub again: bool,
 }
 
 /// A sandbox, and who is in it.
@@ -200,7 +203,7 @@ impl Attachments {
                 let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.id == *inside.0) else {
                     continue;
                 };
-                let there = inside.1.filter(|i| place::identify(&i.sandbox).as_ref() == Some(&i.namespace));
+                let there = inside.1.filter(|i| namespace_at(&i.sandbox).as_ref() == Some(&i.namespace));
                 if there.is_none() {
                     endpoint.sandbox = None;
                 }

@@ -19,16 +19,25 @@ pub(super) async fn open(target: &Target, sandbox: &Path) -> Result<(Netns, Stri
         if id == own {
             return Err(AttachFailure::Host(target));
         }
-        Ok((netns, name_of(id)))
+        let name = name_of(&netns).map_err(gone)?;
+        Ok((netns, name))
     })
     .await
 }
 
-/// Which namespace the path names now; `None`: none.
-pub(super) fn identify(path: &Path) -> Option<String> {
-    Netns::open(path).and_then(|netns| netns.id()).ok().map(name_of)
+/// Which namespace the path names now, as no other of this boot is called; `None`: none. Blocks.
+pub fn namespace_at(path: &Path) -> Option<String> {
+    Netns::open(path).and_then(|netns| name_of(&netns)).ok()
 }
 
-fn name_of(id: landline_kernel::NetnsId) -> String {
-    id.to_string()
+/// Which process has this number now, as no other is called; `None`: none. Blocks.
+pub fn process_called(pid: u32) -> Option<String> {
+    let start = landline_kernel::process_start(pid).ok()?;
+    Some(format!("{start} {}", landline_kernel::boottime::boot_id().ok()?))
+}
+
+/// Its number may be given again; the kernel's cookie is not, where it has them.
+fn name_of(netns: &Netns) -> std::io::Result<String> {
+    let id = netns.id()?;
+    Ok(netns.cookie().map_or_else(|_| id.to_string(), |cookie| format!("{id} {cookie}")))
 }

@@ -172,7 +172,7 @@ fn mark_card(host: &dyn Host, name: &IfName, alias: &str) -> Result<u32, InsideE
 }
 
 fn take(host: &dyn Host, there: &Inside, alias: &str) -> Result<(), InsideError> {
-    let found = match super::place::identify(&there.sandbox) {
+    let found = match super::place::namespace_at(&there.sandbox) {
         Some(namespace) if namespace == there.namespace => inside::find(&there.sandbox, alias)?,
         _ => None,
     };

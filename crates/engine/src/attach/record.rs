@@ -90,6 +90,9 @@ pub struct AttachmentRecord {
     pub id: AttachmentId,
     /// Whom it is for.
     pub target: Target,
+    /// Which process that is, if it is one ([`process_called`](super::process_called)): its number may be another's by now.
+    #[serde(default)]
+    pub process: Option<String>,
     /// What it is.
     pub spec: AttachSpec,
     /// Who wants it.

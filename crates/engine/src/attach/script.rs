@@ -96,12 +96,15 @@ fn plan(
 fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, name: &IfName) -> String {
     let path = quote(&request.place.sandbox.to_string_lossy());
     let (target, parent) = (&request.target, chosen.named());
+    let inside = |command: String| format!("nsenter --net={path} {command}");
+    let (cables, plan): (Vec<Step>, Vec<Step>) =
+        plan.steps.iter().cloned().partition(|step| matches!(step, Step::PlugIn { .. }));
+    let plan = Plan { steps: plan };
     let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", chosen.kind);
     let mut line = |text: String| {
         // Writing into a text cannot fail.
         let _ = writeln!(script, "{text}");
     };
-    let inside = |command: String| format!("nsenter --net={path} {command}");
     line(format!("ip link set dev {link} netns {path}"));
     let mac = request.spec.mac.filter(|_| chosen.network.is_none()).map(|mac| format!(" address {mac}"));
     line(inside(format!("ip link set dev {link} name {name}{}", mac.unwrap_or_default())));
@@ -117,6 +120,11 @@ fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, 
     }
     line(inside(format!("sysctl -q -w net/ipv4/conf/{name}/arp_ignore=1")));
     line(inside(format!("ip link set dev {name} up")));
+    for cable in cables {
+        // A program that goes into the background takes hold of its tap when that is where it stays.
+        let Step::PlugIn { dir, .. } = cable else { continue };
+        line(inside(Step::PlugIn { tap: name.clone(), dir, patient: false }.to_string()));
+    }
     if request.spec.dhcp {
         line(format!("# {name} gets an address by DHCP, and with it a default route"));
     }

@@ -237,23 +237,25 @@ fn group_number(name: &str) -> Result<u32, VdeError> {
 }
 
 fn close(host: &dyn Host, id: &NetworkId, options: &NetworkOptions) -> Result<(), HostError> {
-    remove_links(host, id)?;
-    host.end_switch(&directory(id, options));
+    // A switch that it has joined is another's, if only another network's.
+    if remove_links(host, id)? {
+        host.end_switch(&directory(id, options));
+    }
     Ok(())
 }
 
-/// Removes the links of a network that are no endpoint's.
-pub(crate) fn remove_links(host: &dyn Host, id: &NetworkId) -> Result<(), HostError> {
+/// Removes the links of a network that are no endpoint's. `true`: among them the bridge of a switch that Landline runs.
+pub(crate) fn remove_links(host: &dyn Host, id: &NetworkId) -> Result<bool, HostError> {
     let links = host.links()?;
-    let ours = |link: &&Link| {
-        link.alias.as_deref().and_then(NetworkMark::read).is_some_and(|mark| mark.network == *id)
-    };
-    for link in links.iter().filter(ours) {
-        if let Some(alias) = &link.alias {
+    let mut runs_it = false;
+    for link in &links {
+        let mark = link.alias.as_deref().and_then(NetworkMark::read).filter(|mark| mark.network == *id);
+        if let (Some(mark), Some(alias)) = (mark, &link.alias) {
+            runs_it |= mark.role == Role::Switch;
             host.remove_marked(link.index, alias)?;
         }
     }
-    Ok(())
+    Ok(runs_it)
 }
 
 /// A locally administered address that a network's link has for as long as the network is there.

@@ -1,6 +1,6 @@
 //! What containers ask for and have not got, for `landline ls`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub(crate) struct AttachRow {
     pub(crate) source: String,
     /// What it is to hang on, if that could be read.
     pub(crate) parent: Option<String>,
-    /// `refused`, `failed` or `waiting`.
+    /// `refused`, `failed` or `ended`.
     pub(crate) state: String,
     /// Why, in words.
     pub(crate) reason: String,
@@ -24,13 +24,36 @@ pub(crate) struct AttachRow {
     pub(crate) allow: Option<String>,
 }
 
+/// How many attachments that ended with their process are remembered.
+const ENDED: usize = 16;
+
 /// The rows of all workers.
 #[derive(Debug, Default)]
-pub(super) struct Board(Mutex<BTreeMap<Key, Vec<AttachRow>>>);
+pub(super) struct Board {
+    rows: Mutex<BTreeMap<Key, Vec<AttachRow>>>,
+    /// What has ended with its process lately.
+    ended: Mutex<VecDeque<AttachRow>>,
+}
 
 impl Board {
+    /// Says that an attachment has ended with the process it was for.
+    pub(super) fn end(&self, row: AttachRow) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.push_back(row);
+        let over = ended.len().saturating_sub(ENDED);
+        ended.drain(..over);
+    }
+
+    /// Forgets what has ended with this process; `false`: nothing has.
+    pub(super) fn forget(&self, process: &str) -> bool {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = ended.len();
+        ended.retain(|row| row.container != process);
+        ended.len() < before
+    }
+
     pub(super) fn set(&self, key: &Key, rows: Vec<AttachRow>) {
-        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if rows.is_empty() {
             board.remove(key);
         } else {
@@ -40,7 +63,8 @@ impl Board {
 
     pub(super) fn rows(&self) -> Vec<AttachRow> {
         let mut rows: Vec<AttachRow> =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect();
+            self.rows.lock().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect();
+        rows.extend(self.ended.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         rows.sort_by(|a, b| (&a.container, &a.source).cmp(&(&b.container, &b.source)));
         rows
     }

@@ -32,6 +32,8 @@ pub(crate) enum AttachCommandError {
     },
     #[error("Docker does not say which process {0} is")]
     NoProcess(Target),
+    #[error("a namespace has no process of its own; ip netns pids shows those in it")]
+    Namespace,
     #[error("cannot wait for the interface")]
     Wait(#[source] std::io::Error),
     #[error("the network of {target} cannot be looked at")]
@@ -120,6 +122,9 @@ pub(crate) async fn pipework(options: &PipeworkOptions) -> Result<(), AttachComm
 
 /// `landline pid`.
 pub(crate) async fn pid(options: &WhereOptions) -> Result<(), AttachCommandError> {
+    if matches!(options.container, Target::Netns(_)) {
+        return Err(AttachCommandError::Namespace);
+    }
     let found = locate(&options.control, &options.container).await?;
     let pid = found.pid.ok_or_else(|| AttachCommandError::NoProcess(options.container.clone()))?;
     Ok(show(&pid, false, ToString::to_string)?)

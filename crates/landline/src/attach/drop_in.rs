@@ -129,14 +129,14 @@ impl Scope {
     pub(super) fn begins(&mut self, view: &DockerView, all: &Jobs) -> bool {
         let begins = self.first.is_none();
         let sandbox = |(key, job): (&Key, &Job)| (key.clone(), job.place.sandbox.clone());
-        let first = self.first.get_or_insert_with(|| all.jobs.iter().map(sandbox).collect());
+        let first = self.first.get_or_insert_with(|| all.wanted.iter().map(sandbox).collect());
         let is_read = |id: &String| matches!(view.containers.get(id), Some(Sketch::Info(_)));
         if begins {
             self.unread = view.containers.keys().filter(|id| !is_read(id)).cloned().collect();
         }
         for id in self.unread.extract_if(.., |id| is_read(id)) {
             let key = Key::Container(id);
-            if let Some(job) = all.jobs.get(&key) {
+            if let Some(job) = all.wanted.get(&key) {
                 first.insert(key, job.place.sandbox.clone());
             }
         }

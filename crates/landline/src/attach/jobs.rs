@@ -1,11 +1,11 @@
 //! What there should be, as a value: of Docker's view, the store, and the configuration.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landline_docker::{ContainerInfo, DockerView, Sketch};
-use landline_engine::{AttachmentId, AttachmentRecord, Occupied, Origin};
+use landline_engine::{AttachmentId, AttachmentRecord, Occupied, Origin, namespace_at, process_called};
 use landline_spec::{Ask, Asker, AttachSpec, ConfigFile, Target};
 
 /// Whose a job is.
@@ -24,8 +24,18 @@ pub(super) enum Key {
 pub(super) struct Job {
     /// Where.
     pub(super) place: Occupied,
+    /// Which namespace that is, where no event of Docker's says that it is another one.
+    pub(super) namespace: Option<String>,
     /// What.
     pub(super) work: Work,
+}
+
+impl Job {
+    fn new(target: &Target, place: Occupied, work: Work) -> Self {
+        let alone = !matches!(target, Target::Container(_));
+        let namespace = alone.then(|| namespace_at(&place.sandbox)).flatten();
+        Self { place, namespace, work }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -40,9 +50,40 @@ pub(super) enum Work {
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     /// What there should be.
-    pub(super) jobs: BTreeMap<Key, Job>,
+    pub(super) wanted: BTreeMap<Key, Job>,
     /// Attachments that nobody can want any more.
-    pub(super) over: Vec<(AttachmentId, Over)>,
+    pub(super) over: Vec<(AttachmentRecord, Over)>,
+    /// Those of whose containers nothing can be known while Docker cannot be seen: they stay as they are.
+    unseen: BTreeSet<Key>,
+    /// Whether Docker can be seen.
+    docker: bool,
+    /// Processes and namespaces that something is, or is to be, attached to.
+    pub(super) watched: BTreeSet<Target>,
+}
+
+impl Jobs {
+    /// Whether nothing is to be there for a key any more.
+    pub(super) fn lack(&self, key: &Key) -> bool {
+        let seen = self.docker || !matches!(key, Key::Container(_));
+        seen && !self.wanted.contains_key(key) && !self.unseen.contains(key)
+    }
+
+    /// Does the work there, if the target is there.
+    fn place(&mut self, view: &DockerView, key: Key, target: &Target, work: Work) {
+        match target {
+            Target::Container(_) if !self.docker => {
+                self.unseen.insert(key);
+                return;
+            }
+            Target::Container(_) => {}
+            Target::Pid(_) | Target::Netns(_) => {
+                self.watched.insert(target.clone());
+            }
+        }
+        if let Some(place) = find(view, target) {
+            self.wanted.insert(key, Job::new(target, place, work));
+        }
+    }
 }
 
 /// How an attachment ended.
@@ -56,10 +97,11 @@ pub(super) enum Over {
     Unwanted,
 }
 
-/// Computes it.
+/// Computes it. Blocks.
 pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc<ConfigFile>) -> Jobs {
-    let mut all = Jobs::default();
-    for info in running(view) {
+    // What Docker had when it was last seen still runs; only its events say otherwise.
+    let mut all = Jobs { docker: view.connected, ..Jobs::default() };
+    for info in running(view).filter(|_| view.connected) {
         let Some(place) = place(info) else { continue };
         let asker = Asker {
             id: &info.container_id,
@@ -72,44 +114,35 @@ pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc
         let keyed = config.containers.key.is_none() || asked.key == config.containers.key;
         if keyed && !asked.wishes.is_empty() {
             let work = Work::Asked(asked.wishes, config.clone());
-            all.jobs.insert(Key::Container(info.container_id.clone()), Job { place, work });
+            let job = Job { place, namespace: None, work };
+            all.wanted.insert(Key::Container(info.container_id.clone()), job);
         }
     }
     for record in records {
-        match &record.origin {
-            Origin::Command => match find(view, &record.target) {
-                Some(place) => {
-                    let work =
-                        Work::Wanted(record.target.clone(), Box::new(record.spec.clone()), Origin::Command);
-                    all.jobs.insert(Key::Command(record.id.clone()), Job { place, work });
-                }
-                None if is_over(view, record) => all.over.push((record.id.clone(), Over::Gone)),
-                None => {}
-            },
+        let over = match &record.origin {
+            Origin::Command if is_over(view, record) => Some(Over::Gone),
+            Origin::Command => {
+                let (target, spec) = (record.target.clone(), Box::new(record.spec.clone()));
+                let work = Work::Wanted(target, spec, Origin::Command);
+                all.place(view, Key::Command(record.id.clone()), &record.target, work);
+                None
+            }
             Origin::Config => {
                 let wanted =
                     |s: &landline_spec::Standing| s.container == record.target && s.interface == record.spec;
-                if !config.attach.iter().any(wanted) {
-                    all.over.push((record.id.clone(), Over::Unwanted));
-                }
+                (!config.attach.iter().any(wanted)).then_some(Over::Unwanted)
             }
             Origin::Container(_) => {
                 let there = record.container.as_ref().is_some_and(|c| view.containers.contains_key(&c.id));
-                if !there {
-                    all.over.push((record.id.clone(), Over::Removed));
-                }
+                (view.connected && !there).then_some(Over::Removed)
             }
-        }
+        };
+        all.over.extend(over.map(|over| (record.clone(), over)));
     }
     for (number, standing) in config.attach.iter().enumerate() {
-        if let Some(place) = find(view, &standing.container) {
-            let work = Work::Wanted(
-                standing.container.clone(),
-                Box::new(standing.interface.clone()),
-                Origin::Config,
-            );
-            all.jobs.insert(Key::Config(number), Job { place, work });
-        }
+        let (target, spec) = (standing.container.clone(), Box::new(standing.interface.clone()));
+        let work = Work::Wanted(target, spec, Origin::Config);
+        all.place(view, Key::Config(number), &standing.container, work);
     }
     all
 }
@@ -124,8 +157,12 @@ fn running(view: &DockerView) -> impl Iterator<Item = &ContainerInfo> {
 /// Whether what a target means can never come back: a process or an id that is gone.
 fn is_over(view: &DockerView, record: &AttachmentRecord) -> bool {
     match &record.target {
-        Target::Pid(_) => true,
+        Target::Pid(pid) => {
+            let now = process_called(*pid);
+            now.is_none() || record.process.is_some() && now != record.process || !exists(&of_process(*pid))
+        }
         Target::Netns(_) => false,
+        Target::Container(_) if !view.connected => false,
         Target::Container(name) => {
             // By name a container made anew is meant as well.
             record
@@ -146,21 +183,30 @@ pub(super) fn find(view: &DockerView, target: &Target) -> Option<Occupied> {
             all.sort_by_key(|info| info.name != name.as_str());
             place(all.first()?)
         }
-        Target::Pid(pid) => existing(format!("/proc/{pid}/ns/net").into()),
+        Target::Pid(pid) => existing(of_process(*pid)),
         Target::Netns(path) => existing(path.clone()),
     }
 }
 
-fn existing(sandbox: PathBuf) -> Option<Occupied> {
+fn of_process(pid: u32) -> PathBuf {
+    format!("/proc/{pid}/ns/net").into()
+}
+
+fn exists(sandbox: &Path) -> bool {
     // A link of /proc is followed to the namespace, which is no path.
-    std::fs::metadata(&sandbox).is_ok().then_some(Occupied { sandbox, container: None })
+    std::fs::metadata(sandbox).is_ok()
+}
+
+fn existing(sandbox: PathBuf) -> Option<Occupied> {
+    // What is no namespace, the file for instance that one is about to be mounted over, is none yet.
+    namespace_at(&sandbox).is_some().then_some(Occupied { sandbox, container: None })
 }
 
 /// Where a running container is: its sandbox, or that of the container it shares one with.
 pub(super) fn place(info: &ContainerInfo) -> Option<Occupied> {
-    let of_process = || info.pid.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
+    let of_process = || info.pid.map(of_process);
     // Where Landline itself is in a container, Docker's bind mounts may be out of sight.
-    let bound = info.sandbox.clone().filter(|path| std::fs::metadata(path).is_ok());
+    let bound = info.sandbox.clone().filter(|path| exists(path));
     let sandbox = bound.or_else(of_process)?;
     Some(Occupied { sandbox, container: Some(crate::frontend::record(info)) })
 }

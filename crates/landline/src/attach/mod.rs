@@ -5,12 +5,14 @@
 //!   [`Attacher::follow`], computes from Docker's view, the store and the configuration what there should be (`jobs`);
 //!   each container and each attachment has a worker of its own that makes it so (`work`), and its rows in `landline ls`.
 //! - [`DropIn`]: the daemon in the place of the docker-pipework container, with its environment variables.
+//! - `places`: processes and paths of namespaces, of which Docker says nothing, are followed.
 //! - `wait`: `pipework --wait`, which runs inside a container.
 
 mod board;
 mod commands;
 mod drop_in;
 mod jobs;
+mod places;
 mod service;
 mod settings;
 mod wait;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::DockerView;
-use landline_engine::{AttachRequest, Engine, Origin, chain};
+use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Engine, Origin, blocking, chain};
 use landline_spec::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use super::board::{AttachRow, Board};
 use super::drop_in::DropIn;
-use super::jobs::{Key, Over, find, jobs};
+use super::jobs::{Job, Jobs, Key, Over, find, jobs};
+use super::places::Places;
 use super::work::Worker;
 use crate::control::Answer;
 
@@ -43,8 +44,8 @@ pub(crate) struct Attacher {
     drop_in: Option<DropIn>,
     config: watch::Sender<Arc<ConfigFile>>,
     board: Arc<Board>,
-    /// Something was attached or detached by command.
-    changed: Notify,
+    /// Something was attached or detached by command, or else is to be looked at again.
+    changed: Arc<Notify>,
 }
 
 /// Why the configuration cannot be used.
@@ -97,7 +98,7 @@ impl Attacher {
         drop_in: Option<DropIn>,
     ) -> Self {
         let config = watch::Sender::new(Arc::new(config));
-        Self { engine, view, config_path, drop_in, config, board: Arc::default(), changed: Notify::new() }
+        Self { engine, view, config_path, drop_in, config, board: Arc::default(), changed: Arc::default() }
     }
 
     /// Reads the configuration again. One that is wrong changes nothing.
@@ -123,58 +124,79 @@ impl Attacher {
     pub(crate) async fn follow(self: Arc<Self>, cancel: CancellationToken) {
         let (mut view, mut config) = (self.view.clone(), self.config.subscribe());
         let tasks = TaskTracker::new();
-        let mut workers: BTreeMap<Key, watch::Sender<Option<super::jobs::Job>>> = BTreeMap::new();
+        let mut workers: BTreeMap<Key, watch::Sender<Option<Job>>> = BTreeMap::new();
         let mut scope = self.drop_in.as_ref().map(DropIn::scope);
+        let mut places = Places::new(self.changed.clone());
         loop {
+            workers.retain(|_, worker| !worker.is_closed());
             let (seen, wanted) = (view.borrow_and_update().clone(), config.borrow_and_update().clone());
-            // What Docker had when it was last seen still runs; only its events say otherwise.
-            if seen.connected {
-                let mut all = jobs(&seen, &self.engine.attachment_records(), &wanted);
-                if let Some(scope) = &mut scope {
-                    if scope.begins(&seen, &all) {
-                        tasks.spawn(self.clone().manual(cancel.clone()));
-                    }
-                    all.jobs.retain(|key, job| scope.covers(key, job));
+            let mut all = self.jobs(&seen, &wanted).await;
+            if places.follow(&all.watched) {
+                // What happened before they were followed is found by a second look.
+                self.changed.notify_one();
+            }
+            if let Some(scope) = &mut scope {
+                if seen.connected && scope.begins(&seen, &all) {
+                    tasks.spawn(self.clone().manual(cancel.clone()));
                 }
-                for (key, worker) in &workers {
-                    if !all.jobs.contains_key(key) {
-                        worker.send_if_modified(|job| job.take().is_some());
-                    }
-                }
-                for (key, job) in all.jobs {
-                    let worker = workers.entry(key.clone()).or_insert_with(|| {
-                        let (sender, receiver) = watch::channel(None);
-                        let (engine, board) = (self.engine.clone(), self.board.clone());
-                        let worker = Worker { key, engine, board, job: receiver };
-                        tasks.spawn(worker.run(cancel.clone()));
-                        sender
-                    });
-                    worker.send_if_modified(|now| {
-                        let differs = now.as_ref() != Some(&job);
-                        *now = Some(job);
-                        differs
-                    });
-                }
-                for (id, how) in all.over {
-                    let kept = how == Over::Removed;
-                    let (engine, tasks) = (self.engine.clone(), &tasks);
-                    tasks.spawn(async move {
-                        if let Err(error) = engine.detach_by_id(&id, !kept).await {
-                            tracing::warn!(error = %chain(&error), "an attachment could not be ended");
-                        }
-                    });
-                }
+                all.wanted.retain(|key, job| scope.covers(key, job));
+            }
+            for (_, worker) in workers.iter().filter(|(key, _)| all.lack(key)) {
+                worker.send_if_modified(|job| job.take().is_some());
+            }
+            for (key, job) in std::mem::take(&mut all.wanted) {
+                let worker = workers.entry(key.clone()).or_insert_with(|| {
+                    let (sender, receiver) = watch::channel(Some(job.clone()));
+                    let (engine, board, gone) =
+                        (self.engine.clone(), self.board.clone(), self.changed.clone());
+                    tasks.spawn(Worker { key, engine, board, job: receiver, gone }.run(cancel.clone()));
+                    sender
+                });
+                worker.send_if_modified(|now| {
+                    let differs = now.as_ref() != Some(&job);
+                    *now = Some(job);
+                    differs
+                });
+            }
+            for (record, how) in all.over {
+                tasks.spawn(self.clone().end(record, how));
             }
             tokio::select! {
                 () = cancel.cancelled() => break,
                 changed = view.changed() => if changed.is_err() { break },
                 changed = config.changed() => if changed.is_err() { break },
                 () = self.changed.notified() => {}
+                () = places.changed() => {}
             }
         }
         drop(workers);
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// What there should be.
+    async fn jobs(&self, view: &Arc<DockerView>, config: &Arc<ConfigFile>) -> Jobs {
+        let (view, records, config) = (view.clone(), self.engine.attachment_records(), config.clone());
+        blocking(move || jobs(&view, &records, &config)).await
+    }
+
+    /// Ends an attachment that nobody can want any more.
+    async fn end(self: Arc<Self>, record: AttachmentRecord, how: Over) {
+        match self.engine.detach_by_id(&record.id, how != Over::Removed).await {
+            Ok(true) if matches!(record.target, Target::Pid(_)) => {
+                let process = record.target.to_string();
+                self.board.end(AttachRow {
+                    reason: format!("{process} has ended, and what was attached with it"),
+                    container: process,
+                    source: "landline attach".into(),
+                    parent: Some(record.spec.parent.to_string()),
+                    state: "ended".into(),
+                    allow: None,
+                });
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %chain(&error), "an attachment could not be ended"),
+        }
     }
 
     /// docker-pipework's commands of its own (`cmd`), in order.
@@ -200,13 +222,14 @@ impl Attacher {
     ) -> Answer {
         let Some(place) = self.find(&attach.target).await else { return not_running(&attach.target) };
         let Attach { target, spec } = attach;
-        let request = AttachRequest { target, spec, origin: Origin::Command, place };
+        let request = AttachRequest { target, spec, origin: Origin::Command, place, again: false };
         if dry_run {
             return match self.engine.attach_script(&request).await {
                 Ok(script) => Answer::Script(script),
                 Err(error) => Answer::Error(chain(&error)),
             };
         }
+        self.board.forget(&request.target.to_string());
         // Whoever hangs up does not leave half an interface behind.
         let (engine, cancel) = (self.engine.clone(), cancel.clone());
         let work = tokio::spawn(async move { engine.attach(request, cancel).await });
@@ -221,8 +244,10 @@ impl Attacher {
 
     /// `landline detach`.
     pub(crate) async fn detach(&self, target: &Target, name: Option<&IfName>) -> Answer {
+        let ended = self.board.forget(&target.to_string());
         let answer = match self.engine.detach(target, name).await {
             Ok(_) => Answer::Done,
+            Err(AttachFailure::Unknown { .. }) if ended => Answer::Done,
             Err(error) => Answer::Error(chain(&error)),
         };
         self.changed.notify_one();
@@ -258,8 +283,8 @@ impl Attacher {
         let mut view = self.view.clone();
         let look = async {
             loop {
-                let seen = view.borrow_and_update().clone();
-                if let Some(place) = find(&seen, target) {
+                let (seen, wanted) = (view.borrow_and_update().clone(), target.clone());
+                if let Some(place) = blocking(move || find(&seen, &wanted)).await {
                     return Some(place);
                 }
                 if !matches!(target, Target::Container(_)) || view.changed().await.is_err() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use landline_engine::{AttachFailure, AttachRequest, Engine, Occupied, Origin, chain};
 use landline_spec::{Ask, ConfigFile, Target, Wish};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::board::{AttachRow, Board};
@@ -24,27 +24,33 @@ pub(super) struct Worker {
     pub(super) engine: Arc<Engine>,
     pub(super) board: Arc<Board>,
     pub(super) job: watch::Receiver<Option<Job>>,
+    /// Told when there is nothing more to do and the worker is gone.
+    pub(super) gone: Arc<Notify>,
 }
 
 impl Worker {
-    /// Works until there is nothing more to come.
+    /// Works until there is nothing to be there any more, and what was is gone.
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let mut pause = FIRST_PAUSE;
-        let mut done: Option<Occupied> = None;
+        let mut done: Option<(Occupied, Option<String>)> = None;
         loop {
             let job = self.job.borrow_and_update().clone();
-            if let Some(before) =
-                done.take_if(|before| job.as_ref().map(|job| &job.place.sandbox) != Some(&before.sandbox))
-            {
+            let here = job.as_ref().map(|job| (job.place.clone(), job.namespace.clone()));
+            let left = done.take_if(|(before, namespace)| {
+                here.as_ref().map(|(now, is)| (&now.sandbox, is)) != Some((&before.sandbox, namespace))
+            });
+            if let Some((before, _)) = left {
                 self.undo(&before).await;
             }
-            let rows = match &job {
-                Some(job) => {
-                    done = Some(job.place.clone());
-                    self.attempt_until_superseded(job, &cancel).await
-                }
-                None => Vec::new(),
+            let Some(job) = job else {
+                self.board.set(&self.key, Vec::new());
+                drop(self.job);
+                // Whoever has a job for it meanwhile finds nobody, and starts another.
+                self.gone.notify_one();
+                return;
             };
+            done = here;
+            let rows = self.attempt_until_superseded(&job, &cancel).await;
             let again = rows.iter().any(|row| row.state == "failed");
             self.board.set(&self.key, rows);
             let wait = async {
@@ -107,6 +113,7 @@ impl Worker {
                     spec: (**spec).clone(),
                     origin: origin.clone(),
                     place: job.place.clone(),
+                    again: matches!(self.key, Key::Command(_)),
                 };
                 let source = if *origin == Origin::Config { "landline.toml" } else { "landline attach" };
                 let done = self.within(request, stop).await;
@@ -170,6 +177,7 @@ impl Worker {
                             spec,
                             origin: Origin::Container(ask.source.clone()),
                             place: place.clone(),
+                            again: false,
                         };
                         let (engine, stop) = (self.engine.clone(), stop.clone());
                         attempts.spawn(async move {

@@ -3,6 +3,7 @@
 use landline_testbed::{Signal, wait_for};
 use serde_json::Value;
 
+use crate::tools::{settled, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
 
 impl World {
@@ -129,5 +130,98 @@ fn a_leased_address_by_hand_lives_as_long_as_the_attachment() -> Result {
     wait_for("the lease to be given back", SOON, || world.dhcp.lease_of(&mac).is_none())?;
     let identities = world.landline("identity ls --json")?;
     assert!(!identities.contains(&mac), "{identities}");
+    Ok(())
+}
+
+/// An address in a namespace that has a path.
+fn has(world: &World, name: &str, address: &str, when: &str) -> Result {
+    let shown = || world.host.exec(&["ip", "-n", name, "-o", "address"]).stdout;
+    wait_for(format!("{address} in {name} {when}"), SOON, || shown().contains(address))
+        .map_err(|error| format!("{error}: {}\n{}", shown(), world.daemon.log()).into())
+}
+
+#[test]
+fn processes_and_namespaces_of_which_docker_knows_nothing() -> Result {
+    let mut world = World::bridge()?;
+    let before = settled(&world.host)?;
+    world.host.check(&["ip", "netns", "add", "blue"])?;
+    world.landline("attach br0 netns:/run/netns/blue 192.0.2.51/24 --ifname lan0")?;
+    let sleeper = ["unshare", "--net", "sleep", "infinity"];
+    let mut process = world.host.spawn(&sleeper)?;
+    let pid = world.host.pid_in_host(process.pid().ok_or("it has ended")?)?;
+    let target = format!("pid:{pid}");
+    wait_for("its namespace", SOON, || {
+        world.host.landline(binary(), &["attach", "br0", &target, "192.0.2.52/24"]).success()
+    })?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", "192.0.2.52"])?;
+
+    // The little helpers, for whatever names a container.
+    world.run_without("web", &["--network", "none"])?;
+    world.landline("attach br0 web 192.0.2.53/24")?;
+    let id = world.host.docker_ok(&["inspect", "-f", "{{.Id}} {{.State.Pid}}", "web"])?;
+    let (id, inside) = id.trim().split_once(' ').ok_or("no process")?;
+    let of_pid = format!("pid:{inside}");
+    let of_path = format!("netns:/proc/{inside}/ns/net");
+    for name in ["web", id, &id[..12], &of_pid, &of_path] {
+        assert_eq!(world.landline(&format!("ip {name}"))?.trim(), "192.0.2.53", "{name}");
+        let shown = world.landline(&format!("exec {name} ip -4 -o address show dev eth0"))?;
+        assert!(shown.contains("192.0.2.53/24"), "{name}: {shown}");
+        if name != of_path {
+            assert_eq!(world.landline(&format!("pid {name}"))?.trim(), inside, "{name}");
+        }
+    }
+    assert_eq!(world.landline("ip netns:/run/netns/blue")?.trim(), "192.0.2.51");
+    let refused = world.refusal(&["pid", "netns:/run/netns/blue"])?;
+    assert!(refused.contains("ip netns pids"), "{refused}");
+    let failed = world.host.landline(binary(), &["exec", "netns:/run/netns/blue", "sh", "-c", "exit 7"]);
+    assert_eq!(failed.status.code(), Some(7));
+    assert!(world.refusal(&["ip", "nobody"])?.contains("no running container is called nobody"));
+    assert!(world.refusal(&["ip", "netns:/run/netns/red"])?.contains("no network namespace at"));
+
+    // The namespace goes, and one of its path comes: nobody has to ask for it.
+    for when in ["made anew", "made anew once more"] {
+        world.host.check(&["ip", "netns", "delete", "blue"])?;
+        world.host.check(&["ip", "netns", "add", "blue"])?;
+        has(&world, "blue", "192.0.2.51/24", when)?;
+    }
+    world.host.check(&["ip", "netns", "delete", "blue"])?;
+    wait_for("word of its end", SOON, || {
+        let all = world.attached().unwrap_or_default();
+        all.iter().any(|one| one["target"] == "netns:/run/netns/blue" && one["attached"] == false)
+    })
+    .map_err(|error| format!("{error}: {:?}\n{}", world.attached(), world.daemon.log()))?;
+    assert_eq!(world.marked_links()?.len(), 2, "{:?}", world.marked_links()?);
+    // The same while nobody looks, and while Docker is away.
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.host.check(&["ip", "netns", "add", "blue"])?;
+    world.host.dockerd_stop(Signal::TERM)?;
+    world.daemon = start_daemon(&world.host)?;
+    has(&world, "blue", "192.0.2.51/24", "after a start without Docker")?;
+    world.host.check(&["ip", "netns", "delete", "blue"])?;
+    world.host.check(&["ip", "netns", "add", "blue"])?;
+    has(&world, "blue", "192.0.2.51/24", "made anew without Docker")?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", "192.0.2.52"])?;
+
+    // With the process its attachment is over, and that is said until somebody has read it.
+    process.signal(Signal::KILL)?;
+    process.wait()?;
+    wait_for("the end of its attachment", SOON, || {
+        world.attached().is_ok_and(|all| all.iter().all(|one| one["target"] != *target))
+    })
+    .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;
+    let listing = world.landline("ls")?;
+    assert!(listing.contains(&format!("{target} has ended")) && listing.contains("ended"), "{listing}");
+    world.landline(&format!("detach {target}"))?;
+    assert!(!world.landline("ls")?.contains(&target));
+    assert!(world.refusal(&["detach", &target])?.contains("no such attachment"));
+
+    world.landline("detach netns:/run/netns/blue")?;
+    world.host.check(&["ip", "netns", "delete", "blue"])?;
+    world.host.dockerd_start()?;
+    world.landline("detach web")?;
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    assert!(world.attached()?.is_empty());
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
     Ok(())
 }
