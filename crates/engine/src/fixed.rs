@@ -56,6 +56,10 @@ impl Engine {
         // On a private bridge there is nobody but the network's containers.
         let fixed = Fixed::of(record).v4.filter(|_| network.options.mode != Mode::Nat);
         let Some(address) = fixed else { return Ok(()) };
+        if crate::attach::is_implicit(&network.id) {
+            // Attachments may have several, and look for all of them together.
+            return Ok(());
+        }
         let check = network.options.conflict_check;
         let look = async {
             let link = blocking(move || link_on_host(index)).await?;

@@ -150,7 +150,8 @@ pub(crate) fn in_user_space() -> Result<bool, HostError> {
 /// threads of the runtime only.
 pub(crate) fn make_bridge(name: &IfName, in_user_space: bool) -> Result<(), Error> {
     let datapath_type = if in_user_space { "netdev".into() } else { String::new() };
-    let bridge = NewBridge { name: name.to_string(), datapath_type, mac: None, external_ids: made() };
+    let bridge =
+        NewBridge { name: name.to_string(), datapath_type, mac: None, mtu: None, external_ids: made() };
     match wait(async { connect().await?.add_bridge(&bridge).await }) {
         Err(Error::BridgeExists(_)) => Ok(()),
         made => made,

@@ -53,6 +53,8 @@ fn a_port_of_somebodys_vde_switch() -> Result {
     remove(&world.host, "far")?;
     foreign_switch(&world.host, dir, &[])?;
     foreigner(&world.host, "far", dir, "198.51.100.50/24")?;
+    // It is another machine for those who remember it.
+    world.landline("exec web ip neigh flush dev eth1")?;
     reaches(&world, "web", "198.51.100.50", "over a switch that came back")?;
 
     world.landline("detach web")?;

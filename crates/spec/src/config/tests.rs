@@ -1,9 +1,4 @@
 use super::*;
-use landline_types::IfName;
-
-fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
 
 #[test]
 fn a_whole_file() {
