@@ -62,7 +62,7 @@ pub(crate) async fn attach(options: &AttachOptions) -> Result<(), AttachCommandE
         })?);
     }
     let attach = Attach::parse(&options.words())?;
-    answer(options, Request::Attach { attach, dry_run: options.dry_run }).await
+    answer(options, Request::Attach { attach: Box::new(attach), dry_run: options.dry_run }).await
 }
 
 async fn answer(options: &AttachOptions, request: Request) -> Result<(), AttachCommandError> {
@@ -111,7 +111,7 @@ pub(crate) async fn detach(options: &DetachOptions) -> Result<(), AttachCommandE
 pub(crate) async fn pipework(options: &PipeworkOptions) -> Result<(), AttachCommandError> {
     let request = match Pipework::parse(&options.words)? {
         Pipework::Wait(name) => return super::wait::wait(&name).await.map_err(AttachCommandError::Wait),
-        Pipework::Attach(attach) => Request::Attach { attach, dry_run: false },
+        Pipework::Attach(attach) => Request::Attach { attach: Box::new(attach), dry_run: false },
         Pipework::Change(target, change) => Request::Change { target, change },
     };
     match ask(&options.control, request).await? {

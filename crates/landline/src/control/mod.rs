@@ -72,7 +72,7 @@ pub(crate) enum Request {
     /// Attach, or say how.
     Attach {
         /// What, and to whom.
-        attach: Attach,
+        attach: Box<Attach>,
         /// Only say how.
         dry_run: bool,
     },

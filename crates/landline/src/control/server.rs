@@ -81,7 +81,7 @@ async fn converse(
                 done(engine.nat().remove(&NatOwner::Container(container)).await)
             }
             Ok(Request::Attach { attach, dry_run }) => {
-                Box::pin(attacher.attach(attach, dry_run, cancel)).await
+                Box::pin(attacher.attach(*attach, dry_run, cancel)).await
             }
             Ok(Request::Attachments) => Answer::Attachments(engine.attachment_views().await),
             Ok(Request::Detach { target, name }) => attacher.detach(&target, name.as_ref()).await,
