@@ -5,6 +5,7 @@
 //! `DOCKER-USER`, which it leaves to others, and where there is none `FORWARD`.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::process::{Command, Stdio};
 
 use landline_spec::NatPort;
@@ -15,8 +16,11 @@ use super::table::{Mapping, Private};
 /// What our rules' comments begin with.
 const COMMENT: &str = "landline: ";
 
-/// The flavours, the host's own choice first.
-const FLAVOURS: [&str; 3] = ["iptables", "iptables-nft", "iptables-legacy"];
+/// Where a host has rules: a program for one of the flavours, and a chain.
+type Place = (&'static str, &'static str);
+
+/// The chains, the better one first.
+const CHAINS: [&str; 2] = ["DOCKER-USER", "FORWARD"];
 
 /// One rule, as `iptables` takes it behind the chain's name.
 type Rule = Vec<String>;
@@ -75,34 +79,55 @@ fn opening(mapping: &Mapping) -> Vec<Rule> {
 
 /// Makes the openings there are these. Blocks.
 pub(super) fn open(wanted: &BTreeSet<Rule>) -> Result<(), String> {
-    let Some((program, chain)) = place(!wanted.is_empty())? else { return Ok(()) };
-    let listed = run(program, &["-S", chain])?;
-    let there: BTreeSet<Rule> = listed.lines().filter_map(|line| ours(line, chain)).collect();
-    for rule in wanted.difference(&there) {
-        change(program, "-I", chain, rule)?;
+    let listed: Vec<(Place, String)> = programs()
+        .into_iter()
+        .flat_map(|program| CHAINS.map(|chain| (program, chain)))
+        .filter_map(|(program, chain)| Some(((program, chain), run(program, &["-S", chain]).ok()?)))
+        .collect();
+    let chosen = choose(&listed);
+    if let (None, false) = (chosen, wanted.is_empty()) {
+        // Whoever lets everything through needs no opening; whoever cannot be asked is told about.
+        run("iptables", &["-S", "FORWARD"])?;
     }
-    for rule in there.difference(wanted) {
-        change(program, "-D", chain, rule)?;
+    for ((program, chain), text) in &listed {
+        let place = Some((*program, *chain));
+        let there: BTreeSet<Rule> = text.lines().filter_map(|line| ours(line, chain)).collect();
+        let none = BTreeSet::new();
+        // One that was opened in the meantime elsewhere, before Docker came, is closed.
+        let wanted = if place == chosen { wanted } else { &none };
+        for rule in wanted.difference(&there) {
+            change(program, "-I", chain, rule)?;
+        }
+        for rule in there.difference(wanted) {
+            change(program, "-D", chain, rule)?;
+        }
     }
     Ok(())
 }
 
-/// The program and the chain; `None`: there is none, and none is needed.
-fn place(needed: bool) -> Result<Option<(&'static str, &'static str)>, String> {
-    for chain in ["DOCKER-USER", "FORWARD"] {
-        // Each flavour has a FORWARD chain of its own; only one that holds something is the host's.
-        let holds =
-            |listed: &str| chain == "DOCKER-USER" || listed.lines().any(|line| line != "-P FORWARD ACCEPT");
-        if let Some(program) =
-            FLAVOURS.into_iter().find(|program| run(program, &["-S", chain]).is_ok_and(|l| holds(&l)))
-        {
-            return Ok(Some((program, chain)));
-        }
-    }
-    match run(FLAVOURS[0], &["-S", "FORWARD"]) {
-        Err(error) if needed => Err(error),
-        // It lets everything through, or there is nothing to close.
-        _ => Ok(None),
+/// Where the host's own rules are: in the first `DOCKER-USER` there is, or the first `FORWARD` that holds something.
+/// `None`: there is none, and everything is let through.
+fn choose(listed: &[(Place, String)]) -> Option<Place> {
+    let holds = |chain: &str, text: &str| {
+        let empty = |line: &str| line == "-P FORWARD ACCEPT" || ours(line, chain).is_some();
+        chain == "DOCKER-USER" || !text.lines().all(empty)
+    };
+    CHAINS.iter().find_map(|wanted| {
+        let mut found = listed.iter().filter(|((_, chain), text)| chain == wanted && holds(chain, text));
+        found.next().map(|(place, _)| *place)
+    })
+}
+
+/// The program of each flavour whose rules this host may have, its own choice first. That of old tables is not run unless
+/// there are any: listing them would make them.
+fn programs() -> Vec<&'static str> {
+    let legacy = fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|tables| !tables.is_empty());
+    match run("iptables", &["-V"]) {
+        Ok(version) if version.contains("legacy") => vec!["iptables", "iptables-nft"],
+        Ok(_) if !legacy => vec!["iptables"],
+        Ok(_) => vec!["iptables", "iptables-legacy"],
+        Err(_) if !legacy => vec!["iptables-nft"],
+        Err(_) => vec!["iptables-nft", "iptables-legacy"],
     }
 }
 
@@ -152,6 +177,19 @@ mod tests {
         let line = "-A DOCKER-USER -d 203.0.113.4/32 -p tcp -m tcp --dport 80 -m comment \
                     --comment \"landline: 192.0.2.117\" -j ACCEPT";
         assert_eq!(rules, BTreeSet::from([ours(line, "DOCKER-USER").unwrap()]));
+        let listing = |nft: &str, legacy: &str| {
+            let place = |program, text: &str| ((program, "FORWARD"), text.to_owned());
+            let user = (("iptables-legacy", "DOCKER-USER"), "-N DOCKER-USER".to_owned());
+            (vec![place("iptables", nft), place("iptables-legacy", legacy)], user)
+        };
+        // Each flavour has a FORWARD chain; one that holds something is the host's, and Docker's before that.
+        let (mut listed, user) = listing("-P FORWARD ACCEPT", "-P FORWARD DROP");
+        assert_eq!(choose(&listed), Some(("iptables-legacy", "FORWARD")));
+        listed.push(user);
+        assert_eq!(choose(&listed), Some(("iptables-legacy", "DOCKER-USER")));
+        let own = line.replace("DOCKER-USER", "FORWARD");
+        let (listed, _) = listing(&format!("-P FORWARD ACCEPT\n{own}"), "-P FORWARD ACCEPT");
+        assert_eq!(choose(&listed), None, "ours alone closes nothing");
         for foreign in ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-A FORWARD -j ACCEPT"] {
             assert_eq!(ours(foreign, "DOCKER-USER"), None, "{foreign}");
         }

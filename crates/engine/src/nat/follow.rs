@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_dhcp::v4::Lease;
-use landline_kernel::{Event, Group, Monitor, boottime, nft, sysctl};
+use landline_kernel::{Event, Group, Monitor, RulesetMonitor, boottime, nft, sysctl};
 use landline_spec::{EndpointId, NatPorts, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{mpsc, watch};
@@ -70,7 +70,19 @@ pub(super) async fn run(
     // A NIC that comes, or loses its addresses.
     let mut monitor = Monitor::open(&[Group::Links, Group::Addresses]).ok();
     follower.begin().await;
+    let mut rules = None;
     loop {
+        // Only where there is an opening that others may close: a firewall that loads its rules anew, a dockerd.
+        rules = match rules {
+            None if follower.opened => RulesetMonitor::open().inspect_err(unheard).ok(),
+            rules => rules.filter(|_| follower.opened),
+        };
+        let others = async {
+            match &mut rules {
+                Some(rules) => rules.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         let host = async {
             match &mut monitor {
                 Some(monitor) => monitor.next().await,
@@ -86,6 +98,13 @@ pub(super) async fn run(
             Some((owner, heard)) = leases.recv() => follower.hear(&owner, heard).await,
             Some((owner, ())) = removals.recv() => follower.due(&owner).await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
+            changed = others => match changed {
+                Ok(()) => follower.reopen().await,
+                Err(error) => {
+                    unheard(&error);
+                    rules = None;
+                }
+            },
             event = host => match event {
                 Ok(event) if follower.concerns(&event) => follower.pass().await,
                 Ok(_) => {}
@@ -96,6 +115,10 @@ pub(super) async fn run(
             },
         }
     }
+}
+
+fn unheard(error: &std::io::Error) {
+    tracing::debug!(%error, "changes of the packet filter are not heard");
 }
 
 impl Follower {
@@ -483,11 +506,16 @@ impl Follower {
             tracing::error!(error = chain(&error), "containers' addresses are not translated");
             problems.extend(self.records.keys().map(|owner| (owner.clone(), chain(&error))));
         }
+        self.reopen().await;
+        self.hairpin().await;
+        self.show(&problems);
+    }
+
+    /// Looks whether the openings are still there.
+    async fn reopen(&mut self) {
         if let Err(error) = self.open().await {
             tracing::warn!(error, "the host's firewall could not be opened");
         }
-        self.hairpin().await;
-        self.show(&problems);
     }
 
     /// Has the containers reach themselves, and writes down whose port was changed for it.

@@ -120,7 +120,7 @@ impl Monitor {
 }
 
 /// Whether events are missing: the backlog overflowed, or a datagram was larger than our buffer.
-fn lost(error: &io::Error) -> bool {
+pub(super) fn lost(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOBUFS) || error.kind() == io::ErrorKind::InvalidData
 }
 

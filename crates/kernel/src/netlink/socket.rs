@@ -113,7 +113,7 @@ pub(crate) fn socket(groups: u32, flags: SocketFlags) -> io::Result<OwnedFd> {
     socket_of(None, groups, flags)
 }
 
-fn socket_of(protocol: Option<Protocol>, groups: u32, flags: SocketFlags) -> io::Result<OwnedFd> {
+pub(super) fn socket_of(protocol: Option<Protocol>, groups: u32, flags: SocketFlags) -> io::Result<OwnedFd> {
     let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
     // Each is younger than Linux 4.0 and only makes things better, so an old kernel may refuse.
     for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {

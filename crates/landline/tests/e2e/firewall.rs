@@ -7,9 +7,22 @@ use crate::world::{Result, SOON, World, bare};
 
 #[test]
 fn a_bridge_is_let_through_if_the_network_says_so() -> Result {
+    let_through("iptables-nft")
+}
+
+#[test]
+fn a_bridge_is_let_through_with_legacy_rules() -> Result {
+    let_through("iptables-legacy")
+}
+
+/// On a host whose `iptables` is this one, Docker's included.
+fn let_through(flavour: &str) -> Result {
     let lan = Lan::new()?;
     let dhcp = lan.dnsmasq(Dnsmasq::default())?;
     let mut host = lan.docker_host("host1")?;
+    host.check(&["ln", "-sf", &format!("/usr/sbin/{flavour}"), "/etc/alternatives/iptables"])?;
+    let kind = if flavour == "iptables-nft" { "nf_tables" } else { "legacy" };
+    assert!(host.check(&["iptables", "-V"])?.contains(kind));
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
     host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
     host.check(&[
@@ -34,6 +47,17 @@ fn a_bridge_is_let_through_if_the_network_says_so() -> Result {
     world.run("web", "open", &[])?;
     let address = world.address("web", "br00")?;
     world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+
+    if flavour == "iptables-nft" {
+        world.host.node().sh("iptables -F DOCKER-USER; iptables -A DOCKER-USER -j RETURN")?;
+        wait_for("the rule after a flush", SOON, || {
+            rules(&world).is_ok_and(|rules| rules.contains(opening))
+        })?;
+        assert!(
+            !world.host.exec(&["cat", "/proc/net/ip_tables_names"]).stdout.contains("filter"),
+            "made by listing"
+        );
+    }
 
     let delete = "iptables -D DOCKER-USER -i br0 -o br0 -m comment --comment 'landline: br0' -j ACCEPT";
     // Gone, and Docker starts anew; gone, and Landline does.
@@ -62,5 +86,49 @@ fn a_bridge_is_let_through_if_the_network_says_so() -> Result {
         let now = world.host.snapshot().map_or_else(|e| e.to_string(), |now| before.0.diff(&now));
         format!("{error}: {now}\n{:?}", rules(&world))
     })?;
+    Ok(())
+}
+
+#[test]
+fn firewalld_loads_its_iptables_rules_anew_and_the_opening_is_back() -> Result {
+    firewalld("iptables")
+}
+
+#[test]
+fn firewalld_loads_its_nftables_rules_anew_and_the_opening_is_there() -> Result {
+    firewalld("nftables")
+}
+
+/// Rules of iptables are all thrown away when it loads its own anew, those of nftables are in a table of its own.
+fn firewalld(backend: &str) -> Result {
+    let lan = Lan::new()?;
+    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+    let mut host = lan.docker_host("host1")?;
+    host.make_bridge("br0", Some("192.0.2.10/24"))?;
+    // Rules of iptables, all of which it throws away when it loads them anew.
+    host.node().sh("mkdir -p /run/dbus /run/firewalld
+        sed -i 's/^FirewallBackend=.*/FirewallBackend=iptables/' /etc/firewalld/firewalld.conf")?;
+    let _bus = host.spawn(&["dbus-daemon", "--system", "--nofork", "--nopidfile"])?;
+    wait_for("the bus", SOON, || host.exec(&["test", "-S", "/run/dbus/system_bus_socket"]).success())?;
+    let _firewalld = host.spawn(&["firewalld", "--nofork", "--nopid"])?;
+    let running = || host.exec(&["firewall-cmd", "--state"]).stdout.contains("running");
+    wait_for("firewalld", 4 * SOON, running)?;
+    host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
+    host.check(&["sh", "-ec", "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables"])?;
+    let daemon = start_daemon(&host)?;
+    let world = World { daemon, host, dhcp, lan };
+    world.network("open", &["bridge=br0", "firewall=open"])?;
+    world.run("web", "open", &[])?;
+    let address = world.address("web", "br00")?;
+    let ping = || world.lan.peer().run(&["ping", "-c1", "-W2", bare(&address)]).success();
+    wait_for("the peer to reach it", SOON, ping)?;
+    let opened = |chain: &str| world.host.exec(&["iptables", "-S", chain]).stdout.contains("landline: br0");
+    assert!(opened("DOCKER-USER"));
+    world.host.check(&["firewall-cmd", "--reload"])?;
+    wait_for("the opening in Docker's chain, and nowhere else", SOON, || {
+        opened("DOCKER-USER") && !opened("FORWARD")
+    })
+    .map_err(|error| format!("{error}: {}", world.host.exec(&["iptables-save"]).stdout))?;
+    wait_for("the peer to reach it", SOON, ping)?;
     Ok(())
 }
