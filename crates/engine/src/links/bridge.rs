@@ -17,7 +17,7 @@ impl LinkKind for Bridge {
         if !matches!(parent.kind, Kind::Bridge { .. }) {
             let hint = match parent.kind {
                 Kind::Physical | Kind::Bond | Kind::Vlan { .. } if !parent.loopback => {
-                    instead_of_bridge(parent, links)
+                    instead_of_bridge(parent, links, Mode::Bridge)
                 }
                 Kind::OpenVswitch => format!("use -o mode=ovs -o bridge={name}"),
                 _ => "name a bridge that has your NIC as a port".into(),

@@ -4,6 +4,7 @@ use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 use landline_types::IfName;
 
+use super::uses::instead_of_bridge;
 use super::{LinkKind, LinkRequest, ParentError, describe, named_after};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{Plan, Step};
@@ -16,7 +17,7 @@ const DATAPATHS: [&str; 2] = ["ovs-system", "ovs-netdev"];
 impl LinkKind for Ovs {
     /// Only by its looks: its local port is a device of the kernel's datapath, or a tap of the switch. Whether the
     /// switch has such a bridge is asked when a port is added. Containers do not need the local port to be up.
-    fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
+    fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
         let looks_right = matches!(parent.kind, Kind::OpenVswitch | Kind::Tun);
         if looks_right && !DATAPATHS.contains(&parent.name.as_str()) {
             return Ok(());
@@ -24,6 +25,9 @@ impl LinkKind for Ovs {
         let name = parent.name.clone();
         let hint = match parent.kind {
             Kind::Bridge { .. } => format!("use -o mode=bridge -o bridge={name}"),
+            Kind::Physical | Kind::Bond | Kind::Vlan { .. } if !parent.loopback => {
+                instead_of_bridge(parent, links, Mode::Ovs)
+            }
             _ => "name a bridge that `ovs-vsctl list-br` lists".into(),
         };
         Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Ovs, hint, name })

@@ -52,6 +52,47 @@ fn refusals_say_what_to_type() {
     assert!(refusal("eth1", Mode::Ipvlan).ends_with("use that bridge: -o mode=bridge -o bridge=br0"));
 }
 
+/// What one NIC is used for, what else is asked of it, and what is said; an empty text: it goes.
+#[test]
+fn each_pair_of_kinds_on_one_nic_goes_or_says_what_goes() {
+    let nic = link(2, "eth0", Kind::Physical);
+    let port = Link { controller: Some(3), ..nic.clone() };
+    let on = |kind| Link { parent: Some(2), ..link(7, "child0", kind) };
+    let bridge = link(3, "br0", Kind::Bridge { vlan_filtering: false });
+    let free = vec![nic.clone()];
+    let bridged = vec![port.clone(), bridge];
+    let switched = vec![port, link(3, "ovs-system", Kind::OpenVswitch)];
+    let macvlan = vec![nic.clone(), on(Kind::Macvlan { mode: None })];
+    let ipvlan = vec![nic.clone(), on(Kind::Ipvlan { mode: Some(IpvlanMode::L2) })];
+    // With an address of `landline nat` or a VLAN of its own it is still free.
+    let vlan = vec![nic, Link { parent: Some(2), ..link(8, "eth0.12", Kind::Vlan { id: 12 }) }];
+
+    let to_bridge = "use that bridge: -o mode=bridge -o bridge=br0";
+    let to_switch = "use the Open vSwitch bridge it is in (ovs-vsctl port-to-br): -o mode=ovs -o bridge=NAME";
+    let adopt = "landline bridge adopt eth0 --as br-eth0)";
+    let adopt_switch = "landline bridge adopt eth0 --as ovs-eth0 --kind ovs)";
+    let table: [(&str, &Vec<Link>, [&str; 4]); 6] = [
+        // Asked for:          bridge, ovs, macvlan, ipvlan
+        ("free", &free, [adopt, adopt_switch, "", ""]),
+        ("with a VLAN", &vlan, [adopt, adopt_switch, "", ""]),
+        ("in a bridge", &bridged, [to_bridge; 4]),
+        ("in Open vSwitch", &switched, [to_switch; 4]),
+        ("under macvlan", &macvlan, ["-o mode=macvlan", "-o mode=macvlan", "", "use mode=macvlan there too"]),
+        ("under ipvlan", &ipvlan, ["-o mode=ipvlan", "-o mode=ipvlan", "use mode=ipvlan there too", ""]),
+    ];
+    for (used, links, said) in table {
+        for (mode, wanted) in [Mode::Bridge, Mode::Ovs, Mode::Macvlan, Mode::Ipvlan].into_iter().zip(said) {
+            match find_parent(&"eth0".parse().unwrap(), mode, links) {
+                Ok(_) => assert_eq!(wanted, "", "{mode} on a NIC {used} was taken"),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(!wanted.is_empty() && error.contains(wanted), "{mode} on a NIC {used}: {error}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn ipvlan_children_in_another_mode_are_left_as_they_are() {
     let child = |mode| {

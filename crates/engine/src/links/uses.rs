@@ -28,13 +28,17 @@ pub(super) fn use_of<'a>(nic: &Link, links: &'a [Link]) -> Use<'a> {
     modes.next().map_or(Use::Free, |(mode, child)| Use::Parent(mode, child))
 }
 
-/// What to type instead of `mode=bridge` on a NIC.
-pub(super) fn instead_of_bridge(nic: &Link, links: &[Link]) -> String {
+/// What to type instead of a `mode` that wants a bridge (`bridge`, `ovs`) on a NIC.
+pub(super) fn instead_of_bridge(nic: &Link, links: &[Link], mode: Mode) -> String {
     let name = &nic.name;
+    let adopt = match mode {
+        Mode::Ovs => format!("--as ovs-{name} --kind ovs"),
+        _ => format!("--as br-{name}"),
+    };
     match use_of(nic, links) {
         Use::Free => format!(
-            "put it into a bridge (landline bridge adopt {name} --as br-{name}) and name that, or add -o mode=macvlan to \
-             use {name} itself"
+            "put it into a bridge (landline bridge adopt {name} {adopt}) and name that, or add -o mode=macvlan to use \
+             {name} itself"
         ),
         Use::Port(owner) => of_owner(owner),
         Use::Parent(mode, child) => format!(
@@ -67,19 +71,19 @@ mod tests {
     fn one_use_excludes_the_others_and_says_what_goes() {
         let nic = link(2, "eth0", Kind::Physical);
         let child = |kind| vec![nic.clone(), Link { parent: Some(2), ..link(7, "child0", kind) }];
-        let free = instead_of_bridge(&nic, std::slice::from_ref(&nic));
+        let free = instead_of_bridge(&nic, std::slice::from_ref(&nic), Mode::Bridge);
         assert!(free.contains("landline bridge adopt eth0 --as br-eth0"), "{free}");
         for (kind, mode) in
             [(Kind::Macvlan { mode: None }, "macvlan"), (Kind::Ipvlan { mode: None }, "ipvlan")]
         {
-            let hint = instead_of_bridge(&nic, &child(kind));
+            let hint = instead_of_bridge(&nic, &child(kind), Mode::Bridge);
             assert!(hint.contains("(child0)") && hint.contains(&format!("-o mode={mode}")), "{hint}");
         }
         let port = Link { controller: Some(3), ..nic.clone() };
         let bridge = link(3, "br0", Kind::Bridge { vlan_filtering: false });
-        assert!(instead_of_bridge(&port, &[bridge]).ends_with("-o mode=bridge -o bridge=br0"));
+        assert!(instead_of_bridge(&port, &[bridge], Mode::Bridge).ends_with("-o mode=bridge -o bridge=br0"));
         let ovs = link(3, "ovs-system", Kind::OpenVswitch);
-        assert!(instead_of_bridge(&port, &[ovs]).contains("-o mode=ovs"));
+        assert!(instead_of_bridge(&port, &[ovs], Mode::Bridge).contains("-o mode=ovs"));
         assert_eq!(use_of(&port, &[]), Use::Port(None));
     }
 }

@@ -105,9 +105,11 @@ fn firewalld(backend: &str) -> Result {
     let dhcp = lan.dnsmasq(Dnsmasq::default())?;
     let mut host = lan.docker_host("host1")?;
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
-    // Rules of iptables, all of which it throws away when it loads them anew.
-    host.node().sh("mkdir -p /run/dbus /run/firewalld
-        sed -i 's/^FirewallBackend=.*/FirewallBackend=iptables/' /etc/firewalld/firewalld.conf")?;
+    host.node().sh(&format!(
+        "mkdir -p /run/dbus /run/firewalld
+        sed -i 's/^FirewallBackend=.*/FirewallBackend={backend}/' /etc/firewalld/firewalld.conf
+        grep -q '^FirewallBackend={backend}' /etc/firewalld/firewalld.conf"
+    ))?;
     let _bus = host.spawn(&["dbus-daemon", "--system", "--nofork", "--nopidfile"])?;
     wait_for("the bus", SOON, || host.exec(&["test", "-S", "/run/dbus/system_bus_socket"]).success())?;
     let _firewalld = host.spawn(&["firewalld", "--nofork", "--nopid"])?;
