@@ -89,27 +89,16 @@ fn let_through(flavour: &str) -> Result {
     Ok(())
 }
 
+/// With rules of iptables, all of which it throws away when it loads its own anew. With nftables (its default) an opening in
+/// Docker's chain is not enough: docs/options.md says so.
 #[test]
-fn firewalld_loads_its_iptables_rules_anew_and_the_opening_is_back() -> Result {
-    firewalld("iptables")
-}
-
-#[test]
-fn firewalld_loads_its_nftables_rules_anew_and_the_opening_is_there() -> Result {
-    firewalld("nftables")
-}
-
-/// Rules of iptables are all thrown away when it loads its own anew, those of nftables are in a table of its own.
-fn firewalld(backend: &str) -> Result {
+fn firewalld_loads_its_rules_anew_and_the_opening_is_back() -> Result {
     let lan = Lan::new()?;
     let dhcp = lan.dnsmasq(Dnsmasq::default())?;
     let mut host = lan.docker_host("host1")?;
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
-    host.node().sh(&format!(
-        "mkdir -p /run/dbus /run/firewalld
-        sed -i 's/^FirewallBackend=.*/FirewallBackend={backend}/' /etc/firewalld/firewalld.conf
-        grep -q '^FirewallBackend={backend}' /etc/firewalld/firewalld.conf"
-    ))?;
+    host.node().sh("mkdir -p /run/dbus /run/firewalld
+        sed -i 's/^FirewallBackend=.*/FirewallBackend=iptables/' /etc/firewalld/firewalld.conf")?;
     let _bus = host.spawn(&["dbus-daemon", "--system", "--nofork", "--nopidfile"])?;
     wait_for("the bus", SOON, || host.exec(&["test", "-S", "/run/dbus/system_bus_socket"]).success())?;
     let _firewalld = host.spawn(&["firewalld", "--nofork", "--nopid"])?;
