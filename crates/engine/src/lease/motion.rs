@@ -11,9 +11,10 @@ use crate::blocking;
 use crate::mark::Mark;
 use crate::sandbox::{Sandbox, SandboxError};
 
-/// How long Docker may take from moving a link to having it up and addressed. It is a matter of milliseconds;
-/// after this the lease is supervised as it is.
-const SET_UP: Duration = Duration::from_secs(10);
+/// How long Docker may take from moving a link to having it up and addressed. It is a matter of milliseconds, of many seconds
+/// on a machine that is overwhelmed, and an address it finds there already fails its start. After this the lease is
+/// supervised as it is.
+const SET_UP: Duration = Duration::from_mins(1);
 
 /// How a move ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
