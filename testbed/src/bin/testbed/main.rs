@@ -49,6 +49,9 @@ enum Task {
     Demo(demo::Options),
     /// Measure what Landline costs: tables of medians and ratios (`make bench`).
     Bench(bench::Options),
+    /// Send datagrams as fast as they go, for a benchmark.
+    #[command(hide = true)]
+    Flood(bench::Flood),
     /// Unpack other Docker engines from other Debian suites into a directory (some 230 MB each).
     GetEngines {
         /// Where to; an engine ends up in `DIR/<version>`.
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Task::Clean => clean(false).map(|removed| listed("removed ", &removed)),
         Task::Demo(options) => demo::demo(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Flood(options) => bench::flood(&options),
         Task::GetEngines { dir } => fetch_engines(&dir).map(|found| {
             let found: Vec<String> = found.iter().map(|dir| dir.display().to_string()).collect();
             listed("", &found)

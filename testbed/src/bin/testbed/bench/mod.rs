@@ -6,6 +6,7 @@
 mod conflict;
 mod crowd;
 mod daemon;
+mod flood;
 mod iperf;
 mod lab;
 mod lease;
@@ -26,6 +27,8 @@ use clap::{Args, ValueEnum};
 use landline_testbed::Result;
 
 use super::hands_on::absolute;
+
+pub(crate) use flood::{Options as Flood, flood};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
