@@ -41,6 +41,9 @@ fn cases(world: &mut World) -> Result {
     no_macvlan_beside_it(world)?;
     remove(world, &["d1", "d2", "d3"])?;
 
+    step("addresses through the IPAM driver");
+    leased_before_there_is_a_link(world, &parent_mac)?;
+
     // Docker is what takes long. What differs between servers is seen before Docker moves the link.
     step("Kea");
     world.dhcp.stop()?;
@@ -95,6 +98,45 @@ fn three_containers(world: &World, parent_mac: &str, names: [&str; 3]) -> Result
     let rows = listing["endpoints"].as_array().cloned().unwrap_or_default();
     let bound = rows.iter().filter(|row| row["mac"] == parent_mac && row["state"] == "BOUND");
     assert_eq!(bound.count(), 3, "{listing}");
+    Ok(())
+}
+
+/// The lease is made over a link made for that moment, by a client identifier that the container's own link has then.
+fn leased_before_there_is_a_link(world: &World, parent_mac: &str) -> Result {
+    let create = ["network", "create", "-d", "landline", "--ipam-driver", "landline", "-o", "mode=ipvlan"];
+    let ipam = ["--subnet", "192.0.2.0/24", "--ipam-opt", "addressing=dhcp", "-o", "lease_timeout=30s"];
+    world.host.docker_ok(&[&create[..], &ipam, &["-o", "parent=eth0", "asked"]].concat())?;
+    let endpoints = |name: &str| match name {
+        "i2" => json!({"asked": {"IPAMConfig": {"IPv4Address": "192.0.2.177"}}}),
+        _ => json!({"asked": {}}),
+    };
+    for name in ["i1", "i2"] {
+        let config = json!({
+            "Image": "box", "Cmd": ["sleep", "infinity"], "HostConfig": {"NetworkMode": "asked"},
+            "NetworkingConfig": {"EndpointsConfig": endpoints(name)},
+        });
+        post(world, &format!("/containers/create?name={name}"), &config.to_string())?;
+        post(world, &format!("/containers/{name}/start"), "")?;
+    }
+    let shown = |name: &str| -> Result<String> {
+        let format = "{{with index .NetworkSettings.Networks \"asked\"}}{{.IPAddress}}{{end}}";
+        Ok(world.host.docker_ok(&["inspect", "--format", format, name])?.trim().to_owned())
+    };
+    let addresses = [shown("i1")?, shown("i2")?];
+    assert_eq!(addresses[1], "192.0.2.177");
+    distinct_leases(world, parent_mac, &addresses);
+    for (name, address) in ["i1", "i2"].into_iter().zip(&addresses) {
+        let (held, _) = held(world, name)?;
+        assert_eq!(bare(&held), address);
+    }
+    // Whoever had the address has it again, as the client that it was.
+    let clients = || leases_of(world, &addresses).into_iter().map(|lease| (lease.ip, lease.client_id));
+    let before: BTreeSet<_> = clients().collect();
+    post(world, "/containers/i1/restart?t=0", "")?;
+    assert_eq!(shown("i1")?, addresses[0]);
+    assert_eq!(clients().collect::<BTreeSet<_>>(), before);
+    remove(world, &["i1", "i2"])?;
+    world.host.docker_ok(&["network", "rm", "asked"])?;
     Ok(())
 }
 
