@@ -282,14 +282,8 @@ impl Engine {
 
     /// Takes note of something in all pools of the network.
     async fn note(&self, network: &NetworkId, note: impl Fn(&mut Pool)) {
-        for id in self.pools.of_network(network) {
-            let changed = self.pools.change(&id, |record| {
-                note(&mut record.pool);
-                Ok::<_, StoreError>(())
-            });
-            if let Err(error) = changed.await {
-                tracing::warn!(error = %crate::chain(&error), "whose an address is could not be stored");
-            }
+        if let Err(error) = self.pools.change_all_of(network, |record| note(&mut record.pool)).await {
+            tracing::warn!(error = %crate::chain(&error), "whose an address is could not be stored");
         }
     }
 }

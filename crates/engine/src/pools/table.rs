@@ -184,6 +184,31 @@ impl Pools {
         change: impl FnOnce(&mut PoolRecord) -> Result<T, E>,
     ) -> Result<Option<T>, E> {
         let _turn = self.turn.lock().await;
+        self.change_in_turn(id, change).await
+    }
+
+    /// Changes all pools of a network, whatever they are called by the time it is this change's turn.
+    pub(crate) async fn change_all_of(
+        &self,
+        network: &NetworkId,
+        change: impl Fn(&mut PoolRecord),
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        for id in self.of_network(network) {
+            let changed = self.change_in_turn(&id, |record| {
+                change(record);
+                Ok::<_, StoreError>(())
+            });
+            changed.await?;
+        }
+        Ok(())
+    }
+
+    async fn change_in_turn<T, E: From<StoreError>>(
+        &self,
+        id: &PoolId,
+        change: impl FnOnce(&mut PoolRecord) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
         let Some(before) = self.look(id, PoolRecord::clone) else { return Ok(None) };
         let mut record = before.clone();
         let result = change(&mut record)?;
@@ -216,5 +241,37 @@ impl Pools {
 impl Inner {
     fn is_of(&self, id: &PoolId, subnet: IpNet) -> bool {
         self.records.get(id).is_some_and(|record| record.pool.subnet() == subnet.trunc())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::OsRandom;
+    use landline_spec::PoolSource;
+
+    #[tokio::test]
+    async fn what_is_noted_while_an_adopted_pool_gets_its_name_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("state")).unwrap();
+        let pools = Pools::new(Arc::new(store), Vec::new());
+        let network: NetworkId = "a".repeat(64).parse().unwrap();
+        let mut pool = super::super::Pool::new("192.0.2.0/24".parse().unwrap(), None).unwrap();
+        let address = "192.0.2.4".parse().unwrap();
+        pool.take_named(address, None).unwrap();
+        let name = PoolId::random(&mut OsRandom, PoolSource::Pool, &pool);
+        let id = PoolId::random(&mut OsRandom, PoolSource::Pool, &pool);
+        let record =
+            PoolRecord { id, source: PoolSource::Pool, network: Some(network.clone()), pool, adopted: true };
+        pools.adopt(record).await.unwrap();
+
+        let note = pools.change_all_of(&network, |record| record.pool.belongs_to(address, "db"));
+        let (named, noted) = tokio::join!(pools.recognise(&name), note);
+        assert!(named.unwrap());
+        noted.unwrap();
+        let error = pools.change(&name, |record| {
+            Ok::<_, StoreError>(record.pool.take_named(address, None).unwrap_err().to_string())
+        });
+        assert_eq!(error.await.unwrap().unwrap(), "192.0.2.4 is in use by db");
     }
 }
