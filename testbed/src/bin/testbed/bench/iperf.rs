@@ -1,6 +1,8 @@
 //! What a path carries, by `iperf3(1)` and `ping(8)`.
 
-use landline_testbed::{DockerHost, Error, Result};
+use std::time::Duration;
+
+use landline_testbed::{DockerHost, Error, Result, wait_for};
 use serde_json::Value;
 
 /// The two ends of a path: what begins a command at each of them, and the receiver's address.
@@ -26,19 +28,14 @@ impl Path {
     /// What `iperf3 -J OPTIONS` reports of a run.
     pub(super) fn iperf(&self, host: &DockerHost, options: &str) -> Result<Value> {
         let (sender, receiver, target) = (self.sender.join(" "), self.receiver.join(" "), self.target);
-        // The server may need a moment until it listens, and is gone after an attempt that failed half-way.
-        let text = host.node().sh(&format!(
-            "for i in $(seq 20); do
-                 {receiver} iperf3 -s -1 -D 2>/dev/null || true
-                 {sender} iperf3 -J {options} -c {target} && exit 0
-                 sleep 0.2
-             done
-             exit 1"
-        ))?;
-        // What failed before it has left an object in front.
-        let last = text.rfind("\n{").map_or(0, |at| at + 1);
-        serde_json::from_str(&text[last..])
-            .map_err(|_| Error::Unexpected(format!("no result at {target}: {text}")))
+        // The server may need a moment until it listens, and is gone after an attempt that failed half-way. An attempt
+        // that failed may be none to the shell: only the report has the error.
+        wait_for(format!("a report of iperf3 to {target}"), Duration::from_secs(30), || {
+            host.node().sh(&format!("{receiver} iperf3 -s -1 -D 2>/dev/null || true")).ok()?;
+            let text = host.node().sh(&format!("{sender} iperf3 -J {options} -c {target} || true")).ok()?;
+            let report: Value = serde_json::from_str(&text).ok()?;
+            report["error"].is_null().then_some(report)
+        })
     }
 
     /// Microseconds there and back, the mean of 100.
