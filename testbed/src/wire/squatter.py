@@ -1,15 +1,15 @@
 # A host that has addresses nobody gave it: answers ARP requests for them, each after a while of its own.
-# INTERFACE FIRST LAST LEAST-MS MOST-MS DEAF INSISTS
+# INTERFACE FIRST LAST LEAST-MS MOST-MS LATE INSISTS
 import heapq, random, select, socket, struct, sys, time
 
 interface = sys.argv[1]
 first, last = (struct.unpack("!I", socket.inet_aton(word))[0] for word in sys.argv[2:4])
-least, most, deaf, insists = (int(word) for word in sys.argv[4:8])
+least, most, late, insists = (int(word) for word in sys.argv[4:8])
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
 link.bind((interface, 0x0806))
 mac = link.getsockname()[4]
 everybody = b"\xff" * 6
-asked, pending, order = {}, [], 0
+announced, pending, order = set(), [], 0
 
 
 def arp(to, operation, target_mac, target_ip, mine):
@@ -27,12 +27,11 @@ while True:
             answer = None
             if sender_ip == target_ip:
                 # Somebody else says that it has it.
+                announced.add(target_ip)
                 if insists:
                     answer = arp(everybody, 1, b"\0" * 6, target_ip, target_ip)
-            elif frame[20:22] == b"\0\x01":
-                asked[target_ip] = asked.get(target_ip, 0) + 1
-                if asked[target_ip] > deaf:
-                    answer = arp(sender_mac, 2, sender_mac, sender_ip, target_ip)
+            elif frame[20:22] == b"\0\x01" and (target_ip in announced or not late):
+                answer = arp(sender_mac, 2, sender_mac, sender_ip, target_ip)
             if answer:
                 order += 1
                 at = time.monotonic() + random.uniform(least, most) / 1000

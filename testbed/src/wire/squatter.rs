@@ -15,8 +15,8 @@ pub struct Squatting {
     pub addresses: (Ipv4Addr, Ipv4Addr),
     /// How long it takes to answer, at least and at most; at random between them, each time anew.
     pub delay: (Duration, Duration),
-    /// So many ARP requests for an address come before it has it.
-    pub deaf: u32,
+    /// It has an address from when somebody else announces it: probes before that are not answered.
+    pub late: bool,
     /// Who announces one of its addresses hears at once that it is taken.
     pub insists: bool,
 }
@@ -24,7 +24,7 @@ pub struct Squatting {
 impl Squatting {
     /// On one address.
     pub fn on(address: Ipv4Addr) -> Self {
-        Self { addresses: (address, address), delay: Default::default(), deaf: 0, insists: false }
+        Self { addresses: (address, address), delay: Default::default(), late: false, insists: false }
     }
 }
 
@@ -40,13 +40,13 @@ impl Squatter {
     /// # Errors
     /// If it does not start.
     pub fn start(node: &Node, squatting: &Squatting) -> Result<Self> {
-        let Squatting { addresses: (first, last), delay: (least, most), deaf, insists } = squatting;
+        let Squatting { addresses: (first, last), delay: (least, most), late, insists } = squatting;
         let words = [
             first.to_string(),
             last.to_string(),
             least.as_millis().to_string(),
             most.as_millis().to_string(),
-            deaf.to_string(),
+            u8::from(*late).to_string(),
             u8::from(*insists).to_string(),
         ];
         let mut argv = vec!["python3", "-c", include_str!("squatter.py"), "eth0"];
