@@ -46,4 +46,4 @@ pub use netlink::{
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};
 pub use tap::open_tap;
-pub use watch::{MountWatch, ProcessWatch, process_start};
+pub use watch::{MountWatch, NameWatch, ProcessWatch, process_start};

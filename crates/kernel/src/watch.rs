@@ -1,9 +1,16 @@
-//! Waiting for what netlink has no event for: mounts that come and go, and the end of a process.
+//! Waiting for what netlink has no event for: mounts that come and go, the end of a process, a file that appears.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
 
+use rustix::fs::inotify;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -48,6 +55,70 @@ impl ProcessWatch {
     }
 }
 
+/// A name in a directory, until something new has it (`inotify(7)`): a server that makes its socket is back.
+#[derive(Debug)]
+pub struct NameWatch {
+    events: AsyncFd<OwnedFd>,
+    name: OsString,
+}
+
+impl NameWatch {
+    /// Begins to watch. The file need not be there, its directory must be. Must be called within a runtime.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let events = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        // Who makes a socket sets its owner and mode when it listens.
+        let appears =
+            inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::ATTRIB;
+        inotify::add_watch(&events, directory, appears | inotify::WatchFlags::ONLYDIR)?;
+        Ok(Self { events: sys::register_for(events, Interest::READABLE)?, name: name.to_owned() })
+    }
+
+    /// Waits until the name was given to something, or its owner or mode set, since this was opened or returned last.
+    pub async fn appeared(&mut self) -> io::Result<()> {
+        loop {
+            let mut ready = self.events.readable().await?;
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut events = inotify::Reader::new(self.events.get_ref(), &mut buffer);
+            let mut seen = false;
+            loop {
+                match events.next() {
+                    Ok(event) => {
+                        let lost = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
+                        let own =
+                            event.file_name().is_some_and(|name| name.to_bytes() == self.name.as_bytes());
+                        seen |= own || lost;
+                    }
+                    Err(Errno::AGAIN) => break,
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            ready.clear_ready();
+            if seen {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The pause before a server is tried again: it ends early, with `true`, if its socket is made anew. A watch that
+    /// there is not, or not any more, ends no pause.
+    pub async fn appears_within(watch: &mut Option<Self>, pause: Duration) -> bool {
+        let appeared = async {
+            if let Some(watching) = watch.as_mut() {
+                match watching.appeared().await {
+                    Ok(()) => return,
+                    Err(_) => *watch = None,
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::time::timeout(pause, appeared).await.is_ok()
+    }
+}
+
 /// When a process was started, in clock ticks since the boot (`/proc/PID/stat`, proc(5)): with the boot it tells the
 /// process from all others that had or will have its number.
 pub fn process_start(pid: u32) -> io::Result<u64> {
@@ -61,7 +132,6 @@ pub fn process_start(pid: u32) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
-    use std::time::Duration;
 
     use super::*;
 
@@ -75,6 +145,29 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(10), watch.ended()).await.unwrap().unwrap();
         child.wait().unwrap();
         assert!(ProcessWatch::open(child.id()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_name_is_seen_when_something_new_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let mut watch = NameWatch::open(&path).unwrap();
+        for n in 0..200 {
+            std::fs::write(dir.path().join(format!("another{n}")), "").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("sock")).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(20), watch.appeared()).await.is_err());
+        for _ in 0..2 {
+            let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+            tokio::time::timeout(Duration::from_secs(10), watch.appeared()).await.unwrap().unwrap();
+            drop(listener);
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert!(tokio::time::timeout(Duration::from_millis(20), watch.appeared()).await.is_err(), "once");
+        std::fs::rename(dir.path().join("sock"), &path).unwrap();
+        tokio::time::timeout(Duration::from_secs(10), watch.appeared()).await.unwrap().unwrap();
+        assert!(NameWatch::open(&dir.path().join("missing/socket")).is_err());
+        assert!(NameWatch::open(Path::new("/")).is_err());
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use landline_kernel::NameWatch;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -93,8 +94,11 @@ impl Watcher {
     async fn watch(&self) {
         let mut state = State::default();
         let mut pause = self.times.first_pause;
+        let mut socket = None;
         loop {
             let (started, mut connected) = (Instant::now(), false);
+            // Before the attempt, so that nothing is missed that comes after it.
+            socket = socket.or_else(|| NameWatch::open(&self.socket).ok());
             let ended = self.session(&mut state, &mut connected).await;
             self.publish(&state, false);
             // A connection that held was worth it; one that broke at once was not.
@@ -110,9 +114,9 @@ impl Watcher {
             } else {
                 tracing::debug!(reason, "Docker's API cannot be reached");
             }
-            // Docker does not say when it is back.
-            tokio::time::sleep(pause).await;
-            pause = self.times.longest_pause.min(pause * 2);
+            // A Docker that is back makes its socket anew, unless systemd holds that.
+            let back = NameWatch::appears_within(&mut socket, pause).await;
+            pause = if back { self.times.first_pause } else { self.times.longest_pause.min(pause * 2) };
         }
     }
 

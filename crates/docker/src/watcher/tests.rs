@@ -173,14 +173,15 @@ struct Watching {
 
 impl Watching {
     fn start() -> Self {
+        Self::start_patiently(Duration::from_millis(20))
+    }
+
+    fn start_patiently(longest_pause: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
         let mut watcher = Watcher::new(&format!("unix://{}", socket.display())).unwrap();
-        watcher.times = Times {
-            answer: Duration::from_millis(500),
-            first_pause: Duration::from_millis(5),
-            longest_pause: Duration::from_millis(20),
-        };
+        watcher.times =
+            Times { answer: Duration::from_millis(500), first_pause: longest_pause / 4, longest_pause };
         let (view, cancel) = (watcher.view(), CancellationToken::new());
         tokio::spawn(watcher.run(cancel.clone()));
         Self { socket, view, _running: cancel.drop_guard(), _dir: dir }
@@ -323,6 +324,17 @@ async fn after_a_restart_everything_is_read_again() {
     let _engine = Engine::start(&watching.socket, lan().with("c2", container("db", "e2")));
     let view = watching.until("resync", |view| view.endpoints.contains_key(&"e2".parse().unwrap())).await;
     assert!(view.connected && view.endpoints.len() == 1);
+}
+
+#[tokio::test]
+async fn a_socket_that_is_made_anew_is_not_waited_for() {
+    let mut watching = Watching::start_patiently(PATIENCE * 40);
+    for (container_id, endpoint) in [("c1", "e1"), ("c2", "e2")] {
+        let engine = Engine::start(&watching.socket, lan().with(container_id, container("web", endpoint)));
+        watching.until_known(endpoint).await;
+        drop(engine);
+        watching.until("disconnection", |view| !view.connected).await;
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use landline_kernel::NameWatch;
 use landline_ovsdb::{Client, Error, Port, Switch};
 use landline_spec::{EndpointId, Mode};
 use landline_types::IfName;
@@ -15,7 +16,7 @@ use crate::engine::{Endpoint, Engine};
 use crate::host::mark_of;
 use crate::mark::End;
 
-/// The pauses between attempts: the first, and the longest. The switch does not say when it is back.
+/// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Tells the follower that something has changed on our side.
@@ -53,6 +54,8 @@ async fn follow(engine: Weak<Engine>, poke: Poke) {
     tidy(&engine).await;
     let mut pause = PAUSES.0;
     let mut told = false;
+    // From before each attempt, so that nothing is missed that comes after it.
+    let mut socket = None;
     loop {
         while !engine.upgrade().is_some_and(|engine| engine.needs_ovs()) {
             if engine.strong_count() == 0 {
@@ -61,6 +64,7 @@ async fn follow(engine: Weak<Engine>, poke: Poke) {
             poke.0.notified().await;
         }
         let mut worked = false;
+        socket = socket.or_else(|| NameWatch::open(&super::socket()).ok());
         let ended = session(&engine, &poke, &mut worked).await;
         if worked {
             (pause, told) = (PAUSES.0, false);
@@ -74,8 +78,8 @@ async fn follow(engine: Weak<Engine>, poke: Poke) {
             }
             Err(_) => {}
         }
-        tokio::time::sleep(pause).await;
-        pause = PAUSES.1.min(pause * 2);
+        let back = NameWatch::appears_within(&mut socket, pause).await;
+        pause = if back { PAUSES.0 } else { PAUSES.1.min(pause * 2) };
     }
 }
 
