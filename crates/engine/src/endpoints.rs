@@ -488,7 +488,12 @@ impl Engine {
         let mac = kind.shared_mac(parent).unwrap_or(mac);
         let host_name = self.host_end_of(endpoint);
         let request = LinkRequest { endpoint, options, parent, mac, host_name };
-        Ok((kind.plan(&request), Mark::new(endpoint, End::Container).link_name(), mac, parent.mtu))
+        let link = if options.mode == Mode::Nic {
+            parent.name.clone()
+        } else {
+            Mark::new(endpoint, End::Container).link_name()
+        };
+        Ok((kind.plan(&request), link, mac, parent.mtu))
     }
 }
 
@@ -525,7 +530,7 @@ fn client_id(
     let Some(template) = template else {
         return Ok(identity.client_id.clone().unwrap_or_else(|| match network.options.mode {
             Mode::Ipvlan => dhcp::drawn_client_id(&mut OsRandom),
-            Mode::Bridge | Mode::Macvlan | Mode::Ovs | Mode::Vde | Mode::Nat => {
+            Mode::Bridge | Mode::Macvlan | Mode::Ovs | Mode::Vde | Mode::Nat | Mode::Nic => {
                 ClientId::from_mac(mac).as_bytes().to_vec()
             }
         }));

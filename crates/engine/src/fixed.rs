@@ -18,7 +18,7 @@ use crate::blocking;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
 use crate::lease::{Arrival, Motion, arrive, link_on_host};
-use crate::mark::{End, Mark};
+use crate::mark::Mark;
 use crate::probe;
 use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError};
@@ -81,10 +81,15 @@ impl Engine {
 
     /// Announces the endpoint's addresses as soon as Docker has put them into the sandbox. `index`: of the link on the
     /// host, if it is still there.
-    pub(crate) fn announce_fixed(&self, record: &EndpointRecord, index: Option<u32>, sandbox: PathBuf) {
+    pub(crate) fn announce_fixed(
+        &self,
+        record: &EndpointRecord,
+        mark: Mark,
+        index: Option<u32>,
+        sandbox: PathBuf,
+    ) {
         let fixed = Fixed::of(record);
         let Some(address) = fixed.v4.map(Into::into).or(fixed.v6.map(Into::into)) else { return };
-        let mark = Mark::new(&record.id, End::Container);
         let motion = Motion {
             present: self.services.present.clone(),
             index,

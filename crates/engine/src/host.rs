@@ -315,6 +315,12 @@ impl Host for LinuxHost {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().alias(alias.clone()))?)
             }
+            Step::Readdress { link, mac } => {
+                let index = self.index(link)?;
+                let mut netlink = self.netlink();
+                netlink.set_link(index, &LinkChange::new().down())?;
+                Ok(netlink.set_link(index, &LinkChange { mac: Some(*mac), ..LinkChange::new() })?)
+            }
             Step::Enslave { link, bridge } => {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
                 Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
@@ -362,8 +368,9 @@ impl Host for LinuxHost {
                 self.switching.end(&config.dir);
                 Ok(())
             }
-            // They end with the link they were done to.
+            // They end with the link they were done to; a card's state of before is stored.
             Step::Enslave { .. }
+            | Step::Readdress { .. }
             | Step::Up { .. }
             | Step::AddAddress { .. }
             | Step::PortVlan { .. }

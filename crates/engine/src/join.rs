@@ -13,7 +13,7 @@ use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError};
 use crate::lease::Orders;
-use crate::mark::{End, Mark};
+use crate::mark::Mark;
 use crate::records::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
 use crate::store::StoreError;
 
@@ -85,9 +85,10 @@ impl Engine {
         let network = network.ok_or_else(|| JoinError::UnknownNetwork(id.clone()))?;
 
         let (host, options) = (self.host.clone(), network.options.clone());
-        let mark = Mark::new(id, End::Container);
+        let mark = Mark::inside(id, network.options.mode);
+        let own = mark.clone();
         let (copied, index) =
-            blocking(move || look(&*host, &options, &mark)).await.map_err(JoinError::Host)?;
+            blocking(move || look(&*host, &options, &own)).await.map_err(JoinError::Host)?;
 
         let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
         let (address, routing) = match (&record.address, lease) {
@@ -112,7 +113,7 @@ impl Engine {
         });
         stored.await.map_err(JoinError::Store)?;
         if let Some(sandbox) = &sandbox {
-            self.announce_fixed(&record, index, sandbox.clone());
+            self.announce_fixed(&record, mark, index, sandbox.clone());
         }
         match (endpoint.tasks(), sandbox) {
             (tasks, Some(sandbox)) => tasks.iter().for_each(|task| task.joined(index, sandbox.clone())),

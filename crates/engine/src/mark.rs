@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use landline_spec::{EndpointId, NetworkId};
+use landline_spec::{EndpointId, Mode, NetworkId};
 use landline_types::{IfName, Mac};
 
 /// `rtm_protocol` of routes and `IFA_PROTO` of addresses that Landline adds: 'L'.
@@ -18,6 +18,9 @@ const NAME_PREFIX: &str = "ll";
 /// The first letters of every mark.
 const MARK_PREFIX: &str = "landline:";
 
+/// The first letters of the mark of a network card that is in a sandbox or on its way.
+const CARD_PREFIX: &str = "landline-card:";
+
 /// What marks a bridge that was made because an attachment named it. It is no endpoint's.
 pub(crate) const MADE: &str = "landline:made";
 
@@ -28,6 +31,9 @@ pub(crate) enum End {
     Host,
     /// The end that moves into the sandbox.
     Container,
+    /// A network card that moves into the sandbox itself. Its mark is never read as one, because nothing that was there
+    /// before may be removed.
+    Card,
 }
 
 impl End {
@@ -35,11 +41,12 @@ impl End {
         match self {
             Self::Host => "host",
             Self::Container => "container",
+            Self::Card => "card",
         }
     }
 }
 
-/// What is written into a link's `ifalias`: `landline:<endpoint id>:<end>`.
+/// What is written into a link's `ifalias`: `landline:<endpoint id>:<end>`; into that of a card `landline-card:<endpoint id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Mark {
     pub(crate) endpoint: EndpointId,
@@ -49,6 +56,16 @@ pub(crate) struct Mark {
 impl Mark {
     pub(crate) fn new(endpoint: &EndpointId, end: End) -> Self {
         Self { endpoint: endpoint.clone(), end }
+    }
+
+    /// The mark of what an endpoint has in its sandbox.
+    pub(crate) fn inside(endpoint: &EndpointId, mode: Mode) -> Self {
+        Self::new(endpoint, if mode == Mode::Nic { End::Card } else { End::Container })
+    }
+
+    /// Whether a link with this alias is a card that is in a sandbox or on its way.
+    pub(crate) fn is_cards(alias: &str) -> bool {
+        alias.starts_with(CARD_PREFIX)
     }
 
     /// The mark in this alias, if it is one of ours.
@@ -63,6 +80,7 @@ impl Mark {
         let end = match self.end {
             End::Host => 'h',
             End::Container => 'c',
+            End::Card => 'n',
         };
         let id: String =
             self.endpoint.as_str().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
@@ -150,7 +168,10 @@ pub(crate) fn is_link_name(name: &IfName) -> bool {
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{MARK_PREFIX}{}:{}", self.endpoint, self.end.word())
+        match self.end {
+            End::Card => write!(f, "{CARD_PREFIX}{}", self.endpoint),
+            end => write!(f, "{MARK_PREFIX}{}:{}", self.endpoint, end.word()),
+        }
     }
 }
 
@@ -177,6 +198,15 @@ mod tests {
             let mark = Mark::new(&endpoint(), end);
             assert_eq!(Mark::read(&mark.to_string()), Some(mark));
         }
+    }
+
+    #[test]
+    fn a_cards_mark_is_not_read_as_one_of_what_may_be_removed() {
+        let mark = Mark::inside(&endpoint(), Mode::Nic);
+        assert_eq!(mark.to_string(), format!("landline-card:{}", endpoint()));
+        assert_eq!(Mark::read(&mark.to_string()), None);
+        assert_eq!(NetworkMark::read(&mark.to_string()), None);
+        assert!(!is_link_name(&mark.link_name()));
     }
 
     #[test]

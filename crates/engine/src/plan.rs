@@ -120,6 +120,13 @@ pub enum Step {
         /// The mark.
         alias: String,
     },
+    /// Gives a link that was there before another hardware address, for which it must be down.
+    Readdress {
+        /// The link.
+        link: IfName,
+        /// The address.
+        mac: Mac,
+    },
     /// Makes `link` a port of `bridge`.
     Enslave {
         /// The link.
@@ -228,6 +235,9 @@ impl fmt::Display for Step {
                 if *in_user_space { write!(f, " datapath_type=netdev") } else { Ok(()) }
             }
             Self::SetAlias { link, alias } => write!(f, "ip link set {link} alias '{alias}'"),
+            Self::Readdress { link, mac } => {
+                write!(f, "ip link set {link} down\nip link set {link} address {mac}")
+            }
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
             Self::AddOvsPort { endpoint, link, container, bridge, vlans } => {
                 write!(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
 use landline_kernel::boottime;
-use landline_spec::{EndpointId, NetworkOptions, Release};
+use landline_spec::{EndpointId, Mode, NetworkOptions, Release};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
@@ -183,8 +183,12 @@ impl Task {
         ipv6: Option<&Ipv6Identity>,
     ) -> Result<(), SendError> {
         let mark = Mark::new(&endpoint_of(&identity.id), End::Container);
-        let plan = self.plan(identity, &mark).await?;
-        let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
+        // A card that was in the container is back by then, and is a link already.
+        let (plan, link) = match identity.mode {
+            Mode::Nic => (Plan::default(), identity.parent.clone()),
+            _ => (self.plan(identity, &mark).await?, mark.link_name()),
+        };
+        let index = lay(&self.host, &self.services.present, &plan, link).await?;
         let ipv4 = async {
             match lease {
                 Some(lease) => self.transmit(identity, lease, index, &mark).await,

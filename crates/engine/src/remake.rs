@@ -1,6 +1,7 @@
 //! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
 
 use landline_kernel::Netns;
+use landline_spec::Mode;
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
@@ -33,6 +34,10 @@ impl Engine {
         let record = endpoint.cell.read().await;
         let network = self.networks().get(&record.network).cloned();
         let (Some(network), Some(path)) = (network, record.sandbox.clone()) else { return Ok(()) };
+        if network.options.mode == Mode::Nic {
+            // A card that is not there cannot be made.
+            return Ok(());
+        }
         let mark = Mark::new(&record.id, End::Container);
 
         let (host, look, sandbox) = (self.host.clone(), mark.clone(), path.clone());

@@ -155,7 +155,7 @@ fn missing_parent(mode: Mode) -> &'static str {
             "a bridge is missing: name an existing Open vSwitch bridge, for example -o bridge=br0 \
              (ovs-vsctl list-br lists them)"
         }
-        Mode::Macvlan | Mode::Ipvlan | Mode::Vde | Mode::Nat => {
+        Mode::Macvlan | Mode::Ipvlan | Mode::Vde | Mode::Nat | Mode::Nic => {
             "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"
         }
     }

@@ -23,6 +23,8 @@ pub enum Mode {
     Vde,
     /// A private bridge, and an address of the LAN on the host for each container.
     Nat,
+    /// The network card itself, which moves into the container. Attachments only.
+    Nic,
 }
 
 impl Mode {
@@ -35,6 +37,7 @@ impl Mode {
             Self::Ovs => "ovs",
             Self::Vde => "vde",
             Self::Nat => "nat",
+            Self::Nic => "nic",
         }
     }
 }

@@ -2,7 +2,8 @@
 //! cannot do (ipvlan, VLANs, Open vSwitch in the kernel).
 //!
 //! The processor is emulated, so no `/dev/kvm` is needed, and everything takes about ten times as long as outside. The guest sees all
-//! files of the machine; what it writes is in its memory and gone with it. It has no network device but those it makes.
+//! files of the machine; what it writes is in its memory and gone with it. It has no network device but those it
+//! makes, and two cards on one cable (once `virtio_net` is loaded).
 
 mod guest;
 mod kernel;
@@ -213,6 +214,14 @@ impl Vm {
         add("-device", "virtserialport,chardev=output,name=output".to_owned());
         add("-chardev", format!("file,id=control,path={}", run.at("control").display()));
         add("-device", "virtserialport,chardev=control,name=control".to_owned());
+        // Two cards on one cable, which are there once somebody loads `virtio_net`. Without a ROM, which is in a package of its own.
+        for card in ["card0", "card1"] {
+            add("-netdev", format!("hubport,hubid=0,id={card}"));
+            add(
+                "-device",
+                format!("virtio-net-pci,netdev={card},romfile=,mac=52:54:00:00:00:0{}", &card[4..]),
+            );
+        }
         add("-kernel", format!("{kernel}/vmlinuz"));
         add("-initrd", format!("{kernel}/initramfs"));
         add("-append", append);

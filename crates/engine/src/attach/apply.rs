@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Netlink, Netns};
-use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
+use landline_spec::{
+    Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Mode, Parent, Target,
+};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
@@ -94,6 +96,7 @@ impl Engine {
             network: None,
             nic: None,
             inside: None,
+            card: None,
         };
         let slot = Slot::new(record);
         slots.insert(id, slot.clone());
@@ -160,8 +163,8 @@ impl Engine {
         let put = Put { request, netns, namespace };
         let done = match self.enter_switch(&slot.read()).await {
             Err(error) => Err(error),
-            Ok(()) if chosen.network.is_some() => self.put_endpoint(slot, &put, cancel).await,
-            Ok(()) => self.put_plain(slot, &put, &chosen).await,
+            Ok(()) if chosen.network.is_some() => Box::pin(self.put_endpoint(slot, &put, cancel)).await,
+            Ok(()) => self.put_dummy(slot, &put).await,
         };
         if done.is_err() {
             self.clear(slot).await?;
@@ -173,7 +176,7 @@ impl Engine {
 
     /// Whether the interface is in its sandbox, as far as can be seen.
     pub(super) async fn is_there(&self, record: &AttachmentRecord, there: &Inside) -> bool {
-        if there.plain.is_none() && !self.knows(record.id.endpoint()) {
+        if !there.dummy && !self.knows(record.id.endpoint()) {
             return false;
         }
         let (path, alias) = (there.sandbox.clone(), record.alias());
@@ -191,6 +194,10 @@ impl Engine {
         let (options, id) = (network.options.clone(), record.id.clone());
         self.networks().insert(network.id.clone(), network.clone());
         self.ovs.poke();
+        let card = match options.mode {
+            Mode::Nic => self.take_card(slot, &options.parent).await?.mac,
+            _ => None,
+        };
         let first = record.spec.first_v4().and_then(|address| match address.net {
             IpNet::V4(net) => Some(net),
             IpNet::V6(_) => None,
@@ -198,7 +205,7 @@ impl Engine {
         let wanted = CreateEndpoint {
             network: network.id,
             endpoint: id.endpoint().clone(),
-            mac: record.spec.mac,
+            mac: record.spec.mac.or(card),
             address_v6: None,
             address: first.filter(|_| options.addressing == Addressing::Static),
             options: EndpointOptions {
@@ -271,7 +278,7 @@ impl Engine {
                 namespace: put.namespace.clone(),
                 name: name.clone(),
                 replaced,
-                plain: None,
+                dummy: false,
             });
         })
         .await?;
@@ -290,8 +297,7 @@ impl Engine {
     /// Names the interface in its sandbox, sets it up, and gives it its addresses and routes.
     async fn set_up(&self, slot: &Slot, put: &Put<'_>, setting: Setting) -> Result<(), AttachFailure> {
         let record = slot.read();
-        let (path, mark) =
-            (put.request.place.sandbox.clone(), Mark::new(record.id.endpoint(), End::Container));
+        let (path, mark) = (put.request.place.sandbox.clone(), record.mark());
         let (spec, copy) = (record.spec.clone(), setting.name.clone());
         let done = blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             let mut sandbox = Sandbox::enter(&path, &mark)?.ok_or(InsideError::Lost)?;
@@ -408,10 +414,11 @@ impl AttachmentRecord {
 
     /// What its link is marked with.
     pub(super) fn alias(&self) -> String {
-        if self.spec.link == LinkChoice::Nic {
-            // No mark of an endpoint's: nobody may remove what was there before.
-            return format!("landline-card:{}", self.id);
-        }
-        Mark::new(self.id.endpoint(), End::Container).to_string()
+        self.mark().to_string()
+    }
+
+    fn mark(&self) -> Mark {
+        let end = if self.spec.link == LinkChoice::Nic { End::Card } else { End::Container };
+        Mark::new(self.id.endpoint(), end)
     }
 }

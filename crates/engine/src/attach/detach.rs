@@ -65,6 +65,9 @@ impl Engine {
             endpoint.stop(for_good).await;
         }
         self.clear(slot).await?;
+        if let Some(card) = slot.read().card {
+            return Err(AttachFailure::CardAway { card: card.name, target: record.target });
+        }
         if for_good && let Some(identity) = identity.or_else(|| self.identity_of(&record)) {
             self.identities.let_go(&identity);
             if self.identities.forget(&identity).is_some() {
@@ -108,9 +111,10 @@ impl Engine {
         if let Err(error) = self.delete_endpoint(record.id.endpoint()).await {
             tracing::warn!(error = %crate::chain(&error), "an attachment's link could not be removed");
         }
+        self.give_card_back(slot).await?;
         let Some(there) = record.inside.clone() else { return Ok(()) };
-        if there.plain.is_some() {
-            self.take_plain(&record, &there).await?;
+        if there.dummy {
+            self.take_dummy(&record, &there).await?;
         }
         self.put_back(&record, &there).await;
         self.remember(slot, |record| record.inside = None).await

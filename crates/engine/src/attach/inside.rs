@@ -81,6 +81,7 @@ pub(super) fn saved(route: &Route, links: &[Link]) -> SavedRoute {
         onlink: route.onlink,
         protocol: route.protocol,
         scope: route.scope,
+        table: Some(route.table),
     }
 }
 
@@ -106,6 +107,7 @@ pub(super) fn restore(netlink: &mut Netlink, routes: &[SavedRoute]) -> Result<()
             onlink: saved.onlink,
             protocol: saved.protocol,
             scope: saved.scope,
+            table: saved.table.unwrap_or(Route::MAIN_TABLE),
             kind: RouteKind::Unicast,
             ..Route::via(saved.destination, any)
         };

@@ -7,11 +7,12 @@
 
 mod addresses;
 mod apply;
+mod card;
 mod detach;
+mod dummy;
 mod inside;
 mod parent;
 mod place;
-mod plain;
 mod record;
 mod routes;
 mod script;
@@ -146,6 +147,17 @@ pub enum AttachFailure {
         /// What failed.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Its card is not here, so it cannot be put back as it was.
+    #[error(
+        "{card} has not come back from {target} yet: something still holds the network namespace it is in \
+         (lsns -t net shows them); try again when that has ended"
+    )]
+    CardAway {
+        /// The card.
+        card: IfName,
+        /// Where it was.
+        target: Target,
     },
     /// There is no such attachment.
     #[error("{target} has no such attachment; landline attach --list shows them")]

@@ -4,6 +4,7 @@ use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{AttachSpec, KindWord, LinkChoice, Mode, NetworkOptions, Parent};
 use landline_types::IfName;
 
+use super::record::Card;
 use super::{AttachFailure, AttachmentRecord, inside};
 use crate::blocking;
 use crate::engine::Engine;
@@ -69,7 +70,8 @@ impl Engine {
     /// There is no such parent, or an option does not go with it.
     pub async fn choose(&self, spec: &AttachSpec) -> Result<Chosen, AttachFailure> {
         let (host, spec) = (self.host.clone(), spec.clone());
-        blocking(move || choose(&spec, &host.links()?)).await
+        let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
+        blocking(move || choose(&spec, &host.links()?, &cards)).await
     }
 
     /// Makes the bridge an attachment hangs on.
@@ -140,14 +142,8 @@ impl Engine {
     }
 }
 
-fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
-    let plain = |parent: IfName, kind: &str| Chosen {
-        parent,
-        kind: kind.to_owned(),
-        followed: true,
-        network: None,
-        make: false,
-    };
+/// `cards`: those that are in containers.
+fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, AttachFailure> {
     let (name, link) = match &spec.parent {
         Parent::Dummy => {
             if spec.dhcp {
@@ -156,7 +152,8 @@ fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
                 ));
             }
             let name = KindWord::DUMMY.parse().map_err(|_| AttachFailure::Cancelled)?;
-            return Ok(plain(name, KindWord::DUMMY));
+            let kind = KindWord::DUMMY.to_owned();
+            return Ok(Chosen { parent: name, kind, followed: true, network: None, make: false });
         }
         Parent::Vde(_) => return choose_switch(spec),
         Parent::Name(name) => (name.clone(), links.iter().find(|link| link.name == *name)),
@@ -164,18 +161,21 @@ fn choose(spec: &AttachSpec, links: &[Link]) -> Result<Chosen, AttachFailure> {
             // Children of a card have addresses of their own, but bridges and bonds have those of their ports.
             let has = |link: &&Link| link.mac == Some(*mac) && link.alias.is_none();
             let card = links.iter().filter(has).find(|link| matches!(link.kind, Kind::Physical));
-            let link = card.or_else(|| links.iter().find(has)).ok_or(AttachFailure::NoSuchCard(*mac))?;
-            (link.name.clone(), Some(link))
+            let link = card.or_else(|| links.iter().find(has));
+            let away = || cards.iter().find(|card| card.mac == Some(*mac)).map(|card| card.name.clone());
+            let name = link.map(|link| link.name.clone()).or_else(away);
+            (name.ok_or(AttachFailure::NoSuchCard(*mac))?, link)
         }
     };
     if spec.link == LinkChoice::Nic {
-        if spec.dhcp {
+        if spec.host_end.is_some() {
             return Err(AttachFailure::Contradiction(
-                "a network card that moves into the container gets static addresses only; for DHCP leave out \
-                 --direct-phys (mode=nic), or run the container's own DHCP client",
+                "a network card that moves into the container leaves no end on the host that could be named; leave out \
+                 -l (host_ifname)",
             ));
         }
-        return Ok(plain(name, KindWord::NIC));
+        let network = spec.network(&name, Mode::Nic)?;
+        return Ok(Chosen { kind: KindWord::NIC.into(), ..over(spec, name, network, Mode::Nic) });
     }
     let make = link.is_none() && spec.create;
     let follow = match link.map(|link| &link.kind) {

@@ -10,6 +10,7 @@ use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
 use crate::records::{ContainerRecord, NetworkRecord};
+use crate::uplink::settings::Setting;
 
 /// The first letters of the ids of the networks behind attachments.
 pub(super) const NETWORK_PREFIX: &str = "attach-";
@@ -109,6 +110,9 @@ pub struct AttachmentRecord {
     /// Where it is.
     #[serde(default)]
     pub inside: Option<Inside>,
+    /// The network card that was taken for it, as it was on the host, until it is that again.
+    #[serde(default)]
+    pub card: Option<Card>,
 }
 
 /// What there is in a sandbox because of an attachment, and what was there before.
@@ -123,16 +127,9 @@ pub struct Inside {
     /// The default routes that were replaced.
     #[serde(default)]
     pub replaced: Vec<SavedRoute>,
-    /// Of an interface without an endpoint: what a network card was before.
+    /// Whether it goes nowhere, and so is no endpoint's.
     #[serde(default)]
-    pub plain: Option<Plain>,
-}
-
-/// An interface that is not an endpoint's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plain {
-    /// The network card as it was on the host; `None`: it goes nowhere and was made for this.
-    pub card: Option<Card>,
+    pub dummy: bool,
 }
 
 /// A network card as it was on the host.
@@ -142,15 +139,46 @@ pub struct Card {
     pub name: IfName,
     /// Its hardware address.
     pub mac: Option<Mac>,
+    /// Its MTU in bytes.
+    #[serde(default)]
+    pub mtu: Option<u32>,
     /// Whether it was up.
     pub up: bool,
+    /// What was written on it (`ifalias`).
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// Whether the kernel puts it back when the namespace it is in ends; virtual ones end with that.
+    #[serde(default)]
+    pub returns: bool,
     /// Its addresses, in the order they are set in.
-    pub addresses: Vec<ipnet::IpNet>,
+    pub addresses: Vec<SavedAddress>,
     /// What else went with it.
     pub routes: Vec<SavedRoute>,
+    /// Its settings below `/proc/sys/net`, which the kernel forgets.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
 }
 
-/// A route of the main table that may have to be set again.
+/// An address that may have to be set again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedAddress {
+    /// The address with the length of its prefix.
+    pub net: ipnet::IpNet,
+    /// The other end of a point-to-point link.
+    pub peer: Option<IpAddr>,
+    /// The IPv4 broadcast address.
+    pub broadcast: Option<std::net::Ipv4Addr>,
+    /// Its label.
+    pub label: Option<String>,
+    /// Its scope.
+    pub scope: u8,
+    /// Who set it (`IFA_PROTO`).
+    pub protocol: u8,
+    /// Whether the kernel sets no route for it, because somebody does.
+    pub without_route: bool,
+}
+
+/// A route that may have to be set again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRoute {
     /// Where to.
@@ -169,6 +197,9 @@ pub struct SavedRoute {
     pub protocol: u8,
     /// Its scope.
     pub scope: u8,
+    /// Its table; `None`: the main one.
+    #[serde(default)]
+    pub table: Option<u32>,
 }
 
 impl AttachmentRecord {

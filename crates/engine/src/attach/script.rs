@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_kernel::{Link, LinkKind};
-use landline_spec::{KindWord, Mode};
+use landline_spec::Mode;
 use landline_types::IfName;
 
 use super::record::AttachmentId;
@@ -52,11 +52,6 @@ fn plan(
 ) -> Result<(Plan, IfName), AttachFailure> {
     let own = Mark::new(id.endpoint(), End::Container).link_name();
     let Some(options) = &chosen.network else {
-        if chosen.kind == KindWord::NIC {
-            let steps =
-                vec![Step::SetAlias { link: chosen.parent.clone(), alias: format!("landline-card:{id}") }];
-            return Ok((Plan { steps }, chosen.parent.clone()));
-        }
         let mark = Mark::new(id.endpoint(), End::Container);
         let end = LinkEnd {
             name: own.clone(),
@@ -86,7 +81,9 @@ fn plan(
     };
     options.parent.clone_from(&parent.name);
     let kind = kind_of(options.mode);
-    let mac = kind.shared_mac(&parent).or(request.spec.mac).unwrap_or_else(random_mac);
+    let itself = options.mode == Mode::Nic;
+    let mac = kind.shared_mac(&parent).or(request.spec.mac).or(parent.mac.filter(|_| itself));
+    let (mac, own) = (mac.unwrap_or_else(random_mac), if itself { parent.name.clone() } else { own });
     let host_name = request.spec.host_end.clone();
     let link = LinkRequest { endpoint: id.endpoint(), options: &options, parent: &parent, mac, host_name };
     steps.extend(kind.plan(&link).steps);

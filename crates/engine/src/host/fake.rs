@@ -112,6 +112,7 @@ impl Host for FakeHost {
             }
             Step::AddDummy { container } => state.links.push(marked(next, container, LinkKind::Veth)),
             Step::Enslave { link, .. }
+            | Step::Readdress { link, .. }
             | Step::AddOvsPort { link, .. }
             | Step::Up { link }
             | Step::AddAddress { link, .. }

@@ -42,7 +42,9 @@ fn own(network: &NetworkRecord) -> Own {
             MacvlanMode::Passthru => "passthru",
         }),
         Mode::Ipvlan => Wire::ipvlan("l2", ""),
-        mode @ (Mode::Bridge | Mode::Ovs | Mode::Vde | Mode::Nat) => Wire::other(&mode.to_string()),
+        mode @ (Mode::Bridge | Mode::Ovs | Mode::Vde | Mode::Nat | Mode::Nic) => {
+            Wire::other(&mode.to_string())
+        }
     };
     Own {
         network: SeenNetwork {

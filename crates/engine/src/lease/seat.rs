@@ -11,7 +11,7 @@ use super::motion::{Arrival, Motion, arrive};
 use super::supervisor::Services;
 use super::wire::Place;
 use crate::cell::Cell;
-use crate::mark::{End, Mark};
+use crate::mark::Mark;
 
 pub(crate) struct Seat {
     pub(crate) cell: Arc<Cell>,
@@ -32,7 +32,7 @@ impl Seat {
             Place::Sandbox(path) => Some(path.clone()),
             Place::Host(_) => None,
         };
-        let mark = Mark::new(cell.id(), End::Container);
+        let mark = Mark::inside(cell.id(), cell.options().mode);
         Self { cell, services, mark, place: Some(place), sandbox, motion: None, unopened: false }
     }
 

@@ -7,6 +7,7 @@ mod bridge;
 mod ipvlan;
 mod macvlan;
 mod nat;
+mod nic;
 mod ovs;
 mod uses;
 mod vde;
@@ -44,7 +45,9 @@ impl LinkRequest<'_> {
         let mark = Mark::new(self.endpoint, end);
         let mtu = match end {
             // What a server says comes with the lease.
-            End::Container => self.options.mtu.and_then(LinkMtu::fixed).unwrap_or(self.parent.mtu),
+            End::Container | End::Card => {
+                self.options.mtu.and_then(LinkMtu::fixed).unwrap_or(self.parent.mtu)
+            }
             // A bridge takes over the smallest MTU of its ports, so the host's end always has the parent's.
             End::Host => self.parent.mtu,
         };
@@ -164,6 +167,7 @@ pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
         Mode::Ovs => &ovs::Ovs,
         Mode::Vde => &vde::Vde,
         Mode::Nat => &nat::Nat,
+        Mode::Nic => &nic::Nic,
     }
 }
 

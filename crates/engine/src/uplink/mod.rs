@@ -10,7 +10,7 @@
 
 mod carry;
 mod ovs;
-mod settings;
+pub(crate) mod settings;
 mod survey;
 
 use landline_kernel::{Link, LinkChange, LinkKind, Netlink, NetlinkError, NewLink, NewLinkKind};

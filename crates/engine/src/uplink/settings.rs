@@ -2,6 +2,7 @@
 
 use landline_kernel::sysctl::{self, Family};
 use landline_types::IfName;
+use serde::{Deserialize, Serialize};
 
 /// What decides how the host behaves on a link. Those that follow from the link itself (its MTU) are not here.
 const SETTINGS: [(Family, &[&str]); 2] = [
@@ -84,6 +85,38 @@ pub(super) fn copy(from: &IfName, onto: &IfName) {
             {
                 tracing::warn!(%error, "the setting {key} of {from} was not taken over for {onto}");
             }
+        }
+    }
+}
+
+/// A setting of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Whether it is one of IPv6's.
+    pub v6: bool,
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A link's settings, as far as the kernel has them.
+pub(crate) fn read(link: &IfName) -> Vec<Setting> {
+    let all = SETTINGS.into_iter().flat_map(|(family, keys)| keys.iter().map(move |key| (family, *key)));
+    let all = all.chain([(Family::V4, FILTER)]);
+    let read = all.filter_map(|(family, key)| {
+        let value = sysctl::get(family, link, key).ok()?;
+        Some(Setting { v6: family == Family::V6, key: key.to_owned(), value })
+    });
+    read.collect()
+}
+
+/// Gives a link settings it had before, where they differ.
+pub(crate) fn write(link: &IfName, settings: &[Setting]) {
+    for Setting { v6, key, value } in settings {
+        let family = if *v6 { Family::V6 } else { Family::V4 };
+        if sysctl::get(family, link, key).is_ok_and(|there| there != *value) {
+            set(family, link, key, value);
         }
     }
 }

@@ -138,6 +138,29 @@ const FORMS: &[Form] = &[
         mac: Some(CARD),
         ..FORM
     },
+    Form {
+        words: &["--direct-phys", "eth1", "web", "dhcp"],
+        default: &["192.0.2.1"],
+        mac: Some(CARD),
+        leased: true,
+        ..FORM
+    },
+    Form {
+        words: &[
+            "--direct-phys",
+            "mac:02:00:00:00:05:01",
+            "-i",
+            "eth0",
+            "web",
+            "udhcpc",
+            "02:00:00:00:00:63",
+        ],
+        interface: "eth0",
+        default: &["192.0.2.1"],
+        mac: Some("02:00:00:00:00:63"),
+        leased: true,
+        ..FORM
+    },
 ];
 
 fn world() -> Result<World> {
@@ -394,4 +417,94 @@ fn plain(shown: &str) -> String {
         })
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+#[test]
+fn a_card_that_moves_in_leases_an_address_and_comes_back_as_it_was() -> Result {
+    let mut world = world()?;
+    for command in [
+        "ip address add 203.0.113.9/24 dev eth1",
+        "ip -6 address add 2001:db8:5::9/64 dev eth1",
+        "ip route add 198.51.100.0/24 via 203.0.113.1 metric 50",
+        "ip route add 203.0.113.128/25 dev eth1",
+        "ip link set eth1 mtu 1400 alias uplink",
+        "sysctl -q -w net/ipv4/conf/eth1/arp_ignore=1 net/ipv4/conf/eth1/rp_filter=2",
+    ] {
+        world.host.check(&command.split(' ').collect::<Vec<_>>())?;
+    }
+    let shown = |world: &World| -> Result<String> {
+        let settings =
+            "sysctl net/ipv4/conf/eth1/arp_ignore net/ipv4/conf/eth1/rp_filter net/ipv6/conf/eth1/accept_ra";
+        let link = world.host.check(&["ip", "-o", "link", "show", "eth1"])?;
+        let (_, link) = link.split_once(": ").ok_or("no link")?;
+        Ok(format!(
+            "{link}{}{}",
+            world.host.check(&["ip", "route"])?,
+            world.host.check(&settings.split(' ').collect::<Vec<_>>())?
+        ))
+    };
+    let (before, listed) = (settled(&world.host)?, shown(&world)?);
+
+    // Nobody answers where it is: it never leaves, and its address answers all the time.
+    let changes = world.host.check(&["cat", "/sys/class/net/eth1/carrier_changes"])?;
+    world.dhcp.stop()?;
+    let refused = world.refusal(&[
+        "attach",
+        "eth1",
+        "web",
+        "dhcp",
+        "--mode",
+        "nic",
+        "lease_timeout=1s",
+        "ifname=lan0",
+    ])?;
+    assert!(refused.contains("no DHCP server offered an address"), "{refused}");
+    assert_eq!(world.host.check(&["cat", "/sys/class/net/eth1/carrier_changes"])?, changes);
+    assert_eq!(shown(&world)?, listed);
+    assert_eq!(before.diff(&settled(&world.host)?), "");
+    world.dhcp.start()?;
+
+    // Its name here is taken there, and that there is taken here.
+    world.landline("attach eth1 web dhcp mode=nic ifname=eth0")?;
+    let row = world.row("web")?;
+    assert_eq!(
+        (row["network"].as_str(), row["state"].as_str()),
+        (Some("attach:eth1"), Some("BOUND")),
+        "{row}"
+    );
+    world.landline("attach br0 web 192.0.2.64/24 ifname=eth1")?;
+    let address = world.address("web", "eth0")?;
+    assert_eq!(world.lease_of(CARD)?.ip.to_string(), crate::world::bare(&address));
+    assert!(!world.host.exec(&["ip", "link", "show", "eth1"]).success(), "it is on the host still");
+
+    // The lease is the endpoint's like any other: renewed, and gone on with by the next daemon.
+    world.landline("lease renew web").map(drop)?;
+    world.daemon.kill(landline_testbed::Signal::KILL)?;
+    world.daemon.wait()?;
+    world.daemon = start_daemon(&world.host)?;
+    let bound = || world.landline("ls").is_ok_and(|all| all.contains("BOUND"));
+    wait_for("the lease to go on", SOON, bound)?;
+    assert_eq!(world.address("web", "eth0")?, address);
+    world.lan.peer().check(&["ping", "-c1", "-W5", crate::world::bare(&address)])?;
+
+    world.landline("detach web eth0")?;
+    assert_eq!(shown(&world)?, listed);
+    wait_for("the lease to be given back", SOON, || world.dhcp.lease_of(CARD).is_none())?;
+    world.landline("detach web")?;
+    assert_eq!(before.diff(&settled(&world.host)?), "", "the host is not as it was");
+
+    // What does not go with it is said.
+    for (words, part) in [
+        (&["attach", "br0", "web", "dhcp", "mode=nic"][..], "a bridge"),
+        (&["attach", "lo", "web", "none", "mode=nic"], "loopback"),
+        (&["attach", "eth1", "web", "dhcp", "mode=nic", "vlan=12"], "vlan"),
+        (&["attach", "eth1", "web", "dhcp", "mode=nic", "ipv6=true"], "ipv6"),
+        (&["pipework", "--direct-phys", "eth1", "-l", "x", "web", "dhcp"], "-l"),
+        (&["pipework", "--direct-phys", "eth9", "web", "dhcp"], "no interface eth9"),
+    ] {
+        let refused = world.refusal(words)?;
+        assert!(refused.contains(part), "{words:?}: {refused}");
+    }
+    assert_eq!(shown(&world)?, listed);
+    Ok(())
 }

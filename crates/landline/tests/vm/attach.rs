@@ -49,6 +49,36 @@ fn cases(world: &World) -> Result {
         landline(&["detach", &format!("netns:/run/netns/{name}")])?;
     }
 
+    println!("a bad wire: netem, and what else tc is asked for");
+    let netns = "netns:/run/netns/blue";
+    landline(&["pipework", "eth0", "-i", "lan0", netns, "192.0.2.62/24"])?;
+    let ping = || -> Result<f64> {
+        let said = landline(&["exec", netns, "ping", "-q", "-c2", "-i0.2", "-W5", "192.0.2.2"])?;
+        let least = said.split(" = ").nth(1).and_then(|times| times.split('/').next()?.parse().ok());
+        Ok(least.ok_or_else(|| format!("no times: {said}"))?)
+    };
+    let queue = |words: &str| -> Result<String> {
+        let words: Vec<&str> = words.split(' ').collect();
+        landline(&[&["pipework", "tc", netns, "qdisc"], &words[..]].concat())?;
+        Ok(landline(&["exec", netns, "tc", "qdisc", "show", "dev", "lan0"])?)
+    };
+    ping()?;
+    let quick = ping()?;
+    let now = queue("add dev lan0 root netem delay 50ms")?;
+    assert!(now.contains("netem") && now.contains("delay 50ms"), "{now}");
+    let slow = ping()?;
+    println!("without {quick} ms, with a delay of 50 ms {slow} ms");
+    assert!(slow >= 50.0 && slow > quick, "{quick} {slow}");
+    let now = queue("replace dev lan0 root netem loss 100%")?;
+    assert!(now.contains("loss 100%"), "{now}");
+    let lost = world.host.landline(binary(), &["exec", netns, "ping", "-c1", "-W1", "192.0.2.2"]);
+    assert!(!lost.success(), "nothing is lost: {}", lost.stdout);
+    let now = queue("replace dev lan0 root fq_codel")?;
+    assert!(now.contains("fq_codel"), "{now}");
+    assert!(!queue("del dev lan0 root")?.contains("fq_codel"));
+    ping()?;
+    landline(&["detach", netns])?;
+
     println!("a VLAN of the card");
     let router = world.lan.router();
     router.sh("ip link add link eth0 name eth0.12 type vlan id 12

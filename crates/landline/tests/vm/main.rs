@@ -8,6 +8,7 @@
 mod world;
 
 mod attach;
+mod card;
 mod dual;
 mod host_access;
 mod ipvlan;

@@ -104,6 +104,10 @@ pub enum LinkChoice {
     Nic,
 }
 
+/// Options that have no meaning for a network card that moves in itself: of links that hang on one, and of IPv6, whose
+/// routers nobody would hear on the host once the card is gone.
+const OF_CHILDREN: [&str; 7] = ["mode", "vlan", "trunks", "macvlan_mode", "host_access", "ipv6", "mtu"];
+
 /// A container and the interface it is to have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
@@ -149,6 +153,15 @@ impl AttachSpec {
             options.insert("parent".into(), parent.to_string());
             follow
         };
+        if self.link == LinkChoice::Nic {
+            for option in OF_CHILDREN {
+                if options.contains_key(option) {
+                    return Err(OptionError::NotInMode { option, mode: Mode::Nic });
+                }
+            }
+            // What else there is of options is the same for a card as for its children.
+            options.insert("mode".into(), Mode::Macvlan.to_string());
+        }
         options.entry("mode".into()).or_insert_with(|| follow.to_string());
         let addressing = match (self.dhcp, self.first_v4()) {
             (true, _) => Addressing::Dhcp,
@@ -156,7 +169,8 @@ impl AttachSpec {
             (false, None) => Addressing::None,
         };
         options.insert("addressing".into(), addressing.to_string());
-        NetworkOptions::parse(&options)
+        let network = NetworkOptions::parse(&options)?;
+        Ok(if self.link == LinkChoice::Nic { NetworkOptions { mode: Mode::Nic, ..network } } else { network })
     }
 
     /// Refuses options that can be seen to be wrong before the parent is looked at.

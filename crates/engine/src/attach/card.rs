@@ -1,0 +1,220 @@
+//! Network cards that move into a container themselves, and come back as they were.
+//!
+//! What a card was is stored before anything is done to it, and until it is that again. A container may end without a word:
+//! the kernel then puts the card back into the host's namespace, a little later, down, with the name it had inside and
+//! without addresses. It is known by its mark.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, RouteKind};
+use landline_spec::Mode;
+use landline_types::IfName;
+
+use super::inside::{self, InsideError};
+use super::record::{AttachmentRecord, Card, SavedAddress};
+use super::{AttachFailure, Slot};
+use crate::blocking;
+use crate::engine::Engine;
+use crate::links::find_parent;
+use crate::mark::{End, Mark};
+use crate::plan::Step;
+use crate::uplink::settings;
+
+/// How long the kernel may take over the end of a namespace.
+const COMING_BACK: Duration = Duration::from_secs(5);
+
+/// `RTPROT_RA`: what routers say, and will say again.
+const OF_ROUTERS: u8 = 9;
+
+/// `RT_TABLE_LOCAL`: what the kernel keeps for itself.
+const LOCAL_TABLE: u32 = 255;
+
+/// `IFAPROT_KERNEL_RA`, `IFAPROT_KERNEL_LL`: addresses that the kernel makes by itself.
+const MADE_BY_KERNEL: [u8; 2] = [2, 3];
+
+/// `IFA_F_TEMPORARY`, of IPv6 addresses.
+const TEMPORARY: u32 = 1;
+
+/// `IFA_F_NOPREFIXROUTE`.
+const NO_PREFIX_ROUTE: u32 = 0x200;
+
+/// Where a card is.
+enum Whereabouts {
+    /// It is as it was.
+    Back,
+    /// In a namespace that ends, or in one nobody knows.
+    Away,
+}
+
+impl Engine {
+    /// Writes down what a card is, and marks it.
+    pub(super) async fn take_card(&self, slot: &Slot, name: &IfName) -> Result<Card, AttachFailure> {
+        let (host, wanted) = (self.host.clone(), name.clone());
+        let mark = Mark::inside(slot.read().id.endpoint(), Mode::Nic).to_string();
+        let own = mark.clone();
+        let card = blocking(move || {
+            let links = host.links()?;
+            let link = find_parent(&wanted, Mode::Nic, &links)?;
+            if link.alias.as_deref().is_some_and(|alias| alias != own && Mark::is_cards(alias)) {
+                return Err(AttachFailure::Contradiction(
+                    "the card is on its way to or from another container; try again",
+                ));
+            }
+            look(link, &links).map_err(AttachFailure::Links)
+        });
+        let card = card.await?;
+        let stored = card.clone();
+        self.remember(slot, |record| record.card = Some(stored)).await?;
+        let (host, link) = (self.host.clone(), name.clone());
+        blocking(move || host.apply(&Step::SetAlias { link, alias: mark })).await?;
+        Ok(card)
+    }
+
+    /// Puts the card of an attachment back as it was, wherever it is now. One whose namespace ends is waited for.
+    pub(super) async fn give_card_back(&self, slot: &Slot) -> Result<(), AttachFailure> {
+        let record = slot.read();
+        let Some(card) = record.card.clone() else { return Ok(()) };
+        let mut present = self.services.present.clone();
+        let back = async {
+            loop {
+                let record = record.clone();
+                match blocking(move || put_back(&record)).await {
+                    Ok(Whereabouts::Back) => return Ok(()),
+                    Ok(Whereabouts::Away) => present.changed().await,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        match tokio::time::timeout(COMING_BACK, back).await {
+            Ok(Ok(())) => self.remember(slot, |record| record.card = None).await,
+            Ok(Err(error)) => {
+                Err(AttachFailure::Inside { target: record.target.clone(), source: error.into() })
+            }
+            Err(_) => {
+                tracing::warn!(
+                    card = %card.name,
+                    "a network card has not come back; something holds the namespace it is in. It is set up when it does"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Cards whose containers ended while nobody looked, or just now. Called when links come and go.
+    pub(crate) async fn cards_back(&self) {
+        for slot in self.attachments.all() {
+            let record = slot.read();
+            if record.card.is_none() {
+                continue;
+            }
+            // Whoever is putting it there or back has the turn.
+            let Ok(_turn) = slot.turn.try_lock() else { continue };
+            let (host, alias) = (self.host.clone(), record.alias());
+            let here = blocking(move || {
+                host.links().map(|links| links.iter().any(|l| l.alias.as_deref() == Some(&*alias)))
+            });
+            if here.await.unwrap_or(false)
+                && let Err(error) = self.clear(&slot).await
+            {
+                tracing::warn!(error = %crate::chain(&error), "a network card could not be set up as it was");
+            }
+        }
+    }
+}
+
+/// What the card is on the host.
+fn look(link: &Link, links: &[Link]) -> Result<Card, crate::HostError> {
+    let mut netlink = Netlink::open().map_err(crate::HostError::Open)?;
+    let own = |address: &Address| {
+        let made = MADE_BY_KERNEL.contains(&address.protocol)
+            || inside::is_automatic(&address.net)
+            || matches!(address.net, IpNet::V6(_)) && address.flags & TEMPORARY != 0;
+        address.index == link.index && !made
+    };
+    let addresses = netlink.addresses()?.into_iter().filter(own).map(saved).collect();
+    let routes = netlink.routes()?;
+    // Those that come with the addresses are among them, which some managers set themselves.
+    let routes = routes.iter().filter(|route| {
+        route.oif == Some(link.index)
+            && route.kind == RouteKind::Unicast
+            && route.table != LOCAL_TABLE
+            && route.protocol != OF_ROUTERS
+    });
+    Ok(Card {
+        name: link.name.clone(),
+        mac: link.mac,
+        mtu: Some(link.mtu),
+        up: link.up,
+        alias: link.alias.clone().filter(|alias| !Mark::is_cards(alias)),
+        returns: matches!(link.kind, LinkKind::Physical),
+        addresses,
+        routes: routes.map(|route| inside::saved(route, links)).collect(),
+        settings: settings::read(&link.name),
+    })
+}
+
+fn saved(address: Address) -> SavedAddress {
+    let Address { net, peer, broadcast, label, scope, protocol, flags, .. } = address;
+    let without_route = flags & NO_PREFIX_ROUTE != 0;
+    SavedAddress { net, peer, broadcast, label, scope, protocol, without_route }
+}
+
+fn put_back(record: &AttachmentRecord) -> Result<Whereabouts, InsideError> {
+    let Some(card) = &record.card else { return Ok(Whereabouts::Back) };
+    let alias = record.alias();
+    let found = match &record.inside {
+        Some(there) if super::place::namespace_at(&there.sandbox).as_ref() == Some(&there.namespace) => {
+            inside::find(&there.sandbox, &alias)?
+        }
+        _ => None,
+    };
+    if let Some((_, mut inside, link)) = found {
+        inside.set_link(link.index, &LinkChange::new().down())?;
+        // Its name on the host may be taken in there, and that in there on the host: the kernel refuses a move then.
+        let between = Mark::new(record.id.endpoint(), End::Card).link_name();
+        inside.set_link(link.index, &LinkChange::new().name(between))?;
+        inside.set_link(link.index, &LinkChange::new().netns(&Netns::current()?))?;
+    }
+    let mut netlink = Netlink::open()?;
+    let links = netlink.links()?;
+    if let Some(link) = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)) {
+        restore(&mut netlink, link, card)?;
+        return Ok(Whereabouts::Back);
+    }
+    // After a restart of the machine it is there as the system has set it up.
+    let started_anew = links.iter().any(|link| link.name == card.name && link.mac == card.mac);
+    Ok(if started_anew || !card.returns { Whereabouts::Back } else { Whereabouts::Away })
+}
+
+fn restore(netlink: &mut Netlink, link: &Link, card: &Card) -> Result<(), InsideError> {
+    let (name, index) = (card.name.clone(), link.index);
+    let mtu = card.mtu.unwrap_or(link.mtu);
+    // One that never left has all it had.
+    if (&link.name, link.mac, link.mtu, link.up) != (&card.name, card.mac, mtu, card.up) {
+        netlink.set_link(index, &LinkChange::new().down())?;
+        let change = LinkChange { name: Some(name), mac: card.mac, mtu: Some(mtu), ..LinkChange::new() };
+        netlink.set_link(index, &change)?;
+        settings::write(&card.name, &card.settings);
+        if card.up {
+            netlink.set_link(index, &LinkChange::new().up())?;
+        }
+    }
+    for saved in &card.addresses {
+        let SavedAddress { net, peer, broadcast, label, scope, protocol, without_route } = saved.clone();
+        let flags = if without_route { NO_PREFIX_ROUTE } else { 0 };
+        let address = Address { peer, broadcast, label, scope, protocol, flags, ..Address::new(index, net) };
+        match netlink.add_address(&address) {
+            Err(error) if error.exists() => {}
+            done => done?,
+        }
+    }
+    // Networks before the routers in them.
+    let (near, far): (Vec<_>, Vec<_>) =
+        card.routes.iter().cloned().partition(|route| route.gateway.is_none());
+    inside::restore(netlink, &near)?;
+    inside::restore(netlink, &far)?;
+    // At the end: until then another attempt finds it by its mark.
+    let alias = card.alias.clone().unwrap_or_default();
+    Ok(netlink.set_link(index, &LinkChange::new().alias(alias))?)
+}
