@@ -79,10 +79,7 @@ impl Engine {
         }
         self.adopt_private(&record).await;
         self.ovs.poke();
-        let bridges = crate::engine::open_bridges(self.networks().values());
-        if record.options.open_firewall
-            && let Err(error) = self.nat.open_bridges(bridges).await
-        {
+        if let Err(error) = self.open_firewall(&record).await {
             tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be opened");
         }
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attach::Attachments;
 use crate::blocking;
 use crate::cell::Cell;
+use crate::doctor::Openings;
 use crate::host::{Host, HostError};
 use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
@@ -136,6 +137,7 @@ pub struct Engine {
     /// Held while a container's `resolv.conf` is looked at and written.
     pub(crate) resolver: tokio::sync::Mutex<()>,
     pub(crate) attachments: Attachments,
+    pub(crate) openings: Openings,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     pub(crate) host_leases: HostLeases,
@@ -163,9 +165,11 @@ impl Engine {
             loosened,
             pools,
             attachments,
+            openings,
         } = content;
         let (attachments, endpoints) = Attachments::resume(attachments, endpoints).await;
         let networks: Vec<NetworkRecord> = networks.into_iter().chain(attachments.networks()).collect();
+        let openings = Openings::new(openings);
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();
@@ -195,8 +199,8 @@ impl Engine {
         let pools = Pools::new(store.clone(), pools);
         let nat = nat::Beginning {
             bound: nat::all_bound(endpoints.iter()),
-            privates: nat::private_bridges(networks.iter()),
-            bridges: open_bridges(networks.iter()),
+            privates: nat::private_bridges(networks.iter(), &openings.all()),
+            bridges: open_bridges(networks.iter(), &openings.all()),
             ..nat::Beginning::new(store.clone(), &services, nat)
         };
         let engine = Arc::new(Self {
@@ -214,6 +218,7 @@ impl Engine {
             vlans: tokio::sync::Mutex::default(),
             resolver: tokio::sync::Mutex::default(),
             attachments,
+            openings,
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
             host_leases: HostLeases::default(),
@@ -315,8 +320,12 @@ impl Engine {
     }
 }
 
-/// The bridges of these networks for which the host's firewall is to be opened.
-pub(crate) fn open_bridges<'a>(networks: impl Iterator<Item = &'a NetworkRecord>) -> BTreeSet<IfName> {
-    let open = networks.filter(|n| n.options.open_firewall && n.options.mode == Mode::Bridge);
-    open.map(|network| network.options.parent.clone()).collect()
+/// The bridges of these networks for which the host's firewall is to be opened: as their users say, or the administrator.
+pub(crate) fn open_bridges<'a>(
+    networks: impl Iterator<Item = &'a NetworkRecord>,
+    openings: &BTreeSet<IfName>,
+) -> BTreeSet<IfName> {
+    let bridged = networks.map(|network| &network.options).filter(|options| options.mode == Mode::Bridge);
+    let open = bridged.filter(|options| options.open_firewall || openings.contains(&options.parent));
+    open.map(|options| options.parent.clone()).collect()
 }

@@ -20,6 +20,7 @@ mod attach;
 mod cell;
 mod containers;
 mod delete;
+mod doctor;
 mod endpoints;
 mod engine;
 mod error;
@@ -64,6 +65,7 @@ pub use attach::{
 };
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
+pub use doctor::{Finding, OpeningRecord, Report};
 pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 pub use engine::{Engine, OpenError};
 pub use error::chain;

@@ -8,7 +8,7 @@ use landline_spec::{Addressing, Ipv6Mode, LinkMtu, Mode, NetworkId, NetworkOptio
 use landline_types::IfName;
 
 use crate::blocking;
-use crate::engine::{Engine, open_bridges};
+use crate::engine::Engine;
 use crate::host::HostError;
 use crate::host_access;
 use crate::links::{ParentError, check_vlan, find_parent};
@@ -290,11 +290,7 @@ impl Engine {
         for pool in pools {
             self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
         }
-        if record.options.open_firewall && record.options.mode == Mode::Bridge {
-            let mut bridges = open_bridges(self.networks().values());
-            bridges.insert(record.options.parent.clone());
-            self.nat.open_bridges(bridges).await?;
-        }
+        self.open_firewall(&record).await?;
         let (store, row) = (self.store.clone(), record.clone());
         if let Err(error) = blocking(move || store.put_network(&row)).await {
             self.close_firewall(&record).await;
@@ -304,16 +300,6 @@ impl Engine {
         self.networks().insert(id, record);
         self.ovs.poke();
         Ok(())
-    }
-
-    /// Closes the host's firewall for a network that is gone, unless another needs it open.
-    async fn close_firewall(&self, network: &NetworkRecord) {
-        if network.options.open_firewall {
-            let bridges = open_bridges(self.networks().values());
-            if let Err(error) = self.nat.open_bridges(bridges).await {
-                tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be closed");
-            }
-        }
     }
 
     /// Another of our own networks on the same bridge, unless the new one does not mind.

@@ -15,6 +15,7 @@ use redb::{TableDefinition, WriteTransaction};
 use serde::Serialize;
 
 use crate::attach::{AttachmentId, AttachmentRecord};
+use crate::doctor::OpeningRecord;
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
 use crate::identity::{IdentityId, IdentityRecord};
@@ -38,6 +39,7 @@ const NAT: Table = TableDefinition::new("nat");
 const LOOSENED: Table = TableDefinition::new("loosened");
 const POOLS: Table = TableDefinition::new("pools");
 const ATTACHMENTS: Table = TableDefinition::new("attachments");
+const OPENINGS: Table = TableDefinition::new("openings");
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +122,8 @@ pub struct Content {
     pub pools: Vec<PoolRecord>,
     /// All attachments.
     pub attachments: Vec<AttachmentRecord>,
+    /// All bridges that are let through the host's firewall on the administrator's word.
+    pub openings: Vec<OpeningRecord>,
 }
 
 /// The store. Calls block for the time of a disk write.
@@ -261,6 +265,16 @@ impl Store {
     /// Forgets it.
     pub fn remove_loosened(&self, parent: &IfName) -> Result<(), StoreError> {
         self.remove(LOOSENED, parent.as_str())
+    }
+
+    /// Writes that a bridge is let through the host's firewall.
+    pub fn put_opening(&self, record: &OpeningRecord) -> Result<(), StoreError> {
+        self.put(OPENINGS, record.bridge.as_str(), record)
+    }
+
+    /// Forgets it.
+    pub fn remove_opening(&self, bridge: &IfName) -> Result<(), StoreError> {
+        self.remove(OPENINGS, bridge.as_str())
     }
 
     fn put<T: Serialize>(&self, table: Table, key: &str, record: &T) -> Result<(), StoreError> {

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Ls(LsOptions),
     /// Show everything about the interfaces of a container or a network: identity, lease, every option the server sent.
     Inspect(InspectOptions),
+    /// Say what on this host keeps containers from being reached, and what to do about it.
+    Doctor(DoctorOptions),
     /// Do something about a container's lease.
     #[command(subcommand)]
     Lease(LeaseCommand),
@@ -121,6 +123,23 @@ pub(crate) enum NatCommand {
         /// The container's name.
         container: String,
     },
+}
+
+/// How to look at the host.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// Do what Landline can do about it: let containers through the host's firewall by rules in DOCKER-USER or FORWARD, and
+    /// switch on `ip_forward`. It stays so until --undo, or until no network needs it any more.
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) fix: bool,
+    /// Take back what --fix has done.
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Print JSON for programs instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What to show.

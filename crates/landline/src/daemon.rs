@@ -20,6 +20,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use crate::attach::{Attacher, DropIn, SettingsError};
 use crate::cli::DaemonOptions;
 use crate::control;
+use crate::doctor::Surroundings;
 use crate::frontend::Frontend;
 use crate::host_access;
 use crate::preset::Preset;
@@ -122,7 +123,15 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     }
 
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
-    tasks.spawn(control::serve(control, engine.clone(), view, attacher.clone(), cancel.clone()));
+    let around = Surroundings {
+        sockets: if driver {
+            [&options.plugin_socket].into_iter().chain(&more_sockets).cloned().collect()
+        } else {
+            Vec::new()
+        },
+    };
+    let serving = control::serve(control, engine.clone(), view, attacher.clone(), around, cancel.clone());
+    tasks.spawn(serving);
     tasks.spawn(attacher.clone().follow(cancel.clone()));
     tasks.spawn(host_access::declare(engine.clone(), attacher.config(), cancel.clone()));
     if let Some(first) = frontends.first() {

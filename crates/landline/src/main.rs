@@ -5,6 +5,7 @@ mod bridge;
 mod cli;
 mod control;
 mod daemon;
+mod doctor;
 mod files;
 mod frontend;
 mod host_access;
@@ -56,6 +57,7 @@ async fn run(cli: cli::Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),
         cli::Command::Lease(command) => Ok(lease::run(&command).await?),
         cli::Command::Bridge(command) => Ok(bridge::run(&command).await?),
+        cli::Command::Doctor(options) => return Ok(doctor::run(&options).await?),
         cli::Command::Nat(options) => Ok(nat::run(options).await?),
         cli::Command::HostAccess(command) => Ok(host_access::run(command).await?),
         cli::Command::Identity(command) => Ok(identity::run(&command).await?),

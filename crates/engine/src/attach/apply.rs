@@ -169,6 +169,9 @@ impl Engine {
         if done.is_err() {
             self.clear(slot).await?;
             self.networks().remove(&record.id.network());
+            if let Some(network) = slot.read().network_record() {
+                self.close_firewall(&network).await;
+            }
             self.leave_parent(&slot.read()).await;
         }
         done
@@ -193,6 +196,7 @@ impl Engine {
         let network = record.network_record().ok_or(AttachFailure::Cancelled)?;
         let (options, id) = (network.options.clone(), record.id.clone());
         self.networks().insert(network.id.clone(), network.clone());
+        self.open_firewall(&network).await?;
         self.ovs.poke();
         let card = match options.mode {
             Mode::Nic => self.take_card(slot, &options.parent).await?.mac,

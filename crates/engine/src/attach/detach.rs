@@ -78,6 +78,9 @@ impl Engine {
         blocking(move || store.remove_attachment(&key)).await?;
         self.networks().remove(&record.id.network());
         self.attachments.lock().remove(&record.id);
+        if let Some(network) = record.network_record() {
+            self.close_firewall(&network).await;
+        }
         self.leave_parent(&record).await;
         tracing::info!(target = %record.target, "detached");
         Ok(true)

@@ -105,6 +105,9 @@ pub enum AttachFailure {
     /// The parent will not do.
     #[error(transparent)]
     Parent(#[from] ParentError),
+    /// The host's firewall could not be opened.
+    #[error(transparent)]
+    Firewall(#[from] crate::nat::NatError),
     /// The parent's VLAN.
     #[error(transparent)]
     Vlan(#[from] VlanError),

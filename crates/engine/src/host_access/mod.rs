@@ -27,6 +27,7 @@ use landline_spec::Access;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use plan::READY;
 pub(crate) use probe::user as in_use;
 
 pub use enable::AccessError;

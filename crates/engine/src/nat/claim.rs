@@ -121,7 +121,9 @@ impl Engine {
             }
             let hostname = name.filter(|_| network.options.hostname != HostnameMode::Off);
             let mut wanted = NatRecord::new(owner.clone(), lan_ip, nic.clone());
-            wanted.open_firewall = network.options.open_firewall;
+            let open = network.options.open_firewall;
+            wanted.opened = !open && self.openings.all().contains(&network.options.parent);
+            wanted.open_firewall = open || wanted.opened;
             wanted.dhcp = wanted.dhcp.map(|_| NatLease {
                 client_id: identity.client_id.clone(),
                 hostname,

@@ -77,13 +77,28 @@ fn opening(mapping: &Mapping) -> Vec<Rule> {
     }
 }
 
-/// Makes the openings there are these. Blocks.
-pub(super) fn open(wanted: &BTreeSet<Rule>) -> Result<(), String> {
-    let listed: Vec<(Place, String)> = programs()
+/// All rules of each flavour that the host may have rules of, as `iptables -S` lists them. Blocks.
+pub(crate) fn rules() -> Vec<(&'static str, String)> {
+    let listed = programs().into_iter().filter_map(|program| Some((program, run(program, &["-S"]).ok()?)));
+    listed.collect()
+}
+
+/// The program of the flavour in which openings are made. Blocks.
+pub(crate) fn opening_program() -> Option<&'static str> {
+    choose(&list()).map(|(program, _)| program)
+}
+
+fn list() -> Vec<(Place, String)> {
+    programs()
         .into_iter()
         .flat_map(|program| CHAINS.map(|chain| (program, chain)))
         .filter_map(|(program, chain)| Some(((program, chain), run(program, &["-S", chain]).ok()?)))
-        .collect();
+        .collect()
+}
+
+/// Makes the openings there are these. Blocks.
+pub(super) fn open(wanted: &BTreeSet<Rule>) -> Result<(), String> {
+    let listed = list();
     let chosen = choose(&listed);
     if let (None, false) = (chosen, wanted.is_empty()) {
         // Whoever lets everything through needs no opening; whoever cannot be asked is told about.
@@ -133,14 +148,19 @@ fn programs() -> Vec<&'static str> {
 
 /// A line of `iptables -S` as the rule it stands for, if it is one of ours.
 fn ours(line: &str, chain: &str) -> Option<Rule> {
-    let rest = line.strip_prefix("-A ")?.strip_prefix(chain)?.trim();
+    let words = words(line.strip_prefix("-A ")?.strip_prefix(chain)?);
+    words.iter().any(|word| word.starts_with(COMMENT)).then_some(words)
+}
+
+/// The words of a line of `iptables -S`; what is between quotes is one.
+pub(crate) fn words(line: &str) -> Rule {
     let mut words = Vec::new();
-    let mut quoted = rest.split('"');
+    let mut quoted = line.split('"');
     while let Some(plain) = quoted.next() {
         words.extend(plain.split_whitespace().map(str::to_owned));
         words.extend(quoted.next().map(str::to_owned));
     }
-    words.iter().any(|word| word.starts_with(COMMENT)).then_some(words)
+    words
 }
 
 fn change(program: &str, how: &str, chain: &str, rule: &Rule) -> Result<(), String> {

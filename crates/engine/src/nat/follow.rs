@@ -210,6 +210,8 @@ impl Follower {
                 }
                 drop(answer.send(opened));
             }
+            Command::Open(owners, answer) => drop(answer.send(self.open_also(&owners).await)),
+            Command::Close(answer) => drop(answer.send(self.close_again().await)),
             Command::Privates(privates, answer) => drop(answer.send(self.privates(privates).await)),
         }
     }
@@ -276,8 +278,7 @@ impl Follower {
             return Err(NatError::Down(record.interface.clone()));
         }
         if record.forwarding {
-            sysctl::set_ip_forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
-            tracing::warn!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
+            forward()?;
         }
         self.open().await.map_err(NatError::Firewall)?;
         self.hairpin().await;
@@ -328,28 +329,68 @@ impl Follower {
         {
             said("it could not be removed", chain(&error));
         }
-        let others = self.records.values_mut().find(|other| other.open_firewall);
-        match others {
-            _ if !record.forwarding => {}
-            // Whoever goes last puts it back.
-            Some(other) => {
-                other.forwarding = true;
-                let other = other.clone();
-                if let Err(error) = self.put(other).await {
-                    said("a record could not be stored", chain(&error));
-                }
-            }
-            None => {
-                if let Err(error) = sysctl::set_ip_forward(false) {
-                    said("net.ipv4.ip_forward could not be put back to 0", error.to_string());
-                }
-            }
+        if record.forwarding
+            && let Err(error) = self.forward_no_more().await
+        {
+            said("net.ipv4.ip_forward could not be put back to 0", chain(&error));
         }
         let (store, key) = (self.store.clone(), owner.clone());
         if let Err(error) = blocking(move || store.remove_nat(&key)).await {
             said("its record could not be removed", chain(&error));
         }
         self.show(&BTreeMap::new());
+    }
+
+    /// Somebody who had set `net.ipv4.ip_forward` needs it no more. Whoever goes last puts it back.
+    async fn forward_no_more(&mut self) -> Result<(), NatError> {
+        let Some(other) = self.records.values_mut().find(|other| other.open_firewall) else {
+            return sysctl::set_ip_forward(false).map_err(|error| NatError::Firewall(error.to_string()));
+        };
+        other.forwarding = true;
+        let other = other.clone();
+        self.put(other).await
+    }
+
+    /// These are let through as well, and the host passes packets on for them.
+    async fn open_also(&mut self, owners: &BTreeSet<NatOwner>) -> Result<(), NatError> {
+        let mut forwards = forwards();
+        for owner in owners {
+            let Some(record) = self.records.get(owner).cloned() else { continue };
+            let record = NatRecord {
+                open_firewall: true,
+                opened: record.opened || !record.open_firewall,
+                forwarding: record.forwarding || !forwards,
+                ..record
+            };
+            self.put(record.clone()).await?;
+            self.records.insert(owner.clone(), record);
+            if !forwards {
+                forward()?;
+                forwards = true;
+            }
+        }
+        self.open().await.map_err(NatError::Firewall)?;
+        self.show(&BTreeMap::new());
+        Ok(())
+    }
+
+    /// Closes what was opened so; whether there was anything.
+    async fn close_again(&mut self) -> Result<bool, NatError> {
+        let opened: Vec<NatRecord> = self.records.values().filter(|record| record.opened).cloned().collect();
+        let mut forwarded = false;
+        for record in &opened {
+            forwarded |= record.forwarding;
+            let record =
+                NatRecord { open_firewall: false, opened: false, forwarding: false, ..record.clone() };
+            self.put(record.clone()).await?;
+            self.records.insert(record.owner.clone(), record);
+        }
+        self.open().await.map_err(NatError::Firewall)?;
+        if forwarded {
+            self.forward_no_more().await?;
+        }
+        self.show(&BTreeMap::new());
+        Ok(!opened.is_empty())
     }
 
     /// The container behind an address is there.
@@ -501,6 +542,12 @@ impl Follower {
         if self.loaded.is_none() && !known {
             self.show(&problems);
             return;
+        }
+        if self.records.values().any(|record| record.forwarding)
+            && !forwards()
+            && let Err(error) = forward()
+        {
+            tracing::error!(error = chain(&error), "nothing is passed on to containers");
         }
         if let Err(error) = self.load().await {
             tracing::error!(error = chain(&error), "containers' addresses are not translated");
@@ -654,6 +701,13 @@ fn user(owner: &NatOwner) -> String {
             format!("a container on network {}", network.short())
         }
     }
+}
+
+/// Has the host pass packets on.
+fn forward() -> Result<(), NatError> {
+    sysctl::set_ip_forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
+    tracing::warn!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
+    Ok(())
 }
 
 /// Whether the host passes packets on. A look at `/proc` takes no time.

@@ -35,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use claim::Published;
 pub(crate) use claim::{all_bound, binding};
+pub(crate) use firewall::{opening_program, rules, words};
+pub(crate) use follow::forwards;
 pub use private::PrivateError;
 pub(crate) use private::{hang, private_bridges};
 pub use record::{NatBinding, NatLease, NatOwner, NatRecord, NatView};
@@ -218,6 +220,8 @@ pub(crate) enum Command {
     Unbind(EndpointId, Reply<()>),
     Expire(NatOwner, Duration),
     Bridges(BTreeSet<IfName>, Reply<()>),
+    Open(BTreeSet<NatOwner>, Reply<()>),
+    Close(Reply<bool>),
     Privates(BTreeSet<Private>, Reply<()>),
 }
 
@@ -327,6 +331,16 @@ impl Nat {
     /// These are the bridges of networks with translated addresses.
     pub(crate) async fn privates(&self, privates: BTreeSet<Private>) -> Result<(), NatError> {
         self.ask(|answer| Command::Privates(privates, answer)).await
+    }
+
+    /// Lets these through the host's firewall, and has the host pass packets on, on the administrator's word.
+    pub(crate) async fn open(&self, owners: BTreeSet<NatOwner>) -> Result<(), NatError> {
+        self.ask(|answer| Command::Open(owners, answer)).await
+    }
+
+    /// Takes that back; whether there was anything.
+    pub(crate) async fn close(&self) -> Result<bool, NatError> {
+        self.ask(Command::Close).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, NatError> {

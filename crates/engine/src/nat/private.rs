@@ -63,21 +63,25 @@ pub enum PrivateError {
     Host(#[from] HostError),
 }
 
-/// The bridge of a network, if it is one of these.
-fn private(network: &NetworkRecord) -> Option<Private> {
+/// The bridge of a network, if it is one of these; beside what their users say, these bridges are let through the host's
+/// firewall.
+fn private(network: &NetworkRecord, openings: &BTreeSet<IfName>) -> Option<Private> {
     let (nic, address) = (network.nic.clone()?, network.bridge_address?);
     let private = Private {
         bridge: network.options.parent.clone(),
         subnet: address.trunc(),
         nic,
-        open: network.options.open_firewall,
+        open: network.options.open_firewall || openings.contains(&network.options.parent),
     };
     Some(private).filter(|_| network.options.mode == Mode::Nat)
 }
 
 /// Those of all networks.
-pub(crate) fn private_bridges<'a>(networks: impl Iterator<Item = &'a NetworkRecord>) -> BTreeSet<Private> {
-    networks.filter_map(private).collect()
+pub(crate) fn private_bridges<'a>(
+    networks: impl Iterator<Item = &'a NetworkRecord>,
+    openings: &BTreeSet<IfName>,
+) -> BTreeSet<Private> {
+    networks.filter_map(|network| private(network, openings)).collect()
 }
 
 /// Hangs a network on a bridge of its own in the place of the NIC that was named.
@@ -89,7 +93,7 @@ pub(crate) fn hang(network: &mut NetworkRecord) {
 impl Engine {
     /// Makes a new network's bridge, and has its address on the LAN if it has one. If that fails nothing is left.
     pub(crate) async fn open_private(&self, network: &NetworkRecord) -> Result<(), PrivateError> {
-        let Some(own) = private(network) else { return Ok(()) };
+        let Some(own) = private(network, &self.openings.all()) else { return Ok(()) };
         address::check_nic(&own.nic).await?;
         if !own.open && !forwards() {
             return Err(PrivateError::NoForwarding);
@@ -99,7 +103,7 @@ impl Engine {
             return Err(PrivateError::Overlap { subnet, taken, interface });
         }
         self.make_private(network).await?;
-        let mut all = private_bridges(self.networks().values());
+        let mut all = private_bridges(self.networks().values(), &self.openings.all());
         all.insert(own.clone());
         let opened = async {
             self.nat.privates(all).await?;
@@ -114,10 +118,10 @@ impl Engine {
 
     /// As [`Self::open_private`] for a network that exists: what cannot be made now is told.
     pub(crate) async fn adopt_private(&self, network: &NetworkRecord) {
-        let Some(own) = private(network) else { return };
+        let Some(own) = private(network, &self.openings.all()) else { return };
         let adopted = async {
             self.make_private(network).await?;
-            let all = private_bridges(self.networks().values());
+            let all = private_bridges(self.networks().values(), &self.openings.all());
             self.nat.privates(all).await?;
             self.add_static(network, own).await
         };
@@ -131,14 +135,17 @@ impl Engine {
         if let LanIp::Static(_) = network.options.nat.lan_ip {
             let owner = NatOwner::Network(network.id.clone());
             let record = NatRecord::new(owner, network.options.nat.lan_ip, own.nic);
-            self.nat.add(NatRecord { open_firewall: own.open, ..record }).await?;
+            let opened = own.open && !network.options.open_firewall;
+            self.nat.add(NatRecord { open_firewall: own.open, opened, ..record }).await?;
         }
         Ok(())
     }
 
     /// Makes what is missing of a network's bridge.
     pub(crate) async fn make_private(&self, network: &NetworkRecord) -> Result<(), HostError> {
-        let (Some(own), Some(net)) = (private(network), network.bridge_address) else { return Ok(()) };
+        let (Some(own), Some(net)) = (private(network, &self.openings.all()), network.bridge_address) else {
+            return Ok(());
+        };
         let (host, id, mtu) = (self.host.clone(), network.id.clone(), network.options.mtu);
         blocking(move || {
             let links = host.links()?;
@@ -160,7 +167,11 @@ impl Engine {
         if let Err(error) = self.nat.remove_network(&network.id).await {
             said("its addresses on the LAN are still there", crate::chain(&error));
         }
-        let others = private_bridges(self.networks().values().filter(|other| other.id != network.id));
+        let others = {
+            let networks = self.networks();
+            let others = networks.values().filter(|other| other.id != network.id);
+            private_bridges(others, &self.openings.all())
+        };
         if let Err(error) = self.nat.privates(others).await {
             said("its rules are still loaded", crate::chain(&error));
         }

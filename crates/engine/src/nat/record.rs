@@ -69,6 +69,9 @@ pub struct NatRecord {
     /// Whether the user allowed to open the host's firewall for that.
     #[serde(default)]
     pub open_firewall: bool,
+    /// Whether that was the administrator's word afterwards (`landline doctor --fix`).
+    #[serde(default)]
+    pub opened: bool,
     /// `net.ipv4.ip_forward` was set for this one.
     #[serde(default)]
     pub forwarding: bool,
@@ -105,6 +108,7 @@ impl NatRecord {
             interface,
             ports: NatPorts::default(),
             open_firewall: false,
+            opened: false,
             forwarding: false,
             hairpin: None,
         }

@@ -5,7 +5,7 @@ mod server;
 
 use landline_engine::{
     AccessView, AttachmentView, EndpointView, HostLease, IdentityId, IdentityView, Inspection, NatRecord,
-    NatView, NetworkView,
+    NatView, NetworkView, Report,
 };
 use landline_spec::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;
@@ -97,6 +97,13 @@ pub(crate) enum Request {
         /// Which.
         target: Target,
     },
+    /// What keeps containers from being reached.
+    Doctor {
+        /// Do what can be done about it.
+        fix: bool,
+    },
+    /// Take back what was done about it.
+    DoctorUndo,
     /// Read the configuration file again.
     Reload,
     /// Which networks the host has access to.
@@ -135,6 +142,10 @@ pub(crate) enum Answer {
     Script(String),
     /// To [`Request::Where`].
     Where(Where),
+    /// To [`Request::Doctor`].
+    Doctor(Report),
+    /// To [`Request::DoctorUndo`]: whether there was anything.
+    Undone(bool),
     /// It is done.
     Done,
     /// The request could not be served.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Listing, MAX_LINE, Request};
 use crate::attach::Attacher;
+use crate::doctor::{Surroundings, examine};
 
 /// Serves until `cancel`; every connection has a task of its own.
 pub(crate) async fn serve(
@@ -19,8 +20,10 @@ pub(crate) async fn serve(
     engine: Arc<Engine>,
     docker: watch::Receiver<Arc<DockerView>>,
     attacher: Arc<Attacher>,
+    around: Surroundings,
     cancel: CancellationToken,
 ) {
+    let around = Arc::new(around);
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => return,
@@ -29,9 +32,10 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let (engine, docker, cancel) = (engine.clone(), docker.clone(), cancel.clone());
-                let attacher = attacher.clone();
+                let (attacher, around) = (attacher.clone(), around.clone());
                 tokio::spawn(async move {
-                    let conversation = Box::pin(converse(stream, &engine, &docker, &attacher, &cancel));
+                    let conversation =
+                        Box::pin(converse(stream, &engine, &docker, &attacher, &around, &cancel));
                     let served = cancel.run_until_cancelled(conversation).await;
                     if let Some(Err(error)) = served {
                         tracing::debug!(%error, "a control connection failed");
@@ -48,6 +52,7 @@ async fn converse(
     engine: &Engine,
     docker: &watch::Receiver<Arc<DockerView>>,
     attacher: &Arc<Attacher>,
+    around: &Surroundings,
     cancel: &CancellationToken,
 ) -> io::Result<()> {
     let (input, mut output) = stream.into_split();
@@ -87,6 +92,17 @@ async fn converse(
             Ok(Request::Detach { target, name }) => attacher.detach(&target, name.as_ref()).await,
             Ok(Request::Change { target, change }) => attacher.change(&target, &change).await,
             Ok(Request::Where { target }) => attacher.locate(&target).await,
+            Ok(Request::Doctor { fix }) => {
+                let docker = docker.borrow().connected;
+                match Box::pin(examine(engine, around, docker, fix)).await {
+                    Ok(report) => Answer::Doctor(report),
+                    Err(error) => Answer::Error(landline_engine::chain(&error)),
+                }
+            }
+            Ok(Request::DoctorUndo) => match engine.unfix().await {
+                Ok(undone) => Answer::Undone(undone),
+                Err(error) => Answer::Error(landline_engine::chain(&error)),
+            },
             Ok(Request::Reload) => done(attacher.reload()),
             Ok(Request::HostAccess) => Answer::HostAccess(engine.host_access().views()),
             Ok(Request::HostAccessEnable { request }) => {

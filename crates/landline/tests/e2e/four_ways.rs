@@ -5,7 +5,7 @@ use landline_testbed::{
     DhcpServer, Dnsmasq, DockerHost, Dockerd, HostState, Lan, OpenVswitch, Process, wait_for,
 };
 
-use crate::tools::{settled, start_daemon};
+use crate::tools::{saved_rules, settled, start_daemon, use_iptables};
 use crate::world::{Result, SOON, World, binary};
 
 pub(crate) const HOST: &str = "10.12.0.76";
@@ -75,8 +75,14 @@ fn lan() -> Result<(Lan, DhcpServer)> {
 
 impl Way {
     pub(crate) fn lab(self) -> Result<Lab> {
+        self.lab_with("iptables-nft")
+    }
+
+    /// On a host with rules of this flavour.
+    pub(crate) fn lab_with(self, flavour: &str) -> Result<Lab> {
         let (lan, dhcp) = lan()?;
         let host = lan.docker_host("host1")?;
+        use_iptables(&host, flavour)?;
         let route = |link: &str| -> Result {
             host.check(&["ip", "address", "add", "10.12.0.76/21", "dev", link])?;
             host.check(&["ip", "route", "add", "default", "via", ROUTER, "dev", link])?;
@@ -185,10 +191,15 @@ impl Lab {
         Ok(())
     }
 
+    /// The container's own address on a network.
+    pub(crate) fn inside_of(&self, network: &str) -> Result<String> {
+        let format = format!("{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}");
+        Ok(self.world.host.docker_ok(&["inspect", "-f", &format, "web"])?.trim().to_owned())
+    }
+
     pub(crate) fn state(&self) -> Result<(HostState, String, String)> {
-        let saved = "iptables-save | sed 's/^:\\(.*\\) \\[.*/\\1/' | sed '/^#/d'";
         let show = self.ovs.as_ref().map(|ovs| ovs.vsctl(&["show"])).transpose()?;
-        Ok((settled(&self.world.host)?, self.world.host.node().sh(saved)?, show.unwrap_or_default()))
+        Ok((settled(&self.world.host)?, saved_rules(&self.world.host)?, show.unwrap_or_default()))
     }
 
     pub(crate) fn is_back(&self, before: &(HostState, String, String)) -> Result {

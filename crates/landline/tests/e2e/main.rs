@@ -25,6 +25,7 @@ mod conflict;
 mod connect;
 mod crash;
 mod crowd;
+mod doctor;
 mod drop_ins;
 mod dual;
 mod endpoints;

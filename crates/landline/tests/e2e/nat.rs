@@ -34,8 +34,7 @@ fn run(lab: &Lab, args: &[&str]) -> Result {
 
 /// The container's own address.
 fn inside(lab: &Lab) -> Result<String> {
-    let format = "{{.NetworkSettings.Networks.lan.IPAddress}}";
-    Ok(lab.world.host.docker_ok(&["inspect", "-f", format, "web"])?.trim().to_owned())
+    lab.inside_of("lan")
 }
 
 fn matrix(lab: &Lab) -> Result {

@@ -48,6 +48,22 @@ pub(crate) fn second_nic(lan: &Lan, host: &impl AsRef<Node>) -> Result {
     Ok(())
 }
 
+/// Has the host use this `iptables` (`iptables-nft`, `iptables-legacy`), Docker's included.
+pub(crate) fn use_iptables(host: &DockerHost, flavour: &str) -> Result {
+    for (name, program) in [("iptables", flavour.to_owned()), ("iptables-save", format!("{flavour}-save"))] {
+        let link = format!("/etc/alternatives/{name}");
+        host.check(&["ln", "-sf", &format!("/usr/sbin/{program}"), &link])?;
+    }
+    let kind = if flavour == "iptables-nft" { "nf_tables" } else { "legacy" };
+    assert!(host.check(&["iptables", "-V"])?.contains(kind));
+    Ok(())
+}
+
+/// All rules of iptables, without their counters.
+pub(crate) fn saved_rules(host: &DockerHost) -> Result<String> {
+    Ok(host.node().sh("iptables-save | sed 's/^:\\(.*\\) \\[.*/\\1/' | sed '/^#/d'")?)
+}
+
 /// A daemon on the host, in the place of one that has ended.
 pub(crate) fn start_daemon(host: &DockerHost) -> Result<Daemon> {
     Ok(host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?)

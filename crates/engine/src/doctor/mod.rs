@@ -1,0 +1,198 @@
+//! What keeps containers from being reached, and what can be done about it.
+//!
+//! Each check looks at what there is and says nothing unless it is certain. What a host's firewall drops can be let
+//! through on the administrator's word: that is what `firewall=open` does, afterwards and until it is taken back
+//! (`openings`). What a firewall does with a packet is read off its rules (`filter`, `iptables`).
+
+mod filter;
+mod firewall;
+mod iptables;
+mod openings;
+mod parents;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use landline_kernel::nft;
+use landline_spec::Mode;
+use landline_types::IfName;
+use serde::{Deserialize, Serialize};
+
+pub use openings::OpeningRecord;
+pub(crate) use openings::Openings;
+
+use crate::attach::is_implicit;
+use crate::blocking;
+use crate::endpoints::network_name;
+use crate::engine::Engine;
+use crate::host_access::{AccessView, READY};
+use crate::nat::{NatError, NatOwner};
+use crate::ovs::check_bridge;
+use crate::records::NetworkRecord;
+
+/// How long somebody who only looks waits for Open vSwitch.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Something that keeps containers from being reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was looked at, in a word.
+    pub check: String,
+    /// What is wrong and what to do about it, in one sentence.
+    pub says: String,
+    /// Whether `landline doctor --fix` does that.
+    pub fixable: bool,
+}
+
+impl Finding {
+    /// One that the user has to do something about.
+    pub fn new(check: &str, says: String) -> Self {
+        Self { check: check.to_owned(), says, fixable: false }
+    }
+}
+
+/// What was done, and what is still wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What was found and mended.
+    pub fixed: Vec<Finding>,
+    /// What is wrong.
+    pub found: Vec<Finding>,
+}
+
+/// What mends a finding.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Cure {
+    /// Letting this bridge through the host's firewall.
+    Bridge(IfName),
+    /// The same for what is translated.
+    Nat(NatOwner),
+}
+
+/// A finding, and what of it can be mended.
+#[derive(Debug)]
+struct Found {
+    finding: Finding,
+    cures: BTreeSet<Cure>,
+}
+
+impl From<Finding> for Found {
+    fn from(finding: Finding) -> Self {
+        Self { finding, cures: BTreeSet::new() }
+    }
+}
+
+impl Engine {
+    /// What keeps containers from being reached.
+    pub async fn doctor(&self) -> Vec<Finding> {
+        self.examine().await.into_iter().map(|found| found.finding).collect()
+    }
+
+    /// Mends what can be: lets through the host's firewall what that drops, and has the host pass packets on. It stays so
+    /// until [`Self::unfix`], or until networks and containers need it no more.
+    ///
+    /// # Errors
+    /// If the firewall cannot be changed, or that not be stored.
+    pub async fn fix(&self) -> Result<Report, NatError> {
+        let before = self.examine().await;
+        let cures: BTreeSet<Cure> = before.iter().flat_map(|found| found.cures.iter().cloned()).collect();
+        let mut owners = BTreeSet::new();
+        let views = self.nat.views();
+        for cure in cures {
+            match cure {
+                Cure::Nat(owner) => drop(owners.insert(owner)),
+                Cure::Bridge(bridge) => {
+                    let networks = self.networks().clone();
+                    let on_it = |id| networks.get(id).is_some_and(|network| network.options.parent == bridge);
+                    owners.extend(views.keys().filter(|owner| owner.network().is_some_and(on_it)).cloned());
+                    tracing::warn!(%bridge, "let through the host's firewall, until landline doctor --undo");
+                    self.add_opening(bridge).await?;
+                }
+            }
+        }
+        self.reopen_firewall().await?;
+        self.nat.open(owners).await?;
+        let found = self.doctor().await;
+        let fixed = before.into_iter().map(|found| found.finding).filter(|finding| !found.contains(finding));
+        Ok(Report { fixed: fixed.collect(), found })
+    }
+
+    /// Takes back what [`Self::fix`] has changed; whether that was anything.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unfix(&self) -> Result<bool, NatError> {
+        let openings = self.openings.all();
+        for bridge in &openings {
+            self.forget_opening(bridge).await?;
+        }
+        self.reopen_firewall().await?;
+        Ok(self.nat.close().await? || !openings.is_empty())
+    }
+
+    async fn examine(&self) -> Vec<Found> {
+        let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
+        let mut found: Vec<Finding> = self.access_troubles();
+        // Where the switch itself is out of reach there is no more to say about it.
+        let mut rest = Vec::new();
+        for network in networks {
+            match switch_trouble(&network).await {
+                Some(trouble) => found.push(trouble),
+                None => rest.push(network),
+            }
+        }
+        found.dedup();
+        let (host, views, openings) = (self.host.clone(), self.nat.views(), self.openings.all());
+        let looked = blocking(move || {
+            found.extend(parents::look(&*host, &rest));
+            if !views.is_empty() || rest.iter().any(|network| network.options.mode == Mode::Nat) {
+                found.extend(filter_trouble());
+            }
+            let found = found.into_iter().map(Found::from);
+            found.chain(firewall::look(&rest, &views, &openings)).collect()
+        });
+        looked.await
+    }
+
+    /// Networks that the host has no access to, though it should.
+    fn access_troubles(&self) -> Vec<Finding> {
+        let views = self.host_access().views().into_iter().filter(|view| view.state != READY);
+        let says = |view: AccessView| format!("host access to {}: {}", view.network, view.state);
+        views.map(|view| Finding::new("host-access", says(view))).collect()
+    }
+}
+
+/// How messages call a network.
+fn label(network: &NetworkRecord) -> String {
+    if is_implicit(&network.id) {
+        return format!("attachments on {}", network.options.parent);
+    }
+    format!("network {}", network_name(network))
+}
+
+/// What keeps a network off Open vSwitch.
+async fn switch_trouble(network: &NetworkRecord) -> Option<Finding> {
+    if network.options.mode != Mode::Ovs {
+        return None;
+    }
+    let checked = tokio::time::timeout(PATIENCE, check_bridge(&network.options.parent)).await;
+    let why = match checked {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => crate::chain(&error),
+        Err(_) => {
+            "Open vSwitch's database does not answer; restart it (systemctl restart openvswitch-switch)"
+                .into()
+        }
+    };
+    Some(Finding::new("openvswitch", format!("{}: {why}", label(network))))
+}
+
+/// Why nothing can be translated. An empty script changes nothing, and needs all that a real one does.
+fn filter_trouble() -> Option<Finding> {
+    let error = nft::apply("").err()?;
+    let says = format!(
+        "no address of the LAN can be translated to a container: {}; see to package nftables",
+        crate::chain(&error)
+    );
+    Some(Finding::new("nft", says))
+}

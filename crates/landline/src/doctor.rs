@@ -1,0 +1,92 @@
+//! `landline doctor`: what keeps containers from being reached, and what to do about it.
+
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use landline_engine::{Engine, Finding, NatError, Report};
+
+use crate::cli::DoctorOptions;
+use crate::control::{Answer, Request, call};
+use crate::output::{CommandError, show};
+
+/// Looks, mends or takes back. It fails if something is wrong.
+pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandError> {
+    let DoctorOptions { control, fix, undo, json } = options;
+    let socket = &control.control_socket;
+    if *undo {
+        let Answer::Undone(undone) = call(socket, &Request::DoctorUndo).await? else {
+            return Err(CommandError::Unexpected);
+        };
+        let text = if undone {
+            "what landline doctor --fix has done is taken back"
+        } else {
+            "there is nothing to take back"
+        };
+        show(&undone, *json, |_| text.into())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Answer::Doctor(report) = call(socket, &Request::Doctor { fix: *fix }).await? else {
+        return Err(CommandError::Unexpected);
+    };
+    show(&report, *json, text)?;
+    Ok(if report.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(report: &Report) -> String {
+    let fixed = report.fixed.iter().map(|finding| format!("fixed: {}", finding.says));
+    let mut lines: Vec<String> =
+        fixed.chain(report.found.iter().map(|finding| finding.says.clone())).collect();
+    if !report.fixed.is_empty() {
+        lines.push("landline doctor --undo takes back what was fixed".into());
+    }
+    if report.found.is_empty() {
+        lines.push("no trouble found".into());
+    }
+    lines.join("\n")
+}
+
+/// What the daemon looks at beside the engine's own: the way from Docker to it and back.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// Where Docker looks for its plugins.
+    pub(crate) sockets: Vec<PathBuf>,
+}
+
+/// Looks, and mends what can be.
+pub(crate) async fn examine(
+    engine: &Engine,
+    around: &Surroundings,
+    docker: bool,
+    fix: bool,
+) -> Result<Report, NatError> {
+    let mut report =
+        if fix { engine.fix().await? } else { Report { fixed: Vec::new(), found: engine.doctor().await } };
+    // Nobody misses it where there are attachments to other things only.
+    let docker = docker || (engine.network_views().is_empty() && !engine.attachment_views().await.is_empty());
+    report.found.splice(0..0, around.look(docker));
+    Ok(report)
+}
+
+impl Surroundings {
+    fn look(&self, docker: bool) -> Vec<Finding> {
+        let lost = self.sockets.iter().filter(|path| !is_socket(path)).map(|path| {
+            let says = format!(
+                "Docker does not find the network driver, because its socket {} is gone; restart the daemon \
+                 (systemctl restart landline.socket landline)",
+                path.display()
+            );
+            Finding::new("plugin-socket", says)
+        });
+        let away = (!docker).then(|| {
+            let says = "Docker's API does not answer, so changes of containers are not seen; see whether Docker runs \
+                        (systemctl status docker) and whether the daemon has the right --docker-host";
+            Finding::new("docker", says.into())
+        });
+        lost.chain(away).collect()
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
