@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, ConflictCheck, Event, Lease, Remembered};
 use landline_kernel::boottime;
-use landline_kernel::{Address, Netlink, Route};
+use landline_kernel::{Address, Netlink, Route, RouteKind};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,6 +26,8 @@ use crate::{blocking, chain};
 
 /// `RTPROT_DHCP`.
 const BY_DHCP: u8 = 16;
+/// `RTPROT_KERNEL`.
+const BY_KERNEL: u8 = 2;
 
 /// An address of the host's that is to be renewed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +75,7 @@ impl Engine {
         let guard = cancel.clone().drop_guard();
         let (services, store) = (self.services.clone(), self.store.clone());
         tokio::spawn(async move {
-            let kept = Keeper { lease, services, store };
+            let kept = Keeper { lease, services, store, left: None };
             cancel.run_until_cancelled(kept.run()).await;
         });
         self.host_leases.lock().insert(interface, guard);
@@ -90,6 +92,8 @@ struct Keeper {
     lease: HostLease,
     services: Services,
     store: std::sync::Arc<crate::store::Store>,
+    /// What went with an address that was lost, for the next one.
+    left: Option<Held>,
 }
 
 fn now() -> Instant {
@@ -157,11 +161,13 @@ impl Keeper {
                         tracing::error!(error = %chain(&error), "the host's new address could not be stored");
                     }
                 }
-                report(blocking(move || configure(link, &lease, before)).await, &interface);
+                let left = self.left.take();
+                report(blocking(move || configure(link, &lease, before, left)).await, &interface);
             }
             Event::Lost { address, reason } => {
                 tracing::error!(%interface, %address, %reason, "the host has lost its address");
-                report(blocking(move || remove(link, address)).await, &interface);
+                let removed = blocking(move || remove(link, address)).await;
+                self.left = report(removed, &interface);
             }
             Event::Conflict { .. } => {}
         }
@@ -172,39 +178,140 @@ fn not_opened(error: &std::io::Error) {
     tracing::debug!(%error, "sockets cannot be opened");
 }
 
-fn report(done: Result<(), HostError>, interface: &IfName) {
-    if let Err(error) = done {
-        tracing::error!(%interface, error = %chain(&error), "the host's address could not be set");
+fn report<T>(done: Result<T, HostError>, interface: &IfName) -> Option<T> {
+    let failed = |error: &HostError| {
+        tracing::error!(%interface, error = %chain(error), "the host's address could not be set");
+    };
+    done.inspect_err(failed).ok()
+}
+
+/// An address and what goes with it: all routes of its link.
+#[derive(Debug, Default)]
+struct Held {
+    address: Option<Address>,
+    routes: Vec<Route>,
+}
+
+impl Held {
+    fn look(netlink: &mut Netlink, link: u32, address: Ipv4Addr) -> Result<Self, HostError> {
+        let here = |own: &Address| own.index == link && own.net.addr() == IpAddr::V4(address);
+        let address = netlink.addresses()?.into_iter().find(here);
+        let routes = netlink.routes()?.into_iter().filter(|route| route.oif == Some(link));
+        Ok(Self { address, routes: routes.collect() })
+    }
+
+    /// Another address that has of this one what a server does not say.
+    fn address_like_it(&self, link: u32, net: Ipv4Net) -> Address {
+        let fresh = Address::new(link, net.into()).broadcast(net.broadcast());
+        let Some(was) = &self.address else { return fresh };
+        let fresh = Address { label: was.label.clone(), metric: was.metric, ..fresh };
+        if was.has_prefix_route() { fresh } else { fresh.no_prefix_route() }
+    }
+
+    /// The routes from this address, and the default route, as they are from that one; networks before the routers in them.
+    fn routes_from(&self, net: Ipv4Net, gateway: Option<Ipv4Addr>, link: u32) -> Vec<Route> {
+        let was = self.address.as_ref();
+        let source = was.map(|was| was.net.addr());
+        let by_kernel = was.is_none_or(Address::has_prefix_route);
+        let ours = |route: &&Route| {
+            let plain = route.kind == RouteKind::Unicast && !route.multipath;
+            let own = route.source.is_some() && route.source == source;
+            // The kernel makes that to the network with the address.
+            plain && (own || is_default(route)) && !(by_kernel && route.protocol == BY_KERNEL)
+        };
+        let mut routes: Vec<Route> = self.routes.iter().filter(ours).cloned().collect();
+        for route in &mut routes {
+            if route.source.is_some() && route.source == source {
+                route.source = Some(net.addr().into());
+            }
+            if was.is_some_and(|was| route.destination == was.net.trunc()) {
+                route.destination = net.trunc().into();
+            }
+            if is_default(route) {
+                route.gateway = gateway.map(IpAddr::V4).or(route.gateway);
+            }
+        }
+        if let (Some(gateway), false) = (gateway, routes.iter().any(is_default)) {
+            routes.push(Route::via(Ipv4Net::default().into(), gateway.into()).oif(link).protocol(BY_DHCP));
+        }
+        routes.sort_by_key(|route| route.gateway.is_some());
+        routes
     }
 }
 
-/// The address has no end by itself any more. Another one than before takes its place, and that of its default route.
-fn configure(link: u32, lease: &Lease, before: Ipv4Addr) -> Result<(), HostError> {
+fn is_default(route: &Route) -> bool {
+    route.is_default() && route.destination.addr().is_ipv4()
+}
+
+/// The address has no end by itself any more, and its routes are as they were. Another one than before, or one that was
+/// lost, takes the place of what is there, or was.
+fn configure(link: u32, lease: &Lease, before: Ipv4Addr, left: Option<Held>) -> Result<(), HostError> {
     let mut netlink = Netlink::open().map_err(HostError::Open)?;
     let net = Ipv4Net::new(lease.address, lease.prefix_len.min(32)).unwrap_or_else(|_| lease.address.into());
-    let here = netlink.addresses()?.into_iter().filter(|address| address.index == link);
-    let own = here.clone().find(|address| address.net.addr() == IpAddr::V4(lease.address));
-    let wanted = own.unwrap_or_else(|| Address::new(link, net.into()).broadcast(net.broadcast()));
-    netlink.replace_address(&wanted)?;
-    if before == lease.address {
-        return Ok(());
-    }
-    let routes = netlink.routes()?;
-    let default = routes.iter().find(|route| route.oif == Some(link) && route.is_default());
-    if let Some(gateway) = lease.options.gateway() {
-        let mut route = Route::via(Ipv4Net::default().into(), gateway.into()).oif(link).protocol(BY_DHCP);
-        route.priority = default.and_then(|route| route.priority);
-        netlink.replace_route(&route)?;
-    }
-    remove(link, before)
-}
-
-fn remove(link: u32, address: Ipv4Addr) -> Result<(), HostError> {
-    let mut netlink = Netlink::open().map_err(HostError::Open)?;
-    for there in netlink.addresses()? {
-        if there.index == link && there.net.addr() == IpAddr::V4(address) {
-            netlink.delete_address(&there)?;
+    let now = Held::look(&mut netlink, link, lease.address)?;
+    if let Some(own) = &now.address {
+        netlink.replace_address(own)?;
+    } else {
+        let there = Held::look(&mut netlink, link, before)?;
+        let was = left.filter(|_| there.address.is_none()).unwrap_or(there);
+        netlink.replace_address(&was.address_like_it(link, net))?;
+        for route in was.routes_from(net, lease.options.gateway(), link) {
+            // One that leads nowhere from the new network must not keep the others.
+            if let Err(error) = netlink.replace_route(&route) {
+                tracing::warn!(%error, "a route of the host's was not taken along");
+            }
         }
     }
-    Ok(())
+    if before == lease.address { Ok(()) } else { remove(link, before).map(drop) }
+}
+
+/// Takes an address away; what there was of it.
+fn remove(link: u32, address: Ipv4Addr) -> Result<Held, HostError> {
+    let mut netlink = Netlink::open().map_err(HostError::Open)?;
+    let held = Held::look(&mut netlink, link, address)?;
+    if let Some(own) = &held.address {
+        netlink.delete_address(own)?;
+    }
+    Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_go_along_as_they_were() {
+        let v4 = |text: &str| text.parse::<Ipv4Addr>().unwrap();
+        let (old, new) = (v4("192.0.2.9"), "198.51.100.7/24".parse().unwrap());
+        let mut address = Address::new(3, "192.0.2.9/24".parse().unwrap());
+        address.metric = Some(1024);
+        let by_dhcp = |route: Route| route.oif(3).protocol(BY_DHCP).priority(1024).source(old.into());
+        let routes = vec![
+            by_dhcp(Route::via("0.0.0.0/0".parse().unwrap(), v4("192.0.2.1").into())),
+            by_dhcp(Route::on_link("192.0.2.0/24".parse().unwrap(), 3)).protocol(BY_KERNEL),
+            by_dhcp(Route::on_link("203.0.113.1/32".parse().unwrap(), 3)),
+            // Somebody's own.
+            Route::on_link("10.12.0.0/21".parse().unwrap(), 3),
+        ];
+        let held = Held { address: Some(address.clone()), routes: routes.clone() };
+        assert_eq!(held.address_like_it(3, new).metric, Some(1024));
+        let moved = held.routes_from(new, Some(v4("198.51.100.1")), 3);
+        let shown: Vec<_> = moved.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "203.0.113.1/32 on link number 3 metric 1024",
+                "0.0.0.0/0 via 198.51.100.1 on link number 3 metric 1024"
+            ]
+        );
+        assert!(moved.iter().all(|r| r.source == Some(new.addr().into()) && r.protocol == BY_DHCP));
+        // Where the kernel makes no route to the network, it goes along too.
+        let held = Held { address: Some(address.no_prefix_route()), routes };
+        let moved = held.routes_from(new, None, 3);
+        assert_eq!(moved.len(), 3);
+        assert_eq!(moved[0].destination, new.trunc().into());
+        // Nothing is known of before.
+        let moved = Held::default().routes_from(new, Some(v4("198.51.100.1")), 3);
+        assert_eq!(moved.len(), 1);
+    }
 }

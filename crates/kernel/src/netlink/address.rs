@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::attr::{Attrs, Message, Received, Value};
 use super::error::NetlinkError;
 use super::socket::Netlink;
-use super::uapi::IFA_PROTO;
+use super::uapi::{IFA_PROTO, IFA_RT_PRIORITY};
 
 /// Length of `struct ifaddrmsg`.
 const IFADDRMSG: usize = 8;
@@ -32,12 +32,24 @@ pub struct Address {
     pub protocol: u8,
     /// Flags (`IFA_F_*`).
     pub flags: u32,
+    /// The metric of the route to its network that the kernel adds, where one was set.
+    pub metric: Option<u32>,
 }
 
 impl Address {
     /// An address with no end, valid everywhere.
     pub const fn new(index: u32, net: IpNet) -> Self {
-        Self { index, net, peer: None, broadcast: None, label: None, scope: 0, protocol: 0, flags: 0 }
+        Self {
+            index,
+            net,
+            peer: None,
+            broadcast: None,
+            label: None,
+            scope: 0,
+            protocol: 0,
+            flags: 0,
+            metric: None,
+        }
     }
 
     /// Marks who set it.
@@ -66,6 +78,11 @@ impl Address {
     pub const fn no_prefix_route(mut self) -> Self {
         self.flags |= libc::IFA_F_NOPREFIXROUTE;
         self
+    }
+
+    /// Whether the kernel adds the route to its network.
+    pub const fn has_prefix_route(&self) -> bool {
+        self.flags & libc::IFA_F_NOPREFIXROUTE == 0
     }
 
     /// Not to be used for anything new (IPv6): its preferred lifetime is over, and it has no end all the same.
@@ -111,6 +128,7 @@ impl Address {
             scope,
             protocol: 0,
             flags: u32::from(flags),
+            metric: None,
         };
         for (kind, value) in Attrs(got.body.get(IFADDRMSG..)?) {
             match kind {
@@ -125,6 +143,7 @@ impl Address {
                 libc::IFA_LABEL => read.label = Some(value.text()),
                 libc::IFA_FLAGS => read.flags = value.u32().unwrap_or(read.flags),
                 IFA_PROTO => read.protocol = value.u8().unwrap_or(0),
+                IFA_RT_PRIORITY => read.metric = value.u32(),
                 _ => {}
             }
         }
@@ -158,6 +177,9 @@ impl Address {
             }
             if self.protocol != 0 {
                 message.u8(IFA_PROTO, self.protocol);
+            }
+            if let Some(metric) = self.metric {
+                message.u32(IFA_RT_PRIORITY, metric);
             }
         }
         message
@@ -193,7 +215,7 @@ impl Netlink {
         self.new_address(address, libc::NLM_F_CREATE | libc::NLM_F_EXCL, "add")
     }
 
-    /// Adds an address, or updates the protocol, flags and lifetime of the same address with the same prefix
+    /// Adds an address, or updates the protocol, flags, lifetime and metric of the same address with the same prefix
     /// length. Another prefix length is another address.
     pub fn replace_address(&mut self, address: &Address) -> Result<(), NetlinkError> {
         self.new_address(address, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, "set")

@@ -27,6 +27,7 @@ pub(super) const IPV4_DEVCONF_ARP_ANNOUNCE: u16 = 18;
 pub(super) const IPV4_DEVCONF_ARP_IGNORE: u16 = 19;
 
 // include/uapi/linux/if_addr.h
+pub(super) const IFA_RT_PRIORITY: u16 = 9;
 pub(super) const IFA_PROTO: u16 = 11;
 
 // include/uapi/linux/rtnetlink.h

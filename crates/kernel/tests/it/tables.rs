@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use landline_kernel::{Address, Neighbour, NeighbourState, Route, RouteKind};
+use landline_kernel::{Address, LinkChange, Neighbour, NeighbourState, Route, RouteKind};
 
 use crate::lab::{give, lab, mac, pair};
 
@@ -40,6 +40,22 @@ fn addresses_come_and_go() {
     // No link, no address.
     assert!(!netlink.delete_address(&Address::new(4711, net("192.0.2.7/24"))).unwrap());
     assert!(netlink.add_address(&Address::new(4711, net("192.0.2.7/24"))).unwrap_err().gone());
+}
+
+#[test]
+fn an_address_that_is_set_again_keeps_the_metric_of_its_route() {
+    let (_ns, mut netlink) = lab();
+    let (a, _) = pair(&mut netlink);
+    netlink.set_link(a.index, &LinkChange::new().up()).unwrap();
+    let own = Address { metric: Some(1024), ..Address::new(a.index, net("192.0.2.7/24")) };
+    netlink.add_address(&own).unwrap();
+    let read = netlink.addresses().unwrap().into_iter().find(|read| read.net == own.net).unwrap();
+    assert_eq!(read.metric, Some(1024));
+    netlink.replace_address(&read).unwrap();
+    let routes = netlink.routes().unwrap();
+    let to_network = |route: &&Route| route.destination == net("192.0.2.0/24");
+    let metrics: Vec<_> = routes.iter().filter(to_network).map(|route| route.priority).collect();
+    assert_eq!(metrics, [Some(1024)]);
 }
 
 #[test]

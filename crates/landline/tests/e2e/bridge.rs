@@ -1,78 +1,18 @@
 //! A NIC becomes the port of a bridge and comes back, and the host can be reached all the time.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use landline_testbed::{DhcpKind, DockerHost, HostState, Kea, Lan, Output, Process, Signal, wait_for};
+use landline_testbed::{
+    DhcpKind, DhcpMessage, DockerHost, FakeServer, Kea, Lan, Output, Reply, Signal, wait_for,
+};
 
+use crate::adopted::{HOST, conversation, host, is_moved, reachable};
 use crate::tools::settled;
 use crate::world::{Result, SOON, bare, binary};
 
-pub(crate) const HOST: &str = "192.0.2.10";
-
-/// A host with more on its NIC than one address: second addresses, metrics, another table, a neighbour by hand, IPv6.
-pub(crate) fn host() -> Result<(Lan, DockerHost)> {
-    let lan = Lan::new()?;
-    let host = lan.docker_host("host1")?;
-    host.node().sh(&format!(
-        "ip address add {HOST}/24 dev eth0
-        ip address add 192.0.2.11/24 dev eth0
-        ip address add 192.0.2.12/24 dev eth0 label eth0:2
-        ip address add 2001:db8:1::10/64 dev eth0 nodad
-        ip route add default via 192.0.2.1 dev eth0 metric 100
-        ip route add 198.51.100.0/24 via 192.0.2.1 dev eth0 src 192.0.2.11 mtu 1400
-        ip route add 203.0.113.0/24 dev eth0 table 70 metric 7
-        ip -6 route add default via 2001:db8:1::1 dev eth0 metric 300
-        ip neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev eth0 nud permanent
-        sysctl -q -w net.ipv4.conf.eth0.rp_filter=1 net.ipv6.conf.eth0.accept_ra=0"
-    ))?;
-    Ok((lan, host))
-}
-
 fn adopt(host: &DockerHost, within: &str) -> Output {
     host.landline(binary(), &["bridge", "adopt", "eth0", "--as", "br-eth0", "--confirm-within", within])
-}
-
-/// What the host would look like if the bridge had been there all the time.
-fn moved(before: &HostState) -> Vec<String> {
-    let of_nic = |line: &&str| ["addr eth0 ", "route ", "neigh "].iter().any(|kind| line.starts_with(kind));
-    let lines = before.lines_with("eth0").filter(of_nic);
-    lines.map(|line| line.replace("eth0", "br-eth0")).collect()
-}
-
-pub(crate) fn is_moved(before: &HostState, now: &HostState, when: &str) {
-    let there: Vec<&str> = now.lines_with("").collect();
-    for line in moved(before) {
-        assert!(there.contains(&line.as_str()), "{when}: {line} is missing:\n{now}");
-    }
-    let left: Vec<&str> = now.lines_with(" eth0").filter(|line| !line.starts_with("link eth0 ")).collect();
-    // The kernel's own multicast route stays with every link that is up.
-    let left: Vec<&&str> = left.iter().filter(|line| !line.contains("ff00::/8")).collect();
-    assert!(left.is_empty(), "{when}: still on the NIC: {left:?}");
-}
-
-pub(crate) fn reachable(lan: &Lan) -> Result {
-    lan.peer().check(&["ping", "-c1", "-W5", HOST])?;
-    lan.peer().check(&["ping", "-c1", "-W5", "2001:db8:1::10"])?;
-    Ok(())
-}
-
-/// Says a number every few milliseconds over one TCP connection and waits for it to come back; prints how long the
-/// longest answer took when it is told to end.
-pub(crate) fn conversation(lan: &Lan, host: &DockerHost) -> Result<(Process, Process)> {
-    let echo = "import socket\ns=socket.create_server(('',7777))\nprint('up',flush=True)\nc,_=s.accept()\n\
-                while True:\n d=c.recv(64)\n if not d: break\n c.sendall(d)";
-    let mut server = host.spawn(&["python3", "-c", echo])?;
-    server.wait_for_text("up", SOON)?;
-    let ask = format!(
-        "import socket,time,signal\ns=socket.create_connection(('{HOST}',7777),timeout=20)\ns.setsockopt(6,1,1)\n\
-         worst=0\nn=0\nend=[]\nsignal.signal(signal.SIGTERM,lambda *a:end.append(1))\nprint('talking',flush=True)\n\
-         while not end:\n t=time.time()\n m=b'%08d'%n\n s.sendall(m)\n g=b''\n while len(g)<8: g+=s.recv(8-len(g)) or exit('closed')\n \
-         assert g==m\n worst=max(worst,time.time()-t)\n n+=1\n time.sleep(.002)\n\
-         print('answers %d worst %.1f ms'%(n,worst*1000),flush=True)"
-    );
-    let mut client = lan.peer().spawn(&["python3", "-c", &ask])?;
-    client.wait_for_text("talking", SOON)?;
-    Ok((server, client))
 }
 
 #[test]
@@ -185,6 +125,20 @@ fn an_address_from_a_server_goes_on_being_renewed() -> Result {
     manager.wait()?;
     let addresses = host.node().addresses("eth0")?;
     let address = addresses.iter().find(|net| net.addr().is_ipv4()).ok_or("no address")?.to_string();
+    // With the metrics that systemd-networkd sets.
+    let own = bare(&address);
+    host.node().sh(&format!(
+        "ip address change {address} broadcast + dev eth0 metric 1024 valid_lft 600 preferred_lft 600
+        while ip route del default 2>/dev/null; do :; done
+        ip route add default via 192.0.2.1 dev eth0 proto dhcp src {own} metric 1024
+        ip route add 192.0.2.1 dev eth0 proto dhcp scope link src {own} metric 1024"
+    ))?;
+    let routes = |of: &str| -> Result<Vec<String>> {
+        let routes = host.node().sh("ip -4 route show")?;
+        Ok(routes.lines().map(|line| line.trim().replace(of, "NIC")).collect())
+    };
+    let before = routes("eth0")?;
+    assert!(before.iter().all(|route| route.contains("metric 1024")) && before.len() == 3, "{before:?}");
     let mut daemon = host.start_landline(binary(), &[], &[])?;
     let capture = lan.capture(lan.router(), "eth0", "udp port 67 or udp port 68")?;
     assert!(adopt(&host, "30s").success());
@@ -200,6 +154,7 @@ fn an_address_from_a_server_goes_on_being_renewed() -> Result {
         assert!(granted().iter().all(|given| *given == bare(&address)), "{:?}", granted());
         let now = host.check(&["ip", "-4", "address", "show", "dev", "br-eth0"])?;
         assert!(now.contains(&format!("inet {address}")) && now.contains("valid_lft forever"), "{now}");
+        assert_eq!(routes("br-eth0")?, before);
         lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
         Ok(())
     };
@@ -209,15 +164,44 @@ fn an_address_from_a_server_goes_on_being_renewed() -> Result {
     }
     daemon.kill(Signal::KILL)?;
     daemon.wait()?;
-    let before = granted().len();
+    let times = granted().len();
     let _daemon = host.start_landline(binary(), &[], &[])?;
-    is_kept(before + 2)?;
+    is_kept(times + 2)?;
+
+    // Another server gives another address: the routes are from that one now, and otherwise as they were.
+    drop(dhcp);
+    let server = FakeServer::start(lan.router(), ROUTER, |message| grant(message, NEXT))?;
+    let moved: Vec<String> = before.iter().map(|route| route.replace(own, NEXT)).collect();
+    wait_for("the host to have moved", 6 * SOON, || routes("br-eth0").is_ok_and(|now| now == moved))
+        .map_err(|error| format!("{error}\n{moved:?}\n{:?}", routes("br-eth0")))?;
+    lan.peer().check(&["ping", "-c1", "-W5", NEXT])?;
+    drop(server);
 
     host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
     let back = host.check(&["ip", "-4", "address", "show", "dev", "eth0"])?;
-    assert!(back.contains(&format!("inet {address}")), "{back}");
-    drop(dhcp);
+    assert!(back.contains(&format!("inet {NEXT}/24")) && !back.contains(own), "{back}");
+    assert_eq!(routes("eth0")?, moved);
     Ok(())
+}
+
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// What the other server gives.
+const NEXT: &str = "192.0.2.177";
+
+/// What a server says that has this address only, and gives it for a minute.
+fn grant(message: &DhcpMessage, address: &str) -> Vec<Reply> {
+    let Ok(address) = address.parse::<Ipv4Addr>() else { return Vec::new() };
+    let grant = |kind| {
+        let grant = DhcpMessage::grant(message, kind, ROUTER, address, 60);
+        vec![Reply::now(&grant.with(3, ROUTER.octets()))]
+    };
+    let asked = message.address_option(50).unwrap_or(message.ciaddr);
+    match message.kind() {
+        Some(DhcpKind::Discover) => grant(DhcpKind::Offer),
+        Some(DhcpKind::Request) if asked == address => grant(DhcpKind::Ack),
+        Some(DhcpKind::Request) => vec![Reply::now(&DhcpMessage::answer(message, DhcpKind::Nak, ROUTER))],
+        _ => Vec::new(),
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use landline_testbed::{DockerHost, Lan, OpenVswitch, Signal, wait_for};
 
-use crate::bridge::{HOST, conversation, host, is_moved, killed_at_any, reachable};
+use crate::adopted::{HOST, conversation, host, is_moved, reachable};
+use crate::bridge::killed_at_any;
 use crate::tools::{settled, start_daemon};
 use crate::world::{Result, SOON, binary};
 

@@ -2,6 +2,7 @@
 //!
 //! Every test makes its own LAN and Docker host (about a second), so they run side by side.
 
+mod adopted;
 mod footprint;
 mod kinds;
 mod six;
