@@ -36,8 +36,8 @@ pub(super) fn bridge(name: &IfName) -> Rule {
     ["-i", name, "-o", name, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"].map(str::to_owned).into()
 }
 
-/// The rules that let through what goes between a private bridge and the LAN, as far as our own table does.
-pub(super) fn private(Private { bridge, nic, .. }: &Private) -> Vec<Rule> {
+/// The rules that let through what goes between a private bridge and the LAN on this interface, as far as our own table does.
+pub(super) fn private(Private { bridge, .. }: &Private, nic: &IfName) -> Vec<Rule> {
     let comment = format!("{COMMENT}{bridge}");
     let (bridge, nic) = (bridge.as_str(), nic.as_str());
     let ways: [&[&str]; 3] = [

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::{Heard, Leaser, Shared, live};
+use super::place::Places;
 use super::record::{NatOwner, NatRecord, NatView};
 use super::table::{Mapping, Private, mapping, script};
 use super::{Beginning, Bound, Command, NatError, NatSeen, address, firewall, hairpin, stale};
@@ -42,6 +43,8 @@ pub(crate) struct Follower {
     expiring: BTreeSet<NatOwner>,
     /// What is wrong with an address until it is another.
     troubles: BTreeMap<NatOwner, String>,
+    /// Where the host is on the NICs' LANs.
+    places: Places,
     shared: Shared,
     heard: Words<Heard>,
     due: Words<()>,
@@ -67,7 +70,7 @@ pub(super) async fn run(
     let (heard, mut leases) = mpsc::unbounded_channel();
     let (due, mut removals) = mpsc::unbounded_channel();
     let mut follower = Follower::new(beginning, heard, due, seen, views);
-    // A NIC that comes, or loses its addresses.
+    // A NIC that comes, or loses its addresses; a container's port that is put back into its bridge.
     let mut monitor = Monitor::open(&[Group::Links, Group::Addresses]).ok();
     follower.begin().await;
     let mut rules = None;
@@ -139,6 +142,7 @@ impl Follower {
             leasers: BTreeMap::new(),
             expiring: BTreeSet::new(),
             troubles: BTreeMap::new(),
+            places: Places::default(),
             shared,
             heard,
             due,
@@ -153,13 +157,14 @@ impl Follower {
 
     /// Goes on where the last run ended.
     async fn begin(&mut self) {
+        self.look(None).await;
         for mut record in self.records.values().cloned().collect::<Vec<_>>() {
             let Some(dhcp) = record.dhcp.clone() else { continue };
             // An address is used as long as its lease lives, and it may have ended meanwhile.
             let lives = dhcp.lease.as_ref().is_some_and(|lease| live(lease, &self.shared.boot).is_some());
             if let (Some(address), false) = (record.address, lives) {
                 record.address = None;
-                if let Err(error) = address::take(&record.interface, address).await {
+                if let Err(error) = address::take(&self.places.of(&record.interface), address).await {
                     tracing::warn!(%address, error = chain(&error), "its lease is over, and it could not be removed");
                 }
                 self.records.insert(record.owner.clone(), record.clone());
@@ -171,20 +176,41 @@ impl Follower {
 
     fn lease(&mut self, record: &NatRecord) {
         let Some(dhcp) = &record.dhcp else { return };
-        let (owner, interface) = (record.owner.clone(), record.interface.clone());
+        let (owner, interface) = (record.owner.clone(), self.places.of(&record.interface));
         let leaser = Leaser::start(owner, interface, dhcp, self.shared.clone(), self.heard.clone());
         self.leasers.insert(record.owner.clone(), leaser);
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        match event {
-            Event::LinkNew(link) => self.records.values().any(|record| record.interface == link.name),
+        let own = match event {
+            Event::LinkNew(link) => self.bound.values().any(|bound| bound.port == link.name),
             Event::AddressGone(gone) => {
                 self.records.values().any(|r| r.address.is_some_and(|own| gone.net.addr() == IpAddr::V4(own)))
             }
-            Event::Overrun => !self.records.is_empty(),
+            Event::Overrun => !self.records.is_empty() || !self.privates.is_empty(),
             _ => false,
+        };
+        own || self.places.concerns(event)
+    }
+
+    /// Looks where the host is on the LANs, that of `also` included; a DHCP client goes there. Where it was before, for the
+    /// NICs for which that has changed.
+    async fn look(&mut self, also: Option<&IfName>) -> BTreeMap<IfName, IfName> {
+        let nics = self.records.values().map(|record| &record.interface);
+        let nics = nics.chain(self.privates.iter().map(|private| &private.nic)).chain(also);
+        let nics: BTreeSet<IfName> = nics.cloned().collect();
+        let before = self.places.look(nics.into_iter().collect()).await;
+        for (nic, before) in &before {
+            tracing::info!(%nic, %before, now = %self.places.of(nic), "the host is elsewhere on a LAN; so are containers' addresses");
         }
+        let moved = self.records.values().filter(|record| before.contains_key(&record.interface));
+        for record in moved.cloned().collect::<Vec<_>>() {
+            // It goes on with the lease that is stored.
+            if self.leasers.remove(&record.owner).is_some() {
+                self.lease(&record);
+            }
+        }
+        before
     }
 
     async fn command(&mut self, command: Command) {
@@ -235,12 +261,14 @@ impl Follower {
         {
             return Err(NatError::Exists(name.clone()));
         }
+        self.look(Some(&record.interface)).await;
+        let place = self.places.of(&record.interface);
         match record.address {
             Some(address) => {
                 self.nobody_has(address, &owner)?;
-                address::check(&record.interface, address).await?;
+                address::check(&place, address).await?;
             }
-            None => address::check_nic(&record.interface).await.map(drop)?,
+            None => address::check_nic(&place).await.map(drop)?,
         }
         if let Some(dhcp) = &mut record.dhcp {
             dhcp.client_id.get_or_insert_with(|| drawn_client_id(&mut OsRandom));
@@ -256,7 +284,7 @@ impl Follower {
         }
         self.lease(&record);
         self.show(&BTreeMap::new());
-        tracing::info!(%owner, address = ?record.address, interface = %record.interface, "an address on the host for a container");
+        tracing::info!(%owner, address = ?record.address, interface = %place, "an address on the host for a container");
         self.views.borrow().get(&owner).cloned().ok_or(NatError::Stopping)
     }
 
@@ -272,10 +300,11 @@ impl Follower {
 
     async fn apply(&mut self, record: &NatRecord) -> Result<(), NatError> {
         self.load().await?;
+        let place = self.places.of(&record.interface);
         if let Some(address) = record.address
-            && !address::put(&record.interface, address, false).await?
+            && !address::put(&place, address, false).await?
         {
-            return Err(NatError::Down(record.interface.clone()));
+            return Err(NatError::Down(place));
         }
         if record.forwarding {
             forward()?;
@@ -325,7 +354,7 @@ impl Follower {
             said("its port is still in hairpin mode", error.to_string());
         }
         if let Some(address) = record.address
-            && let Err(error) = address::take(&record.interface, address).await
+            && let Err(error) = address::take(&self.places.of(&record.interface), address).await
         {
             said("it could not be removed", chain(&error));
         }
@@ -465,7 +494,8 @@ impl Follower {
 
     async fn leased(&mut self, record: NatRecord, lease: &Lease) {
         let (owner, address) = (record.owner.clone(), lease.address);
-        let host = address::of_host(address, &record.interface, record.address).await;
+        let place = self.places.of(&record.interface);
+        let host = address::of_host(address, &place, record.address).await;
         let trouble = match host {
             Ok(false) => self.nobody_has(address, &owner).err().map(|error| chain(&error)),
             Ok(true) => Some(format!("the host has {address}")),
@@ -503,13 +533,13 @@ impl Follower {
             // The lease itself is good; only a restart of the daemon would miss it.
             tracing::error!(error = chain(&error), "a lease could not be stored");
         }
-        let interface = record.interface.clone();
+        let place = self.places.of(&record.interface);
         let now = record.address;
         self.records.insert(record.owner.clone(), record);
         // What is there stays until the new one is reached.
         self.pass().await;
         if let Some(before) = before.filter(|before| Some(*before) != now)
-            && let Err(error) = address::take(&interface, before).await
+            && let Err(error) = address::take(&place, before).await
         {
             tracing::warn!(address = %before, error = chain(&error), "an address that is over could not be removed");
         }
@@ -525,16 +555,23 @@ impl Follower {
         if self.records.is_empty() && self.privates.is_empty() && self.loaded.is_none() && !self.opened {
             return;
         }
+        let before = self.look(None).await;
         let mut problems = BTreeMap::new();
         for record in self.records.values() {
             let Some(address) = record.address else { continue };
+            let place = self.places.of(&record.interface);
             // Whether a leased address is free is for its DHCP client to find out.
-            let problem = match address::put(&record.interface, address, record.dhcp.is_none()).await {
-                Ok(true) => continue,
-                Ok(false) => format!("{} is not there, or down", record.interface),
-                Err(error) => chain(&error),
+            let problem = match address::put(&place, address, record.dhcp.is_none()).await {
+                Ok(true) => None,
+                Ok(false) => Some(format!("{place} is not there, or down")),
+                Err(error) => Some(chain(&error)),
             };
-            problems.insert(record.owner.clone(), problem);
+            problems.extend(problem.map(|problem| (record.owner.clone(), problem)));
+            if let Some(before) = before.get(&record.interface)
+                && let Err(error) = address::take(before, address).await
+            {
+                tracing::warn!(%address, %before, error = chain(&error), "an address could not be removed where it was");
+            }
         }
         // After a start what was loaded before stays until it is known what runs.
         let known =
@@ -596,9 +633,14 @@ impl Follower {
         }
     }
 
+    /// What a record comes to now.
+    fn mapping(&self, record: &NatRecord) -> Option<Mapping> {
+        let mapping = mapping(record, &self.seen.borrow(), &self.bound)?;
+        Some(Mapping { interface: self.places.of(&mapping.interface), ..mapping })
+    }
+
     fn mappings(&self) -> Vec<Mapping> {
-        let seen = self.seen.borrow();
-        self.records.values().filter_map(|record| mapping(record, &seen, &self.bound)).collect()
+        self.records.values().filter_map(|record| self.mapping(record)).collect()
     }
 
     /// Loads the table, unless it is the one that was loaded last.
@@ -625,11 +667,11 @@ impl Follower {
     }
 
     async fn open(&mut self) -> Result<(), String> {
-        let seen = self.seen.borrow().clone();
         let open = self.records.values().filter(|r| r.open_firewall && r.owner.network().is_none());
-        let mappings: Vec<Mapping> = open.filter_map(|record| mapping(record, &seen, &self.bound)).collect();
+        let mappings: Vec<Mapping> = open.filter_map(|record| self.mapping(record)).collect();
         let mut wanted = firewall::openings(mappings.iter());
-        wanted.extend(self.privates.iter().filter(|private| private.open).flat_map(firewall::private));
+        let open = self.privates.iter().filter(|private| private.open);
+        wanted.extend(open.flat_map(|private| firewall::private(private, &self.places.of(&private.nic))));
         // Otherwise what is bridged does not meet the firewall.
         if sysctl::bridge_nf() {
             wanted.extend(self.bridges.iter().map(firewall::bridge));
@@ -645,11 +687,11 @@ impl Follower {
     }
 
     fn show(&self, problems: &BTreeMap<NatOwner, String>) {
-        let seen = self.seen.borrow();
         let views = self.records.values().map(|record| {
-            let mapping = mapping(record, &seen, &self.bound);
+            let mapping = self.mapping(record);
             let problem = self.troubles.get(&record.owner).or_else(|| problems.get(&record.owner));
-            (record.owner.clone(), view(record, mapping.as_ref(), problem))
+            let view = view(record, mapping.as_ref(), problem);
+            (record.owner.clone(), NatView { interface: self.places.of(&record.interface), ..view })
         });
         self.views.send_replace(views.collect());
     }

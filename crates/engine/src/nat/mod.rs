@@ -15,6 +15,7 @@ mod firewall;
 mod follow;
 mod hairpin;
 mod lease;
+mod place;
 mod private;
 mod record;
 mod stale;

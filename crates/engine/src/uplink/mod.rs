@@ -22,6 +22,11 @@ pub use survey::{RefusedUplink, Uplink, survey};
 /// How the alias of a bridge begins that was made for a NIC; the NIC's name follows.
 const MARK: &str = "landline:uplink:";
 
+/// The alias of the bridge for this NIC.
+pub(crate) fn mark(nic: &IfName) -> String {
+    format!("{MARK}{nic}")
+}
+
 /// What kind of bridge a NIC goes under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BridgeKind {
@@ -82,7 +87,11 @@ pub fn adopt(uplink: &Uplink) -> Result<(), UplinkError> {
     carry::neighbours(&mut netlink, nic, &bridge)?;
     match uplink.kind {
         BridgeKind::Linux => plug(&mut netlink, nic, &bridge)?,
-        BridgeKind::Ovs | BridgeKind::OvsUserSpace => ovs::plug(uplink)?,
+        BridgeKind::Ovs | BridgeKind::OvsUserSpace => {
+            ovs::plug(uplink)?;
+            // The database says so too; this is for who listens to the kernel.
+            netlink.set_link(bridge.index, &LinkChange::new().alias(mark(&nic.name)))?;
+        }
     }
     carry::routes(&mut netlink, nic, &bridge)?;
     carry::clear(&mut netlink, nic)?;
@@ -96,7 +105,7 @@ fn make(netlink: &mut Netlink, uplink: &Uplink) -> Result<(), NetlinkError> {
     // Its own, not that of the port with the lowest one: that would change with every container.
     bridge.mac = nic.mac;
     bridge.mtu = Some(nic.mtu);
-    bridge.alias = Some(format!("{MARK}{}", nic.name));
+    bridge.alias = Some(mark(&nic.name));
     netlink.add_link(&bridge)
 }
 

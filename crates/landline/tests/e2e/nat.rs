@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use landline_testbed::{DhcpKind, DhcpMessage, Dockerd, FakeServer, Process, Reply, Signal, wait_for};
 
+use crate::adopted::conversation_with;
 use crate::four_ways::{CONTAINER, HOST, Lab, PEER, ROUTER, WHO, Way, nat_row};
-use crate::tools::start_daemon;
+use crate::tools::{settled, start_daemon};
 use crate::world::{Result, SOON, binary};
 
 /// Of the containers' network.
@@ -43,8 +44,37 @@ fn matrix(lab: &Lab) -> Result {
 }
 
 fn is_on_the_nic(lab: &Lab, address: &str) -> Result<bool> {
-    let shown = lab.world.host.check(&["ip", "-o", "-4", "address", "show", "dev", "eth0"])?;
+    is_on(lab, "eth0", address)
+}
+
+fn is_on(lab: &Lab, interface: &str, address: &str) -> Result<bool> {
+    let shown = lab.world.host.check(&["ip", "-o", "-4", "address", "show", "dev", interface])?;
     Ok(shown.contains(&format!(" {address}/32 ")))
+}
+
+/// The NIC goes under a bridge.
+fn adopt(lab: &Lab, kind: &str) -> Result {
+    let landline = |args: &[&str]| lab.world.host.landline_ok(binary(), &[&["bridge"], args].concat());
+    landline(&["adopt", "eth0", "--as", "br-eth0", "--kind", kind])?;
+    landline(&["confirm", "br-eth0"])?;
+    Ok(())
+}
+
+fn release(lab: &Lab) -> Result {
+    Ok(lab.world.host.landline_ok(binary(), &["bridge", "release", "br-eth0"]).map(drop)?)
+}
+
+/// That the address is on this interface only, and the rules are about it.
+fn is_at(lab: &Lab, address: &str, interface: &str, not: &str) -> Result {
+    let rule = format!("oifname \"{interface}\" snat to {address}");
+    let rules = || lab.world.host.check(&["nft", "list", "table", "ip", "landline"]);
+    wait_for(format!("{address} to be on {interface}"), SOON, || {
+        let there = is_on(lab, interface, address).unwrap_or(false);
+        there
+            && !is_on(lab, not, address).unwrap_or(false)
+            && rules().is_ok_and(|rules| rules.contains(&rule))
+    })
+    .map_err(|error| format!("{error}: {:?}\n{}", rules(), lab.world.daemon.log()).into())
 }
 
 /// The daemon and Docker are killed, the host is switched off: everything is there again. What answers on the host does
@@ -153,6 +183,58 @@ fn a_network_with_an_address_of_the_lan() -> Result {
 }
 
 #[test]
+fn addresses_go_where_the_nic_goes() -> Result {
+    let mut lab = Way::Nat.lab()?;
+    // As on a real wire: what the switch in user space forwards has its checksums.
+    for node in [lab.world.lan.router(), lab.world.lan.peer()] {
+        node.check(&["ethtool", "-K", "eth0", "tx", "off"])?;
+    }
+    let ovs = lab.world.host.open_vswitch()?;
+    lab.world.host.check(&["mkdir", "-p", "/run/systemd/system"])?;
+    lab.world.host.docker_ok(&["run", "--rm", "box", "true"])?;
+    let untouched = lab.state()?;
+    create(&lab, &["lan_ip=10.12.0.117", "ports=all"])?;
+    run(&lab, &[])?;
+    let before = settled(&lab.world.host)?;
+    let pid = lab.world.host.container_pid("web")?.to_string();
+    let enter = ["nsenter", "--net", "-t", &pid];
+    let (_server, mut client) = conversation_with(&lab.world.lan, &lab.world.host, &enter, CONTAINER)?;
+    for kind in ["bridge", "ovs-netdev"] {
+        adopt(&lab, kind)?;
+        is_at(&lab, CONTAINER, "br-eth0", "eth0")?;
+        wait_for("it to be shown there", SOON, || {
+            nat_row(&lab.world.host, "web").is_ok_and(|row| row["interface"] == "br-eth0")
+        })?;
+        matrix(&lab)?;
+        release(&lab)?;
+        is_at(&lab, CONTAINER, "eth0", "lo")?;
+        wait_for("the host to be as before", SOON, || {
+            settled(&lab.world.host).is_ok_and(|now| before.diff(&now).is_empty())
+        })?;
+    }
+    client.signal(Signal::TERM)?;
+    assert!(client.wait()?.success(), "{}", client.stderr());
+    println!("under bridges and back: {}", client.stdout().lines().last().unwrap_or_default());
+    assert_eq!(ovs.vsctl(&["list-br"])?, "");
+
+    // While the daemon is away; and a NIC that is freed by hand has the address again.
+    lab.world.daemon.kill(Signal::KILL)?;
+    lab.world.daemon.wait()?;
+    adopt(&lab, "bridge")?;
+    lab.world.daemon = start_daemon(&lab.world.host)?;
+    matrix(&lab)?;
+    is_at(&lab, CONTAINER, "br-eth0", "eth0")?;
+    lab.world.host.check(&["ip", "link", "set", "eth0", "nomaster"])?;
+    is_at(&lab, CONTAINER, "eth0", "br-eth0")?;
+    lab.world.host.check(&["ip", "link", "set", "eth0", "master", "br-eth0"])?;
+    is_at(&lab, CONTAINER, "br-eth0", "eth0")?;
+    release(&lab)?;
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    lab.is_back(&untouched)
+}
+
+#[test]
 fn containers_with_leased_addresses() -> Result {
     let mut lab = Way::Nat.lab()?;
     lab.world.host.docker_ok(&["run", "--rm", "box", "true"])?;
@@ -255,6 +337,18 @@ fn a_leased_address_is_renewed_and_when_it_changes_everything_moves() -> Result 
     let identifiers: Vec<_> = requests().iter().map(|(_, message)| message.text_option(61)).collect();
     assert!(identifiers.last().is_some_and(Option::is_some), "{identifiers:?}");
     assert!(is_on_the_nic(&lab, CONTAINER)?);
+
+    // Under a bridge its client goes on there, with the lease it has, and is given another address.
+    adopt(&lab, "bridge")?;
+    is_at(&lab, CONTAINER, "br-eth0", "eth0")?;
+    reached(&lab, CONTAINER)?;
+    let heard = requests().len();
+    wait_for("it to be renewed under the bridge", 2 * SOON, || requests().len() > heard)?;
+    last.store(118, Ordering::SeqCst);
+    reached(&lab, "10.12.0.118")?;
+    is_at(&lab, "10.12.0.118", "br-eth0", "eth0")?;
+    assert!(!is_on(&lab, "br-eth0", CONTAINER)?);
+    release(&lab)?;
 
     last.store(119, Ordering::SeqCst);
     reached(&lab, "10.12.0.119")?;
