@@ -1,8 +1,8 @@
 //! Putting right what others have changed while containers run.
 //!
 //! A bridge that is deleted and made anew (network managers do that) loses its ports; a port can be taken out by
-//! hand; the macvlan children of a NIC go with it. All of it shows as link events, or at the next start: the host's
-//! ends are put back, and links that are gone from living sandboxes are made again.
+//! hand; the macvlan children of a NIC go with it. All of it shows as link events, or at the next start: bridges of our own
+//! are made again, the host's ends are put back, and so are links that are gone from living sandboxes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError, mark_of};
-use crate::lease::Orders;
+use crate::lease::{Orders, Seen};
 use crate::links::check_vlan;
 use crate::mark::End;
 use crate::plan::Step;
@@ -23,25 +23,35 @@ use crate::plan::Step;
 /// Follows link events, and endpoints whose sandbox was not found, until the engine is gone.
 pub(crate) async fn run(
     engine: Weak<Engine>,
-    mut links: UnboundedReceiver<Link>,
+    mut links: UnboundedReceiver<Seen>,
     mut lost: UnboundedReceiver<EndpointId>,
 ) {
     let mut parents = Parents::default();
     // What happened while nobody followed the events.
     if let Some(engine) = engine.upgrade() {
-        let host = engine.host.clone();
-        match blocking(move || host.links()).await {
-            Ok(present) => engine.repair(&mut parents, &present).await,
-            Err(error) => tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed"),
-        }
+        engine.repair_all(&mut parents).await;
     }
     loop {
         tokio::select! {
             Some(first) = links.recv() => {
                 let Some(engine) = engine.upgrade() else { return };
                 let more = std::iter::from_fn(|| links.try_recv().ok());
-                let events: Vec<Link> = std::iter::once(first).chain(more).collect();
-                engine.repair(&mut parents, &events).await;
+                let (mut present, mut gone, mut overrun) = (Vec::new(), BTreeSet::new(), false);
+                for seen in std::iter::once(first).chain(more) {
+                    match seen {
+                        Seen::Link(link) => present.push(*link),
+                        Seen::Gone(name) => drop(gone.insert(name)),
+                        Seen::Lost => overrun = true,
+                    }
+                }
+                if overrun || engine.is_private(&gone) {
+                    engine.reopen_privates().await;
+                }
+                if overrun {
+                    engine.repair_all(&mut parents).await;
+                } else {
+                    engine.repair(&mut parents, &present).await;
+                }
             }
             Some(id) = lost.recv() => {
                 let Some(engine) = engine.upgrade() else { return };
@@ -68,6 +78,15 @@ impl Parents {
 }
 
 impl Engine {
+    /// Repairs whatever is broken.
+    async fn repair_all(&self, parents: &mut Parents) {
+        let host = self.host.clone();
+        match blocking(move || host.links()).await {
+            Ok(present) => self.repair(parents, &present).await,
+            Err(error) => tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed"),
+        }
+    }
+
     /// Repairs what may be broken when these links are as they are now.
     async fn repair(&self, parents: &mut Parents, links: &[Link]) {
         self.nics_are_up(links).await;

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use landline_kernel::{Event, Group, Link, Monitor, Netlink};
+use landline_types::IfName;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,17 @@ struct State {
 
 type Links = BTreeMap<u32, State>;
 
+/// What is told of the host's links as it happens.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// A link appeared or changed.
+    Link(Box<Link>),
+    /// The link of this name is gone.
+    Gone(IfName),
+    /// Anything may have happened.
+    Lost,
+}
+
 /// The host's links by index, as of the last event.
 #[derive(Debug, Clone)]
 pub(crate) struct Present {
@@ -31,8 +43,8 @@ pub(crate) struct Present {
 impl Present {
     /// Starts the task that follows the events of the host's namespace until `cancel`.
     ///
-    /// `seen` is given every link that appears or changes.
-    pub(crate) fn start(seen: mpsc::UnboundedSender<Link>, cancel: CancellationToken) -> io::Result<Self> {
+    /// `seen` is given every link that appears, changes or goes.
+    pub(crate) fn start(seen: mpsc::UnboundedSender<Seen>, cancel: CancellationToken) -> io::Result<Self> {
         let monitor = Monitor::open(&[Group::Links])?;
         let (sender, links) = watch::channel(dump()?);
         tokio::spawn(follow(monitor, sender, seen, cancel));
@@ -98,7 +110,7 @@ fn dump() -> io::Result<Links> {
 async fn follow(
     mut monitor: Monitor,
     sender: watch::Sender<Links>,
-    seen: mpsc::UnboundedSender<Link>,
+    seen: mpsc::UnboundedSender<Seen>,
     cancel: CancellationToken,
 ) {
     loop {
@@ -111,19 +123,23 @@ async fn follow(
                 let now = state(&link);
                 sender.send_if_modified(|links| links.insert(link.index, now) != Some(now));
                 // Without anybody to repair anything the daemon is stopping.
-                let _ = seen.send(link);
+                let _ = seen.send(Seen::Link(Box::new(link)));
             }
-            Ok(Event::LinkGone { index, .. }) => {
+            Ok(Event::LinkGone { index, name, .. }) => {
                 sender.send_if_modified(|links| links.remove(&index).is_some());
+                let _ = name.map(|name| seen.send(Seen::Gone(name)));
             }
-            Ok(Event::Overrun) => match crate::blocking(dump).await {
-                Ok(all) => {
-                    sender.send_replace(all);
+            Ok(Event::Overrun) => {
+                match crate::blocking(dump).await {
+                    Ok(all) => {
+                        sender.send_replace(all);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the host's links could not be listed after lost events");
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "the host's links could not be listed after lost events");
-                }
-            },
+                let _ = seen.send(Seen::Lost);
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::error!(%error, "link events ended; containers' addresses are no longer followed");

@@ -77,6 +77,18 @@ fn is_at(lab: &Lab, address: &str, interface: &str, not: &str) -> Result {
     .map_err(|error| format!("{error}: {:?}\n{}", rules(), lab.world.daemon.log()).into())
 }
 
+/// Somebody removes the network's bridge under a running container.
+fn bridge_is_removed(lab: &Lab) -> Result {
+    let bridge = lab.world.host.node().sh("ip -br link show type bridge | grep -o '^llb[^ ]*'")?;
+    lab.world.host.check(&["ip", "link", "delete", bridge.trim()])?;
+    // Before anything else is started there.
+    let pid = lab.world.host.container_pid("web")?.to_string();
+    let who = lab.world.host.spawn(&["nsenter", "--net", "-t", &pid, "python3", "-c", WHO])?;
+    wait_for("the container to be reached again", SOON, || lab.ask("peer", CONTAINER, &pid) == PEER)?;
+    drop(who);
+    matrix(lab)
+}
+
 /// The daemon and Docker are killed, the host is switched off: everything is there again. What answers on the host does
 /// as long as the process lives.
 fn survives(lab: &mut Lab) -> Result<Process> {
@@ -151,6 +163,7 @@ fn a_network_with_an_address_of_the_lan() -> Result {
     let row = nat_row(&lab.world.host, "web")?;
     assert_eq!((&row["state"], &row["network"]), (&"ready".into(), &"lan".into()));
     assert_eq!(row["ports"], serde_json::json!(["80/tcp", "443/tcp"]));
+    bridge_is_removed(&lab)?;
 
     // One container at a time; nothing by a port that is not passed on, nor by the container's own address.
     let second = ["run", "--rm", "--network", "lan", "box", "true"];
