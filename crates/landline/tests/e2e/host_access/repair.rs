@@ -15,9 +15,9 @@ fn everything_is_put_right_again() -> Result {
     let _page = world.host_serves()?;
     world.access(&["enable", "dk"])?;
     world.both_ways("c0", 0)?;
-    let with = world.host.snapshot()?;
-
     disconnected_and_connected(&world)?;
+    // Newer engines give a container that is connected again another hardware address.
+    let with = world.host.snapshot()?;
     deleted_by_hand(&world)?;
     host_address_changed(&world)?;
     assert_eq!(with.diff(&world.host.snapshot()?), "", "what was put right is as it was");
