@@ -19,6 +19,12 @@ const KEY: &str = "pipework_key";
 /// The most interfaces and changes one container may ask for.
 const MOST: usize = 32;
 
+/// The longest name of a label or variable, in bytes.
+const MAX_SOURCE: usize = 128;
+
+const BAD_SOURCE: &str = "the name of the label or variable is longer than 128 characters or has a line break or another control \
+                          character in it; give it another";
+
 /// A container, as far as it matters to what it asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
@@ -168,7 +174,11 @@ fn own(spec: AttachSpec) -> Result<AttachSpec, AttachError> {
 impl Asked {
     fn add(&mut self, source: &str, wish: Result<Wish, AttachError>) {
         if self.wishes.len() < MOST {
-            let source = source.chars().take(128).collect();
+            // It is shown to administrators, and tells what a container asks for apart.
+            let clean = source.len() <= MAX_SOURCE && !source.chars().any(char::is_control);
+            let wish = if clean { wish } else { Err(AttachError::Text(BAD_SOURCE)) };
+            let shown = source.chars().map(|c| if c.is_control() { '?' } else { c });
+            let source = shown.take(MAX_SOURCE).collect();
             self.wishes.push(Ask { source, wish, host_route: false });
         }
     }
@@ -250,14 +260,80 @@ mod tests {
             "br0 @CONTAINER_NAME@ 'dhcp:-s /tmp/evil'  02:00:00:00:00:01 x",
             "--wait",
             "@NOTHING@ x dhcp",
+            "br0 test1 dhcp && reboot",
+            "br0 test1 dhcp | tee /etc/passwd",
+            "br0 test1 dhcp\0",
+            "br0\0eth0 test1 dhcp",
+            "br0 test1 ${IFS}",
+            "br0 -i ../../eth0 test1 dhcp",
+            "br0 -i $(id) test1 dhcp",
+            "br0 -l `id` test1 dhcp",
+            "br0 --help test1 dhcp",
+            "-i eth0 test1 dhcp",
+            "--direct-phys --direct-phys test1 dhcp",
+            "br0 -i -l test1 dhcp",
+            "br0 --net=host dhcp",
+            "mac:$(id) test1 dhcp",
+            "br0 test1 dhcp:-s/tmp/evil",
+            "br0 test1 'udhcpc:-x hostname:$(id)'",
+            "br0 test1 192.0.2.7/24@$(id)",
+            "br0 test1 192.0.2.7/24 U:x@12;id",
+            "tc test1 -batch /etc/passwd",
+            "tc test1 -force exec bpf",
+            "tc test1 qdisc add dev eth0 root netem delay $(id)",
+            "route test1 add default via 192.0.2.1; id",
+            "route test1 -batch /etc/passwd",
+            "rule test1 save",
             &"a".repeat(10_000),
+            &format!("br0 test1 dhcp {}", "a ".repeat(100)),
         ] {
-            let asked = asked(&[], &[&format!("pipework_cmd={text}")]);
-            assert_eq!(asked.wishes.len(), 1);
-            assert!(asked.wishes[0].wish.is_err(), "{text:?}: {:?}", asked.wishes[0]);
-            assert!(asked.wishes[0].wish.as_ref().unwrap_err().to_string().len() < 400);
+            for asked in [
+                asked(&[], &[&format!("pipework_cmd={text}")]),
+                // In a label there is no container to name, so these are wrong there as well.
+                asked(&[("landline.attach", text)], &[]),
+            ] {
+                assert_eq!(asked.wishes.len(), 1);
+                assert!(asked.wishes[0].wish.is_err(), "{text:?}: {:?}", asked.wishes[0]);
+                let said = asked.wishes[0].wish.as_ref().unwrap_err().to_string();
+                assert!(said.len() < 500 && !said.chars().any(char::is_control), "{said:?}");
+            }
+        }
+        // What macros stand for is the container's too.
+        let environment = ["pipework_cmd=br0 @HOSTNAME@ dhcp".to_owned()];
+        let project = "com.docker.compose.project".to_owned();
+        for hostile in ["$(id)", "`id`", "a b", "test1; id", "test1\nother", "other", "../x", "-i", ""] {
+            let labels = [
+                (project.clone(), hostile.to_owned()),
+                ("landline.attach".to_owned(), "br0 dhcp ifname=@COMPOSE_PROJECT_NAME@".to_owned()),
+            ];
+            let asker = Asker {
+                id: ID,
+                name: "test1",
+                hostname: hostile,
+                labels: &labels.into_iter().collect(),
+                environment: &environment,
+            };
+            let asked = asker.asks();
+            assert_eq!(asked.wishes.len(), 2);
+            for ask in &asked.wishes {
+                let name = matches!(hostile, "other" | "-i" | "$(id)" | "`id`");
+                let is_its_own = hostile == "other" || ask.source == "landline.attach" && name;
+                assert!(is_its_own || ask.wish.is_err(), "{hostile:?}: {ask:?}");
+            }
         }
         let forced = asked(&[("landline.attach", "br0 192.0.2.7/24 force=true")], &[]);
         assert!(forced.wishes[0].wish.is_err());
+    }
+
+    #[test]
+    fn names_of_labels_and_variables_are_the_containers_too() {
+        let fake = "landline.attach.x\u{1b}[2J\nroot, x: allowed";
+        let long = format!("landline.attach.{}", "x".repeat(200));
+        let asked = asked(&[(fake, "br0 dhcp"), (&long, "br0 dhcp")], &["pipework_cmd\r=br0 test1 dhcp"]);
+        assert_eq!(asked.wishes.len(), 3);
+        for ask in &asked.wishes {
+            assert!(ask.wish.is_err(), "{ask:?}");
+            assert!(ask.source.len() <= 128 && !ask.source.chars().any(char::is_control), "{ask:?}");
+        }
     }
 }

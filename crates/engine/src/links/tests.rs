@@ -34,6 +34,39 @@ fn what_suits_is_found() {
 }
 
 #[test]
+fn infiniband_is_refused() {
+    // What the kernel says of IP over InfiniBand: ARPHRD_INFINIBAND (32), and of some cards also a kind.
+    for kind in [Kind::Physical, Kind::Other("ipoib".into())] {
+        let port = Link { ethernet: false, mac: None, ..link(2, "ib0", kind) };
+        for mode in [Mode::Macvlan, Mode::Ipvlan, Mode::Nic] {
+            let refused =
+                find_parent(&"ib0".parse().unwrap(), mode, std::slice::from_ref(&port)).unwrap_err();
+            assert!(refused.to_string().starts_with("ib0 is not an Ethernet interface"), "{mode}: {refused}");
+        }
+        let bridge = find_parent(&"ib0".parse().unwrap(), Mode::Bridge, &[port]).unwrap_err();
+        assert!(matches!(bridge, super::ParentError::WrongKind { .. }), "{bridge}");
+    }
+}
+
+#[test]
+fn a_card_that_moves_in_is_used_by_nothing_else() {
+    let nic = link(2, "eth0", Kind::Physical);
+    let bridge = link(3, "br0", Kind::Bridge { vlan_filtering: false });
+    let said = |links: &[Link]| {
+        find_parent(&"eth0".parse().unwrap(), Mode::Nic, links).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(said(&[Link { up: false, ..nic.clone() }]), Ok(()));
+    let port = Link { controller: Some(3), ..nic.clone() };
+    assert!(said(&[port, bridge.clone()]).unwrap_err().contains("a port of another interface"));
+    let child = Link { parent: Some(2), ..link(7, "child0", Kind::Macvlan { mode: None }) };
+    assert!(said(&[nic.clone(), child]).unwrap_err().contains("the parent of macvlan links (child0)"));
+    let radio = Link { wireless: true, ..nic };
+    assert!(said(&[radio]).unwrap_err().contains("iw phy"));
+    let refused = find_parent(&"br0".parse().unwrap(), Mode::Nic, &[bridge]).unwrap_err();
+    assert!(refused.to_string().starts_with("br0 is a bridge"), "{refused}");
+}
+
+#[test]
 fn refusals_say_what_to_type() {
     assert_eq!(
         refusal("br9", Mode::Bridge),

@@ -184,6 +184,35 @@ fn nothing_that_a_container_says_is_ever_run() -> Result {
         "pipework_cmd=route victim add 198.51.100.0/24 dev lo".to_owned(),
         format!("pipework_cmd=br0 @CONTAINER_NAME@ {}", "1".repeat(10_000)),
     ];
+    // In labels, in their names, and in what macros stand for.
+    let said = format!("landline.attach.x=br0 $(touch {marker}) dhcp; touch {marker}");
+    let named = "landline.attach.\u{1b}[2J=br0 dhcp";
+    let variable = "pipework_cmd\u{1b}[2J\nroot, x: allowed; landline allow eth0=br0 @CONTAINER_NAME@ dhcp";
+    let host = format!("$(touch {marker})");
+    let project = format!("com.docker.compose.project=x; touch {marker}");
+    let through = "pipework_cmd=br0 -i @COMPOSE_PROJECT_NAME@ @HOSTNAME@ dhcp";
+    for (name, args) in [
+        ("label", &["--label", said.as_str()][..]),
+        ("named", &["--label", named, "-e", variable]),
+        (
+            "flags",
+            &[
+                "--label",
+                "landline.attach=--help br0 dhcp",
+                "-e",
+                "pipework_cmd=--direct-phys -i -l --wait dhcp",
+            ],
+        ),
+        ("macros", &["--hostname", "x", "--label", &project, "-e", through]),
+        ("host", &["--hostname", &host[..host.len().min(60)], "-e", "pipework_cmd=br0 @HOSTNAME@ dhcp"]),
+    ] {
+        world.run_without(name, &[&["--network", "none"], args].concat())?;
+        let row = wait_for("a refusal", SOON, || asked.missing(name).ok()?.into_iter().next())?;
+        assert_eq!(row["state"], "refused", "{row}");
+        assert_eq!(world.interfaces(name)?, [""; 0], "{name}");
+    }
+    let listing = world.landline("ls")?;
+    assert!(!listing.contains('\u{1b}') && !listing.contains("\nroot, x"), "{listing:?}");
     at_once(&names("c", hostile.len()), |name| {
         let text = name.trim_start_matches('c').parse::<usize>().ok().and_then(|n| hostile.get(n));
         world.run_without(name, &["--network", "none", "-e", text.ok_or("no such text")?])
@@ -215,6 +244,56 @@ fn nothing_that_a_container_says_is_ever_run() -> Result {
     assert_eq!(before.diff(&world.host.snapshot()?), "");
     assert!(!Path::new(marker).exists(), "something was run");
     assert!(world.attached()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn each_macro_stands_for_what_is_the_containers() -> Result {
+    let asked = Asked::new("[containers.allow.br0]\n")?;
+    let world = &asked.world;
+    let variables = [
+        "pipework_cmd_name=br0 -i lan1 @CONTAINER_NAME@ 192.0.2.81/24",
+        "pipework_cmd_id=br0 -i lan2 @CONTAINER_ID@ 192.0.2.82/24",
+        "pipework_cmd_host=br0 -i lan3 @HOSTNAME@ 192.0.2.83/24",
+        "pipework_cmd_instance=br0 -i lan4 @CONTAINER_NAME@ 192.0.2.10@INSTANCE@/24@192.0.2.1",
+        "pipework_cmd_project=br0 -i lan5 @CONTAINER_NAME@ 192.0.2.85/24 U:@COMPOSE_PROJECT_NAME@",
+    ];
+    let label = "landline.attach.own=br0 192.0.2.86/24 ifname=lan@INSTANCE@x";
+    let mut args =
+        vec!["--network", "none", "--hostname", "till", "--label", "com.docker.compose.project=shop"];
+    args.extend(["--label", label]);
+    args.extend(variables.iter().flat_map(|variable| ["-e", variable]));
+    world.run_without("shop_web2_7", &args)?;
+    for (interface, address) in [
+        ("lan1", "192.0.2.81/24"),
+        ("lan2", "192.0.2.82/24"),
+        ("lan3", "192.0.2.83/24"),
+        ("lan4", "192.0.2.107/24"),
+        ("lan5", "192.0.2.85/24"),
+        ("lan7x", "192.0.2.86/24"),
+    ] {
+        assert_eq!(world.until_addressed("shop_web2_7", interface)?, address);
+    }
+    let hash = world.host.check(&["sh", "-c", "echo shop | md5sum"])?;
+    let octets: Vec<&str> = (0..5).map(|n| &hash[2 * n..2 * n + 2]).collect();
+    assert_eq!(world.mac("shop_web2_7", "lan5")?, format!("02:{}", octets.join(":")));
+
+    // One that stands for nothing, and one that nobody knows.
+    world.run_without(
+        "bare",
+        &[
+            "--network",
+            "none",
+            "-e",
+            "pipework_cmd_a=br0 @CONTAINER_NAME@ 192.0.2.87/24 U:@COMPOSE_PROJECT_NAME@",
+            "-e",
+            "pipework_cmd_b=br0 @NAME@ 192.0.2.88/24",
+        ],
+    )?;
+    let rows = wait_for("both refusals", SOON, || asked.missing("bare").ok().filter(|rows| rows.len() == 2))?;
+    assert!(rows[0]["reason"].as_str().is_some_and(|r| r.contains("COMPOSE_PROJECT_NAME")), "{rows:?}");
+    assert!(rows[1]["reason"].as_str().is_some_and(|r| r.contains("@NAME@ is no macro")), "{rows:?}");
+    assert_eq!(world.interfaces("bare")?, [""; 0]);
     Ok(())
 }
 

@@ -91,12 +91,8 @@ fn every_form_of_pipework() {
 #[test]
 fn a_vlan_is_an_option_of_the_network() {
     let text = "eth0 web dhcp 02:00:00:00:00:01@12";
-    match parse(text) {
-        Ok(Pipework::Attach(attach)) => assert_eq!(attach.spec.options["vlan"], "12"),
-        // As long as networks have no vlan option.
-        Err(AttachError::Option(_)) => {}
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(spec(text).options["vlan"], "12");
+    assert_eq!(spec("eth0 web dhcp @12").options["vlan"], "12");
     for bad in ["@0", "@4095", "@x", "@", "@12@13", "02:00:00:00:00:01@+1"] {
         assert!(parse(&format!("eth0 web dhcp {bad}")).is_err(), "{bad}");
     }
@@ -186,5 +182,99 @@ fn what_is_wrong_is_said_and_nothing_is_run() {
     ] {
         let error = parse(text).map(|value| panic!("{text:?} is {value:?}")).unwrap_err();
         assert!(error.to_string().contains(part), "{text:?}: {error}");
+    }
+}
+
+/// What pipework's manual and its code have, line by line: the forms, the kinds of host interfaces, the options, guests, hardware
+/// addresses and clients. What it cannot do itself is among them where it can be written.
+#[test]
+fn every_line_of_pipeworks_usage() {
+    for (what, text, meaning) in [
+        // pipework IF [-i IF] [-l IF] [-a 4|6] GUEST IP/LENGTH[@GATEWAY] [MAC][@VLAN]
+        ("static", "br1 web 192.0.2.5/24", "br1, as eth1, 192.0.2.5/24, made if missing"),
+        (
+            "static, with everything",
+            "br1 -i lan -l wl -a 4 web 192.0.2.5/24@192.0.2.1 02:00:00:00:00:05@12",
+            "br1, as lan, other end wl, 192.0.2.5/24@192.0.2.1, mac 02:00:00:00:00:05, vlan=12, made if missing",
+        ),
+        ("only a VLAN", "eth0 web 192.0.2.5/24 @12", "eth0, as eth1, 192.0.2.5/24, vlan=12"),
+        (
+            "a text as MAC, and a VLAN",
+            "eth0 web 0/0 U:myhost.foo.com@12",
+            "eth0, as eth1, mac 02:72:6c:cd:9b:8d, vlan=12",
+        ),
+        // The same with --direct-phys, for each kind of address.
+        (
+            "the card, static",
+            "--direct-phys eth1 -i lan web 192.0.2.5/24@192.0.2.1",
+            "eth1, as lan, 192.0.2.5/24@192.0.2.1, the nic itself",
+        ),
+        ("the card, nothing", "--direct-phys eth1 web 0/0", "eth1, as eth1, the nic itself"),
+        ("the card, dhcp", "--direct-phys eth1 web dhcp", "eth1, as eth1, dhcp, the nic itself"),
+        ("the card, dhclient-f", "--direct-phys eth1 web dhclient-f", "eth1, as eth1, dhcp, the nic itself"),
+        (
+            "the card by its MAC",
+            "--direct-phys mac:00:00:5e:00:53:01 web udhcpc",
+            "nic 00:00:5e:00:53:01, as eth1, dhcp, the nic itself",
+        ),
+        (
+            "the card with another MAC",
+            "--direct-phys eth1 web dhcp 02:00:00:00:00:05",
+            "eth1, as eth1, dhcp, mac 02:00:00:00:00:05, the nic itself",
+        ),
+        // mac:ADDRESS: pipework compares letter by letter, and so misses capitals.
+        ("by MAC", "mac:00:00:5e:00:53:01 web dhcp", "nic 00:00:5e:00:53:01, as eth1, dhcp"),
+        ("by MAC in capitals", "mac:00:00:5E:00:53:01 web dhcp", "nic 00:00:5e:00:53:01, as eth1, dhcp"),
+        // What a host interface is made for when it is missing.
+        ("br*", "br-lan web dhcp", "br-lan, as eth1, dhcp, made if missing"),
+        ("ovs*", "ovsbr0 web dhcp", "ovsbr0, as eth1, dhcp, made if missing"),
+        ("dummy*", "dummy7 web 192.0.2.5/24", "dummy, as eth1, 192.0.2.5/24"),
+        ("none of them", "bond0 web dhcp", "bond0, as eth1, dhcp"),
+        // 0/0
+        ("nothing but a link", "eth0 web 0/0", "eth0, as eth1"),
+        // -a
+        ("-a 4", "eth0 -a 4 web dhcp", "eth0, as eth1, dhcp"),
+        ("-a 6", "eth0 -a 6 web 2001:db8::5/64", "eth0, as eth1, 2001:db8::5/64"),
+        // dhcp|udhcpc[-f]|dhclient[-f]|dhcpcd[:OPTIONS]
+        ("dhcp", "eth0 web dhcp", "eth0, as eth1, dhcp"),
+        ("dhcp, which stays", "eth0 web dhcp:-f", "eth0, as eth1, dhcp"),
+        ("udhcpc:", "eth0 web 'udhcpc:-x hostname:shop'", "eth0, as eth1, dhcp, called shop"),
+        ("udhcpc-f:", "eth0 web 'udhcpc-f:-x hostname:shop'", "eth0, as eth1, dhcp, called shop"),
+        ("dhclient:", "eth0 web 'dhclient:-H shop'", "eth0, as eth1, dhcp, called shop"),
+        ("dhclient-f:", "eth0 web 'dhclient-f:-H shop'", "eth0, as eth1, dhcp, called shop"),
+        ("dhcpcd:", "eth0 web 'dhcpcd:-h shop'", "eth0, as eth1, dhcp, called shop"),
+        // dummy
+        (
+            "dummy",
+            "dummy -i d0 web 198.51.100.5/24@198.51.100.1",
+            "dummy, as d0, 198.51.100.5/24@198.51.100.1",
+        ),
+        // Where pipework fails: what it makes of long names is too long, IPv6 has IPv4's prefix.
+        ("a long name", "br0 -i container-lan-0 web dhcp", "br0, as container-lan-0, dhcp, made if missing"),
+        ("IPv6", "br0 web 2001:db8::5/64@fe80::1", "br0, as eth1, 2001:db8::5/64@fe80::1, made if missing"),
+    ] {
+        assert_eq!(line(text), meaning, "{what}: {text}");
+    }
+    for (guest, target) in [
+        ("web", "web"),
+        ("0123456789ab", "0123456789ab"),
+        ("prod2_app_12", "prod2_app_12"),
+        ("pid:4711", "pid:4711"),
+        ("netns:/run/netns/x", "netns:/run/netns/x"),
+    ] {
+        let value = parse(&format!("br0 {guest} dhcp")).unwrap();
+        assert_eq!(value.target().unwrap().to_string(), target);
+    }
+    // The order of options is fixed, as there.
+    for text in [
+        "eth0 --direct-phys web dhcp",
+        "eth0 -l a -i b web dhcp",
+        "eth0 -a 4 -i b web dhcp",
+        "eth0 web -i b dhcp",
+        "eth0 web dhcp -i b",
+        "-i b eth0 web dhcp",
+        "--wait eth1",
+    ] {
+        assert!(parse(text).is_err(), "{text}");
     }
 }

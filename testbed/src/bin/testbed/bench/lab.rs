@@ -53,6 +53,11 @@ pub(super) struct Lab {
 impl Lab {
     /// Brings it up, with a dnsmasq that does not ping.
     pub(super) fn new(landline: &Path) -> Result<Self> {
+        Self::configured(landline, &[])
+    }
+
+    /// The same with arguments for the daemon.
+    pub(super) fn configured(landline: &Path, args: &[&str]) -> Result<Self> {
         let lan = Lan::new()?;
         let server = lan.dnsmasq(dnsmasq(true))?;
         let mut host = lan.docker_host("host1")?;
@@ -60,7 +65,7 @@ impl Lab {
         second_nic(&lan, &host)?;
         // Docker's own bridge networks come with firewall rules everywhere; without them they would look too good.
         host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
-        let daemon = host.start_landline(landline, &[], &[])?;
+        let daemon = host.start_landline(landline, args, &[])?;
         let lab = Self { daemon, host, server, lan };
         // With its rules Docker drops what is forwarded; bridged frames count as forwarded where `br_netfilter` is.
         lab.host.check(&["iptables", "-I", "DOCKER-USER", "-i", "br0", "-j", "ACCEPT"])?;

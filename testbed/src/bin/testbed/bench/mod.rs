@@ -3,6 +3,7 @@
 //! Every comparison is between things measured in turn, round by round, so that what else the machine does meets all
 //! of them alike.
 
+mod attach;
 mod conflict;
 mod crowd;
 mod daemon;
@@ -57,6 +58,8 @@ enum Part {
     Lease,
     /// Many containers at once.
     Crowd,
+    /// Containers that ask for interfaces.
+    Attach,
     /// The daemon at rest.
     Daemon,
     /// From `docker start` to an answer.
@@ -85,6 +88,8 @@ struct Extent {
     crowd_rounds: usize,
     /// How many containers that is.
     crowd: usize,
+    /// How many containers are attached at once.
+    attached: usize,
     /// With how many endpoints the daemon is looked at.
     endpoints: [usize; 3],
 }
@@ -100,6 +105,7 @@ impl Extent {
                 squatted: 5,
                 crowd_rounds: 1,
                 crowd: 5,
+                attached: 5,
                 endpoints: [0, 1, 5],
             }
         } else {
@@ -110,6 +116,7 @@ impl Extent {
                 squatted: 100,
                 crowd_rounds: 5,
                 crowd: 20,
+                attached: 30,
                 endpoints: [0, 1, 50],
             }
         }
@@ -125,11 +132,12 @@ pub(crate) fn bench(options: &Options) -> Result<u8> {
     let extent = Extent::of(options);
     println!("{}", conditions());
     println!("Load average at the start: {}.", load());
-    let parts: [(Part, Measure); 9] = [
+    let parts: [(Part, Measure); 10] = [
         (Part::Single, single::measure),
         (Part::Conflict, conflict::measure),
         (Part::Lease, lease::measure),
         (Part::Crowd, crowd::measure),
+        (Part::Attach, attach::measure),
         (Part::Daemon, daemon::measure),
         (Part::HostAccess, reach::measure),
         (Part::Vde, vde::measure),
