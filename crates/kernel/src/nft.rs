@@ -1,10 +1,11 @@
-//! Rules of the packet filter, handed to `nft(8)` as one script: the kernel takes all of it or nothing.
+//! Rules of the packet filter, handed to `nft(8)` as one script: the kernel takes all of it or nothing. And what there is
+//! of rules, for those who look.
 //!
 //! For tables of our own, rendered whole; [`table`] writes the lines that put one in the place of what was there.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Why the rules were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +32,7 @@ pub fn apply(script: &str) -> Result<(), NftError> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn();
-    let mut nft = spawned.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => NftError::Missing,
-        _ => NftError::Run(error),
-    })?;
+    let mut nft = spawned.map_err(not_run)?;
     if let Some(mut input) = nft.stdin.take() {
         match input.write_all(script.as_bytes()) {
             // It gave up before the end of the script and says why.
@@ -49,8 +47,32 @@ pub fn apply(script: &str) -> Result<(), NftError> {
     if output.status.success() {
         return Ok(());
     }
+    Err(refused(&output))
+}
+
+/// All rules there are in the calling thread's namespace, as JSON (libnftables-json(5)); blocks until it is done.
+///
+/// # Errors
+/// See [`NftError`].
+pub fn list() -> Result<String, NftError> {
+    let listed = Command::new("nft").args(["-j", "list", "ruleset"]).stdin(Stdio::null()).output();
+    let output = listed.map_err(not_run)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(refused(&output))
+}
+
+fn not_run(error: io::Error) -> NftError {
+    match error.kind() {
+        io::ErrorKind::NotFound => NftError::Missing,
+        _ => NftError::Run(error),
+    }
+}
+
+fn refused(output: &Output) -> NftError {
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(NftError::Refused(said.lines().next().unwrap_or("it did not say why").to_owned()))
+    NftError::Refused(said.lines().next().unwrap_or("it did not say why").to_owned())
 }
 
 /// The lines that replace a table, or remove it where it has no content, whether or not it is there.

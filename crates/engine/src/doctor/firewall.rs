@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use landline_kernel::sysctl;
+use landline_kernel::{nft, sysctl};
 use landline_spec::{Addressing, Mode, NatPort};
 use landline_types::IfName;
 
 use super::filter::{Fate, Packet};
+use super::nft::{self as nftables, Dropping};
 use super::{Cure, Finding, Found, iptables, label};
 use crate::nat::{self, NatOwner, NatView};
 use crate::records::NetworkRecord;
@@ -25,18 +26,21 @@ pub(super) fn look(
     views: &BTreeMap<NatOwner, NatView>,
     openings: &BTreeSet<IfName>,
 ) -> Vec<Found> {
-    let firewall = Firewall { rules: nat::rules(), openings: nat::opening_program() };
+    if networks.is_empty() && views.is_empty() {
+        return Vec::new();
+    }
+    let firewall = Firewall::look();
     let mut found = Vec::new();
     if sysctl::bridge_nf() {
-        found.extend(bridges(networks, &firewall));
+        found.extend(bridges(networks).iter().flat_map(|subject| firewall.findings(subject)));
     }
     let privates = networks.iter().filter(|network| network.options.mode == Mode::Nat);
-    found.extend(privates.filter_map(|network| private(network, &firewall)));
     let containers = views.iter().filter_map(|(owner, view)| match owner {
-        NatOwner::Container(name) => container(owner, name, view, &firewall),
+        NatOwner::Container(name) => container(owner, name, view),
         NatOwner::Network(_) | NatOwner::Identity { .. } => None,
     });
-    found.extend(containers);
+    let subjects = privates.filter_map(private).chain(containers);
+    found.extend(subjects.flat_map(|subject| firewall.findings(&subject)));
     if !nat::forwards() {
         found.extend(forwarding(networks, views, openings));
     }
@@ -45,53 +49,126 @@ pub(super) fn look(
 
 /// The rules of the host's firewall.
 struct Firewall {
-    /// By the program that lists them.
-    rules: Vec<(&'static str, String)>,
+    /// Those of iptables, by the program that lists them.
+    iptables: Vec<(&'static str, String)>,
     /// That by which openings are made.
     openings: Option<&'static str>,
+    /// All of nftables, as JSON.
+    nftables: String,
+}
+
+/// What may be dropped, and how it would be let through.
+struct Subject {
+    /// In words.
+    what: String,
+    /// The packets that conversations begin with.
+    packets: Vec<Packet>,
+    cure: Cure,
+    /// Rules of iptables, without the chain.
+    iptables: Vec<String>,
+    /// Rules of nftables, without the chain.
+    nftables: Vec<String>,
+    /// The bridge, and the zone of firewalld it should be in; `None`: the one that counts now.
+    zone: Option<(IfName, Option<&'static str>)>,
 }
 
 impl Firewall {
-    /// Which rules drop one of these packets: the words for it, and whether an opening mends it.
-    fn drops(&self, packets: &[Packet]) -> Option<(String, bool)> {
-        packets.iter().find_map(|packet| {
-            self.rules.iter().find_map(|(program, rules)| match iptables::forward(rules, packet) {
-                Fate::Dropped(chain) => {
-                    Some((format!("chain {chain} of {program}"), self.openings == Some(program)))
-                }
-                Fate::Passes | Fate::Unclear => None,
-            })
-        })
+    /// What there is. Blocks.
+    fn look() -> Self {
+        let nftables = nft::list().unwrap_or_else(|error| {
+            tracing::debug!(error = crate::chain(&error), "rules of nftables cannot be listed");
+            String::new()
+        });
+        Self { iptables: nat::rules(), openings: nat::opening_program(), nftables }
     }
 
-    fn finding(&self, packets: &[Packet], what: &str, cure: Cure, rule: &str) -> Option<Found> {
-        let (whose, mendable) = self.drops(packets)?;
-        let (remedy, cures) = if mendable {
-            (format!("{FIX} lets it through"), BTreeSet::from([cure]))
-        } else {
-            (format!("let it through there with a rule of your own: {rule}"), BTreeSet::new())
-        };
-        let says = format!("the host's firewall drops {what} ({whose}); {remedy}");
-        Some(Found { finding: Finding { fixable: mendable, ..Finding::new("firewall", says) }, cures })
+    /// Whose rules drop it. Each of them decides by itself, so each has to be told.
+    fn findings(&self, subject: &Subject) -> Vec<Found> {
+        let by_iptables = self.iptables.iter().filter_map(|(program, rules)| {
+            let chain = subject.packets.iter().find_map(|packet| match iptables::forward(rules, packet) {
+                Fate::Dropped(chain) => Some(chain),
+                Fate::Passes | Fate::Unclear => None,
+            })?;
+            let whose = format!("chain {chain} of {program}");
+            Some(if self.openings == Some(program) {
+                subject.mended(&whose)
+            } else {
+                subject.by_hand(&whose, &commands(&subject.iptables, &format!("{program} -I FORWARD")))
+            })
+        });
+        let mut dropping: Vec<Dropping> = Vec::new();
+        for found in subject.packets.iter().flat_map(|packet| nftables::forward(&self.nftables, packet)) {
+            // Those are the rules of iptables again, and less is to be read of them.
+            let own = (&*found.family, &*found.table, &*found.base) != ("ip", "filter", "FORWARD");
+            if (own || self.iptables.is_empty()) && !dropping.contains(&found) {
+                dropping.push(found);
+            }
+        }
+        let by_nftables = dropping.iter().map(|dropping| {
+            let Dropping { family, table, chain, .. } = dropping;
+            subject.by_hand(
+                &format!("chain {chain} of nftables' table {family} {table}"),
+                &subject.own_rule(dropping),
+            )
+        });
+        by_iptables.chain(by_nftables).collect()
     }
 }
 
+impl Subject {
+    fn mended(&self, whose: &str) -> Found {
+        let says = format!("the host's firewall drops {} ({whose}); {FIX} lets it through", self.what);
+        let finding = Finding { fixable: true, ..Finding::new("firewall", says) };
+        Found { finding, cures: BTreeSet::from([self.cure.clone()]) }
+    }
+
+    fn by_hand(&self, whose: &str, command: &str) -> Found {
+        let what = &self.what;
+        let says = format!(
+            "the host's firewall drops {what} ({whose}), which no rule of Landline's overrides; let it through there: \
+             {command}"
+        );
+        Finding::new("firewall", says).into()
+    }
+
+    /// What to type for those who have a table of their own.
+    fn own_rule(&self, Dropping { family, table, chain, base }: &Dropping) -> String {
+        if let (Some((bridge, zone)), "firewalld") = (&self.zone, &**table) {
+            let named = zone.or_else(|| chain.strip_prefix("filter_FWD_")).unwrap_or("public");
+            // What stays among the interfaces of a zone may pass there, if the zone has that switched on.
+            let forward = format!(" && firewall-cmd --permanent --zone={named} --add-forward");
+            let forward = if zone.is_none() { &forward } else { "" };
+            return format!(
+                "firewall-cmd --permanent --zone={named} --change-interface={bridge}{forward} && firewall-cmd --reload"
+            );
+        }
+        commands(&self.nftables, &format!("nft insert rule {family} {table} {base}"))
+    }
+}
+
+/// One command a rule, to be typed as one line.
+fn commands(rules: &[String], begin: &str) -> String {
+    rules.iter().map(|rule| format!("{begin} {rule}")).collect::<Vec<_>>().join(" && ")
+}
+
 /// Bridged frames that pass the rules for packets.
-fn bridges(networks: &[NetworkRecord], firewall: &Firewall) -> Vec<Found> {
-    let mut found = BTreeMap::new();
+fn bridges(networks: &[NetworkRecord]) -> Vec<Subject> {
+    let mut subjects = BTreeMap::new();
     for network in networks.iter().filter(|network| network.options.mode == Mode::Bridge) {
         let bridge = &network.options.parent;
-        let what = format!(
-            "what goes over {bridge} ({}), because br_netfilter shows it bridged packets",
-            label(network)
-        );
-        let rule = format!("-i {bridge} -o {bridge} -j ACCEPT");
-        let packet = bridged(bridge, network.options.addressing);
-        if let Some(one) = firewall.finding(&[packet], &what, Cure::Bridge(bridge.clone()), &rule) {
-            found.entry(bridge.clone()).or_insert(one);
-        }
+        subjects.entry(bridge.clone()).or_insert_with(|| Subject {
+            what: format!(
+                "what goes over {bridge} ({}), because br_netfilter shows it bridged packets",
+                label(network)
+            ),
+            packets: vec![bridged(bridge, network.options.addressing)],
+            cure: Cure::Bridge(bridge.clone()),
+            iptables: vec![format!("-i {bridge} -o {bridge} -j ACCEPT")],
+            nftables: vec![format!("iifname {bridge} oifname {bridge} accept")],
+            zone: Some((bridge.clone(), None)),
+        });
     }
-    found.into_values().collect()
+    subjects.into_values().collect()
 }
 
 /// The packet a container begins with.
@@ -111,7 +188,7 @@ fn bridged(bridge: &IfName, addressing: Addressing) -> Packet {
 }
 
 /// What goes between the LAN and containers that have an address on the host.
-fn private(network: &NetworkRecord, firewall: &Firewall) -> Option<Found> {
+fn private(network: &NetworkRecord) -> Option<Subject> {
     let (bridge, nic) = (&network.options.parent, network.nic.as_ref()?);
     let packet = |from: &IfName, to: &IfName, translated| Packet {
         input: Some(from.to_string()),
@@ -120,14 +197,19 @@ fn private(network: &NetworkRecord, firewall: &Firewall) -> Option<Found> {
         translated,
         ..Packet::default()
     };
-    let what = format!("what goes between {nic} and {}", label(network));
-    let rule = format!("-i {bridge} -j ACCEPT, and -o {bridge} -j ACCEPT");
-    let packets = [packet(nic, bridge, true), packet(bridge, nic, false)];
-    firewall.finding(&packets, &what, Cure::Bridge(bridge.clone()), &rule)
+    Some(Subject {
+        what: format!("what goes between {nic} and {}", label(network)),
+        packets: vec![packet(nic, bridge, true), packet(bridge, nic, false)],
+        cure: Cure::Bridge(bridge.clone()),
+        iptables: vec![format!("-i {bridge} -j ACCEPT"), format!("-o {bridge} -j ACCEPT")],
+        nftables: vec![format!("iifname {bridge} accept"), format!("oifname {bridge} accept")],
+        // Nobody else is on that bridge, and what gets in is for our own table to say.
+        zone: Some((bridge.clone(), Some("trusted"))),
+    })
 }
 
 /// What comes to a container on Docker's own bridge, which lets through what is published.
-fn container(owner: &NatOwner, name: &str, view: &NatView, firewall: &Firewall) -> Option<Found> {
+fn container(owner: &NatOwner, name: &str, view: &NatView) -> Option<Subject> {
     let inside = view.inside?;
     let packet = Packet {
         input: Some(view.interface.to_string()),
@@ -146,9 +228,14 @@ fn container(owner: &NatOwner, name: &str, view: &NatView, firewall: &Firewall) 
     if packets.is_empty() {
         packets.push(Packet { protocol: Some(TCP), ..packet });
     }
-    let what = format!("what comes to {} for container {name}", view.address?);
-    let rule = format!("-d {inside} -j ACCEPT");
-    firewall.finding(&packets, &what, Cure::Nat(owner.clone()), &rule)
+    Some(Subject {
+        what: format!("what comes to {} for container {name}", view.address?),
+        packets,
+        cure: Cure::Nat(owner.clone()),
+        iptables: vec![format!("-d {inside} -j ACCEPT")],
+        nftables: vec![format!("ip daddr {inside} accept")],
+        zone: None,
+    })
 }
 
 /// Who needs packets to be passed on, which they are not.

@@ -2,18 +2,18 @@
 //!
 //! Each check looks at what there is and says nothing unless it is certain. What a host's firewall drops can be let
 //! through on the administrator's word: that is what `firewall=open` does, afterwards and until it is taken back
-//! (`openings`). What a firewall does with a packet is read off its rules (`filter`, `iptables`).
+//! (`openings`). What a firewall does with a packet is read off its rules (`filter`, `iptables`, `nft`).
 
 mod filter;
 mod firewall;
 mod iptables;
+mod nft;
 mod openings;
 mod parents;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use landline_kernel::nft;
 use landline_spec::Mode;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
@@ -189,7 +189,7 @@ async fn switch_trouble(network: &NetworkRecord) -> Option<Finding> {
 
 /// Why nothing can be translated. An empty script changes nothing, and needs all that a real one does.
 fn filter_trouble() -> Option<Finding> {
-    let error = nft::apply("").err()?;
+    let error = landline_kernel::nft::apply("").err()?;
     let says = format!(
         "no address of the LAN can be translated to a container: {}; see to package nftables",
         crate::chain(&error)

@@ -74,7 +74,7 @@ fn dropped_bridge(flavour: &str) -> Result {
         .map_err(|error| format!("{error}: {:?}", saved_rules(&world.host)))
     };
 
-    let said = says(&world);
+    let said = finds(&world, "(network lan)")?;
     for words in [
         "drops what goes over br0 (network lan)",
         "chain FORWARD of iptables",
@@ -121,9 +121,29 @@ fn dropped_bridge(flavour: &str) -> Result {
     world.host.docker_ok(&["network", "rm", "lan"])?;
     is_back(&world)?;
     assert!(undoes(&world)?.contains("nothing to take back"));
+    // So does an attachment's.
+    world.host.docker_ok(&["run", "-d", "--name", "web", "--network", "none", "box", "sleep", "infinity"])?;
+    world.host.landline_ok(binary(), &["attach", "br0", "web", "dhcp", "firewall=open"])?;
+    assert!(opened(&world));
+    world.host.landline_ok(binary(), &["detach", "web"])?;
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    is_back(&world)?;
     // What somebody else lets through is no trouble, and none of ours.
     world.network("lan", &["bridge=br0", "lease_timeout=2s"])?;
     world.host.node().sh("iptables -I DOCKER-USER -m physdev --physdev-is-bridged -j ACCEPT")?;
+    finds(&world, FINE)?;
+    // What somebody's own table drops is his to let through.
+    world.host.node().sh("nft -f - <<'END'
+        table inet own {
+            chain pass { type filter hook forward priority 5; policy drop; ct state established accept; }
+        }
+END")?;
+    let said = finds(&world, "chain pass of nftables' table inet own")?;
+    let report: Value = serde_json::from_str(&doctor(&world, &["--json"]).stdout)?;
+    assert_eq!(report["found"][0]["fixable"], false);
+    let rule = said.trim().split("let it through there: ").nth(1).ok_or("no rule")?;
+    assert_eq!(rule, "nft insert rule inet own pass iifname br0 oifname br0 accept");
+    world.host.node().sh(rule)?;
     finds(&world, FINE)?;
     Ok(())
 }
@@ -171,11 +191,7 @@ fn dropped_translation(flavour: &str) -> Result {
     let create = ["network", "create", "-d", "landline", "-o", "mode=nat", "-o", "parent=eth0"];
     let create = [&create[..], &["-o", "ports=80", "--subnet", "203.0.113.0/24", "lan"]].concat();
     lab.world.host.docker_ok(&create)?;
-    let said = says(&lab.world);
-    assert!(
-        said.contains("drops what goes between eth0 and network lan (chain FORWARD of iptables"),
-        "{said}"
-    );
+    finds(&lab.world, "drops what goes between eth0 and network lan (chain FORWARD of iptables")?;
     let run = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
     lab.world.host.docker_ok(&run)?;
     lab.world.host.check(&["sysctl", "-w", "net.ipv4.ip_forward=0"])?;

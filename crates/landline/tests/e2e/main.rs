@@ -32,6 +32,7 @@ mod dual;
 mod endpoints;
 mod failures;
 mod firewall;
+mod firewalld;
 mod four_ways;
 mod host_access;
 mod hostile;
