@@ -2,7 +2,8 @@
 
 use landline_testbed::{Dnsmasq, Dockerd, Lan, Signal, wait_for};
 
-use crate::tools::{settled, start_daemon};
+use crate::firewalld::start_firewalld;
+use crate::tools::{settled, start_daemon, use_iptables};
 use crate::world::{Result, SOON, World, bare};
 
 #[test]
@@ -20,9 +21,7 @@ fn let_through(flavour: &str) -> Result {
     let lan = Lan::new()?;
     let dhcp = lan.dnsmasq(Dnsmasq::default())?;
     let mut host = lan.docker_host("host1")?;
-    host.check(&["ln", "-sf", &format!("/usr/sbin/{flavour}"), "/etc/alternatives/iptables"])?;
-    let kind = if flavour == "iptables-nft" { "nf_tables" } else { "legacy" };
-    assert!(host.check(&["iptables", "-V"])?.contains(kind));
+    use_iptables(&host, flavour)?;
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
     host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
     host.check(&[
@@ -51,8 +50,9 @@ fn let_through(flavour: &str) -> Result {
     if flavour == "iptables-nft" {
         // Engines before 28 have a rule of their own there.
         let engines = before.1.lines().filter(|rule| rule.starts_with("-A"));
-        let again: String = engines.map(|rule| format!("; iptables {rule}")).collect();
-        world.host.node().sh(&format!("iptables -F DOCKER-USER{again}"))?;
+        let again = engines.map(|rule| format!("iptables {rule}"));
+        let flush: Vec<String> = std::iter::once("iptables -F DOCKER-USER".to_owned()).chain(again).collect();
+        world.host.node().sh(&flush.join("; "))?;
         wait_for("the rule after a flush", SOON, || {
             rules(&world).is_ok_and(|rules| rules.contains(opening))
         })?;
@@ -92,21 +92,14 @@ fn let_through(flavour: &str) -> Result {
     Ok(())
 }
 
-/// With rules of iptables, all of which it throws away when it loads its own anew. With nftables (its default) an opening in
-/// Docker's chain is not enough: docs/options.md says so.
+/// With rules of iptables, all of which it throws away when it loads its own anew. With nftables see `firewalld`.
 #[test]
 fn firewalld_loads_its_rules_anew_and_the_opening_is_back() -> Result {
     let lan = Lan::new()?;
     let dhcp = lan.dnsmasq(Dnsmasq::default())?;
     let mut host = lan.docker_host("host1")?;
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
-    host.node().sh("mkdir -p /run/dbus /run/firewalld
-        sed -i 's/^FirewallBackend=.*/FirewallBackend=iptables/' /etc/firewalld/firewalld.conf")?;
-    let _bus = host.spawn(&["dbus-daemon", "--system", "--nofork", "--nopidfile"])?;
-    wait_for("the bus", SOON, || host.exec(&["test", "-S", "/run/dbus/system_bus_socket"]).success())?;
-    let _firewalld = host.spawn(&["firewalld", "--nofork", "--nopid"])?;
-    let running = || host.exec(&["firewall-cmd", "--state"]).stdout.contains("running");
-    wait_for("firewalld", 4 * SOON, running)?;
+    let _firewalld = start_firewalld(&host, "iptables")?;
     host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
     host.check(&["sh", "-ec", "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables"])?;
     let daemon = start_daemon(&host)?;
