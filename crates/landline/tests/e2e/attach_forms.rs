@@ -129,7 +129,35 @@ const FORMS: &[Form] = &[
         addresses: &["192.0.2.61/24"],
         ..FORM
     },
+    Form {
+        words: &["eth1", "web", "0/0", "U:myhost.foo.com"],
+        kind: Some("macvlan"),
+        mac: Some("02:72:6c:cd:9b:8d"),
+        ..FORM
+    },
+    Form {
+        words: &["eth1", "web", "dhclient-f"],
+        kind: Some("macvlan"),
+        default: &["192.0.2.1"],
+        leased: true,
+        ..FORM
+    },
+    Form {
+        words: &["eth1", "-a", "6", "web", "2001:db8:1::61/64@2001:db8:1::1"],
+        kind: Some("macvlan"),
+        addresses: &["2001:db8:1::61/64"],
+        default: &["2001:db8:1::1"],
+        ..FORM
+    },
     // The card itself moves in, and comes back as it was.
+    Form { words: &["--direct-phys", "eth1", "web", "0/0"], mac: Some(CARD), ..FORM },
+    Form {
+        words: &["--direct-phys", "eth1", "-a", "6", "web", "2001:db8:1::62/64@2001:db8:1::1"],
+        addresses: &["2001:db8:1::62/64"],
+        default: &["2001:db8:1::1"],
+        mac: Some(CARD),
+        ..FORM
+    },
     Form {
         words: &["--direct-phys", "eth1", "-i", "lan0", "web", "192.0.2.62/24@192.0.2.1"],
         interface: "lan0",

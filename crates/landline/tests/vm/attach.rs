@@ -99,6 +99,29 @@ fn cases(world: &World) -> Result {
     landline(&["detach", "netns:/run/netns/blue"])?;
     assert!(!world.host.exec(&["ip", "link", "show", "eth0.12"]).success(), "the VLAN's interface stays");
 
+    println!("VLANs of a Linux bridge, where pipework gives up");
+    world
+        .host
+        .node()
+        .sh("ip link add brv type bridge vlan_filtering 1 forward_delay 0\nip link set brv up")?;
+    for (name, ifname, address) in [("blue", "lan0", "203.0.113.70/24"), ("green", "lan1", "203.0.113.71/24")]
+    {
+        let netns = format!("netns:/run/netns/{name}");
+        landline(&["pipework", "brv", "-i", ifname, "-l", ifname, &netns, address, "@12"])?;
+        let vlans = world.host.check(&["bridge", "vlan", "show", "dev", ifname])?;
+        assert!(vlans.contains("12 PVID Egress Untagged") && !vlans.contains(" 1 "), "{vlans}");
+    }
+    landline(&["exec", "netns:/run/netns/blue", "ping", "-c1", "-W5", "203.0.113.71"])?;
+    landline(&["detach", "netns:/run/netns/green"])?;
+    let green = "netns:/run/netns/green";
+    landline(&["pipework", "brv", "-i", "lan1", green, "203.0.113.71/24", "@13"])?;
+    let other = world.host.landline(binary(), &["exec", green, "ping", "-c1", "-W1", "203.0.113.70"]);
+    assert!(!other.success(), "two VLANs meet: {}", other.stdout);
+    for name in ["blue", "green"] {
+        landline(&["detach", &format!("netns:/run/netns/{name}")])?;
+    }
+    world.host.check(&["ip", "link", "delete", "brv"])?;
+
     println!("an interface that goes nowhere");
     landline(&[
         "pipework",
