@@ -169,7 +169,7 @@ impl Engine {
         } = content;
         let (attachments, endpoints) = Attachments::resume(attachments, endpoints).await;
         let networks: Vec<NetworkRecord> = networks.into_iter().chain(attachments.networks()).collect();
-        let openings = Openings::new(openings);
+        let openings = Openings::resume(openings, &networks, &store);
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
 
         let cancel = CancellationToken::new();

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use landline_kernel::{nft, sysctl};
 use landline_spec::{Addressing, Mode, NatPort};
 use landline_types::IfName;
+use serde_json::Value;
 
 use super::filter::{Fate, Packet};
 use super::nft::{self as nftables, Dropping};
@@ -53,8 +54,8 @@ struct Firewall {
     iptables: Vec<(&'static str, String)>,
     /// That by which openings are made.
     openings: Option<&'static str>,
-    /// All of nftables, as JSON.
-    nftables: String,
+    /// All of nftables.
+    nftables: Value,
 }
 
 /// What may be dropped, and how it would be let through.
@@ -75,10 +76,11 @@ struct Subject {
 impl Firewall {
     /// What there is. Blocks.
     fn look() -> Self {
-        let nftables = nft::list().unwrap_or_else(|error| {
+        let listing = nft::list().unwrap_or_else(|error| {
             tracing::debug!(error = crate::chain(&error), "rules of nftables cannot be listed");
             String::new()
         });
+        let nftables = serde_json::from_str(&listing).unwrap_or_default();
         Self { iptables: nat::rules(), openings: nat::opening_program(), nftables }
     }
 

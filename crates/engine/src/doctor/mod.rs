@@ -196,3 +196,23 @@ fn filter_trouble() -> Option<Finding> {
     );
     Some(Finding::new("nft", says))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network, all of it as it is by default but for this.
+    pub(super) fn network(mode: Mode, parent: &str) -> NetworkRecord {
+        let mut options = landline_spec::NetworkOptions::new(parent.parse().unwrap());
+        options.mode = mode;
+        NetworkRecord {
+            id: "n".repeat(64).parse().unwrap(),
+            name: Some("lan".into()),
+            options,
+            nic: None,
+            ipam_gateway: None,
+            ipam_gateway_v6: None,
+            bridge_address: None,
+        }
+    }
+}

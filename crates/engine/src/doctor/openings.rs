@@ -11,6 +11,7 @@ use crate::blocking;
 use crate::engine::{Engine, open_bridges};
 use crate::nat::{NatError, private_bridges};
 use crate::records::NetworkRecord;
+use crate::store::Store;
 
 /// A bridge that is let through on the administrator's word (`landline doctor --fix`), whatever its networks' users say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +25,17 @@ pub struct OpeningRecord {
 pub(crate) struct Openings(Mutex<BTreeSet<IfName>>);
 
 impl Openings {
-    pub(crate) fn new(records: Vec<OpeningRecord>) -> Self {
-        Self(Mutex::new(records.into_iter().map(|record| record.bridge).collect()))
+    /// Those of the last run. One whose networks are gone is forgotten: a later one on that bridge is another.
+    pub(crate) fn resume(records: Vec<OpeningRecord>, networks: &[NetworkRecord], store: &Store) -> Self {
+        let used: BTreeSet<&IfName> = networks.iter().map(|network| &network.options.parent).collect();
+        let (kept, gone): (BTreeSet<IfName>, BTreeSet<IfName>) =
+            records.into_iter().map(|record| record.bridge).partition(|bridge| used.contains(bridge));
+        for bridge in gone {
+            if let Err(error) = store.remove_opening(&bridge) {
+                tracing::warn!(%bridge, error = crate::chain(&error), "an opening that is over is still stored");
+            }
+        }
+        Self(Mutex::new(kept))
     }
 
     pub(crate) fn all(&self) -> BTreeSet<IfName> {
@@ -88,5 +98,27 @@ impl Engine {
         };
         self.nat.open_bridges(bridges).await?;
         self.nat.privates(privates).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opening_does_not_outlive_its_networks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let (store, _) = Store::open(&path).unwrap();
+        let record = |bridge: &str| OpeningRecord { bridge: bridge.parse().unwrap() };
+        let records = vec![record("br0"), record("br1")];
+        for record in &records {
+            store.put_opening(record).unwrap();
+        }
+        let network = crate::doctor::tests::network(Mode::Bridge, "br1");
+        let openings = Openings::resume(records, &[network], &store);
+        assert_eq!(openings.all(), BTreeSet::from([record("br1").bridge]));
+        drop(store);
+        assert_eq!(Store::open(&path).unwrap().1.openings, [record("br1")]);
     }
 }

@@ -74,21 +74,8 @@ mod tests {
     use landline_kernel::LinkKind;
 
     use super::*;
+    use crate::doctor::tests::network;
     use crate::host::fake::link;
-
-    fn network(mode: Mode, parent: &str) -> NetworkRecord {
-        let mut options = landline_spec::NetworkOptions::new(parent.parse().unwrap());
-        options.mode = mode;
-        NetworkRecord {
-            id: "n".repeat(64).parse().unwrap(),
-            name: Some("lan".into()),
-            options,
-            nic: None,
-            ipam_gateway: None,
-            ipam_gateway_v6: None,
-            bridge_address: None,
-        }
-    }
 
     #[test]
     fn a_parent_is_there_up_fit_and_plugged_in() {
