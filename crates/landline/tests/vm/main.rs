@@ -7,6 +7,14 @@
 #[path = "../e2e/world.rs"]
 mod world;
 
+#[allow(dead_code, reason = "the other end-to-end tests use the rest")]
+#[path = "../e2e/adopted.rs"]
+mod adopted;
+#[allow(dead_code, reason = "the other end-to-end tests use the rest")]
+#[path = "../e2e/tools.rs"]
+mod tools;
+
+mod adopt;
 mod attach;
 mod card;
 mod dual;
