@@ -8,17 +8,19 @@ use std::sync::{Arc, Mutex};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
-use landline_spec::{Addressing, EndpointId, Mode, NetworkId};
+use landline_spec::{Addressing, Mode};
 
 use crate::addressing::dhcp;
 use crate::blocking;
 use crate::cell::Cell;
+use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::Wish;
 use crate::ipv6::{Ipv6Record, Supervisor6};
 use crate::lease::{Place, Supervisor};
 use crate::links::kind_of;
 use crate::mark::{End, Mark};
+use crate::nat::binding;
 use crate::networks::{CreateNetwork, Ipam};
 use crate::records::{AddressRecord, Applied, DhcpRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError};
@@ -33,11 +35,17 @@ struct Found {
 
 impl Engine {
     /// A network Docker has and the store does not. What it hangs on is not looked at: it exists already.
-    pub async fn adopt_network(&self, network: CreateNetwork) {
+    pub async fn adopt_network(&self, mut network: CreateNetwork) {
         if self.networks().contains_key(&network.id) {
             return;
         }
         let mut options = network.options;
+        if options.mode == Mode::Nat
+            && let Ipam::Pool { subnet, gateway } | Ipam::Landline { subnet, gateway, .. } = &mut network.ipam
+            && gateway.is_none()
+        {
+            *gateway = self.router_of(&network.id, *subnet).await;
+        }
         let ipam_gateway: Option<Ipv4Addr> = match network.ipam {
             Ipam::Landline { gateway, .. } if options.addressing == Addressing::Dhcp => {
                 options.gateway = options.gateway.or(gateway);
@@ -86,8 +94,9 @@ impl Engine {
 
     /// An endpoint Docker has in this sandbox. If the store does not know it and its link is there, it is taken
     /// up: its address stays while the server is asked for it again. `true` if nothing is left to be done.
-    pub async fn adopt_endpoint(&self, id: &EndpointId, network: &NetworkId, sandbox: PathBuf) -> bool {
-        let Some(network) = self.networks().get(network).cloned() else { return false };
+    pub async fn adopt_endpoint(&self, request: &CreateEndpoint, sandbox: PathBuf) -> bool {
+        let id = &request.endpoint;
+        let Some(network) = self.networks().get(&request.network).cloned() else { return false };
         let slot = self.slot(id);
         let _turn = slot.operation.lock().await;
         if slot.current().is_some() {
@@ -103,7 +112,7 @@ impl Engine {
             }
         };
         tracing::warn!(endpoint = %id.short(), "a container is on a network that the state does not know of; taken up");
-        if let Some(endpoint) = self.rebuild(id, &network, sandbox, &found).await {
+        if let Some(endpoint) = self.rebuild(request, &network, sandbox, &found).await {
             self.plug_again(&endpoint.cell.read().await, &network.options).await;
             slot.set(Some(Arc::new(endpoint)));
         }
@@ -112,11 +121,12 @@ impl Engine {
 
     async fn rebuild(
         &self,
-        id: &EndpointId,
+        request: &CreateEndpoint,
         network: &NetworkRecord,
         sandbox: PathBuf,
         found: &Found,
     ) -> Option<Endpoint> {
+        let id = &request.endpoint;
         let mac = found.link.mac?;
         let wish = Wish {
             network: &network.id,
@@ -130,6 +140,7 @@ impl Engine {
             candidates: None,
         };
         let mut identity = self.identities.take(id, network, &wish);
+        Self::introduce(network, &mut identity);
         let client_id =
             identity.client_id.clone().or_else(|| Some(ClientId::from_mac(mac).as_bytes().to_vec()));
         let address = match network.options.addressing {
@@ -159,11 +170,14 @@ impl Engine {
             // Where Landline does not look after IPv6 itself, that of a pool.
             address_v6: found.ipv6.first().copied().filter(|_| ipv6.is_none()),
             sandbox: Some(sandbox.clone()),
-            nat: None,
+            nat: binding(request, network, &identity),
             copied_routes: Vec::new(),
             applied,
             container: None,
         };
+        if let Err(error) = self.claim_again(request, &record, network, &identity).await {
+            tracing::warn!(error = %crate::chain(&error), "a container has no address on the LAN for now");
+        }
         let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
         if let Err(error) = cell.commit(identity.clone()).await {
             tracing::warn!(error = %crate::chain(&error), "an endpoint could not be stored");

@@ -17,7 +17,7 @@ use landline_engine::{
     PoolId, PoolV6, Port, Published, RequestAddress, RequestPool, ResolverFile,
 };
 use landline_spec::{
-    Addressing, ConfigFile, Defaults, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId,
+    Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId,
     NetworkOptions, OptionError, PoolSource,
 };
 use tokio::sync::watch;
@@ -169,7 +169,8 @@ impl Frontend {
             if let (Some(sandbox), Some(network)) = (&container.sandbox, view.network_of(id))
                 && !self.engine.knows(id)
             {
-                self.engine.adopt_endpoint(id, network, sandbox.clone()).await;
+                let request = again(network, id, container);
+                self.engine.adopt_endpoint(&request, sandbox.clone()).await;
             }
         }
     }
@@ -254,6 +255,23 @@ async fn mounts(dockerd: Option<u32>) -> Option<Mounts> {
     let pid = dockerd?;
     let read = landline_engine::blocking(move || Mounts::of(pid)).await;
     read.inspect_err(|error| tracing::debug!(%error, pid, "Docker's mounts cannot be seen")).ok()
+}
+
+/// An endpoint as Docker would ask for it once more.
+fn again(network: &NetworkId, endpoint: &EndpointId, container: &ContainerInfo) -> CreateEndpoint {
+    let options = container.driver_options.get(network).map(EndpointOptions::parse);
+    CreateEndpoint {
+        network: network.clone(),
+        endpoint: endpoint.clone(),
+        mac: None,
+        address: None,
+        address_v6: None,
+        // What cannot be read now could not be then.
+        options: options.and_then(Result::ok).unwrap_or_default(),
+        ports: container.ports.clone(),
+        published: container.published.iter().copied().filter_map(published).collect(),
+        candidates: None,
+    }
 }
 
 /// What the engine remembers of a container.
@@ -345,7 +363,7 @@ fn read_shown(
                 let gateway = gateway.and_then(v4);
                 if ours {
                     ipam = Ipam::Landline { subnet, gateway };
-                } else if subnet.prefix_len() > 0 && gateway.is_some() {
+                } else if subnet.prefix_len() > 0 {
                     ipam = Ipam::Pool { subnet, gateway };
                 }
                 if ours && pool_source(network, pool) == Some(PoolSource::Pool) {

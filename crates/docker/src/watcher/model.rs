@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::view::{Attachment, DockerNetwork, DockerPool};
 use crate::fields::nullable;
+use crate::protocol::PublishedPort;
 
 /// Which versions of the API the engine speaks (`GET /version`).
 #[derive(Debug, Deserialize)]
@@ -247,6 +248,9 @@ struct EndpointSettings {
     v4: String,
     #[serde(rename = "GlobalIPv6Address", default)]
     v6: String,
+    /// What its user said about this endpoint.
+    #[serde(rename = "DriverOpts", default, deserialize_with = "nullable")]
+    driver_options: BTreeMap<String, String>,
 }
 
 impl Container {
@@ -273,6 +277,33 @@ impl Container {
     pub(super) fn ports(&self) -> BTreeSet<(u8, u16)> {
         let keys = self.config.exposed_ports.keys().chain(self.host_config.port_bindings.keys());
         keys.filter_map(|key| port(key)).collect()
+    }
+
+    /// The ports it publishes, each with where.
+    pub(super) fn published(&self) -> Vec<PublishedPort> {
+        let bindings = self.host_config.port_bindings.iter();
+        let ports = bindings.filter_map(|(key, places)| Some((port(key)?, places.as_array()?)));
+        let all = ports.flat_map(|((protocol, port), places)| {
+            places.iter().map(move |place| {
+                let text = |name: &str| place.get(name).and_then(Value::as_str);
+                // Of a range the first.
+                let host_port = text("HostPort").and_then(|text| text.split('-').next()?.parse().ok());
+                PublishedPort {
+                    protocol,
+                    port,
+                    host_port: host_port.filter(|port| *port != 0),
+                    host_address: text("HostIp").and_then(|text| text.parse().ok()),
+                }
+            })
+        });
+        all.collect()
+    }
+
+    /// What its user said about its endpoints on networks.
+    pub(super) fn driver_options(&self) -> BTreeMap<NetworkId, BTreeMap<String, String>> {
+        let settings = self.network_settings.networks.values().flatten();
+        let options = settings.filter(|s| !s.driver_options.is_empty());
+        options.filter_map(|s| Some((s.network.parse().ok()?, s.driver_options.clone()))).collect()
     }
 
     /// The networks it is attached to: ids, or what they were called when it was created.
@@ -373,5 +404,33 @@ mod tests {
         .unwrap();
         assert_eq!(container.endpoints().len(), 1);
         assert_eq!(container.config.hostname, "web");
+    }
+
+    #[test]
+    fn what_was_asked_for_is_shown_again() {
+        let id = "0123456789abcdef".repeat(4);
+        let container: Container = serde_json::from_str(&format!(
+            r#"{{"Name":"/web","HostConfig":{{"PortBindings":{{"80/tcp":[{{"HostIp":"192.0.2.117","HostPort":"8080"}},{{"HostPort":""}}],
+            "53/udp":[{{"HostIp":"","HostPort":"5353-5360"}}],"1/tcp":null,"x":[7]}}}},"NetworkSettings":{{"Networks":{{
+            "lan":{{"NetworkID":"{id}","DriverOpts":{{"lan_ip":"dhcp"}}}},"other":{{"NetworkID":"x","DriverOpts":null}}}}}}}}"#
+        ))
+        .unwrap();
+        let port = |protocol, port, host_port, address: Option<&str>| PublishedPort {
+            protocol,
+            port,
+            host_port,
+            host_address: address.map(|text| text.parse().unwrap()),
+        };
+        assert_eq!(
+            container.published(),
+            [
+                port(17, 53, Some(5353), None),
+                port(6, 80, Some(8080), Some("192.0.2.117")),
+                port(6, 80, None, None)
+            ]
+        );
+        let options = container.driver_options();
+        assert_eq!(options[&id.parse::<NetworkId>().unwrap()]["lan_ip"], "dhcp");
+        assert_eq!(options.len(), 1);
     }
 }

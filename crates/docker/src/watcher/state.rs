@@ -158,6 +158,8 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
         sandbox: container.sandbox().filter(|_| running),
         auto_remove: container.host_config.auto_remove,
         ports: container.ports(),
+        published: container.published(),
+        driver_options: container.driver_options(),
         resolv_conf: container.resolv_conf(),
         root: container.root(),
         networks: container.networks(),

@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use landline_spec::{EndpointId, NetworkId};
 use landline_types::{IfName, Mac};
 
+use crate::protocol::PublishedPort;
+
 /// A snapshot of Docker's networks and of the containers on them. It may be some milliseconds old, and is as old
 /// as the connection when there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -118,6 +120,10 @@ pub struct ContainerInfo {
     pub auto_remove: bool,
     /// The ports it exposes or publishes: IP protocol number and port.
     pub ports: BTreeSet<(u8, u16)>,
+    /// Those it publishes, and where.
+    pub published: Vec<PublishedPort>,
+    /// What its user said about its endpoints on networks (`--network name=N,driver-opt=K=V`).
+    pub driver_options: BTreeMap<NetworkId, BTreeMap<String, String>>,
     /// The networks it is attached to, by id, or by whatever its user called them as long as it never ran.
     pub networks: BTreeSet<String>,
 }

@@ -1,5 +1,6 @@
 //! Addresses of containers on the host's NICs.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -91,17 +92,40 @@ pub(super) async fn put(interface: &IfName, address: Ipv4Addr, ask: bool) -> Res
     Ok(true)
 }
 
+/// Whether [`put`] has put it there.
+pub(super) async fn is_there(interface: &IfName, address: Ipv4Addr) -> Result<bool, NatError> {
+    let (link, addresses, _) = look(interface.clone()).await?;
+    Ok(link.is_some_and(|link| addresses.iter().any(|own| is_put(own, &link, address))))
+}
+
+/// Kernels before 5.18 do not keep whose an address is.
+fn is_put(own: &Address, link: &Link, address: Ipv4Addr) -> bool {
+    own.index == link.index
+        && own.net == IpNet::V4(Ipv4Net::from(address))
+        && [0, PROTOCOL].contains(&own.protocol)
+}
+
+/// Takes away those that were put there for nobody who is known; what nobody renews is somebody else's soon. Kernels before
+/// 5.18 do not keep whose an address is.
+pub(super) async fn sweep(interface: &IfName, known: &BTreeSet<Ipv4Addr>) -> Result<(), NatError> {
+    let (link, addresses, _) = look(interface.clone()).await?;
+    let put = addresses.into_iter().filter(|own| own.protocol == PROTOCOL && own.net.prefix_len() == 32);
+    for own in put.filter(|own| link.as_ref().is_some_and(|link| link.index == own.index)) {
+        if let IpAddr::V4(address) = own.net.addr()
+            && !known.contains(&address)
+        {
+            tracing::warn!(%address, %interface, "an address that is nobody's any more is removed");
+            blocking(move || Ok::<_, HostError>(open()?.delete_address(&own)?)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes it away, if it was put there by [`put`].
 pub(super) async fn take(interface: &IfName, address: Ipv4Addr) -> Result<(), NatError> {
     let (link, addresses, _) = look(interface.clone()).await?;
     let Some(link) = link else { return Ok(()) };
-    // Kernels before 5.18 do not keep whose an address is.
-    let ours = |own: &Address| {
-        own.index == link.index
-            && own.net == IpNet::V4(Ipv4Net::from(address))
-            && [0, PROTOCOL].contains(&own.protocol)
-    };
-    let Some(own) = addresses.into_iter().find(ours) else { return Ok(()) };
+    let Some(own) = addresses.into_iter().find(|own| is_put(own, &link, address)) else { return Ok(()) };
     blocking(move || Ok::<_, HostError>(open()?.delete_address(&own)?)).await?;
     Ok(())
 }

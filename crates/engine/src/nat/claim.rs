@@ -119,16 +119,8 @@ impl Engine {
                 // It was told another address this time.
                 self.nat.remove(owner).await?;
             }
-            let hostname = name.filter(|_| network.options.hostname != HostnameMode::Off);
-            let mut wanted = NatRecord::new(owner.clone(), lan_ip, nic.clone());
-            let open = network.options.open_firewall;
-            wanted.opened = !open && self.openings.all().contains(&network.options.parent);
-            wanted.open_firewall = open || wanted.opened;
-            wanted.dhcp = wanted.dhcp.map(|_| NatLease {
-                client_id: identity.client_id.clone(),
-                hostname,
-                lease: None,
-            });
+            let wanted =
+                self.wanted(NatRecord::new(owner.clone(), lan_ip, nic.clone()), network, identity, name);
             self.nat.add_within(wanted, network.options.lease_timeout).await?;
         } else {
             self.nat.leased(owner, network.options.lease_timeout).await?;
@@ -138,6 +130,42 @@ impl Engine {
             self.nat.remove(owner).await?;
         }
         done
+    }
+
+    /// As [`Self::claim`] for an endpoint whose container runs, after the state was lost: its address may be there, and a
+    /// server is not waited for.
+    pub(crate) async fn claim_again(
+        &self,
+        request: &CreateEndpoint,
+        record: &EndpointRecord,
+        network: &NetworkRecord,
+        identity: &IdentityRecord,
+    ) -> Result<(), NatError> {
+        let (Some(binding), Some(nic)) = (&record.nat, &network.nic) else { return Ok(()) };
+        let Some(bound) = bound(record, binding) else { return Ok(()) };
+        let lan_ip = request.options.lan_ip.unwrap_or(network.options.nat.lan_ip);
+        if self.nat.source(&binding.owner).is_none() {
+            let wanted = NatRecord::new(binding.owner.clone(), lan_ip, nic.clone());
+            self.nat.adopt(self.wanted(wanted, network, identity, None)).await?;
+        }
+        self.nat.bind(&binding.owner, bound).await
+    }
+
+    /// What is to be done for a container's address on the LAN.
+    fn wanted(
+        &self,
+        mut wanted: NatRecord,
+        network: &NetworkRecord,
+        identity: &IdentityRecord,
+        name: Option<String>,
+    ) -> NatRecord {
+        let hostname = name.filter(|_| network.options.hostname != HostnameMode::Off);
+        let open = network.options.open_firewall;
+        wanted.opened = !open && self.openings.all().contains(&network.options.parent);
+        wanted.open_firewall = open || wanted.opened;
+        let client_id = identity.client_id.clone();
+        wanted.dhcp = wanted.dhcp.map(|_| NatLease { client_id, hostname, lease: None });
+        wanted
     }
 
     /// The endpoint did not come about, or is gone. An address that nobody could have known of goes with it.

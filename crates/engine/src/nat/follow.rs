@@ -45,6 +45,8 @@ pub(crate) struct Follower {
     troubles: BTreeMap<NatOwner, String>,
     /// Where the host is on the NICs' LANs.
     places: Places,
+    /// Whether it was looked what nobody knows of.
+    swept: bool,
     shared: Shared,
     heard: Words<Heard>,
     due: Words<()>,
@@ -143,6 +145,7 @@ impl Follower {
             expiring: BTreeSet::new(),
             troubles: BTreeMap::new(),
             places: Places::default(),
+            swept: false,
             shared,
             heard,
             due,
@@ -216,7 +219,8 @@ impl Follower {
     async fn command(&mut self, command: Command) {
         // Whoever asked may have gone.
         match command {
-            Command::Add(record, answer) => drop(answer.send(self.add(*record).await)),
+            Command::Add(record, answer) => drop(answer.send(self.add(*record, false).await)),
+            Command::Adopt(record, answer) => drop(answer.send(self.add(*record, true).await)),
             Command::Remove(owner, answer) => drop(answer.send(self.remove(&owner).await)),
             Command::RemoveNetwork(network, answer) => {
                 self.remove_network(&network).await;
@@ -254,7 +258,8 @@ impl Follower {
         changed
     }
 
-    async fn add(&mut self, mut record: NatRecord) -> Result<NatView, NatError> {
+    /// `again`: its address may be there, from before the state was lost.
+    async fn add(&mut self, mut record: NatRecord, again: bool) -> Result<NatView, NatError> {
         let owner = record.owner.clone();
         if let NatOwner::Container(name) = &owner
             && self.records.contains_key(&owner)
@@ -266,7 +271,9 @@ impl Follower {
         match record.address {
             Some(address) => {
                 self.nobody_has(address, &owner)?;
-                address::check(&place, address).await?;
+                if !(again && address::is_there(&place, address).await?) {
+                    address::check(&place, address).await?;
+                }
             }
             None => address::check_nic(&place).await.map(drop)?,
         }
@@ -556,6 +563,10 @@ impl Follower {
             return;
         }
         let before = self.look(None).await;
+        if !self.swept && self.seen.borrow().connected {
+            self.swept = true;
+            self.sweep().await;
+        }
         let mut problems = BTreeMap::new();
         for record in self.records.values() {
             let Some(address) = record.address else { continue };
@@ -593,6 +604,17 @@ impl Follower {
         self.reopen().await;
         self.hairpin().await;
         self.show(&problems);
+    }
+
+    /// Removes what is left on the NICs of networks from before the state was lost.
+    async fn sweep(&self) {
+        let known: BTreeSet<Ipv4Addr> = self.records.values().filter_map(|record| record.address).collect();
+        let nics: BTreeSet<&IfName> = self.privates.iter().map(|private| &private.nic).collect();
+        for nic in nics {
+            if let Err(error) = address::sweep(&self.places.of(nic), &known).await {
+                tracing::warn!(%nic, error = chain(&error), "addresses of before could not be removed");
+            }
+        }
     }
 
     /// Looks whether the openings are still there.

@@ -215,6 +215,8 @@ type Reply<T> = oneshot::Sender<Result<T, NatError>>;
 
 pub(crate) enum Command {
     Add(Box<NatRecord>, Reply<NatView>),
+    /// Its address may be there already.
+    Adopt(Box<NatRecord>, Reply<NatView>),
     Remove(NatOwner, Reply<()>),
     RemoveNetwork(NetworkId, Reply<()>),
     Bind(NatOwner, Box<Bound>, Reply<()>),
@@ -271,6 +273,11 @@ impl Nat {
             self.remove(&owner).await?;
         }
         leased
+    }
+
+    /// As [`Self::add`] for an address that may be there already, from before the state was lost; a server is not waited for.
+    pub(crate) async fn adopt(&self, record: NatRecord) -> Result<(), NatError> {
+        self.ask(|answer| Command::Adopt(Box::new(record), answer)).await.map(drop)
     }
 
     /// Waits until the owner has its address.

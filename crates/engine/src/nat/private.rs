@@ -1,6 +1,7 @@
 //! The private bridges of `mode=nat` networks.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::Link;
@@ -107,7 +108,7 @@ impl Engine {
         all.insert(own.clone());
         let opened = async {
             self.nat.privates(all).await?;
-            self.add_static(network, own).await
+            self.add_static(network, own, false).await
         };
         let opened: Result<(), NatError> = opened.await;
         if opened.is_err() {
@@ -123,20 +124,41 @@ impl Engine {
             self.make_private(network).await?;
             let all = private_bridges(self.networks().values(), &self.openings.all());
             self.nat.privates(all).await?;
-            self.add_static(network, own).await
+            self.add_static(network, own, true).await
         };
         if let Err(error) = adopted.await {
             tracing::warn!(network = network.id.short(), error = %crate::chain(&error), "a network has no way to the LAN for now");
         }
     }
 
-    /// Has the network's own address on the LAN, if it has one.
-    async fn add_static(&self, network: &NetworkRecord, own: Private) -> Result<(), NatError> {
+    /// The host's address among a network's containers, which Docker tells only of networks whose user has named it: that
+    /// on the network's bridge, or else the one that Docker takes.
+    pub(crate) async fn router_of(&self, id: &NetworkId, subnet: Ipv4Net) -> Option<Ipv4Addr> {
+        let (host, bridge) = (self.host.clone(), NetworkMark::new(id, Role::Nat).link_name());
+        let addresses = blocking(move || {
+            let bridge = host.links()?.into_iter().find(|link| link.name == bridge);
+            bridge.map(|bridge| host.addresses(bridge.index)).transpose()
+        });
+        let addresses = addresses.await.ok().flatten().unwrap_or_default();
+        let there = addresses.into_iter().find_map(|net| match net.addr() {
+            IpAddr::V4(address) => Some(address).filter(|address| subnet.contains(address)),
+            IpAddr::V6(_) => None,
+        });
+        there.or_else(|| subnet.hosts().next())
+    }
+
+    /// Has the network's own address on the LAN, if it has one. `again`: it may be there.
+    async fn add_static(&self, network: &NetworkRecord, own: Private, again: bool) -> Result<(), NatError> {
         if let LanIp::Static(_) = network.options.nat.lan_ip {
             let owner = NatOwner::Network(network.id.clone());
             let record = NatRecord::new(owner, network.options.nat.lan_ip, own.nic);
             let opened = own.open && !network.options.open_firewall;
-            self.nat.add(NatRecord { open_firewall: own.open, opened, ..record }).await?;
+            let record = NatRecord { open_firewall: own.open, opened, ..record };
+            if again {
+                self.nat.adopt(record).await?;
+            } else {
+                self.nat.add(record).await?;
+            }
         }
         Ok(())
     }

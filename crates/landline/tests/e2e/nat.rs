@@ -308,6 +308,58 @@ fn fickle(lab: &Lab, last: Arc<AtomicU8>) -> Result<FakeServer> {
     Ok(FakeServer::start(lab.world.lan.router(), server, script)?)
 }
 
+/// The daemon is killed, and all it knows is lost with it.
+fn state_is_lost(lab: &mut Lab) -> Result {
+    lab.world.daemon.kill(Signal::KILL)?;
+    lab.world.daemon.wait()?;
+    lab.world.host.check(&["find", "/var/lib/landline", "-mindepth", "1", "-delete"])?;
+    lab.world.daemon = start_daemon(&lab.world.host)?;
+    Ok(())
+}
+
+#[test]
+fn without_its_state_the_daemon_takes_up_what_is_translated() -> Result {
+    let mut lab = Way::Nat.lab()?;
+    lab.world.host.docker_ok(&["run", "--rm", "box", "true"])?;
+    let before = lab.state()?;
+    // The network's own address, and one that the container was given; ports that are published elsewhere.
+    create(&lab, &["lan_ip=10.12.0.117"])?;
+    let publish = ["-p", "80:80", "-p", "8080:80"];
+    run(&lab, &publish)?;
+    let other = ["run", "-d", "--name", "other", "--network", "name=lan,driver-opt=lan_ip=10.12.0.119"];
+    lab.world.host.docker_ok(&[&other[..], &["-p", "81:80", "box", "sleep", "infinity"]].concat())?;
+    let ports = |lab: &Lab, name: &str| -> Result<serde_json::Value> {
+        let row = wait_for(format!("{name} to be taken up"), SOON, || {
+            nat_row(&lab.world.host, name).ok().filter(|row| row["state"] == "ready")
+        });
+        Ok(row.map_err(|error| format!("{error}\n{}", lab.world.daemon.log()))?["ports"].clone())
+    };
+    let had = (ports(&lab, "web")?, ports(&lab, "other")?);
+    state_is_lost(&mut lab)?;
+    assert_eq!((ports(&lab, "web")?, ports(&lab, "other")?), had);
+    assert_eq!(had.1, serde_json::json!(["81:80/tcp"]));
+    matrix(&lab)?;
+    assert_eq!(nat_row(&lab.world.host, "other")?["address"], "10.12.0.119");
+    lab.world.host.docker_ok(&["rm", "-f", "web", "other"])?;
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    lab.is_back(&before)?;
+
+    // A leased one is another's in the eyes of the server, as what it was known by is lost.
+    lab.world.dhcp.stop()?;
+    let last = Arc::new(AtomicU8::new(117));
+    let _server = fickle(&lab, last.clone())?;
+    create(&lab, &[])?;
+    run(&lab, &publish)?;
+    last.store(118, Ordering::SeqCst);
+    state_is_lost(&mut lab)?;
+    ports(&lab, "web")?;
+    is_at(&lab, "10.12.0.118", "eth0", "lo")?;
+    assert!(!is_on_the_nic(&lab, CONTAINER)?, "nobody renews it");
+    lab.world.host.docker_ok(&["rm", "-f", "web"])?;
+    lab.world.host.docker_ok(&["network", "rm", "lan"])?;
+    lab.is_back(&before)
+}
+
 #[test]
 fn a_leased_address_is_renewed_and_when_it_changes_everything_moves() -> Result {
     let mut lab = Way::Nat.lab()?;

@@ -249,7 +249,8 @@ fn reboot(world: &mut World, ovs: OpenVswitch, leased: &str) -> Result<OpenVswit
     world.host.reboot()?;
     let ovs = world.host.open_vswitch()?;
     assert_eq!(ports(&ovs)?, old, "the database survives");
-    world.host.node().sh("ip link set ovs0 up; ip address add 192.0.2.10/24 dev ovs0")?;
+    wait_for("the bridge", SLOWLY, || world.host.exec(&["ip", "link", "set", "ovs0", "up"]).success())?;
+    world.host.check(&["ip", "address", "add", "192.0.2.10/24", "dev", "ovs0"])?;
     world.daemon = world.host.start_landline(binary(), &[], &[])?;
     wait_for("the old port to go", SLOWLY, || ports(&ovs).is_ok_and(|ports| ports.is_empty()))?;
     world.host.dockerd(Dockerd::default())?;
