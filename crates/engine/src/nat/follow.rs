@@ -736,8 +736,7 @@ fn view(record: &NatRecord, mapping: Option<&Mapping>, problem: Option<&String>)
             format!("its container exposes no port; give {how}")
         }
         (None, Some(_), Some(_)) if !forwards() => {
-            let how = if ours { "-o firewall=open" } else { "--open-firewall" };
-            format!("net.ipv4.ip_forward is 0; give {how}")
+            "net.ipv4.ip_forward is 0; landline doctor --fix sets it".into()
         }
         (None, Some(_), Some(_)) => "ready".into(),
     };

@@ -27,7 +27,7 @@ fn without_a_server_the_user_is_told_what_to_look_at() -> Result {
         let parent = if network == "direct" { "eth1" } else { "br0" };
         let sentence = format!(
             "network {network}: no DHCP server offered an address on {parent} within 2 s; check that a server serves this \
-             LAN and has addresses left, that the parent is plugged in, and that no firewall drops bridged traffic; a \
+             LAN and has addresses left, that the parent is plugged in, and that no firewall drops bridged traffic (landline doctor looks for that); a \
              slow server needs a larger -o lease_timeout"
         );
         assert!(!output.success() && output.stderr.contains(&sentence), "{}", output.stderr);
