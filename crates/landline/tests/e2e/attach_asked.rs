@@ -7,7 +7,7 @@ use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, Lan, Signal, wait_f
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::tools::{at_once, names};
+use crate::tools::{at_once, names, second_nic};
 use crate::world::{Result, SOON, World, bare, binary};
 
 /// A world whose daemon has a configuration file of its own.
@@ -294,6 +294,28 @@ fn each_macro_stands_for_what_is_the_containers() -> Result {
     assert!(rows[0]["reason"].as_str().is_some_and(|r| r.contains("COMPOSE_PROJECT_NAME")), "{rows:?}");
     assert!(rows[1]["reason"].as_str().is_some_and(|r| r.contains("@NAME@ is no macro")), "{rows:?}");
     assert_eq!(world.interfaces("bare")?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_card_that_is_allowed_moves_into_the_container_that_asks_for_it() -> Result {
+    let asked = Asked::new("[containers.allow.eth1]\nkinds = [\"nic\"]\n")?;
+    let world = &asked.world;
+    second_nic(&world.lan, &world.host)?;
+    let card = world.host.check(&["cat", "/sys/class/net/eth1/address"])?;
+    let label = format!("landline.attach=mac:{} dhcp mode=nic ifname=lan0", card.trim());
+    world.run_without("web", &["--network", "none", "--label", &label])?;
+    let address = world.until_addressed("web", "lan0")?;
+    assert_eq!(world.lease_of(card.trim())?.ip.to_string(), bare(&address));
+    // While the card is away its container asks again, under another configuration.
+    let config = asked.config();
+    world.landline(&format!("allow br0 --config {}", config.to_str().ok_or("no path")?))?;
+    world.run_without("other", &["--network", "none", "--label", &label])?;
+    wait_for("the other's failure", SOON, || asked.missing("other").is_ok_and(|rows| !rows.is_empty()))?;
+    assert!(asked.missing("web")?.is_empty(), "{:?}", asked.missing("web"));
+    assert_eq!(world.address("web", "lan0")?, address);
+    world.host.docker_ok(&["rm", "-f", "other"])?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
     Ok(())
 }
 
