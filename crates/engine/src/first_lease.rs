@@ -176,7 +176,8 @@ async fn wait_for_lease(
         StateName::Selecting | StateName::Init => (
             "no DHCP server offered an address",
             "check that a server serves this LAN and has addresses left, that the parent is plugged in, and that no \
-             firewall drops bridged traffic (landline doctor looks for that); a slow server needs a larger -o lease_timeout",
+             firewall drops bridged traffic (landline doctor looks for that); a slow server needs a larger \
+             -o lease_timeout",
         ),
         _ => ("a DHCP server offered an address but did not confirm it", "look at the server's log"),
     };
