@@ -16,6 +16,31 @@ use super::table::{Mapping, Private};
 /// What our rules' comments begin with.
 const COMMENT: &str = "landline: ";
 
+/// The rules of one version of IP, and whose they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Family {
+    /// The program that the host has chosen, and those of each flavour.
+    program: &'static str,
+    nft: &'static str,
+    legacy: &'static str,
+    /// Where the kernel lists the tables of the old flavour.
+    tables: &'static str,
+}
+
+pub(super) const IPV4: Family = Family {
+    program: "iptables",
+    nft: "iptables-nft",
+    legacy: "iptables-legacy",
+    tables: "/proc/net/ip_tables_names",
+};
+
+pub(super) const IPV6: Family = Family {
+    program: "ip6tables",
+    nft: "ip6tables-nft",
+    legacy: "ip6tables-legacy",
+    tables: "/proc/net/ip6_tables_names",
+};
+
 /// Where a host has rules: a program for one of the flavours, and a chain.
 type Place = (&'static str, &'static str);
 
@@ -77,19 +102,20 @@ fn opening(mapping: &Mapping) -> Vec<Rule> {
     }
 }
 
-/// All rules of each flavour that the host may have rules of, as `iptables -S` lists them. Blocks.
+/// All rules for IPv4 of each flavour that the host may have rules of, as `iptables -S` lists them. Blocks.
 pub(crate) fn rules() -> Vec<(&'static str, String)> {
-    let listed = programs().into_iter().filter_map(|program| Some((program, run(program, &["-S"]).ok()?)));
+    let listed =
+        programs(IPV4).into_iter().filter_map(|program| Some((program, run(program, &["-S"]).ok()?)));
     listed.collect()
 }
 
-/// The program of the flavour in which openings are made. Blocks.
+/// The program of the flavour in which openings for IPv4 are made. Blocks.
 pub(crate) fn opening_program() -> Option<&'static str> {
-    choose(&list()).map(|(program, _)| program)
+    choose(&list(IPV4)).map(|(program, _)| program)
 }
 
-fn list() -> Vec<(Place, String)> {
-    programs()
+fn list(family: Family) -> Vec<(Place, String)> {
+    programs(family)
         .into_iter()
         .flat_map(|program| CHAINS.map(|chain| (program, chain)))
         .filter_map(|(program, chain)| Some(((program, chain), run(program, &["-S", chain]).ok()?)))
@@ -97,12 +123,12 @@ fn list() -> Vec<(Place, String)> {
 }
 
 /// Makes the openings there are these. Blocks.
-pub(super) fn open(wanted: &BTreeSet<Rule>) -> Result<(), String> {
-    let listed = list();
+pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>) -> Result<(), String> {
+    let listed = list(family);
     let chosen = choose(&listed);
     if let (None, false) = (chosen, wanted.is_empty()) {
         // Whoever lets everything through needs no opening; whoever cannot be asked is told about.
-        run("iptables", &["-S", "FORWARD"])?;
+        run(family.program, &["-S", "FORWARD"])?;
     }
     for ((program, chain), text) in &listed {
         let place = Some((*program, *chain));
@@ -135,14 +161,15 @@ fn choose(listed: &[(Place, String)]) -> Option<Place> {
 
 /// The program of each flavour whose rules this host may have, its own choice first. That of old tables is not run unless
 /// there are any: listing them would make them.
-fn programs() -> Vec<&'static str> {
-    let legacy = fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|tables| !tables.is_empty());
-    match run("iptables", &["-V"]) {
-        Ok(version) if version.contains("legacy") => vec!["iptables", "iptables-nft"],
-        Ok(_) if !legacy => vec!["iptables"],
-        Ok(_) => vec!["iptables", "iptables-legacy"],
-        Err(_) if !legacy => vec!["iptables-nft"],
-        Err(_) => vec!["iptables-nft", "iptables-legacy"],
+fn programs(family: Family) -> Vec<&'static str> {
+    let Family { program, nft, legacy, tables } = family;
+    let old = fs::read_to_string(tables).is_ok_and(|tables| !tables.is_empty());
+    match run(program, &["-V"]) {
+        Ok(version) if version.contains("legacy") => vec![program, nft],
+        Ok(_) if !old => vec![program],
+        Ok(_) => vec![program, legacy],
+        Err(_) if !old => vec![nft],
+        Err(_) => vec![nft, legacy],
     }
 }
 

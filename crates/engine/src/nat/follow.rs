@@ -695,15 +695,23 @@ impl Follower {
         let open = self.privates.iter().filter(|private| private.open);
         wanted.extend(open.flat_map(|private| firewall::private(private, &self.places.of(&private.nic))));
         // Otherwise what is bridged does not meet the firewall.
+        let mut wanted_v6 = BTreeSet::new();
         if sysctl::bridge_nf() {
             wanted.extend(self.bridges.iter().map(firewall::bridge));
         }
-        if wanted.is_empty() && !self.opened {
+        if sysctl::bridge_nf_v6() {
+            wanted_v6.extend(self.bridges.iter().map(firewall::bridge));
+        }
+        let nothing = wanted.is_empty() && wanted_v6.is_empty();
+        if nothing && !self.opened {
             return Ok(());
         }
         self.opened = true;
-        let nothing = wanted.is_empty();
-        blocking(move || firewall::open(&wanted)).await?;
+        let open = move || {
+            firewall::open(firewall::IPV4, &wanted)?;
+            firewall::open(firewall::IPV6, &wanted_v6)
+        };
+        blocking(open).await?;
         self.opened = !nothing;
         Ok(())
     }

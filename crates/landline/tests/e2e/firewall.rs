@@ -24,14 +24,13 @@ fn let_through(flavour: &str) -> Result {
     use_iptables(&host, flavour)?;
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
     host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
-    host.check(&[
-        "sh",
-        "-ec",
-        "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; iptables -P FORWARD DROP",
-    ])?;
+    host.node().sh("echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
+         echo 1 > /proc/sys/net/bridge/bridge-nf-call-ip6tables
+         iptables -P FORWARD DROP
+         ip6tables -P FORWARD DROP")?;
     let daemon = start_daemon(&host)?;
     let mut world = World { daemon, host, dhcp, lan };
-    let rules = |world: &World| world.host.check(&["iptables", "-S", "DOCKER-USER"]);
+    let rules = |world: &World| world.host.node().sh("iptables -S DOCKER-USER; ip6tables -S FORWARD");
     let before = (settled(&world.host)?, rules(&world)?);
 
     world.network("shut", &["bridge=br0", "lease_timeout=1s"])?;
@@ -42,10 +41,20 @@ fn let_through(flavour: &str) -> Result {
 
     world.network("open", &["bridge=br0", "firewall=open"])?;
     let opening = "-A DOCKER-USER -i br0 -o br0 -m comment --comment \"landline: br0\" -j ACCEPT";
-    assert!(rules(&world)?.contains(opening), "{}", rules(&world)?);
+    let opening_v6 = opening.replace("DOCKER-USER", "FORWARD");
+    let open = rules(&world)?;
+    assert!(open.contains(opening) && open.contains(&opening_v6), "{open}");
     world.run("web", "open", &[])?;
     let address = world.address("web", "br00")?;
     world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+    let in_web = format!("nsenter -t {} -n", world.host.container_pid("web")?);
+    world.host.node().sh(&format!(
+        "{in_web} sysctl -q -w net.ipv6.conf.br00.disable_ipv6=0
+         {in_web} ip address add 2001:db8:1::77/64 dev br00 nodad"
+    ))?;
+    wait_for("the peer to reach it by IPv6", SOON, || {
+        world.lan.peer().run(&["ping", "-c1", "-W2", "2001:db8:1::77"]).success()
+    })?;
 
     if flavour == "iptables-nft" {
         // Engines before 28 have a rule of their own there.
