@@ -1,13 +1,16 @@
 //! The task that keeps the kernel as records and containers want it.
 
+mod filter;
+mod heard;
+mod show;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_dhcp::v4::Lease;
-use landline_kernel::{Event, Group, Monitor, RulesetMonitor, boottime, nft, sysctl};
-use landline_spec::{EndpointId, NatPorts, NetworkId};
+use landline_kernel::{Event, Group, Monitor, RulesetMonitor, boottime};
+use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,14 +18,16 @@ use tokio_util::sync::CancellationToken;
 use super::lease::{Heard, Leaser, Shared, live};
 use super::place::Places;
 use super::record::{NatOwner, NatRecord, NatView};
-use super::table::{Mapping, Private, mapping, script};
-use super::{Beginning, Bound, Command, NatError, NatSeen, address, firewall, hairpin, stale};
+use super::table::Private;
+use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
 use crate::addressing::dhcp::drawn_client_id;
 use crate::blocking;
 use crate::error::chain;
 use crate::random::OsRandom;
-use crate::records::LeaseRecord;
 use crate::store::Store;
+
+use filter::forward;
+pub(crate) use filter::forwards;
 
 /// The state of an address that no server has given yet.
 pub(super) const ASKING: &str = "asks the DHCP server";
@@ -377,58 +382,6 @@ impl Follower {
         self.show(&BTreeMap::new());
     }
 
-    /// Somebody who had set `net.ipv4.ip_forward` needs it no more. Whoever goes last puts it back.
-    async fn forward_no_more(&mut self) -> Result<(), NatError> {
-        let Some(other) = self.records.values_mut().find(|other| other.open_firewall) else {
-            return sysctl::set_ip_forward(false).map_err(|error| NatError::Firewall(error.to_string()));
-        };
-        other.forwarding = true;
-        let other = other.clone();
-        self.put(other).await
-    }
-
-    /// These are let through as well, and the host passes packets on for them.
-    async fn open_also(&mut self, owners: &BTreeSet<NatOwner>) -> Result<(), NatError> {
-        let mut forwards = forwards();
-        for owner in owners {
-            let Some(record) = self.records.get(owner).cloned() else { continue };
-            let record = NatRecord {
-                open_firewall: true,
-                opened: record.opened || !record.open_firewall,
-                forwarding: record.forwarding || !forwards,
-                ..record
-            };
-            self.put(record.clone()).await?;
-            self.records.insert(owner.clone(), record);
-            if !forwards {
-                forward()?;
-                forwards = true;
-            }
-        }
-        self.open().await.map_err(NatError::Firewall)?;
-        self.show(&BTreeMap::new());
-        Ok(())
-    }
-
-    /// Closes what was opened so; whether there was anything.
-    async fn close_again(&mut self) -> Result<bool, NatError> {
-        let opened: Vec<NatRecord> = self.records.values().filter(|record| record.opened).cloned().collect();
-        let mut forwarded = false;
-        for record in &opened {
-            forwarded |= record.forwarding;
-            let record =
-                NatRecord { open_firewall: false, opened: false, forwarding: false, ..record.clone() };
-            self.put(record.clone()).await?;
-            self.records.insert(record.owner.clone(), record);
-        }
-        self.open().await.map_err(NatError::Firewall)?;
-        if forwarded {
-            self.forward_no_more().await?;
-        }
-        self.show(&BTreeMap::new());
-        Ok(!opened.is_empty())
-    }
-
     /// The container behind an address is there.
     async fn bind(&mut self, owner: NatOwner, bound: Bound) -> Result<(), NatError> {
         let Some(record) = self.records.get(&owner) else {
@@ -482,73 +435,6 @@ impl Follower {
         {
             self.take_back(&record).await;
             tracing::info!(%owner, "its container was removed; its address on the host was taken back");
-        }
-    }
-
-    /// A DHCP client has something to say.
-    async fn hear(&mut self, owner: &NatOwner, heard: Heard) {
-        // One that was removed meanwhile may still have said something.
-        let Some(record) = self.records.get(owner).cloned() else { return };
-        match heard {
-            Heard::Leased(lease) => self.leased(record, &lease).await,
-            Heard::Lost(reason) => {
-                tracing::error!(%owner, address = ?record.address, %reason, "a container's address on the host is lost");
-                self.troubles.insert(owner.clone(), format!("it is lost: {reason}"));
-                self.move_to(record, None).await;
-            }
-        }
-    }
-
-    async fn leased(&mut self, record: NatRecord, lease: &Lease) {
-        let (owner, address) = (record.owner.clone(), lease.address);
-        let place = self.places.of(&record.interface);
-        let host = address::of_host(address, &place, record.address).await;
-        let trouble = match host {
-            Ok(false) => self.nobody_has(address, &owner).err().map(|error| chain(&error)),
-            Ok(true) => Some(format!("the host has {address}")),
-            Err(error) => Some(chain(&error)),
-        };
-        if let Some(trouble) = trouble {
-            // Not released: it is another's.
-            self.leasers.remove(&owner);
-            let trouble = format!(
-                "the DHCP server gave an address that is taken ({trouble}): it tells clients apart by hardware \
-                 address; set it to go by client identifier, or give a static address"
-            );
-            tracing::error!(%owner, trouble, "no address on the host");
-            self.troubles.insert(owner, trouble);
-            self.show(&BTreeMap::new());
-            return;
-        }
-        self.troubles.remove(&owner);
-        if record.address == Some(address) {
-            tracing::debug!(%owner, %address, server = %lease.server, "lease renewed");
-        } else {
-            tracing::info!(%owner, %address, server = %lease.server, "a container's address on the host is leased");
-        }
-        self.move_to(record, Some(lease)).await;
-    }
-
-    /// Has everything at the leased address, or nowhere.
-    async fn move_to(&mut self, mut record: NatRecord, lease: Option<&Lease>) {
-        let before = record.address;
-        record.address = lease.map(|lease| lease.address);
-        if let Some(dhcp) = &mut record.dhcp {
-            dhcp.lease = lease.map(|lease| LeaseRecord::of(lease, &self.shared.boot));
-        }
-        if let Err(error) = self.put(record.clone()).await {
-            // The lease itself is good; only a restart of the daemon would miss it.
-            tracing::error!(error = chain(&error), "a lease could not be stored");
-        }
-        let place = self.places.of(&record.interface);
-        let now = record.address;
-        self.records.insert(record.owner.clone(), record);
-        // What is there stays until the new one is reached.
-        self.pass().await;
-        if let Some(before) = before.filter(|before| Some(*before) != now)
-            && let Err(error) = address::take(&place, before).await
-        {
-            tracing::warn!(address = %before, error = chain(&error), "an address that is over could not be removed");
         }
     }
 
@@ -617,13 +503,6 @@ impl Follower {
         }
     }
 
-    /// Looks whether the openings are still there.
-    async fn reopen(&mut self) {
-        if let Err(error) = self.open().await {
-            tracing::warn!(error, "the host's firewall could not be opened");
-        }
-    }
-
     /// Has the containers reach themselves, and writes down whose port was changed for it.
     async fn hairpin(&mut self) {
         let seen = self.seen.borrow().clone();
@@ -654,114 +533,6 @@ impl Follower {
             }
         }
     }
-
-    /// What a record comes to now.
-    fn mapping(&self, record: &NatRecord) -> Option<Mapping> {
-        let mapping = mapping(record, &self.seen.borrow(), &self.bound)?;
-        Some(Mapping { interface: self.places.of(&mapping.interface), ..mapping })
-    }
-
-    fn mappings(&self) -> Vec<Mapping> {
-        self.records.values().filter_map(|record| self.mapping(record)).collect()
-    }
-
-    /// Loads the table, unless it is the one that was loaded last.
-    async fn load(&mut self) -> Result<(), NatError> {
-        let mappings = self.mappings();
-        let script = script(&mappings, &self.privates);
-        if self.loaded.as_ref() == Some(&script) {
-            return Ok(());
-        }
-        let rules = script.clone();
-        blocking(move || nft::apply(&rules)).await.map_err(NatError::Rules)?;
-        self.loaded = Some(script);
-        let now: BTreeSet<Ipv4Addr> = self.records.values().filter_map(|record| record.address).collect();
-        let before = std::mem::replace(&mut self.translated, now.clone());
-        let addresses: BTreeSet<Ipv4Addr> = now.union(&before).copied().collect();
-        match blocking(move || stale::forget(&addresses, &mappings)).await {
-            Ok(0) => {}
-            Ok(connections) => tracing::info!(connections, "translated in another way than now; forgotten"),
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "connections of before may go on to where they went");
-            }
-        }
-        Ok(())
-    }
-
-    async fn open(&mut self) -> Result<(), String> {
-        let open = self.records.values().filter(|r| r.open_firewall && r.owner.network().is_none());
-        let mappings: Vec<Mapping> = open.filter_map(|record| self.mapping(record)).collect();
-        let mut wanted = firewall::openings(mappings.iter());
-        let open = self.privates.iter().filter(|private| private.open);
-        wanted.extend(open.flat_map(|private| firewall::private(private, &self.places.of(&private.nic))));
-        // Otherwise what is bridged does not meet the firewall.
-        let mut wanted_v6 = BTreeSet::new();
-        if sysctl::bridge_nf() {
-            wanted.extend(self.bridges.iter().map(firewall::bridge));
-        }
-        if sysctl::bridge_nf_v6() {
-            wanted_v6.extend(self.bridges.iter().map(firewall::bridge));
-        }
-        let nothing = wanted.is_empty() && wanted_v6.is_empty();
-        if nothing && !self.opened {
-            return Ok(());
-        }
-        self.opened = true;
-        let open = move || {
-            firewall::open(firewall::IPV4, &wanted)?;
-            firewall::open(firewall::IPV6, &wanted_v6)
-        };
-        blocking(open).await?;
-        self.opened = !nothing;
-        Ok(())
-    }
-
-    fn show(&self, problems: &BTreeMap<NatOwner, String>) {
-        let views = self.records.values().map(|record| {
-            let mapping = self.mapping(record);
-            let problem = self.troubles.get(&record.owner).or_else(|| problems.get(&record.owner));
-            let view = view(record, mapping.as_ref(), problem);
-            (record.owner.clone(), NatView { interface: self.places.of(&record.interface), ..view })
-        });
-        self.views.send_replace(views.collect());
-    }
-}
-
-fn view(record: &NatRecord, mapping: Option<&Mapping>, problem: Option<&String>) -> NatView {
-    let ports = match (mapping, &record.ports) {
-        (Some(Mapping { ports: None, .. }), _) | (None, NatPorts::All) => vec!["all".to_owned()],
-        (Some(Mapping { ports: Some(ports), .. }), _) => ports.iter().map(ToString::to_string).collect(),
-        (None, NatPorts::Only(ports)) => ports.iter().map(ToString::to_string).collect(),
-        (None, NatPorts::Exposed) => Vec::new(),
-    };
-    let ours = record.owner.network().is_some();
-    let state = match (problem, record.address, mapping) {
-        (Some(problem), _, _) => problem.clone(),
-        (None, None, _) => ASKING.into(),
-        (None, Some(_), None) => "waits for its container".into(),
-        (None, Some(_), Some(_)) if ports.is_empty() => {
-            let how = if ours { "-o ports=80 or -p" } else { "--port" };
-            format!("its container exposes no port; give {how}")
-        }
-        (None, Some(_), Some(_)) if !forwards() => {
-            "net.ipv4.ip_forward is 0; landline doctor --fix sets it".into()
-        }
-        (None, Some(_), Some(_)) => "ready".into(),
-    };
-    NatView {
-        container: match &record.owner {
-            NatOwner::Container(name) => Some(name.clone()),
-            NatOwner::Network(_) | NatOwner::Identity { .. } => None,
-        },
-        network: None,
-        address: record.address,
-        dhcp: record.dhcp.is_some(),
-        interface: record.interface.clone(),
-        server: record.dhcp.as_ref().and_then(|dhcp| dhcp.lease.as_ref()).map(|lease| lease.server),
-        inside: mapping.map(|mapping| mapping.inside),
-        ports,
-        state,
-    }
 }
 
 /// How messages call whoever has an address.
@@ -772,16 +543,4 @@ fn user(owner: &NatOwner) -> String {
             format!("a container on network {}", network.short())
         }
     }
-}
-
-/// Has the host pass packets on.
-fn forward() -> Result<(), NatError> {
-    sysctl::set_ip_forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
-    tracing::warn!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
-    Ok(())
-}
-
-/// Whether the host passes packets on. A look at `/proc` takes no time.
-pub(crate) fn forwards() -> bool {
-    sysctl::ip_forward().unwrap_or(true)
 }

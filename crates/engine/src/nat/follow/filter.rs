@@ -1,0 +1,147 @@
+//! The packet filter: our own table, openings in the host's firewall, and whether packets are passed on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use landline_kernel::{nft, sysctl};
+
+use super::Follower;
+use crate::blocking;
+use crate::error::chain;
+use crate::nat::record::{NatOwner, NatRecord};
+use crate::nat::table::{Mapping, mapping, script};
+use crate::nat::{NatError, firewall, stale};
+
+impl Follower {
+    /// Loads the table, unless it is the one that was loaded last.
+    pub(super) async fn load(&mut self) -> Result<(), NatError> {
+        let mappings = self.mappings();
+        let script = script(&mappings, &self.privates);
+        if self.loaded.as_ref() == Some(&script) {
+            return Ok(());
+        }
+        let rules = script.clone();
+        blocking(move || nft::apply(&rules)).await.map_err(NatError::Rules)?;
+        self.loaded = Some(script);
+        let now: BTreeSet<Ipv4Addr> = self.records.values().filter_map(|record| record.address).collect();
+        let before = std::mem::replace(&mut self.translated, now.clone());
+        let addresses: BTreeSet<Ipv4Addr> = now.union(&before).copied().collect();
+        match blocking(move || stale::forget(&addresses, &mappings)).await {
+            Ok(0) => {}
+            Ok(connections) => tracing::info!(connections, "translated in another way than now; forgotten"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "connections of before may go on to where they went");
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn open(&mut self) -> Result<(), String> {
+        let open = self.records.values().filter(|r| r.open_firewall && r.owner.network().is_none());
+        let mappings: Vec<Mapping> = open.filter_map(|record| self.mapping(record)).collect();
+        let mut wanted = firewall::openings(mappings.iter());
+        let open = self.privates.iter().filter(|private| private.open);
+        wanted.extend(open.flat_map(|private| firewall::private(private, &self.places.of(&private.nic))));
+        let mut wanted_v6 = BTreeSet::new();
+        // Otherwise what is bridged does not meet the firewall.
+        if sysctl::bridge_nf() {
+            wanted.extend(self.bridges.iter().map(firewall::bridge));
+        }
+        if sysctl::bridge_nf_v6() {
+            wanted_v6.extend(self.bridges.iter().map(firewall::bridge));
+        }
+        let nothing = wanted.is_empty() && wanted_v6.is_empty();
+        if nothing && !self.opened {
+            return Ok(());
+        }
+        self.opened = true;
+        let open = move || {
+            firewall::open(firewall::IPV4, &wanted)?;
+            firewall::open(firewall::IPV6, &wanted_v6)
+        };
+        blocking(open).await?;
+        self.opened = !nothing;
+        Ok(())
+    }
+
+    /// Looks whether the openings are still there.
+    pub(super) async fn reopen(&mut self) {
+        if let Err(error) = self.open().await {
+            tracing::warn!(error, "the host's firewall could not be opened");
+        }
+    }
+
+    /// These are let through as well, and the host passes packets on for them.
+    pub(super) async fn open_also(&mut self, owners: &BTreeSet<NatOwner>) -> Result<(), NatError> {
+        let mut forwards = forwards();
+        for owner in owners {
+            let Some(record) = self.records.get(owner).cloned() else { continue };
+            let record = NatRecord {
+                open_firewall: true,
+                opened: record.opened || !record.open_firewall,
+                forwarding: record.forwarding || !forwards,
+                ..record
+            };
+            self.put(record.clone()).await?;
+            self.records.insert(owner.clone(), record);
+            if !forwards {
+                forward()?;
+                forwards = true;
+            }
+        }
+        self.open().await.map_err(NatError::Firewall)?;
+        self.show(&BTreeMap::new());
+        Ok(())
+    }
+
+    /// Closes what was opened so; whether there was anything.
+    pub(super) async fn close_again(&mut self) -> Result<bool, NatError> {
+        let opened: Vec<NatRecord> = self.records.values().filter(|record| record.opened).cloned().collect();
+        let mut forwarded = false;
+        for record in &opened {
+            forwarded |= record.forwarding;
+            let record =
+                NatRecord { open_firewall: false, opened: false, forwarding: false, ..record.clone() };
+            self.put(record.clone()).await?;
+            self.records.insert(record.owner.clone(), record);
+        }
+        self.open().await.map_err(NatError::Firewall)?;
+        if forwarded {
+            self.forward_no_more().await?;
+        }
+        self.show(&BTreeMap::new());
+        Ok(!opened.is_empty())
+    }
+
+    /// Somebody who had set `net.ipv4.ip_forward` needs it no more. Whoever goes last puts it back.
+    pub(super) async fn forward_no_more(&mut self) -> Result<(), NatError> {
+        let Some(other) = self.records.values_mut().find(|other| other.open_firewall) else {
+            return sysctl::set_ip_forward(false).map_err(|error| NatError::Firewall(error.to_string()));
+        };
+        other.forwarding = true;
+        let other = other.clone();
+        self.put(other).await
+    }
+
+    /// What a record comes to now.
+    pub(super) fn mapping(&self, record: &NatRecord) -> Option<Mapping> {
+        let mapping = mapping(record, &self.seen.borrow(), &self.bound)?;
+        Some(Mapping { interface: self.places.of(&mapping.interface), ..mapping })
+    }
+
+    fn mappings(&self) -> Vec<Mapping> {
+        self.records.values().filter_map(|record| self.mapping(record)).collect()
+    }
+}
+
+/// Has the host pass packets on.
+pub(super) fn forward() -> Result<(), NatError> {
+    sysctl::set_ip_forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
+    tracing::warn!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
+    Ok(())
+}
+
+/// Whether the host passes packets on. A look at `/proc` takes no time.
+pub(crate) fn forwards() -> bool {
+    sysctl::ip_forward().unwrap_or(true)
+}

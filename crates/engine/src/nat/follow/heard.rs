@@ -1,0 +1,81 @@
+//! What the DHCP clients of addresses say.
+
+use std::collections::BTreeMap;
+
+use landline_dhcp::v4::Lease;
+
+use super::Follower;
+use crate::error::chain;
+use crate::nat::address;
+use crate::nat::lease::Heard;
+use crate::nat::record::{NatOwner, NatRecord};
+use crate::records::LeaseRecord;
+
+impl Follower {
+    /// A DHCP client has something to say.
+    pub(super) async fn hear(&mut self, owner: &NatOwner, heard: Heard) {
+        // One that was removed meanwhile may still have said something.
+        let Some(record) = self.records.get(owner).cloned() else { return };
+        match heard {
+            Heard::Leased(lease) => self.leased(record, &lease).await,
+            Heard::Lost(reason) => {
+                tracing::error!(%owner, address = ?record.address, %reason, "a container's address on the host is lost");
+                self.troubles.insert(owner.clone(), format!("it is lost: {reason}"));
+                self.move_to(record, None).await;
+            }
+        }
+    }
+
+    async fn leased(&mut self, record: NatRecord, lease: &Lease) {
+        let (owner, address) = (record.owner.clone(), lease.address);
+        let place = self.places.of(&record.interface);
+        let host = address::of_host(address, &place, record.address).await;
+        let trouble = match host {
+            Ok(false) => self.nobody_has(address, &owner).err().map(|error| chain(&error)),
+            Ok(true) => Some(format!("the host has {address}")),
+            Err(error) => Some(chain(&error)),
+        };
+        if let Some(trouble) = trouble {
+            // Not released: it is another's.
+            self.leasers.remove(&owner);
+            let trouble = format!(
+                "the DHCP server gave an address that is taken ({trouble}): it tells clients apart by hardware \
+                 address; set it to go by client identifier, or give a static address"
+            );
+            tracing::error!(%owner, trouble, "no address on the host");
+            self.troubles.insert(owner, trouble);
+            self.show(&BTreeMap::new());
+            return;
+        }
+        self.troubles.remove(&owner);
+        if record.address == Some(address) {
+            tracing::debug!(%owner, %address, server = %lease.server, "lease renewed");
+        } else {
+            tracing::info!(%owner, %address, server = %lease.server, "a container's address on the host is leased");
+        }
+        self.move_to(record, Some(lease)).await;
+    }
+
+    /// Has everything at the leased address, or nowhere.
+    async fn move_to(&mut self, mut record: NatRecord, lease: Option<&Lease>) {
+        let before = record.address;
+        record.address = lease.map(|lease| lease.address);
+        if let Some(dhcp) = &mut record.dhcp {
+            dhcp.lease = lease.map(|lease| LeaseRecord::of(lease, &self.shared.boot));
+        }
+        if let Err(error) = self.put(record.clone()).await {
+            // The lease itself is good; only a restart of the daemon would miss it.
+            tracing::error!(error = chain(&error), "a lease could not be stored");
+        }
+        let place = self.places.of(&record.interface);
+        let now = record.address;
+        self.records.insert(record.owner.clone(), record);
+        // What is there stays until the new one is reached.
+        self.pass().await;
+        if let Some(before) = before.filter(|before| Some(*before) != now)
+            && let Err(error) = address::take(&place, before).await
+        {
+            tracing::warn!(address = %before, error = chain(&error), "an address that is over could not be removed");
+        }
+    }
+}
