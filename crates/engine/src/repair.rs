@@ -44,8 +44,9 @@ pub(crate) async fn run(
                         Seen::Lost => overrun = true,
                     }
                 }
-                if overrun || engine.is_private(&gone) {
+                if overrun || engine.made_one_of(&gone) {
                     engine.reopen_privates().await;
+                    engine.reopen_switches().await;
                 }
                 if overrun {
                     engine.repair_all(&mut parents).await;
@@ -98,6 +99,13 @@ impl Engine {
         for parent in back {
             self.make_again(&parent).await;
         }
+    }
+
+    /// Whether one of these links is a network's that made its bridge itself.
+    fn made_one_of(&self, links: &BTreeSet<IfName>) -> bool {
+        let networks = self.networks();
+        let mut own = networks.values().filter(|n| matches!(n.options.mode, Mode::Nat | Mode::Vde));
+        own.any(|network| links.contains(&network.options.parent))
     }
 
     /// Whether the link is a host's end of ours that is no port.

@@ -203,12 +203,6 @@ impl Engine {
         }
     }
 
-    /// Whether one of these links is, or was, the bridge of such a network.
-    pub(crate) fn is_private(&self, links: &BTreeSet<IfName>) -> bool {
-        let networks = self.networks();
-        networks.values().any(|n| n.options.mode == Mode::Nat && links.contains(&n.options.parent))
-    }
-
     /// After a start, or when one was removed: every bridge is there again.
     pub(crate) async fn reopen_privates(&self) {
         let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();

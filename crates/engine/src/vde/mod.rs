@@ -74,7 +74,8 @@ impl Engine {
         .await;
     }
 
-    /// After a start, or the end of the process that runs them: switches run and cables are plugged in, where they were not.
+    /// After a start, the end of the process that runs them, or when a bridge was removed: bridges are there, switches run and
+    /// cables are plugged in, where they were not.
     pub(crate) async fn reopen_switches(&self) {
         let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
         for network in networks.iter().filter(|network| network.options.mode == Mode::Vde) {
@@ -161,8 +162,12 @@ fn plan(id: &NetworkId, options: &NetworkOptions, links: &[Link], new: bool) -> 
     let vde = &options.vde;
     let dir = directory(id, options);
     let bridge = links.iter().find(|link| link.name == options.parent);
-    let role = match bridge.and_then(|bridge| NetworkMark::read(bridge.alias.as_deref()?)) {
+    let mark_of = |link: &Link| NetworkMark::read(link.alias.as_deref()?).filter(|mark| mark.network == *id);
+    let mut marks = links.iter().filter_map(mark_of);
+    let role = match bridge.and_then(mark_of) {
         Some(mark) => mark.role,
+        // Somebody has removed the bridge of our own switch, which has an uplink; where there are cables there is none.
+        None if vde.vde_ports == VdePorts::Own && marks.any(|mark| mark.role == Role::Uplink) => Role::Switch,
         None => choose(vde, &dir, new)?,
     };
     let mtu = options.mtu.and_then(LinkMtu::fixed).unwrap_or(WIRE_MTU).max(WIRE_MTU);

@@ -63,6 +63,11 @@ fn a_switch_that_should_be_there_must_be() {
     // After a restart it may be late; what containers have of it is known.
     let later = plan(&network(), &missing(), &[], false).unwrap().to_string();
     assert!(!later.contains("vde_"), "each container has a cable: {later}");
+    // A bridge that somebody has removed belonged to our own switch if that has an uplink.
+    let mark = NetworkMark::new(&network(), Role::Uplink);
+    let uplink = Link { alias: Some(mark.to_string()), ..link(8, mark.link_name().as_str(), LinkKind::Tun) };
+    let again = plan(&network(), &missing(), &[uplink], false).unwrap().to_string();
+    assert!(again.contains("type bridge") && again.contains("vde_switch -daemon"), "{again}");
     let made = options(|o| {
         o.vde.socket_dir = Some("/nowhere/sw".into());
         o.vde.create_sockets = true;

@@ -260,6 +260,16 @@ fn a_switch_of_its_own_survives_the_daemon() -> Result {
     ping(&world, "three", "198.51.100.2")?;
     foreigner(&world.host, "far5", dir, "198.51.100.54/24")?;
     ping(&world, "one", "198.51.100.54")?;
+    // Somebody removes the containers' bridge: it is made again, and they are back in it.
+    let links = world.host.check(&["ip", "-o", "link", "show", "type", "bridge"])?;
+    let bridge = links.split(": ").nth(1).ok_or("no bridge")?.to_owned();
+    let index = || world.host.exec(&["cat", &format!("/sys/class/net/{bridge}/ifindex")]).stdout;
+    let before = index();
+    world.host.check(&["ip", "link", "delete", &bridge])?;
+    wait_for("another bridge", SOON, || !index().is_empty() && index() != before)?;
+    for target in ["198.51.100.3", "198.51.100.54"] {
+        ping(&world, "one", target)?;
+    }
     // Nothing is left of it when nobody needs it.
     world.host.docker_ok(&["rm", "-f", "one", "two", "three", "four"])?;
     world.host.docker_ok(&["network", "rm", "vdekvm"])?;
