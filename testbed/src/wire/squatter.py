@@ -26,9 +26,10 @@ while True:
         if sender_mac != mac and first <= struct.unpack("!I", target_ip)[0] <= last:
             answer = None
             if sender_ip == target_ip:
-                # Somebody else says that it has it.
+                # Somebody else says that it has it. Who is late lets whoever begins with it finish that.
+                again = target_ip in announced
                 announced.add(target_ip)
-                if insists:
+                if insists and (again or not late):
                     answer = arp(everybody, 1, b"\0" * 6, target_ip, target_ip)
             elif frame[20:22] == b"\0\x01" and (target_ip in announced or not late):
                 answer = arp(sender_mac, 2, sender_mac, sender_ip, target_ip)

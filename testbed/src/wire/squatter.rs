@@ -17,7 +17,7 @@ pub struct Squatting {
     pub delay: (Duration, Duration),
     /// It has an address from when somebody else announces it: probes before that are not answered.
     pub late: bool,
-    /// Who announces one of its addresses hears at once that it is taken.
+    /// Who announces one of its addresses hears at once that it is taken; from one that is late, the second time.
     pub insists: bool,
 }
 
