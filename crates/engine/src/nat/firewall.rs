@@ -25,6 +25,8 @@ pub(super) struct Family {
     legacy: &'static str,
     /// Where the kernel lists the tables of the old flavour.
     tables: &'static str,
+    /// Whether a program must be there to ask. Hosts and kernels without IPv6 have neither rules for it nor the means.
+    needed: bool,
 }
 
 pub(super) const IPV4: Family = Family {
@@ -32,6 +34,7 @@ pub(super) const IPV4: Family = Family {
     nft: "iptables-nft",
     legacy: "iptables-legacy",
     tables: "/proc/net/ip_tables_names",
+    needed: true,
 };
 
 pub(super) const IPV6: Family = Family {
@@ -39,6 +42,7 @@ pub(super) const IPV6: Family = Family {
     nft: "ip6tables-nft",
     legacy: "ip6tables-legacy",
     tables: "/proc/net/ip6_tables_names",
+    needed: false,
 };
 
 /// Where a host has rules: a program for one of the flavours, and a chain.
@@ -126,7 +130,7 @@ fn list(family: Family) -> Vec<(Place, String)> {
 pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>) -> Result<(), String> {
     let listed = list(family);
     let chosen = choose(&listed);
-    if let (None, false) = (chosen, wanted.is_empty()) {
+    if chosen.is_none() && !wanted.is_empty() && family.needed {
         // Whoever lets everything through needs no opening; whoever cannot be asked is told about.
         run(family.program, &["-S", "FORWARD"])?;
     }
@@ -162,7 +166,7 @@ fn choose(listed: &[(Place, String)]) -> Option<Place> {
 /// The program of each flavour whose rules this host may have, its own choice first. That of old tables is not run unless
 /// there are any: listing them would make them.
 fn programs(family: Family) -> Vec<&'static str> {
-    let Family { program, nft, legacy, tables } = family;
+    let Family { program, nft, legacy, tables, .. } = family;
     let old = fs::read_to_string(tables).is_ok_and(|tables| !tables.is_empty());
     match run(program, &["-V"]) {
         Ok(version) if version.contains("legacy") => vec![program, nft],

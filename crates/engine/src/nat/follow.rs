@@ -242,6 +242,8 @@ impl Follower {
                 let opened = self.open().await.map_err(NatError::Firewall);
                 if opened.is_err() {
                     self.bridges = before;
+                    // What was opened of it is closed again.
+                    self.reopen().await;
                 }
                 drop(answer.send(opened));
             }
@@ -259,6 +261,10 @@ impl Follower {
         };
         if changed.is_err() {
             self.privates = before;
+            if let Err(error) = self.load().await {
+                tracing::warn!(error = chain(&error), "the rules of before could not be loaded");
+            }
+            self.reopen().await;
         }
         changed
     }

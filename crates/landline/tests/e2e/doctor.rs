@@ -1,10 +1,10 @@
 //! `landline doctor`: finds what keeps containers from being reached, mends what is the firewall's, and takes it back.
 
-use landline_testbed::{Dnsmasq, Dockerd, Lan, Output, Signal, wait_for};
+use landline_testbed::{Dnsmasq, Lan, Output, Signal, wait_for};
 use serde_json::Value;
 
 use crate::four_ways::{CONTAINER, Lab, Way, nat_row};
-use crate::tools::{saved_rules, settled, start_daemon, use_iptables};
+use crate::tools::{behind_rules, opening_comes_back, saved_rules, settled, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
 
 const FINE: &str = "no trouble found";
@@ -51,16 +51,8 @@ fn a_bridge_whose_packets_legacy_rules_drop() -> Result {
 }
 
 fn dropped_bridge(flavour: &str) -> Result {
-    let lan = Lan::new()?;
-    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
-    let mut host = lan.docker_host("host1")?;
-    use_iptables(&host, flavour)?;
-    host.make_bridge("br0", Some("192.0.2.10/24"))?;
-    host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
     let nf = |value: &str| format!("echo {value} > /proc/sys/net/bridge/bridge-nf-call-iptables");
-    host.node().sh(&nf("0"))?;
-    let daemon = start_daemon(&host)?;
-    let mut world = World { daemon, host, dhcp, lan };
+    let mut world = behind_rules(flavour, &nf("0"), &[])?;
     finds(&world, FINE)?;
     world.network("lan", &["bridge=br0", "lease_timeout=2s"])?;
     finds(&world, FINE)?;
@@ -99,16 +91,7 @@ fn dropped_bridge(flavour: &str) -> Result {
     assert!(reached(&world));
     // Whoever throws the rule away: it comes back.
     let opened = |world: &World| saved_rules(&world.host).is_ok_and(|rules| rules.contains("landline: br0"));
-    let close = "iptables -D DOCKER-USER -i br0 -o br0 -m comment --comment 'landline: br0' -j ACCEPT";
-    world.host.dockerd_stop(Signal::TERM)?;
-    world.host.node().sh(close)?;
-    world.host.dockerd_start()?;
-    wait_for("the rule after Docker's start", SOON, || opened(&world))?;
-    world.daemon.kill(Signal::KILL)?;
-    world.daemon.wait()?;
-    world.host.node().sh(close)?;
-    world.daemon = start_daemon(&world.host)?;
-    wait_for("the rule after Landline's start", SOON, || opened(&world))?;
+    opening_comes_back(&mut world, opened)?;
     world.host.docker_ok(&["rm", "-f", "web"])?;
 
     assert!(undoes(&world)?.contains("taken back"));

@@ -1,9 +1,9 @@
 //! A host whose firewall drops what is bridged, as Docker's does on a host with `br_netfilter`.
 
-use landline_testbed::{Dnsmasq, Dockerd, Lan, Signal, wait_for};
+use landline_testbed::{Dnsmasq, Dockerd, Lan, wait_for};
 
 use crate::firewalld::start_firewalld;
-use crate::tools::{settled, start_daemon, use_iptables};
+use crate::tools::{behind_rules, opening_comes_back, settled, start_daemon};
 use crate::world::{Result, SOON, World, bare};
 
 #[test]
@@ -16,20 +16,15 @@ fn a_bridge_is_let_through_with_legacy_rules() -> Result {
     let_through("iptables-legacy")
 }
 
+/// Bridged packets meet the host's rules, which drop what no other lets through.
+const DROPPING: &str = "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
+    echo 1 > /proc/sys/net/bridge/bridge-nf-call-ip6tables
+    iptables -P FORWARD DROP
+    ip6tables -P FORWARD DROP";
+
 /// On a host whose `iptables` is this one, Docker's included.
 fn let_through(flavour: &str) -> Result {
-    let lan = Lan::new()?;
-    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
-    let mut host = lan.docker_host("host1")?;
-    use_iptables(&host, flavour)?;
-    host.make_bridge("br0", Some("192.0.2.10/24"))?;
-    host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
-    host.node().sh("echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
-         echo 1 > /proc/sys/net/bridge/bridge-nf-call-ip6tables
-         iptables -P FORWARD DROP
-         ip6tables -P FORWARD DROP")?;
-    let daemon = start_daemon(&host)?;
-    let mut world = World { daemon, host, dhcp, lan };
+    let mut world = behind_rules(flavour, DROPPING, &[])?;
     let rules = |world: &World| world.host.node().sh("iptables -S DOCKER-USER; ip6tables -S FORWARD");
     let before = (settled(&world.host)?, rules(&world)?);
 
@@ -71,21 +66,7 @@ fn let_through(flavour: &str) -> Result {
         );
     }
 
-    let delete = "iptables -D DOCKER-USER -i br0 -o br0 -m comment --comment 'landline: br0' -j ACCEPT";
-    // Gone, and Docker starts anew; gone, and Landline does.
-    world.host.dockerd_stop(Signal::TERM)?;
-    world.host.node().sh(delete)?;
-    world.host.dockerd_start()?;
-    wait_for("the rule after Docker's start", SOON, || {
-        rules(&world).is_ok_and(|rules| rules.contains(opening))
-    })?;
-    world.daemon.kill(Signal::KILL)?;
-    world.daemon.wait()?;
-    world.host.node().sh(delete)?;
-    world.daemon = start_daemon(&world.host)?;
-    wait_for("the rule after Landline's start", SOON, || {
-        rules(&world).is_ok_and(|rules| rules.contains(opening))
-    })?;
+    opening_comes_back(&mut world, |world| rules(world).is_ok_and(|rules| rules.contains(opening)))?;
 
     world.host.docker_ok(&["rm", "-f", "web"])?;
     world.host.docker_ok(&["network", "rm", "open"])?;
@@ -98,6 +79,41 @@ fn let_through(flavour: &str) -> Result {
         let now = world.host.snapshot().map_or_else(|e| e.to_string(), |now| before.0.diff(&now));
         format!("{error}: {now}\n{:?}", rules(&world))
     })?;
+    Ok(())
+}
+
+/// A host may have no rules for IPv6 and nobody to ask for them. Where there are some that cannot be changed, nothing is.
+#[test]
+fn openings_for_both_families_or_none() -> Result {
+    let path = format!("/run/own:{}", std::env::var("PATH")?);
+    let prepare = format!("{DROPPING}\n    mkdir /run/own");
+    let world = behind_rules("iptables-nft", &prepare, &[("PATH", &path)])?;
+    let ip6tables = |does: &str| {
+        world.host.node().sh(&format!(
+            "for name in ip6tables ip6tables-nft ip6tables-legacy; do
+                 printf '#!/bin/sh\\n%s\\n' '{does}' > /run/own/$name
+                 chmod 755 /run/own/$name
+             done"
+        ))
+    };
+    let rules = || world.host.check(&["iptables", "-S", "DOCKER-USER"]);
+    let before = rules()?;
+    let open = ["bridge=br0", "firewall=open"];
+
+    ip6tables("exit 1")?;
+    world.network("four", &open)?;
+    assert!(rules()?.contains("landline: br0"));
+    world.run("web", "four", &[])?;
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    world.host.docker_ok(&["network", "rm", "four"])?;
+    assert_eq!(rules()?, before);
+
+    ip6tables(
+        r#"case "$*" in *"-S FORWARD") echo "-P FORWARD DROP";; *) echo "no room" >&2; exit 1;; esac"#,
+    )?;
+    let error = world.network("both", &open).unwrap_err().to_string();
+    assert!(error.contains("could not be opened: ip6tables") && error.contains("no room"), "{error}");
+    assert_eq!(rules()?, before);
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! What several tests do or look at.
 
-use landline_testbed::{Daemon, DockerHost, HostState, Lan, Node, wait_for};
+use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, HostState, Lan, Node, Signal, wait_for};
 
-use crate::world::{Result, SOON, binary};
+use crate::world::{Result, SOON, World, binary};
 
 /// `PREFIX0`, `PREFIX1`, …
 pub(crate) fn names(prefix: &str, count: usize) -> Vec<String> {
@@ -48,9 +48,12 @@ pub(crate) fn second_nic(lan: &Lan, host: &impl AsRef<Node>) -> Result {
     Ok(())
 }
 
-/// Has the host use this `iptables` (`iptables-nft`, `iptables-legacy`), Docker's included.
+/// Has the host use this `iptables` (`iptables-nft`, `iptables-legacy`), Docker's included, and its twin for IPv6.
 pub(crate) fn use_iptables(host: &DockerHost, flavour: &str) -> Result {
-    for (name, program) in [("iptables", flavour.to_owned()), ("iptables-save", format!("{flavour}-save"))] {
+    let twin = flavour.replace("iptables", "ip6tables");
+    for (name, program) in
+        [("iptables", flavour.to_owned()), ("iptables-save", format!("{flavour}-save")), ("ip6tables", twin)]
+    {
         let link = format!("/etc/alternatives/{name}");
         host.check(&["ln", "-sf", &format!("/usr/sbin/{program}"), &link])?;
     }
@@ -62,6 +65,34 @@ pub(crate) fn use_iptables(host: &DockerHost, flavour: &str) -> Result {
 /// All rules of iptables, without their counters.
 pub(crate) fn saved_rules(host: &DockerHost) -> Result<String> {
     Ok(host.node().sh("iptables-save | sed 's/^:\\(.*\\) \\[.*/\\1/' | sed '/^#/d'")?)
+}
+
+/// A bridge on the LAN, on a host with Docker's rules in this flavour; `prepare` is run before the daemon starts.
+pub(crate) fn behind_rules(flavour: &str, prepare: &str, env: &[(&str, &str)]) -> Result<World> {
+    let lan = Lan::new()?;
+    let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+    let mut host = lan.docker_host("host1")?;
+    use_iptables(&host, flavour)?;
+    host.make_bridge("br0", Some("192.0.2.10/24"))?;
+    host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
+    host.node().sh(prepare)?;
+    let daemon = host.start_landline(binary(), &[], env)?;
+    Ok(World { daemon, host, dhcp, lan })
+}
+
+/// Somebody closes an opening for `br0`, and Docker starts anew; again, and Landline does.
+pub(crate) fn opening_comes_back(world: &mut World, opened: impl Fn(&World) -> bool) -> Result {
+    let close = "iptables -D DOCKER-USER -i br0 -o br0 -m comment --comment 'landline: br0' -j ACCEPT";
+    world.host.dockerd_stop(Signal::TERM)?;
+    world.host.node().sh(close)?;
+    world.host.dockerd_start()?;
+    wait_for("the rule after Docker's start", SOON, || opened(world))?;
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.host.node().sh(close)?;
+    world.daemon = start_daemon(&world.host)?;
+    wait_for("the rule after Landline's start", SOON, || opened(world))?;
+    Ok(())
 }
 
 /// A daemon on the host, in the place of one that has ended.
