@@ -24,11 +24,6 @@ use crate::random::OsRandom;
 use crate::store::StoreError;
 use crate::{blocking, chain};
 
-/// `RTPROT_DHCP`.
-const BY_DHCP: u8 = 16;
-/// `RTPROT_KERNEL`.
-const BY_KERNEL: u8 = 2;
-
 /// An address of the host's that is to be renewed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLease {
@@ -217,7 +212,7 @@ impl Held {
             let plain = route.kind == RouteKind::Unicast && !route.multipath;
             let own = route.source.is_some() && route.source == source;
             // The kernel makes that to the network with the address.
-            plain && (own || is_default(route)) && !(by_kernel && route.protocol == BY_KERNEL)
+            plain && (own || is_default(route)) && !(by_kernel && route.protocol == Route::BY_KERNEL)
         };
         let mut routes: Vec<Route> = self.routes.iter().filter(ours).cloned().collect();
         for route in &mut routes {
@@ -232,7 +227,9 @@ impl Held {
             }
         }
         if let (Some(gateway), false) = (gateway, routes.iter().any(is_default)) {
-            routes.push(Route::via(Ipv4Net::default().into(), gateway.into()).oif(link).protocol(BY_DHCP));
+            routes.push(
+                Route::via(Ipv4Net::default().into(), gateway.into()).oif(link).protocol(Route::BY_DHCP),
+            );
         }
         routes.sort_by_key(|route| route.gateway.is_some());
         routes
@@ -285,10 +282,10 @@ mod tests {
         let (old, new) = (v4("192.0.2.9"), "198.51.100.7/24".parse().unwrap());
         let mut address = Address::new(3, "192.0.2.9/24".parse().unwrap());
         address.metric = Some(1024);
-        let by_dhcp = |route: Route| route.oif(3).protocol(BY_DHCP).priority(1024).source(old.into());
+        let by_dhcp = |route: Route| route.oif(3).protocol(Route::BY_DHCP).priority(1024).source(old.into());
         let routes = vec![
             by_dhcp(Route::via("0.0.0.0/0".parse().unwrap(), v4("192.0.2.1").into())),
-            by_dhcp(Route::on_link("192.0.2.0/24".parse().unwrap(), 3)).protocol(BY_KERNEL),
+            by_dhcp(Route::on_link("192.0.2.0/24".parse().unwrap(), 3)).protocol(Route::BY_KERNEL),
             by_dhcp(Route::on_link("203.0.113.1/32".parse().unwrap(), 3)),
             // Somebody's own.
             Route::on_link("10.12.0.0/21".parse().unwrap(), 3),
@@ -304,7 +301,7 @@ mod tests {
                 "0.0.0.0/0 via 198.51.100.1 on link number 3 metric 1024"
             ]
         );
-        assert!(moved.iter().all(|r| r.source == Some(new.addr().into()) && r.protocol == BY_DHCP));
+        assert!(moved.iter().all(|r| r.source == Some(new.addr().into()) && r.protocol == Route::BY_DHCP));
         // Where the kernel makes no route to the network, it goes along too.
         let held = Held { address: Some(address.no_prefix_route()), routes };
         let moved = held.routes_from(new, None, 3);

@@ -182,7 +182,6 @@ fn look(host: &dyn Host, options: &NetworkOptions, mark: &Mark) -> Result<(Route
 
 /// An IPv4 route through the bridge that somebody set: not the kernel's own, not the default.
 fn static_route(route: &Route, bridge: u32) -> Option<(Ipv4Net, Option<Ipv4Addr>)> {
-    const RTPROT_KERNEL: u8 = 2;
     let IpNet::V4(destination) = route.destination else { return None };
     let hop = match route.gateway {
         Some(std::net::IpAddr::V4(hop)) => Some(hop),
@@ -192,7 +191,7 @@ fn static_route(route: &Route, bridge: u32) -> Option<(Ipv4Net, Option<Ipv4Addr>
     let copied = route.oif == Some(bridge)
         && route.table == Route::MAIN_TABLE
         && route.kind == RouteKind::Unicast
-        && route.protocol != RTPROT_KERNEL
+        && route.protocol != Route::BY_KERNEL
         && destination.prefix_len() != 0;
     copied.then_some((destination, hop))
 }

@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use ipnet::IpNet;
-use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, RouteKind};
+use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, Route, RouteKind};
 use landline_spec::Mode;
 use landline_types::IfName;
 
@@ -24,20 +23,8 @@ use crate::uplink::settings;
 /// How long the kernel may take over the end of a namespace.
 const COMING_BACK: Duration = Duration::from_secs(5);
 
-/// `RTPROT_RA`: what routers say, and will say again.
-const OF_ROUTERS: u8 = 9;
-
-/// `RT_TABLE_LOCAL`: what the kernel keeps for itself.
-const LOCAL_TABLE: u32 = 255;
-
 /// `IFAPROT_KERNEL_RA`, `IFAPROT_KERNEL_LL`: addresses that the kernel makes by itself.
 const MADE_BY_KERNEL: [u8; 2] = [2, 3];
-
-/// `IFA_F_TEMPORARY`, of IPv6 addresses.
-const TEMPORARY: u32 = 1;
-
-/// `IFA_F_NOPREFIXROUTE`.
-const NO_PREFIX_ROUTE: u32 = 0x200;
 
 /// Where a card is.
 enum Whereabouts {
@@ -129,7 +116,7 @@ fn look(link: &Link, links: &[Link]) -> Result<Card, crate::HostError> {
     let own = |address: &Address| {
         let made = MADE_BY_KERNEL.contains(&address.protocol)
             || inside::is_automatic(&address.net)
-            || matches!(address.net, IpNet::V6(_)) && address.flags & TEMPORARY != 0;
+            || address.is_temporary();
         address.index == link.index && !made
     };
     let addresses = netlink.addresses()?.into_iter().filter(own).map(saved).collect();
@@ -138,8 +125,9 @@ fn look(link: &Link, links: &[Link]) -> Result<Card, crate::HostError> {
     let routes = routes.iter().filter(|route| {
         route.oif == Some(link.index)
             && route.kind == RouteKind::Unicast
-            && route.table != LOCAL_TABLE
-            && route.protocol != OF_ROUTERS
+            && route.table != Route::LOCAL_TABLE
+            // What routers say, they will say again.
+            && route.protocol != Route::BY_ROUTERS
     });
     Ok(Card {
         name: link.name.clone(),
@@ -155,9 +143,9 @@ fn look(link: &Link, links: &[Link]) -> Result<Card, crate::HostError> {
 }
 
 fn saved(address: Address) -> SavedAddress {
-    let Address { net, peer, broadcast, label, scope, protocol, flags, .. } = address;
-    let without_route = flags & NO_PREFIX_ROUTE != 0;
-    SavedAddress { net, peer, broadcast, label, scope, protocol, without_route }
+    let without_route = !address.has_prefix_route();
+    let Address { net, peer, broadcast, label, scope, protocol, metric, .. } = address;
+    SavedAddress { net, peer, broadcast, label, scope, protocol, without_route, metric }
 }
 
 fn put_back(record: &AttachmentRecord) -> Result<Whereabouts, InsideError> {
@@ -201,9 +189,10 @@ fn restore(netlink: &mut Netlink, link: &Link, card: &Card) -> Result<(), Inside
         }
     }
     for saved in &card.addresses {
-        let SavedAddress { net, peer, broadcast, label, scope, protocol, without_route } = saved.clone();
-        let flags = if without_route { NO_PREFIX_ROUTE } else { 0 };
-        let address = Address { peer, broadcast, label, scope, protocol, flags, ..Address::new(index, net) };
+        let SavedAddress { net, peer, broadcast, label, scope, protocol, without_route, metric } =
+            saved.clone();
+        let address = Address { peer, broadcast, label, scope, protocol, metric, ..Address::new(index, net) };
+        let address = if without_route { address.no_prefix_route() } else { address };
         match netlink.add_address(&address) {
             Err(error) if error.exists() => {}
             done => done?,

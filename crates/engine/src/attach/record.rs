@@ -176,6 +176,9 @@ pub struct SavedAddress {
     pub protocol: u8,
     /// Whether the kernel sets no route for it, because somebody does.
     pub without_route: bool,
+    /// The metric of that route otherwise, where one was set.
+    #[serde(default)]
+    pub metric: Option<u32>,
 }
 
 /// A route that may have to be set again.

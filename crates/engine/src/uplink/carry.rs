@@ -1,11 +1,6 @@
 //! Moving what one link has to another, one thing after the other, none of them missing at any time.
 
-use landline_kernel::{Link, Neighbour, NeighbourState, Netlink, NetlinkError, RouteKind, WholeRoute};
-
-/// `RT_TABLE_LOCAL`: what the kernel keeps for itself.
-const LOCAL_TABLE: u32 = 255;
-/// `RTPROT_KERNEL`: routes that come with an address.
-const KERNEL: u8 = 2;
+use landline_kernel::{Link, Neighbour, NeighbourState, Netlink, NetlinkError, Route, RouteKind, WholeRoute};
 
 /// Sets every address of `from` on `onto` as well, in the same order.
 pub(super) fn addresses(netlink: &mut Netlink, from: &Link, onto: &Link) -> Result<(), NetlinkError> {
@@ -22,7 +17,7 @@ pub(super) fn addresses(netlink: &mut Netlink, from: &Link, onto: &Link) -> Resu
 /// somebody keeps them apart from their addresses.
 pub(super) fn routes(netlink: &mut Netlink, from: &Link, onto: &Link) -> Result<(), NetlinkError> {
     let (with_addresses, others): (Vec<_>, Vec<_>) =
-        movable(netlink, from)?.into_iter().partition(|whole| whole.route.protocol == KERNEL);
+        movable(netlink, from)?.into_iter().partition(|whole| whole.route.protocol == Route::BY_KERNEL);
     let there = netlink.whole_routes(onto.index)?;
     let is_there = |wanted: &WholeRoute| {
         let (a, metric) = (&wanted.route, wanted.route.priority);
@@ -79,7 +74,7 @@ pub(super) fn clear(netlink: &mut Netlink, link: &Link) -> Result<(), NetlinkErr
 fn movable(netlink: &mut Netlink, link: &Link) -> Result<Vec<WholeRoute>, NetlinkError> {
     let own = |whole: &WholeRoute| {
         let route = &whole.route;
-        route.table == LOCAL_TABLE
+        route.table == Route::LOCAL_TABLE
             || route.multipath
             || matches!(
                 route.kind,

@@ -80,6 +80,12 @@ impl Address {
         self
     }
 
+    /// Whether the kernel made it up for privacy (RFC 8981) and will make another one where it should be.
+    pub const fn is_temporary(&self) -> bool {
+        // IPv4 has the same bit for addresses that are not the first of their network.
+        matches!(self.net, IpNet::V6(_)) && self.flags & libc::IFA_F_TEMPORARY != 0
+    }
+
     /// Whether the kernel adds the route to its network.
     pub const fn has_prefix_route(&self) -> bool {
         self.flags & libc::IFA_F_NOPREFIXROUTE == 0

@@ -71,6 +71,14 @@ pub enum RouteKind {
 impl Route {
     /// The main table.
     pub const MAIN_TABLE: u32 = 254;
+    /// The table that the kernel keeps for itself (`RT_TABLE_LOCAL`).
+    pub const LOCAL_TABLE: u32 = 255;
+    /// The protocol of routes that the kernel sets, as with an address (`RTPROT_KERNEL`).
+    pub const BY_KERNEL: u8 = libc::RTPROT_KERNEL;
+    /// That of routes by router advertisements (`RTPROT_RA`).
+    pub const BY_ROUTERS: u8 = 9;
+    /// That of routes by DHCP clients (`RTPROT_DHCP`).
+    pub const BY_DHCP: u8 = 16;
 
     /// A route through a router, set by an administrator.
     pub const fn via(destination: IpNet, gateway: IpAddr) -> Self {

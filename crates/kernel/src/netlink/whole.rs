@@ -46,8 +46,7 @@ impl WholeAddress {
 
     /// Whether the kernel made it up for privacy (RFC 8981) and will make another one where it should be.
     pub const fn is_temporary(&self) -> bool {
-        // IPv4 has the same bit for addresses that are not the first of their network.
-        matches!(self.address.net, IpNet::V6(_)) && self.address.flags & libc::IFA_F_TEMPORARY != 0
+        self.address.is_temporary()
     }
 
     /// The message that sets it on `onto`, labels that were made of `from` becoming those of `onto`.

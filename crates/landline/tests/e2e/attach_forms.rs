@@ -451,7 +451,8 @@ fn plain(shown: &str) -> String {
 fn a_card_that_moves_in_leases_an_address_and_comes_back_as_it_was() -> Result {
     let mut world = world()?;
     for command in [
-        "ip address add 203.0.113.9/24 dev eth1",
+        "ip address add 203.0.113.9/24 dev eth1 metric 1024",
+        "ip address add 10.12.0.76/21 dev eth1 noprefixroute",
         "ip -6 address add 2001:db8:5::9/64 dev eth1",
         "ip route add 198.51.100.0/24 via 203.0.113.1 metric 50",
         "ip route add 203.0.113.128/25 dev eth1",
