@@ -53,6 +53,18 @@ pub(super) fn is_within(address: Option<Ipv4Addr>, net: &str) -> Option<bool> {
     if net.prefix_len() == 0 { Some(true) } else { address.map(|address| net.contains(&address)) }
 }
 
+/// The number of a protocol over IP by its name.
+pub(super) fn protocol_number(name: &str) -> Option<u8> {
+    Some(match name {
+        "icmp" => 1,
+        "tcp" => 6,
+        "udp" => 17,
+        "ipv6-icmp" => 58,
+        "sctp" => 132,
+        _ => return None,
+    })
+}
+
 /// Whether both hold, as far as that is known.
 pub(super) fn both(one: Option<bool>, other: Option<bool>) -> Option<bool> {
     match (one, other) {

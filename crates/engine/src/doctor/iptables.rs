@@ -1,6 +1,6 @@
 //! The rules of iptables, as `iptables -S` lists them.
 
-use super::filter::{Chains, Fate, Packet, Rule, Then, both, fate, is_named, is_within};
+use super::filter::{Chains, Fate, Packet, Rule, Then, both, fate, is_named, is_within, protocol_number};
 use crate::nat::words;
 
 /// The chain that everything meets which is passed on.
@@ -92,14 +92,10 @@ fn target(word: &str) -> Then {
 }
 
 fn is_protocol(protocol: Option<u8>, word: &str) -> Option<bool> {
-    let wanted = match word {
-        "all" => return Some(true),
-        "icmp" => 1,
-        "tcp" => 6,
-        "udp" => 17,
-        "sctp" => 132,
-        number => number.parse().ok()?,
-    };
+    if word == "all" {
+        return Some(true);
+    }
+    let wanted = protocol_number(word).or_else(|| word.parse().ok())?;
     protocol.map(|protocol| protocol == wanted)
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::filter::{Chains, Fate, Packet, Rule, Then, both, fate, is_named, is_within};
+use super::filter::{Chains, Fate, Packet, Rule, Then, both, fate, is_named, is_within, protocol_number};
 
 /// A chain that drops something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,12 +118,7 @@ fn net(value: &Value) -> Option<String> {
 
 fn is_protocol(protocol: Option<u8>, value: &Value) -> Option<bool> {
     let wanted = match value.as_str() {
-        Some("icmp") => 1,
-        Some("tcp") => 6,
-        Some("udp") => 17,
-        Some("ipv6-icmp") => 58,
-        Some("sctp") => 132,
-        Some(_) => return None,
+        Some(name) => protocol_number(name)?.into(),
         None => value.as_u64()?,
     };
     protocol.map(|protocol| u64::from(protocol) == wanted)
