@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
+use landline_model::Ipv6Record;
 use landline_spec::{Addressing, Mode};
 
 use crate::addressing::dhcp;
@@ -16,12 +17,13 @@ use crate::cell::Cell;
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::Wish;
-use crate::ipv6::{Ipv6Record, Supervisor6};
+use crate::ipv6::Supervisor6;
 use crate::lease::{Place, Supervisor};
 use crate::links::kind_of;
 use crate::mark::{End, Mark};
 use crate::nat::binding;
 use crate::networks::{CreateNetwork, Ipam};
+use crate::random::OsRandom;
 use crate::records::{AddressRecord, Applied, DhcpRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError};
 
@@ -152,7 +154,7 @@ impl Engine {
             Applied { address: found.address, default_route: found.default_route, ..Applied::default() };
         let mark = Mark::new(id, End::Container);
         let ipv6 = identity
-            .with_ipv6(&network.options, None, false)
+            .with_ipv6(&network.options, None, false, &mut OsRandom)
             .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), ..ipv6 });
         let record = EndpointRecord {
             ipv6: ipv6.clone(),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use landline_model::IdentityRecord;
 use landline_spec::{EndpointId, NetworkOptions};
 use tokio::sync::Mutex;
 
-use crate::identity::IdentityRecord;
 use crate::records::EndpointRecord;
 use crate::store::{Store, StoreError};
 

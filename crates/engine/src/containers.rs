@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use landline_model::{IdentityId, IdentityRecord};
 use landline_spec::EndpointId;
 
+use crate::clock::wall;
 use crate::engine::Engine;
-use crate::identities::{erase, now, write};
-use crate::identity::{IdentityId, IdentityRecord, Wish};
+use crate::identities::{erase, write};
+use crate::identity::Wish;
 use crate::records::{AddressRecord, ContainerRecord, EndpointRecord};
 use crate::release::endpoint_of;
 
@@ -95,7 +97,7 @@ impl Engine {
         }
         let changed = self.identities.change(&identity.id, |record| {
             record.destroyed = gone;
-            record.used = now();
+            record.used = wall();
         });
         if let (true, Some(record)) = (gone, &changed) {
             let policy = self.release_policy(&record.network);
@@ -125,7 +127,7 @@ impl Engine {
             _ => None,
         };
         let changed = self.identities.change(id, |identity| {
-            identity.used = now();
+            identity.used = wall();
             if lease.is_some() {
                 identity.lease = lease;
             }

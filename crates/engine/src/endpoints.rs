@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
+use landline_model::{IdentityRecord, Port};
 use landline_spec::{
     Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, Mode, NetworkId, NetworkOptions,
 };
@@ -19,7 +20,7 @@ use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
-use crate::identity::{Candidate, IdentityRecord, Port, Wish};
+use crate::identity::{Candidate, Wish};
 use crate::lay::lay;
 use crate::links::{LinkRequest, ParentError, check_vlan, find_parent, kind_of};
 use crate::mark::{End, Mark};
@@ -396,7 +397,7 @@ impl Engine {
             identity.client_id.clone_from(&dhcp.client_id);
         }
         let given = request.options.hostname.is_some();
-        let ipv6 = identity.with_ipv6(&network.options, name.clone(), given);
+        let ipv6 = identity.with_ipv6(&network.options, name.clone(), given, &mut OsRandom);
         let laid = lay(&self.host, &self.services.present, &plan, link.clone()).await;
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;

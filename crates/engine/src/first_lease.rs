@@ -3,14 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use landline_dhcp::Instant;
 use landline_dhcp::v4::{Remembered, StateName};
-use landline_kernel::boottime;
 use landline_spec::{EndpointId, Mode, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::dhcp;
+use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, holder_name, network_name};
 use crate::engine::{Endpoint, Engine};
 use crate::lease::{Status, Supervisor};
@@ -54,7 +53,7 @@ impl Engine {
         }
         // A remembered lease that was not confirmed in time has not been written by the supervisor.
         let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
-        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot));
+        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, clock::now()));
         let stored = endpoint.cell.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address
                 && dhcp.lease.is_none()
@@ -133,13 +132,13 @@ fn remember(
 ) -> (Option<Remembered>, Duration) {
     let all = network.options.lease_timeout;
     let Some(record) = lease else { return (None, all) };
-    let now = Instant::from_boot(boottime::now());
+    let now = clock::now();
     let address = Remembered::Address(record.address);
     match record.restore(boot) {
-        Some(lease) if lease.is_live(now) => (Some(lease.into()), CONFIRMATION),
+        Some(lease) if lease.is_live(now.instant) => (Some(lease.into()), CONFIRMATION),
         Some(_) => (Some(address), all),
         // The times of another boot are good enough for a server that does not answer, not for one that does.
-        None => match record.restore_across_boots(now.since_boot(), crate::identities::now()) {
+        None => match record.restore_across_boots(now) {
             Some(lease) => (Some(lease.into()), all),
             None => (Some(address), all),
         },

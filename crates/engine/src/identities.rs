@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use landline_model::{IdentityId, IdentityRecord};
 use landline_spec::{EndpointId, Mode};
 
 use crate::blocking;
 use crate::endpoints::random_mac;
-use crate::identity::{Candidate, IdentityId, IdentityRecord, Wish};
+use crate::identity::{Candidate, Wish};
 use crate::random::OsRandom;
 use crate::records::{ContainerRecord, NetworkRecord};
 use crate::store::{Store, StoreError};
@@ -279,7 +280,7 @@ fn report(written: Result<(), StoreError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolver::ResolverFile;
+    use landline_model::ResolverFile;
     use landline_spec::NetworkOptions;
 
     fn network() -> NetworkRecord {
@@ -294,7 +295,7 @@ mod tests {
         }
     }
 
-    fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<crate::identity::Port>) -> Wish<'a> {
+    fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<landline_model::Port>) -> Wish<'a> {
         Wish {
             network: &network.id,
             network_name: network.name.as_deref(),

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
+use landline_model::IdentityRecord;
 use landline_spec::{EndpointId, Mode, NetworkOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Endpoint, Engine};
 use crate::identities::write;
-use crate::identity::IdentityRecord;
 use crate::lease::Orders;
 use crate::ovs::{OvsView, look};
 use crate::records::{AddressRecord, Applied};

@@ -18,12 +18,12 @@ mod addressing;
 mod adopt;
 mod attach;
 mod cell;
+mod clock;
 mod containers;
 mod delete;
 mod doctor;
 mod endpoints;
 mod engine;
-mod error;
 mod first_lease;
 mod fixed;
 mod forgotten;
@@ -47,7 +47,6 @@ mod pools;
 mod probe;
 mod random;
 mod reconcile;
-mod records;
 mod release;
 mod remake;
 mod repair;
@@ -68,22 +67,17 @@ pub use delete::DeleteEndpointError;
 pub use doctor::{Finding, OpeningRecord, Report};
 pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 pub use engine::{Engine, OpenError};
-pub use error::chain;
 pub use host::{Host, HostError, LinuxHost};
 pub use host_access::{
     AccessContainer, AccessError, AccessOrigin, AccessView, HostAccess, Keeper, LoosenedRecord, Member, Seen,
     SeenNetwork, Wire,
 };
 pub use host_lease::HostLease;
-pub use identity::{Candidate, IdentityId, IdentityIdError, Port};
+pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
-pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord};
 pub use join::{JoinAnswer, JoinError};
 pub use links::ParentError;
-pub use nat::{
-    Nat, NatBinding, NatContainer, NatError, NatLease, NatOwner, NatRecord, NatSeen, NatView, PrivateError,
-    Published,
-};
+pub use nat::{Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, PrivateError, Published};
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
 pub use ovs::{Datapath, OvsView};
 pub use plan::{LinkEnd, Plan, Step};
@@ -91,12 +85,16 @@ pub use pools::{
     AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,
     RequestPoolError, TakeError,
 };
-pub use records::ContainerRecord;
-pub use resolver::ResolverFile;
 pub use store::{Content, Store, StoreError};
 pub use vde::{SwitchProcessError, VdeError, run_switches};
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 pub use vlans::VlanError;
+
+use landline_model as records;
+pub use landline_model::{
+    ContainerRecord, IdentityId, IdentityIdError, Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port,
+    ResolverFile, StateRecord, chain,
+};
 
 /// Runs blocking work without holding up the runtime; a panic in it goes on here.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -21,6 +21,9 @@ const MARK_PREFIX: &str = "landline:";
 /// The first letters of the mark of a network card that is in a sandbox or on its way.
 const CARD_PREFIX: &str = "landline-card:";
 
+/// The first letters of the ids of the networks behind attachments.
+pub(crate) const ATTACHMENT_PREFIX: &str = "attach-";
+
 /// What marks a bridge that was made because an attachment named it. It is no endpoint's.
 pub(crate) const MADE: &str = "landline:made";
 
@@ -140,7 +143,7 @@ impl NetworkMark {
     /// The link's name: prefix, `b` or `u`, and the first 12 characters of the network's id.
     pub(crate) fn link_name(&self) -> IfName {
         let kind = if self.role == Role::Uplink { 'u' } else { 'b' };
-        let id = crate::attach::distinct(&self.network);
+        let id = distinct(&self.network);
         let id: String = id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         // At most 2 + 1 + 12 letters and digits: always a name.
         format!("{NAME_PREFIX}{kind}{id}").parse().unwrap_or_else(|_| unreachable!("a short clean name"))
@@ -148,7 +151,7 @@ impl NetworkMark {
 
     /// The link's hardware address: the same whenever it is made. High, as a [`host_end_mac`] is.
     pub(crate) fn mac(&self) -> Mac {
-        crate::vde::stable_mac(&self.to_string())
+        stable_mac(&self.to_string())
     }
 }
 
@@ -173,6 +176,21 @@ impl fmt::Display for Mark {
             end => write!(f, "{MARK_PREFIX}{}:{}", self.endpoint, end.word()),
         }
     }
+}
+
+/// A locally administered address that a network's link has for as long as the network is there.
+pub(crate) fn stable_mac(text: &str) -> Mac {
+    // FNV-1a: spread, not secret.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [a, b, c, d, e, ..] = hash.to_be_bytes();
+    Mac::new([0xfe, a, b, c, d, e])
+}
+
+/// The part of a network's id in which networks differ.
+fn distinct(network: &NetworkId) -> &str {
+    network.as_str().strip_prefix(ATTACHMENT_PREFIX).unwrap_or(network.as_str())
 }
 
 /// The hardware address of a veth's host end: `fe:` and the container's other octets. A bridge takes the

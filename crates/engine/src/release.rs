@@ -11,16 +11,16 @@ use std::time::Duration;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
 use landline_kernel::boottime;
+use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
 use landline_spec::{EndpointId, Mode, NetworkOptions, Release};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
 use crate::blocking;
+use crate::clock;
 use crate::host::{Host, HostError};
 use crate::identities::{Identities, erase, write};
-use crate::identity::{IdentityId, IdentityRecord};
-use crate::ipv6::{Ipv6Identity, StateRecord};
 use crate::lay::lay;
 use crate::lease::{Place, Services, Wire};
 use crate::links::{LinkRequest, find_parent, kind_of};
@@ -162,7 +162,10 @@ impl Task {
         let boot = &*self.services.boot;
         let lease = identity.lease.as_ref().and_then(|lease| lease.restore(boot));
         let lease = lease.filter(|lease| lease.is_live(now));
-        let ipv6 = identity.ipv6.as_ref().filter(|v6| v6.state.as_ref().is_some_and(|s| s.has_lease(boot)));
+        let ipv6 = identity
+            .ipv6
+            .as_ref()
+            .filter(|v6| v6.state.as_ref().is_some_and(|s| s.has_lease(boot, clock::now().instant)));
         let mut addresses: Vec<IpAddr> = lease.iter().map(|lease| lease.address.into()).collect();
         addresses
             .extend(ipv6.iter().flat_map(|v6| &v6.state).flat_map(StateRecord::leased).map(IpAddr::from));

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use landline_model::{IdentityId, IdentityRecord, NatOwner};
 use landline_spec::{Access, EndpointId, NetworkId};
 use landline_types::IfName;
 use redb::{TableDefinition, WriteTransaction};
@@ -18,8 +19,7 @@ use crate::attach::{AttachmentId, AttachmentRecord};
 use crate::doctor::OpeningRecord;
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
-use crate::identity::{IdentityId, IdentityRecord};
-use crate::nat::{NatOwner, NatRecord};
+use crate::nat::NatRecord;
 use crate::pools::{PoolId, PoolRecord};
 use crate::records::{EndpointRecord, NetworkRecord};
 use disk::Disk;

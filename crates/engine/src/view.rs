@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::boottime;
+use landline_model::IdentityId;
 use landline_spec::{EndpointId, Mode};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
 use crate::addressing::dhcp;
 use crate::engine::{Endpoint, Engine};
-use crate::identity::IdentityId;
 use crate::ipv6::Status6;
 use crate::records::{AddressRecord, NetworkRecord};
 

@@ -71,7 +71,7 @@ fn existing<'l>(nic: &Link, vlan: Vlan, links: &'l [Link]) -> Option<&'l Link> {
 fn name(nic: &IfName, vlan: Vlan) -> IfName {
     let usual = format!("{nic}.{}", vlan.get()).parse();
     usual.unwrap_or_else(|_| {
-        let [.., a, b, c] = crate::vde::stable_mac(nic.as_str()).octets();
+        let [.., a, b, c] = crate::mark::stable_mac(nic.as_str()).octets();
         let short = format!("llv{a:02x}{b:02x}{c:02x}.{}", vlan.get());
         // At most 3 + 6 + 5 letters and digits.
         short.parse().unwrap_or_else(|_| unreachable!("a short clean name"))

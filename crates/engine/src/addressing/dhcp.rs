@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Fqdn, Lease};
 use landline_dhcp::v6::Duid;
+use landline_model::drawn_uuid;
 use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
 
@@ -54,17 +55,6 @@ pub(crate) fn drawn_client_id(random: &mut impl Random) -> Vec<u8> {
     const IAID: [u8; 4] = [0, 0, 0, 1];
     const RFC4361: u8 = 255;
     [&[RFC4361][..], &IAID, Duid::from_uuid(drawn_uuid(random)).as_bytes()].concat()
-}
-
-/// A UUID of version 4, drawn at random, of the usual variant (RFC 9562 section 5.4).
-pub(crate) fn drawn_uuid(random: &mut impl Random) -> [u8; 16] {
-    let mut uuid = [0; 16];
-    for part in uuid.chunks_exact_mut(4) {
-        part.copy_from_slice(&random.next_u32().to_be_bytes());
-    }
-    uuid[6] = uuid[6] & 0x0f | 0x40;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    uuid
 }
 
 /// The leased address with its prefix.

@@ -86,7 +86,7 @@ impl Engine {
         Ok(true)
     }
 
-    fn identity_of(&self, record: &AttachmentRecord) -> Option<crate::identity::IdentityId> {
+    fn identity_of(&self, record: &AttachmentRecord) -> Option<landline_model::IdentityId> {
         let key = record.key();
         self.identities.all().into_iter().find(|i| i.key.as_deref() == Some(&*key)).map(|i| i.id)
     }

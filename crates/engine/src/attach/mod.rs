@@ -30,6 +30,7 @@ use crate::engine::Engine;
 use crate::host::HostError;
 use crate::join::JoinError;
 use crate::links::ParentError;
+use crate::mark::ATTACHMENT_PREFIX;
 use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
 use crate::store::StoreError;
 use crate::vde::VdeError;
@@ -265,12 +266,7 @@ impl Attachments {
 
 /// Whether a network is the one behind an attachment.
 pub(crate) fn is_implicit(network: &NetworkId) -> bool {
-    network.as_str().starts_with(record::NETWORK_PREFIX)
-}
-
-/// The part of a network's id in which networks differ.
-pub(crate) fn distinct(network: &NetworkId) -> &str {
-    network.as_str().strip_prefix(record::NETWORK_PREFIX).unwrap_or(network.as_str())
+    network.as_str().starts_with(ATTACHMENT_PREFIX)
 }
 
 impl Engine {

@@ -9,11 +9,9 @@ use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Target};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
+use crate::mark::ATTACHMENT_PREFIX;
 use crate::records::{ContainerRecord, NetworkRecord};
 use crate::uplink::settings::Setting;
-
-/// The first letters of the ids of the networks behind attachments.
-pub(super) const NETWORK_PREFIX: &str = "attach-";
 
 /// Which attachment: 32 hex digits. It is the id of its endpoint too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,7 +32,7 @@ impl AttachmentId {
 
     /// The id of the network it is alone on.
     pub(super) fn network(&self) -> NetworkId {
-        format!("{NETWORK_PREFIX}{}", self.0)
+        format!("{ATTACHMENT_PREFIX}{}", self.0)
             .parse()
             .unwrap_or_else(|_| unreachable!("letters, digits and a hyphen"))
     }
@@ -210,7 +208,7 @@ impl AttachmentRecord {
     pub(super) fn key(&self) -> String {
         match (&self.origin, &self.container) {
             (Origin::Container(source), Some(container)) => format!("attach/{}/{source}", container.name),
-            _ => format!("{NETWORK_PREFIX}{}", self.id),
+            _ => format!("{ATTACHMENT_PREFIX}{}", self.id),
         }
     }
 

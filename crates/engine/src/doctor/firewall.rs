@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
+use landline_model::NatOwner;
 use landline_spec::{Addressing, Mode, NatPort};
 use landline_types::IfName;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use super::filter::{Fate, Packet};
 use super::nft::{self as nftables, Dropping};
 use super::{Cure, Finding, Found, iptables, label};
-use crate::nat::{self, NatOwner, NatView};
+use crate::nat::{self, NatView};
 use crate::records::NetworkRecord;
 
 const UDP: u8 = 17;

@@ -14,6 +14,7 @@ mod parents;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use landline_model::NatOwner;
 use landline_spec::Mode;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ use crate::blocking;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::host_access::{AccessView, READY};
-use crate::nat::{NatError, NatOwner};
+use crate::nat::NatError;
 use crate::ovs::check_bridge;
 use crate::records::NetworkRecord;
 

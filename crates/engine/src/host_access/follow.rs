@@ -18,8 +18,8 @@ use super::seen::{Seen, SeenNetwork, Wire, find};
 use super::view::{AccessOrigin, AccessView};
 use super::{Beginning, Command, Inbox};
 use crate::blocking;
+use crate::chain;
 use crate::engine::Engine;
-use crate::error::chain;
 use crate::mark::PROTOCOL;
 use crate::store::{Store, StoreError};
 

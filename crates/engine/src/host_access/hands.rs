@@ -12,7 +12,7 @@ use landline_types::{IfName, Mac};
 use super::plan::{Shim, Target};
 use super::shim::{self, Keeper, Present, Rules, ShimError};
 use super::tables::{self, Problems};
-use crate::error::chain;
+use crate::chain;
 use crate::mark::PROTOCOL;
 
 /// What of the host matters; when none of it changes, there is nothing to do.

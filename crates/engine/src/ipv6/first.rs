@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
-use landline_dhcp::Random as _;
-use landline_dhcp::v6::{Config, Duid, InterfaceId, Mode};
+use landline_dhcp::v6::{Config, InterfaceId, Mode};
+use landline_model::{Ipv6Identity, Ipv6Record};
 use landline_spec::{Addressing, Ipv6Address, Ipv6Mode, NetworkOptions, OnTimeout};
 use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
-use super::records::{Ipv6Identity, Ipv6Record};
 use super::supervisor::{Status6, Supervisor6};
 use crate::addressing::dhcp::conflict_check;
+use crate::clock;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
-use crate::random::OsRandom;
 use crate::records::NetworkRecord;
 
 /// How long an answer waits for IPv6 once all else is there. Servers and most routers answer in less; a router may
@@ -54,37 +53,14 @@ pub(super) fn own_config(mac: Mac, identity: &Ipv6Identity) -> Config {
     config
 }
 
-/// Who a container interface is in IPv6, for good. A client identifier that names a DUID (RFC 4361) decides for both
-/// families; else it is the hardware address, where that is the container's own.
-pub(crate) fn identity(mac: Mac, shared_mac: bool, client_id: Option<&[u8]>) -> Ipv6Identity {
-    const RFC4361: u8 = 255;
-    let drawn = || OsRandom.next_u32().to_be_bytes();
-    let [.., a, b, c, d] = mac.octets();
-    let named = client_id.and_then(|id| {
-        let (&[kind, a, b, c, d], duid) = id.split_first_chunk()?;
-        let duid = Duid::new(duid).ok().filter(|_| kind == RFC4361)?;
-        Some((duid, [a, b, c, d]))
-    });
-    let (duid, iaid) = named.unwrap_or_else(|| {
-        let duid = if shared_mac {
-            let uuid = crate::addressing::dhcp::drawn_uuid(&mut OsRandom);
-            Duid::from_uuid(uuid)
-        } else {
-            Duid::from_mac(mac)
-        };
-        (duid, [a, b, c, d])
-    });
-    let secret = [drawn(), drawn(), drawn(), drawn()].concat();
-    Ipv6Identity { duid, iaid, secret, state: None }
-}
-
 impl Engine {
     /// For endpoints with IPv6: starts the task that looks for it over the link with this index.
     pub(crate) async fn start_ipv6(&self, endpoint: &Endpoint, index: u32) {
         let record = endpoint.cell.read().await;
         let Some(ipv6) = &record.ipv6 else { return };
         let config = config(endpoint.cell.options(), record.mac, ipv6);
-        let before = ipv6.identity.state.as_ref().map(|state| state.remembered(&self.services.boot));
+        let before =
+            ipv6.identity.state.as_ref().map(|state| state.remembered(&self.services.boot, clock::now()));
         let supervised =
             Supervisor6::start(endpoint.cell.clone(), self.services.clone(), config, before, index);
         *endpoint.ipv6() = Some(supervised);
@@ -143,30 +119,4 @@ impl Engine {
 fn best(status: &Status6) -> Option<Ipv6Net> {
     let addresses = &status.current.addresses;
     addresses.iter().find(|address| !address.deprecated).or(addresses.first()).map(|address| address.net)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MAC: Mac = Mac::new([2, 0x42, 0xc0, 0, 2, 10]);
-
-    #[test]
-    fn a_client_identifier_with_a_duid_is_the_same_in_both_families() {
-        let id = crate::addressing::dhcp::drawn_client_id(&mut OsRandom);
-        let six = identity(MAC, true, Some(&id));
-        assert_eq!((six.duid.as_bytes(), six.iaid), (&id[5..], [0, 0, 0, 1]));
-    }
-
-    #[test]
-    fn without_one_it_is_the_hardware_address_if_that_is_its_own() {
-        for id in [None, Some(&[1, 2, 0x42, 0xc0, 0, 2, 10][..]), Some(&[255, 0, 0, 0, 1, 0, 4][..])] {
-            let own = identity(MAC, false, id);
-            assert_eq!((own.duid, own.iaid), (Duid::from_mac(MAC), [0xc0, 0, 2, 10]), "{id:?}");
-        }
-        let [one, other] = [(); 2].map(|()| identity(MAC, true, None));
-        assert_ne!(one.duid, other.duid);
-        assert_ne!(one.secret, other.secret);
-        assert!(one.secret.len() >= 16);
-    }
 }

@@ -7,10 +7,10 @@ use landline_dhcp::Random;
 use landline_dhcp::v4::ConflictCheck;
 use landline_dhcp::v6::Client;
 use landline_kernel::boottime::{self, Alarm};
+use landline_model::Ipv6Identity;
 use landline_types::Mac;
 
 use super::first::own_config;
-use super::records::Ipv6Identity;
 use super::wire::{Wire6, now};
 use crate::lease::{Place, Services};
 use crate::mark::Mark;

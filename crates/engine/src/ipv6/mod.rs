@@ -9,13 +9,12 @@
 mod ears;
 mod first;
 mod goodbye;
-mod records;
+
 mod sandbox;
 mod supervisor;
 mod wire;
 
 pub(crate) use ears::Ears;
-pub(crate) use first::{config, identity};
+pub(crate) use first::config;
 pub(crate) use goodbye::release;
-pub use records::{Ipv6Identity, Ipv6Record, StateRecord};
 pub(crate) use supervisor::{Status6, Supervisor6};

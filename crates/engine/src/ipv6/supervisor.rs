@@ -11,14 +11,15 @@ use std::sync::Arc;
 use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
+use landline_model::StateRecord;
 use landline_spec::{DnsMode, Mode};
 use tokio::sync::{mpsc, watch};
 
 use super::ears::{Advertisement, Listener};
-use super::records::StateRecord;
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
-use crate::error::chain;
+use crate::chain;
+use crate::clock;
 use crate::lease::{Arrival, Command, Place, Seat, Services, Supervised, maybe, sleep};
 use crate::random::OsRandom;
 use crate::sandbox::{Sandbox, SandboxError};
@@ -86,7 +87,7 @@ impl Supervisor6 {
         let client = match state.map(|record| (record, record.restore(&services.boot))) {
             Some((_, Some(state))) => Client::resume(config, state, now(), OsRandom),
             Some((record, None)) => {
-                let remembered = record.remembered(&services.boot);
+                let remembered = record.remembered(&services.boot, clock::now());
                 Client::start(config, Some(remembered), now(), OsRandom)
             }
             None => Client::start(config, None, now(), OsRandom),
@@ -305,7 +306,7 @@ impl Supervisor6 {
     }
 
     async fn remember(&mut self, state: &State6) {
-        let row = StateRecord::of(state, &self.seat.services.boot);
+        let row = StateRecord::of(state, &self.seat.services.boot, clock::now());
         let written = self.seat.cell.update(|record| {
             if let Some(ipv6) = &mut record.ipv6 {
                 ipv6.identity.state = Some(row);

@@ -27,7 +27,8 @@ use super::sentries::{Post, Sentries};
 use super::wire::{Place, Received, Wire};
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
-use crate::error::chain;
+use crate::chain;
+use crate::clock;
 use crate::ipv6::Ears;
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
@@ -380,7 +381,7 @@ impl Supervisor {
     }
 
     async fn remember(&mut self, lease: Option<&Lease>) {
-        let lease = lease.map(|lease| LeaseRecord::of(lease, &self.seat.services.boot));
+        let lease = lease.map(|lease| LeaseRecord::of(lease, &self.seat.services.boot, clock::now()));
         let written = self.seat.cell.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address {
                 dhcp.lease = lease;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use landline_model::{IdentityRecord, NatBinding, NatOwner, Port};
 use landline_spec::{HostnameMode, LanIp, Mode, NatPort, NatPorts, Transport};
 
-use super::{Bound, NatBinding, NatError, NatLease, NatOwner, NatRecord, NatView};
+use super::{Bound, NatError, NatLease, NatRecord, NatView};
 use crate::addressing::dhcp::drawn_client_id;
 use crate::endpoints::{CreateEndpoint, network_name};
 use crate::engine::Engine;
-use crate::identity::{IdentityRecord, Port};
 use crate::mark::{End, Mark};
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};

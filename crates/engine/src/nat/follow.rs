@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::{Event, Group, Monitor, RulesetMonitor, boottime};
+use landline_model::NatOwner;
 use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{mpsc, watch};
@@ -17,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::{Heard, Leaser, Shared, live};
 use super::place::Places;
-use super::record::{NatOwner, NatRecord, NatView};
+use super::record::{NatRecord, NatView};
 use super::table::Private;
 use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
 use crate::addressing::dhcp::drawn_client_id;
 use crate::blocking;
-use crate::error::chain;
+use crate::chain;
 use crate::random::OsRandom;
 use crate::store::Store;
 

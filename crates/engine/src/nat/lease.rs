@@ -9,12 +9,14 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Event, Lease, LossReason, Remembered};
 use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, Netlink};
+use landline_model::NatOwner;
 use landline_spec::DEFAULT_VENDOR_CLASS;
 use landline_types::{IfName, Mac};
 use tokio::sync::{mpsc, oneshot};
 
-use super::record::{NatLease, NatOwner};
+use super::record::NatLease;
 use crate::blocking;
+use crate::clock;
 use crate::lease::{Present, Received, Wire, receive, sleep};
 use crate::random::OsRandom;
 
@@ -78,12 +80,12 @@ impl Leaser {
 
 /// The lease as it is on this boot's clock, if it still lives, and whether it was made during this boot.
 pub(super) fn live(lease: &crate::records::LeaseRecord, boot: &str) -> Option<(Lease, bool)> {
-    let now = boottime::now();
+    let now = clock::now();
     let restored = match lease.restore(boot) {
         Some(lease) => (lease, true),
-        None => (lease.restore_across_boots(now, crate::identities::now())?, false),
+        None => (lease.restore_across_boots(now)?, false),
     };
-    Some(restored).filter(|(lease, _)| lease.is_live(Instant::from_boot(now)))
+    Some(restored).filter(|(lease, _)| lease.is_live(now.instant))
 }
 
 /// What it begins with.

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
+use landline_model::NatOwner;
 use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,7 +41,7 @@ pub(crate) use firewall::{opening_program, rules, words};
 pub(crate) use follow::forwards;
 pub use private::PrivateError;
 pub(crate) use private::{hang, private_bridges};
-pub use record::{NatBinding, NatLease, NatOwner, NatRecord, NatView};
+pub use record::{NatLease, NatRecord, NatView};
 pub(crate) use table::Private;
 
 use crate::host::HostError;

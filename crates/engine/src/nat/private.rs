@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::Link;
+use landline_model::NatOwner;
 use landline_spec::{LanIp, LinkMtu, Mode, NetworkId};
 use landline_types::IfName;
 
 use super::follow::forwards;
-use super::{NatError, NatOwner, NatRecord, Private, address};
+use super::{NatError, NatRecord, Private, address};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError};

@@ -1,53 +1,11 @@
 //! What was asked for, and what is shown of it.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::net::Ipv4Addr;
 
-use landline_spec::{LanIp, NatPort, NatPorts, NetworkId};
+use landline_model::{LeaseRecord, NatOwner};
+use landline_spec::{LanIp, NatPorts};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
-
-use crate::identity::IdentityId;
-use crate::records::LeaseRecord;
-
-/// Whose address it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NatOwner {
-    /// That of the container with this name, on a network that the host routes for (`landline nat`).
-    Container(String),
-    /// A `mode=nat` network's: for whichever container is on it.
-    Network(NetworkId),
-    /// That of one container on a `mode=nat` network.
-    Identity {
-        /// The network.
-        network: NetworkId,
-        /// The container, as it is remembered.
-        identity: IdentityId,
-    },
-}
-
-impl NatOwner {
-    /// Its network, if that is one of `mode=nat`.
-    pub(crate) const fn network(&self) -> Option<&NetworkId> {
-        match self {
-            Self::Container(_) => None,
-            Self::Network(network) | Self::Identity { network, .. } => Some(network),
-        }
-    }
-}
-
-impl fmt::Display for NatOwner {
-    /// No name of a container has spaces.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Container(name) => f.write_str(name),
-            Self::Network(network) => write!(f, "network {network}"),
-            Self::Identity { network, identity } => write!(f, "network {network} {identity}"),
-        }
-    }
-}
 
 /// An address of the LAN on the host that stands for a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,15 +71,6 @@ impl NatRecord {
             hairpin: None,
         }
     }
-}
-
-/// What an endpoint of a `mode=nat` network has of the LAN.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NatBinding {
-    /// Whose address it is.
-    pub owner: NatOwner,
-    /// What of it is passed on; `None`: all.
-    pub ports: Option<BTreeSet<NatPort>>,
 }
 
 /// A container's address, as people want to see it.

@@ -6,10 +6,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 use landline_kernel::nft;
+use landline_model::NatOwner;
 use landline_spec::{NatPort, NatPorts, Transport};
 use landline_types::IfName;
 
-use super::record::{NatOwner, NatRecord};
+use super::record::NatRecord;
 use super::{Bound, NatContainer, NatSeen};
 
 /// One container's translation.

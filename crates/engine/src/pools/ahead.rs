@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::Random as _;
+use landline_model::{IdentityId, IdentityRecord};
 use landline_spec::{
     Addressing, EndpointId, EndpointOptions, Ipv6Mode, NetworkId, NetworkOptions, PoolSource,
 };
@@ -18,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RequestAddress, RequestAddressError};
 use crate::blocking;
+use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, first_name, network_name};
 use crate::engine::Engine;
-use crate::identity::{IdentityId, IdentityRecord, Wish};
+use crate::identity::Wish;
 use crate::random::OsRandom;
 use crate::records::{ContainerRecord, LeaseRecord, NetworkRecord};
 use crate::release::endpoint_of;
@@ -134,7 +136,7 @@ impl Engine {
         let network = &NetworkRecord { options, ..network.clone() };
         let raised = self.raise(request, network, identity, name, |_| {}, cancel).await?;
         let lease = raised.endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
-        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot));
+        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, clock::now()));
         let net = lease.as_ref().map(LeaseRecord::net);
         let result = match net {
             // `on_timeout=continue` does not help somebody who must be given an address.

@@ -20,7 +20,6 @@ use landline_dhcp::v6::State6;
 use landline_spec::{DnsMode, EndpointId};
 use landline_types::IfName;
 use rustix::fs::{Mode, OFlags};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::blocking;
@@ -30,20 +29,6 @@ use text::{Names, with_names};
 
 /// The longest file that is touched. Docker's have some hundred bytes.
 const MAX_FILE: u64 = 64 << 10;
-
-/// Docker's `resolv.conf` of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResolverFile {
-    /// Where it is on the host, once Docker has said and is done with it: while the container runs.
-    #[serde(default)]
-    pub path: Option<PathBuf>,
-    /// Whether the container's user chose servers (`--dns`), which then stay.
-    #[serde(default)]
-    pub servers_given: bool,
-    /// Whether the container's user chose search domains (`--dns-search`), which then stay.
-    #[serde(default)]
-    pub domains_given: bool,
-}
 
 /// What one endpoint's LAN says, both families of it: the one place where they meet.
 fn said(

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use landline_kernel::{Link, LinkKind};
 use landline_spec::{LinkMtu, Mode, NetworkId, NetworkOptions, VdeOptions, VdePorts};
-use landline_types::Mac;
 use landline_vde::SwitchConfig;
 
 pub use self::process::{SwitchProcessError, run_switches};
@@ -261,16 +260,6 @@ pub(crate) fn remove_links(host: &dyn Host, id: &NetworkId) -> Result<bool, Host
         }
     }
     Ok(runs_it)
-}
-
-/// A locally administered address that a network's link has for as long as the network is there.
-pub(crate) fn stable_mac(text: &str) -> Mac {
-    // FNV-1a: spread, not secret.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let [a, b, c, d, e, ..] = hash.to_be_bytes();
-    Mac::new([0xfe, a, b, c, d, e])
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use landline_kernel::{nft, sysctl};
 
 use super::Follower;
 use crate::blocking;
-use crate::error::chain;
-use crate::nat::record::{NatOwner, NatRecord};
+use crate::chain;
+use crate::nat::record::NatRecord;
 use crate::nat::table::{Mapping, mapping, script};
 use crate::nat::{NatError, firewall, stale};
+use landline_model::NatOwner;
 
 impl Follower {
     /// Loads the table, unless it is the one that was loaded last.

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use landline_dhcp::v4::Lease;
 
 use super::Follower;
-use crate::error::chain;
+use crate::chain;
+use crate::clock;
 use crate::nat::address;
 use crate::nat::lease::Heard;
-use crate::nat::record::{NatOwner, NatRecord};
+use crate::nat::record::NatRecord;
 use crate::records::LeaseRecord;
+use landline_model::NatOwner;
 
 impl Follower {
     /// A DHCP client has something to say.
@@ -61,7 +63,7 @@ impl Follower {
         let before = record.address;
         record.address = lease.map(|lease| lease.address);
         if let Some(dhcp) = &mut record.dhcp {
-            dhcp.lease = lease.map(|lease| LeaseRecord::of(lease, &self.shared.boot));
+            dhcp.lease = lease.map(|lease| LeaseRecord::of(lease, &self.shared.boot, clock::now()));
         }
         if let Err(error) = self.put(record.clone()).await {
             // The lease itself is good; only a restart of the daemon would miss it.

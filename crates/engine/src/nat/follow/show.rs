@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use landline_model::NatOwner;
 use landline_spec::NatPorts;
 
 use super::filter::forwards;
 use super::{ASKING, Follower};
-use crate::nat::record::{NatOwner, NatRecord, NatView};
+use crate::nat::record::{NatRecord, NatView};
 use crate::nat::table::Mapping;
 
 impl Follower {

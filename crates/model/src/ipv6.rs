@@ -4,10 +4,12 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
-use landline_dhcp::Instant;
 use landline_dhcp::v6::{Duid, Remembered, State6};
-use landline_kernel::boottime;
+use landline_dhcp::{Instant, Random};
+use landline_types::Mac;
 use serde::{Deserialize, Serialize};
+
+use crate::Now;
 
 /// The IPv6 side of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,37 @@ pub struct Ipv6Identity {
     pub state: Option<StateRecord>,
 }
 
+impl Ipv6Identity {
+    /// Who a container interface is in IPv6, for good. A client identifier that names a DUID (RFC 4361) decides for both
+    /// families; else it is the hardware address, where that is the container's own.
+    pub fn draw(mac: Mac, shared_mac: bool, client_id: Option<&[u8]>, random: &mut impl Random) -> Self {
+        const RFC4361: u8 = 255;
+        let [.., a, b, c, d] = mac.octets();
+        let named = client_id.and_then(|id| {
+            let (&[kind, a, b, c, d], duid) = id.split_first_chunk()?;
+            let duid = Duid::new(duid).ok().filter(|_| kind == RFC4361)?;
+            Some((duid, [a, b, c, d]))
+        });
+        let (duid, iaid) = named.unwrap_or_else(|| {
+            let duid = if shared_mac { Duid::from_uuid(drawn_uuid(random)) } else { Duid::from_mac(mac) };
+            (duid, [a, b, c, d])
+        });
+        let secret = [(); 4].map(|()| random.next_u32().to_be_bytes()).concat();
+        Self { duid, iaid, secret, state: None }
+    }
+}
+
+/// A UUID of version 4, drawn at random, of the usual variant (RFC 9562 section 5.4).
+pub fn drawn_uuid(random: &mut impl Random) -> [u8; 16] {
+    let mut uuid = [0; 16];
+    for part in uuid.chunks_exact_mut(4) {
+        part.copy_from_slice(&random.next_u32().to_be_bytes());
+    }
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
+}
+
 /// A state with its times on one boot's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateRecord {
@@ -57,13 +90,8 @@ pub struct StateRecord {
 
 impl StateRecord {
     /// A state as it is stored during this boot.
-    pub fn of(state: &State6, boot: &str) -> Self {
-        Self {
-            boot: boot.to_owned(),
-            stored: Instant::from_boot(boottime::now()),
-            wall: crate::identities::now(),
-            state: state.clone(),
-        }
+    pub fn of(state: &State6, boot: &str, now: Now) -> Self {
+        Self { boot: boot.to_owned(), stored: now.instant, wall: now.wall, state: state.clone() }
     }
 
     /// The state again, if its times are on the clock of this boot.
@@ -85,12 +113,9 @@ impl StateRecord {
     }
 
     /// What a client is to start with.
-    pub(crate) fn remembered(&self, boot: &str) -> Remembered {
-        let now = boottime::now();
-        let restored = self.restore_across_boots(boot, now, crate::identities::now());
-        let ended = |state: &State6| {
-            state.lease.as_ref().is_some_and(|lease| !lease.is_live(Instant::from_boot(now)))
-        };
+    pub fn remembered(&self, boot: &str, now: Now) -> Remembered {
+        let restored = self.restore_across_boots(boot, now.since_boot(), now.wall);
+        let ended = |state: &State6| state.lease.as_ref().is_some_and(|lease| !lease.is_live(now.instant));
         match restored.filter(|state| !ended(state)) {
             Some(state) => state.into(),
             None => Remembered::Addresses(self.leased()),
@@ -103,7 +128,7 @@ impl StateRecord {
     }
 
     /// The lease was given back: what stays is a wish.
-    pub(crate) fn end_lease(&mut self) {
+    pub fn end_lease(&mut self) {
         let Some(lease) = &mut self.state.lease else { return };
         for leased in &mut lease.addresses {
             leased.valid_until = Some(lease.obtained);
@@ -111,8 +136,7 @@ impl StateRecord {
     }
 
     /// Whether there is a lease that lives.
-    pub(crate) fn has_lease(&self, boot: &str) -> bool {
-        let now = Instant::from_boot(boottime::now());
+    pub fn has_lease(&self, boot: &str, now: Instant) -> bool {
         self.boot == boot && self.state.lease.as_ref().is_some_and(|lease| lease.is_live(now))
     }
 }
@@ -150,6 +174,39 @@ mod tests {
         StateRecord { boot: "a".into(), stored: at(1000), wall: 5000, state }
     }
 
+    /// The same numbers in every run; they differ from each other.
+    struct Counting(u32);
+
+    impl Random for Counting {
+        fn next_u32(&mut self) -> u32 {
+            self.0 += 1;
+            self.0.wrapping_mul(0x9e37_79b9)
+        }
+    }
+
+    const MAC: Mac = Mac::new([2, 0x42, 0xc0, 0, 2, 10]);
+
+    #[test]
+    fn a_client_identifier_with_a_duid_is_the_same_in_both_families() {
+        let duid = Duid::from_uuid([7; 16]);
+        let id = [&[255, 0, 0, 0, 1][..], duid.as_bytes()].concat();
+        let six = Ipv6Identity::draw(MAC, true, Some(&id), &mut Counting(0));
+        assert_eq!((six.duid, six.iaid), (duid, [0, 0, 0, 1]));
+    }
+
+    #[test]
+    fn without_one_it_is_the_hardware_address_if_that_is_its_own() {
+        let mut random = Counting(0);
+        for id in [None, Some(&[1, 2, 0x42, 0xc0, 0, 2, 10][..]), Some(&[255, 0, 0, 0, 1, 0, 4][..])] {
+            let own = Ipv6Identity::draw(MAC, false, id, &mut random);
+            assert_eq!((own.duid, own.iaid), (Duid::from_mac(MAC), [0xc0, 0, 2, 10]), "{id:?}");
+        }
+        let [one, other] = [(); 2].map(|()| Ipv6Identity::draw(MAC, true, None, &mut random));
+        assert_ne!(one.duid, other.duid);
+        assert_ne!(one.secret, other.secret);
+        assert!(one.secret.len() >= 16);
+    }
+
     #[test]
     fn a_state_is_the_same_again_after_it_was_stored() {
         let text = serde_json::to_string(&record()).unwrap();
@@ -172,11 +229,12 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_a_wish() {
+        let now = Now { instant: at(1000), wall: 5000 };
+        assert!(record().has_lease("a", now.instant) && !record().has_lease("b", now.instant));
         let mut given_back = record();
         given_back.end_lease();
-        given_back.boot = boottime::boot_id().unwrap();
         let wish = Remembered::Addresses(record().leased());
-        assert_eq!(given_back.remembered(&given_back.boot), wish);
-        assert!(!given_back.has_lease(&given_back.boot));
+        assert_eq!(given_back.remembered("a", now), wish);
+        assert!(!given_back.has_lease("a", now.instant));
     }
 }

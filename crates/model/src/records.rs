@@ -7,15 +7,11 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, LeaseOptions};
-use landline_kernel::boottime;
 use landline_spec::{EndpointId, NetworkId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::IdentityId;
-use crate::ipv6::Ipv6Record;
-use crate::nat::NatBinding;
-use crate::resolver::ResolverFile;
+use crate::{IdentityId, Ipv6Record, NatBinding, Now, ResolverFile};
 
 /// A network as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,7 +93,7 @@ pub struct EndpointRecord {
 
 impl EndpointRecord {
     /// The name the endpoint's own options chose, if they did.
-    pub(crate) fn given_hostname(&self) -> Option<&String> {
+    pub fn given_hostname(&self) -> Option<&String> {
         let ipv4 = match &self.address {
             AddressRecord::Dhcp(dhcp) if dhcp.hostname_given => dhcp.hostname.as_ref(),
             _ => None,
@@ -159,7 +155,7 @@ pub struct ContainerRecord {
 
 impl ContainerRecord {
     /// One of which only the name is known.
-    pub(crate) fn named(name: &str) -> Self {
+    pub fn named(name: &str) -> Self {
         Self {
             id: String::new(),
             name: name.to_owned(),
@@ -170,7 +166,7 @@ impl ContainerRecord {
     }
 
     /// Whether there is more to it than a name.
-    pub(crate) fn was_seen(&self) -> bool {
+    pub fn was_seen(&self) -> bool {
         !self.id.is_empty()
     }
 }
@@ -220,7 +216,7 @@ pub struct LeaseRecord {
 
 impl LeaseRecord {
     /// A lease as it is stored during this boot.
-    pub fn of(lease: &Lease, boot: &str) -> Self {
+    pub fn of(lease: &Lease, boot: &str, now: Now) -> Self {
         Self {
             address: lease.address,
             prefix_len: lease.prefix_len,
@@ -230,8 +226,9 @@ impl LeaseRecord {
             t1: lease.t1.map(to_ms),
             t2: lease.t2.map(to_ms),
             expires: lease.expires.map(to_ms),
-            wall: crate::identities::now()
-                .saturating_sub(boottime::now().saturating_sub(lease.obtained.since_boot()).as_secs()),
+            wall: now
+                .wall
+                .saturating_sub(now.since_boot().saturating_sub(lease.obtained.since_boot()).as_secs()),
             options: lease.options.raw.clone(),
         }
     }
@@ -252,9 +249,9 @@ impl LeaseRecord {
 
     /// The lease on the clock of this boot, if it was granted during another one and the wall clock says that
     /// it still lives. A clock that stands before the day of the grant has lost its battery and says nothing.
-    pub fn restore_across_boots(&self, boottime: Duration, wall: u64) -> Option<Lease> {
-        let age_ms = wall.checked_sub(self.wall)?.checked_mul(1000)?;
-        let now_ms = u64::try_from(boottime.as_millis()).ok()?;
+    pub fn restore_across_boots(&self, now: Now) -> Option<Lease> {
+        let age_ms = now.wall.checked_sub(self.wall)?.checked_mul(1000)?;
+        let now_ms = u64::try_from(now.since_boot().as_millis()).ok()?;
         // A grant from before this boot has no place on its clock: its remaining times are counted from now on.
         let shift =
             |at: u64| Some(from_ms((at - self.obtained.min(at)).checked_sub(age_ms)?.checked_add(now_ms)?));
@@ -315,7 +312,7 @@ mod tests {
 
     #[test]
     fn across_boots_what_is_left_counts_from_now() {
-        let after = |wall| record().restore_across_boots(Duration::from_secs(10), wall);
+        let after = |wall| record().restore_across_boots(Now { instant: from_ms(10_000), wall });
         // 400 of 600 seconds have passed.
         let lease = after(5_400).unwrap();
         assert_eq!(lease.t1, Some(from_ms(10_000)), "due at once");
@@ -324,6 +321,9 @@ mod tests {
         assert_eq!(after(5_601), None, "expired");
         assert_eq!(after(4_999), None, "the clock was set back");
         let for_ever = LeaseRecord { t1: None, t2: None, expires: None, ..record() };
-        assert_eq!(for_ever.restore_across_boots(Duration::ZERO, 6_000).unwrap().expires, None);
+        assert_eq!(
+            for_ever.restore_across_boots(Now { instant: from_ms(0), wall: 6_000 }).unwrap().expires,
+            None
+        );
     }
 }

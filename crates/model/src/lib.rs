@@ -1,0 +1,23 @@
+//! What Landline remembers, as plain data: networks, endpoints, identities and leases as they are stored.
+//!
+//! Nothing here reads a clock, draws a random number or touches a file: the caller passes in the time ([`Now`]) and the
+//! randomness ([`landline_dhcp::Random`]). Each record is one row of the store. A field that was added later has a default, so that
+//! rows written by older versions still read.
+
+mod clock;
+mod error;
+mod identity;
+mod ipv6;
+mod nat;
+mod records;
+mod resolver;
+
+pub use clock::Now;
+pub use error::chain;
+pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
+pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
+pub use nat::{NatBinding, NatOwner};
+pub use records::{
+    AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord,
+};
+pub use resolver::ResolverFile;
