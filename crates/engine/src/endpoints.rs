@@ -475,7 +475,10 @@ impl Engine {
             let links = blocking(move || host.links()).await.map_err(link_error)?;
             let found = find_parent(&options.parent, options.mode, &links);
             match found.and_then(|parent| check_vlan(options, parent).map(|()| parent)) {
-                Ok(parent) => break parent.clone(),
+                Ok(parent) => {
+                    self.bridge_macs.keep(options, parent, &links).await;
+                    break parent.clone();
+                }
                 // At boot, and while a network manager makes its bridge anew, it may be about to come.
                 Err(ParentError::Missing { .. } | ParentError::Down { .. })
                     if tokio::time::timeout_at(deadline, present.changed()).await.is_ok() => {}

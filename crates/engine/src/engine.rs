@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attach::Attachments;
 use crate::blocking;
+use crate::bridge_mac::BridgeMacs;
 use crate::cell::Cell;
 use crate::doctor::Openings;
 use crate::host::{Host, HostError};
@@ -138,6 +139,7 @@ pub struct Engine {
     pub(crate) resolver: tokio::sync::Mutex<()>,
     pub(crate) attachments: Attachments,
     pub(crate) openings: Openings,
+    pub(crate) bridge_macs: Arc<BridgeMacs>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     pub(crate) host_leases: HostLeases,
@@ -166,6 +168,7 @@ impl Engine {
             pools,
             attachments,
             openings,
+            kept_macs,
         } = content;
         let (attachments, endpoints) = Attachments::resume(attachments, endpoints).await;
         let networks: Vec<NetworkRecord> = networks.into_iter().chain(attachments.networks()).collect();
@@ -188,9 +191,11 @@ impl Engine {
             names,
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
+        let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), kept_macs));
         let releaser = Releaser::start(
             host.clone(),
             store.clone(),
+            bridge_macs.clone(),
             identities.clone(),
             services.clone(),
             cancel.clone(),
@@ -219,6 +224,7 @@ impl Engine {
             resolver: tokio::sync::Mutex::default(),
             attachments,
             openings,
+            bridge_macs,
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
             slots: Mutex::default(),
             host_leases: HostLeases::default(),

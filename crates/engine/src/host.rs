@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use landline_kernel::brport;
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
     Address, Generic, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink,
@@ -32,6 +33,10 @@ pub trait Host: Send + Sync {
 
     /// The addresses of the link with this index.
     fn addresses(&self, index: u32) -> Result<Vec<ipnet::IpNet>, HostError>;
+
+    /// Whether this bridge's hardware address was set on purpose, and stays whatever ports it has. `None`: there is no
+    /// telling.
+    fn has_set_address(&self, bridge: &IfName) -> Option<bool>;
 
     /// Takes one step.
     fn apply(&self, step: &Step) -> Result<(), HostError>;
@@ -252,6 +257,10 @@ impl Host for LinuxHost {
         Ok(all.into_iter().filter(|a| a.index == index).map(|a| a.net).collect())
     }
 
+    fn has_set_address(&self, bridge: &IfName) -> Option<bool> {
+        brport::has_set_address(bridge).ok()
+    }
+
     fn apply(&self, step: &Step) -> Result<(), HostError> {
         match step {
             Step::AddVeth { host, container } => {
@@ -321,6 +330,10 @@ impl Host for LinuxHost {
                 netlink.set_link(index, &LinkChange::new().down())?;
                 Ok(netlink.set_link(index, &LinkChange { mac: Some(*mac), ..LinkChange::new() })?)
             }
+            Step::SetAddress { link, mac } => {
+                let index = self.index(link)?;
+                Ok(self.netlink().set_link(index, &LinkChange::new().mac(*mac))?)
+            }
             Step::Enslave { link, bridge } => {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
                 Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
@@ -370,6 +383,7 @@ impl Host for LinuxHost {
             }
             // They end with the link they were done to; a card's state of before is stored.
             Step::Enslave { .. }
+            | Step::SetAddress { .. }
             | Step::Readdress { .. }
             | Step::Up { .. }
             | Step::AddAddress { .. }

@@ -17,6 +17,7 @@
 mod addressing;
 mod adopt;
 mod attach;
+mod bridge_mac;
 mod cell;
 mod clock;
 mod containers;
@@ -62,6 +63,7 @@ pub use attach::{
     AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentView, Chosen, Occupied, Origin,
     namespace_at, process_called,
 };
+pub use bridge_mac::KeptMac;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
 pub use doctor::{Finding, OpeningRecord, Report};

@@ -193,13 +193,32 @@ fn distinct(network: &NetworkId) -> &str {
     network.as_str().strip_prefix(ATTACHMENT_PREFIX).unwrap_or(network.as_str())
 }
 
-/// The hardware address of a veth's host end: `fe:` and the container's other octets. A bridge takes the
-/// lowest address among its ports unless one was set, so a port with the highest first octet changes nothing.
-pub(crate) fn host_end_mac(container: Mac) -> Mac {
-    let [first, b, c, d, e, f] = container.octets();
-    // The container may have been given an fe: address; the two ends must differ.
-    let last = if first == 0xfe { f ^ 0xff } else { f };
-    Mac::new([0xfe, b, c, d, e, last])
+/// The highest hardware addresses an interface can have: `fe:ff:ff:` and three octets. Of ff:… all are group addresses.
+const HIGHEST: std::ops::RangeInclusive<u64> = 0xfeff_ff00_0000..=0xfeff_ffff_ffff;
+
+/// The hardware address of a veth's host end: `fe:ff:ff:` and the last octets of `other`, the other end's. A bridge takes
+/// the lowest address among its ports unless one was set, so a port with one of the highest changes nothing. Where the
+/// bridge's own is as high, it is above that.
+pub(crate) fn host_end_mac(other: Mac, bridge: Option<Mac>) -> Mac {
+    let (first, last) = (*HIGHEST.start(), *HIGHEST.end());
+    let own = bridge.map(number).filter(|own| HIGHEST.contains(own));
+    // Above the highest there is nothing. With the bridge's own address a port changes nothing either.
+    let lowest = own.map_or(first, |own| (own + 1).min(last));
+    let room = last - lowest + 1;
+    let draw = |shift: u64| lowest + (number(other) % (last - first + 1) + shift) % room;
+    // The two ends must differ.
+    let drawn = if draw(0) == number(other) { draw(1) } else { draw(0) };
+    let [.., a, b, c, d, e, f] = drawn.to_be_bytes();
+    Mac::new([a, b, c, d, e, f])
+}
+
+/// Whether a port with this address can change its bridge's: it is not one of the highest.
+pub(crate) fn is_low(mac: Mac) -> bool {
+    !HIGHEST.contains(&number(mac))
+}
+
+fn number(mac: Mac) -> u64 {
+    mac.octets().iter().fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
 #[cfg(test)]
@@ -263,12 +282,21 @@ mod tests {
     }
 
     #[test]
-    fn host_end_is_high_and_not_the_containers() {
-        for mac in ["02:42:c0:00:02:0a", "fe:42:c0:00:02:0a"] {
-            let container: Mac = mac.parse().unwrap();
-            let host = host_end_mac(container);
-            assert_eq!(host.octets()[0], 0xfe);
-            assert_ne!(host, container);
+    fn a_host_end_is_above_any_bridge_and_not_the_containers() {
+        let bridges = [None, Some("52:54:00:00:00:01"), Some("fe:ff:ff:00:02:09"), Some("fe:ff:ff:ff:ff:f0")];
+        for container in ["02:42:c0:00:02:0a", "fe:42:c0:00:02:0a", "fe:ff:ff:00:02:0a", "02:00:00:ff:ff:ff"]
+        {
+            for bridge in bridges {
+                let container: Mac = container.parse().unwrap();
+                let bridge: Option<Mac> = bridge.map(|mac| mac.parse().unwrap());
+                let host = host_end_mac(container, bridge);
+                assert!(!is_low(host) && !host.is_multicast(), "{host}");
+                assert!(bridge.is_none_or(|bridge| bridge < host), "{host}");
+                assert_ne!(host, container);
+            }
         }
+        // There is none above: the same changes nothing either.
+        let highest = "fe:ff:ff:ff:ff:ff".parse().unwrap();
+        assert_eq!(host_end_mac("02:42:c0:00:02:0a".parse().unwrap(), Some(highest)), highest);
     }
 }

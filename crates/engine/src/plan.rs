@@ -127,6 +127,14 @@ pub enum Step {
         /// The address.
         mac: Mac,
     },
+    /// Gives a link this hardware address, while it is up. A bridge that has it already keeps it from then on, whatever
+    /// ports it has.
+    SetAddress {
+        /// The link.
+        link: IfName,
+        /// The address.
+        mac: Mac,
+    },
     /// Makes `link` a port of `bridge`.
     Enslave {
         /// The link.
@@ -238,6 +246,7 @@ impl fmt::Display for Step {
             Self::Readdress { link, mac } => {
                 write!(f, "ip link set {link} down\nip link set {link} address {mac}")
             }
+            Self::SetAddress { link, mac } => write!(f, "ip link set {link} address {mac}"),
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
             Self::AddOvsPort { endpoint, link, container, bridge, vlans } => {
                 write!(
@@ -376,7 +385,7 @@ mod tests {
         let plans = plans();
         assert_eq!(
             plans[0].1.to_string(),
-            "ip link add name llheeeeeeeeeeee address fe:00:00:00:00:01 mtu 1500 \
+            "ip link add name llheeeeeeeeeeee address fe:ff:ff:00:00:01 mtu 1500 \
              type veth peer name llceeeeeeeeeeee address 02:00:00:00:00:01 mtu 1500\n\
              ip link set llheeeeeeeeeeee alias landline:EEE:host addrgenmode none\n\
              sysctl -w net/ipv6/conf/llheeeeeeeeeeee/accept_ra=0\n\

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
 use crate::blocking;
+use crate::bridge_mac::BridgeMacs;
 use crate::clock;
 use crate::host::{Host, HostError};
 use crate::identities::{Identities, erase, write};
@@ -65,12 +66,13 @@ impl Releaser {
     pub(crate) fn start(
         host: Arc<dyn Host>,
         store: Arc<Store>,
+        bridge_macs: Arc<BridgeMacs>,
         identities: Arc<Identities>,
         services: Services,
         cancel: CancellationToken,
     ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let task = Task { host, store, identities, services };
+        let task = Task { host, store, bridge_macs, identities, services };
         tokio::spawn(async move { cancel.run_until_cancelled(Box::pin(task.run(inbox))).await });
         Self { orders }
     }
@@ -108,6 +110,7 @@ impl Releaser {
 struct Task {
     host: Arc<dyn Host>,
     store: Arc<Store>,
+    bridge_macs: Arc<BridgeMacs>,
     identities: Arc<Identities>,
     services: Services,
 }
@@ -222,6 +225,7 @@ impl Task {
         let host = self.host.clone();
         let links = blocking(move || host.links()).await?;
         let parent = find_parent(&options.parent, options.mode, &links)?;
+        self.bridge_macs.keep(&options, parent, &links).await;
         let request = LinkRequest {
             endpoint: &mark.endpoint,
             options: &options,

@@ -85,6 +85,7 @@ impl Engine {
         let links = blocking(move || host.links()).await?;
         let options = &network.options;
         let parent = find_parent(&options.parent, options.mode, &links)?;
+        self.bridge_macs.keep(options, parent, &links).await;
         let host_name = self.host_end_of(&record.id);
         let request = LinkRequest { endpoint: &record.id, options, parent, mac: record.mac, host_name };
         Ok(kind_of(options.mode).plan(&request))

@@ -1,8 +1,8 @@
 //! Putting right what others have changed while containers run.
 //!
-//! A bridge that is deleted and made anew (network managers do that) loses its ports; a port can be taken out by
-//! hand; the macvlan children of a NIC go with it. All of it shows as link events, or at the next start: bridges of our own
-//! are made again, the host's ends are put back, and so are links that are gone from living sandboxes.
+//! A bridge that is deleted and made anew (network managers do that) loses its ports; a port can be taken out or set down
+//! by hand; the macvlan children of a NIC go with it. All of it shows as link events, or at the next start: bridges of our
+//! own are made again, the host's ends are put back and set up, and so are links that are gone from living sandboxes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
@@ -19,6 +19,7 @@ use crate::lease::{Orders, Seen};
 use crate::links::check_vlan;
 use crate::mark::End;
 use crate::plan::Step;
+use crate::records::NetworkRecord;
 
 /// Follows link events, and endpoints whose sandbox was not found, until the engine is gone.
 pub(crate) async fn run(
@@ -96,6 +97,9 @@ impl Engine {
         if !back.is_empty() || links.iter().any(|link| self.is_stray(link)) {
             self.put_ports_back().await;
         }
+        if !back.is_empty() || links.iter().any(is_foreign_port) {
+            self.keep_bridge_macs().await;
+        }
         for parent in back {
             self.make_again(&parent).await;
         }
@@ -108,19 +112,30 @@ impl Engine {
         own.any(|network| links.contains(&network.options.parent))
     }
 
-    /// Whether the link is a host's end of ours that is no port.
+    /// Whether the link is a host's end of ours that is no port, or is down.
     fn is_stray(&self, link: &Link) -> bool {
         let ours = |mark: crate::mark::Mark| mark.end == End::Host && self.knows(&mark.endpoint);
-        link.controller.is_none() && mark_of(link).is_some_and(ours)
+        (link.controller.is_none() || !link.up) && mark_of(link).is_some_and(ours)
     }
 
-    /// Puts every host's end that is no port back into its bridge, if the bridge is there.
+    /// Sees to it that the hardware addresses of bridges do not depend on containers.
+    async fn keep_bridge_macs(&self) {
+        let bridged = |network: &NetworkRecord| network.options.mode == Mode::Bridge;
+        let bridges: BTreeSet<IfName> =
+            self.networks().values().filter(|n| bridged(n)).map(|n| n.options.parent.clone()).collect();
+        let host = self.host.clone();
+        match blocking(move || host.links()).await {
+            Ok(links) => self.bridge_macs.follow(bridges.iter(), &links).await,
+            Err(error) => tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed"),
+        }
+    }
+
+    /// Puts every host's end that is no port back into its bridge, if the bridge is there, and sets up those that are
+    /// down.
     async fn put_ports_back(&self) {
-        let bridged = self
-            .endpoints()
-            .into_iter()
-            .filter(|e| matches!(e.cell.options().mode, Mode::Bridge | Mode::Vde | Mode::Nat));
-        let wanted: Vec<_> = bridged.map(|e| (e.cell.id().clone(), e.cell.options().clone())).collect();
+        let ended = |mode| matches!(mode, Mode::Bridge | Mode::Vde | Mode::Nat | Mode::Ovs);
+        let ended = self.endpoints().into_iter().filter(|e| ended(e.cell.options().mode));
+        let wanted: Vec<_> = ended.map(|e| (e.cell.id().clone(), e.cell.options().clone())).collect();
         let host = self.host.clone();
         match blocking(move || put_back(&*host, &wanted)).await {
             Ok(repaired) => {
@@ -146,6 +161,47 @@ impl Engine {
     }
 }
 
+/// Whether the link is a port that is not ours.
+fn is_foreign_port(link: &Link) -> bool {
+    link.controller.is_some() && mark_of(link).is_none()
+}
+
+/// What keeps a host's end from carrying packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fallen {
+    /// It is not in its bridge.
+    Out(IfName),
+    /// It is down.
+    Down,
+}
+
+/// Whether an endpoint's end on the host is as it should be, as far as can be mended here. Open vSwitch's ports are put
+/// back by what follows its database.
+fn fallen(end: &Link, options: &NetworkOptions, links: &[Link]) -> Option<Fallen> {
+    let bridge = links
+        .iter()
+        .find(|l| l.name == options.parent && matches!(l.kind, landline_kernel::LinkKind::Bridge { .. }));
+    match bridge {
+        Some(bridge) if end.controller != Some(bridge.index) => Some(Fallen::Out(bridge.name.clone())),
+        Some(_) if !end.up => Some(Fallen::Down),
+        None if options.mode == Mode::Ovs && !end.up => Some(Fallen::Down),
+        _ => None,
+    }
+}
+
+/// What puts it back. A port is in its VLAN before it is up.
+fn steps_back(end: &IfName, options: &NetworkOptions, fallen: Fallen) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if let Fallen::Out(bridge) = fallen {
+        steps.push(Step::Enslave { link: end.clone(), bridge });
+    }
+    if let Some(vlan) = options.vlan.filter(|_| options.mode == Mode::Bridge) {
+        steps.push(Step::PortVlan { port: end.clone(), id: vlan.get() });
+    }
+    steps.push(Step::Up { link: end.clone() });
+    steps
+}
+
 fn put_back(
     host: &dyn Host,
     wanted: &[(EndpointId, NetworkOptions)],
@@ -153,25 +209,64 @@ fn put_back(
     let links = host.links()?;
     let mut repaired = BTreeSet::new();
     for (id, options) in wanted {
-        let bridge = links
-            .iter()
-            .find(|l| l.name == options.parent && matches!(l.kind, landline_kernel::LinkKind::Bridge { .. }));
         let end = links.iter().find(|l| mark_of(l).is_some_and(|m| m.endpoint == *id && m.end == End::Host));
-        let (Some(bridge), Some(end)) = (bridge, end) else { continue };
-        if end.controller == Some(bridge.index) {
+        let Some((end, what)) = end.and_then(|end| Some((end, fallen(end, options, &links)?))) else {
             continue;
-        }
-        if let Err(error) = check_vlan(options, bridge) {
+        };
+        let parent = links.iter().find(|link| link.name == options.parent);
+        if let Some(Err(error)) = parent.map(|parent| check_vlan(options, parent)) {
             tracing::warn!(link = %end.name, %error, "a link is not put back");
             continue;
         }
-        tracing::info!(link = %end.name, bridge = %bridge.name, "putting a link back into its bridge");
-        host.apply(&Step::Enslave { link: end.name.clone(), bridge: bridge.name.clone() })?;
-        if let Some(vlan) = options.vlan {
-            host.apply(&Step::PortVlan { port: end.name.clone(), id: vlan.get() })?;
+        match &what {
+            Fallen::Out(bridge) => {
+                tracing::info!(link = %end.name, %bridge, "putting a link back into its bridge");
+            }
+            Fallen::Down => tracing::info!(link = %end.name, "setting a link up again"),
         }
-        host.apply(&Step::Up { link: end.name.clone() })?;
+        for step in steps_back(&end.name, options, what) {
+            host.apply(&step)?;
+        }
         repaired.insert(id.clone());
     }
     Ok(repaired)
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_kernel::LinkKind;
+
+    use super::*;
+    use crate::host::fake::link;
+
+    #[test]
+    fn a_port_is_in_its_bridge_and_up() {
+        let bridge = link(3, "br0", LinkKind::Bridge { vlan_filtering: true });
+        let options = NetworkOptions {
+            vlan: Some(12.try_into().unwrap()),
+            ..NetworkOptions::new("br0".parse().unwrap())
+        };
+        let port = Link { controller: Some(3), ..link(4, "llh0", LinkKind::Veth) };
+        let is = |port: &Link| fallen(port, &options, std::slice::from_ref(&bridge));
+        assert_eq!(is(&port), None);
+        let down = Link { up: false, ..port.clone() };
+        assert_eq!(is(&down), Some(Fallen::Down));
+        let out = Link { controller: None, ..down.clone() };
+        assert_eq!(is(&out), Some(Fallen::Out(bridge.name.clone())));
+        assert_eq!(fallen(&out, &options, &[]), None, "there is no bridge to put it in");
+
+        let vlan = Step::PortVlan { port: port.name.clone(), id: 12 };
+        let up = Step::Up { link: port.name.clone() };
+        assert_eq!(steps_back(&port.name, &options, Fallen::Down), [vlan.clone(), up.clone()]);
+        let steps = steps_back(&port.name, &options, Fallen::Out(bridge.name.clone()));
+        assert_eq!(steps[1..], [vlan, up], "never up in another VLAN");
+    }
+
+    #[test]
+    fn a_port_of_open_vswitch_is_up() {
+        let options = NetworkOptions { mode: Mode::Ovs, ..NetworkOptions::new("ovs0".parse().unwrap()) };
+        let port = Link { controller: Some(3), ..link(4, "llh0", LinkKind::Veth) };
+        assert_eq!(fallen(&port, &options, &[]), None);
+        assert_eq!(fallen(&Link { up: false, ..port.clone() }, &options, &[]), Some(Fallen::Down));
+    }
 }

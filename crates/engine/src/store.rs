@@ -16,6 +16,7 @@ use redb::{TableDefinition, WriteTransaction};
 use serde::Serialize;
 
 use crate::attach::{AttachmentId, AttachmentRecord};
+use crate::bridge_mac::KeptMac;
 use crate::doctor::OpeningRecord;
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
@@ -40,6 +41,7 @@ const LOOSENED: Table = TableDefinition::new("loosened");
 const POOLS: Table = TableDefinition::new("pools");
 const ATTACHMENTS: Table = TableDefinition::new("attachments");
 const OPENINGS: Table = TableDefinition::new("openings");
+const KEPT_MACS: Table = TableDefinition::new("kept_macs");
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +126,8 @@ pub struct Content {
     pub attachments: Vec<AttachmentRecord>,
     /// All bridges that are let through the host's firewall on the administrator's word.
     pub openings: Vec<OpeningRecord>,
+    /// All bridges whose hardware address was set so that it stays.
+    pub kept_macs: Vec<KeptMac>,
 }
 
 /// The store. Calls block for the time of a disk write.
@@ -275,6 +279,16 @@ impl Store {
     /// Forgets it.
     pub fn remove_opening(&self, bridge: &IfName) -> Result<(), StoreError> {
         self.remove(OPENINGS, bridge.as_str())
+    }
+
+    /// Writes that a bridge's hardware address was set.
+    pub fn put_kept_mac(&self, record: &KeptMac) -> Result<(), StoreError> {
+        self.put(KEPT_MACS, record.bridge.as_str(), record)
+    }
+
+    /// Forgets it.
+    pub fn remove_kept_mac(&self, bridge: &IfName) -> Result<(), StoreError> {
+        self.remove(KEPT_MACS, bridge.as_str())
     }
 
     fn put<T: Serialize>(&self, table: Table, key: &str, record: &T) -> Result<(), StoreError> {

@@ -76,6 +76,10 @@ impl Host for FakeHost {
         Ok(Vec::new())
     }
 
+    fn has_set_address(&self, _bridge: &IfName) -> Option<bool> {
+        None
+    }
+
     fn apply(&self, step: &Step) -> Result<(), HostError> {
         let mut state = self.0.lock().unwrap();
         state.taken += 1;
@@ -112,6 +116,7 @@ impl Host for FakeHost {
             }
             Step::AddDummy { container } => state.links.push(marked(next, container, LinkKind::Veth)),
             Step::Enslave { link, .. }
+            | Step::SetAddress { link, .. }
             | Step::Readdress { link, .. }
             | Step::AddOvsPort { link, .. }
             | Step::Up { link }

@@ -34,7 +34,7 @@ impl LinkKind for Ovs {
     }
 
     fn plan(&self, request: &LinkRequest<'_>) -> Plan {
-        let host = request.end(End::Host, host_end_mac(request.mac));
+        let host = request.end(End::Host, host_end_mac(request.mac, request.parent.mac));
         let container = request.container_end();
         let (outer, inner) = (host.name.clone(), container.name.clone());
         Plan {

@@ -49,7 +49,7 @@ impl LinkKind for Vde {
             ];
             return Plan { steps };
         }
-        let host = request.end(End::Host, host_end_mac(request.mac));
+        let host = request.end(End::Host, host_end_mac(request.mac, request.parent.mac));
         let host = LinkEnd { mtu: request.parent.mtu, ..host };
         let outer = host.name.clone();
         let steps = vec![

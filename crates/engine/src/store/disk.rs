@@ -8,8 +8,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, Write
 use serde::de::DeserializeOwned;
 
 use super::{
-    ACCESS, ATTACHMENTS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, LOOSENED, META, NAT, NETWORKS,
-    OPENINGS, POOLS, StoreError, Table, VERSION,
+    ACCESS, ATTACHMENTS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, KEPT_MACS, LOOSENED, META, NAT,
+    NETWORKS, OPENINGS, POOLS, StoreError, Table, VERSION,
 };
 
 #[derive(Debug)]
@@ -125,6 +125,7 @@ pub(super) fn read(db: &impl ReadableDatabase) -> Result<Content, StoreError> {
         pools: all(db, POOLS)?,
         attachments: all(db, ATTACHMENTS)?,
         openings: all(db, OPENINGS)?,
+        kept_macs: all(db, KEPT_MACS)?,
     })
 }
 

@@ -50,6 +50,7 @@ mod managers;
 mod nat;
 mod ovs;
 mod podman;
+mod ports;
 mod quiet;
 mod recovery;
 mod refusals;

@@ -64,6 +64,21 @@ fn host_address_changed(world: &World) -> Result {
         "ip address del 192.0.2.11/24 dev eth0; ip address add {HOST}/24 dev eth0 noprefixroute
          ip route add 192.0.2.0/24 dev eth0 src {HOST} metric 100"
     ))?;
+    world.both_ways("c0", 0)?;
+
+    // The new one before the old one goes, as systemd sets hosts up: the host is never without an address.
+    node.sh(&format!(
+        "echo 1 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries
+         ip address add 192.0.2.11/24 dev eth0; ip address del {HOST}/24 dev eth0"
+    ))?;
+    world.host_reaches(&v4(0))?;
+    wait_for("the container to reach the address that took over", SOON, || {
+        world.inside("c0", &["ping", "-q", "-c1", "-W1", "192.0.2.11"]).is_ok()
+    })?;
+    node.sh(&format!(
+        "ip address del 192.0.2.11/24 dev eth0; ip address add {HOST}/24 dev eth0 noprefixroute
+         ip route replace 192.0.2.0/24 dev eth0 src {HOST} metric 100"
+    ))?;
     world.both_ways("c0", 0)
 }
 
@@ -173,5 +188,37 @@ fn another_address_by_dhcp() -> Result {
     wait_for("the old route to go", SOON, || {
         world.host.check(&["ip", "route", "show", "192.0.2.201"]).is_ok_and(|route| route.is_empty())
     })?;
+    Ok(())
+}
+
+/// The host has another address, in each of the ways in which that comes about; access to what runs goes on, both ways.
+#[test]
+fn the_hosts_address_is_replaced() -> Result {
+    let world = World::nic()?;
+    world.network("lan", &["mode=macvlan", "parent=eth0", "host_access=true"])?;
+    world.run("web", "lan", &[])?;
+    let address = world.address("web", "eth0")?;
+    world.host_reaches(bare(&address))?;
+    let node = world.host.node();
+    let both_ways = |host: &str, how: &str| -> Result {
+        world.host_reaches(bare(&address)).map_err(|error| format!("{how}: {error}"))?;
+        wait_for(format!("the container to reach {host} ({how})"), SOON, || {
+            world.inside("web", &["ping", "-q", "-c1", "-W1", host]).is_ok()
+        })?;
+        Ok(())
+    };
+    both_ways("192.0.2.10", "as it was")?;
+    node.sh("ip address del 192.0.2.10/24 dev eth0; ip address add 192.0.2.11/24 dev eth0")?;
+    both_ways("192.0.2.11", "removed and added")?;
+    node.sh("echo 1 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries
+         ip address add 192.0.2.12/24 dev eth0; ip address del 192.0.2.11/24 dev eth0")?;
+    both_ways("192.0.2.12", "added and removed")?;
+    node.sh("ip address add 192.0.2.13/23 dev eth0; ip address del 192.0.2.12/24 dev eth0")?;
+    both_ways("192.0.2.13", "with another prefix length")?;
+    node.sh("ip address flush dev eth0; ip link set eth0 down; ip address add 192.0.2.14/24 dev eth0; ip link set eth0 up")?;
+    both_ways("192.0.2.14", "with the interface down meanwhile")?;
+    node.sh("ip address add 198.51.100.7/24 dev eth0; ip address del 192.0.2.14/24 dev eth0")?;
+    node.sh("ip address add 192.0.2.15/24 dev eth0; ip address del 198.51.100.7/24 dev eth0")?;
+    both_ways("192.0.2.15", "on another network meanwhile")?;
     Ok(())
 }
