@@ -79,8 +79,7 @@ impl Engine {
             crate::nat::hang(&mut record);
         }
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
-        let (store, row) = (self.store.clone(), record.clone());
-        if let Err(error) = blocking(move || store.put_network(&row)).await {
+        if let Err(error) = self.store.put(&record).await {
             tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
         }
         self.networks().insert(record.id.clone(), record.clone());

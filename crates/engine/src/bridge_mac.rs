@@ -20,7 +20,7 @@ use crate::chain;
 use crate::host::{Host, HostError, mark_of};
 use crate::mark::{End, host_end_mac, is_low};
 use crate::plan::Step;
-use crate::store::Store;
+use crate::store::{Record, Store};
 
 /// A bridge whose hardware address was set to what it was, so that it stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,15 @@ pub struct KeptMac {
     pub bridge: IfName,
     /// Its address.
     pub mac: Mac,
+}
+
+impl Record for KeptMac {
+    const TABLE: &'static str = "kept_macs";
+    type Key = IfName;
+
+    fn key(&self) -> &IfName {
+        &self.bridge
+    }
 }
 
 /// What becomes of a bridge's address.
@@ -122,7 +131,7 @@ impl BridgeMacs {
             Decision::Leave => return Ok(()),
             Decision::Keep(mac) => {
                 let record = KeptMac { bridge: bridge.clone(), mac };
-                self.store.put_kept_mac(&record).map_err(|error| chain(&error))?;
+                self.store.put(&record).wait().map_err(|error| chain(&error))?;
                 self.lock().insert(record.bridge, mac);
                 return set(mac).map_err(|error| chain(&error));
             }
@@ -133,7 +142,7 @@ impl BridgeMacs {
             Decision::Forget => {}
         }
         if self.lock().remove(bridge).is_some() {
-            self.store.remove_kept_mac(bridge).map_err(|error| chain(&error))?;
+            self.store.remove::<KeptMac>(bridge).wait().map_err(|error| chain(&error))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use landline_spec::{EndpointId, NetworkOptions};
 use tokio::sync::Mutex;
 
 use crate::records::EndpointRecord;
-use crate::store::{Store, StoreError};
+use crate::store::{Batch, Store, StoreError};
 
 /// A record that several tasks read and change. Once [`commit`](Cell::commit)ted every change is on disk before
 /// it returns, in the order the changes were made.
@@ -54,14 +54,13 @@ impl Cell {
         let mut inner = self.inner.lock().await;
         let before = inner.record.clone();
         change(&mut inner.record);
-        if inner.stored && inner.record != before { self.write(&inner.record).await } else { Ok(()) }
+        if inner.stored && inner.record != before { self.store.put(&inner.record).await } else { Ok(()) }
     }
 
     /// Writes the record for the first time, with its identity; from now on changes are written too.
     pub(crate) async fn commit(&self, identity: IdentityRecord) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
-        let (store, record) = (self.store.clone(), inner.record.clone());
-        crate::blocking(move || store.begin_endpoint(&record, &identity)).await?;
+        self.store.write(Batch::default().put(&inner.record).put(&identity)).await?;
         inner.stored = true;
         Ok(())
     }
@@ -70,12 +69,15 @@ impl Cell {
     pub(crate) async fn end(&self, identity: Option<IdentityRecord>) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
         inner.stored = false;
-        let (store, id) = (self.store.clone(), self.id.clone());
-        crate::blocking(move || store.end_endpoint(&id, identity.as_ref())).await
+        self.store.write(ended(&self.id, identity.as_ref())).await
     }
+}
 
-    async fn write(&self, record: &EndpointRecord) -> Result<(), StoreError> {
-        let (store, record) = (self.store.clone(), record.clone());
-        crate::blocking(move || store.put_endpoint(&record)).await
+/// What is stored when an endpoint is over: that there is none, and what became of its identity.
+pub(crate) fn ended(id: &EndpointId, identity: Option<&IdentityRecord>) -> Batch {
+    let batch = Batch::default().remove::<EndpointRecord>(id);
+    match identity {
+        Some(identity) => batch.put(identity),
+        None => batch,
     }
 }

@@ -11,7 +11,7 @@ use landline_types::IfName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::attach::Attachments;
+use crate::attach::{AttachmentRecord, Attachments};
 use crate::blocking;
 use crate::bridge_mac::BridgeMacs;
 use crate::cell::Cell;
@@ -27,7 +27,7 @@ use crate::ovs::Poke;
 use crate::pools::{Ahead, Pools};
 use crate::records::NetworkRecord;
 use crate::release::Releaser;
-use crate::store::{Content, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -156,24 +156,13 @@ impl Engine {
         let path = state_dir.join("landline.redb");
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
-        let (store, content) = blocking(move || Store::open(&path).map_err(failed)).await?;
-        let Content {
-            networks,
-            endpoints,
-            identities,
-            host_leases,
-            access,
-            nat,
-            loosened,
-            pools,
-            attachments,
-            openings,
-            kept_macs,
-        } = content;
-        let (attachments, endpoints) = Attachments::resume(attachments, endpoints).await;
-        let networks: Vec<NetworkRecord> = networks.into_iter().chain(attachments.networks()).collect();
-        let openings = Openings::resume(openings, &networks, &store);
-        let (store, identities) = (Arc::new(store), Arc::new(Identities::new(identities)));
+        let (store, mut rows) = blocking(move || Store::open(&path).map_err(failed)).await?;
+        let (attachments, endpoints) = Attachments::resume(rows.take(), rows.take()).await;
+        let mut networks: Vec<NetworkRecord> = rows.take();
+        networks.extend(attachments.networks());
+        let all_networks = !rows.lacks::<NetworkRecord>() && !rows.lacks::<AttachmentRecord>();
+        let openings = Openings::resume(rows.take(), &networks, &store).await;
+        let (store, identities) = (Arc::new(store), Arc::new(Identities::new(rows.take())));
 
         let cancel = CancellationToken::new();
         let (seen, links) = mpsc::unbounded_channel();
@@ -191,7 +180,7 @@ impl Engine {
             names,
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
-        let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), kept_macs));
+        let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), rows.take()));
         let releaser = Releaser::start(
             host.clone(),
             store.clone(),
@@ -201,12 +190,12 @@ impl Engine {
             cancel.clone(),
         );
         let (host_access, inbox) = HostAccess::new();
-        let pools = Pools::new(store.clone(), pools);
+        let pools = Pools::new(store.clone(), rows.take());
         let nat = nat::Beginning {
             bound: nat::all_bound(endpoints.iter()),
             privates: nat::private_bridges(networks.iter(), &openings.all()),
             bridges: open_bridges(networks.iter(), &openings.all()),
-            ..nat::Beginning::new(store.clone(), &services, nat)
+            ..nat::Beginning::new(store.clone(), &services, rows.take())
         };
         let engine = Arc::new(Self {
             host_access,
@@ -231,13 +220,13 @@ impl Engine {
             cancel,
         });
         engine.reconcile(endpoints).await;
-        for lease in host_leases {
+        for lease in rows.take() {
             engine.start_host_lease(lease);
         }
         engine.reopen_switches().await;
         tokio::spawn(Self::keep_switches(Arc::downgrade(&engine), engine.host.switches_ended()));
         engine.reopen_privates().await;
-        engine.reopen_vlans().await;
+        engine.reopen_vlans(all_networks).await;
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let (weak, alarm) = (Arc::downgrade(&engine), engine.services.alarm.clone());
@@ -245,8 +234,8 @@ impl Engine {
         }
         let beginning = Beginning {
             keeper: Keeper::Daemon,
-            records: access,
-            loosened,
+            records: rows.take(),
+            loosened: rows.take(),
             store: Some(engine.store.clone()),
             engine: Some(Arc::downgrade(&engine)),
             changed: engine.services.changed.clone(),

@@ -15,13 +15,14 @@ use landline_kernel::boottime;
 use landline_kernel::{Address, Netlink, Route, RouteKind};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::Engine;
 use crate::host::HostError;
 use crate::lease::{Received, Services, Wire, receive, sleep};
 use crate::random::OsRandom;
-use crate::store::StoreError;
+use crate::store::{Record, StoreError};
 use crate::{blocking, chain};
 
 /// An address of the host's that is to be renewed.
@@ -39,6 +40,26 @@ pub struct HostLease {
     pub hostname: Option<String>,
 }
 
+impl Record for HostLease {
+    const TABLE: &'static str = "host_leases";
+    type Key = IfName;
+
+    fn key(&self) -> &IfName {
+        &self.interface
+    }
+
+    /// The host's own address, which nobody else renews.
+    fn owed(key: &str, row: &Value) -> Option<Self> {
+        let part = |name: &str| row.get(name).cloned().unwrap_or_default();
+        Some(Self {
+            interface: key.parse().ok()?,
+            address: serde_json::from_value(part("address")).ok()?,
+            client_id: serde_json::from_value(part("client_id")).unwrap_or_default(),
+            hostname: serde_json::from_value(part("hostname")).unwrap_or_default(),
+        })
+    }
+}
+
 /// The running tasks. Dropping one's guard ends it; nothing is released.
 #[derive(Debug, Default)]
 pub(crate) struct HostLeases(Mutex<BTreeMap<IfName, DropGuard>>);
@@ -49,8 +70,7 @@ impl Engine {
     /// # Errors
     /// If that cannot be stored; then it is not done.
     pub async fn keep_host_lease(&self, lease: HostLease) -> Result<(), StoreError> {
-        let (store, record) = (self.store.clone(), lease.clone());
-        blocking(move || store.put_host_lease(&record)).await?;
+        self.store.put(&lease).await?;
         self.start_host_lease(lease);
         Ok(())
     }
@@ -61,8 +81,7 @@ impl Engine {
     /// If that cannot be stored.
     pub async fn drop_host_lease(&self, interface: &IfName) -> Result<(), StoreError> {
         self.host_leases.lock().remove(interface);
-        let (store, interface) = (self.store.clone(), interface.clone());
-        blocking(move || store.remove_host_lease(&interface)).await
+        self.store.remove::<HostLease>(interface).await
     }
 
     pub(crate) fn start_host_lease(&self, lease: HostLease) {
@@ -103,7 +122,7 @@ impl Keeper {
             // It was removed while nobody was there to be told.
             let interface = self.lease.interface;
             tracing::warn!(%interface, "the interface whose address was to be renewed is gone");
-            if let Err(error) = blocking(move || self.store.remove_host_lease(&interface)).await {
+            if let Err(error) = self.store.remove::<HostLease>(&interface).await {
                 tracing::warn!(error = %chain(&error), "that could not be noted");
             }
             return;
@@ -150,11 +169,10 @@ impl Keeper {
             Event::Bound(lease) | Event::Renewed(lease) => {
                 tracing::info!(%interface, address = %lease.address, server = %lease.server, "the host's own lease");
                 let before = std::mem::replace(&mut self.lease.address, lease.address);
-                if before != lease.address {
-                    let (store, record) = (self.store.clone(), self.lease.clone());
-                    if let Err(error) = blocking(move || store.put_host_lease(&record)).await {
-                        tracing::error!(error = %chain(&error), "the host's new address could not be stored");
-                    }
+                if before != lease.address
+                    && let Err(error) = self.store.put(&self.lease).await
+                {
+                    tracing::error!(error = %chain(&error), "the host's new address could not be stored");
                 }
                 let left = self.left.take();
                 report(blocking(move || configure(link, &lease, before, left)).await, &interface);

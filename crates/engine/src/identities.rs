@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use landline_model::{IdentityId, IdentityRecord};
 use landline_spec::{EndpointId, Mode};
 
-use crate::blocking;
 use crate::endpoints::random_mac;
 use crate::identity::{Candidate, Wish};
 use crate::random::OsRandom;
@@ -261,14 +260,12 @@ pub(crate) fn now() -> u64 {
 /// Writes a record if there is one; a failure is logged, because the identity itself is good.
 pub(crate) async fn write(store: &Arc<Store>, record: Option<IdentityRecord>) {
     let Some(record) = record else { return };
-    let store = store.clone();
-    report(blocking(move || store.put_identity(&record)).await);
+    report(store.put(&record).await);
 }
 
 /// Removes a record.
 pub(crate) async fn erase(store: &Arc<Store>, id: IdentityId) {
-    let store = store.clone();
-    report(blocking(move || store.remove_identity(&id)).await);
+    report(store.remove::<IdentityRecord>(&id).await);
 }
 
 fn report(written: Result<(), StoreError>) {

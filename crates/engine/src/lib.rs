@@ -87,7 +87,7 @@ pub use pools::{
     AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,
     RequestPoolError, TakeError,
 };
-pub use store::{Content, Store, StoreError};
+pub use store::StoreError;
 pub use vde::{SwitchProcessError, VdeError, run_switches};
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 pub use vlans::VlanError;

@@ -291,8 +291,7 @@ impl Engine {
             self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
         }
         self.open_firewall(&record).await?;
-        let (store, row) = (self.store.clone(), record.clone());
-        if let Err(error) = blocking(move || store.put_network(&row)).await {
+        if let Err(error) = self.store.put(&record).await {
             self.close_firewall(&record).await;
             return Err(CreateNetworkError::Store(error));
         }
@@ -333,8 +332,7 @@ impl Engine {
     /// # Errors
     /// See [`DeleteNetworkError`].
     pub async fn delete_network(&self, id: &NetworkId) -> Result<(), DeleteNetworkError> {
-        let (store, key) = (self.store.clone(), id.clone());
-        blocking(move || store.remove_network(&key)).await.map_err(DeleteNetworkError::Store)?;
+        self.store.remove::<NetworkRecord>(id).await.map_err(DeleteNetworkError::Store)?;
         let removed = self.networks().remove(id);
         // Docker lets go of the others by name.
         for pool in self.pools.of_network(id) {
@@ -376,8 +374,7 @@ impl Engine {
             }
             _ => return,
         };
-        let store = self.store.clone();
-        if let Err(error) = blocking(move || store.put_network(&row)).await {
+        if let Err(error) = self.store.put(&row).await {
             tracing::warn!(error = %crate::chain(&error), "a network's name could not be stored");
         }
     }

@@ -9,7 +9,7 @@ use landline_spec::{EndpointId, Mode};
 
 use crate::addressing::dhcp;
 use crate::blocking;
-use crate::cell::Cell;
+use crate::cell::{Cell, ended};
 use crate::engine::{Endpoint, Engine};
 use crate::host::{is_half_made, mark_of};
 use crate::ipv6::Supervisor6;
@@ -34,8 +34,7 @@ impl Engine {
         let (Some(network), Some(place)) = (network, place) else {
             tracing::info!(endpoint = %id.short(), "its link is gone; forgotten");
             let identity = self.settle_identity(&record);
-            let store = self.store.clone();
-            if let Err(error) = blocking(move || store.end_endpoint(&id, identity.as_ref())).await {
+            if let Err(error) = self.store.write(ended(&id, identity.as_ref())).await {
                 tracing::warn!(error = %crate::chain(&error), "an endpoint could not be removed from the store");
             }
             self.unclaim(&record).await;

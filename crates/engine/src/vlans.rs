@@ -170,13 +170,15 @@ impl Engine {
         }
     }
 
-    /// After a start: every VLAN is there, and none that no network needs.
-    pub(crate) async fn reopen_vlans(&self) {
+    /// After a start: every VLAN is there, and none that no network needs, unless not all networks are known.
+    pub(crate) async fn reopen_vlans(&self, all_known: bool) {
         let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
         for network in &networks {
             self.reopen_vlan(network).await;
         }
-        self.leave_vlans(None).await;
+        if all_known {
+            self.leave_vlans(None).await;
+        }
     }
 
     /// Makes the VLANs of NICs that are back.

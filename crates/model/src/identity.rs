@@ -10,7 +10,7 @@ use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerRecord, Ipv6Identity, Ipv6Record, LeaseRecord};
+use crate::{ContainerRecord, Ipv6Identity, Ipv6Record, LeaseRecord, Record};
 
 /// Names an identity: 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +102,15 @@ pub struct IdentityRecord {
     /// Whether its container is removed.
     #[serde(default)]
     pub destroyed: bool,
+}
+
+impl Record for IdentityRecord {
+    const TABLE: &'static str = "identities";
+    type Key = IdentityId;
+
+    fn key(&self) -> &IdentityId {
+        &self.id
+    }
 }
 
 impl IdentityRecord {

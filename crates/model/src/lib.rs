@@ -9,6 +9,7 @@ mod error;
 mod identity;
 mod ipv6;
 mod nat;
+mod record;
 mod records;
 mod resolver;
 
@@ -17,6 +18,7 @@ pub use error::chain;
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
 pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
 pub use nat::{NatBinding, NatOwner};
+pub use record::Record;
 pub use records::{
     AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord,
 };

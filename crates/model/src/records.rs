@@ -11,7 +11,7 @@ use landline_spec::{EndpointId, NetworkId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::{IdentityId, Ipv6Record, NatBinding, Now, ResolverFile};
+use crate::{IdentityId, Ipv6Record, NatBinding, Now, Record, ResolverFile};
 
 /// A network as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,15 @@ pub struct NetworkRecord {
     /// The host's own address among its containers (`mode=nat`), with the prefix of their subnet.
     #[serde(default)]
     pub bridge_address: Option<Ipv4Net>,
+}
+
+impl Record for NetworkRecord {
+    const TABLE: &'static str = "networks";
+    type Key = NetworkId;
+
+    fn key(&self) -> &NetworkId {
+        &self.id
+    }
 }
 
 /// An endpoint whose creation was answered.
@@ -89,6 +98,15 @@ pub struct EndpointRecord {
     /// The container behind it, once the watcher has seen it.
     #[serde(default)]
     pub container: Option<ContainerRecord>,
+}
+
+impl Record for EndpointRecord {
+    const TABLE: &'static str = "endpoints";
+    type Key = EndpointId;
+
+    fn key(&self) -> &EndpointId {
+        &self.id
+    }
 }
 
 impl EndpointRecord {

@@ -48,8 +48,7 @@ impl Engine {
             } else {
                 self.attachments.lock().remove(&before.id);
                 self.networks().remove(&before.id.network());
-                let (store, id) = (self.store.clone(), before.id.clone());
-                blocking(move || store.remove_attachment(&id)).await?;
+                self.store.remove::<AttachmentRecord>(&before.id).await?;
             }
             return Err(error);
         }
@@ -334,8 +333,7 @@ impl Engine {
     ) -> Result<(), AttachFailure> {
         let mut record = slot.read();
         change(&mut record);
-        let (store, row) = (self.store.clone(), record.clone());
-        blocking(move || store.put_attachment(&row)).await?;
+        self.store.put(&record).await?;
         *slot.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = record;
         Ok(())
     }

@@ -74,8 +74,7 @@ impl Engine {
                 erase(&self.store, identity).await;
             }
         }
-        let (store, key) = (self.store.clone(), record.id.clone());
-        blocking(move || store.remove_attachment(&key)).await?;
+        self.store.remove::<AttachmentRecord>(&record.id).await?;
         self.networks().remove(&record.id.network());
         self.attachments.lock().remove(&record.id);
         if let Some(network) = record.network_record() {

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Target};
+use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::mark::ATTACHMENT_PREFIX;
 use crate::records::{ContainerRecord, NetworkRecord};
+use crate::store::Record;
 use crate::uplink::settings::Setting;
 
 /// Which attachment: 32 hex digits. It is the id of its endpoint too.
@@ -111,6 +113,37 @@ pub struct AttachmentRecord {
     /// The network card that was taken for it, as it was on the host, until it is that again.
     #[serde(default)]
     pub card: Option<Card>,
+}
+
+impl Record for AttachmentRecord {
+    const TABLE: &'static str = "attachments";
+    type Key = AttachmentId;
+
+    fn key(&self) -> &AttachmentId {
+        &self.id
+    }
+
+    /// A network card that is to become again what it was. The rest of such an attachment is not in the configuration
+    /// file, so it is detached, which puts the card back.
+    fn owed(key: &str, row: &Value) -> Option<Self> {
+        let part = |name: &str| row.get(name).cloned().unwrap_or_default();
+        let card: Card = serde_json::from_value(part("card")).ok()?;
+        let inside: Option<Inside> = serde_json::from_value(part("inside")).ok().flatten();
+        let somewhere =
+            || Target::Netns(inside.as_ref().map(|there| there.sandbox.clone()).unwrap_or_default());
+        Some(Self {
+            id: key.parse().ok()?,
+            target: serde_json::from_value(part("target")).unwrap_or_else(|_| somewhere()),
+            process: None,
+            spec: AttachSpec::new(Parent::Name(card.name.clone())),
+            origin: Origin::Config,
+            container: None,
+            network: None,
+            nic: None,
+            inside,
+            card: Some(card),
+        })
+    }
 }
 
 /// What there is in a sandbox because of an attachment, and what was there before.

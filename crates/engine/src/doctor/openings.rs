@@ -7,11 +7,10 @@ use landline_spec::Mode;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-use crate::blocking;
 use crate::engine::{Engine, open_bridges};
 use crate::nat::{NatError, private_bridges};
 use crate::records::NetworkRecord;
-use crate::store::Store;
+use crate::store::{Record, Store};
 
 /// A bridge that is let through on the administrator's word (`landline doctor --fix`), whatever its networks' users say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,18 +19,36 @@ pub struct OpeningRecord {
     pub bridge: IfName,
 }
 
+impl Record for OpeningRecord {
+    const TABLE: &'static str = "openings";
+    type Key = IfName;
+
+    fn key(&self) -> &IfName {
+        &self.bridge
+    }
+
+    /// The key is all there is to it.
+    fn owed(key: &str, _row: &serde_json::Value) -> Option<Self> {
+        key.parse().ok().map(|bridge| Self { bridge })
+    }
+}
+
 /// All of those; as long as a network hangs on them.
 #[derive(Debug)]
 pub(crate) struct Openings(Mutex<BTreeSet<IfName>>);
 
 impl Openings {
     /// Those of the last run. One whose networks are gone is forgotten: a later one on that bridge is another.
-    pub(crate) fn resume(records: Vec<OpeningRecord>, networks: &[NetworkRecord], store: &Store) -> Self {
+    pub(crate) async fn resume(
+        records: Vec<OpeningRecord>,
+        networks: &[NetworkRecord],
+        store: &Store,
+    ) -> Self {
         let used: BTreeSet<&IfName> = networks.iter().map(|network| &network.options.parent).collect();
         let (kept, gone): (BTreeSet<IfName>, BTreeSet<IfName>) =
             records.into_iter().map(|record| record.bridge).partition(|bridge| used.contains(bridge));
         for bridge in gone {
-            if let Err(error) = store.remove_opening(&bridge) {
+            if let Err(error) = store.remove::<OpeningRecord>(&bridge).await {
                 tracing::warn!(%bridge, error = crate::chain(&error), "an opening that is over is still stored");
             }
         }
@@ -76,15 +93,13 @@ impl Engine {
 
     /// Opens it for a bridge.
     pub(super) async fn add_opening(&self, bridge: IfName) -> Result<(), NatError> {
-        let (store, record) = (self.store.clone(), OpeningRecord { bridge: bridge.clone() });
-        blocking(move || store.put_opening(&record)).await?;
+        self.store.put(&OpeningRecord { bridge: bridge.clone() }).await?;
         self.openings.lock().insert(bridge);
         Ok(())
     }
 
     pub(super) async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
-        let (store, key) = (self.store.clone(), bridge.clone());
-        blocking(move || store.remove_opening(&key)).await?;
+        self.store.remove::<OpeningRecord>(bridge).await?;
         self.openings.lock().remove(bridge);
         Ok(())
     }
@@ -105,20 +120,20 @@ impl Engine {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_opening_does_not_outlive_its_networks() {
+    #[tokio::test]
+    async fn an_opening_does_not_outlive_its_networks() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
         let (store, _) = Store::open(&path).unwrap();
         let record = |bridge: &str| OpeningRecord { bridge: bridge.parse().unwrap() };
         let records = vec![record("br0"), record("br1")];
         for record in &records {
-            store.put_opening(record).unwrap();
+            store.put(record).await.unwrap();
         }
         let network = crate::doctor::tests::network(Mode::Bridge, "br1");
-        let openings = Openings::resume(records, &[network], &store);
+        let openings = Openings::resume(records, &[network], &store).await;
         assert_eq!(openings.all(), BTreeSet::from([record("br1").bridge]));
         drop(store);
-        assert_eq!(Store::open(&path).unwrap().1.openings, [record("br1")]);
+        assert_eq!(Store::open(&path).unwrap().1.take::<OpeningRecord>(), [record("br1")]);
     }
 }

@@ -255,8 +255,7 @@ impl Follower {
             });
         };
         if let Some(store) = self.store.clone() {
-            let name = name.clone();
-            blocking(move || store.remove_access(&name)).await?;
+            store.remove::<Access>(&name).await?;
         }
         self.records.remove(at);
         // With nothing left there is nothing that might have been overlooked.
@@ -267,8 +266,7 @@ impl Follower {
 
     async fn keep(&self, record: &Access) -> Result<(), StoreError> {
         let Some(store) = self.store.clone() else { return Ok(()) };
-        let record = record.clone();
-        blocking(move || store.put_access(&record)).await
+        store.put(record).await
     }
 
     /// All networks, and which of them have host access among their options.
@@ -459,7 +457,7 @@ impl Work {
         if !self.loosened.iter().any(|record| record.parent == *parent) {
             let record = LoosenedRecord { parent: parent.clone(), before };
             if let Some(store) = &self.store {
-                store.put_loosened(&record).map_err(|error| chain(&error))?;
+                store.put(&record).wait().map_err(|error| chain(&error))?;
             }
             self.loosened.push(record);
         }
@@ -475,7 +473,7 @@ impl Work {
             self.hands.set_filter(parent, record.before).map_err(|error| chain(&error))?;
         }
         match &self.store {
-            Some(store) => store.remove_loosened(parent).map_err(|error| chain(&error)),
+            Some(store) => store.remove::<LoosenedRecord>(parent).wait().map_err(|error| chain(&error)),
             None => Ok(()),
         }
     }

@@ -382,8 +382,7 @@ impl Follower {
         {
             said("net.ipv4.ip_forward could not be put back to 0", chain(&error));
         }
-        let (store, key) = (self.store.clone(), owner.clone());
-        if let Err(error) = blocking(move || store.remove_nat(&key)).await {
+        if let Err(error) = self.store.remove::<NatRecord>(owner).await {
             said("its record could not be removed", chain(&error));
         }
         self.show(&BTreeMap::new());
@@ -446,8 +445,7 @@ impl Follower {
     }
 
     async fn put(&self, record: NatRecord) -> Result<(), NatError> {
-        let store = self.store.clone();
-        Ok(blocking(move || store.put_nat(&record)).await?)
+        Ok(self.store.put(&record).await?)
     }
 
     /// Makes everything as it should be; what cannot be is told and shown.

@@ -7,6 +7,8 @@ use landline_spec::{LanIp, NatPorts};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
+use crate::store::Record;
+
 /// An address of the LAN on the host that stands for a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NatRecord {
@@ -36,6 +38,15 @@ pub struct NatRecord {
     /// The container's port on its bridge, if it was put into hairpin mode.
     #[serde(default)]
     pub hairpin: Option<IfName>,
+}
+
+impl Record for NatRecord {
+    const TABLE: &'static str = "nat";
+    type Key = NatOwner;
+
+    fn key(&self) -> &NatOwner {
+        &self.owner
+    }
 }
 
 /// An address on the host from a DHCP server.

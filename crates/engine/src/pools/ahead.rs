@@ -18,7 +18,6 @@ use landline_spec::{
 use tokio_util::sync::CancellationToken;
 
 use super::{RequestAddress, RequestAddressError};
-use crate::blocking;
 use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, first_name, network_name};
 use crate::engine::Engine;
@@ -146,8 +145,7 @@ impl Engine {
             }
             Some(net) => {
                 identity.lease = lease;
-                let (store, row) = (self.store.clone(), identity.clone());
-                let stored = blocking(move || store.put_identity(&row)).await;
+                let stored = self.store.put(&*identity).await;
                 stored.map(|()| net).map_err(RequestAddressError::Store)
             }
         };

@@ -9,6 +9,7 @@ use landline_spec::{NetworkId, PoolSource};
 use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;
+use crate::store::Record;
 
 /// What a pool is called: where its addresses come from, its subnet, the range for addresses nobody names, and a random
 /// number. Docker keeps that and shows it to nobody, so it is what a pool that was lost with the state is known by.
@@ -77,6 +78,15 @@ pub struct PoolRecord {
     /// It was lost and taken up from what Docker shows of its network; what Docker calls it has not been heard yet.
     #[serde(default)]
     pub adopted: bool,
+}
+
+impl Record for PoolRecord {
+    const TABLE: &'static str = "pools";
+    type Key = PoolId;
+
+    fn key(&self) -> &PoolId {
+        &self.id
+    }
 }
 
 impl PoolRecord {

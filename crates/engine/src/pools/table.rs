@@ -9,8 +9,7 @@ use landline_spec::NetworkId;
 use tokio::sync::Notify;
 
 use super::record::{PoolId, PoolRecord};
-use crate::blocking;
-use crate::store::{Store, StoreError};
+use crate::store::{Batch, Store, StoreError};
 
 /// How long a network may take to be created after its pool was; between the two Docker does next to nothing.
 const SOON: Duration = Duration::from_secs(3);
@@ -92,8 +91,7 @@ impl Pools {
             // Either way what counts is looked at again.
             let _ = tokio::time::timeout_at(deadline, bound).await;
         }
-        let (store, row) = (self.store.clone(), record.clone());
-        let stored = blocking(move || store.put_pool(&row)).await;
+        let stored = self.store.put(&record).await;
         if stored.is_err() {
             self.drop_from_memory(&record.id);
         }
@@ -116,8 +114,7 @@ impl Pools {
                 return Ok(false);
             }
         }
-        let (store, row) = (self.store.clone(), record.clone());
-        blocking(move || store.put_pool(&row)).await?;
+        self.store.put(&record).await?;
         self.lock().records.insert(record.id.clone(), record);
         self.bound.notify_waiters();
         Ok(true)
@@ -157,8 +154,7 @@ impl Pools {
         };
         let before = only.id.clone();
         let record = PoolRecord { id: id.clone(), adopted: false, ..only.clone() };
-        let (store, row, old) = (self.store.clone(), record.clone(), before.clone());
-        blocking(move || store.rename_pool(&old, &row)).await?;
+        self.store.write(Batch::default().remove::<PoolRecord>(&before).put(&record)).await?;
         let mut inner = self.lock();
         inner.records.remove(&before);
         inner.records.insert(id.clone(), record);
@@ -213,8 +209,7 @@ impl Pools {
         let mut record = before.clone();
         let result = change(&mut record)?;
         if record != before {
-            let (store, row) = (self.store.clone(), record.clone());
-            blocking(move || store.put_pool(&row)).await?;
+            self.store.put(&record).await?;
             self.lock().records.insert(id.clone(), record);
         }
         Ok(Some(result))
@@ -223,8 +218,7 @@ impl Pools {
     /// Forgets a pool.
     pub(crate) async fn remove(&self, id: &PoolId) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
-        let (store, key) = (self.store.clone(), id.clone());
-        blocking(move || store.remove_pool(&key)).await?;
+        self.store.remove::<PoolRecord>(id).await?;
         self.drop_from_memory(id);
         Ok(())
     }

@@ -4,13 +4,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::backends::InMemoryBackend;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, WriteTransaction};
-use serde::de::DeserializeOwned;
-
-use super::{
-    ACCESS, ATTACHMENTS, Content, ENDPOINTS, HOST_LEASES, IDENTITIES, KEPT_MACS, LOOSENED, META, NAT,
-    NETWORKS, OPENINGS, POOLS, StoreError, Table, VERSION,
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageBackend as _, TableDefinition, TableHandle as _,
 };
+
+use super::rows::Rows;
+use super::{StoreError, VERSION};
+
+pub(super) const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
+
+/// A change of one row.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) table: &'static str,
+    pub(super) key: String,
+    /// What is written there; `None`: the row is removed.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+fn table(name: &str) -> TableDefinition<'_, &'static str, &'static [u8]> {
+    TableDefinition::new(name)
+}
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -20,8 +34,8 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn open(path: &Path) -> Result<(Self, Content), StoreError> {
-        let (db, content) = match open_whole(path) {
+    pub(super) fn open(path: &Path) -> Result<(Self, Rows), StoreError> {
+        let (db, rows) = match open_whole(path) {
             Err(error) if error.is_damage() => {
                 let aside = set_aside(path).map_err(redb::Error::Io)?;
                 let error = crate::chain(&error);
@@ -30,57 +44,63 @@ impl Disk {
                     "the state file is damaged; kept as {}, a new one is begun",
                     aside.display()
                 );
-                open_whole(path).map(|(db, content)| (Some(db), content))?
+                open_whole(path).map(|(db, rows)| (Some(db), rows))?
             }
             Err(error) if error.is_read_only() => {
-                let content = read_copy(path)?;
+                let rows = read_copy(path)?;
                 let error = crate::chain(&error);
                 tracing::error!(
                     error,
                     "the state cannot be written; what runs goes on, nothing new can start"
                 );
-                (None, content)
+                (None, rows)
             }
-            opened => opened.map(|(db, content)| (Some(db), content))?,
+            opened => opened.map(|(db, rows)| (Some(db), rows))?,
         };
-        Ok((Self { path: path.to_owned(), db }, content))
+        Ok((Self { path: path.to_owned(), db }, rows))
+    }
+
+    /// A file that is open, or is to be opened by the first write.
+    #[cfg(test)]
+    pub(super) fn of(path: &Path, db: Option<Database>) -> Self {
+        Self { path: path.to_owned(), db }
     }
 
     /// One durable transaction. A failure closes the file; the next call opens it again, because after a failed
     /// write the database refuses everything.
-    pub(super) fn write(
-        &mut self,
-        change: &dyn Fn(&WriteTransaction) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let db = match self.db.take() {
             Some(db) => db,
             None => prepare(Database::create(&self.path)?)?,
         };
-        transact(&db, change)?;
+        transact(&db, changes)?;
         self.db = Some(db);
         Ok(())
     }
 }
 
-pub(super) fn transact(
-    db: &Database,
-    change: &dyn Fn(&WriteTransaction) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+pub(super) fn transact(db: &Database, changes: &[Change]) -> Result<(), StoreError> {
     let write = db.begin_write()?;
-    change(&write)?;
+    for change in changes {
+        let mut rows = write.open_table(table(change.table))?;
+        match &change.value {
+            Some(value) => drop(rows.insert(change.key.as_str(), value.as_slice())?),
+            None => drop(rows.remove(change.key.as_str())?),
+        }
+    }
     Ok(write.commit()?)
 }
 
 /// Opens the file and reads all of it once: damage shows now or not at all.
-fn open_whole(path: &Path) -> Result<(Database, Content), StoreError> {
+fn open_whole(path: &Path) -> Result<(Database, Rows), StoreError> {
     let db = prepare(Database::create(path)?)?;
-    let content = read(&db)?;
-    Ok((db, content))
+    let rows = read(&db)?;
+    Ok((db, rows))
 }
 
 /// What is in a file that cannot be written: after a crash it wants to be repaired before it can be read, so a copy in
 /// memory is. Without a file there is nothing in it.
-pub(super) fn read_copy(path: &Path) -> Result<Content, StoreError> {
+pub(super) fn read_copy(path: &Path) -> Result<Rows, StoreError> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.map_err(redb::Error::Io)?,
@@ -101,52 +121,27 @@ pub(super) fn prepare(db: Database) -> Result<Database, StoreError> {
         Some(found) if found > VERSION => Err(StoreError::Newer { found }),
         Some(_) => Ok(db),
         None => {
-            transact(&db, &|write| {
-                write.open_table(META)?.insert("version", VERSION)?;
-                for table in [NETWORKS, ENDPOINTS, IDENTITIES] {
-                    write.open_table(table)?;
-                }
-                Ok(())
-            })?;
+            let write = db.begin_write()?;
+            write.open_table(META)?.insert("version", VERSION)?;
+            write.commit()?;
             Ok(db)
         }
     }
 }
 
-pub(super) fn read(db: &impl ReadableDatabase) -> Result<Content, StoreError> {
-    Ok(Content {
-        networks: all(db, NETWORKS)?,
-        endpoints: all(db, ENDPOINTS)?,
-        identities: all(db, IDENTITIES)?,
-        host_leases: all(db, HOST_LEASES)?,
-        access: all(db, ACCESS)?,
-        nat: all(db, NAT)?,
-        loosened: all(db, LOOSENED)?,
-        pools: all(db, POOLS)?,
-        attachments: all(db, ATTACHMENTS)?,
-        openings: all(db, OPENINGS)?,
-        kept_macs: all(db, KEPT_MACS)?,
-    })
-}
-
-fn all<T: DeserializeOwned>(db: &impl ReadableDatabase, table: Table) -> Result<Vec<T>, StoreError> {
+pub(super) fn read(db: &impl ReadableDatabase) -> Result<Rows, StoreError> {
     let read = db.begin_read()?;
-    let rows = match read.open_table(table) {
-        // The file is from before there were such records.
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        opened => opened?,
-    };
-    let mut found = Vec::new();
-    for row in rows.iter()? {
-        let (key, value) = row?;
-        let record = serde_json::from_slice(value.value()).map_err(|source| StoreError::Record {
-            table: redb::TableHandle::name(&table).to_owned(),
-            key: key.value().to_owned(),
-            source,
-        })?;
-        found.push(record);
+    let mut all = Rows::default();
+    for handle in read.list_tables()?.filter(|handle| handle.name() != META.name()) {
+        let rows = read.open_table(table(handle.name()))?;
+        let mut found = Vec::new();
+        for row in rows.iter()? {
+            let (key, value) = row?;
+            found.push((key.value().to_owned(), value.value().to_vec()));
+        }
+        all.tables.insert(handle.name().to_owned(), found);
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// Renames a damaged file to the first free `NAME.damaged-N`.

@@ -1,13 +1,19 @@
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use landline_spec::NetworkOptions;
-use landline_types::Mac;
-use redb::{Database, StorageBackend};
+use landline_types::{IfName, Mac};
+use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
+use super::disk::META;
 use super::*;
-use crate::records::{AddressRecord, Applied};
+use crate::attach::AttachmentRecord;
+use crate::doctor::OpeningRecord;
+use crate::host_access::LoosenedRecord;
+use crate::host_lease::HostLease;
+use crate::records::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
+use landline_model::IdentityRecord;
 
 fn network(n: u8) -> NetworkRecord {
     NetworkRecord {
@@ -66,20 +72,27 @@ fn identity(n: u8) -> IdentityRecord {
     }
 }
 
+fn begin(n: u8) -> Batch {
+    Batch::default().put(&endpoint(n)).put(&identity(n))
+}
+
 #[test]
 fn what_was_written_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
     let (store, _) = Store::open(&path).unwrap();
-    store.put_network(&network(1)).unwrap();
-    store.begin_endpoint(&endpoint(1), &identity(1)).unwrap();
-    store.begin_endpoint(&endpoint(2), &identity(2)).unwrap();
-    store.end_endpoint(&endpoint(2).id, Some(&identity(2))).unwrap();
+    store.put(&network(1)).wait().unwrap();
+    store.write(begin(1)).wait().unwrap();
+    store.write(begin(2)).wait().unwrap();
+    store.write(Batch::default().remove::<EndpointRecord>(&endpoint(2).id).put(&identity(2))).wait().unwrap();
+    store.put(&network(2)).wait().unwrap();
+    store.remove::<NetworkRecord>(&network(2).id).wait().unwrap();
     drop(store);
-    let (_, content) = Store::open(&path).unwrap();
-    assert_eq!(content.networks, [network(1)]);
-    assert_eq!(content.endpoints, [endpoint(1)]);
-    assert_eq!(content.identities, [identity(1), identity(2)]);
+    let (_, mut rows) = Store::open(&path).unwrap();
+    assert_eq!(rows.take::<NetworkRecord>(), [network(1)]);
+    assert_eq!(rows.take::<EndpointRecord>(), [endpoint(1)]);
+    assert_eq!(rows.take::<IdentityRecord>(), [identity(1), identity(2)]);
+    assert_eq!(rows.take::<HostLease>(), []);
 }
 
 #[test]
@@ -103,7 +116,9 @@ fn damaged_files_are_set_aside_whatever_the_damage() {
     let path = dir.path().join("state.redb");
     let whole = {
         let (store, _) = Store::open(&path).unwrap();
-        (0..50).for_each(|n| store.put_network(&network(n)).unwrap());
+        for n in 0..50 {
+            store.put(&network(n)).wait().unwrap();
+        }
         drop(store);
         std::fs::read(&path).unwrap()
     };
@@ -113,9 +128,9 @@ fn damaged_files_are_set_aside_whatever_the_damage() {
     header[..64].fill(0x5a);
     for (n, damaged) in [b"not a database".to_vec(), zeros, half, header].into_iter().enumerate() {
         std::fs::write(&path, &damaged).unwrap();
-        let (store, content) = Store::open(&path).unwrap();
-        assert_eq!(content, Content::default(), "damage {n}");
-        store.put_network(&network(1)).unwrap();
+        let (store, rows) = Store::open(&path).unwrap();
+        assert_eq!(rows, Rows::default(), "damage {n}");
+        store.put(&network(1)).wait().unwrap();
         drop(store);
         let kept = dir.path().join(format!("state.redb.damaged-{}", n + 1));
         assert!(kept.exists(), "damage {n} is kept");
@@ -126,17 +141,18 @@ fn damaged_files_are_set_aside_whatever_the_damage() {
 fn a_disk_that_was_full_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
-    let (store, _) = Store::open(&path).unwrap();
+    drop(Store::open(&path).unwrap());
     // What a failed write leaves behind: the file closed.
-    store
-        .disk
-        .lock()
-        .unwrap()
-        .write(&|_| Err(redb::Error::Io(io::ErrorKind::StorageFull.into()).into()))
-        .unwrap_err();
-    store.put_network(&network(1)).unwrap();
+    let full = PowerCut::default();
+    let writer = Writer::start(Disk::of(&path, Some(on(&full)))).unwrap();
+    full.fail_after(0);
+    let store = Store { writer };
+    let error = store.put(&network(2)).wait().unwrap_err();
+    assert!(crate::chain(&error).contains("power"), "{error}");
+    store.put(&network(1)).wait().unwrap();
+    assert_eq!(store.commits(), 1);
     drop(store);
-    assert_eq!(Store::open(&path).unwrap().1.networks, [network(1)]);
+    assert_eq!(Store::open(&path).unwrap().1.take::<NetworkRecord>(), [network(1)]);
 }
 
 #[test]
@@ -144,31 +160,112 @@ fn a_file_that_cannot_be_written_is_read_even_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     let (path, crashed) = (dir.path().join("state.redb"), dir.path().join("crashed.redb"));
     let (store, _) = Store::open(&path).unwrap();
-    store.put_network(&network(1)).unwrap();
+    store.put(&network(1)).wait().unwrap();
     // As it is on the disk while it is open, and stays when its user is killed.
     std::fs::copy(&path, &crashed).unwrap();
     let before = std::fs::read(&crashed).unwrap();
-    assert_eq!(disk::read_copy(&crashed).unwrap().networks, [network(1)]);
+    assert_eq!(disk::read_copy(&crashed).unwrap().take::<NetworkRecord>(), [network(1)]);
     assert_eq!(std::fs::read(&crashed).unwrap(), before);
-    assert_eq!(disk::read_copy(&dir.path().join("none.redb")).unwrap(), Content::default());
+    assert_eq!(disk::read_copy(&dir.path().join("none.redb")).unwrap(), Rows::default());
+}
+
+/// Puts this row into the file, past the store.
+fn put_raw(path: &Path, table: &str, key: &str, value: &str) {
+    let db = Database::create(path).unwrap();
+    let write = db.begin_write().unwrap();
+    let rows = TableDefinition::<&str, &[u8]>::new(table);
+    write.open_table(rows).unwrap().insert(key, value.as_bytes()).unwrap();
+    write.commit().unwrap();
+}
+
+fn raw(path: &Path, table: &str, key: &str) -> Option<Vec<u8>> {
+    let read = Database::create(path).unwrap().begin_read().unwrap();
+    let rows = read.open_table(TableDefinition::<&str, &[u8]>::new(table)).unwrap();
+    rows.get(key).unwrap().map(|value| value.value().to_vec())
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_damage() {
+fn a_record_that_cannot_be_read_takes_no_other_along_and_stays_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    store.put(&network(1)).wait().unwrap();
+    store.write(begin(1)).wait().unwrap();
+    drop(store);
+    let unreadable = ["{", "[]", "{\"id\":7}", "\u{0}"];
+    for (n, text) in unreadable.iter().enumerate() {
+        put_raw(&path, "endpoints", &format!("x{n}"), text);
+    }
+    put_raw(&path, "networks", "y", "");
+    for _ in 0..2 {
+        let (store, mut rows) = Store::open(&path).unwrap();
+        assert_eq!(rows.take::<NetworkRecord>(), [network(1)]);
+        assert_eq!(rows.take::<EndpointRecord>(), [endpoint(1)]);
+        assert_eq!(rows.take::<IdentityRecord>(), [identity(1)]);
+        assert!(rows.lacks::<NetworkRecord>() && rows.lacks::<EndpointRecord>());
+        assert!(!rows.lacks::<IdentityRecord>());
+        store.put(&endpoint(1)).wait().unwrap();
+    }
+    for (n, text) in unreadable.iter().enumerate() {
+        assert_eq!(raw(&path, "endpoints", &format!("x{n}")).unwrap(), text.as_bytes());
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was set aside");
+}
+
+#[test]
+fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
     drop(Store::open(&path).unwrap());
-    let db = Database::create(&path).unwrap();
-    let write = db.begin_write().unwrap();
-    write.open_table(ENDPOINTS).unwrap().insert("x", b"{".as_slice()).unwrap();
-    write.commit().unwrap();
-    drop(db);
-    assert_eq!(Store::open(&path).unwrap().1, Content::default());
+    put_raw(&path, "loosened", "eth0", r#"{"parent":{"name":"eth0"},"before":1}"#);
+    put_raw(&path, "loosened", "eth1", r#"{"parent":"eth1","before":"strict"}"#);
+    put_raw(&path, "host_leases", "br0", r#"{"address":"192.0.2.10","client_id":"later","hostname":"host"}"#);
+    put_raw(&path, "openings", "br0", r#"{"since":1}"#);
+    let card = r#"{"name":"eth2","mac":"02:00:00:00:00:09","up":true,"addresses":[],"routes":[]}"#;
+    let key = "0123456789abcdef0123456789abcdef";
+    let inside = r#"{"sandbox":"/run/netns/blue","namespace":"7","name":"lan0"}"#;
+    let attachment = format!(r#"{{"id":"{key}","target":"?","spec":{{}},"inside":{inside},"card":{card}}}"#);
+    put_raw(&path, "attachments", key, &attachment);
+    put_raw(&path, "attachments", "1123456789abcdef0123456789abcdef", r#"{"spec":{}}"#);
+    let (_, mut rows) = Store::open(&path).unwrap();
+    let eth0: IfName = "eth0".parse().unwrap();
+    assert_eq!(rows.take::<LoosenedRecord>(), [LoosenedRecord { parent: eth0, before: 1 }]);
+    let [lease] = rows.take::<HostLease>().try_into().unwrap();
+    assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
+    assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));
+    assert_eq!(rows.take::<OpeningRecord>().len(), 1);
+    let [attachment] = rows.take::<AttachmentRecord>().try_into().unwrap();
+    assert_eq!(attachment.id.to_string(), key);
+    assert_eq!(attachment.target.to_string(), "netns:/run/netns/blue");
+    assert_eq!(attachment.inside.map(|there| there.namespace).as_deref(), Some("7"));
+    assert_eq!(attachment.card.map(|card| card.name.to_string()).as_deref(), Some("eth2"));
+}
+
+#[test]
+fn writes_that_wait_share_a_transaction_and_are_answered_when_it_is_on_disk() {
+    let slow = PowerCut::default();
+    let writer = Writer::start(Disk::of(Path::new("/nowhere"), Some(on(&slow)))).unwrap();
+    let store = Store { writer };
+    slow.hold_syncs(true);
+    let mut first = store.put(&network(0));
+    slow.wait_for_a_sync();
+    let mut others: Vec<Stored> = (1..50).map(|n| store.write(begin(n))).collect();
+    let unanswered = |stored: &mut Stored| stored.try_answer().is_none();
+    assert!(unanswered(&mut first) && others.iter_mut().all(unanswered), "nothing is on disk yet");
+    slow.hold_syncs(false);
+    first.wait().unwrap();
+    for stored in others {
+        stored.wait().unwrap();
+    }
+    assert_eq!(store.commits(), 2);
+    let mut rows = disk::read(&on(&slow.after_power_loss())).unwrap();
+    assert_eq!(rows.take::<NetworkRecord>().len(), 1);
+    assert_eq!(rows.take::<EndpointRecord>().len(), 49);
 }
 
 /// A disk that loses power: what was not synced is gone, and after `left` writes nothing more is written.
 #[derive(Debug, Clone, Default)]
-struct PowerCut(Arc<Mutex<Platter>>);
+struct PowerCut(Arc<(Mutex<Platter>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct Platter {
@@ -176,27 +273,44 @@ struct Platter {
     cache: Vec<u8>,
     left: Option<usize>,
     dead: bool,
+    /// Syncs wait.
+    held: bool,
+    waiting: bool,
 }
 
 impl PowerCut {
     /// What a restarted machine finds.
     fn after_power_loss(&self) -> Self {
-        let synced = self.0.lock().unwrap().synced.clone();
-        Self(Arc::new(Mutex::new(Platter { cache: synced.clone(), synced, ..Platter::default() })))
+        let synced = self.lock().synced.clone();
+        let platter = Platter { cache: synced.clone(), synced, ..Platter::default() };
+        Self(Arc::new((Mutex::new(platter), Condvar::new())))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Platter> {
+        self.0.0.lock().unwrap()
+    }
+
+    fn hold_syncs(&self, held: bool) {
+        self.lock().held = held;
+        self.0.1.notify_all();
+    }
+
+    fn wait_for_a_sync(&self) {
+        drop(self.0.1.wait_while(self.lock(), |platter| !platter.waiting).unwrap());
     }
 
     fn fail_after(&self, writes: usize) {
-        self.0.lock().unwrap().left = Some(writes);
+        self.lock().left = Some(writes);
     }
 }
 
 impl StorageBackend for PowerCut {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().cache.len() as u64)
+        Ok(self.lock().cache.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let platter = self.0.lock().unwrap();
+        let platter = self.lock();
         let from = usize::try_from(offset).unwrap();
         let bytes = platter.cache.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(bytes);
@@ -204,12 +318,15 @@ impl StorageBackend for PowerCut {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().unwrap().cache.resize(usize::try_from(len).unwrap(), 0);
+        self.lock().cache.resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut platter = self.0.lock().unwrap();
+        self.lock().waiting = true;
+        self.0.1.notify_all();
+        let mut platter = self.0.1.wait_while(self.lock(), |platter| platter.held).unwrap();
+        platter.waiting = false;
         if platter.dead {
             return Err(io::Error::other("the power is gone"));
         }
@@ -218,7 +335,7 @@ impl StorageBackend for PowerCut {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut platter = self.0.lock().unwrap();
+        let mut platter = self.lock();
         match &mut platter.left {
             Some(0) => {
                 platter.dead = true;
@@ -237,33 +354,37 @@ fn on(platter: &PowerCut) -> Database {
     disk::prepare(Database::builder().create_with_backend(platter.clone()).unwrap()).unwrap()
 }
 
-/// What [`Store::begin_endpoint`] does, on any database.
-fn begin(db: &Database, n: u8) -> Result<(), StoreError> {
-    disk::transact(db, &|write| {
-        insert(write, ENDPOINTS, endpoint(n).id.as_str(), &endpoint(n))?;
-        insert(write, IDENTITIES, identity(n).id.as_str(), &identity(n))
-    })
-}
-
 #[test]
 fn power_loss_at_any_write_keeps_what_was_answered_and_nothing_by_halves() {
-    let mut interrupted = 0;
-    for writes in 0..400 {
-        let disk = PowerCut::default();
-        let db = on(&disk);
-        disk.fail_after(writes);
-        let answered: Vec<u8> = (0..4).filter(|n| begin(&db, *n).is_ok()).collect();
-        let content = disk::read(&on(&disk.after_power_loss())).unwrap();
-        let endpoints: Vec<_> = content.endpoints.into_iter().map(|e| e.identity.unwrap()).collect();
-        let identities: Vec<_> = content.identities.into_iter().map(|i| i.id).collect();
-        assert_eq!(endpoints, identities, "both or neither, after {writes} writes");
-        for n in &answered {
-            assert!(identities.contains(&identity(*n).id), "{n} was answered, after {writes} writes");
+    // Alone, and with others in one transaction.
+    for together in [1, 3] {
+        let mut interrupted = 0;
+        for writes in 0..400 {
+            let disk = PowerCut::default();
+            let db = on(&disk);
+            disk.fail_after(writes);
+            let groups = (0..4 * together).collect::<Vec<u8>>();
+            let groups = groups.chunks(together.into()).map(|group| {
+                let changes = group.iter().flat_map(|n| begin(*n).changes).collect::<Vec<_>>();
+                (group, disk::transact(&db, &changes))
+            });
+            let answered: Vec<u8> =
+                groups.filter(|(_, done)| done.is_ok()).flat_map(|(group, _)| group.to_vec()).collect();
+            let mut rows = disk::read(&on(&disk.after_power_loss())).unwrap();
+            let endpoints: Vec<_> =
+                rows.take::<EndpointRecord>().into_iter().map(|e| e.identity.unwrap()).collect();
+            let identities: Vec<_> = rows.take::<IdentityRecord>().into_iter().map(|i| i.id).collect();
+            assert_eq!(endpoints, identities, "both or neither, after {writes} writes");
+            assert_eq!(endpoints.len() % usize::from(together), 0, "a group is whole, after {writes} writes");
+            for n in &answered {
+                assert!(identities.contains(&identity(*n).id), "{n} was answered, after {writes} writes");
+            }
+            let all = answered.len() == 4 * usize::from(together);
+            interrupted += usize::from(!all);
+            if all {
+                break;
+            }
         }
-        interrupted += usize::from(answered.len() < 4);
-        if answered.len() == 4 {
-            break;
-        }
+        assert!(interrupted > 4, "the power went at {interrupted} places only");
     }
-    assert!(interrupted > 4, "the power went at {interrupted} places only");
 }

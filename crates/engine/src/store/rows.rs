@@ -1,0 +1,51 @@
+//! What was in the file when it was opened, kind by kind.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Record;
+use crate::chain;
+
+/// All rows of the file, until they are [`take`](Rows::take)n.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(super) tables: BTreeMap<String, Vec<(String, Vec<u8>)>>,
+    unreadable: BTreeMap<&'static str, usize>,
+}
+
+impl Rows {
+    /// All records of this kind, in the order of their keys.
+    ///
+    /// A row that cannot be read is logged and left in the file, where a version that can read it finds it again; what the
+    /// host is owed by it is among the records.
+    pub(crate) fn take<R: Record>(&mut self) -> Vec<R> {
+        let mut records = Vec::new();
+        for (key, value) in self.tables.remove(R::TABLE).unwrap_or_default() {
+            match serde_json::from_slice(&value) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    let error = chain(&error);
+                    let owed =
+                        serde_json::from_slice::<Value>(&value).ok().and_then(|row| R::owed(&key, &row));
+                    let (table, owed_to_host) = (R::TABLE, owed.is_some());
+                    tracing::error!(
+                        table,
+                        ?key,
+                        owed_to_host,
+                        error,
+                        "a record in the state file cannot be read; it stays in the file and is not used"
+                    );
+                    *self.unreadable.entry(R::TABLE).or_default() += 1;
+                    records.extend(owed);
+                }
+            }
+        }
+        records
+    }
+
+    /// Whether a record of this kind could not be read.
+    pub(crate) fn lacks<R: Record>(&self) -> bool {
+        self.unreadable.contains_key(R::TABLE)
+    }
+}
