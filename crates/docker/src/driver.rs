@@ -109,16 +109,7 @@ impl fmt::Display for DriverError {
     /// The error and its sources, joined by ": ". A source that its parent printed already is not repeated;
     /// control characters (a DHCP server may have sent some) become spaces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !text.ends_with(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            source = cause.source();
-        }
+        let text = landline_types::chain(&*self.0);
         f.write_str(&clean(&text, Self::MAX))
     }
 }

@@ -78,6 +78,7 @@ pub use host_lease::HostLease;
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use join::{JoinAnswer, JoinError};
+pub use landline_types::chain;
 pub use links::ParentError;
 pub use nat::{Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, PrivateError, Published};
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
@@ -95,7 +96,7 @@ pub use vlans::VlanError;
 use landline_model as records;
 pub use landline_model::{
     ContainerRecord, IdentityId, IdentityIdError, Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port,
-    ResolverFile, StateRecord, chain,
+    ResolverFile, StateRecord,
 };
 
 /// Runs blocking work without holding up the runtime; a panic in it goes on here.

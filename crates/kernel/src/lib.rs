@@ -14,7 +14,9 @@
 //! - [`sysctl`]: the settings netlink does not reach.
 //! - [`nft`]: rules of the packet filter, through `nft(8)`.
 //! - [`brport`]: a bridge port's.
-//! - [`inherited_listeners`]: sockets handed over by the service manager.
+//! - [`run_helper`]: programs that are run to their end, and waited for when this one ends.
+//! - [`Inherited`]: sockets handed over by the service manager; [`Acceptor`]: connections to a socket;
+//!   [`raise_descriptor_limit`].
 //! - [`MountWatch`], [`ProcessWatch`]: what happens to namespaces' paths and to processes.
 //! - [`local_time`]: the time of day where the user is.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
@@ -23,8 +25,11 @@
 //! `PacketSocket::recv` and `Alarm::sleep_until`, which are async. [`Netlink`] calls wait for the kernel's
 //! lock over all network devices, so an async program makes them on a thread that may wait.
 
+mod accept;
 pub mod boottime;
 pub mod brport;
+mod descriptors;
+mod helper;
 mod inherited;
 mod local_time;
 mod netlink;
@@ -36,7 +41,10 @@ pub mod sysctl;
 mod tap;
 mod watch;
 
-pub use inherited::inherited_listeners;
+pub use accept::Acceptor;
+pub use descriptors::raise_descriptor_limit;
+pub use helper::{finish_helpers, run_helper};
+pub use inherited::Inherited;
 pub use local_time::local_time;
 pub use netlink::{
     Address, Connection, Conntrack, Event, Flow, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind,

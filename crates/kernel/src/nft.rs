@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
 
+use crate::helper;
+
 /// Why the rules were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
@@ -26,6 +28,7 @@ pub enum NftError {
 /// # Errors
 /// See [`NftError`]; the rules are as they were.
 pub fn apply(script: &str) -> Result<(), NftError> {
+    let _running = helper::begin();
     let spawned = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -55,7 +58,8 @@ pub fn apply(script: &str) -> Result<(), NftError> {
 /// # Errors
 /// See [`NftError`].
 pub fn list() -> Result<String, NftError> {
-    let listed = Command::new("nft").args(["-j", "list", "ruleset"]).stdin(Stdio::null()).output();
+    let mut command = Command::new("nft");
+    let listed = helper::run_helper(command.args(["-j", "list", "ruleset"]).stdin(Stdio::null()));
     let output = listed.map_err(not_run)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

@@ -91,8 +91,8 @@ pub(crate) fn adopt(number: i32) -> io::Result<OwnedFd> {
     if open < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, and the only caller asks once for each number that the process was started with, which
-    // nothing else in the program owns.
+    // SAFETY: it is open, and the only caller asks once for each number, as the first thing that the program does and
+    // while it has one thread: nothing in the program has opened a descriptor yet that could have this number.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

@@ -1,35 +1,37 @@
 //! `landline daemon`: everything wired together.
 
 use std::io;
-use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{SocketAddr, UnixListener as StdUnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use landline_docker::Watcher;
-use landline_engine::{Engine, HostError, LinuxHost, OpenError};
+use landline_engine::{Engine, HostError, LinuxHost, OpenError, blocking};
+use landline_kernel::Inherited;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 
-use crate::attach::{Attacher, DropIn, SettingsError};
+use crate::alone::{self, AloneError};
+use crate::attach::{Attacher, DropIn, SettingsError, read_config};
 use crate::cli::DaemonOptions;
 use crate::control;
 use crate::doctor::Surroundings;
 use crate::frontend::Frontend;
 use crate::host_access;
+use crate::log::{self, LevelError};
 use crate::preset::Preset;
+
+/// How long `iptables` and `nft` may take to end when the daemon stops; they wait 5 s for each other's lock.
+const HELPERS: Duration = Duration::from_secs(10);
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DaemonError {
-    #[error("{0:?} is not a log level; use error, warn, info, debug or trace")]
-    LogLevel(String),
+    #[error(transparent)]
+    LogLevel(#[from] LevelError),
     #[error("cannot make the directory {path}")]
     Directory {
         path: PathBuf,
@@ -44,10 +46,8 @@ pub(crate) enum DaemonError {
     },
     #[error("another Landline daemon already listens on {0}")]
     Running(PathBuf),
-    #[error("another Landline daemon looks after this host's network already")]
-    NotAlone,
-    #[error("cannot make sure that no other Landline daemon runs")]
-    Alone(#[source] io::Error),
+    #[error(transparent)]
+    Alone(#[from] AloneError),
     #[error("cannot use the host's network; Landline needs root (CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN)")]
     Host(#[source] HostError),
     #[error(transparent)]
@@ -64,19 +64,46 @@ pub(crate) enum DaemonError {
     Signal(#[source] io::Error),
 }
 
+impl DaemonError {
+    /// What to exit with. `EX_CONFIG` (sysexits.h): another start with the same words and files ends the same way, and the
+    /// service manager need not try.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::LogLevel(_) | Self::Settings(_) | Self::DockerHost { .. } => 78,
+            _ => 1,
+        }
+    }
+}
+
 /// Runs until SIGTERM or SIGINT. Nobody's lease is released at the end.
-pub(crate) async fn run(options: DaemonOptions) -> Result<(), DaemonError> {
-    serve(options, None).await
+pub(crate) async fn run(options: DaemonOptions, inherited: Inherited) -> Result<(), DaemonError> {
+    serve(options, None, inherited).await
 }
 
 /// As [`run`], in the place of the docker-pipework container: what it asks of Docker is that, and it is no driver.
 pub(crate) async fn run_drop_in(mut options: DaemonOptions, drop_in: DropIn) -> Result<(), DaemonError> {
     options.log_level = drop_in.debug.then(|| "debug".into());
-    serve(options, Some(drop_in)).await
+    serve(options, Some(drop_in), Inherited::default()).await
 }
 
-async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), DaemonError> {
-    start_log(options.log_level.as_deref(), options.log_json)?;
+async fn serve(
+    options: DaemonOptions,
+    drop_in: Option<DropIn>,
+    inherited: Inherited,
+) -> Result<(), DaemonError> {
+    log::start(options.log_level.as_deref(), options.log_json)?;
+    // What a user may have written wrong, before anything is changed.
+    let config = match &drop_in {
+        Some(_) => None,
+        None => Some(read_config(&options.config.config)?),
+    };
+    let watcher = Watcher::new(&options.docker_host).map_err(|source| DaemonError::DockerHost {
+        url: options.docker_host.chars().take(64).collect(),
+        source,
+    })?;
+    if let Err(error) = landline_kernel::raise_descriptor_limit() {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signal)?;
@@ -84,27 +111,26 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_directory(&options.state_dir, 0o700)?;
 
-    let _alone = only_daemon()?;
+    make_directory(Path::new(alone::DIRECTORY), 0o700)?;
+    let _alone = alone::alone(Path::new(alone::DIRECTORY), alone::PATIENCE).await?;
     let host = Arc::new(LinuxHost::open().map_err(DaemonError::Host)?);
     let control_path = options.control.control_socket;
     let control = listen(&control_path, 0o700).await?;
     let engine = Engine::open(&options.state_dir, host).await?;
-    let watcher = Watcher::new(&options.docker_host).map_err(|source| DaemonError::DockerHost {
-        url: options.docker_host.chars().take(64).collect(),
-        source,
-    })?;
     let view = watcher.view();
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
     let ipam_names = options.ipam_name.iter().map(|name| name.as_str().to_owned()).collect();
-    let config = options.config.config.clone();
     let driver = drop_in.is_none();
-    let attacher = Arc::new(match drop_in {
-        Some(drop_in) => Attacher::drop_in(engine.clone(), view.clone(), drop_in),
-        None => Attacher::new(engine.clone(), view.clone(), config)?,
+    let config_path = options.config.config.clone();
+    let attacher = Arc::new(match (drop_in, config) {
+        (Some(drop_in), _) => Attacher::drop_in(engine.clone(), view.clone(), drop_in),
+        (None, config) => {
+            Attacher::new(engine.clone(), view.clone(), config.unwrap_or_default(), config_path)
+        }
     });
     let frontends = Frontend::under(&names, &ipam_names, &engine, &view, &attacher.config());
-    let (plugin, handed_over) = match inherited(&options.plugin_socket)? {
+    let (plugin, handed_over) = match handed_over(inherited, &options.plugin_socket)? {
         _ if !driver => (None, true),
         Some(listener) => (Some(listener), true),
         None => (Some(listen(&options.plugin_socket, 0o755).await?), false),
@@ -165,6 +191,10 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     cancel.cancel();
     tasks.wait().await;
     engine.shutdown().await;
+    let left = blocking(|| landline_kernel::finish_helpers(HELPERS)).await;
+    if left > 0 {
+        tracing::warn!(left, "programs that change the host's packet filter still run");
+    }
     // Gone already is as good. What the service manager made stays its own.
     let _ = std::fs::remove_file(&control_path);
     if !handed_over {
@@ -172,45 +202,6 @@ async fn serve(options: DaemonOptions, drop_in: Option<DropIn>) -> Result<(), Da
     }
     for path in sockets {
         let _ = std::fs::remove_file(&path);
-    }
-    Ok(())
-}
-
-/// Log lines begin with the time where `TZ` says.
-struct LocalTime;
-
-impl FormatTime for LocalTime {
-    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
-        let now = landline_kernel::local_time(std::time::SystemTime::now()).map_err(|_| std::fmt::Error)?;
-        line.write_str(&now)
-    }
-}
-
-/// Logs to standard error with the time of day of `TZ`, at the level `LOG_LEVEL` names, or all of it.
-pub(crate) fn start_local_log(debug: bool) -> Result<(), DaemonError> {
-    let filter = log_filter(debug.then_some("debug"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.log_internal_errors(false).with_ansi(false).with_timer(LocalTime).init();
-    Ok(())
-}
-
-fn log_filter(level: Option<&str>) -> Result<EnvFilter, DaemonError> {
-    let from_env = || std::env::var("LOG_LEVEL").ok();
-    let level = level.filter(|l| !l.is_empty()).map(str::to_owned).or_else(from_env);
-    let level = level.filter(|l| !l.is_empty()).unwrap_or_else(|| "info".into());
-    EnvFilter::try_new(&level).map_err(|_| DaemonError::LogLevel(level.chars().take(64).collect()))
-}
-
-/// Logs to standard error, at this level or the one `LOG_LEVEL` names.
-pub(crate) fn start_log(level: Option<&str>, json: bool) -> Result<(), DaemonError> {
-    let filter = log_filter(level)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // Whoever read it may be gone: complaints about that to the same place would be the end.
-    let log = log.log_internal_errors(false);
-    if json {
-        log.json().init();
-    } else {
-        log.with_ansi(false).init();
     }
     Ok(())
 }
@@ -227,20 +218,17 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
     made.map_err(|source| DaemonError::Directory { path: path.into(), source })
 }
 
-/// Holds the place of the one daemon of this network namespace: two would take each other's links for strays.
-/// Abstract names are per namespace (unix(7)) and go with the process.
-fn only_daemon() -> Result<StdUnixListener, DaemonError> {
-    let address = SocketAddr::from_abstract_name("landline").map_err(DaemonError::Alone)?;
-    StdUnixListener::bind_addr(&address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => DaemonError::NotAlone,
-        _ => DaemonError::Alone(error),
-    })
-}
-
 /// The plugin socket, if the service manager listens on it for us.
-fn inherited(path: &Path) -> Result<Option<UnixListener>, DaemonError> {
+fn handed_over(inherited: Inherited, path: &Path) -> Result<Option<UnixListener>, DaemonError> {
     let failed = |source| DaemonError::Listen { path: path.into(), source };
-    for listener in landline_kernel::inherited_listeners().map_err(failed)? {
+    if !inherited.unusable.is_empty() {
+        let descriptors = inherited.unusable;
+        tracing::warn!(
+            ?descriptors,
+            "what LISTEN_FDS announces are no listening unix sockets; they are not used"
+        );
+    }
+    for listener in inherited.listeners {
         let address = listener.local_addr().map_err(failed)?;
         if address.as_pathname().and_then(Path::file_name) == path.file_name() {
             listener.set_nonblocking(true).map_err(failed)?;

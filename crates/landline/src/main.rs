@@ -1,5 +1,6 @@
 //! Landline: plugs containers into the local network. One binary, the daemon and its command line.
 
+mod alone;
 mod attach;
 mod bridge;
 mod cli;
@@ -12,6 +13,7 @@ mod host_access;
 mod identity;
 mod inspect;
 mod lease;
+mod log;
 mod ls;
 mod nat;
 mod output;
@@ -22,6 +24,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    // Before the program has descriptors of its own.
+    let inherited = landline_kernel::Inherited::adopt();
     let cli = cli::Cli::parse_from(cli::arguments());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Two workers carry hundreds of leases; what blocks has threads of its own.
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
         .build();
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(run(cli));
+            let result = runtime.block_on(run(cli, inherited));
             // Whatever still blocks in the kernel does not keep the process.
             runtime.shutdown_background();
             result
@@ -40,17 +44,22 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("landline: {}", landline_engine::chain(&*error));
-            ExitCode::FAILURE
+            log::last_words(&landline_engine::chain(&*error));
+            error
+                .downcast_ref::<daemon::DaemonError>()
+                .map_or(ExitCode::FAILURE, |error| error.exit_code().into())
         }
     }
 }
 
-async fn run(cli: cli::Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+async fn run(
+    cli: cli::Cli,
+    inherited: landline_kernel::Inherited,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let done: Result<(), Box<dyn std::error::Error>> = match cli.command {
-        cli::Command::Daemon(options) => Ok(daemon::run(options).await?),
+        cli::Command::Daemon(options) => Ok(daemon::run(options, inherited).await?),
         cli::Command::Switches => {
-            daemon::start_log(None, false)?;
+            log::start(None, false)?;
             Ok(landline_engine::run_switches().await?)
         }
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),

@@ -5,7 +5,6 @@
 //! rows written by older versions still read.
 
 mod clock;
-mod error;
 mod identity;
 mod ipv6;
 mod nat;
@@ -14,7 +13,6 @@ mod records;
 mod resolver;
 
 pub use clock::Now;
-pub use error::chain;
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
 pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
 pub use nat::{NatBinding, NatOwner};

@@ -1,10 +1,12 @@
-//! Words every part of Landline shares: hardware addresses and interface names.
+//! Words every part of Landline shares: hardware addresses, interface names, and how errors are printed.
 //!
 //! The crates at the bottom (`dhcp`, `kernel`, `spec`) do not know each other; what they have in common
 //! is here and nothing else is.
 
+mod chain;
 mod ifname;
 mod mac;
 
+pub use chain::chain;
 pub use ifname::{IfName, IfNameError};
 pub use mac::{Mac, MacError};

@@ -33,13 +33,14 @@ os.dup2(listener.fileno(), 3)
 os.set_inheritable(3, True)
 print("listening", flush=True)
 select.select([3], [], [])
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.environ.update(LISTEN_FDS=os.environ.get("ANNOUNCED", "1"), LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[2], sys.argv[2:])
 "#;
 
 impl DockerHost {
     /// Listens on the plugin socket, as systemd does for a socket unit, and starts `BINARY daemon ARGS` with it
-    /// (`sd_listen_fds(3)`) when somebody connects. Returns when it listens.
+    /// (`sd_listen_fds(3)`) when somebody connects. Returns when it listens. `ANNOUNCED` in the environment: so many
+    /// descriptors are announced, although there is one.
     ///
     /// # Errors
     /// If the socket cannot be bound.

@@ -9,13 +9,13 @@ mod body;
 mod work;
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use landline_kernel::Acceptor;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -94,32 +94,15 @@ async fn converse_with_all(
 ) {
     let tasks = TaskTracker::new();
     let answerer = Arc::new(Answerer::new(driver, limits, activation, tasks.clone()));
-    while let Some(stream) = accept(&listener, &shutdown).await {
+    let mut acceptor = Acceptor::new(listener, "plugin");
+    while let Some(stream) = shutdown.run_until_cancelled(acceptor.accept()).await {
         tasks.spawn(converse(stream, answerer.clone(), limits.head, shutdown.clone()));
     }
     // Who connects from now on is refused, and knows it.
-    drop(listener);
+    drop(acceptor);
     tasks.close();
     if tokio::time::timeout(limits.grace, tasks.wait()).await.is_err() {
         tracing::warn!("stopping although {} requests or connections are not finished", tasks.len());
-    }
-}
-
-/// The next connection; none after shutdown.
-async fn accept(listener: &UnixListener, shutdown: &CancellationToken) -> Option<UnixStream> {
-    // Out of descriptors or memory: others may free some, and asking again at once would only burn time.
-    const PAUSE: Duration = Duration::from_millis(100);
-
-    loop {
-        let accepted = shutdown.run_until_cancelled(listener.accept()).await?;
-        match accepted {
-            Ok((stream, _)) => return Some(stream),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                tracing::error!(%error, "a connection from Docker was not accepted");
-                shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await?;
-            }
-        }
     }
 }
 

@@ -202,7 +202,8 @@ fn change(program: &str, how: &str, chain: &str, rule: &Rule) -> Result<(), Stri
 
 fn run(program: &str, words: &[&str]) -> Result<String, String> {
     // Others hold its lock for a moment.
-    let output = Command::new(program).args(["-w", "5"]).args(words).stdin(Stdio::null()).output();
+    let mut command = Command::new(program);
+    let output = landline_kernel::run_helper(command.args(["-w", "5"]).args(words).stdin(Stdio::null()));
     let output = output.map_err(|error| format!("cannot run {program}: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use landline_vde::SwitchConfig;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
-use rustix::process::{PidfdFlags, Resource, Rlimit, getpid, getrlimit, pidfd_open, setrlimit};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -43,8 +43,7 @@ pub async fn run_switches() -> Result<(), SwitchProcessError> {
     }
     // Neither a terminal's end nor the daemon's is this one's.
     let _ = rustix::process::setsid();
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let _ = landline_kernel::raise_descriptor_limit();
     let process = Arc::new(Process {
         pidfd: pidfd_open(getpid(), PidfdFlags::empty()).map_err(io::Error::from)?,
         board: Board::default(),

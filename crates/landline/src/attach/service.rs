@@ -57,8 +57,8 @@ pub(crate) enum SettingsError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path}:{}:{}: {}", source.line, source.column, source.message)]
-    Content { path: PathBuf, source: ConfigError },
+    #[error("{path}:{}:{}: {}", wrong.line, wrong.column, wrong.message)]
+    Content { path: PathBuf, wrong: ConfigError },
 }
 
 /// Reads the configuration; one that is not there says nothing.
@@ -68,17 +68,23 @@ pub(super) fn read(path: &Path) -> Result<(String, ConfigFile), SettingsError> {
         text => text.map_err(|source| SettingsError::Read { path: path.into(), source })?,
     };
     let file = ConfigFile::parse(&text);
-    Ok((text, file.map_err(|source| SettingsError::Content { path: path.into(), source })?))
+    Ok((text, file.map_err(|wrong| SettingsError::Content { path: path.into(), wrong })?))
+}
+
+/// What the configuration says.
+pub(crate) fn read_config(path: &Path) -> Result<ConfigFile, SettingsError> {
+    read(path).map(|(_, config)| config)
 }
 
 impl Attacher {
+    /// One whose configuration was read from this file, and is read from there again.
     pub(crate) fn new(
         engine: Arc<Engine>,
         view: watch::Receiver<Arc<DockerView>>,
+        config: ConfigFile,
         config_path: PathBuf,
-    ) -> Result<Self, SettingsError> {
-        let (_, config) = read(&config_path)?;
-        Ok(Self::with(engine, view, config, Some(config_path), None))
+    ) -> Self {
+        Self::with(engine, view, config, Some(config_path), None)
     }
 
     /// One that is configured as docker-pipework is.
@@ -104,7 +110,7 @@ impl Attacher {
     /// Reads the configuration again. One that is wrong changes nothing.
     pub(crate) fn reload(&self) -> Result<(), SettingsError> {
         let Some(path) = &self.config_path else { return Ok(()) };
-        let (_, config) = read(path)?;
+        let config = read_config(path)?;
         self.config.send_replace(Arc::new(config));
         tracing::info!(path = %path.display(), "configuration read");
         Ok(())

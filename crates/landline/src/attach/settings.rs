@@ -21,8 +21,12 @@ pub(crate) enum AllowError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path}: {source}")]
-    Edit { path: std::path::PathBuf, source: landline_spec::ConfigError },
+    #[error("cannot change {path}")]
+    Edit {
+        path: std::path::PathBuf,
+        #[source]
+        source: landline_spec::ConfigError,
+    },
     #[error("say what to allow: landline allow PARENT, or landline allow --changes")]
     Nothing,
     #[error("what is allowed is an interface by its name; ip link shows those of network cards")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use landline_docker::DockerView;
 use landline_engine::{AccessError, Engine, NatOwner};
+use landline_kernel::Acceptor;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -24,26 +25,17 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
 ) {
     let around = Arc::new(around);
-    loop {
-        let accepted = tokio::select! {
-            () = cancel.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (engine, docker, cancel) = (engine.clone(), docker.clone(), cancel.clone());
-                let (attacher, around) = (attacher.clone(), around.clone());
-                tokio::spawn(async move {
-                    let conversation =
-                        Box::pin(converse(stream, &engine, &docker, &attacher, &around, &cancel));
-                    let served = cancel.run_until_cancelled(conversation).await;
-                    if let Some(Err(error)) = served {
-                        tracing::debug!(%error, "a control connection failed");
-                    }
-                });
+    let mut acceptor = Acceptor::new(listener, "control");
+    while let Some(stream) = cancel.run_until_cancelled(acceptor.accept()).await {
+        let (engine, docker, cancel) = (engine.clone(), docker.clone(), cancel.clone());
+        let (attacher, around) = (attacher.clone(), around.clone());
+        tokio::spawn(async move {
+            let conversation = Box::pin(converse(stream, &engine, &docker, &attacher, &around, &cancel));
+            let served = cancel.run_until_cancelled(conversation).await;
+            if let Some(Err(error)) = served {
+                tracing::debug!(%error, "a control connection failed");
             }
-            Err(error) => tracing::warn!(%error, "a control connection was not accepted"),
-        }
+        });
     }
 }
 

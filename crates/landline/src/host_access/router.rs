@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::seen;
 use crate::cli::RouterOptions;
-use crate::daemon::{DaemonError, start_local_log};
+use crate::daemon::DaemonError;
+use crate::log;
 
 /// Why it did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub(crate) async fn run(options: RouterOptions) -> Result<(), RouterError> {
     let debug = switch(options.debug.as_deref()).map_err(RouterError::Debug)?;
     let clean_up = switch(options.cleanup.as_deref()).map_err(RouterError::CleanUp)?;
     let (record, name) = read(&options)?;
-    start_local_log(debug)?;
+    log::start_local(debug).map_err(DaemonError::from)?;
     let watcher = Watcher::new(&options.docker_host)?;
     let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
         .map(|kind| signal(kind).map_err(RouterError::Signal));

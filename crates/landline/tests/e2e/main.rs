@@ -61,6 +61,7 @@ mod routers;
 mod routes;
 mod servers;
 mod servers6;
+mod service;
 mod state;
 mod static_addressing;
 mod ten;
