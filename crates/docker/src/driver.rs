@@ -20,6 +20,9 @@ use crate::protocol::{
 /// Whatever does not exist (any more) is deleted and left successfully. A future runs in a task of its own, is
 /// never dropped half-way, and a panic in it is an error answer. None may ask Docker anything.
 pub trait Driver: Send + Sync + 'static {
+    /// Takes note that somebody has connected: the engine runs, most likely.
+    fn connected(&self) {}
+
     /// Makes a network known, durably: Docker does not tell its options again.
     fn create_network(
         &self,

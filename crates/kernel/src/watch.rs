@@ -55,11 +55,13 @@ impl ProcessWatch {
     }
 }
 
-/// A name in a directory, until something new has it (`inotify(7)`): a server that makes its socket is back.
+/// A name in a directory, until something new has it (`inotify(7)`): a server that makes its socket, or writes its process
+/// number, is back.
 #[derive(Debug)]
 pub struct NameWatch {
     events: AsyncFd<OwnedFd>,
-    name: OsString,
+    /// `None`: any.
+    name: Option<OsString>,
 }
 
 impl NameWatch {
@@ -68,15 +70,26 @@ impl NameWatch {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let events = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        // Who makes a socket sets its owner and mode when it listens.
-        let appears =
-            inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::ATTRIB;
-        inotify::add_watch(&events, directory, appears | inotify::WatchFlags::ONLYDIR)?;
-        Ok(Self { events: sys::register_for(events, Interest::READABLE)?, name: name.to_owned() })
+        Self::watch(directory, Some(name.to_owned()))
     }
 
-    /// Waits until the name was given to something, or its owner or mode set, since this was opened or returned last.
+    /// Begins to watch all names in a directory. Must be called within a runtime.
+    pub fn anything_in(directory: &Path) -> io::Result<Self> {
+        Self::watch(directory, None)
+    }
+
+    fn watch(directory: &Path, name: Option<OsString>) -> io::Result<Self> {
+        let events = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        // Who makes a socket sets its owner and mode when it listens; a file may be there and written again.
+        let appears = inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::ATTRIB
+            | inotify::WatchFlags::CLOSE_WRITE;
+        inotify::add_watch(&events, directory, appears | inotify::WatchFlags::ONLYDIR)?;
+        Ok(Self { events: sys::register_for(events, Interest::READABLE)?, name })
+    }
+
+    /// Waits until the name was given to something, its owner or mode set, or it was written, since this was opened or returned last.
     pub async fn appeared(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.events.readable().await?;
@@ -87,8 +100,9 @@ impl NameWatch {
                 match events.next() {
                     Ok(event) => {
                         let lost = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
-                        let own =
-                            event.file_name().is_some_and(|name| name.to_bytes() == self.name.as_bytes());
+                        let own = self.name.as_ref().is_none_or(|own| {
+                            event.file_name().is_some_and(|name| name.to_bytes() == own.as_bytes())
+                        });
                         seen |= own || lost;
                     }
                     Err(Errno::AGAIN) => break,
@@ -155,7 +169,7 @@ mod tests {
         for n in 0..200 {
             std::fs::write(dir.path().join(format!("another{n}")), "").unwrap();
         }
-        std::fs::create_dir(dir.path().join("sock")).unwrap();
+        std::fs::write(dir.path().join("sock"), "").unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(20), watch.appeared()).await.is_err());
         for _ in 0..2 {
             let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -166,6 +180,11 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(20), watch.appeared()).await.is_err(), "once");
         std::fs::rename(dir.path().join("sock"), &path).unwrap();
         tokio::time::timeout(Duration::from_secs(10), watch.appeared()).await.unwrap().unwrap();
+        let mut all = NameWatch::anything_in(dir.path()).unwrap();
+        std::fs::write(&path, "written").unwrap();
+        for watch in [&mut watch, &mut all] {
+            tokio::time::timeout(Duration::from_secs(10), watch.appeared()).await.unwrap().unwrap();
+        }
         assert!(NameWatch::open(&dir.path().join("missing/socket")).is_err());
         assert!(NameWatch::open(Path::new("/")).is_err());
     }

@@ -129,7 +129,7 @@ async fn serve(
             Attacher::new(engine.clone(), view.clone(), config.unwrap_or_default(), config_path)
         }
     });
-    let frontends = Frontend::under(&names, &ipam_names, &engine, &view, &attacher.config());
+    let frontends = Frontend::under(&names, &ipam_names, &engine, &view, &attacher.config(), &watcher.sign());
     let (plugin, handed_over) = match handed_over(inherited, &options.plugin_socket)? {
         _ if !driver => (None, true),
         Some(listener) => (Some(listener), true),

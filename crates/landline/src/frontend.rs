@@ -20,7 +20,7 @@ use landline_spec::{
     Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId,
     NetworkOptions, OptionError, PoolSource,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::preset::Preset;
@@ -42,6 +42,8 @@ pub(crate) struct Frontend {
     /// Those that only the IPAM driver has.
     ipam_names: Arc<[String]>,
     config: watch::Receiver<Arc<ConfigFile>>,
+    /// Tells the watcher that Docker runs.
+    docker_lives: Arc<Notify>,
 }
 
 /// What a request can be refused for before the engine sees it.
@@ -72,6 +74,7 @@ impl Frontend {
         engine: &Arc<Engine>,
         view: &watch::Receiver<Arc<DockerView>>,
         config: &watch::Receiver<Arc<ConfigFile>>,
+        docker_lives: &Arc<Notify>,
     ) -> Vec<Arc<Self>> {
         let frontend = |preset: &Preset| {
             Arc::new(Self {
@@ -81,6 +84,7 @@ impl Frontend {
                 names: names.clone(),
                 ipam_names: ipam_names.clone(),
                 config: config.clone(),
+                docker_lives: docker_lives.clone(),
             })
         };
         names.iter().map(frontend).collect()
@@ -416,6 +420,10 @@ fn read_network(
 }
 
 impl Driver for Frontend {
+    fn connected(&self) {
+        self.docker_lives.notify_one();
+    }
+
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
         let network = read_network(&self.engine, &request, &self.preset, &self.defaults())?;
         self.free_bridge(&network.id, &network.options).await?;

@@ -10,9 +10,9 @@ use crate::process::{Output, Process, Signal, last_lines, run, shell_words};
 use crate::wait::wait_for;
 
 /// The socket of dockerd, where clients and plugins look for it.
-const SOCKET: &str = "/run/docker.sock";
+pub(super) const SOCKET: &str = "/run/docker.sock";
 /// How long dockerd may take to come up: it waits for its plugins, which may wait for a server.
-const START_LIMIT: Duration = Duration::from_mins(5);
+pub(super) const START_LIMIT: Duration = Duration::from_mins(5);
 
 /// Which Docker to run. The default is the one that `LANDLINE_TEST_ENGINE` says, else the installed one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Dockerd {
     pub iptables: bool,
     /// Address of the default bridge `docker0` (`198.51.100.1/24`); `None` has no default bridge.
     pub bridge: Option<String>,
+    /// With the socket of [`DockerHost::docker_socket_unit`] instead of one of its own.
+    pub socket_unit: bool,
     /// Further arguments.
     pub extra: Vec<String>,
 }
@@ -59,7 +61,7 @@ impl Dockerd {
             "--data-root=/var/lib/docker",
             "--exec-root=/run/docker",
             "--pidfile=/run/docker.pid",
-            "--host=unix:///run/docker.sock",
+            if self.socket_unit { "--host=fd://" } else { "--host=unix:///run/docker.sock" },
             "--ip6tables=false",
             // Not systemd's: the lab has none, and removes what is below this group.
             "--exec-opt=native.cgroupdriver=cgroupfs",
@@ -122,13 +124,19 @@ impl DockerHost {
             // The installed one would be found instead.
             return Err(Error::Unexpected(format!("there is no engine in {}", root.display())));
         }
-        let argv = running.config.arguments(&cgroup);
+        let (argv, path) = (running.config.arguments(&cgroup), running.config.engine.path());
+        let activated = running.config.socket_unit;
+        let argv = if activated { self.activated(argv)? } else { argv };
         let mut command = self.node.command(&argv);
-        command.env("PATH", running.config.engine.path());
+        command.env("PATH", path);
         // A killed dockerd leaves both; its successor would take the pid for a live one if another process has it now.
         let _ = std::fs::remove_file(self.path("/run/docker.pid"));
         let socket = self.path(SOCKET);
-        let _ = std::fs::remove_file(&socket);
+        if activated {
+            self.tell_socket_unit(true)?;
+        } else {
+            let _ = std::fs::remove_file(&socket);
+        }
         let mut process = self.node.spawn_command(command, shell_words(&argv))?;
         let up = wait_for("answer of dockerd", START_LIMIT, || {
             if process.try_status().is_some() {
@@ -166,7 +174,14 @@ impl DockerHost {
             process.wait()?;
         }
         running.earlier_log += &process.stderr();
+        if running.config.socket_unit {
+            self.tell_socket_unit(false)?;
+        }
         Ok(())
+    }
+
+    fn tell_socket_unit(&mut self, dockerd_runs: bool) -> Result<()> {
+        self.socket_unit.as_mut().map_or(Ok(()), |unit| unit.service_runs(dockerd_runs))
     }
 
     /// Everything dockerd has logged on this host since [`DockerHost::dockerd`].

@@ -7,6 +7,7 @@ mod http;
 mod image;
 mod ovs;
 mod snapshot;
+mod socket_unit;
 
 use std::fs;
 use std::net::IpAddr;
@@ -37,6 +38,7 @@ pub struct DockerHost {
     outer: Child,
     init: u32,
     dockerd: Option<docker::Running>,
+    socket_unit: Option<socket_unit::SocketUnit>,
 }
 
 impl Lan {
@@ -50,7 +52,7 @@ impl Lan {
         wiring.start_bare_host(&bare, None)?;
         let (outer, init) = boot(&bare)?;
         let node = Node::new(Arc::clone(&wiring.lab), name, Some(init));
-        Ok(DockerHost { node, wiring, outer, init, dockerd: None })
+        Ok(DockerHost { node, wiring, outer, init, dockerd: None, socket_unit: None })
     }
 }
 
@@ -179,6 +181,7 @@ impl DockerHost {
     /// If the host does not come up again.
     pub fn reboot(&mut self) -> Result<()> {
         self.dockerd = None;
+        self.socket_unit = None;
         end_processes(&[self.node.netns()]);
         self.outer.wait().map_err(Error::system("cannot wait for the host's end"))?;
         let bare = Node::new(Arc::clone(&self.wiring.lab), self.node.name(), None);

@@ -93,9 +93,10 @@ async fn converse_with_all(
     shutdown: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
-    let answerer = Arc::new(Answerer::new(driver, limits, activation, tasks.clone()));
+    let answerer = Arc::new(Answerer::new(driver.clone(), limits, activation, tasks.clone()));
     let mut acceptor = Acceptor::new(listener, "plugin");
     while let Some(stream) = shutdown.run_until_cancelled(acceptor.accept()).await {
+        driver.connected();
         tasks.spawn(converse(stream, answerer.clone(), limits.head, shutdown.clone()));
     }
     // Who connects from now on is refused, and knows it.

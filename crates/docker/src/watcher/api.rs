@@ -4,7 +4,7 @@
 //! up others. Answers are bounded in size.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty};
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::door::Door;
 use super::model::{Event, Version};
 
 /// The newest version of the API whose answers were looked at. Older engines are asked in their own.
@@ -36,6 +37,8 @@ const EVENTS: &str = r#"{"type":["container","network"],"event":["create","start
 pub(super) enum ApiError {
     #[error("cannot connect to {}", .0.display())]
     Connect(PathBuf, #[source] io::Error),
+    #[error("Docker no longer listens, and a connection would start it")]
+    Away,
     #[error("Docker's API broke off")]
     Http(#[from] hyper::Error),
     #[error("Docker's API did not answer within {0:?}")]
@@ -56,17 +59,22 @@ impl ApiError {
     /// Whether asking again may help.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Connect(..) | Self::Http(_) | Self::TooSlow(_) => true,
+            Self::Connect(..) | Self::Away | Self::Http(_) | Self::TooSlow(_) => true,
             Self::Status { status, .. } => status.is_server_error(),
             Self::Content { .. } | Self::TooLong(_) => false,
         }
+    }
+
+    /// Whether there is a socket and nobody listens on it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Connect(_, error) if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 }
 
 /// Where the API is and which version of it to speak.
 #[derive(Debug, Clone)]
 pub(super) struct EngineApi {
-    socket: PathBuf,
+    door: Door,
     /// Goes before every path: `/v1.41`, or nothing for the engine's own choice.
     prefix: String,
     deadline: Duration,
@@ -74,8 +82,8 @@ pub(super) struct EngineApi {
 
 impl EngineApi {
     /// Finds out which version to speak: the engine's newest, or the newest known here, whichever is older.
-    pub(super) async fn negotiate(socket: &Path, deadline: Duration) -> Result<Self, ApiError> {
-        let mut api = Self { socket: socket.to_owned(), prefix: String::new(), deadline };
+    pub(super) async fn negotiate(door: &Door, deadline: Duration) -> Result<Self, ApiError> {
+        let mut api = Self { door: door.clone(), prefix: String::new(), deadline };
         let version: Version = api.get("/version").await?;
         if let Some((major, minor)) = choose(&version) {
             api.prefix = format!("/v{major}.{minor}");
@@ -104,8 +112,11 @@ impl EngineApi {
     }
 
     async fn ask(&self, path: &str) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ApiError> {
-        let stream = UnixStream::connect(&self.socket).await;
-        let stream = stream.map_err(|source| ApiError::Connect(self.socket.clone(), source))?;
+        if !self.door.is_open().await {
+            return Err(ApiError::Away);
+        }
+        let stream = UnixStream::connect(self.door.path()).await;
+        let stream = stream.map_err(|source| ApiError::Connect(self.door.path().to_owned(), source))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
             // Its errors come out of the request, too.

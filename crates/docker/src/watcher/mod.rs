@@ -5,27 +5,33 @@
 //! per question (`lookup`), since inspecting a container that is being started blocks for as long as that takes.
 //! `state` pieces it all together; every change is published as a [`DockerView`]. When the connection ends, all
 //! begins again, after a pause that grows while it keeps failing.
+//!
+//! Nothing here starts an engine: where a service manager listens on its socket, a connection would. `presence` finds out
+//! who listens without connecting; as long as that is nobody but the service manager, a sign that the engine has started
+//! is waited for (`door`).
 
 mod api;
+mod door;
 mod lookup;
 mod model;
+mod presence;
 mod state;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use landline_kernel::NameWatch;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::DriverError;
 use api::{ApiError, EngineApi};
+use door::{Door, Signs};
 use lookup::Lookups;
 use model::{ListedContainer, Network};
+use presence::Presence;
 use state::State;
 pub use view::{Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch};
 
@@ -59,7 +65,7 @@ impl Default for Times {
 
 /// Follows one Docker engine.
 pub struct Watcher {
-    socket: PathBuf,
+    door: Door,
     times: Times,
     view: watch::Sender<Arc<DockerView>>,
 }
@@ -74,7 +80,7 @@ impl Watcher {
         let path = address.strip_prefix("unix://").unwrap_or(address);
         if path.starts_with('/') {
             let view = watch::Sender::new(Arc::default());
-            Ok(Self { socket: path.into(), times: Times::default(), view })
+            Ok(Self { door: Door::new(path.into()), times: Times::default(), view })
         } else {
             Err(WatcherError::Address(address.chars().take(128).collect()))
         }
@@ -83,6 +89,11 @@ impl Watcher {
     /// What Docker has, as it changes.
     pub fn view(&self) -> watch::Receiver<Arc<DockerView>> {
         self.view.subscribe()
+    }
+
+    /// To be notified when the engine has shown that it lives, by a request to a plugin for one.
+    pub fn sign(&self) -> Arc<Notify> {
+        self.door.sign()
     }
 
     /// Watches until `cancel`.
@@ -94,17 +105,30 @@ impl Watcher {
     async fn watch(&self) {
         let mut state = State::default();
         let mut pause = self.times.first_pause;
-        let mut socket = None;
+        let mut signs = Signs::of(&self.door);
         loop {
+            signs.follow(&self.door);
+            let presence = self.door.presence().await;
+            if matches!(presence, Presence::OnDemand | Presence::Nobody) {
+                tracing::debug!(?presence, "Docker does not run");
+                pause = self.times.first_pause;
+                if signs.are_followed() {
+                    signs.next().await;
+                } else {
+                    signs.next_within(self.times.longest_pause).await;
+                }
+                continue;
+            }
             let (started, mut connected) = (Instant::now(), false);
-            // Before the attempt, so that nothing is missed that comes after it.
-            socket = socket.or_else(|| NameWatch::open(&self.socket).ok());
             let ended = self.session(&mut state, &mut connected).await;
             self.publish(&state, false);
             // A connection that held was worth it; one that broke at once was not.
             if started.elapsed() > self.times.longest_pause {
                 pause = self.times.first_pause;
             }
+            // A file that is left over: after some tries, only a new one is worth another.
+            let left_over =
+                matches!(&ended, Err(error) if error.is_refusal()) && pause == self.times.longest_pause;
             let reason = match ended {
                 Ok(()) => "Docker ended the connection".to_owned(),
                 Err(error) => DriverError::from(error).to_string(),
@@ -114,15 +138,19 @@ impl Watcher {
             } else {
                 tracing::debug!(reason, "Docker's API cannot be reached");
             }
-            // A Docker that is back makes its socket anew, unless systemd holds that.
-            let back = NameWatch::appears_within(&mut socket, pause).await;
-            pause = if back { self.times.first_pause } else { self.times.longest_pause.min(pause * 2) };
+            if left_over && signs.are_followed() {
+                signs.next().await;
+                pause = self.times.first_pause;
+            } else {
+                let sign = signs.next_within(pause).await;
+                pause = if sign { self.times.first_pause } else { self.times.longest_pause.min(pause * 2) };
+            }
         }
     }
 
     /// One connection, from complete lists to its end.
     async fn session(&self, state: &mut State, connected: &mut bool) -> Result<(), ApiError> {
-        let api = EngineApi::negotiate(&self.socket, self.times.answer).await?;
+        let api = EngineApi::negotiate(&self.door, self.times.answer).await?;
         // Docker answers before it begins to listen to itself, so ask for the last second as well. Events that the
         // lists include do no harm.
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -26,6 +26,7 @@ mod conflict;
 mod connect;
 mod crash;
 mod crowd;
+mod docker_away;
 mod doctor;
 mod drop_ins;
 mod dual;
