@@ -8,6 +8,7 @@ use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
 use landline_spec::{Access, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::enable::{AccessError, Situation, check};
@@ -15,6 +16,7 @@ use super::hands::{self, Hands, Outcome, Picture};
 use super::plan::{Facts, READY, Wanted, plan};
 use super::record::LoosenedRecord;
 use super::seen::{Seen, SeenNetwork, Wire, find};
+use super::settle::Settling;
 use super::view::{AccessOrigin, AccessView};
 use super::{Beginning, Command, Inbox};
 use crate::blocking;
@@ -48,20 +50,27 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
         picture: Picture::default(),
     };
     let changed = beginning.changed;
+    let mut settling = Settling::default();
     follower.pass().await;
     loop {
         let reason = tokio::select! {
             () = cancel.cancelled() => return,
             Some(command) = commands.recv() => Reason::Command(command),
             reason = follower.reason(&changed) => reason,
+            () = settling.over() => Reason::Settled,
         };
         match reason {
             Reason::Command(command) => follower.command(command).await,
-            Reason::Containers if follower.is_idle() => {}
-            Reason::Containers => drop(follower.pass().await),
+            // Looked at once the host has settled.
+            Reason::Containers if settling.is_on() => {}
+            Reason::Containers | Reason::Settled if follower.is_idle() => {}
+            Reason::Containers | Reason::Settled => drop(follower.pass().await),
             Reason::Host(event) => {
                 if follower.concerns(&event) && follower.differs().await {
-                    follower.pass().await;
+                    let shims = &follower.picture.shims;
+                    if settling.note(&event, |index| shims.contains(&index), Instant::now()) {
+                        follower.pass().await;
+                    }
                 }
             }
             Reason::Deaf(error) => {
@@ -79,6 +88,8 @@ enum Reason {
     Containers,
     /// Something happened to the host.
     Host(Event),
+    /// What the host had lost a while ago has had its time to come back.
+    Settled,
     /// No more such events.
     Deaf(std::io::Error),
 }

@@ -17,6 +17,7 @@ mod plan;
 mod probe;
 mod record;
 mod seen;
+mod settle;
 mod shim;
 mod tables;
 mod view;

@@ -241,25 +241,28 @@ fn group_number(name: &str) -> Result<u32, VdeError> {
 }
 
 fn close(host: &dyn Host, id: &NetworkId, options: &NetworkOptions) -> Result<(), HostError> {
-    // A switch that it has joined is another's, if only another network's.
-    if remove_links(host, id)? {
+    // A switch that it has joined is another's, if only another network's. One of ours ends before its interface goes:
+    // it would take that for a fault.
+    let runs_it = |link: &Link| mark(link, id).is_some_and(|mark| mark.role == Role::Switch);
+    if host.links()?.iter().any(runs_it) {
         host.end_switch(&directory(id, options));
+    }
+    remove_links(host, id)
+}
+
+/// Removes the links of a network that are no endpoint's.
+pub(crate) fn remove_links(host: &dyn Host, id: &NetworkId) -> Result<(), HostError> {
+    for link in &host.links()? {
+        if let (Some(_), Some(alias)) = (mark(link, id), &link.alias) {
+            host.remove_marked(link.index, alias)?;
+        }
     }
     Ok(())
 }
 
-/// Removes the links of a network that are no endpoint's. `true`: among them the bridge of a switch that Landline runs.
-pub(crate) fn remove_links(host: &dyn Host, id: &NetworkId) -> Result<bool, HostError> {
-    let links = host.links()?;
-    let mut runs_it = false;
-    for link in &links {
-        let mark = link.alias.as_deref().and_then(NetworkMark::read).filter(|mark| mark.network == *id);
-        if let (Some(mark), Some(alias)) = (mark, &link.alias) {
-            runs_it |= mark.role == Role::Switch;
-            host.remove_marked(link.index, alias)?;
-        }
-    }
-    Ok(runs_it)
+/// What a link of this network is to it.
+fn mark(link: &Link, id: &NetworkId) -> Option<NetworkMark> {
+    link.alias.as_deref().and_then(NetworkMark::read).filter(|mark| mark.network == *id)
 }
 
 #[cfg(test)]

@@ -212,6 +212,9 @@ fn containers_and_foreign_ports_on_a_switch_of_their_own() -> Result {
     remove(&world.host, "far")?;
     assert!(!world.host.exec(&["test", "-e", &dir]).success(), "the directory is left");
     assert_eq!(before.diff(&world.host.snapshot()?), "");
+    // What a user asked for is no fault.
+    let alarming = world.daemon.log().lines().any(|line| line.contains(" WARN ") || line.contains(" ERROR "));
+    assert!(!alarming, "{}", world.daemon.log());
     Ok(())
 }
 

@@ -19,6 +19,7 @@ fn everything_is_put_right_again() -> Result {
     // Newer engines give a container that is connected again another hardware address.
     let with = world.host.snapshot()?;
     deleted_by_hand(&world)?;
+    address_away_for_a_moment(&world)?;
     host_address_changed(&world)?;
     assert_eq!(with.diff(&world.host.snapshot()?), "", "what was put right is as it was");
     daemon_killed(&mut world)?;
@@ -46,6 +47,29 @@ fn deleted_by_hand(world: &World) -> Result {
     world.host.check(&["ip", "link", "set", &shim, "down"])?;
     world.both_ways("c0", 0)?;
     world.host.check(&["ip", "route", "del", &v4(0), "dev", &shim])?;
+    world.both_ways("c0", 0)
+}
+
+/// What a network manager does that is restarted.
+fn address_away_for_a_moment(world: &World) -> Result {
+    let shim = world.access_row("dk")?["interface"].as_str().unwrap_or_default().to_owned();
+    let index = || world.host.check(&["cat", &format!("/sys/class/net/{shim}/ifindex")]);
+    let (node, before) = (world.host.node(), index()?);
+    let mut changes = world.host.spawn(&["ip", "monitor", "link", "address"])?;
+    node.sh(&format!(
+        "ip address flush dev eth0 scope global; sleep 0.5
+         ip address add {HOST}/24 dev eth0 noprefixroute
+         ip route add 192.0.2.0/24 dev eth0 src {HOST} metric 100
+         ip address add {}/64 dev eth0 nodad",
+        super::tools::HOST_V6
+    ))?;
+    world.both_ways("c0", 0)?;
+    // Long enough for a removal that was only put off.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    changes.kill();
+    assert_eq!(index()?, before);
+    let deleted = changes.stdout().lines().any(|line| line.starts_with("Deleted") && line.contains(&shim));
+    assert!(!deleted, "the shim went and came back:\n{}", changes.stdout());
     world.both_ways("c0", 0)
 }
 
