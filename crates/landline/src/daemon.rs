@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::alone::{self, AloneError};
 use crate::attach::{Attacher, DropIn, SettingsError, read_config};
+use crate::bridge;
 use crate::cli::DaemonOptions;
 use crate::control;
 use crate::doctor::Surroundings;
@@ -164,6 +165,7 @@ async fn serve(
         tasks.spawn(first.clone().follow(cancel.clone()));
     }
     tasks.spawn(watcher.run(cancel.clone()));
+    tasks.spawn(bridge::follow_guards(cancel.clone()));
     let mut sockets = more_sockets;
     for (listener, path) in further {
         let Some(first) = frontends.first() else { break };

@@ -1,18 +1,20 @@
 //! The process that holds the way back.
 //!
 //! It has its own session, so that a terminal or a connection that breaks does not end it, and everything it needs in
-//! memory before anything is changed.
+//! memory before anything is changed. What it is about is written down too (`record.rs`), in case it is killed.
 
 use std::fs::remove_file;
 use std::time::Duration;
 
 use landline_engine::uplink::BridgeKind;
+use landline_kernel::Acceptor;
 use landline_kernel::boottime::{self, Alarm};
 use landline_types::IfName;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::record::{GuardRecord, Phase};
 use super::{BridgeError, CONFIRM, DONE, Pending, READY, back, socket};
 
 /// Waits for the command's word that it is done, then for somebody's that the host is well; goes back if either does not
@@ -27,15 +29,10 @@ pub(super) async fn run(
     let _ = rustix::process::setsid();
     let mut told_to_end = signal(SignalKind::terminate()).map_err(BridgeError::Guard)?;
     let alarm = Alarm::start().map_err(BridgeError::Guard)?;
-    let path = socket(bridge);
-    let listener = match within {
-        Some(_) => {
-            let failed = |source| BridgeError::Listen { path: path.clone(), source };
-            let _ = remove_file(&path);
-            Some(UnixListener::bind(&path).map_err(failed)?)
-        }
-        None => None,
-    };
+    let listener = within.map(|_| listen(bridge)).transpose()?;
+    let command = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
+    let mut record = GuardRecord::own(bridge, nic, kind, command).map_err(BridgeError::Guard)?;
+    record.enter(Phase::Working).map_err(BridgeError::Guard)?;
 
     let mut stdout = tokio::io::stdout();
     say(&mut stdout).await;
@@ -45,10 +42,12 @@ pub(super) async fn run(
         read = orders.read_line(&mut line) => read.is_ok() && line == DONE,
         _ = told_to_end.recv() => false,
     };
-    let kept = match (&listener, within) {
+    let kept = match (listener, within) {
         _ if !done => false,
         (Some(listener), Some(within)) => {
             let deadline = boottime::now() + within;
+            // One that cannot be written is not taken over; it is kept all the same.
+            let _ = record.enter(Phase::waiting(deadline));
             say(&mut stdout).await;
             tokio::select! {
                 () = confirmed(listener) => true,
@@ -61,15 +60,26 @@ pub(super) async fn run(
             true
         }
     };
-    // From here on nobody can confirm any more.
-    drop(listener);
-    if within.is_some() {
-        let _ = remove_file(&path);
-    }
+    finish(record, kept).await
+}
+
+/// Where a confirmation comes in.
+pub(super) fn listen(bridge: &IfName) -> Result<Acceptor, BridgeError> {
+    let path = socket(bridge);
+    let _ = remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(|source| BridgeError::Listen { path, source })?;
+    Ok(Acceptor::new(listener, "bridge guard"))
+}
+
+/// The end of a guard's work, when nobody can confirm any more.
+pub(super) async fn finish(mut record: GuardRecord, kept: bool) -> Result<(), BridgeError> {
+    let _ = remove_file(socket(&record.bridge));
     if !kept {
-        let _ = remove_file(Pending::path(bridge));
-        back(bridge, nic, kind).await?;
+        let _ = record.enter(Phase::GoingBack);
+        let _ = remove_file(Pending::path(&record.bridge));
+        back(&record.bridge, &record.nic, record.kind()).await?;
     }
+    record.remove();
     Ok(())
 }
 
@@ -81,14 +91,9 @@ async fn say(stdout: &mut tokio::io::Stdout) {
 }
 
 /// Returns when somebody has confirmed, and was told so.
-async fn confirmed(listener: &UnixListener) {
-    loop {
-        // Only root reaches the socket. Who connects and says something else, or nothing, is not listened to.
-        let Ok((stream, _)) = listener.accept().await else { std::future::pending().await };
-        if converse(stream).await.is_some() {
-            return;
-        }
-    }
+pub(super) async fn confirmed(mut listener: Acceptor) {
+    // Only root reaches the socket. Who connects and says something else, or nothing, is not listened to.
+    while converse(listener.accept().await).await.is_none() {}
 }
 
 async fn converse(mut stream: UnixStream) -> Option<()> {

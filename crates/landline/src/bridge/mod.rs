@@ -2,13 +2,18 @@
 //!
 //! The command does the work itself; the daemon need not run. Before it begins it starts a second process, the guard
 //! (`guard.rs`), which holds the way back: it undoes everything when the command ends before it is done, and when
-//! nobody confirms in time that the host can still be reached.
+//! nobody confirms in time that the host can still be reached. Should that process be killed, the daemon takes its place
+//! (`heir.rs`).
 
 mod boot;
 mod guard;
+mod heir;
 mod identity;
 mod manager;
 mod persist;
+mod record;
+
+pub(crate) use heir::follow as follow_guards;
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -20,6 +25,7 @@ use std::time::Duration;
 
 use landline_engine::uplink::{self, BridgeKind, UplinkError};
 use landline_engine::{HostLease, blocking};
+use landline_kernel::boottime;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -29,9 +35,11 @@ use tokio::process::{Child, ChildStdin, Command};
 use crate::cli::{self, AdoptOptions, BridgeCommand};
 use crate::control::{CallError, Request, call};
 use persist::{Changes, PersistError};
+use record::GuardRecord;
 
-/// Where guards can be reached. Gone after a reboot, as the bridges are.
-const DIRECTORY: &str = "/run/landline";
+/// Where guards can be reached, and what they have written down. Gone after a reboot, as the bridges are; the service manager
+/// does not know of it, and keeps it when it restarts the daemon.
+const DIRECTORY: &str = "/run/landline-bridge";
 
 /// What the command tells the guard when its work is done.
 const DONE: &str = "done\n";
@@ -88,6 +96,11 @@ pub(crate) enum BridgeError {
         "nothing waits for a confirmation of {0}: it was given already, or {0} is gone because it was not"
     )]
     Nobody(IfName),
+    #[error(
+        "the time to confirm {0} is over, and the process that was to put everything back was killed; type \
+         landline bridge release {0}, and adopt it again"
+    )]
+    Overdue(IfName),
     #[error("cannot listen on {path}")]
     Listen {
         path: PathBuf,
@@ -102,7 +115,7 @@ pub(crate) async fn run(command: &BridgeCommand) -> Result<(), BridgeError> {
         BridgeCommand::Confirm { control, bridge } => {
             let confirmed = confirm(bridge).await;
             // Confirmed before, and what followed failed: that is done now.
-            if !Pending::path(bridge).exists() {
+            if GuardRecord::read(bridge).is_some() || !Pending::path(bridge).exists() {
                 confirmed?;
             }
             make_last(bridge, &control.control_socket).await
@@ -155,6 +168,10 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
         return Ok(());
     }
     pending.remember(bridge)?;
+    // One whose guard was killed, and whose NIC is not in it any more.
+    if let Some(record) = GuardRecord::read(bridge) {
+        record.remove();
+    }
     if kind != BridgeKind::Linux {
         // Before there is anything in a database that outlives this boot.
         boot::sweep_first(host.root, bridge)?;
@@ -197,6 +214,10 @@ async fn back(bridge: &IfName, nic: &IfName, kind: BridgeKind) -> Result<(), Upl
     blocking(move || uplink::release(&name, &port, kind)).await?;
     boot::sweep_no_more(Path::new("/"), bridge);
     tell(nic, manager::give_back(nic).await);
+    // Nothing is left for another to do.
+    if let Some(record) = GuardRecord::read(bridge) {
+        record.remove();
+    }
     Ok(())
 }
 
@@ -211,13 +232,29 @@ fn tell(nic: &IfName, told: Result<(), manager::ManagerError>) {
 }
 
 async fn confirm(bridge: &IfName) -> Result<(), BridgeError> {
-    let nobody = |_| BridgeError::Nobody(bridge.clone());
-    let mut guard = UnixStream::connect(socket(bridge)).await.map_err(nobody)?;
-    guard.write_all(CONFIRM.as_bytes()).await.map_err(nobody)?;
+    if confirm_to_guard(bridge).await.is_ok_and(|confirmed| confirmed) {
+        return Ok(());
+    }
+    // Whoever waited for it was killed, unless the way back is under way or over.
+    let record = GuardRecord::read(bridge);
+    let deadline = record.as_ref().and_then(|record| record.phase.deadline());
+    match (record, deadline) {
+        (Some(record), Some(deadline)) if boottime::now() < deadline => {
+            record.remove();
+            Ok(())
+        }
+        (Some(_), Some(_)) => Err(BridgeError::Overdue(bridge.clone())),
+        _ => Err(BridgeError::Nobody(bridge.clone())),
+    }
+}
+
+/// Tells the guard; whether it has heard it. One that was about to go back closes without a word.
+async fn confirm_to_guard(bridge: &IfName) -> io::Result<bool> {
+    let mut guard = UnixStream::connect(socket(bridge)).await?;
+    guard.write_all(CONFIRM.as_bytes()).await?;
     let mut answer = String::new();
-    guard.read_to_string(&mut answer).await.map_err(nobody)?;
-    // One that was about to go back has closed without a word.
-    if answer == CONFIRM { Ok(()) } else { Err(BridgeError::Nobody(bridge.clone())) }
+    guard.read_to_string(&mut answer).await?;
+    Ok(answer == CONFIRM)
 }
 
 async fn release(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {

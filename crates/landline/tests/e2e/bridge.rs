@@ -74,11 +74,9 @@ fn unless_somebody_confirms_everything_is_put_back() -> Result {
     Ok(())
 }
 
-#[test]
-fn what_lasts_is_written_when_it_is_confirmed() -> Result {
-    let (_lan, host) = host()?;
+/// What systemd-networkd notes of a NIC that it has configured.
+fn by_networkd(host: &DockerHost) -> Result {
     let index = host.check(&["cat", "/sys/class/net/eth0/ifindex"])?;
-    // What systemd-networkd notes of a NIC that it has configured.
     host.node().sh(&format!(
         "mkdir -p /run/systemd/netif/links /etc/systemd/network
         echo ADMIN_STATE=configured > /run/systemd/netif/links/{0}
@@ -86,6 +84,111 @@ fn what_lasts_is_written_when_it_is_confirmed() -> Result {
         printf '[Match]\\nName=eth0\\n[Network]\\nAddress={HOST}/24\\n' > /etc/systemd/network/lan.network",
         index.trim()
     ))?;
+    Ok(())
+}
+
+/// What systemd does with the directory of a service that stops, unless its unit says that it is to be kept.
+fn restart(host: &DockerHost, daemon: &mut landline_testbed::Daemon) -> Result {
+    daemon.kill(Signal::TERM)?;
+    daemon.wait()?;
+    host.check(&["rm", "-rf", "/run/landline"])?;
+    *daemon = host.start_landline(binary(), &[], &[])?;
+    Ok(())
+}
+
+#[test]
+fn a_restart_of_the_service_loses_no_guard() -> Result {
+    let (lan, host) = host()?;
+    let mut daemon = host.start_landline(binary(), &[], &[])?;
+    let before = settled(&host)?;
+    by_networkd(&host)?;
+    let unmanaged = || host.exec(&["test", "-e", "/run/systemd/network/04-landline-eth0.network"]).success();
+
+    assert!(adopt(&host, "5m").success());
+    assert!(unmanaged());
+    restart(&host, &mut daemon)?;
+    host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
+    is_moved(&before, &settled(&host)?, "confirmed after a restart");
+    restart(&host, &mut daemon)?;
+    host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
+    assert!(!unmanaged(), "the manager has the NIC back");
+    assert_eq!(before.diff(&settled(&host)?), "");
+    reachable(&lan)?;
+    Ok(())
+}
+
+/// Kills the guard without a word.
+fn kill_guard(host: &DockerHost) -> Result {
+    let guard = host.check(&["pgrep", "-f", "bridge guard br-eth0"])?;
+    host.check(&["kill", "-9", guard.trim()])?;
+    let gone = || !host.exec(&["pgrep", "-f", "bridge guard br-eth0"]).success();
+    wait_for("the guard's end", SOON, gone)?;
+    Ok(())
+}
+
+#[test]
+fn the_daemon_takes_the_place_of_a_guard_that_is_killed() -> Result {
+    let (lan, host) = host()?;
+    let before = settled(&host)?;
+    let back = || settled(&host).is_ok_and(|now| before.diff(&now).is_empty());
+    let mut daemon = host.start_landline(binary(), &[], &[])?;
+    let took_over = |daemon: &landline_testbed::Daemon| {
+        wait_for("the daemon to take its place", SOON, || daemon.log().contains("takes its place"))
+    };
+
+    // Nobody confirms: the deadline is the guard's.
+    assert!(adopt(&host, "6s").success());
+    kill_guard(&host)?;
+    took_over(&daemon)?;
+    is_moved(&before, &host.snapshot()?, "the deadline is ahead");
+    wait_for("everything to be as it was", SOON, back)
+        .map_err(|error| format!("{error}\n{}", daemon.log()))?;
+    let late = host.landline(binary(), &["bridge", "confirm", "br-eth0"]);
+    assert!(!late.success() && late.stderr.contains("nothing waits"), "{late:?}");
+
+    // Somebody confirms to the daemon, also to its successor.
+    assert!(adopt(&host, "5m").success());
+    kill_guard(&host)?;
+    restart(&host, &mut daemon)?;
+    took_over(&daemon)?;
+    host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
+    wait_for("the daemon to know", SOON, || daemon.log().contains("was confirmed and stays"))?;
+    is_moved(&before, &settled(&host)?, "confirmed");
+    host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
+    assert_eq!(before.diff(&settled(&host)?), "");
+
+    // With nobody there it can be confirmed in time, and later it says why not.
+    daemon.kill(Signal::TERM)?;
+    daemon.wait()?;
+    for (within, confirmed) in [("5m", true), ("2s", false)] {
+        assert!(adopt(&host, within).success());
+        kill_guard(&host)?;
+        if !confirmed {
+            wait_for("the deadline to pass", SOON, || {
+                let old = "find /run/landline-bridge -name '*.guard' -not -newermt '-3 seconds'";
+                host.node().sh(old).is_ok_and(|files| !files.is_empty())
+            })?;
+        }
+        let said = host.landline(binary(), &["bridge", "confirm", "br-eth0"]);
+        assert_eq!(said.success(), confirmed, "{said:?}");
+        assert!(confirmed || said.stderr.contains("landline bridge release br-eth0"), "{said:?}");
+        host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
+        assert_eq!(before.diff(&settled(&host)?), "");
+    }
+
+    // A daemon that starts after the deadline does at once what the guard would have done.
+    assert!(adopt(&host, "1s").success());
+    kill_guard(&host)?;
+    let _daemon = host.start_landline(binary(), &[], &[])?;
+    wait_for("everything to be as it was", SOON, back)?;
+    reachable(&lan)?;
+    Ok(())
+}
+
+#[test]
+fn what_lasts_is_written_when_it_is_confirmed() -> Result {
+    let (_lan, host) = host()?;
+    by_networkd(&host)?;
     let files = || host.node().sh("cd /etc/systemd/network; grep -s . 05-landline* || :");
     let adopt = ["bridge", "adopt", "eth0", "--as", "br-eth0", "--persist"];
     let shown = host.landline_ok(binary(), &adopt)?;

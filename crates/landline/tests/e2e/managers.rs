@@ -126,7 +126,7 @@ fn left_alone_and_given_back(manager: Configured, lan: &Lan, host: &DockerHost) 
     assert_eq!(address(host, "eth0")?, before);
     reachable(lan, &before)?;
     let left = host.node().sh(
-        "ls /run/landline | grep -e pending -e unmanaged || :; ls /run/systemd/network 2>/dev/null || :",
+        "ls /run/landline-bridge | grep -e pending -e unmanaged || :; ls /run/systemd/network 2>/dev/null || :",
     )?;
     assert_eq!(left, "");
     Ok(())

@@ -207,8 +207,9 @@ fn the_journal_has_priorities_and_the_time_once() -> Result {
     // Somebody who has the daemon write elsewhere has the time and the level in the lines.
     let script = format!("{to_file}; export JOURNAL_STREAM=1:2; exec \"$1\" daemon");
     let _daemon = scripted(&host, &script)?;
-    let log = std::fs::read_to_string(host.path("/run/log"))?;
-    assert!(log.lines().any(|line| line.contains("INFO landline::daemon: ready")), "{log}");
-    assert!(!log.contains("<6>"), "{log}");
+    let log = || std::fs::read_to_string(host.path("/run/log")).unwrap_or_default();
+    let ready = || log().lines().any(|line| line.contains("INFO landline::daemon: ready"));
+    wait_for("the daemon to say that it is ready", SOON, ready)?;
+    assert!(!log().contains("<6>"), "{}", log());
     Ok(())
 }
