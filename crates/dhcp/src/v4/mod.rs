@@ -21,4 +21,4 @@ pub use client_id::{ClientId, ClientIdError};
 pub use config::{Config, ConflictCheck, Fqdn};
 pub use describe::{OptionText, describe};
 pub use lease::{Lease, Remembered};
-pub use options::{ClasslessRoute, LeaseOptions};
+pub use options::{ClasslessRoute, LeaseOptions, is_host};

@@ -86,11 +86,17 @@ impl LeaseOptions {
         }
     }
 
-    /// The other routes: classless ones, or else those of option 33. A default route is among them only if it has no
-    /// router, because then [`gateway`](Self::gateway) cannot tell it.
+    /// The next hops of all default routes, in the server's order; `None`: everything is on the link (RFC 3442).
+    pub fn default_hops(&self) -> impl Iterator<Item = Option<Ipv4Addr>> {
+        let classless = self.classless_routes.iter().flatten().filter(|route| is_default(route));
+        let routers = self.routers.iter().filter(|_| self.classless_routes.is_none());
+        classless.map(ClasslessRoute::via).chain(routers.copied().map(Some))
+    }
+
+    /// The routes that are not default routes: classless ones, or else those of option 33.
     pub fn routes(&self) -> impl Iterator<Item = &ClasslessRoute> {
         let routes = self.classless_routes.as_ref().unwrap_or(&self.static_routes);
-        routes.iter().filter(|route| !is_default(route) || route.via().is_none())
+        routes.iter().filter(|route| !is_default(route))
     }
 }
 
@@ -99,7 +105,7 @@ fn is_default(route: &ClasslessRoute) -> bool {
 }
 
 /// Whether another host can have this address: no group, not this network's or this host's.
-pub(super) fn is_host(address: Ipv4Addr) -> bool {
+pub fn is_host(address: Ipv4Addr) -> bool {
     let first = address.octets()[0];
     first != 0 && !address.is_loopback() && !address.is_multicast() && !address.is_broadcast()
 }
@@ -219,7 +225,11 @@ mod tests {
         );
         assert_eq!(got.routes().next().and_then(ClasslessRoute::via), None);
         let on_link = options(&[(121, &[0, 0, 0, 0, 0])]);
-        assert_eq!((on_link.gateway(), on_link.routes().count()), (None, 1));
+        assert_eq!((on_link.gateway(), on_link.routes().count()), (None, 0));
+        assert_eq!(on_link.default_hops().collect::<Vec<_>>(), [None]);
+        let routers = options(&[(3, &[192, 0, 2, 1, 192, 0, 2, 2])]);
+        let hops: Vec<_> = routers.default_hops().flatten().map(|hop| hop.octets()[3]).collect();
+        assert_eq!(hops, [1, 2]);
     }
 
     #[test]

@@ -299,6 +299,14 @@ impl Netlink {
         self.request(route.encode(libc::RTM_NEWROUTE, flags), asked, |_| {})
     }
 
+    /// Adds a route beside those to the same destination with the same metric, after them; [`NetlinkError::exists`] when
+    /// one of them is the same in all.
+    pub fn append_route(&mut self, route: &Route) -> Result<(), NetlinkError> {
+        let asked = || format!("append route {route}");
+        let flags = libc::NLM_F_CREATE | libc::NLM_F_APPEND;
+        self.request(route.encode(libc::RTM_NEWROUTE, flags), asked, |_| {})
+    }
+
     /// Removes a route that is as described, protocol included; false if there is none.
     pub fn delete_route(&mut self, route: &Route) -> Result<bool, NetlinkError> {
         let asked = || format!("delete route {route}");
