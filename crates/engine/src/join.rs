@@ -1,20 +1,25 @@
 //! Joining a sandbox and leaving it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Route, RouteKind};
 use landline_spec::{EndpointId, Mode, NetworkOptions};
 use landline_types::IfName;
 
-use crate::addressing::{Routing, dhcp};
+use crate::addressing::dhcp;
 use crate::blocking;
-use crate::engine::Engine;
+use crate::engine::{Endpoint, Engine};
 use crate::host::{Host, HostError};
 use crate::lease::Orders;
 use crate::mark::Mark;
-use crate::records::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
+use crate::records::{
+    AddressRecord, Applied, DefaultRecord, Defaults6, DroppedRoute, EndpointRecord, Holding, NetworkRecord,
+    WhyDropped,
+};
+use crate::routes::{Offer, Route4, for_docker, plan};
+use crate::sandbox::Wanted;
 use crate::store::StoreError;
 
 /// What Docker is to do with an endpoint's link.
@@ -90,17 +95,17 @@ impl Engine {
         let (copied, index) =
             blocking(move || look(&*host, &options, &own)).await.map_err(JoinError::Host)?;
 
-        let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
-        let (address, routing) = match (&record.address, lease) {
-            (AddressRecord::Dhcp(_), Some(lease)) => {
-                (Some(dhcp::address(&lease)), dhcp::routing(&lease, &network.options, &copied))
-            }
-            (AddressRecord::Static { address }, _) => {
-                (Some(*address), fixed_routing(&network, *address, copied.clone()))
-            }
-            _ => (None, Routing::default()),
+        let copied_here = EndpointRecord { copied_routes: copied.clone(), ..record.clone() };
+        let wanted = wanted_of(&endpoint, &copied_here, &network);
+        let taken = self.destinations_in(sandbox.as_deref(), id).await;
+        let (gateway, routes) = match &wanted {
+            Some(wanted) => for_docker(wanted.address, &wanted.routing, &taken),
+            None => (None, Vec::new()),
         };
-        let applied = Applied { address, routes: routing.routes.clone(), ..Applied::default() };
+        let applied = applied_by_docker(&record, wanted.as_ref(), gateway, &routes);
+        for dropped in &applied.dropped {
+            tracing::warn!(endpoint = %id.short(), route = %dropped, "a route is left out");
+        }
         let path = sandbox.clone();
         let stored = endpoint.cell.update(|record| {
             record.sandbox = path;
@@ -109,6 +114,7 @@ impl Engine {
             if let Some(ipv6) = &mut record.ipv6 {
                 // Docker puts it there.
                 ipv6.applied = ipv6.told.into_iter().collect();
+                ipv6.defaults = Defaults6::default();
             }
         });
         stored.await.map_err(JoinError::Store)?;
@@ -125,8 +131,27 @@ impl Engine {
         }
         let gateway_v6 = fixed_gateway_v6(&record, &network);
         let EndpointRecord { link, prefix, ifname, .. } = record;
-        let Routing { gateway, routes } = routing;
         Ok(JoinAnswer { link, prefix, ifname, gateway, gateway_v6, routes })
+    }
+
+    /// What the endpoint's link is to carry by its lease or its fixed address; `None` while it has no address.
+    pub(crate) async fn wanted_of(&self, endpoint: &Endpoint) -> Option<Wanted> {
+        let record = endpoint.cell.read().await;
+        let network = self.networks().get(&record.network).cloned()?;
+        wanted_of(endpoint, &record, &network)
+    }
+
+    /// Where the routes of the sandbox's other endpoints lead.
+    async fn destinations_in(&self, sandbox: Option<&Path>, but: &EndpointId) -> Vec<Ipv4Net> {
+        let Some(sandbox) = sandbox else { return Vec::new() };
+        let mut destinations = Vec::new();
+        for endpoint in self.endpoints() {
+            let record = endpoint.cell.read().await;
+            if record.id != *but && record.sandbox.as_deref() == Some(sandbox) {
+                destinations.extend(record.applied.routes.iter().map(|(destination, _)| *destination));
+            }
+        }
+        destinations
     }
 
     /// The container whose identity the endpoint was given in error: one that runs already is connected to the
@@ -151,10 +176,50 @@ impl Engine {
     }
 }
 
-/// The routes of an endpoint whose address is fixed. Whoever has the gateway's own address goes out some other way.
-pub(crate) fn fixed_routing(network: &NetworkRecord, address: Ipv4Net, copied: Routes) -> Routing {
-    let gateway = network.options.gateway.or(network.ipam_gateway).filter(|hop| *hop != address.addr());
-    Routing { gateway, routes: copied }.on(address)
+/// What the endpoint's link is to carry.
+fn wanted_of(endpoint: &Endpoint, record: &EndpointRecord, network: &NetworkRecord) -> Option<Wanted> {
+    match &record.address {
+        AddressRecord::Dhcp(_) => {
+            let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone())?;
+            Some(dhcp::wanted(&lease, &network.options, record))
+        }
+        AddressRecord::Static { address } => Some(fixed(network, *address, record.copied_routes.clone())),
+        AddressRecord::None => None,
+    }
+}
+
+/// What a link carries once Docker has done what it was told.
+fn applied_by_docker(
+    record: &EndpointRecord,
+    wanted: Option<&Wanted>,
+    gateway: Option<Ipv4Addr>,
+    routes: &[Route4],
+) -> Applied {
+    let routing = wanted.map(|wanted| &wanted.routing);
+    let mut dropped = routing.map(|routing| routing.dropped.clone()).unwrap_or_default();
+    if matches!(record.address, AddressRecord::Static { .. }) {
+        // Nobody sets the others later.
+        let others =
+            routing.iter().flat_map(|routing| &routing.routes).filter(|route| !routes.contains(route));
+        dropped.extend(others.map(|(to, hop)| DroppedRoute::new(*to, *hop, WhyDropped::Taken)));
+    }
+    let holding = if gateway.is_some() { Holding::Told } else { Holding::Open };
+    Applied {
+        address: wanted.map(|wanted| wanted.address),
+        routes: routes.to_vec(),
+        default: DefaultRecord { holding, told: gateway, set: gateway },
+        dropped,
+        ..Applied::default()
+    }
+}
+
+/// What the link of an endpoint with a fixed address is to carry. Whoever has the gateway's own address goes out some other
+/// way.
+pub(crate) fn fixed(network: &NetworkRecord, address: Ipv4Net, copied: Vec<Route4>) -> Wanted {
+    let ipam = network.ipam_gateway.filter(|hop| *hop != address.addr());
+    let defaults = ipam.map(Some).into_iter().collect();
+    let offer = Offer { gateway: network.options.gateway, defaults, routes: copied };
+    Wanted { address, routing: plan(address, &offer), mtu: None }
 }
 
 /// The IPv6 gateway of an endpoint whose IPv6 address is fixed, likewise.
@@ -163,10 +228,12 @@ pub(crate) fn fixed_gateway_v6(record: &EndpointRecord, network: &NetworkRecord)
     network.ipam_gateway_v6.filter(|hop| *hop != own)
 }
 
-type Routes = Vec<(Ipv4Net, Option<Ipv4Addr>)>;
-
 /// The static routes to copy, and the index of the endpoint's link on the host.
-fn look(host: &dyn Host, options: &NetworkOptions, mark: &Mark) -> Result<(Routes, Option<u32>), HostError> {
+fn look(
+    host: &dyn Host,
+    options: &NetworkOptions,
+    mark: &Mark,
+) -> Result<(Vec<Route4>, Option<u32>), HostError> {
     let alias = mark.to_string();
     let links = host.links()?;
     let index = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)).map(|link| link.index);
@@ -181,7 +248,7 @@ fn look(host: &dyn Host, options: &NetworkOptions, mark: &Mark) -> Result<(Route
 }
 
 /// An IPv4 route through the bridge that somebody set: not the kernel's own, not the default.
-fn static_route(route: &Route, bridge: u32) -> Option<(Ipv4Net, Option<Ipv4Addr>)> {
+fn static_route(route: &Route, bridge: u32) -> Option<Route4> {
     let IpNet::V4(destination) = route.destination else { return None };
     let hop = match route.gateway {
         Some(std::net::IpAddr::V4(hop)) => Some(hop),

@@ -52,6 +52,7 @@ mod release;
 mod remake;
 mod repair;
 mod resolver;
+mod routes;
 mod sandbox;
 mod store;
 pub mod uplink;
@@ -95,8 +96,8 @@ pub use vlans::VlanError;
 
 use landline_model as records;
 pub use landline_model::{
-    ContainerRecord, IdentityId, IdentityIdError, Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port,
-    ResolverFile, StateRecord,
+    ContainerRecord, DefaultRecord, Defaults6, DroppedRoute, Holding, IdentityId, IdentityIdError,
+    Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port, ResolverFile, StateRecord, WhyDropped,
 };
 
 /// Runs blocking work without holding up the runtime; a panic in it goes on here.

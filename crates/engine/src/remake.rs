@@ -6,14 +6,14 @@ use landline_spec::Mode;
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
-use crate::join::{fixed_gateway_v6, fixed_routing};
+use crate::join::{self, fixed_gateway_v6};
 use crate::lay::lay;
 use crate::lease::Orders;
 use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
-use crate::records::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
-use crate::sandbox::{Sandbox, SandboxError, Wanted};
+use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
+use crate::sandbox::{Sandbox, SandboxError, Task, Wanted};
 
 /// Why a link was not made again.
 #[derive(Debug, thiserror::Error)]
@@ -53,23 +53,30 @@ impl Engine {
         let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
         let (wanted, own_v6) = (fixed(&record, &network), record.ipv6.is_some());
+        let (mut applied, shared) = (record.applied.clone(), crate::attach::is_implicit(&record.network));
         let (fixed_v6, gateway_v6) = (record.address_v6, fixed_gateway_v6(&record, &network));
         let moved = blocking(move || {
             let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {
                 let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(()) };
                 sandbox.quiet_v6(own_v6);
                 sandbox.set_up(name)?;
-                if let Some(wanted) = wanted {
-                    sandbox.configure(Some(&wanted), &Applied::default())?;
+                if let Some(wanted) = &wanted {
+                    let task = Task { wanted: Some(wanted), setting_up: false, shared };
+                    sandbox.configure(task, &mut applied)?;
                 }
                 if let Some(address) = fixed_v6 {
                     sandbox.fix_v6(address, gateway_v6)?;
                 }
                 Ok(())
             });
-            moved.inspect_err(|_| plan.undo(&*host))
+            moved.inspect_err(|_| plan.undo(&*host)).map(|()| applied)
         });
-        moved.await?;
+        let applied = moved.await?;
+        if matches!(record.address, AddressRecord::Static { .. })
+            && let Err(error) = endpoint.cell.update(|record| record.applied = applied).await
+        {
+            tracing::error!(error = %crate::chain(&error), "a change of a sandbox could not be stored");
+        }
         tracing::info!(endpoint = %record.id.short(), "its link is there again");
         self.dress_again(&record.id).await;
         endpoint.tasks().iter().for_each(Orders::reconnected);
@@ -95,6 +102,5 @@ impl Engine {
 /// What a sandbox without a lease is to carry; leases see to themselves.
 fn fixed(record: &EndpointRecord, network: &NetworkRecord) -> Option<Wanted> {
     let AddressRecord::Static { address } = record.address else { return None };
-    let routing = fixed_routing(network, address, record.copied_routes.clone());
-    Some(Wanted { address, gateway: routing.gateway, routes: routing.routes, mtu: None })
+    Some(join::fixed(network, address, record.copied_routes.clone()))
 }

@@ -4,16 +4,21 @@
 //! nobody holds it. It finds the endpoint's link by its mark, because Docker renames links while it sets them
 //! up and interface indexes are only unique within one namespace.
 
+#[cfg(test)]
+mod tests;
+mod v4;
+
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError, Netns, Route, RouteKind};
+use landline_kernel::{Link, LinkChange, Netlink, NetlinkError, Netns};
 use landline_types::IfName;
 
-use crate::mark::{Mark, PROTOCOL};
-use crate::records::Applied;
+use crate::mark::Mark;
+
+pub(crate) use v4::{Task, Wanted};
 
 /// Why something in a sandbox could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -30,16 +35,6 @@ pub(crate) enum SandboxError {
         #[source]
         source: NetlinkError,
     },
-}
-
-/// What the sandbox's link should carry for a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) address: Ipv4Net,
-    pub(crate) gateway: Option<Ipv4Addr>,
-    pub(crate) routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
-    /// The MTU; `None`: as it is.
-    pub(crate) mtu: Option<u32>,
 }
 
 pub(crate) struct Sandbox {
@@ -123,142 +118,4 @@ impl Sandbox {
             })
             .collect())
     }
-
-    /// Makes the link carry what the lease says (`None`: no address of ours) and returns what is on it now.
-    /// Only the address and routes in `applied`, which Docker or we put there for the lease, are removed.
-    pub(crate) fn configure(
-        &mut self,
-        wanted: Option<&Wanted>,
-        applied: &Applied,
-    ) -> Result<Applied, SandboxError> {
-        let present = self.addresses()?;
-        let mut now = applied.clone();
-        // Who provides the default route is Docker's choice (one of the container's networks); learn it here.
-        now.default_route |= self.has_default_route()?;
-        if applied.address.is_none() && wanted.is_some() {
-            // It started without an address, so Docker could not give it a default route; nobody else did either.
-            now.default_route |= !self.sandbox_has_default_route()?;
-        }
-        let Some(wanted) = wanted else {
-            self.drop_address(applied.address, &present)?;
-            now.address = None;
-            return Ok(now);
-        };
-        // A link without the address is a new one, or one that somebody has cleared.
-        let fresh = !present.contains(&wanted.address);
-        if let Some(mtu) = wanted.mtu
-            && (fresh || applied.mtu != wanted.mtu)
-        {
-            self.set_mtu(mtu)?;
-            now.mtu = Some(mtu);
-        }
-        let same = applied.address == Some(wanted.address);
-        if !same {
-            self.drop_address(applied.address, &present)?;
-        }
-        if fresh {
-            self.add_address(wanted.address)?;
-        }
-        if !(same && !fresh && applied.routes == wanted.routes) {
-            for (destination, hop) in &applied.routes {
-                if !wanted.routes.contains(&(*destination, *hop)) {
-                    self.remove_route(*destination, *hop)?;
-                }
-            }
-            for (destination, hop) in &wanted.routes {
-                self.set_route(*destination, *hop)?;
-            }
-        }
-        if let (true, Some(gateway)) = (now.default_route, wanted.gateway) {
-            self.set_default_route(wanted.address, gateway)?;
-        }
-        now.address = Some(wanted.address);
-        now.routes.clone_from(&wanted.routes);
-        Ok(now)
-    }
-
-    fn set_mtu(&mut self, mtu: u32) -> Result<(), SandboxError> {
-        if self.link.mtu == mtu {
-            return Ok(());
-        }
-        let change = LinkChange { mtu: Some(mtu), ..LinkChange::new() };
-        self.netlink.set_link(self.link.index, &change).map_err(|e| self.failed(e))
-    }
-
-    fn drop_address(&mut self, address: Option<Ipv4Net>, present: &[Ipv4Net]) -> Result<(), SandboxError> {
-        let Some(address) = address.filter(|a| present.contains(a)) else { return Ok(()) };
-        let address = Address::new(self.link.index, address.into());
-        self.netlink.delete_address(&address).map(drop).map_err(|e| self.failed(e))
-    }
-
-    fn add_address(&mut self, address: Ipv4Net) -> Result<(), SandboxError> {
-        let mut new = Address::new(self.link.index, address.into()).protocol(PROTOCOL);
-        // Networks of one or two addresses have none for all (RFC 3021).
-        if address.prefix_len() < 31 {
-            new = new.broadcast(address.broadcast());
-        }
-        self.netlink.replace_address(&new).map_err(|e| self.failed(e))
-    }
-
-    fn link_routes(&mut self) -> Result<Vec<Route>, SandboxError> {
-        let routes = self.netlink.routes().map_err(|e| self.failed(e))?;
-        let index = self.link.index;
-        Ok(routes.into_iter().filter(|route| route.oif == Some(index)).collect())
-    }
-
-    /// Whether the container's default route goes through the link.
-    pub(crate) fn has_default_route(&mut self) -> Result<bool, SandboxError> {
-        Ok(self.link_routes()?.iter().any(|r| r.destination == IpNet::V4(Ipv4Net::default())))
-    }
-
-    /// Whether any link of the sandbox has one.
-    fn sandbox_has_default_route(&mut self) -> Result<bool, SandboxError> {
-        let routes = self.netlink.routes().map_err(|e| self.failed(e))?;
-        Ok(routes
-            .iter()
-            .any(|r| r.destination == IpNet::V4(Ipv4Net::default()) && r.kind == RouteKind::Unicast))
-    }
-
-    /// Docker's own default route is replaced, not joined by a second one.
-    fn set_default_route(&mut self, address: Ipv4Net, gateway: Ipv4Addr) -> Result<(), SandboxError> {
-        let index = self.link.index;
-        let current = self.link_routes()?;
-        let defaults: Vec<&Route> =
-            current.iter().filter(|r| r.destination == IpNet::V4(Ipv4Net::default())).collect();
-        if defaults.len() == 1 && defaults[0].gateway == Some(gateway.into()) {
-            return Ok(());
-        }
-        if !address.contains(&gateway) {
-            self.set_route(Ipv4Net::from(gateway), None)?;
-        }
-        for route in defaults {
-            self.netlink.delete_route(route).map_err(|e| self.failed(e))?;
-        }
-        let route = route(index, Ipv4Net::default(), Some(gateway));
-        self.netlink.replace_route(&route).map_err(|e| self.failed(e))
-    }
-
-    fn set_route(&mut self, destination: Ipv4Net, hop: Option<Ipv4Addr>) -> Result<(), SandboxError> {
-        let route = route(self.link.index, destination, hop);
-        self.netlink.replace_route(&route).map_err(|e| self.failed(e))
-    }
-
-    fn remove_route(&mut self, destination: Ipv4Net, hop: Option<Ipv4Addr>) -> Result<(), SandboxError> {
-        // It may have been set by Docker, so with another protocol: any.
-        let route = Route { protocol: 0, ..route(self.link.index, destination, hop) };
-        match self.netlink.delete_route(&route) {
-            Ok(_) => Ok(()),
-            Err(error) if error.gone() => Ok(()),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-}
-
-/// A route of ours through the link with this index.
-fn route(index: u32, destination: Ipv4Net, hop: Option<Ipv4Addr>) -> Route {
-    let route = match hop {
-        Some(hop) => Route::via(destination.into(), hop.into()),
-        None => Route::on_link(destination.into(), index),
-    };
-    Route { oif: Some(index), protocol: PROTOCOL, ..route }
 }

@@ -52,6 +52,7 @@ fn render(seen: &Inspection) -> String {
         let hop = hop.map_or_else(|| "on link".to_owned(), |hop| format!("via {hop}"));
         line("route", Some(format!("{destination} {hop}")));
     }
+    seen.applied.dropped.iter().for_each(|dropped| line("route left out", Some(dropped.to_string())));
     line("mtu", seen.applied.mtu.map(|mtu| mtu.to_string()));
     if let Some(ipv6) = &e.ipv6 {
         ipv6.addresses.iter().for_each(|address| line("ipv6 address", Some(address.to_string())));

@@ -10,7 +10,7 @@ use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerRecord, Ipv6Identity, Ipv6Record, LeaseRecord, Record};
+use crate::{ContainerRecord, Defaults6, Ipv6Identity, Ipv6Record, LeaseRecord, Record};
 
 /// Names an identity: 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -142,7 +142,14 @@ impl IdentityRecord {
             .take()
             .unwrap_or_else(|| Ipv6Identity::draw(mac, options.mode == Mode::Ipvlan, client_id, random));
         self.ipv6 = Some(who.clone());
-        Some(Ipv6Record { identity: who, hostname, hostname_given, told: None, applied: Vec::new() })
+        Some(Ipv6Record {
+            identity: who,
+            hostname,
+            hostname_given,
+            told: None,
+            applied: Vec::new(),
+            defaults: Defaults6::default(),
+        })
     }
 }
 

@@ -28,6 +28,20 @@ pub struct Ipv6Record {
     /// The addresses that were put on the sandbox's link, by Docker or by us.
     #[serde(default)]
     pub applied: Vec<Ipv6Net>,
+    /// Whose the default routes are.
+    #[serde(default)]
+    pub defaults: Defaults6,
+}
+
+/// Whose the IPv6 default routes of an endpoint's link are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defaults6 {
+    /// The routers to which default routes were set last; `None`: none were since the container started.
+    #[serde(default)]
+    pub set: Option<Vec<Ipv6Addr>>,
+    /// Whether another replaced or removed one of those, after which none is set until the container starts again.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 /// What makes addresses stay the same.

@@ -11,13 +11,15 @@ mod nat;
 mod record;
 mod records;
 mod resolver;
+mod routes;
 
 pub use clock::Now;
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
-pub use ipv6::{Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
+pub use ipv6::{Defaults6, Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
 pub use nat::{NatBinding, NatOwner};
 pub use record::Record;
 pub use records::{
     AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord,
 };
 pub use resolver::ResolverFile;
+pub use routes::{DefaultRecord, DroppedRoute, Holding, WhyDropped};

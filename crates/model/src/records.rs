@@ -11,7 +11,7 @@ use landline_spec::{EndpointId, NetworkId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::{IdentityId, Ipv6Record, NatBinding, Now, Record, ResolverFile};
+use crate::{DefaultRecord, DroppedRoute, IdentityId, Ipv6Record, NatBinding, Now, Record, ResolverFile};
 
 /// A network as it was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,7 +195,7 @@ pub struct Applied {
     /// The address on it.
     #[serde(default)]
     pub address: Option<Ipv4Net>,
-    /// Whether the container's default route goes through this link.
+    /// Whether the container's default route went through this link when it was last looked at.
     #[serde(default)]
     pub default_route: bool,
     /// The MTU the lease asked for.
@@ -204,6 +204,12 @@ pub struct Applied {
     /// Other routes through it: destination and next hop (none: on the link).
     #[serde(default)]
     pub routes: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
+    /// Whose the default route is.
+    #[serde(default)]
+    pub default: DefaultRecord,
+    /// The routes that were offered and are left out.
+    #[serde(default)]
+    pub dropped: Vec<DroppedRoute>,
 }
 
 /// A lease with its times on one boot's clock.

@@ -11,8 +11,8 @@ use landline_model::drawn_uuid;
 use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
 
-use super::Routing;
 use crate::records::{DhcpRecord, EndpointRecord};
+use crate::routes::{Offer, Route4, Routing, plan};
 use crate::sandbox::Wanted;
 
 /// The machine's configuration for an endpoint.
@@ -66,24 +66,20 @@ pub(crate) fn address(lease: &Lease) -> Ipv4Net {
 ///
 /// Option 121 replaces option 3 (RFC 3442); `gateway` replaces both. `skip_routes` leaves out all but the
 /// default route. `copied` are the static routes of the host's bridge.
-pub(crate) fn routing(
-    lease: &Lease,
-    options: &NetworkOptions,
-    copied: &[(Ipv4Net, Option<Ipv4Addr>)],
-) -> Routing {
-    let gateway = options.gateway.or_else(|| lease.options.gateway());
+pub(crate) fn routing(lease: &Lease, options: &NetworkOptions, copied: &[Route4]) -> Routing {
     let mut routes = Vec::new();
     if !options.skip_routes {
-        routes.extend(lease.options.routes().map(|route| (route.destination.trunc(), route.via())));
+        routes.extend(lease.options.routes().map(|route| (route.destination, route.via())));
         routes.extend(copied.iter().filter(|(destination, _)| !destination.contains(&lease.address)));
     }
-    Routing { gateway, routes }.on(address(lease))
+    let defaults = lease.options.default_hops().collect();
+    plan(address(lease), &Offer { gateway: options.gateway, defaults, routes })
 }
 
 /// What the sandbox should carry for a lease.
 pub(crate) fn wanted(lease: &Lease, options: &NetworkOptions, record: &EndpointRecord) -> Wanted {
-    let Routing { gateway, routes } = routing(lease, options, &record.copied_routes);
-    Wanted { address: address(lease), gateway, routes, mtu: mtu(lease, options, record.parent_mtu) }
+    let routing = routing(lease, options, &record.copied_routes);
+    Wanted { address: address(lease), routing, mtu: mtu(lease, options, record.parent_mtu) }
 }
 
 /// The MTU that a lease asks for (`mtu=dhcp`): the server's, as far as the parent can carry it; the parent's if the

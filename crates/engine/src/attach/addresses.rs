@@ -7,7 +7,7 @@ use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
 use landline_spec::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
 
-use super::inside::{self, InsideError};
+use super::inside::{self, Defaults, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside};
 use super::{AttachFailure, Slot};
 use crate::blocking;
@@ -73,7 +73,7 @@ impl Engine {
             for address in gone {
                 netlink.delete_address(&landline_kernel::Address::new(link.index, address.net))?;
             }
-            inside::dress(&netns, &mut netlink, link.index, &wanted)?;
+            inside::dress(&netns, &mut netlink, link.index, &wanted, Defaults::TakeNew(&old))?;
             if let Some(mac) = link.mac {
                 probe::announce(&netns, link.index, mac, &inside::v4(&wanted))?;
             }
@@ -151,7 +151,7 @@ impl Engine {
             let (netns, mut netlink, link) =
                 inside::find(&there.sandbox, &alias)?.ok_or(InsideError::Lost)?;
             netlink.set_link(link.index, &LinkChange::new().up())?;
-            inside::dress(&netns, &mut netlink, link.index, &spec)?;
+            inside::dress(&netns, &mut netlink, link.index, &spec, Defaults::IfFree)?;
             Ok::<_, InsideError>(())
         });
         if let Err(error) = done.await {

@@ -10,7 +10,7 @@ use landline_spec::{
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
-use super::inside::{self, InsideError};
+use super::inside::{self, Defaults, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
 use super::view::AttachmentView;
 use super::{AttachFailure, AttachRequest, Slot, place, process_called};
@@ -20,8 +20,9 @@ use crate::engine::Engine;
 use crate::mark::{End, Mark};
 use crate::probe;
 use crate::random::OsRandom;
-use crate::records::{Applied, ContainerRecord};
-use crate::sandbox::{Sandbox, Wanted};
+use crate::records::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding};
+use crate::routes::NextHop;
+use crate::sandbox::{Sandbox, Task, Wanted};
 
 impl Engine {
     /// Attaches, and remembers it. What is attached there as wanted already stays as it is; what differs in its
@@ -228,23 +229,26 @@ impl Engine {
 
         let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
         let _alone = lock.lock().await;
-        let joined = self.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
+        self.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
         if let Some(endpoint) = self.slot_if_known(id.endpoint()).and_then(|slot| slot.current()) {
-            // The lease's task follows the gateway from now on.
-            let default_route = joined.gateway.is_some();
-            endpoint.cell.update(|record| record.applied.default_route |= default_route).await?;
-            let moved = self.move_in(slot, put, joined.gateway.is_some()).await?;
+            let wanted = self.wanted_of(&endpoint).await;
+            let default = wanted.as_ref().and_then(|wanted| wanted.routing.default);
+            // The lease's task follows the default route from now on, which is set here, as are the other routes.
+            let to_be = DefaultRecord {
+                holding: if default.is_some() { Holding::Told } else { Holding::Open },
+                told: default.and_then(NextHop::router),
+                set: default.and_then(NextHop::router),
+            };
+            let ours = |record: &mut EndpointRecord| {
+                record.applied.default = to_be;
+                record.applied.routes.clear();
+            };
+            endpoint.cell.update(ours).await?;
+            let moved = self.move_in(slot, put, default.is_some()).await?;
             let (mac, own_v6) = {
                 let record = endpoint.cell.read().await;
                 (record.mac, record.ipv6.is_some())
             };
-            let applied = endpoint.cell.read().await.applied;
-            let wanted = applied.address.map(|address| Wanted {
-                address,
-                gateway: joined.gateway,
-                routes: joined.routes.clone(),
-                mtu: applied.mtu,
-            });
             let setting = Setting { name: moved.clone(), wanted, own_v6, mac };
             self.set_up(slot, put, setting).await?;
         }
@@ -309,11 +313,16 @@ impl Engine {
             // What it is called has settings of its own.
             sandbox.quiet_v6(setting.own_v6);
             if let Some(wanted) = &setting.wanted {
-                let applied = Applied { default_route: wanted.gateway.is_some(), ..Applied::default() };
-                sandbox.configure(Some(wanted), &applied)?;
+                let default = DefaultRecord { holding: Holding::Foreign, ..DefaultRecord::default() };
+                let mut applied = Applied { default, ..Applied::default() };
+                let task = Task { wanted: Some(wanted), setting_up: false, shared: true };
+                sandbox.configure(task, &mut applied)?;
+                if let Some(hop) = wanted.routing.default {
+                    sandbox.take_default(hop)?;
+                }
             }
             let index = sandbox.link.index;
-            inside::dress(&sandbox.netns, &mut sandbox.netlink, index, &spec)?;
+            inside::dress(&sandbox.netns, &mut sandbox.netlink, index, &spec, Defaults::Take)?;
             probe::announce(&sandbox.netns, index, setting.mac, &inside::v4(&spec))?;
             Ok(())
         });

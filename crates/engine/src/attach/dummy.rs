@@ -51,7 +51,7 @@ impl Engine {
             netlink.set_link(index, &change.name(name.clone()))?;
             set_v6(&netns, &name);
             netlink.set_link(index, &LinkChange::new().up())?;
-            inside::dress(&netns, &mut netlink, index, &spec)?;
+            inside::dress(&netns, &mut netlink, index, &spec, inside::Defaults::Take)?;
             Ok::<_, InsideError>(())
         });
         work.await.map_err(|error| inside_error(put.request, error))?;

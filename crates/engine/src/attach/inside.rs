@@ -119,12 +119,24 @@ pub(super) fn restore(netlink: &mut Netlink, routes: &[SavedRoute]) -> Result<()
     Ok(())
 }
 
+/// What becomes of the default routes that static addresses come with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Defaults<'a> {
+    /// They take the place of those that are there.
+    Take,
+    /// Those that this did not ask for already do; the others were set then, and are whatever they have become.
+    TakeNew(&'a AttachSpec),
+    /// They are set where there are none.
+    IfFree,
+}
+
 /// Puts the static addresses on the link, and the default routes they come with. What is there already stays.
 pub(super) fn dress(
     netns: &Netns,
     netlink: &mut Netlink,
     index: u32,
     spec: &AttachSpec,
+    defaults: Defaults<'_>,
 ) -> Result<(), NetlinkError> {
     // Two interfaces of one container may be on one LAN, and neither is to answer for the other's address: it would be
     // taken for another machine.
@@ -147,8 +159,11 @@ pub(super) fn dress(
             }
             netlink.replace_address(&new)?;
         }
-        if let Some(gateway) = address.gateway {
-            default_route(netlink, index, net, gateway)?;
+        let asked_before = matches!(defaults, Defaults::TakeNew(old) if old.addresses.contains(address));
+        if let Some(gateway) = address.gateway
+            && !asked_before
+        {
+            default_route(netlink, index, net, gateway, matches!(defaults, Defaults::IfFree))?;
         }
     }
     Ok(())
@@ -163,7 +178,13 @@ fn allow_v6(netns: &Netns, link: &IfName) {
     }
 }
 
-fn default_route(netlink: &mut Netlink, index: u32, net: IpNet, gateway: IpAddr) -> Result<(), NetlinkError> {
+fn default_route(
+    netlink: &mut Netlink,
+    index: u32,
+    net: IpNet,
+    gateway: IpAddr,
+    if_free: bool,
+) -> Result<(), NetlinkError> {
     let default = match gateway {
         IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
         IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
@@ -172,7 +193,19 @@ fn default_route(netlink: &mut Netlink, index: u32, net: IpNet, gateway: IpAddr)
     if !net.contains(&gateway) && !local {
         netlink.replace_route(&Route::on_link(IpNet::from(gateway), index).protocol(PROTOCOL))?;
     }
-    netlink.replace_route(&Route::via(default, gateway).oif(index).protocol(PROTOCOL))
+    let route = Route::via(default, gateway).oif(index).protocol(PROTOCOL);
+    if !if_free {
+        return netlink.replace_route(&route);
+    }
+    let others = netlink.routes()?;
+    if others.iter().any(|r| r.is_default() && r.destination == default && r.table == Route::MAIN_TABLE) {
+        return Ok(());
+    }
+    match netlink.add_route(&route) {
+        // Somebody was quicker.
+        Err(error) if error.exists() => Ok(()),
+        added => added,
+    }
 }
 
 /// Whether the kernel gives such an address by itself.

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v6::State6;
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{Address, Route};
 
+use crate::chain;
 use crate::mark::PROTOCOL;
+use crate::records::{Defaults6, Ipv6Record};
 use crate::sandbox::{Sandbox, SandboxError};
 
 /// `IFA_PROTO` of link-local addresses the kernel made (`IFAPROT_KERNEL_LL`).
@@ -20,14 +22,16 @@ const METRIC: u32 = 1024;
 const METRICS: u32 = 16;
 
 impl Sandbox {
-    /// Brings the link in line with the state, and returns the addresses that it has of it. Only what is marked as
-    /// ours is removed, and the addresses in `applied`, which Docker or we put there.
+    /// Brings the link in line with the state, as far as the kernel takes it, and writes what was done into `now`. Only what
+    /// is marked as ours is removed, and the addresses in `now.applied`, which Docker or we put there. The first error is
+    /// returned; it keeps nothing else from being done.
     pub(crate) fn configure_v6(
         &mut self,
         state: &State6,
         skip_routes: bool,
-        applied: &[Ipv6Net],
-    ) -> Result<Vec<Ipv6Net>, SandboxError> {
+        now: &mut Ipv6Record,
+    ) -> Result<(), SandboxError> {
+        let mut failed = None;
         let wanted = addresses(state);
         if !wanted.is_empty() {
             self.quiet_v6(true);
@@ -36,23 +40,38 @@ impl Sandbox {
             self.limit_v6(state.mtu);
         }
         let present = self.addresses_v6()?;
+        let is_there = |net: &Ipv6Net| present.iter().any(|a| a.net == IpNet::V6(*net));
+        // A link without any of its addresses is a new one, or one that somebody has cleared.
+        let fresh = !now.applied.iter().any(is_there);
         for (net, deprecated) in &wanted {
             let there = present.iter().any(|a| a.net == IpNet::V6(*net) && a.is_deprecated() == *deprecated);
-            if !there {
-                self.set_address(*net, *deprecated)?;
+            if there {
+                continue;
+            }
+            match self.set_address(*net, *deprecated) {
+                Ok(()) if !now.applied.contains(net) => now.applied.push(*net),
+                Ok(()) => {}
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
         for address in &present {
             let IpNet::V6(net) = address.net else { continue };
-            let ours = address.protocol == PROTOCOL || applied.contains(&net);
+            let ours = address.protocol == PROTOCOL || now.applied.contains(&net);
             // The kernel made one of its own before it was told not to.
             let kernels = address.protocol == KERNEL_LINK_LOCAL && state.link_local.is_some();
             if (ours || kernels) && wanted.iter().all(|(wanted, _)| *wanted != net) {
-                self.netlink.delete_address(address).map_err(|e| self.failed(e))?;
+                match self.netlink.delete_address(address) {
+                    Ok(_) => now.applied.retain(|applied| *applied != net),
+                    Err(error) => failed = failed.or(Some(self.failed(error))),
+                }
             }
         }
-        self.set_routes(state, skip_routes)?;
-        Ok(wanted.into_iter().map(|(net, _)| net).collect())
+        self.set_routes(state, skip_routes, fresh, &mut now.defaults)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        now.applied = wanted.into_iter().map(|(net, _)| net).collect();
+        Ok(())
     }
 
     /// Puts a fixed address on a new link, and the default route through `gateway` unless the sandbox has one.
@@ -94,24 +113,58 @@ impl Sandbox {
         }
     }
 
-    fn set_routes(&mut self, state: &State6, skip_routes: bool) -> Result<(), SandboxError> {
+    fn set_routes(
+        &mut self,
+        state: &State6,
+        skip_routes: bool,
+        fresh: bool,
+        defaults: &mut Defaults6,
+    ) -> Result<(), SandboxError> {
         let all: Vec<Route> = self.netlink.routes().map_err(|e| self.failed(e))?;
+        let index = self.link.index;
+        let chosen = all.iter().any(|route| {
+            route.destination == IpNet::V4(Ipv4Net::default())
+                && route.is_default()
+                && route.oif == Some(index)
+        });
         let all: Vec<Route> = all.into_iter().filter(|r| r.destination.addr().is_ipv6()).collect();
-        let wanted = routes(self.link.index, state, skip_routes, first_metric(self.link.index, &all));
-        let own = |route: &&Route| route.oif == Some(self.link.index) && route.protocol == PROTOCOL;
-        for route in all.iter().filter(own) {
-            if !wanted.contains(route) {
-                self.netlink.delete_route(route).map_err(|e| self.failed(e))?;
+        let own = |route: &Route| route.oif == Some(index) && route.protocol == PROTOCOL;
+        let routers: Vec<Ipv6Addr> =
+            all.iter().filter(|route| own(route) && route.is_default()).filter_map(router).collect();
+        defaults.foreign |= !fresh && is_taken(defaults.set.as_deref(), &routers);
+        let metric = first_metric(index, &all, chosen);
+        let mut wanted = routes(index, state, skip_routes, metric);
+        if defaults.foreign {
+            // None is set any more. Those that are left stay for as long as their routers do.
+            wanted.retain(|route| !route.is_default());
+            let still = |route: &&Route| {
+                let there = router(route);
+                route.is_default() && own(route) && state.routers.iter().any(|r| Some(r.address) == there)
+            };
+            wanted.extend(all.iter().filter(still).cloned());
+        }
+        for route in all.iter().filter(|route| own(route)) {
+            if !wanted.contains(route)
+                && let Err(error) = self.netlink.delete_route(route)
+            {
+                tracing::warn!(error = %chain(&error), "an IPv6 route of the container could not be removed");
             }
         }
+        let mut set = Vec::new();
         for route in wanted {
-            if !all.contains(&route) {
-                match self.netlink.add_route(&route) {
-                    // Somebody else in the container set the same.
-                    Err(error) if error.exists() => {}
-                    done => done.map_err(|e| self.failed(e))?,
+            let there = all.contains(&route);
+            if !there && let Err(error) = self.netlink.add_route(&route) {
+                // Somebody else in the container may have set the same.
+                if !error.exists() {
+                    tracing::warn!(error = %chain(&error), "an IPv6 route of the container could not be set");
                 }
+                continue;
             }
+            set.extend(router(&route).filter(|_| route.is_default()));
+        }
+        // Before there was a router nothing was set that could be taken away.
+        if defaults.set.is_some() || !set.is_empty() {
+            defaults.set = Some(set);
         }
         Ok(())
     }
@@ -138,9 +191,23 @@ fn addresses(state: &State6) -> Vec<(Ipv6Net, bool)> {
     link_local.map(|net| (net, false)).into_iter().chain(others).collect()
 }
 
+fn router(route: &Route) -> Option<Ipv6Addr> {
+    match route.gateway? {
+        IpAddr::V6(router) => Some(router),
+        IpAddr::V4(_) => None,
+    }
+}
+
+/// Whether one of the default routes that were set last is not there any more, so that another must have taken it.
+fn is_taken(set: Option<&[Ipv6Addr]>, there: &[Ipv6Addr]) -> bool {
+    set.is_some_and(|set| set.iter().any(|router| !there.contains(router)))
+}
+
 /// Where the metrics of a link's default routes begin. Two default routes with one metric would be one with two ways, and
-/// packets would leave by either, whatever address they are from; so the container's links take turns.
-fn first_metric(index: u32, all: &[Route]) -> u32 {
+/// packets would leave by either, whatever address they are from; so the container's links take turns. Docker's own have
+/// the kernel's metric for routes without one: they win, and neither refuses the other. The link that Docker has chosen for
+/// the IPv4 default route (`chosen`) goes before the container's others.
+fn first_metric(index: u32, all: &[Route], chosen: bool) -> u32 {
     let metrics = |own: bool| -> BTreeSet<u32> {
         let defaults = all.iter().filter(|r| r.is_default() && (r.oif == Some(index)) == own);
         let ours = defaults.filter(|r| !own || r.protocol == PROTOCOL);
@@ -148,10 +215,11 @@ fn first_metric(index: u32, all: &[Route]) -> u32 {
     };
     let taken = metrics(false);
     let kept = metrics(true).into_iter().find(|block| !taken.contains(block));
-    let first = METRIC / METRICS;
+    let first = METRIC / METRICS + 1;
+    let best = Some(first).filter(|block| chosen && !taken.contains(block));
     // Among one more than are taken there is a free one.
-    let free = (first..).take(taken.len() + 1).find(|block| !taken.contains(block));
-    kept.or(free).unwrap_or(first) * METRICS
+    let free = (first + 1..).take(taken.len() + 1).find(|block| !taken.contains(block));
+    best.or(kept).or(free).unwrap_or(first) * METRICS
 }
 
 fn routes(index: u32, state: &State6, skip_routes: bool, metric: u32) -> Vec<Route> {
@@ -192,12 +260,29 @@ mod tests {
 
     #[test]
     fn links_of_one_container_have_metrics_of_their_own_and_keep_them() {
-        assert_eq!(first_metric(2, &[]), 1024);
-        assert_eq!(first_metric(2, &[default(3, PROTOCOL, 1024)]), 1040);
-        assert_eq!(first_metric(2, &[default(3, 2, 1024), default(4, PROTOCOL, 1041)]), 1056);
-        let both = [default(3, PROTOCOL, 1024), default(2, PROTOCOL, 1041)];
-        assert_eq!((first_metric(2, &both), first_metric(3, &both)), (1040, 1024));
+        // The one that Docker has chosen first.
+        assert_eq!((first_metric(2, &[], true), first_metric(2, &[], false)), (1040, 1056));
+        assert_eq!(first_metric(2, &[default(3, PROTOCOL, 1040)], true), 1056);
+        assert_eq!(first_metric(2, &[default(3, 3, 1024), default(4, PROTOCOL, 1057)], false), 1072);
+        let both = [default(3, PROTOCOL, 1040), default(2, PROTOCOL, 1057)];
+        for chosen in [true, false] {
+            assert_eq!((first_metric(2, &both, chosen), first_metric(3, &both, chosen)), (1056, 1040));
+        }
+        // It moves to the front when that is free, and does not move back when a VPN takes the IPv4 default route.
+        assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1056)], true), 1040);
+        assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1040)], false), 1040);
         // One that the user set does not count as ours, and one that is better than any of ours does not matter.
-        assert_eq!(first_metric(2, &[default(2, 3, 1040), default(3, 3, 50)]), 1024);
+        assert_eq!(first_metric(2, &[default(2, 3, 1056), default(3, 3, 50)], true), 1040);
+    }
+
+    #[test]
+    fn a_default_route_that_is_gone_was_taken() {
+        let [a, b]: [Ipv6Addr; 2] = ["fe80::1", "fe80::2"].map(|router| router.parse().unwrap());
+        assert!(!is_taken(None, &[]), "a start");
+        assert!(!is_taken(Some(&[]), &[]), "no router so far");
+        assert!(!is_taken(Some(&[a, b]), &[b, a]));
+        assert!(!is_taken(Some(&[a]), &[a, b]), "one more is no harm");
+        assert!(is_taken(Some(&[a, b]), &[a]));
+        assert!(is_taken(Some(&[a]), &[]));
     }
 }

@@ -322,7 +322,7 @@ impl Supervisor6 {
     /// Docker configures what it was told, and arriving looks again.
     async fn configure(&mut self) {
         let Some(Place::Sandbox(path)) = self.seat.place.clone() else { return };
-        let Some(ipv6) = self.seat.cell.read().await.ipv6 else { return };
+        let Some(mut ipv6) = self.seat.cell.read().await.ipv6 else { return };
         if self.undecided {
             return;
         }
@@ -330,13 +330,18 @@ impl Supervisor6 {
         let skip_routes = self.seat.cell.options().skip_routes;
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
-            sandbox.configure_v6(&state, skip_routes, &ipv6.applied).map(Some)
+            let done = sandbox.configure_v6(&state, skip_routes, &mut ipv6);
+            Ok(Some((ipv6.applied, ipv6.defaults, done)))
         });
         match done.await {
-            Ok(Some(applied)) => {
+            Ok(Some((applied, defaults, done))) => {
+                // What was done counts, even where something failed after it.
+                if let Err(error) = done {
+                    tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
+                }
                 let written = self.seat.cell.update(|record| {
                     if let Some(ipv6) = &mut record.ipv6 {
-                        ipv6.applied = applied;
+                        (ipv6.applied, ipv6.defaults) = (applied, defaults);
                     }
                 });
                 if let Err(error) = written.await {

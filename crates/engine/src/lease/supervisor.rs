@@ -32,7 +32,7 @@ use crate::clock;
 use crate::ipv6::Ears;
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
-use crate::sandbox::{Sandbox, SandboxError};
+use crate::sandbox::{Sandbox, SandboxError, Task};
 
 /// What every supervisor shares.
 #[derive(Clone)]
@@ -405,14 +405,30 @@ impl Supervisor {
         }
         let record = self.seat.cell.read().await;
         let target = self.client.lease().map(|lease| wanted(lease, self.seat.cell.options(), &record));
-        let (mark, applied) = (self.seat.mark.clone(), record.applied);
+        let setting_up = self.told_until.is_some_and(|until| boottime::now() < until);
+        let shared = crate::attach::is_implicit(&record.network);
+        let (mark, mut now) = (self.seat.mark.clone(), record.applied.clone());
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
             let name = sandbox.link.name.clone();
-            sandbox.configure(target.as_ref(), &applied).map(|now| Some((name, now)))
+            let task = Task { wanted: target.as_ref(), setting_up, shared };
+            let done = sandbox.configure(task, &mut now);
+            Ok(Some((name, now, done)))
         });
+        let endpoint = self.seat.cell.id().short().to_owned();
         match done.await {
-            Ok(Some((name, now))) => {
+            Ok(Some((name, now, done))) => {
+                for dropped in now.dropped.iter().filter(|dropped| !record.applied.dropped.contains(dropped))
+                {
+                    tracing::warn!(endpoint, route = %dropped, "a route is left out");
+                }
+                // What was done counts, even where something failed after it.
+                match done {
+                    Ok(again) => self.deferred |= again,
+                    Err(error) => {
+                        tracing::error!(endpoint, error = %chain(&error), "sandbox not configured");
+                    }
+                }
                 let change = |record: &mut EndpointRecord| {
                     record.interface = Some(name);
                     record.applied = now;
@@ -424,7 +440,7 @@ impl Supervisor {
             }
             Ok(None) => {}
             Err::<_, SandboxError>(error) => {
-                tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "sandbox not configured");
+                tracing::error!(endpoint, error = %chain(&error), "sandbox not configured");
             }
         }
     }
