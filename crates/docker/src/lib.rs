@@ -29,4 +29,5 @@ pub use protocol::{
 pub use server::{Limits, serve, serve_ipam, serve_with};
 pub use watcher::{
     Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch, Watcher, WatcherError,
+    has_network,
 };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::{EndpointId, Mode, NetworkId};
@@ -141,6 +142,8 @@ pub struct Engine {
     pub(crate) openings: Openings,
     pub(crate) bridge_macs: Arc<BridgeMacs>,
     networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
+    /// When the networks were created that Docker has asked for since the daemon started.
+    pub(crate) created: Mutex<BTreeMap<NetworkId, Duration>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
     pub(crate) host_leases: HostLeases,
     pub(crate) cancel: CancellationToken,
@@ -215,6 +218,7 @@ impl Engine {
             openings,
             bridge_macs,
             networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
+            created: Mutex::default(),
             slots: Mutex::default(),
             host_leases: HostLeases::default(),
             cancel,

@@ -27,6 +27,7 @@ mod endpoints;
 mod engine;
 mod first_lease;
 mod fixed;
+mod forget;
 mod forgotten;
 mod host;
 mod host_access;
@@ -70,6 +71,7 @@ pub use delete::DeleteEndpointError;
 pub use doctor::{Finding, OpeningRecord, Report};
 pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 pub use engine::{Engine, OpenError};
+pub use forget::ForgetNetworkError;
 pub use host::{Host, HostError, LinuxHost};
 pub use host_access::{
     AccessContainer, AccessError, AccessOrigin, AccessView, HostAccess, Keeper, LoosenedRecord, Member, Seen,

@@ -1,9 +1,10 @@
 //! Creating and deleting networks.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::PoisonError;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use landline_kernel::Link;
+use landline_kernel::{Link, boottime};
 use landline_spec::{Addressing, Ipv6Mode, LinkMtu, Mode, NetworkId, NetworkOptions, PoolSource};
 use landline_types::IfName;
 
@@ -124,7 +125,8 @@ pub enum CreateNetworkError {
     /// Another network has this bridge.
     #[error(
         "the bridge {bridge} is already used by the Docker network {other}; use that network, \
-         name another bridge, or add -o ignore_conflicts=true"
+         name another bridge, or add -o ignore_conflicts=true (if Docker no longer has {other}: \
+         landline network forget {other})"
     )]
     BridgeInUse {
         /// The bridge.
@@ -296,6 +298,7 @@ impl Engine {
             return Err(CreateNetworkError::Store(error));
         }
         tracing::info!(network = %id.short(), mode = %record.options.mode, parent = %record.options.parent, "network created");
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), boottime::now());
         self.networks().insert(id, record);
         self.ovs.poke();
         Ok(())
@@ -334,6 +337,7 @@ impl Engine {
     pub async fn delete_network(&self, id: &NetworkId) -> Result<(), DeleteNetworkError> {
         self.store.remove::<NetworkRecord>(id).await.map_err(DeleteNetworkError::Store)?;
         let removed = self.networks().remove(id);
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         // Docker lets go of the others by name.
         for pool in self.pools.of_network(id) {
             if self.pools.look(&pool, |record| record.adopted) == Some(true) {

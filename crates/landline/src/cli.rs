@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// Show or drop what is remembered of containers: hardware address, client identifier, last lease.
     #[command(subcommand)]
     Identity(IdentityCommand),
+    /// List Landline's networks, or forget one that Docker no longer has.
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Give a container on Docker's own bridge an address of the LAN, which the host translates.
     Nat(NatOptions),
     /// Let the host reach the containers of macvlan and ipvlan networks, Docker's own as well.
@@ -439,6 +442,7 @@ impl PipeworkDaemonOptions {
             ipam_name: Vec::new(),
             driver: Vec::new(),
             config: ConfigOptions { config: PathBuf::new() },
+            network_grace: Duration::from_mins(1),
             log_level: None,
             log_json: false,
         }
@@ -525,6 +529,21 @@ pub(crate) enum IdentityCommand {
     },
 }
 
+/// What to do with networks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// List the networks, and whether Docker has each of them.
+    Ls(LsOptions),
+    /// Forget a network that Docker no longer has, with everything that was made for it. The daemon does so by itself after
+    /// a minute.
+    Forget {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The network's name or id.
+        network: String,
+    },
+}
+
 /// Where the daemon's sockets and state are.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonOptions {
@@ -559,6 +578,9 @@ pub(crate) struct DaemonOptions {
     pub(crate) docker_host: String,
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
+    /// How long Docker must lack a network before it is removed.
+    #[arg(long, hide = true, default_value = "60s", value_parser = parse_duration)]
+    pub(crate) network_grace: Duration,
     /// How much to log: error, warn, info, debug, trace, or per module (`landline_engine=debug`). `LOG_LEVEL` works too.
     #[arg(long, env = "LANDLINE_LOG_LEVEL", value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use landline_docker::Watcher;
 use landline_engine::{Engine, HostError, LinuxHost, OpenError, blocking};
 use landline_kernel::Inherited;
+use landline_kernel::boottime::Alarm;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use crate::doctor::Surroundings;
 use crate::frontend::Frontend;
 use crate::host_access;
 use crate::log::{self, LevelError};
+use crate::network::Lost;
 use crate::preset::Preset;
 
 /// How long `iptables` and `nft` may take to end when the daemon stops; they wait 5 s for each other's lock.
@@ -61,6 +63,8 @@ pub(crate) enum DaemonError {
         #[source]
         source: landline_docker::WatcherError,
     },
+    #[error("cannot set timers")]
+    Timer(#[source] io::Error),
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
 }
@@ -157,7 +161,11 @@ async fn serve(
             Vec::new()
         },
     };
-    let serving = control::serve(control, engine.clone(), view, attacher.clone(), around, cancel.clone());
+    let alarm = Alarm::start().map_err(DaemonError::Timer)?;
+    let lost = Lost::new(engine.clone(), view.clone(), options.docker_host, options.network_grace);
+    tasks.spawn(lost.clone().follow(alarm, cancel.clone()));
+    let serving =
+        control::serve(control, engine.clone(), view, attacher.clone(), lost, around, cancel.clone());
     tasks.spawn(serving);
     tasks.spawn(attacher.clone().follow(cancel.clone()));
     tasks.spawn(host_access::declare(engine.clone(), attacher.config(), cancel.clone()));

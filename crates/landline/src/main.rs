@@ -16,6 +16,7 @@ mod lease;
 mod log;
 mod ls;
 mod nat;
+mod network;
 mod output;
 mod preset;
 
@@ -68,6 +69,7 @@ async fn run(
         cli::Command::Bridge(command) => Ok(bridge::run(&command).await?),
         cli::Command::Doctor(options) => return Ok(doctor::run(&options).await?),
         cli::Command::Nat(options) => Ok(nat::run(options).await?),
+        cli::Command::Network(command) => Ok(network::run(&command).await?),
         cli::Command::HostAccess(command) => Ok(host_access::run(command).await?),
         cli::Command::Identity(command) => Ok(identity::run(&command).await?),
         cli::Command::Attach(options) => Ok(attach::attach(&options).await?),

@@ -23,7 +23,9 @@ mod view;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, watch};
+use landline_kernel::{NameWatch, boottime};
+use landline_spec::NetworkId;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::DriverError;
@@ -41,6 +43,23 @@ pub enum WatcherError {
     /// The address is not one of a unix socket.
     #[error("{0:?} is not the address of a unix socket; write it like unix:///var/run/docker.sock")]
     Address(String),
+}
+
+/// Whether Docker has this network, asked now on a connection of its own; `address` as for [`Watcher::new`].
+///
+/// # Errors
+/// Docker does not say: it cannot be reached, or is too busy.
+pub async fn has_network(address: &str, id: &NetworkId) -> Result<bool, DriverError> {
+    let socket = address.strip_prefix("unix://").unwrap_or(address);
+    let asked = async {
+        let api = EngineApi::negotiate(socket.as_ref(), Times::default().answer).await?;
+        match api.get::<serde::de::IgnoredAny>(&format!("/networks/{id}")).await {
+            Ok(_) => Ok(true),
+            Err(ApiError::Status { status, .. }) if status == hyper::StatusCode::NOT_FOUND => Ok(false),
+            Err(error) => Err(error),
+        }
+    };
+    asked.await.map_err(DriverError::from)
 }
 
 /// How long things may take.
@@ -154,6 +173,7 @@ impl Watcher {
         // Docker answers before it begins to listen to itself, so ask for the last second as well. Events that the
         // lists include do no harm.
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let asked = boottime::now();
         let mut events = api.events(since.as_secs().saturating_sub(1)).await?;
         let networks: Vec<Network> = api.get("/networks").await?;
         let containers: Vec<ListedContainer> = api.get("/containers/json?all=true").await?;
@@ -161,6 +181,7 @@ impl Watcher {
         for lookup in state.resync(&networks, &containers) {
             lookups.ask(lookup);
         }
+        state.listed = Some(asked);
         drop((networks, containers));
         *connected = true;
         tracing::debug!("following Docker's events");

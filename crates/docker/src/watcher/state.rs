@@ -1,6 +1,7 @@
 //! What is known so far, and what has to be looked up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use landline_spec::NetworkId;
 
@@ -26,6 +27,8 @@ pub(super) enum Finding {
 pub(super) struct State {
     networks: BTreeMap<NetworkId, DockerNetwork>,
     containers: BTreeMap<String, Known>,
+    /// When the lists were asked for that all of this began with.
+    pub(super) listed: Option<Duration>,
 }
 
 /// What is known of one container.
@@ -140,6 +143,7 @@ impl State {
                 .collect(),
             attachments: all().map(|(_, attached)| (attached.endpoint.clone(), attached.clone())).collect(),
             connected,
+            listed: self.listed,
             networks: self.networks.clone(),
             endpoints: endpoints.collect(),
             containers: self.containers.iter().map(|(id, known)| (id.clone(), sketch(known))).collect(),

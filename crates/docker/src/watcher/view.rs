@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_spec::{EndpointId, NetworkId};
@@ -16,6 +17,9 @@ use crate::protocol::PublishedPort;
 pub struct DockerView {
     /// Whether Docker's API is being followed right now. If not, the rest is what was known last.
     pub connected: bool,
+    /// When the lists were asked for that it began with (`CLOCK_BOOTTIME`): what was there before and is not among the
+    /// networks is not there. `None`: there were none yet.
+    pub listed: Option<Duration>,
     /// All networks, whoever drives them.
     pub networks: BTreeMap<NetworkId, DockerNetwork>,
     /// Whose each endpoint is: those of containers about which everything is known.

@@ -12,6 +12,7 @@ use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 use crate::attach::{AttachRow, Where};
+use crate::network::NetworkRow;
 pub(crate) use client::{CallError, call};
 pub(crate) use server::serve;
 
@@ -56,6 +57,13 @@ pub(crate) enum Request {
     DropHostLease {
         /// The interface it is on.
         interface: IfName,
+    },
+    /// Which networks there are, and whether Docker has them.
+    Networks,
+    /// Forget one that Docker does not have.
+    ForgetNetwork {
+        /// Its name or id.
+        network: String,
     },
     /// Which containers have an address on the host.
     Nat,
@@ -132,6 +140,8 @@ pub(crate) enum Answer {
     Renewing(usize),
     /// To [`Request::Identities`].
     Identities(Vec<IdentityView>),
+    /// To [`Request::Networks`].
+    Networks(Vec<NetworkRow>),
     /// To the requests about host access: the networks that have it, or the one that was asked for.
     HostAccess(Vec<AccessView>),
     /// To the requests about addresses on the host: all, or the one that was asked for.

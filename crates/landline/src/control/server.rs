@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Answer, Listing, MAX_LINE, Request};
 use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
+use crate::network::Lost;
 
 /// Serves until `cancel`; every connection has a task of its own.
 pub(crate) async fn serve(
@@ -21,6 +22,7 @@ pub(crate) async fn serve(
     engine: Arc<Engine>,
     docker: watch::Receiver<Arc<DockerView>>,
     attacher: Arc<Attacher>,
+    lost: Arc<Lost>,
     around: Surroundings,
     cancel: CancellationToken,
 ) {
@@ -28,9 +30,10 @@ pub(crate) async fn serve(
     let mut acceptor = Acceptor::new(listener, "control");
     while let Some(stream) = cancel.run_until_cancelled(acceptor.accept()).await {
         let (engine, docker, cancel) = (engine.clone(), docker.clone(), cancel.clone());
-        let (attacher, around) = (attacher.clone(), around.clone());
+        let (attacher, lost, around) = (attacher.clone(), lost.clone(), around.clone());
         tokio::spawn(async move {
-            let conversation = Box::pin(converse(stream, &engine, &docker, &attacher, &around, &cancel));
+            let conversation =
+                Box::pin(converse(stream, &engine, &docker, &attacher, &lost, &around, &cancel));
             let served = cancel.run_until_cancelled(conversation).await;
             if let Some(Err(error)) = served {
                 tracing::debug!(%error, "a control connection failed");
@@ -44,6 +47,7 @@ async fn converse(
     engine: &Engine,
     docker: &watch::Receiver<Arc<DockerView>>,
     attacher: &Arc<Attacher>,
+    lost: &Lost,
     around: &Surroundings,
     cancel: &CancellationToken,
 ) -> io::Result<()> {
@@ -65,6 +69,8 @@ async fn converse(
             Ok(Request::Release { container, network }) => {
                 Answer::Renewing(engine.release_container(&container, network.as_deref()).await)
             }
+            Ok(Request::Networks) => Answer::Networks(lost.rows()),
+            Ok(Request::ForgetNetwork { network }) => done(lost.forget(&network).await),
             Ok(Request::Identities) => Answer::Identities(engine.identity_views()),
             Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
             Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),

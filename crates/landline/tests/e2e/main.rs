@@ -48,6 +48,7 @@ mod lan;
 mod lease;
 mod lease_options;
 mod links;
+mod lost_networks;
 mod managers;
 mod nat;
 mod ovs;
