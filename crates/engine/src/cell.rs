@@ -57,6 +57,16 @@ impl Cell {
         if inner.stored && inner.record != before { self.store.put(&inner.record).await } else { Ok(()) }
     }
 
+    /// Changes the record in memory alone; the next change that is written takes this one along.
+    pub(crate) async fn amend(&self, change: impl FnOnce(&mut EndpointRecord)) {
+        change(&mut self.inner.lock().await.record);
+    }
+
+    /// Whether changes are written.
+    pub(crate) async fn is_stored(&self) -> bool {
+        self.inner.lock().await.stored
+    }
+
     /// Writes the record for the first time, with its identity; from now on changes are written too.
     pub(crate) async fn commit(&self, identity: IdentityRecord) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::{EndpointId, Mode, NetworkId};
 use landline_types::IfName;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::attach::{AttachmentRecord, Attachments};
@@ -22,9 +21,10 @@ use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
-use crate::lease::{Orders, Present, Sentries, Services, Supervised};
+use crate::lease::{LinkEvents, Orders, Present, Sentries, Services, Supervised};
 use crate::nat::{self, Nat};
 use crate::ovs::Poke;
+use crate::pending::Pending;
 use crate::pools::{Ahead, Pools};
 use crate::records::NetworkRecord;
 use crate::release::Releaser;
@@ -168,19 +168,18 @@ impl Engine {
         let (store, identities) = (Arc::new(store), Arc::new(Identities::new(rows.take())));
 
         let cancel = CancellationToken::new();
-        let (seen, links) = mpsc::unbounded_channel();
-        let (lost, closed) = mpsc::unbounded_channel();
-        let (names, renamed) = mpsc::unbounded_channel();
+        let links = Arc::<Pending<LinkEvents>>::default();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
-        let present = Present::start(seen, cancel.clone()).map_err(kernel("follow the host's links"))?;
+        let present =
+            Present::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
         let services = Services {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
             ears: Ears::new(present.clone()),
             sentries: Sentries::new(present.clone()),
             present,
-            lost,
+            lost: Arc::default(),
             changed: Arc::default(),
-            names,
+            names: Arc::default(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
         let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), rows.take()));
@@ -247,8 +246,10 @@ impl Engine {
         host_access::start(inbox, beginning, engine.cancel.clone());
         let (weak, poke) = (Arc::downgrade(&engine), engine.ovs.clone());
         tokio::spawn(crate::ovs::run(weak, poke, engine.cancel.clone()));
-        tokio::spawn(crate::repair::run(Arc::downgrade(&engine), links, closed));
-        tokio::spawn(crate::resolver::run(Arc::downgrade(&engine), renamed));
+        let (weak, lost, cancel) = (Arc::downgrade(&engine), engine.services.lost.clone(), &engine.cancel);
+        tokio::spawn(crate::repair::run(weak, links, lost, cancel.clone()));
+        let (weak, names) = (Arc::downgrade(&engine), engine.services.names.clone());
+        tokio::spawn(crate::resolver::run(weak, names, cancel.clone()));
         for endpoint in engine.endpoints() {
             engine.names_changed(&endpoint);
         }

@@ -44,6 +44,7 @@ mod mark;
 mod nat;
 mod networks;
 mod ovs;
+mod pending;
 mod plan;
 mod pools;
 mod probe;

@@ -5,27 +5,29 @@
 //! own are made again, the host's ends are put back and set up, and so are links that are gone from living sandboxes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use landline_kernel::Link;
 use landline_spec::{EndpointId, Mode, NetworkOptions};
 use landline_types::IfName;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError, mark_of};
-use crate::lease::{Orders, Seen};
+use crate::lease::{LinkEvents, Orders};
 use crate::links::check_vlan;
 use crate::mark::End;
+use crate::pending::Pending;
 use crate::plan::Step;
 use crate::records::NetworkRecord;
 
 /// Follows link events, and endpoints whose sandbox was not found, until the engine is gone.
 pub(crate) async fn run(
     engine: Weak<Engine>,
-    mut links: UnboundedReceiver<Seen>,
-    mut lost: UnboundedReceiver<EndpointId>,
+    links: Arc<Pending<LinkEvents>>,
+    lost: Arc<Pending<BTreeSet<EndpointId>>>,
+    cancel: CancellationToken,
 ) {
     let mut parents = Parents::default();
     // What happened while nobody followed the events.
@@ -34,17 +36,10 @@ pub(crate) async fn run(
     }
     loop {
         tokio::select! {
-            Some(first) = links.recv() => {
+            () = cancel.cancelled() => return,
+            LinkEvents { present, gone, overrun } = links.take() => {
                 let Some(engine) = engine.upgrade() else { return };
-                let more = std::iter::from_fn(|| links.try_recv().ok());
-                let (mut present, mut gone, mut overrun) = (Vec::new(), BTreeSet::new(), false);
-                for seen in std::iter::once(first).chain(more) {
-                    match seen {
-                        Seen::Link(link) => present.push(*link),
-                        Seen::Gone(name) => drop(gone.insert(name)),
-                        Seen::Lost => overrun = true,
-                    }
-                }
+                let present: Vec<Link> = present.into_values().collect();
                 if overrun || engine.made_one_of(&gone) {
                     engine.reopen_privates().await;
                     engine.reopen_switches().await;
@@ -55,11 +50,12 @@ pub(crate) async fn run(
                     engine.repair(&mut parents, &present).await;
                 }
             }
-            Some(id) = lost.recv() => {
+            ids = lost.take() => {
                 let Some(engine) = engine.upgrade() else { return };
-                engine.close_if_dead(&id).await;
+                for id in ids {
+                    engine.close_if_dead(&id).await;
+                }
             }
-            else => return,
         }
     }
 }

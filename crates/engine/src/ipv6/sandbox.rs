@@ -185,7 +185,7 @@ impl Sandbox {
 }
 
 /// The addresses of a state, and whether each is deprecated.
-fn addresses(state: &State6) -> Vec<(Ipv6Net, bool)> {
+pub(super) fn addresses(state: &State6) -> Vec<(Ipv6Net, bool)> {
     let link_local = state.link_local.and_then(|address| Ipv6Net::new(address, 64).ok());
     let others = state.addresses.iter().map(|address| (address.net, address.deprecated));
     link_local.map(|net| (net, false)).into_iter().chain(others).collect()

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
-use landline_model::StateRecord;
+use landline_model::{EndpointRecord, StateRecord};
 use landline_spec::{DnsMode, Mode};
 use tokio::sync::{mpsc, watch};
 
 use super::ears::{Advertisement, Listener};
+use super::pace::{Due, Pace};
+use super::sandbox::addresses;
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::chain;
@@ -23,6 +25,9 @@ use crate::clock;
 use crate::lease::{Arrival, Command, Place, Seat, Services, Supervised, maybe, sleep};
 use crate::random::OsRandom;
 use crate::sandbox::{Sandbox, SandboxError};
+
+/// The most addresses that may be on a link as far as is stored; more than this many are not there at once.
+const MOST_APPLIED: usize = 64;
 
 /// The most messages that wait for a socket; the machine repeats what is lost.
 const OUTBOX: usize = 8;
@@ -55,6 +60,10 @@ pub(crate) struct Supervisor6 {
     /// What routers say to all; `None` where the parent hears those of another VLAN.
     routers: Option<Listener>,
     outbox: VecDeque<Transmit>,
+    /// What is stored and set up once in a while.
+    pace: Pace,
+    /// The state that was stored last.
+    kept: State6,
     /// The sandbox has addresses of which nobody has said anything yet: they stay until there are some.
     undecided: bool,
     status: watch::Sender<Status6>,
@@ -125,6 +134,8 @@ impl Supervisor6 {
             seat: Seat::new(cell, services, place),
             wire: None,
             outbox: VecDeque::new(),
+            pace: Pace::default(),
+            kept: first.current.clone(),
             undecided: false,
             status: watch::Sender::new(first),
         }
@@ -140,11 +151,15 @@ impl Supervisor6 {
         self.configure().await;
         loop {
             self.settle().await;
-            let deadline = self.client.poll_timeout().map(Instant::since_boot);
+            let deadlines = [self.client.poll_timeout().map(Instant::since_boot), self.pace.next()];
+            let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
                 biased;
                 command = inbox.recv() => match command {
                     Some(Command::Stop { release, done }) => {
+                        if self.pace.take_early().is_some() {
+                            self.remember().await;
+                        }
                         if release {
                             self.release().await;
                         }
@@ -175,8 +190,10 @@ impl Supervisor6 {
                     }
                 }
                 () = sleep(&self.seat.services.alarm, deadline) => {
-                    self.seat.unopened = false;
-                    self.client.handle_timeout(now());
+                    if self.client.poll_timeout().is_some_and(|due| due <= now()) {
+                        self.seat.unopened = false;
+                        self.client.handle_timeout(now());
+                    }
                 }
             }
         }
@@ -198,8 +215,7 @@ impl Supervisor6 {
             Command::Renew => self.client.renew(now()),
             Command::Release => {
                 self.release().await;
-                let none = self.client.current().clone();
-                self.remember(&none).await;
+                self.remember().await;
                 self.configure().await;
             }
             Command::Reconnected => {
@@ -235,7 +251,7 @@ impl Supervisor6 {
             let mut quiet = true;
             while let Some(event) = self.client.poll_event() {
                 quiet = false;
-                self.event(event).await;
+                self.event(event);
             }
             while let Some(transmit) = self.client.poll_transmit() {
                 quiet = false;
@@ -245,8 +261,28 @@ impl Supervisor6 {
                 break;
             }
         }
+        self.keep().await;
         self.publish();
         self.transmit().await;
+    }
+
+    /// Stores the state, and sets the link up, if that is due. Before the endpoint is stored nothing is on disk or in a
+    /// sandbox, and its start waits for the addresses: then all of it is done at once.
+    async fn keep(&mut self) {
+        if self.pace.next().is_none() {
+            return;
+        }
+        let stored = self.seat.cell.is_stored().await;
+        let due = if stored { self.pace.take(now().since_boot()) } else { self.pace.take_early() };
+        let Some(due) = due else { return };
+        self.remember().await;
+        if due == Due::SetUp {
+            let state = &self.kept;
+            let addresses: Vec<String> = state.addresses.iter().map(|a| a.net.to_string()).collect();
+            let endpoint = self.seat.cell.id().short();
+            tracing::info!(endpoint, ?addresses, routers = state.routers.len(), "IPv6");
+            self.configure().await;
+        }
     }
 
     async fn transmit(&mut self) {
@@ -281,19 +317,16 @@ impl Supervisor6 {
         self.wire = self.seat.open(Wire6::open).await;
     }
 
-    async fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event) {
         let endpoint = self.seat.cell.id().short().to_owned();
         match event {
             Event::Changed(state) => {
-                let addresses: Vec<String> = state.addresses.iter().map(|a| a.net.to_string()).collect();
-                tracing::info!(endpoint, ?addresses, routers = state.routers.len(), "IPv6");
                 self.undecided &= state.addresses.is_empty();
-                self.remember(&state).await;
-                self.configure().await;
+                self.pace.want(Due::SetUp);
             }
-            Event::Renewed(state) => {
+            Event::Renewed(_) => {
                 tracing::debug!(endpoint, "IPv6 renewed");
-                self.remember(&state).await;
+                self.pace.want(Due::Store);
             }
             Event::Lost { address, reason } => {
                 tracing::warn!(endpoint, %address, %reason, "an IPv6 address is lost and taken away");
@@ -305,11 +338,18 @@ impl Supervisor6 {
         }
     }
 
-    async fn remember(&mut self, state: &State6) {
-        let row = StateRecord::of(state, &self.seat.services.boot, clock::now());
+    /// Stores the machine's state, and with it which addresses the link may have from now on.
+    async fn remember(&mut self) {
+        self.kept.clone_from(self.client.current());
+        let row = StateRecord::of(&self.kept, &self.seat.services.boot, clock::now());
+        let inside = matches!(self.seat.place, Some(Place::Sandbox(_)));
+        let coming: Vec<_> = addresses(&self.kept).into_iter().map(|(net, _)| net).collect();
         let written = self.seat.cell.update(|record| {
-            if let Some(ipv6) = &mut record.ipv6 {
-                ipv6.identity.state = Some(row);
+            let Some(ipv6) = &mut record.ipv6 else { return };
+            ipv6.identity.state = Some(row);
+            if inside && ipv6.applied.len() < MOST_APPLIED {
+                let new: Vec<_> = coming.into_iter().filter(|net| !ipv6.applied.contains(net)).collect();
+                ipv6.applied.extend(new);
             }
         });
         if let Err(error) = written.await {
@@ -322,11 +362,15 @@ impl Supervisor6 {
     /// Docker configures what it was told, and arriving looks again.
     async fn configure(&mut self) {
         let Some(Place::Sandbox(path)) = self.seat.place.clone() else { return };
-        let Some(mut ipv6) = self.seat.cell.read().await.ipv6 else { return };
         if self.undecided {
             return;
         }
-        let (mark, state) = (self.seat.mark.clone(), self.client.current().clone());
+        if self.pace.take_early().is_some() || *self.client.current() != self.kept {
+            self.remember().await;
+        }
+        let Some(mut ipv6) = self.seat.cell.read().await.ipv6 else { return };
+        let before = ipv6.clone();
+        let (mark, state) = (self.seat.mark.clone(), self.kept.clone());
         let skip_routes = self.seat.cell.options().skip_routes;
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
@@ -339,11 +383,20 @@ impl Supervisor6 {
                 if let Err(error) = done {
                     tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
                 }
-                let written = self.seat.cell.update(|record| {
+                // Which addresses there may be is stored already; that some of them are gone can wait.
+                let known = defaults == before.defaults && applied.iter().all(|net| before.applied.contains(net));
+                let change = |record: &mut EndpointRecord| {
                     if let Some(ipv6) = &mut record.ipv6 {
                         (ipv6.applied, ipv6.defaults) = (applied, defaults);
                     }
-                });
+                };
+                let written = async {
+                    if known {
+                        self.seat.cell.amend(change).await;
+                        return Ok(());
+                    }
+                    self.seat.cell.update(change).await
+                };
                 if let Err(error) = written.await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
@@ -357,8 +410,7 @@ impl Supervisor6 {
     }
 
     fn publish(&self) {
-        let (state, current, settled) =
-            (self.client.state(), self.client.current(), self.client.is_settled());
+        let (state, current, settled) = (self.client.state(), &self.kept, self.client.is_settled());
         let published = self.status.send_if_modified(|status| {
             let changed = status.state != state || status.settled != settled || status.current != *current;
             if changed {
@@ -368,7 +420,7 @@ impl Supervisor6 {
             changed
         });
         if published && self.seat.cell.options().dns != DnsMode::Off {
-            let _ = self.seat.services.names.send(self.seat.cell.id().clone());
+            self.seat.services.names.add(self.seat.cell.id().clone());
         }
     }
 }

@@ -14,7 +14,7 @@ mod wire;
 
 pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
-pub(crate) use present::{Present, Seen};
+pub(crate) use present::{LinkEvents, Present};
 pub(crate) use seat::Seat;
 pub(crate) use sentries::Sentries;
 pub(crate) use supervisor::{Services, Status, Supervisor, maybe, receive, sleep};

@@ -1,13 +1,16 @@
 //! Which links the host's namespace has and which of them run, kept by netlink events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::{Event, Group, Link, Monitor, Netlink};
 use landline_types::IfName;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::pending::{Merge, Pending};
 
 /// How long a link may take from being set up to carrying packets. It is a matter of a millisecond, unless its
 /// parent has no carrier; then nothing is gained by waiting.
@@ -28,10 +31,46 @@ type Links = BTreeMap<u32, State>;
 pub(crate) enum Seen {
     /// A link appeared or changed.
     Link(Box<Link>),
-    /// The link of this name is gone.
-    Gone(IfName),
+    /// The link of this index is gone, and what it was called.
+    Gone(u32, Option<IfName>),
     /// Anything may have happened.
     Lost,
+}
+
+/// How many links may have changed before it counts as everything.
+const MOST: usize = 4096;
+
+/// What happened to the host's links, each as it was at the end.
+#[derive(Debug, Default)]
+pub(crate) struct LinkEvents {
+    /// Those that appeared or changed and are there, by index.
+    pub(crate) present: BTreeMap<u32, Link>,
+    /// The names of those that went.
+    pub(crate) gone: BTreeSet<IfName>,
+    /// Anything may have happened.
+    pub(crate) overrun: bool,
+}
+
+impl Merge for LinkEvents {
+    type Item = Seen;
+
+    fn merge(&mut self, seen: Seen) {
+        match seen {
+            Seen::Link(link) => drop(self.present.insert(link.index, *link)),
+            Seen::Gone(index, name) => {
+                self.present.remove(&index);
+                self.gone.extend(name);
+            }
+            Seen::Lost => self.overrun = true,
+        }
+        if self.present.len() + self.gone.len() > MOST {
+            *self = Self { overrun: true, ..Self::default() };
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.present.is_empty() && self.gone.is_empty() && !self.overrun
+    }
 }
 
 /// The host's links by index, as of the last event.
@@ -44,7 +83,7 @@ impl Present {
     /// Starts the task that follows the events of the host's namespace until `cancel`.
     ///
     /// `seen` is given every link that appears, changes or goes.
-    pub(crate) fn start(seen: mpsc::UnboundedSender<Seen>, cancel: CancellationToken) -> io::Result<Self> {
+    pub(crate) fn start(seen: Arc<Pending<LinkEvents>>, cancel: CancellationToken) -> io::Result<Self> {
         let monitor = Monitor::open(&[Group::Links])?;
         let (sender, links) = watch::channel(dump()?);
         tokio::spawn(follow(monitor, sender, seen, cancel));
@@ -110,7 +149,7 @@ fn dump() -> io::Result<Links> {
 async fn follow(
     mut monitor: Monitor,
     sender: watch::Sender<Links>,
-    seen: mpsc::UnboundedSender<Seen>,
+    seen: Arc<Pending<LinkEvents>>,
     cancel: CancellationToken,
 ) {
     loop {
@@ -122,12 +161,11 @@ async fn follow(
             Ok(Event::LinkNew(link)) => {
                 let now = state(&link);
                 sender.send_if_modified(|links| links.insert(link.index, now) != Some(now));
-                // Without anybody to repair anything the daemon is stopping.
-                let _ = seen.send(Seen::Link(Box::new(link)));
+                seen.add(Seen::Link(Box::new(link)));
             }
             Ok(Event::LinkGone { index, name, .. }) => {
                 sender.send_if_modified(|links| links.remove(&index).is_some());
-                let _ = name.map(|name| seen.send(Seen::Gone(name)));
+                seen.add(Seen::Gone(index, name));
             }
             Ok(Event::Overrun) => {
                 match crate::blocking(dump).await {
@@ -138,7 +176,7 @@ async fn follow(
                         tracing::warn!(%error, "the host's links could not be listed after lost events");
                     }
                 }
-                let _ = seen.send(Seen::Lost);
+                seen.add(Seen::Lost);
             }
             Ok(_) => {}
             Err(error) => {
@@ -146,5 +184,35 @@ async fn follow(
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_kernel::LinkKind;
+
+    use super::*;
+    use crate::host::fake::link;
+
+    #[test]
+    fn links_that_change_often_are_kept_once_and_too_many_are_everything() {
+        let mut events = LinkEvents::default();
+        assert!(events.is_empty());
+        for n in 0..1000 {
+            let flapping = Link { up: n % 2 == 0, ..link(7, "veth7", LinkKind::Dummy) };
+            events.merge(Seen::Link(Box::new(flapping)));
+            events.merge(Seen::Link(Box::new(link(8, "veth8", LinkKind::Dummy))));
+        }
+        assert_eq!(
+            events.present.values().map(|link| (link.index, link.up)).collect::<Vec<_>>()[0],
+            (7, false)
+        );
+        assert_eq!(events.present.len(), 2);
+        events.merge(Seen::Gone(8, "veth8".parse().ok()));
+        assert_eq!((events.present.len(), events.gone.len()), (1, 1));
+        for n in 0..5000 {
+            events.merge(Seen::Gone(n, format!("veth{n}").parse().ok()));
+        }
+        assert!(events.overrun && events.present.len() + events.gone.len() <= MOST);
     }
 }

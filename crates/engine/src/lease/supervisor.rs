@@ -4,6 +4,7 @@
 //! while an exchange or a conflict check runs, writes every lease into the store before it counts, and keeps
 //! the sandbox's address and routes in step with the lease.
 
+use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -30,6 +31,7 @@ use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
 use crate::ipv6::Ears;
+use crate::pending::Pending;
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
 use crate::sandbox::{Sandbox, SandboxError, Task};
@@ -43,11 +45,11 @@ pub(crate) struct Services {
     pub(crate) sentries: Sentries,
     pub(crate) boot: Arc<str>,
     /// Told of endpoints whose sandbox could not be found any more.
-    pub(crate) lost: mpsc::UnboundedSender<EndpointId>,
+    pub(crate) lost: Arc<Pending<BTreeSet<EndpointId>>>,
     /// Rings when an endpoint has come, gone, or has other addresses.
     pub(crate) changed: Arc<Notify>,
     /// Told of endpoints whose LAN may say something else about names (`dns=search|replace`).
-    pub(crate) names: mpsc::UnboundedSender<EndpointId>,
+    pub(crate) names: Arc<Pending<BTreeSet<EndpointId>>>,
 }
 
 /// What is known of a lease from outside its task.
@@ -458,7 +460,7 @@ impl Supervisor {
             changed
         });
         if published && self.seat.cell.options().dns != DnsMode::Off {
-            let _ = self.seat.services.names.send(self.seat.cell.id().clone());
+            self.seat.services.names.add(self.seat.cell.id().clone());
         }
     }
 }

@@ -7,23 +7,24 @@
 
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use landline_dhcp::v4::Lease;
 use landline_dhcp::v6::State6;
 use landline_spec::{DnsMode, EndpointId};
 use landline_types::IfName;
 use rustix::fs::{Mode, OFlags};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
+use crate::pending::Pending;
 use crate::records::{AddressRecord, ContainerRecord, EndpointRecord};
 use text::{Names, with_names};
 
@@ -56,11 +57,13 @@ fn is_link_local(address: Ipv6Addr) -> bool {
 }
 
 /// Writes what changes until the engine is gone.
-pub(crate) async fn run(engine: Weak<Engine>, mut changed: UnboundedReceiver<EndpointId>) {
-    while let Some(first) = changed.recv().await {
+pub(crate) async fn run(
+    engine: Weak<Engine>,
+    changed: Arc<Pending<BTreeSet<EndpointId>>>,
+    cancel: CancellationToken,
+) {
+    while let Some(endpoints) = cancel.run_until_cancelled(changed.take()).await {
         let Some(engine) = engine.upgrade() else { return };
-        let more = std::iter::from_fn(|| changed.try_recv().ok());
-        let endpoints: Vec<EndpointId> = std::iter::once(first).chain(more).collect();
         let mut containers = BTreeMap::new();
         for endpoint in endpoints.iter().filter_map(|id| engine.slot_if_known(id)?.current()) {
             if let Some(container) = endpoint.cell.read().await.container {
@@ -77,7 +80,7 @@ impl Engine {
     /// Something may have changed that this endpoint's container is to know.
     pub(crate) fn names_changed(&self, endpoint: &Endpoint) {
         if endpoint.cell.options().dns != DnsMode::Off {
-            let _ = self.services.names.send(endpoint.cell.id().clone());
+            self.services.names.add(endpoint.cell.id().clone());
         }
     }
 

@@ -40,7 +40,10 @@ fn a_network_removed_without_the_daemon_makes_way() -> Result {
     let refused = world.forget("nothing");
     assert!(refused.stderr.contains("landline network ls"), "{}", refused.stderr);
 
-    let remove = |world: &World| Ok(drop(world.host.docker_ok(&["network", "rm", "lan"])?));
+    let remove = |world: &World| -> Result {
+        world.host.docker_ok(&["network", "rm", "lan"])?;
+        Ok(())
+    };
     // Within the grace its user may say so.
     world.without_daemon(&[], remove)?;
     wait_for("the network to be missed", SOON, || {

@@ -35,6 +35,7 @@ mod endpoints;
 mod failures;
 mod firewall;
 mod firewalld;
+mod flood;
 mod four_ways;
 mod host_access;
 mod hostile;

@@ -68,17 +68,43 @@ pub(crate) fn hears(listener: &Place, speaker: &Place, to: SocketAddrV4) -> Resu
 /// Tells everybody on the LAN, once, that there is a router here and a /64 to make addresses from
 /// (RFC 4861 section 4.2 and 4.6.2).
 pub(crate) fn advertise(netns: &Path, interface: &str, prefix: Ipv6Addr) -> Result {
+    flood(netns, interface, Duration::ZERO, std::iter::once(advertisement(prefix, 600, None)))
+}
+
+/// A router advertisement with a prefix for addresses, valid for so many seconds, and perhaps an MTU.
+pub(crate) fn advertisement(prefix: Ipv6Addr, valid: u32, mtu: Option<u32>) -> Vec<u8> {
     let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
-    // Prefix information: on the link and for addresses, both lifetimes 600 seconds.
-    message.extend([3, 4, 64, 0xc0, 0, 0, 0x02, 0x58, 0, 0, 0x02, 0x58, 0, 0, 0, 0]);
+    // Prefix information: on the link and for addresses.
+    message.extend([3, 4, 64, 0xc0]);
+    message.extend(valid.to_be_bytes());
+    message.extend(valid.to_be_bytes());
+    message.extend([0; 4]);
     message.extend(prefix.octets());
+    if let Some(mtu) = mtu {
+        message.extend([5, 1, 0, 0]);
+        message.extend(mtu.to_be_bytes());
+    }
+    message
+}
+
+/// Sends these `ICMPv6` messages to everybody on the LAN, one every `gap`.
+pub(crate) fn flood(
+    netns: &Path,
+    interface: &str,
+    gap: Duration,
+    messages: impl Iterator<Item = Vec<u8>> + Send,
+) -> Result {
     within(netns, || {
         let socket = socket(AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6))?;
         // Anything less could have come from beyond the link, and is ignored.
         sockopt::set_ipv6_multicast_hops(&socket, 255)?;
         let index = netdevice::name_to_index(&socket, interface)?;
         let everybody = SocketAddrV6::new(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), 0, 0, index);
-        sendto(&socket, &message, SendFlags::empty(), &everybody)?;
+        for message in messages {
+            sendto(&socket, &message, SendFlags::empty(), &everybody)?;
+            // The rhythm is the attack.
+            std::thread::sleep(gap);
+        }
         Ok(())
     })
 }

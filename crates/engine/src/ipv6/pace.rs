@@ -1,0 +1,147 @@
+//! How often what routers say is stored and set up.
+//!
+//! Anybody on the LAN can send router advertisements, as fast as the wire carries them. What they change is collected, and
+//! stored and set up once in a while; the first change at once.
+
+use std::time::Duration;
+
+/// The time from one store and setup of an endpoint to the next.
+const PACE: Duration = Duration::from_secs(1);
+
+/// What is to be done about a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// It is to be stored.
+    Store,
+    /// It is to be stored, and the link to be set up as it says.
+    SetUp,
+}
+
+/// What waits for its time. Times are of one clock.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    waiting: Option<Due>,
+    not_before: Duration,
+}
+
+impl Pace {
+    /// This is to be done, now or when it is time.
+    pub(super) fn want(&mut self, due: Due) {
+        self.waiting = self.waiting.max(Some(due));
+    }
+
+    /// What is to be done now. The caller does it.
+    pub(super) fn take(&mut self, now: Duration) -> Option<Due> {
+        if now < self.not_before {
+            return None;
+        }
+        let due = self.waiting.take();
+        if due.is_some() {
+            self.not_before = now + PACE;
+        }
+        due
+    }
+
+    /// What waits, whether or not it is time.
+    pub(super) fn take_early(&mut self) -> Option<Due> {
+        self.waiting.take()
+    }
+
+    /// When there is something to be done, if nothing else comes.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.waiting.map(|_| self.not_before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use landline_dhcp::Instant;
+    use landline_dhcp::v6::{Preference, Router, State6};
+    use landline_model::{EndpointRecord, Ipv6Identity, Ipv6Record, Now, StateRecord};
+    use landline_spec::NetworkOptions;
+    use landline_types::Mac;
+
+    use super::*;
+    use crate::cell::Cell;
+    use crate::random::OsRandom;
+    use crate::store::Store;
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn the_first_is_done_at_once_and_the_rest_once_a_second() {
+        let mut pace = Pace::default();
+        assert_eq!((pace.take(at(0)), pace.next()), (None, None));
+        pace.want(Due::Store);
+        assert_eq!(pace.take(at(5)), Some(Due::Store));
+        pace.want(Due::SetUp);
+        pace.want(Due::Store);
+        assert_eq!((pace.take(at(6)), pace.next()), (None, Some(at(1005))));
+        assert_eq!(pace.take(at(1004)), None);
+        assert_eq!((pace.take(at(1005)), pace.next()), (Some(Due::SetUp), None));
+        assert_eq!(pace.take(at(9000)), None);
+        pace.want(Due::Store);
+        assert_eq!(pace.take(at(9000)), Some(Due::Store), "a quiet time is over");
+        pace.want(Due::Store);
+        assert_eq!(pace.take_early(), Some(Due::Store), "the end waits for nothing");
+    }
+
+    /// An endpoint whose record is in the store.
+    async fn endpoint(n: u8, store: &Arc<Store>) -> Arc<Cell> {
+        let mac = Mac::new([2, 0, 0, 0, 0, n]);
+        let identity = Ipv6Identity::draw(mac, false, None, &mut OsRandom);
+        let record: EndpointRecord = serde_json::from_value(serde_json::json!({
+            "id": format!("{n:064x}"), "network": "n", "mac": mac, "link": "llc0", "prefix": "eth", "address": "none",
+        }))
+        .unwrap();
+        let ipv6 =
+            Ipv6Record { identity, hostname: None, hostname_given: false, told: None, applied: Vec::new() };
+        let record = EndpointRecord { ipv6: Some(ipv6), ..record };
+        store.put(&record).await.unwrap();
+        Arc::new(Cell::stored(record, NetworkOptions::new("br0".parse().unwrap()), store.clone()))
+    }
+
+    /// 300 advertisements a second for 10 seconds, each with another MTU, reach 8 endpoints.
+    #[tokio::test]
+    async fn a_flood_costs_a_store_a_second_however_many_endpoints_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("state.redb")).unwrap();
+        let store = Arc::new(store);
+        let mut endpoints = Vec::new();
+        for n in 0..8 {
+            endpoints.push((endpoint(n, &store).await, Pace::default()));
+        }
+        let before = store.commits();
+        let mut setups = 0;
+        for (tick, mtu) in (0..3000_u64).zip((1280..=1500_u16).cycle()) {
+            let now = at(tick * 10_000 / 3000);
+            let until = Some(Instant::from_boot(now + Duration::from_mins(30)));
+            let router =
+                Router { address: "fe80::1".parse().unwrap(), preference: Preference::default(), until };
+            let state = State6 { mtu: Some(mtu), routers: vec![router], ..State6::default() };
+            let row = StateRecord::of(&state, "boot", Now { instant: Instant::from_boot(now), wall: 0 });
+            let mut writes = tokio::task::JoinSet::new();
+            for (cell, pace) in &mut endpoints {
+                pace.want(Due::SetUp);
+                if pace.take(now).is_some() {
+                    setups += 1;
+                    let (cell, row) = (cell.clone(), row.clone());
+                    writes.spawn(async move {
+                        let change = |record: &mut EndpointRecord| {
+                            record.ipv6.as_mut().unwrap().identity.state = Some(row);
+                        };
+                        cell.update(change).await.unwrap();
+                    });
+                }
+            }
+            writes.join_all().await;
+        }
+        assert_eq!(setups, 8 * 10);
+        let commits = store.commits() - before;
+        assert!((10..=80).contains(&commits), "{commits} transactions");
+    }
+}

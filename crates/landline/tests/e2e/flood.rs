@@ -1,0 +1,72 @@
+//! What anybody on the LAN may send as fast as the wire carries it costs the host a bounded amount of work.
+
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use landline_testbed::{Dnsmasq, Ra, wait_for};
+
+use crate::sockets::{advertisement, flood};
+use crate::world::{Result, SOON, World};
+
+/// How many containers hear it.
+const CONTAINERS: usize = 8;
+
+/// How many advertisements are sent, and how often.
+const ADVERTISEMENTS: u16 = 3000;
+const GAP: Duration = Duration::from_millis(3);
+
+impl World {
+    /// What the daemon's process has written so far, in calls and bytes (`/proc/PID/io`).
+    fn written(&self) -> Result<(u64, u64)> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.daemon.pid()?))?;
+        let field = |name: &str| -> Result<u64> {
+            let line = io.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such field")?;
+            Ok(line.trim_start_matches(':').trim().parse()?)
+        };
+        Ok((field("syscw")?, field("wchar")?))
+    }
+
+    /// How often an endpoint's IPv6 was set up, as the log has it.
+    fn setups(&self) -> usize {
+        self.daemon.log().lines().filter(|line| line.contains(" IPv6 ") && line.contains("routers=")).count()
+    }
+}
+
+#[test]
+fn router_advertisements_cost_a_store_and_a_setup_a_second() -> Result {
+    let world = World::bridge_with(Dnsmasq { ra: Ra::Slaac, ..Dnsmasq::default() })?;
+    world.network("lan", &["bridge=br0", "ipv6=slaac"])?;
+    let names: Vec<String> = (0..CONTAINERS).map(|n| format!("web{n}")).collect();
+    for name in &names {
+        world.run(name, "lan", &[])?;
+        world.address6(name, "eth0", "2001:db8:1:")?;
+    }
+    let ((calls, bytes), setups, before) = (world.written()?, world.setups(), Instant::now());
+    // Each has another prefix and another MTU; no prefix lives long enough to keep the next one out.
+    let messages = (0..ADVERTISEMENTS).map(|n| {
+        let prefix = Ipv6Addr::new(0x2001, 0xdb8, 0xf, n, 0, 0, 0, 0);
+        advertisement(prefix, 1, Some(1280 + u32::from(n) % 200))
+    });
+    flood(&world.lan.router().netns_path(), "eth0", GAP, messages)?;
+    // And the last word counts.
+    let last = advertisement(Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 0), 600, Some(1444));
+    wait_for("the last advertisement to hold", SOON, || {
+        flood(&world.lan.router().netns_path(), "eth0", Duration::ZERO, std::iter::once(last.clone()))
+            .ok()?;
+        let mtu = |name: &String| world.inside(name, &["cat", "/proc/sys/net/ipv6/conf/eth0/mtu"]);
+        names.iter().all(|name| mtu(name).is_ok_and(|mtu| mtu.trim() == "1444")).then_some(())
+    })?;
+    for name in &names {
+        world.address6(name, "eth0", "2001:db8:e:")?;
+    }
+    let seconds = before.elapsed().as_secs() + 1;
+    let (calls_now, bytes_now) = world.written()?;
+    let (calls, bytes, setups) = (calls_now - calls, bytes_now - bytes, world.setups() - setups);
+    println!("{seconds} s: {setups} setups, {calls} writes, {} KiB", bytes / 1024);
+    let most = (CONTAINERS as u64) * (seconds + 1);
+    assert!(setups as u64 <= most, "{setups} setups of {CONTAINERS} links in {seconds} s");
+    // A transaction is some ten writes of pages; setting up a link is some more messages of netlink.
+    assert!(calls < most * 100, "{calls} writes in {seconds} s");
+    assert!(bytes < most * 128 * 1024, "{bytes} bytes in {seconds} s");
+    Ok(())
+}
