@@ -17,6 +17,8 @@
 //! - [`run_helper`]: programs that are run to their end, and waited for when this one ends.
 //! - [`Inherited`]: sockets handed over by the service manager; [`Acceptor`]: connections to a socket;
 //!   [`raise_descriptor_limit`].
+//! - [`socket_file`]: the file that is a unix socket's name.
+//! - [`inherited_listeners`]: sockets handed over by the service manager.
 //! - [`MountWatch`], [`ProcessWatch`]: what happens to namespaces' paths and to processes.
 //! - [`local_time`]: the time of day where the user is.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
@@ -39,6 +41,7 @@ mod packet;
 mod sys;
 pub mod sysctl;
 mod tap;
+mod unix;
 mod watch;
 
 pub use accept::Acceptor;
@@ -54,4 +57,5 @@ pub use netlink::{
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};
 pub use tap::open_tap;
+pub use unix::socket_file;
 pub use watch::{MountWatch, NameWatch, ProcessWatch, process_start};

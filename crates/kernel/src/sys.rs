@@ -39,6 +39,20 @@ pub(crate) fn netns_cookie(fd: BorrowedFd<'_>) -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `include/uapi/linux/un.h`: the first of the private requests of sockets.
+const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
+
+/// Opens the file that is the name of a bound unix socket, as `O_PATH` does.
+pub(crate) fn unix_file(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: the request takes no argument and answers with a descriptor.
+    let file = unsafe { libc::ioctl(fd.as_raw_fd(), SIOCUNIXFILE) };
+    if file < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it for this call, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(file) })
+}
+
 /// Which multicast frames a link is to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frames {

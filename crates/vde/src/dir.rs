@@ -1,21 +1,26 @@
-//! The directory that is a switch, and sockets in it.
+//! The directory that is a switch, and others with sockets in them, as somebody has to use them who has more rights than
+//! those who may write there.
+//!
+//! A path may lead elsewhere from one call to the next when others may rename what is on it. So a directory is opened once,
+//! component by component; whatever is done in it afterwards starts from its descriptor and follows no link, and what
+//! becomes of a socket's file is done to the file that the kernel made for that socket.
 
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Gid, Uid};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 
 /// The longest path of a switch's directory, in bytes: names of sockets in it must fit into a socket address, and
 /// clients append to it too.
 pub const PATH_MAX: usize = 96;
 
-/// How much may lie in a socket until it is taken out at the other end, in bytes. More than this is a client that does
-/// not keep up; frames for it are lost.
-const QUEUED: usize = 1 << 20;
+/// How many symbolic links a path may lead over, as with the kernel's own walk.
+const LINKS_MAX: usize = 40;
 
 /// Why a switch's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,17 @@ pub enum DirError {
     /// A file that is something else is in the way.
     #[error("{0} is there already and is not a socket")]
     InTheWay(PathBuf),
+    /// Others could put a directory of their own in its place.
+    #[error(
+        "{path} cannot be used because other users can write to {parent} and could replace what is in it; \
+         take that right away: chmod go-w {parent}"
+    )]
+    Exposed {
+        /// What was to be used.
+        path: PathBuf,
+        /// The directory above it.
+        parent: PathBuf,
+    },
     /// The system's answer.
     #[error("cannot {what} {path}")]
     Io {
@@ -52,22 +68,26 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    const fn socket_mode(self) -> u32 {
-        if self.group.is_some() { 0o660 } else { 0o600 }
+    pub(crate) const fn socket_mode(self) -> Mode {
+        Mode::from_raw_mode(if self.group.is_some() { 0o660 } else { 0o600 })
     }
 
     /// Clients make their sockets in the directory, so they must be able to write to it.
-    const fn dir_mode(self) -> u32 {
-        if self.group.is_some() { 0o2770 } else { 0o2700 }
+    const fn dir_mode(self) -> Mode {
+        Mode::from_raw_mode(if self.group.is_some() { 0o2770 } else { 0o2700 })
     }
 
-    fn apply(self, path: &Path, mode: u32) -> Result<(), DirError> {
-        let failed = |what| move |source: io::Error| DirError::Io { what, path: path.to_owned(), source };
-        if let Some(group) = self.group {
-            let group = Some(Gid::from_raw(group));
-            rustix::fs::chown(path, None, group).map_err(|e| failed("set the group of")(e.into()))?;
-        }
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the permissions of"))
+    pub(crate) fn group(self) -> Option<Gid> {
+        self.group.map(Gid::from_raw)
+    }
+
+    /// Whether the one who switches what is in this directory is another than these, its owner and root.
+    fn is_exposed(self, dir: &Stat) -> bool {
+        let mode = Mode::from_raw_mode(dir.st_mode);
+        // A group of the user's own, as Debian makes one for each, is no other.
+        let known = [0, dir.st_uid].contains(&dir.st_gid) || self.group == Some(dir.st_gid);
+        let others = mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && !known);
+        others && !mode.contains(Mode::SVTX)
     }
 }
 
@@ -79,128 +99,262 @@ pub(crate) fn check(dir: &Path) -> Result<(), DirError> {
     if dir.as_os_str().len() > PATH_MAX { Err(DirError::TooLong(dir.to_owned())) } else { Ok(()) }
 }
 
-/// Makes the directory if need be, and removes what a switch that was killed left in it. `true`: it was made.
-pub(crate) fn prepare(dir: &Path, access: Access) -> Result<bool, DirError> {
-    let failed = |what| move |source| DirError::Io { what, path: dir.to_owned(), source };
-    let made = match fs::create_dir(dir) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(failed("make the directory")(error)),
-    };
-    if made {
-        access.apply(dir, access.dir_mode())?;
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    /// Where it was found, for those who connect, and for messages.
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Opens a directory to join the switch in it. Symbolic links on the way count if they are root's or our own.
+    pub(crate) fn find(path: &Path) -> io::Result<Self> {
+        let fd = walk(path, &mut |_, _| Ok(()))?;
+        Ok(Self { fd, path: path.to_owned() })
     }
-    let ctl = dir.join("ctl");
-    if ctl.exists() && answers(&ctl) {
-        return Err(DirError::InUse(dir.to_owned()));
-    }
-    for entry in fs::read_dir(dir).map_err(failed("read"))?.flatten() {
-        let socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        if socket && is_port(&entry.file_name().to_string_lossy()) {
-            let _ = fs::remove_file(entry.path());
+
+    /// Opens the directory that has the file of this path, in order to run something there, and says what the file is called.
+    pub(crate) fn above(path: &Path, access: Access) -> Result<(Self, OsString), DirError> {
+        let failed = |what| move |source| DirError::Io { what, path: path.to_owned(), source };
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(failed("use")(io::ErrorKind::InvalidInput.into()));
+        };
+        let mut exposed = None;
+        let fd = walk(parent, &mut |at, stat| {
+            if !access.is_exposed(stat) {
+                return Ok(());
+            }
+            exposed = Some(at.to_owned());
+            Err(io::ErrorKind::PermissionDenied.into())
+        });
+        match (fd, exposed) {
+            (Ok(fd), _) => Ok((Self { fd, path: parent.to_owned() }, name.to_owned())),
+            (Err(_), Some(parent)) => Err(DirError::Exposed { path: path.to_owned(), parent }),
+            (Err(source), None) => Err(failed("open the directory of")(source)),
         }
     }
-    Ok(made)
-}
 
-/// Whether a switch runs in this directory.
-pub fn is_running(dir: &Path) -> bool {
-    answers(&dir.join("ctl"))
-}
-
-/// Whether a file is called like the socket of a port: `003.17`.
-fn is_port(name: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    name.split_once('.').is_some_and(|(port, endpoint)| port.len() >= 3 && digits(port) && digits(endpoint))
-}
-
-/// Whether somebody listens on this stream socket.
-fn answers(path: &Path) -> bool {
-    let attempt = || {
-        let socket = socket(SocketType::STREAM)?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
-    };
-    // A full backlog is somebody too.
-    matches!(attempt(), Ok(()) | Err(rustix::io::Errno::AGAIN))
-}
-
-/// Listens on a stream socket of this name; the socket of a dead listener makes way.
-pub(crate) fn listen(path: &Path, access: Access) -> Result<OwnedFd, DirError> {
-    let failed = |what| move |source: io::Error| DirError::Io { what, path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => return Err(DirError::InTheWay(path.to_owned())),
-        Ok(_) if answers(path) => return Err(DirError::InUse(path.to_owned())),
-        Ok(_) => fs::remove_file(path).map_err(failed("remove the stale socket"))?,
-        Err(_) => {}
+    /// Opens the directory of this name in this one, which is made if it is not there. `true`: it was made.
+    pub(crate) fn make(&self, name: &OsStr, access: Access) -> Result<(Self, bool), DirError> {
+        let path = self.path.join(name);
+        let failed = |what| {
+            let path = path.clone();
+            move |error: Errno| DirError::Io { what, path, source: error.into() }
+        };
+        let made = match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(failed("make the directory")(error)),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd =
+            rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed("open the directory"))?;
+        if made {
+            let own = rustix::fs::fstat(&fd).map_err(failed("look at"))?;
+            if own.st_uid != rustix::process::geteuid().as_raw() {
+                return Err(failed("keep the directory")(Errno::PERM));
+            }
+            if let Some(group) = access.group() {
+                rustix::fs::fchown(&fd, None, Some(group)).map_err(failed("set the group of"))?;
+            }
+            rustix::fs::fchmod(&fd, access.dir_mode()).map_err(failed("set the permissions of"))?;
+        }
+        Ok((Self { fd, path }, made))
     }
-    let bound = || -> io::Result<OwnedFd> {
-        let socket = socket(SocketType::STREAM)?;
-        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(socket)
-    };
-    let listener = bound().map_err(failed("make the socket"))?;
-    access.apply(path, access.socket_mode()).inspect_err(|_| drop(fs::remove_file(path)))?;
-    rustix::net::listen(&listener, 64).map_err(|e| failed("listen on")(e.into()))?;
-    Ok(listener)
-}
 
-/// An unnamed unix socket that never blocks.
-pub(crate) fn socket(kind: SocketType) -> rustix::io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)
-}
-
-/// A datagram socket for frames, with room for those that come faster than they are taken.
-pub(crate) fn data_socket() -> rustix::io::Result<OwnedFd> {
-    let data = socket(SocketType::DGRAM)?;
-    // The forced one is not bounded by `net.core.wmem_max`, but is for root.
-    if rustix::net::sockopt::set_socket_send_buffer_size_force(data.as_fd(), QUEUED).is_err() {
-        let _ = rustix::net::sockopt::set_socket_send_buffer_size(data.as_fd(), QUEUED);
+    /// Where it was found.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
-    Ok(data)
+
+    /// The address of what is called so in it, and in no other directory.
+    fn address(&self, name: &OsStr) -> rustix::io::Result<SocketAddrUnix> {
+        SocketAddrUnix::new(in_proc(&self.fd).join(name))
+    }
+
+    /// The socket of this name, as a file that can be looked at and connected to. A symbolic link is none.
+    pub(crate) fn socket(&self, name: &OsStr) -> io::Result<SocketFile> {
+        SocketFile::open(&self.fd, name)
+    }
+
+    /// Whether this is the same directory.
+    pub(crate) fn is(&self, other: &OwnedFd) -> bool {
+        let (Ok(a), Ok(b)) = (rustix::fs::fstat(&self.fd), rustix::fs::fstat(other)) else { return false };
+        (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+    }
+
+    /// Names a socket, for its owner (this process's user if `None`) and its group.
+    pub(crate) fn bind(
+        &self,
+        socket: &OwnedFd,
+        name: &OsStr,
+        mode: Mode,
+        (owner, group): (Option<Uid>, Option<Gid>),
+    ) -> io::Result<()> {
+        // The kernel takes the file's mode from the socket, so nobody has more of it for a moment.
+        rustix::fs::fchmod(socket, mode)?;
+        rustix::net::bind(socket, &self.address(name)?)?;
+        let own = || -> io::Result<()> {
+            let file = landline_kernel::socket_file(socket)?;
+            if owner.is_some() || group.is_some() {
+                rustix::fs::chownat(&file, c"", owner, group, AtFlags::EMPTY_PATH)?;
+            }
+            // What the umask has taken away.
+            Ok(rustix::fs::chmod(in_proc(&file), mode)?)
+        };
+        own().inspect_err(|_| self.remove(name))
+    }
+
+    /// Takes a name away, if it is there.
+    pub(crate) fn remove(&self, name: &OsStr) {
+        let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+    }
+
+    /// Takes a directory away, if it is empty.
+    pub(crate) fn remove_dir(&self, name: &OsStr) {
+        let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR);
+    }
+
+    /// What the sockets in it are called.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            if entry.file_type() == FileType::Socket {
+                names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+            }
+        }
+        Ok(names)
+    }
 }
 
-/// Connects a datagram socket to the socket at `path`, which must belong to `user` (or `user` is root): a client names
-/// a path, and must not make a switch with more rights than its own speak to other people's sockets.
-pub(crate) fn connect_to(data: &OwnedFd, path: &Path, user: u32) -> io::Result<()> {
-    use rustix::fs::{Mode, OFlags, open};
+/// The file of a socket, whatever its path leads to by now.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    file: OwnedFd,
+    pub(crate) owner: u32,
+}
+
+impl SocketFile {
+    pub(crate) fn open(dir: &OwnedFd, name: &OsStr) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a socket"));
+        }
+        Ok(Self { file, owner: stat.st_uid })
+    }
+
+    /// Where to connect to.
+    pub(crate) fn address(&self) -> rustix::io::Result<SocketAddrUnix> {
+        SocketAddrUnix::new(in_proc(&self.file))
+    }
+}
+
+/// A path to what a descriptor of this process is open on.
+fn in_proc(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// Opens a directory component by component. `passes` is asked about each directory on the way, that itself included.
+/// A symbolic link counts if it is root's or our own: others could make it lead elsewhere at any time.
+fn walk(path: &Path, passes: &mut dyn FnMut(&Path, &Stat) -> io::Result<()>) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = fs::File::from(open(path, flags, Mode::empty())?);
-    let meta = file.metadata()?;
-    if !meta.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a socket"));
+    let root = || rustix::fs::open("/", flags | OFlags::DIRECTORY, Mode::empty());
+    let us = [0, rustix::process::geteuid().as_raw()];
+    let mut left = components(path);
+    let (mut at, mut name, mut links) = (root()?, PathBuf::from("/"), 0);
+    while let Some(next) = left.pop() {
+        if next == "/" {
+            (at, name) = (root()?, PathBuf::from("/"));
+            continue;
+        }
+        let file = rustix::fs::openat(&at, &next, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&file)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                name.push(&next);
+                passes(&name, &stat)?;
+                at = file;
+            }
+            FileType::Symlink if us.contains(&stat.st_uid) && links < LINKS_MAX => {
+                links += 1;
+                let target = rustix::fs::readlinkat(&file, c"", Vec::new())?;
+                left.extend(components(Path::new(OsStr::from_bytes(target.as_bytes()))));
+            }
+            FileType::Symlink => return Err(Errno::LOOP.into()),
+            _ => return Err(Errno::NOTDIR.into()),
+        }
     }
-    if user != 0 && meta.uid() != user {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else"));
-    }
-    // The file that was looked at, whatever the path leads to by now.
-    let same = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    Ok(rustix::net::connect(data, &SocketAddrUnix::new(same)?)?)
+    Ok(at)
 }
 
-/// Gives a socket file to somebody, for them alone. Without the right to, it is left as it is.
-pub(crate) fn give_to(path: &Path, user: u32) -> io::Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    match rustix::fs::chown(path, Some(Uid::from_raw(user)), None) {
-        Ok(()) | Err(rustix::io::Errno::PERM) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+/// The components of a path, the last one first.
+fn components(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    parts.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    #[test]
-    fn only_sockets_of_ports_are_taken_for_left_over() {
-        assert!(["003.17", "001.6", "1000.9"].into_iter().all(is_port));
-        assert!(!["ctl", "3.17", "003", "003.", ".17", "003.x", ".00017-00001"].into_iter().any(is_port));
-    }
+    use super::*;
 
     #[test]
     fn paths_must_be_usable_by_clients() {
         assert!(check(Path::new("/run/switch")).is_ok());
         assert!(matches!(check(Path::new("switch")), Err(DirError::Relative(_))));
         assert!(matches!(check(Path::new(&format!("/{}", "x".repeat(96)))), Err(DirError::TooLong(_))));
+    }
+
+    #[test]
+    fn a_walk_ends_where_the_kernels_does() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir_all(place.path().join("a/b")).unwrap();
+        symlink("a/../a/b", place.path().join("link")).unwrap();
+        symlink(place.path().join("link"), place.path().join("absolute")).unwrap();
+        symlink("loop", place.path().join("loop")).unwrap();
+        fs::write(place.path().join("file"), "").unwrap();
+        let walked = |name: &str| Dir::find(&place.path().join(name));
+        for name in ["a/b", "link", "absolute", "a/./b", "link/../b", "link/"] {
+            let there = rustix::fs::open(place.path().join("a/b"), OFlags::PATH, Mode::empty()).unwrap();
+            assert!(walked(name).unwrap().is(&there), "{name}");
+        }
+        for name in ["loop", "file", "nothing", "file/x"] {
+            assert!(walked(name).is_err(), "{name}");
+        }
+    }
+
+    /// Which parents are refused, by mode, owner and group, for a switch of group 7.
+    #[test]
+    fn a_parent_that_others_may_write_to_exposes_what_is_in_it() {
+        let place = tempfile::tempdir().unwrap();
+        let file = fs::File::open(place.path()).unwrap();
+        let looks = |mode: u32, user: u32, group: u32| {
+            let mut stat = rustix::fs::fstat(&file).unwrap();
+            (stat.st_mode, stat.st_uid, stat.st_gid) = (0o40_000 | mode, user, group);
+            Access { group: Some(7) }.is_exposed(&stat)
+        };
+        assert!(looks(0o777, 0, 0) && looks(0o775, 0, 8) && looks(0o2775, 1000, 8));
+        assert!(!looks(0o1777, 0, 0), "/tmp");
+        assert!(!looks(0o775, 1000, 1000), "a user's own group");
+        assert!(!looks(0o775, 0, 7) && !looks(0o775, 0, 0) && !looks(0o755, 1000, 8));
+        fs::set_permissions(place.path(), Permissions::from_mode(0o777)).unwrap();
+        let error = Dir::above(&place.path().join("sw"), Access { group: None }).unwrap_err();
+        assert!(matches!(&error, DirError::Exposed { parent, .. } if parent == place.path()), "{error}");
+    }
+
+    #[test]
+    fn a_link_of_somebody_else_leads_nowhere() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("dir")).unwrap();
+        symlink("dir", place.path().join("link")).unwrap();
+        assert!(Dir::find(&place.path().join("link")).is_ok());
+        std::os::unix::fs::lchown(place.path().join("link"), Some(65_534), None).unwrap();
+        assert!(Dir::find(&place.path().join("link")).is_err());
     }
 }

@@ -21,15 +21,17 @@ mod frame;
 mod plug;
 mod poll;
 mod request;
+mod socket;
 mod switch;
 mod tap;
 mod train;
 mod wires;
 
-pub use dir::{DirError, PATH_MAX, is_running};
+pub use dir::{DirError, PATH_MAX};
 pub use frame::{FRAME_MAX, FRAME_MIN};
 pub use plug::{Plug, PlugError};
 pub use request::{REPLY_LEN, REQUEST_MAX, Request, RequestError, Version, parse_reply, reply};
+pub use socket::is_running;
 pub use switch::console::Command;
 pub use switch::{Counters, PortView, Switch, SwitchConfig, SwitchError};
 pub use train::Train;

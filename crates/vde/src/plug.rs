@@ -1,19 +1,19 @@
 //! The client's side: a port of a switch that somebody else runs.
 
-use std::fs;
+use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use crate::dir;
+use crate::dir::{Dir, SocketFile};
 use crate::request::{REPLY_LEN, Request, parse_reply};
+use crate::socket::{self, CTL};
 
 /// Why there is no port.
 #[derive(Debug, thiserror::Error)]
@@ -70,21 +70,22 @@ impl Plug {
     pub fn connect(dir: &Path, description: &str, patience: Duration) -> Result<Self, PlugError> {
         let deadline = Instant::now() + patience;
         let silent = || PlugError::Silent { dir: dir.to_owned(), waited: patience };
-        let ctl_path = dir.join("ctl");
-        let ctl = connect_stream(&ctl_path, patience).map_err(|source| match source.kind() {
+        let no_switch = |source| PlugError::NoSwitch { dir: dir.to_owned(), source };
+        let there = Dir::find(dir).map_err(no_switch)?;
+        let ctl = there.socket(CTL.as_ref()).and_then(|ctl| connect_stream(&ctl, patience));
+        let ctl = ctl.map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => silent(),
-            _ => PlugError::NoSwitch { dir: dir.to_owned(), source },
+            _ => no_switch(source),
         })?;
         let io = |what| move |source| PlugError::Io { what, source };
-        let data = dir::data_socket().map_err(|e| io("make a socket")(e.into()))?;
-        let named = Named::bind(&data, dir).map_err(io("name a socket in the switch's directory"))?;
-        if let Ok(meta) = fs::metadata(&ctl_path) {
-            // The switch must be able to write to it, whoever runs it.
-            dir::give_to(&named.0, meta.uid()).map_err(io("give a socket to the switch"))?;
-        }
+        let data = socket::data_socket().map_err(|e| io("make a socket")(e.into()))?;
+        // The switch must be able to write to it, whoever runs it.
+        let user = socket_peercred(&ctl).map_err(|e| io("see who runs the switch")(e.into()))?.uid.as_raw();
+        let named =
+            Named::bind(&data, &there, user).map_err(io("name a socket in the switch's directory"))?;
 
         let mut ctl = UnixStream::from(ctl);
-        let request = Request::new(named.0.clone(), description);
+        let request = Request::new(dir.join(&named.name), description);
         ctl.write_all(&request.to_bytes()).map_err(|_| PlugError::Refused(dir.to_owned()))?;
         let mut answer = [0; REPLY_LEN];
         let mut have = 0;
@@ -103,8 +104,9 @@ impl Plug {
             }
         }
         let port = parse_reply(&answer).ok_or_else(|| PlugError::NotVde(dir.to_owned()))?;
-        let port = SocketAddrUnix::new(port).map_err(|_| PlugError::NotVde(dir.to_owned()))?;
-        rustix::net::connect(&data, &port).map_err(|e| io("connect to the switch's port")(e.into()))?;
+        // It may have given the socket to us.
+        let owners = [user, rustix::process::geteuid().as_raw()];
+        socket::connect_to(&there, &data, &port, &owners).map_err(io("connect to the switch's port"))?;
         ctl.set_nonblocking(true).map_err(io("set up the connection"))?;
         // Both ends are connected: the name has done its work, and nothing is left behind if we are killed.
         drop(named);
@@ -136,37 +138,39 @@ impl Plug {
 }
 
 /// Connects to a listening socket; a full backlog is waited for.
-fn connect_stream(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
+fn connect_stream(ctl: &SocketFile, patience: Duration) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::connect(&socket, &ctl.address()?)?;
     Ok(socket)
 }
 
 /// A socket's name, for as long as it is needed.
-struct Named(PathBuf);
+struct Named<'a> {
+    dir: &'a Dir,
+    name: OsString,
+}
 
-impl Named {
-    /// Names the socket as clients do: in the switch's directory, which the switch is sure to see.
-    fn bind(socket: &OwnedFd, dir: &Path) -> io::Result<Self> {
+impl<'a> Named<'a> {
+    /// Names the socket as clients do, in the switch's directory, which the switch is sure to see, and gives it to the user
+    /// who runs that.
+    fn bind(socket: &OwnedFd, dir: &'a Dir, user: u32) -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed) % 100_000;
-            let path = dir.join(format!(".{:05}-{number:05}", std::process::id()));
-            match rustix::net::bind(socket, &SocketAddrUnix::new(&path)?) {
+            let name = OsString::from(format!(".{:05}-{number:05}", std::process::id()));
+            match socket::bind_for(dir, socket, &name, user) {
                 // Of one with the same process id that was killed.
-                Err(rustix::io::Errno::ADDRINUSE) => {
-                    let _ = fs::remove_file(&path);
-                }
-                done => return Ok(done.map(|()| Self(path))?),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => dir.remove(&name),
+                done => return done.map(|()| Self { dir, name }),
             }
         }
     }
 }
 
-impl Drop for Named {
+impl Drop for Named<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        self.dir.remove(&self.name);
     }
 }

@@ -14,6 +14,8 @@ const WAKE: u64 = u64::MAX;
 
 /// What a descriptor is waited for.
 pub(crate) const IN: EventFlags = EventFlags::IN;
+/// Room to write.
+pub(crate) const OUT: EventFlags = EventFlags::OUT;
 /// As [`IN`], and for room to write.
 pub(crate) const IN_OUT: EventFlags = EventFlags::IN.union(EventFlags::OUT);
 

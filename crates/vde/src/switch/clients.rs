@@ -1,16 +1,16 @@
 //! Those who want a port, and those who have one.
 
-use std::fs;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::SocketAddrUnix;
 
-use crate::dir;
+use crate::dir::Dir;
 use crate::request::{REQUEST_MAX, Request, RequestError, reply};
+use crate::socket;
 
 /// How long a client may take to say what it wants.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -83,7 +83,8 @@ pub(crate) struct Endpoint {
     /// Closed by the client when it goes.
     pub(crate) ctl: OwnedFd,
     pub(crate) data: OwnedFd,
-    path: PathBuf,
+    dir: Arc<Dir>,
+    name: OsString,
 }
 
 impl Endpoint {
@@ -93,15 +94,14 @@ impl Endpoint {
         request: Request,
         peer: Peer,
         (port, id): (u16, u32),
-        at: &Path,
+        dir: &Arc<Dir>,
     ) -> io::Result<Self> {
-        let data = dir::data_socket()?;
-        dir::connect_to(&data, &request.path, peer.user)?;
-        let path = at.join(format!("{port:03}.{id}"));
-        rustix::net::bind(&data, &SocketAddrUnix::new(&path)?)?;
-        let endpoint = Self { id, peer, description: request.description, ctl, data, path };
-        dir::give_to(&endpoint.path, peer.user)?;
-        let answer = reply(&endpoint.path);
+        let data = socket::data_socket()?;
+        socket::connect_to(dir, &data, &request.path, &[peer.user])?;
+        let name = OsString::from(format!("{port:03}.{id}"));
+        socket::bind_for(dir, &data, &name, peer.user)?;
+        let answer = reply(&dir.path().join(&name));
+        let endpoint = Self { id, peer, description: request.description, ctl, data, dir: dir.clone(), name };
         let sent = rustix::io::write(&endpoint.ctl, &answer)?;
         if sent == answer.len() { Ok(endpoint) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
@@ -109,6 +109,6 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        self.dir.remove(&self.name);
     }
 }

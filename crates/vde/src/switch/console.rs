@@ -68,6 +68,8 @@ pub enum Refusal {
     Exists,
     /// It is in use.
     InUse,
+    /// There is no room for more.
+    Full,
     /// No such command.
     Unknown,
 }
@@ -77,6 +79,7 @@ impl Refusal {
     pub(crate) const fn code(self) -> (u16, &'static str) {
         match self {
             Self::NotFound => (1006, "No such device or address"),
+            Self::Full => (1012, "Cannot allocate memory"),
             Self::Exists => (1017, "File exists"),
             Self::Invalid => (1022, "Invalid argument"),
             Self::Unknown => (1038, "Function not implemented"),

@@ -1,7 +1,6 @@
 //! The switch's thread: everything it owns, and what it does when something is ready.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -13,14 +12,15 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::clients::{Endpoint, Heard, PENDING_MAX, Peer, Pending, SHARED_MAX};
-use super::console::{Command, Refusal};
 use super::fabric::{Fabric, Form, UPLINK};
+use super::manage::Console;
 use super::session::Session;
-use super::{Counters, PortView, SwitchConfig};
-use crate::dir::{self, Access, DirError};
+use super::{Counters, Place, PortView, SwitchConfig};
+use crate::dir::{Access, DirError};
 use crate::frame::{FRAME_MAX, Header, tagged, untagged};
 use crate::poll::{IN, IN_OUT, Poll, Queue};
 use crate::request::Request;
+use crate::socket::{self, CTL};
 use crate::tap::{Sent, Taken, Tap, read};
 
 /// How many frames one port may bring in before the others have their turn.
@@ -42,7 +42,7 @@ pub(crate) enum Order {
 
 /// What a token means: its three lowest bits. Above them is the id, or for endpoints id and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub(super) enum Source {
     Ctl,
     Management,
     Uplink,
@@ -53,7 +53,7 @@ enum Source {
 }
 
 impl Source {
-    fn token(self) -> u64 {
+    pub(super) fn token(self) -> u64 {
         let (kind, port, id) = match self {
             Self::Ctl => (0, 0, 0),
             Self::Management => (1, 0, 0),
@@ -134,19 +134,20 @@ impl Uplink {
 }
 
 pub(crate) struct Core {
-    poll: Poll,
+    pub(super) poll: Poll,
     orders: Queue<Order>,
+    place: Place,
     pub(crate) dir: PathBuf,
     pub(crate) management: Option<PathBuf>,
     ctl: OwnedFd,
-    console: Option<OwnedFd>,
+    console: Option<Console>,
     pub(crate) started: Instant,
     pub(crate) limit: u16,
     pub(crate) fabric: Fabric,
     pub(crate) uplink: Uplink,
     pub(crate) ports: BTreeMap<u16, Port>,
     pending: BTreeMap<u32, Pending>,
-    sessions: BTreeMap<u32, Session>,
+    pub(super) sessions: BTreeMap<u32, Session>,
     next: u32,
     buffer: Vec<u8>,
     /// Until when nobody is let in.
@@ -155,7 +156,7 @@ pub(crate) struct Core {
 
 /// Whether the switch goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
+pub(super) enum Flow {
     GoOn,
     End { remove: bool, asked: bool },
 }
@@ -167,18 +168,15 @@ impl Core {
         orders: Queue<Order>,
         config: &SwitchConfig,
         access: Access,
+        place: Place,
     ) -> Result<Self, DirError> {
         let failed = |source| DirError::Io { what: "wait for", path: config.dir.clone(), source };
-        let ctl_path = config.dir.join("ctl");
-        let console = config.management.as_deref().map(|path| dir::listen(path, access)).transpose()?;
-        let ctl = dir::listen(&ctl_path, access).inspect_err(|_| {
-            if let Some(path) = &config.management {
-                let _ = fs::remove_file(path);
-            }
-        })?;
+        let console = config.management.as_deref().map(|path| Console::open(path, access)).transpose()?;
+        let ctl = socket::listen(&place.own, CTL.as_ref(), access)?;
         let core = Self {
             poll,
             orders,
+            place,
             dir: config.dir.clone(),
             management: config.management.clone(),
             ctl,
@@ -200,7 +198,10 @@ impl Core {
 
     /// Registers the listening sockets, or changes what they are waited for.
     fn wait_for_more(&self, what: EventFlags) -> io::Result<()> {
-        let listeners = [(Some(&self.ctl), Source::Ctl), (self.console.as_ref(), Source::Management)];
+        let listeners = [
+            (Some(&self.ctl), Source::Ctl),
+            (self.console.as_ref().map(|console| &console.listener), Source::Management),
+        ];
         for (listener, source) in listeners {
             let Some(listener) = listener else { continue };
             match self.poll.add(listener, source.token(), what) {
@@ -224,13 +225,12 @@ impl Core {
                 }
             }
         };
-        for path in self.management.iter().chain([&self.dir.join("ctl")]) {
-            let _ = fs::remove_file(path);
-        }
+        self.console = None;
+        self.place.own.remove(CTL.as_ref());
         // Their sockets go with them.
         self.ports.clear();
         if remove {
-            let _ = fs::remove_dir(&self.dir);
+            self.place.parent.remove_dir(&self.place.name);
         }
         if !asked {
             ended();
@@ -352,7 +352,7 @@ impl Core {
 
     fn accept(&mut self, source: Source, now: Instant) -> io::Result<()> {
         let listener = match source {
-            Source::Management => self.console.as_ref(),
+            Source::Management => self.console.as_ref().map(|console| &console.listener),
             _ => Some(&self.ctl),
         };
         let Some(listener) = listener else { return Ok(()) };
@@ -368,9 +368,16 @@ impl Core {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         match source {
-            Source::Management if self.sessions.len() < SESSIONS_MAX => {
+            Source::Management => {
+                // Nobody can keep others out by saying nothing.
+                if self.sessions.len() >= SESSIONS_MAX
+                    && let Some(id) =
+                        self.sessions.iter().min_by_key(|(_, session)| session.heard).map(|(id, _)| *id)
+                {
+                    self.sessions.remove(&id);
+                }
                 self.poll.add(&stream, Source::Session(id).token(), IN_OUT)?;
-                self.sessions.insert(id, Session::new(stream));
+                self.sessions.insert(id, Session::new(stream, now));
             }
             Source::Ctl if self.pending.len() < PENDING_MAX => {
                 self.poll.add(&stream, Source::Pending(id).token(), IN)?;
@@ -409,7 +416,7 @@ impl Core {
         let Some(number) = self.choose(request.port, peer) else {
             return Err(io::Error::other("its port, or all ports, are taken"));
         };
-        let endpoint = Endpoint::plug(ctl, request, peer, (number, id), &self.dir)?;
+        let endpoint = Endpoint::plug(ctl, request, peer, (number, id), &self.place.own)?;
         // Registered before (as pending), under another token.
         self.poll.change(&endpoint.ctl, Source::EndpointCtl(number, id).token(), IN)?;
         self.poll.add(&endpoint.data, Source::EndpointData(number, id).token(), IN)?;
@@ -452,97 +459,9 @@ impl Core {
         before != self.ports.get(&port).map_or(0, |at| at.endpoints.len())
     }
 
-    // The management socket.
-
-    fn converse(&mut self, id: u32, now: Instant) -> Flow {
-        let Some(mut session) = self.sessions.remove(&id) else { return Flow::GoOn };
-        let Some(lines) = session.lines() else { return Flow::GoOn };
-        for line in lines {
-            match Command::parse(&line) {
-                Ok(None) => session.prompt(),
-                Ok(Some(Command::Logout)) => session.bye(),
-                Ok(Some(Command::Shutdown)) => {
-                    session.answer(Ok(String::new()));
-                    let _ = session.flush();
-                    tracing::info!(dir = %self.dir.display(), "a VDE switch was told to end");
-                    return Flow::End { remove: true, asked: false };
-                }
-                Ok(Some(command)) => session.answer(self.carry_out(command, now)),
-                Err(refusal) => session.answer(Err(refusal)),
-            }
-        }
-        if let Some(more) = session.flush() {
-            let what = if more { IN_OUT } else { IN };
-            if self.poll.change(&session.stream, Source::Session(id).token(), what).is_ok() {
-                self.sessions.insert(id, session);
-            }
-        }
-        Flow::GoOn
-    }
-
     /// Whether a port has this number.
     pub(crate) fn has_port(&self, number: u16) -> bool {
         (1..=self.limit).contains(&number) || (number == UPLINK && self.uplink.interface.is_some())
-    }
-
-    fn carry_out(&mut self, command: Command, now: Instant) -> Result<String, Refusal> {
-        let done = |ok: bool, refusal| if ok { Ok(String::new()) } else { Err(refusal) };
-        match command {
-            Command::SetPorts(count) => {
-                // Nobody is thrown out.
-                let highest =
-                    self.ports.iter().filter(|(_, p)| !p.endpoints.is_empty()).map(|(n, _)| *n).max();
-                if count == 0 || highest.is_some_and(|highest| highest > count) {
-                    return Err(Refusal::Invalid);
-                }
-                self.limit = count;
-                Ok(String::new())
-            }
-            Command::SetHub(hub) => {
-                self.fabric.hub = hub;
-                Ok(String::new())
-            }
-            Command::SetVlan(port, vlan) => {
-                if !self.has_port(port) {
-                    return Err(Refusal::Invalid);
-                }
-                done(self.fabric.set_untagged(port, vlan), Refusal::NotFound)
-            }
-            Command::Close(port, id) => done(self.unplug(port, id), Refusal::NotFound),
-            Command::ResetCounter(which) => {
-                let all = self.ports.iter_mut().filter(|(number, _)| which.is_none_or(|w| w == **number));
-                all.for_each(|(_, port)| port.counters = Counters::default());
-                if which.is_none_or(|which| which == UPLINK) {
-                    self.uplink.counters = Counters::default();
-                }
-                Ok(String::new())
-            }
-            Command::VlanCreate(vlan) => {
-                if self.fabric.vlans.contains_key(&vlan) {
-                    return Err(Refusal::Exists);
-                }
-                self.fabric.vlans.insert(vlan, BTreeSet::new());
-                Ok(String::new())
-            }
-            Command::VlanRemove(vlan) => {
-                if self.fabric.in_use(vlan) {
-                    return Err(Refusal::InUse);
-                }
-                done(self.fabric.vlans.remove(&vlan).is_some(), Refusal::NotFound)
-            }
-            Command::VlanAddPort(vlan, port) => {
-                let known = self.has_port(port);
-                let ports = self.fabric.vlans.get_mut(&vlan).filter(|_| known).ok_or(Refusal::NotFound)?;
-                ports.insert(port);
-                Ok(String::new())
-            }
-            Command::VlanDelPort(vlan, port) => {
-                done(self.fabric.vlans.get_mut(&vlan).is_some_and(|p| p.remove(&port)), Refusal::NotFound)
-            }
-            // Said where the session is at hand.
-            Command::Logout | Command::Shutdown => Ok(String::new()),
-            question => self.report(question, now),
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! VLAN of the port it came from, as through any switch that knows no VLANs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use super::table::Table;
@@ -15,6 +16,9 @@ pub(crate) const UPLINK: u16 = 0;
 
 /// The largest VLAN there is (IEEE 802.1Q keeps 4095).
 pub(crate) const VLAN_MAX: u16 = 4094;
+
+/// How many times ports may be in VLANs with tags, in all VLANs together.
+const TAGGED_MAX: usize = 1 << 16;
 
 /// A frame's way, seen from the port it came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) enum Form {
 pub(crate) struct Fabric {
     /// The untagged VLAN of each port that has been told one.
     untagged: BTreeMap<u16, u16>,
+    /// The same by VLAN, without those in VLAN 0.
+    members: BTreeSet<(u16, u16)>,
     /// The VLANs that were made, with the ports that are in them with tags.
     pub(crate) vlans: BTreeMap<u16, BTreeSet<u16>>,
     pub(crate) table: Table,
@@ -51,6 +57,7 @@ impl Default for Fabric {
     fn default() -> Self {
         Self {
             untagged: BTreeMap::new(),
+            members: BTreeSet::new(),
             vlans: BTreeMap::from([(0, BTreeSet::new())]),
             table: Table::default(),
             hub: false,
@@ -68,15 +75,38 @@ impl Fabric {
     pub(crate) fn set_untagged(&mut self, port: u16, vlan: u16) -> bool {
         let known = self.vlans.contains_key(&vlan);
         if known {
-            self.untagged.insert(port, vlan);
+            self.members.remove(&(self.untagged(port), port));
+            if vlan == 0 {
+                self.untagged.remove(&port);
+            } else {
+                self.untagged.insert(port, vlan);
+                self.members.insert((vlan, port));
+            }
             self.table.forget(port);
         }
         known
     }
 
+    /// The ports with these numbers whose frames without a tag are in this VLAN, if it is not 0.
+    pub(crate) fn untagged_in(&self, vlan: u16, ports: RangeInclusive<u16>) -> impl Iterator<Item = u16> {
+        self.members.range((vlan, *ports.start())..=(vlan, *ports.end())).map(|(_, port)| *port)
+    }
+
+    /// Puts a port into a VLAN, tagged. `false`: there is no room.
+    pub(crate) fn add_tagged(&mut self, vlan: u16, port: u16) -> bool {
+        let room = self.vlans.values().map(BTreeSet::len).sum::<usize>() < TAGGED_MAX;
+        match self.vlans.get_mut(&vlan) {
+            Some(ports) if room || ports.contains(&port) => {
+                ports.insert(port);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Whether any port is in the VLAN.
     pub(crate) fn in_use(&self, vlan: u16) -> bool {
-        self.untagged.values().any(|v| *v == vlan)
+        self.untagged_in(vlan, 0..=u16::MAX).next().is_some()
             || self.vlans.get(&vlan).is_some_and(|ports| !ports.is_empty())
     }
 

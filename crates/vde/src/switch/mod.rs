@@ -4,19 +4,23 @@ mod clients;
 pub(crate) mod console;
 mod core;
 mod fabric;
+mod manage;
 mod report;
 mod session;
 mod table;
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use self::core::{Core, Order};
-use crate::dir::{self, Access, DirError};
+use crate::dir::{self, Access, Dir, DirError};
 use crate::poll::{Poll, Queue};
+use crate::socket;
 
 /// How a switch is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,15 @@ pub struct SwitchConfig {
     pub group: Option<u32>,
     /// How many ports it has for clients.
     pub ports: u16,
+}
+
+/// The directories of a switch that is being started.
+#[derive(Debug, Clone)]
+struct Place {
+    own: Arc<Dir>,
+    parent: Arc<Dir>,
+    /// What it is called there.
+    name: OsString,
 }
 
 /// Why there is no switch.
@@ -85,18 +98,20 @@ impl Switch {
     pub fn start(config: &SwitchConfig, ended: impl FnOnce() + Send + 'static) -> Result<Self, SwitchError> {
         let access = Access { group: config.group };
         dir::check(&config.dir)?;
-        let made = dir::prepare(&config.dir, access)?;
+        let (parent, name) = Dir::above(&config.dir, access)?;
+        let (own, made) = socket::prepare(&parent, &name, access)?;
+        let place = Place { own: Arc::new(own), parent: Arc::new(parent), name };
         let start = || -> Result<Self, SwitchError> {
             let poll = Poll::new().map_err(SwitchError::Start)?;
             let orders = Queue::new(&poll);
-            let core = Core::open(poll, orders.clone(), config, access)?;
+            let core = Core::open(poll, orders.clone(), config, access, place.clone())?;
             let thread = std::thread::Builder::new().name("vde-switch".into());
             let thread = thread.spawn(move || core.run(ended)).map_err(SwitchError::Start)?;
             Ok(Self { orders, thread: Some(thread) })
         };
         start().inspect_err(|_| {
             if made {
-                let _ = std::fs::remove_dir(&config.dir);
+                place.parent.remove_dir(&place.name);
             }
         })
     }

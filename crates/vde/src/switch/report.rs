@@ -1,7 +1,10 @@
 //! Answers to the questions of the management socket, laid out as `vde_switch` does: scripts read them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Instant;
+
+use landline_types::Mac;
 
 use super::Counters;
 use super::clients::Endpoint;
@@ -11,8 +14,39 @@ use super::fabric::UPLINK;
 use super::session::BANNER;
 use super::table::AGE;
 
+/// How long a part of an answer is, in bytes. The last of what is listed may make it a little longer.
+const PART: usize = 32 * 1024;
+
+/// How many ports are looked at for one part, whatever comes of it: frames wait meanwhile.
+const LOOKS: usize = 16 * 1024;
+
+/// Where a long answer goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// At this port.
+    Port(u16),
+    /// In this VLAN at this port; behind all of them it is another VLAN's turn.
+    Vlan(u16, u32),
+    /// Behind this VLAN's address.
+    Address(u16, Mac),
+}
+
+/// A part of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) text: String,
+    /// Where the next one begins; `None`: this is the last.
+    pub(crate) rest: Option<Cursor>,
+}
+
 impl Core {
-    pub(crate) fn report(&self, question: Command, now: Instant) -> Result<String, Refusal> {
+    /// Answers a question, from the beginning or from where the last part ended.
+    pub(crate) fn report(
+        &self,
+        question: Command,
+        from: Option<Cursor>,
+        now: Instant,
+    ) -> Result<Part, Refusal> {
         let mut text = String::new();
         match question {
             Command::Help => {
@@ -33,48 +67,65 @@ impl Core {
             Command::PortInfo => {
                 let _ = writeln!(text, "Numports={}\nHUB={}\ncounters=true", self.limit, self.fabric.hub);
             }
-            Command::PortPrint(which) => self.print_ports(&mut text, which, false)?,
-            Command::PortAllPrint(which) => self.print_ports(&mut text, which, true)?,
+            Command::PortPrint(which) => return self.print_ports(which, false, from),
+            Command::PortAllPrint(which) => return self.print_ports(which, true, from),
             Command::HashInfo => {
                 let (known, age) = (self.fabric.table.list(now).len(), AGE.as_secs());
                 let _ = writeln!(text, "Hash size {known}\nGC expire {age} secs\nMin persistence 0 secs");
             }
-            Command::HashPrint => {
-                for (vlan, mac, port, age) in self.fabric.table.list(now) {
-                    let age = age.as_secs();
-                    let _ = writeln!(text, "Addr: {mac} VLAN {vlan:04} to port: {port:03}  age {age} secs");
-                }
-            }
+            Command::HashPrint => return Ok(self.print_addresses(from, now)),
             Command::HashFind(mac, vlan) => {
                 let port = self.fabric.table.find(vlan, mac, now).ok_or(Refusal::NotFound)?;
                 let _ = writeln!(text, "Addr: {mac} VLAN {vlan:04} to port: {port:03}");
             }
-            Command::VlanPrint(which) => self.print_vlans(&mut text, which, false)?,
-            Command::VlanAllPrint(which) => self.print_vlans(&mut text, which, true)?,
+            Command::VlanPrint(which) => return self.print_vlans(which, false, from),
+            Command::VlanAllPrint(which) => return self.print_vlans(which, true, from),
             _ => return Err(Refusal::Unknown),
         }
-        Ok(text)
+        Ok(Part { text, rest: None })
     }
 
-    /// The numbers of all ports there are.
-    fn numbers(&self) -> impl Iterator<Item = u16> {
-        (0..=self.limit).filter(|number| self.has_port(*number))
-    }
-
-    fn print_ports(&self, text: &mut String, which: Option<u16>, all: bool) -> Result<(), Refusal> {
-        if which.is_some_and(|which| !self.has_port(which)) {
-            return Err(Refusal::NotFound);
+    fn print_addresses(&self, from: Option<Cursor>, now: Instant) -> Part {
+        let mut part = Part::default();
+        for (vlan, mac, port, age) in self.fabric.table.list(now) {
+            if matches!(from, Some(Cursor::Address(before, last)) if (vlan, mac) <= (before, last)) {
+                continue;
+            }
+            let age = age.as_secs();
+            let _ = writeln!(part.text, "Addr: {mac} VLAN {vlan:04} to port: {port:03}  age {age} secs");
+            if part.text.len() >= PART {
+                part.rest = Some(Cursor::Address(vlan, mac));
+                break;
+            }
         }
-        let nobody = Port::default();
-        for number in self.numbers().filter(|number| which.is_none_or(|which| which == *number)) {
+        part
+    }
+
+    fn print_ports(&self, which: Option<u16>, all: bool, from: Option<Cursor>) -> Result<Part, Refusal> {
+        let first = match (from, which) {
+            (Some(Cursor::Port(port)), _) => port,
+            (_, Some(which)) if !self.has_port(which) => return Err(Refusal::NotFound),
+            (_, Some(which)) => which,
+            _ => UPLINK,
+        };
+        let (mut part, nobody) = (Part::default(), Port::default());
+        let last = which.unwrap_or(self.limit);
+        for (looks, number) in (first..=last).enumerate() {
+            if looks >= LOOKS || part.text.len() >= PART {
+                part.rest = Some(Cursor::Port(number));
+                break;
+            }
+            if !self.has_port(number) {
+                continue;
+            }
             let port = self.ports.get(&number).unwrap_or(&nobody);
             let active = number == UPLINK || !port.endpoints.is_empty();
             let counters = if number == UPLINK { &self.uplink.counters } else { &port.counters };
             if active || all {
-                self.print_port(text, number, active, counters, &port.endpoints);
+                self.print_port(&mut part.text, number, active, counters, &port.endpoints);
             }
         }
-        Ok(())
+        Ok(part)
     }
 
     fn print_port(
@@ -102,29 +153,62 @@ impl Core {
         }
     }
 
-    fn print_vlans(&self, text: &mut String, which: Option<u16>, all: bool) -> Result<(), Refusal> {
-        if which.is_some_and(|which| !self.fabric.vlans.contains_key(&which)) {
-            return Err(Refusal::NotFound);
-        }
-        let wanted = self.fabric.vlans.iter().filter(|(vlan, _)| which.is_none_or(|which| which == **vlan));
-        for (vlan, with_tag) in wanted {
-            let _ = writeln!(text, "VLAN {vlan:04}");
-            for number in self.numbers() {
-                let tagged = with_tag.contains(&number);
-                if !tagged && self.fabric.untagged(number) != *vlan {
-                    continue;
+    fn print_vlans(&self, which: Option<u16>, all: bool, from: Option<Cursor>) -> Result<Part, Refusal> {
+        let (mut vlan, mut next) = match (from, which) {
+            (Some(Cursor::Vlan(vlan, port)), _) => (vlan, port),
+            (_, Some(which)) if !self.fabric.vlans.contains_key(&which) => return Err(Refusal::NotFound),
+            (_, first) => (first.unwrap_or(0), 0),
+        };
+        let (mut part, mut looks) = (Part::default(), 0);
+        loop {
+            if looks >= LOOKS || part.text.len() >= PART {
+                part.rest = Some(Cursor::Vlan(vlan, next));
+                return Ok(part);
+            }
+            looks += 1;
+            // One that was removed between two parts is passed over.
+            let with_tag = self.fabric.vlans.get(&vlan);
+            let number = with_tag.and_then(|with_tag| {
+                if next == 0 {
+                    let _ = writeln!(part.text, "VLAN {vlan:04}");
                 }
-                let active = number == UPLINK
-                    || self.ports.get(&number).is_some_and(|port| !port.endpoints.is_empty());
+                self.next_port(vlan, with_tag, next)
+            });
+            if let (Some(number), Some(with_tag)) = (number, with_tag) {
+                let (tagged, active) = (with_tag.contains(&number), self.is_active(number));
                 if active || all {
                     let (tagged, active) = (u8::from(tagged), u8::from(active));
-                    let _ = writeln!(
-                        text,
-                        " -- Port {number:04} tagged={tagged} active={active} status=Forwarding"
-                    );
+                    let port =
+                        format!(" -- Port {number:04} tagged={tagged} active={active} status=Forwarding");
+                    let _ = writeln!(part.text, "{port}");
                 }
+                next = u32::from(number) + 1;
+                continue;
+            }
+            let following =
+                self.fabric.vlans.range(vlan..).map(|(vlan, _)| *vlan).find(|other| *other > vlan);
+            match following.filter(|_| which.is_none()) {
+                Some(following) => (vlan, next) = (following, 0),
+                None => return Ok(part),
             }
         }
-        Ok(())
+    }
+
+    /// The first port from this number on that is in a VLAN.
+    fn next_port(&self, vlan: u16, with_tag: &BTreeSet<u16>, from: u32) -> Option<u16> {
+        // Those that were there before the number of ports was lowered are not looked at one by one.
+        let from = u16::try_from(from).ok().filter(|from| *from <= self.limit)?;
+        if vlan == 0 {
+            // Where all are that nobody has put elsewhere.
+            let mut numbers = (from..=self.limit).filter(|number| self.has_port(*number));
+            return numbers.find(|number| self.fabric.untagged(*number) == 0 || with_tag.contains(number));
+        }
+        let tagged = with_tag.range(from..=self.limit).copied().find(|number| self.has_port(*number));
+        let untagged = self.fabric.untagged_in(vlan, from..=self.limit).find(|number| self.has_port(*number));
+        tagged.into_iter().chain(untagged).min()
+    }
+
+    fn is_active(&self, number: u16) -> bool {
+        number == UPLINK || self.ports.get(&number).is_some_and(|port| !port.endpoints.is_empty())
     }
 }

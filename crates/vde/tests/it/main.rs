@@ -3,5 +3,6 @@
 mod lab;
 mod management;
 mod plug;
+mod race;
 mod switch;
 mod wires;

@@ -124,10 +124,10 @@ fn half_open_clients_and_garbage_harm_nobody() {
 fn the_old_handshake_and_a_slow_one_are_understood() {
     let place = Place::new();
     let switch = place.switch("sw");
-    let socket = client_socket(&place.path("client"));
+    let socket = client_socket(&place.path("sw/client"));
     let old = Request {
         version: Version::One { mac: Mac::new([2, 0, 0, 0, 0, 9]) },
-        ..Request::new(place.path("client"), "")
+        ..Request::new(place.path("sw/client"), "")
     };
     let mut ctl = UnixStream::connect(place.path("sw").join("ctl")).unwrap();
     let bytes = old.to_bytes();
@@ -155,9 +155,9 @@ fn a_port_by_number_is_shared_by_one_user_only() {
     let switch = place.switch("sw");
     let mut ctls = Vec::new();
     for name in ["x", "y"] {
-        let socket = client_socket(&place.path(name));
+        let socket = client_socket(&place.path("sw").join(name));
         let mut ctl = UnixStream::connect(place.path("sw").join("ctl")).unwrap();
-        let request = Request { port: 7, ..Request::new(place.path(name), name) };
+        let request = Request { port: 7, ..Request::new(place.path("sw").join(name), name) };
         ctl.write_all(&request.to_bytes()).unwrap();
         let mut answer = [0; REPLY_LEN];
         ctl.read_exact(&mut answer).unwrap();
@@ -177,13 +177,15 @@ fn a_port_by_number_is_shared_by_one_user_only() {
 #[test]
 fn a_client_cannot_name_the_socket_of_another_user() {
     let place = Place::new();
-    std::fs::set_permissions(place.path(""), Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(place.path(""), Permissions::from_mode(0o1777)).unwrap();
     let _switch = place.switch("sw");
     let dir = place.path("sw");
     std::fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
     std::fs::set_permissions(dir.join("ctl"), Permissions::from_mode(0o777)).unwrap();
-    let _victim = client_socket(&place.path("victim"));
-    std::fs::set_permissions(place.path("victim"), Permissions::from_mode(0o777)).unwrap();
+    for victim in ["victim", "vde.victim", "sw/victim"] {
+        drop(client_socket(&place.path(victim)));
+        std::fs::set_permissions(place.path(victim), Permissions::from_mode(0o777)).unwrap();
+    }
     let script = "import socket,struct,sys\n\
         path,own=sys.argv[2],sys.argv[3]\n\
         if own: d=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); d.bind(path)\n\
@@ -197,8 +199,33 @@ fn a_client_cannot_name_the_socket_of_another_user() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
-    assert_eq!(answer("victim", ""), "0");
-    assert_eq!(answer("own", "yes"), REPLY_LEN.to_string());
+    for victim in ["victim", "vde.victim", "sw/victim", "vde.own/../vde.victim"] {
+        assert_eq!(answer(victim, ""), "0", "{victim}");
+    }
+    assert_eq!(answer("own", "yes"), "0", "its user's, but not for VDE");
+    for own in ["vde.00017-00001", "sw/.00017-00001"] {
+        assert_eq!(answer(own, "yes"), REPLY_LEN.to_string(), "{own}");
+    }
+}
+
+/// Root in a container that has the directory is root to the kernel, and the paths it names are the host's.
+#[test]
+fn roots_sockets_elsewhere_are_out_of_reach_for_root_too() {
+    let place = Place::new();
+    let _switch = place.switch("sw");
+    let answer = |path: &str| {
+        let _victim = client_socket(&place.path(path));
+        let mut ctl = UnixStream::connect(place.path("sw").join("ctl")).unwrap();
+        ctl.set_read_timeout(Some(DEADLINE)).unwrap();
+        ctl.write_all(&Request::new(place.path(path), "").to_bytes()).unwrap();
+        ctl.read(&mut [0; REPLY_LEN]).unwrap()
+    };
+    assert_eq!((answer("notify"), answer("vde.notify"), answer("sw/.0001-1")), (0, 0, REPLY_LEN));
+    std::os::unix::fs::symlink(place.path("notify"), place.path("sw/link")).unwrap();
+    let mut ctl = UnixStream::connect(place.path("sw").join("ctl")).unwrap();
+    ctl.set_read_timeout(Some(DEADLINE)).unwrap();
+    ctl.write_all(&Request::new(place.path("sw/link"), "").to_bytes()).unwrap();
+    assert_eq!(ctl.read(&mut [0; REPLY_LEN]).unwrap(), 0);
 }
 
 #[test]
