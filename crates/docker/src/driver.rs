@@ -7,6 +7,7 @@ use std::future::{Future, ready};
 use std::time::Duration;
 
 use landline_spec::NetworkId;
+use landline_types::Shown;
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::{
@@ -110,7 +111,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for DriverError {
 
 impl fmt::Display for DriverError {
     /// The error and its sources, joined by ": ". A source that its parent printed already is not repeated;
-    /// control characters (a DHCP server may have sent some) become spaces.
+    /// control characters (a DHCP server may have sent some) are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = landline_types::chain(&*self.0);
         f.write_str(&clean(&text, Self::MAX))
@@ -125,8 +126,7 @@ impl fmt::Debug for DriverError {
 
 /// The text on one line of at most `max` bytes.
 pub(crate) fn clean(text: &str, max: usize) -> String {
-    let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    format!("{:.max$}", Shown(text))
 }
 
 #[cfg(test)]
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn text_is_one_bounded_line() {
-        assert_eq!(DriverError::from(link("a\nb\u{1b}[31mc", None)).to_string(), "a b [31mc");
+        assert_eq!(DriverError::from(link("a\nb\u{1b}[31mc", None)).to_string(), "a\\nb\\u001b[31mc");
         assert_eq!(clean(&"é".repeat(10), 5), "éé");
         assert_eq!(clean("", 5), "");
     }

@@ -18,7 +18,6 @@
 //! - [`Inherited`]: sockets handed over by the service manager; [`Acceptor`]: connections to a socket;
 //!   [`raise_descriptor_limit`].
 //! - [`socket_file`]: the file that is a unix socket's name.
-//! - [`inherited_listeners`]: sockets handed over by the service manager.
 //! - [`MountWatch`], [`ProcessWatch`]: what happens to namespaces' paths and to processes.
 //! - [`local_time`]: the time of day where the user is.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.

@@ -3,12 +3,15 @@
 use std::io;
 use std::os::fd::AsFd as _;
 
+use landline_types::Shown;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::plain;
 
 /// What a log level is given as, if it is none.
 #[derive(Debug, thiserror::Error)]
@@ -23,11 +26,11 @@ pub(crate) fn start(level: Option<&str>, json: bool) -> Result<(), LevelError> {
     // Whoever read it may be gone: complaints about that to the same place would be the end.
     let log = log.log_internal_errors(false);
     if json {
-        log.json().init();
+        log.json().with_writer(plain::documents).init();
     } else if stderr_is_the_journal() {
-        log.event_format(Journal::default()).init();
+        log.event_format(Journal::default()).fmt_fields(plain::fields()).init();
     } else {
-        log.with_ansi(false).init();
+        log.with_ansi(false).fmt_fields(plain::fields()).init();
     }
     Ok(())
 }
@@ -36,14 +39,15 @@ pub(crate) fn start(level: Option<&str>, json: bool) -> Result<(), LevelError> {
 pub(crate) fn start_local(debug: bool) -> Result<(), LevelError> {
     let filter = filter(debug.then_some("debug"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.log_internal_errors(false).with_ansi(false).with_timer(LocalTime).init();
+    let log = log.log_internal_errors(false).with_ansi(false).with_timer(LocalTime);
+    log.fmt_fields(plain::fields()).init();
     Ok(())
 }
 
 /// Says why the program ends.
 pub(crate) fn last_words(why: &str) {
     let priority = if stderr_is_the_journal() { "<3>" } else { "" };
-    eprintln!("{priority}landline: {why}");
+    eprintln!("{priority}landline: {}", Shown(why));
 }
 
 fn filter(level: Option<&str>) -> Result<EnvFilter, LevelError> {

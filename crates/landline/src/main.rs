@@ -18,6 +18,7 @@ mod ls;
 mod nat;
 mod network;
 mod output;
+mod plain;
 mod preset;
 
 use std::process::ExitCode;

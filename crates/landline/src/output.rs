@@ -1,9 +1,12 @@
 //! What commands print: plain tables for people, JSON for programs.
 
-use std::io::{self, Write as _};
+use std::{fmt, io};
 
 use comfy_table::Table;
+use landline_types::Shown;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::control::CallError;
 
@@ -22,19 +25,63 @@ pub(crate) enum CommandError {
     Print(#[source] io::Error),
 }
 
-/// Prints a value as JSON, or as what `plain` makes of it.
-pub(crate) fn show<T: Serialize>(
+/// Prints a value as JSON, or as what `plain` makes of it. Of the texts in it many are from outside: names of containers, what
+/// DHCP servers say. In what `plain` gets they are escaped, so that none of them is more than a word in a line.
+pub(crate) fn show<T: Serialize + DeserializeOwned>(
     value: &T,
     json: bool,
     plain: impl FnOnce(&T) -> String,
 ) -> Result<(), CommandError> {
-    let text =
-        if json { serde_json::to_string_pretty(value).map_err(CommandError::Json)? } else { plain(value) };
-    match writeln!(io::stdout(), "{text}") {
-        // Nobody reading on (`landline ls | head`) is fine.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
-        _ => Ok(()),
+    let text = if json {
+        serde_json::to_string_pretty(value).map_err(CommandError::Json)?
+    } else {
+        plain(&shown(value).map_err(CommandError::Json)?)
+    };
+    print(io::stdout(), &text).map_err(CommandError::Print)
+}
+
+/// The value with all its texts escaped.
+fn shown<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, serde_json::Error> {
+    let mut value = serde_json::to_value(value)?;
+    escape(&mut value);
+    serde_json::from_value(value)
+}
+
+fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = Shown(&text).to_string(),
+        Value::Array(values) => values.iter_mut().for_each(escape),
+        Value::Object(fields) => {
+            let escaped = std::mem::take(fields).into_iter().map(|(name, mut value)| {
+                escape(&mut value);
+                (Shown(name).to_string(), value)
+            });
+            *fields = escaped.collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Writes lines of text. The ends of lines are the text's own; whatever else there is that is more than a letter on a terminal is
+/// escaped.
+fn print(mut to: impl io::Write, text: &str) -> io::Result<()> {
+    let lines: String = text.lines().flat_map(|line| [Shown(line).to_string(), "\n".into()]).collect();
+    match to.write_all(lines.as_bytes()) {
+        // Nobody reading on (`landline ls | head`) is fine.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// Says something on standard output, a line or several.
+pub(crate) fn say(text: fmt::Arguments<'_>) {
+    // Where nobody listens there is nobody to tell.
+    let _ = print(io::stdout(), &text.to_string());
+}
+
+/// Says what went wrong, on one line.
+pub(crate) fn complain(text: fmt::Arguments<'_>) {
+    let _ = print(io::stderr(), &format!("landline: {}", Shown(text)));
 }
 
 /// Columns under a header, without lines.
@@ -55,4 +102,78 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item 
 /// What stands for nothing.
 pub(crate) fn dash() -> String {
     "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct View {
+        name: String,
+        options: Vec<(u8, String)>,
+        labels: std::collections::BTreeMap<String, u64>,
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_a_word_in_a_line() {
+        let evil = "x\ny\u{1b}[2J\u{202e}";
+        let view = View {
+            name: evil.into(),
+            options: vec![(12, evil.into())],
+            labels: [(evil.to_owned(), u64::MAX)].into(),
+        };
+        let word = "x\\ny\\u001b[2J\\u202e";
+        let expected = View {
+            name: word.into(),
+            options: vec![(12, word.into())],
+            labels: [(word.to_owned(), u64::MAX)].into(),
+        };
+        assert_eq!(shown(&view).unwrap(), expected);
+        // And as a document it says the same as ever, without playing with the terminal.
+        let mut printed = Vec::new();
+        print(&mut printed, &serde_json::to_string_pretty(&view).unwrap()).unwrap();
+        let printed = String::from_utf8(printed).unwrap();
+        assert!(!printed.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{printed:?}");
+        assert_eq!(serde_json::from_str::<View>(&printed).unwrap(), view);
+    }
+
+    /// Everything is printed through this file, and logged through that of the log, where it is escaped: so nothing has to be
+    /// remembered where it is said.
+    #[test]
+    fn nothing_is_printed_past_the_escapes() {
+        let mut found = Vec::new();
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let sources = fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path().join("src"));
+        let mut directories: Vec<_> = sources.collect();
+        let (mut files, own) = (0, ["output", "plain"].map(|name| format!("landline/src/{name}.rs")));
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                files += 1;
+                let text = fs::read_to_string(&path).unwrap();
+                let lines = text.lines().enumerate().filter(|(_, line)| {
+                    let prints = ["print!(", "println!(", "dbg!(", "io::stdout()", "io::stderr()"];
+                    !own.iter().any(|own| path.ends_with(own))
+                        // What the guard of a bridge says to the command that starts it.
+                        && !line.contains("tokio::io::stdout()")
+                        && !line.trim_start().starts_with("//")
+                        && prints.iter().any(|print| line.contains(print))
+                });
+                found
+                    .extend(lines.map(|(number, line)| format!("{}:{}: {line}", path.display(), number + 1)));
+            }
+        }
+        assert!(files > 300, "{files} files were read");
+        assert!(found.is_empty(), "use output::say, output::complain or tracing:\n{}", found.join("\n"));
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use landline_types::Shown;
+
 use crate::attach::{Attach, AttachError, AttachSpec, ContainerName, Target, refuse_long, split_words};
 use crate::given::boolean;
 use crate::macros::MacroContext;
@@ -177,8 +179,7 @@ impl Asked {
             // It is shown to administrators, and tells what a container asks for apart.
             let clean = source.len() <= MAX_SOURCE && !source.chars().any(char::is_control);
             let wish = if clean { wish } else { Err(AttachError::Text(BAD_SOURCE)) };
-            let shown = source.chars().map(|c| if c.is_control() { '?' } else { c });
-            let source = shown.take(MAX_SOURCE).collect();
+            let source = format!("{:.MAX_SOURCE$}", Shown(source));
             self.wishes.push(Ask { source, wish, host_route: false });
         }
     }

@@ -7,7 +7,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use landline_types::Mac;
+use landline_types::{Mac, Shown};
 
 /// The longest request, in bytes; `vde_switch` reads no more.
 pub const REQUEST_MAX: usize = 256;
@@ -42,7 +42,7 @@ pub struct Request {
     pub port: u32,
     /// The path of the client's datagram socket.
     pub path: PathBuf,
-    /// Who asks, for people to read: `QEMU user=root pid=17`. Control characters are replaced when it is parsed.
+    /// Who asks, for people to read: `QEMU user=root pid=17`. Control characters are escaped when it is parsed.
     pub description: String,
 }
 
@@ -157,7 +157,7 @@ pub fn parse_reply(bytes: &[u8; REPLY_LEN]) -> Option<PathBuf> {
 fn clean(description: &[u8]) -> String {
     let text = description.split(|b| *b == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(&text[..text.len().min(DESCRIPTION_MAX)]);
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    Shown(text).to_string()
 }
 
 #[cfg(test)]
@@ -211,7 +211,7 @@ mod tests {
         let mut request = Request::new("/a".into(), "\x1b[2J\u{85}caf\u{e9}\n");
         request.description.push_str(&"x".repeat(200));
         let read = Request::parse(&request.to_bytes()).unwrap();
-        assert!(read.description.starts_with("?[2J?caf\u{e9}?xxx"), "{:?}", read.description);
+        assert!(read.description.starts_with("\\u001b[2J\\u0085caf\u{e9}\\nxxx"), "{:?}", read.description);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use landline_spec::{Attach, AttachError, Pipework, Target};
 use super::service::Where;
 use crate::cli::{AttachOptions, ControlOptions, DetachOptions, ExecOptions, PipeworkOptions, WhereOptions};
 use crate::control::{Answer, Request, call};
-use crate::output::{CommandError, dash, show, table};
+use crate::output::{CommandError, dash, say, show, table};
 
 /// Why such a command did not work.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ pub(crate) async fn attach(options: &AttachOptions) -> Result<(), AttachCommandE
 async fn answer(options: &AttachOptions, request: Request) -> Result<(), AttachCommandError> {
     match ask(&options.control, request).await? {
         Answer::Script(script) => {
-            print!("{script}");
+            say(format_args!("{script}"));
             Ok(())
         }
         Answer::Attachments(views) => Ok(show(&views, options.json, |views| {

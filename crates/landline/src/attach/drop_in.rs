@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use landline_docker::{DockerView, Sketch};
 use landline_spec::{Allowed, AttachError, ConfigFile, Parent, Pipework, split_words};
+use landline_types::Shown;
 
 use super::jobs::{Job, Jobs, Key};
 
@@ -107,7 +108,7 @@ impl DropIn {
 
 /// Text from outside, short enough for a message.
 fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
+    format!("{:.64}", Shown(text))
 }
 
 fn words(list: &str) -> impl Iterator<Item = &str> {

@@ -8,7 +8,7 @@ use super::service::{SettingsError, read};
 use crate::cli::{AllowOptions, ConfigOptions};
 use crate::control::{Answer, Request, call};
 use crate::files;
-use crate::output::CommandError;
+use crate::output::{CommandError, complain, say};
 
 /// Why the configuration was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub(crate) enum AllowError {
 /// Says whether the daemon would take the file.
 pub(crate) fn check(options: &ConfigOptions) -> Result<(), SettingsError> {
     read(&options.config)?;
-    println!("{} is right", options.config.display());
+    say(format_args!("{} is right", options.config.display()));
     Ok(())
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
     match call(&options.control.control_socket, &Request::Reload).await.map_err(CommandError::from) {
         Ok(Answer::Done) => {}
         Ok(_) => return Err(CommandError::Unexpected.into()),
-        Err(error) => eprintln!("landline: it counts from the daemon's next start ({error})"),
+        Err(error) => complain(format_args!("it counts from the daemon's next start ({error})")),
     }
     Ok(())
 }

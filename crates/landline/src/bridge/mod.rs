@@ -34,6 +34,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::cli::{self, AdoptOptions, BridgeCommand};
 use crate::control::{CallError, Request, call};
+use crate::output::{complain, say};
 use persist::{Changes, PersistError};
 use record::GuardRecord;
 
@@ -141,7 +142,7 @@ impl From<cli::BridgeKind> for BridgeKind {
 /// Takes what was adopted before this boot out of Open vSwitch's database.
 async fn sweep() -> Result<(), BridgeError> {
     for bridge in uplink::sweep().await.map_err(|error| BridgeError::Sweep(error.into()))? {
-        println!("{bridge} was made for another boot and is removed.");
+        say(format_args!("{bridge} was made for another boot and is removed."));
     }
     Ok(())
 }
@@ -156,7 +157,7 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
     let mut pending = Pending::default();
     if *persist {
         let changes = persist::plan(&host)?;
-        println!("{}", changes.show());
+        say(format_args!("{}", changes.show()));
         pending.changes = Some(changes);
     } else if let Some(address) = uplink.leased() {
         let no_daemon = |source| BridgeError::Leased { nic: nic.clone(), address, source };
@@ -164,7 +165,7 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
         pending.lease = Some(identity::lease(host.root, nic, link.index, bridge, address));
     }
     if *dry_run {
-        print!("{uplink}");
+        say(format_args!("{uplink}"));
         return Ok(());
     }
     pending.remember(bridge)?;
@@ -192,7 +193,7 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
             nic,
             manager::leave_alone(&host).await.map(|who| {
                 if let Some(who) = who {
-                    println!("{who} leaves {nic} alone until {bridge} is released.");
+                    say(format_args!("{who} leaves {nic} alone until {bridge} is released."));
                 }
             }),
         );
@@ -201,11 +202,11 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
         back(bridge, nic, kind).await?;
         return Err(BridgeError::Unguarded);
     }
-    println!(
+    say(format_args!(
         "{bridge} is up. If this host can still be reached, type within {} s: landline bridge confirm {bridge}\n\
          Otherwise everything will be as it was.",
         within.as_secs()
-    );
+    ));
     Ok(())
 }
 
@@ -224,10 +225,10 @@ async fn back(bridge: &IfName, nic: &IfName, kind: BridgeKind) -> Result<(), Upl
 /// The bridge is as it is to be without.
 fn tell(nic: &IfName, told: Result<(), manager::ManagerError>) {
     if let Err(error) = told {
-        eprintln!(
-            "landline: the network manager was not told about {nic}: {}",
+        complain(format_args!(
+            "the network manager was not told about {nic}: {}",
             landline_engine::chain(&error)
-        );
+        ));
     }
 }
 
@@ -269,7 +270,10 @@ async fn release(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
     // It has nothing left to do, whether it hears this or not.
     let _ = guard.done().await;
     for path in Changes::undo(Path::new("/"), bridge)? {
-        println!("{} was changed since and is left as it is; it still speaks of {bridge}.", path.display());
+        say(format_args!(
+            "{} was changed since and is left as it is; it still speaks of {bridge}.",
+            path.display()
+        ));
     }
     Ok(())
 }
@@ -306,7 +310,7 @@ async fn make_last(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
     let pending: Pending = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
     if let Some(changes) = pending.changes {
         changes.write(Path::new("/"), bridge)?;
-        println!("{}", changes.hint());
+        say(format_args!("{}", changes.hint()));
         if changes.keeps_switch() {
             uplink::keep(bridge).await.map_err(|error| BridgeError::Keep(error.into()))?;
             boot::sweep_no_more(Path::new("/"), bridge);
@@ -315,7 +319,7 @@ async fn make_last(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
     if let Some(lease) = pending.lease {
         let address = lease.address;
         call(daemon, &Request::KeepHostLease(lease)).await.map_err(BridgeError::Daemon)?;
-        println!("The daemon renews {address} from now on.");
+        say(format_args!("The daemon renews {address} from now on."));
     }
     fs::remove_file(&path).map_err(failed)
 }

@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use landline_types::Shown;
+
 use super::duid::Duid;
 use super::ia::IaNa;
 use crate::wire::{field, labels, names};
@@ -163,10 +165,7 @@ impl Options {
     pub fn status(&self) -> Status {
         let value = self.get(code::STATUS).unwrap_or_default();
         let text = String::from_utf8_lossy(value.get(2..).unwrap_or_default());
-        Status {
-            code: field::u16(value, 0).unwrap_or(status::SUCCESS),
-            message: text.chars().filter(|c| !c.is_control()).collect(),
-        }
+        Status { code: field::u16(value, 0).unwrap_or(status::SUCCESS), message: Shown(text).to_string() }
     }
 
     /// The associations for addresses that can be read.
