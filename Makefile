@@ -103,6 +103,8 @@ install: build
 	install -D -m 755 $(LANDLINE) $(DESTDIR)$(PREFIX)/bin/landline
 	install -D -m 644 packaging/systemd/landline.service $(DESTDIR)/etc/systemd/system/landline.service
 	install -D -m 644 packaging/systemd/landline.socket $(DESTDIR)/etc/systemd/system/landline.socket
+	install -D -m 644 packaging/systemd/landline-switches.service $(DESTDIR)/etc/systemd/system/landline-switches.service
+	install -D -m 644 packaging/systemd/landline-switches.socket $(DESTDIR)/etc/systemd/system/landline-switches.socket
 	# systemd before 254 warns of settings that it does not know.
 	if [ "$$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 254 ] 2>/dev/null; then \
 		install -D -m 644 packaging/systemd/landline.service.d/restart-steps.conf \

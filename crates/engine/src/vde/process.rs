@@ -3,6 +3,7 @@
 //!
 //! It knows nothing of networks. It ends by itself when it has nothing to run and nobody is connected to it.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,9 @@ use super::messages::{Answer, Ask, Greeting, VERSION, receive, send};
 
 /// How long nobody is let in after the system had no descriptor for somebody.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the process is called (the kernel keeps 15 bytes).
+const NAME: &CStr = c"landline-switch";
 
 /// Why the process ends at once.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +45,8 @@ pub async fn run_switches() -> Result<(), SwitchProcessError> {
     if !sockopt::socket_acceptconn(&listener).unwrap_or(false) {
         return Err(SwitchProcessError::NotListening);
     }
+    // It was started through a link whose name says nothing; this is what `ps` and the service manager call it.
+    let _ = rustix::thread::set_name(NAME);
     // Neither a terminal's end nor the daemon's is this one's.
     let _ = rustix::process::setsid();
     let _ = landline_kernel::raise_descriptor_limit();

@@ -27,13 +27,19 @@ use crate::host::HostError;
 /// Where the process is reached: a socket for each network namespace. Not in a directory that containers are given.
 const CONTROL: &str = "/run/landline-vde.control";
 
+/// The variable that names the socket on which the service manager listens for the process, which it starts when somebody connects:
+/// then that is a service of its own. Said by the daemon's unit.
+const MANAGED: &str = "LANDLINE_SWITCHES_SOCKET";
+
 /// How long the process may take to answer; a switch of others' may take five seconds to give out a port.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Taps that wait to be plugged in somewhere, and the process that has the others.
 pub(crate) struct Switching {
-    /// The process's socket.
+    /// The socket of a process that a daemon has started.
     control: PathBuf,
+    /// That of one that the service manager starts, if there is one.
+    managed: Option<PathBuf>,
     taps: Mutex<BTreeMap<IfName, OwnedFd>>,
     process: Mutex<Option<Process>>,
     /// Told when the process has ended.
@@ -43,6 +49,8 @@ pub(crate) struct Switching {
 /// The process, and the connection that says to it that there is a daemon.
 struct Process {
     pidfd: Arc<OwnedFd>,
+    /// Its socket.
+    path: PathBuf,
     _held: OwnedFd,
 }
 
@@ -76,7 +84,14 @@ impl Switching {
     /// For the calling thread's namespace.
     pub(crate) fn new() -> io::Result<Self> {
         let control = Path::new(CONTROL).join(format!("{}.sock", Netns::current()?.id()?.inode()));
-        Ok(Self { control, taps: Mutex::default(), process: Mutex::default(), ended: Arc::default() })
+        let managed = std::env::var_os(MANAGED).filter(|path| !path.is_empty()).map(PathBuf::from);
+        Ok(Self {
+            control,
+            managed,
+            taps: Mutex::default(),
+            process: Mutex::default(),
+            ended: Arc::default(),
+        })
     }
 
     fn taps(&self) -> MutexGuard<'_, BTreeMap<IfName, OwnedFd>> {
@@ -157,32 +172,35 @@ impl Switching {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         if process.as_ref().is_none_or(Process::has_ended) {
             *process = None;
-            let (peer, child) = match self.find() {
-                Some(peer) => (peer, None),
+            let (peer, path, child) = match self.find() {
+                Some((peer, path)) => (peer, path, None),
                 None if !start => return Ok(None),
                 None => {
                     let child = spawn(&self.control).map_err(failed("start"))?;
-                    (Peer::dial(&self.control).map_err(failed("reach"))?, Some(child))
+                    (Peer::dial(&self.control).map_err(failed("reach"))?, &self.control, Some(child))
                 }
             };
             let pidfd = Arc::new(peer.pidfd);
             self.watch(child, pidfd.clone()).map_err(failed("watch"))?;
-            *process = Some(Process { pidfd, _held: peer.socket });
+            *process = Some(Process { pidfd, path: path.clone(), _held: peer.socket });
         }
-        Ok(Some(Peer::dial(&self.control).map_err(failed("reach"))?.socket))
+        let path = process.as_ref().map_or(&self.control, |process| &process.path);
+        Ok(Some(Peer::dial(path).map_err(failed("reach"))?.socket))
     }
 
-    /// The process that is there already, if it speaks as we do.
-    fn find(&self) -> Option<Peer> {
-        let peer = Peer::dial(&self.control).ok()?;
-        if peer.version != VERSION {
-            tracing::warn!("the process that runs VDE switches is another version's; it is ended");
-            let _ = pidfd_send_signal(&peer.pidfd, Signal::KILL);
-            // Its taps are free then.
-            has_ended(&peer.pidfd, None);
-            return None;
-        }
-        Some(peer)
+    /// The process that is there already, or that the service manager starts, and its socket.
+    fn find(&self) -> Option<(Peer, &PathBuf)> {
+        // One of before an update comes first: it has the taps.
+        let there = known(&self.control).map(|peer| (peer, &self.control));
+        there.or_else(|| {
+            let managed = self.managed.as_ref()?;
+            // In the place of one of before an update there is another at once.
+            let peer = known(managed).or_else(|| known(managed));
+            if peer.is_none() {
+                tracing::warn!(socket = %managed.display(), "the service manager runs no VDE switches; the daemon does");
+            }
+            Some((peer?, managed))
+        })
     }
 
     /// Waits for the process's end, behind the caller's back.
@@ -197,6 +215,19 @@ impl Switching {
         };
         std::thread::Builder::new().name("switches-watch".into()).spawn(wait).map(drop)
     }
+}
+
+/// The process at the other end of this socket, if it speaks as we do. One that does not is ended.
+fn known(path: &Path) -> Option<Peer> {
+    let peer = Peer::dial(path).ok()?;
+    if peer.version != VERSION {
+        tracing::warn!("the process that runs VDE switches is another version's; it is ended");
+        let _ = pidfd_send_signal(&peer.pidfd, Signal::KILL);
+        // Its taps are free then.
+        has_ended(&peer.pidfd, None);
+        return None;
+    }
+    Some(peer)
 }
 
 /// Starts the process, with its socket as standard input: who connects from now on is heard.

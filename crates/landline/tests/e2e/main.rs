@@ -71,3 +71,4 @@ mod static_addressing;
 mod ten;
 mod vde;
 mod vde_seed;
+mod vde_service;

@@ -8,7 +8,7 @@ use crate::tools::{settled, start_daemon};
 use crate::world::{Result, SOON, World, binary};
 
 /// `docker network create -d landline -o mode=vde ARGS NAME`.
-fn create(world: &World, name: &str, args: &[&str]) -> Result {
+pub(crate) fn create(world: &World, name: &str, args: &[&str]) -> Result {
     let mut command = vec!["network", "create", "-d", "landline", "-o", "mode=vde"];
     command.extend(args);
     command.push(name);
@@ -78,11 +78,11 @@ pub(crate) fn clients(host: &DockerHost, socket: &str) -> Result<usize> {
 }
 
 /// The pid, on the host, of the process that runs our switches.
-fn switching(host: &DockerHost) -> Result<String> {
+pub(crate) fn switching(host: &DockerHost) -> Result<String> {
     Ok(host.check(&["pgrep", "-fx", "landline switches"])?)
 }
 
-fn kill_switching(host: &DockerHost) -> Result {
+pub(crate) fn kill_switching(host: &DockerHost) -> Result {
     let pid = switching(host)?;
     host.check(&["kill", "-9", &pid])?;
     wait_for("its successor", SOON, || switching(host).is_ok_and(|next| next != pid))?;
@@ -234,6 +234,8 @@ fn a_switch_of_its_own_survives_the_daemon() -> Result {
     foreigner(&world.host, "far", dir, "198.51.100.50/24")?;
     ping(&world, "one", "198.51.100.50")?;
     assert_eq!(clients(&world.host, "/run/mgmt")?, 1, "containers take no port");
+    let name = format!("/proc/{}/comm", switching(&world.host)?);
+    assert_eq!(world.host.check(&["cat", &name])?, "landline-switch");
 
     let there = endpoints(&world.host, "/run/mgmt")?;
     for signal in [Signal::KILL, Signal::TERM] {
