@@ -22,7 +22,7 @@ use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{LinkEvents, Orders, Present, Sentries, Services, Supervised};
-use crate::nat::{self, Nat};
+use crate::nat::{self, Nat, OpenBridges};
 use crate::ovs::Poke;
 use crate::pending::Pending;
 use crate::pools::{Ahead, Pools};
@@ -320,12 +320,20 @@ impl Engine {
     }
 }
 
-/// The bridges of these networks for which the host's firewall is to be opened: as their users say, or the administrator.
+/// The bridges of these networks for which the host's firewall is to be opened: as their users say, or the administrator, and
+/// Landline's own, which nobody but the network's containers is on.
 pub(crate) fn open_bridges<'a>(
     networks: impl Iterator<Item = &'a NetworkRecord>,
     openings: &BTreeSet<IfName>,
-) -> BTreeSet<IfName> {
-    let bridged = networks.map(|network| &network.options).filter(|options| options.mode == Mode::Bridge);
-    let open = bridged.filter(|options| options.open_firewall || openings.contains(&options.parent));
-    open.map(|options| options.parent.clone()).collect()
+) -> OpenBridges {
+    let mut open = OpenBridges::default();
+    for options in networks.map(|network| &network.options) {
+        let asked = options.open_firewall || openings.contains(&options.parent);
+        match options.mode {
+            Mode::Bridge if asked => drop(open.asked.insert(options.parent.clone())),
+            Mode::Vde | Mode::Nat => drop(open.own.insert(options.parent.clone())),
+            _ => {}
+        }
+    }
+    open
 }

@@ -157,7 +157,8 @@ fn commands(rules: &[String], begin: &str) -> String {
 /// Bridged frames that pass the rules for packets.
 fn bridges(networks: &[NetworkRecord]) -> Vec<Subject> {
     let mut subjects = BTreeMap::new();
-    for network in networks.iter().filter(|network| network.options.mode == Mode::Bridge) {
+    let modes = [Mode::Bridge, Mode::Vde, Mode::Nat];
+    for network in networks.iter().filter(|network| modes.contains(&network.options.mode)) {
         let bridge = &network.options.parent;
         subjects.entry(bridge.clone()).or_insert_with(|| Subject {
             what: format!(
@@ -261,4 +262,23 @@ fn forwarding(
          {FIX} sets it as long as they need it"
     );
     Some(Found { finding: Finding { fixable: true, ..Finding::new("ip-forward", says) }, cures })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::tests::network;
+
+    #[test]
+    fn bridges_that_the_firewall_may_drop_are_known_whoever_made_them() {
+        let networks = [
+            network(Mode::Bridge, "br0"),
+            network(Mode::Bridge, "br0"),
+            network(Mode::Vde, "llb1"),
+            network(Mode::Nat, "llb2"),
+            network(Mode::Macvlan, "eth0"),
+        ];
+        let known: Vec<Cure> = bridges(&networks).into_iter().map(|subject| subject.cure).collect();
+        assert_eq!(known, ["br0", "llb1", "llb2"].map(|name| Cure::Bridge(name.parse().unwrap())));
+    }
 }

@@ -65,14 +65,27 @@ impl Openings {
 }
 
 impl Engine {
-    /// Opens the host's firewall for a new network, if its user says so.
+    /// Opens the host's firewall for a new network, if its user says so or the bridge is its own.
     pub(crate) async fn open_firewall(&self, network: &NetworkRecord) -> Result<(), NatError> {
-        if !network.options.open_firewall || network.options.mode != Mode::Bridge {
+        let asked = network.options.open_firewall && network.options.mode == Mode::Bridge;
+        let own = is_own(network);
+        if !asked && !own {
             return Ok(());
         }
-        let mut bridges = open_bridges(self.networks().values(), &self.openings.all());
-        bridges.insert(network.options.parent.clone());
-        self.nat.open_bridges(bridges).await
+        let bridges = {
+            let networks = self.networks();
+            let networks = networks.values().filter(|other| other.id != network.id).chain([network]);
+            open_bridges(networks, &self.openings.all())
+        };
+        match self.nat.open_bridges(bridges).await {
+            // It works on every host whose firewall lets bridged packets through, and doctor knows the others.
+            Err(error) if !asked => {
+                tracing::warn!(bridge = %network.options.parent, error = %crate::chain(&error),
+                    "a network's own bridge could not be let through the host's firewall");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Closes it for a network that is gone, unless another one needs it open.
@@ -84,7 +97,11 @@ impl Engine {
             if opened {
                 self.forget_opening(parent).await?;
             }
-            if opened || network.options.open_firewall { self.reopen_firewall().await } else { Ok(()) }
+            if opened || network.options.open_firewall || is_own(network) {
+                self.reopen_firewall().await
+            } else {
+                Ok(())
+            }
         };
         if let Err(error) = closed.await {
             tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be closed");
@@ -114,6 +131,11 @@ impl Engine {
         self.nat.open_bridges(bridges).await?;
         self.nat.privates(privates).await
     }
+}
+
+/// Whether the network's bridge is Landline's own.
+fn is_own(network: &NetworkRecord) -> bool {
+    matches!(network.options.mode, Mode::Vde | Mode::Nat)
 }
 
 #[cfg(test)]

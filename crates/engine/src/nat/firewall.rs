@@ -45,6 +45,13 @@ pub(super) const IPV6: Family = Family {
     needed: false,
 };
 
+impl Family {
+    /// The same, where having no program to ask is no failure.
+    pub(super) const fn if_there(self) -> Self {
+        Self { needed: false, ..self }
+    }
+}
+
 /// Where a host has rules: a program for one of the flavours, and a chain.
 type Place = (&'static str, &'static str);
 

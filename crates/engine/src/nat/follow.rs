@@ -16,6 +16,7 @@ use landline_types::IfName;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::OpenBridges;
 use super::lease::{Heard, Leaser, Shared, live};
 use super::place::Places;
 use super::record::{NatRecord, NatView};
@@ -42,7 +43,7 @@ pub(crate) struct Follower {
     /// The bridges of such networks.
     privates: BTreeSet<Private>,
     /// Bridges of networks that are to be let through.
-    bridges: BTreeSet<IfName>,
+    bridges: OpenBridges,
     /// DHCP clients, of addresses that have one.
     leasers: BTreeMap<NatOwner, Leaser>,
     /// Whose container was removed, and which are taken back unless it is made anew.
@@ -141,7 +142,7 @@ impl Follower {
         views: watch::Sender<BTreeMap<NatOwner, NatView>>,
     ) -> Self {
         let Beginning { records, bound, privates, bridges, store, shared } = beginning;
-        let opened = !bridges.is_empty() || records.iter().any(|record| record.open_firewall);
+        let opened = bridges.all().next().is_some() || records.iter().any(|record| record.open_firewall);
         Self {
             records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),
             bound,

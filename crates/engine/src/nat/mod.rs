@@ -51,6 +51,23 @@ use crate::store::{Store, StoreError};
 /// How long a server may take to give `landline nat` an address.
 const FIRST_LEASE: Duration = landline_spec::DEFAULT_LEASE_TIMEOUT;
 
+/// Bridges that are let through the host's firewall, which would drop what goes over them where the kernel shows it bridged
+/// packets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OpenBridges {
+    /// On somebody's word.
+    pub(crate) asked: BTreeSet<IfName>,
+    /// Landline's own. The kernel's switch of a bridge (`nf_call_iptables`) only adds to the host's, so it cannot keep the
+    /// firewall off one.
+    pub(crate) own: BTreeSet<IfName>,
+}
+
+impl OpenBridges {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &IfName> {
+        self.asked.iter().chain(&self.own)
+    }
+}
+
 /// What the front end sees of containers on networks that the host routes for (Docker's own bridges).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NatSeen {
@@ -92,7 +109,7 @@ pub(crate) struct Beginning {
     pub(crate) records: Vec<NatRecord>,
     pub(crate) bound: BTreeMap<NatOwner, Bound>,
     pub(crate) privates: BTreeSet<Private>,
-    pub(crate) bridges: BTreeSet<IfName>,
+    pub(crate) bridges: OpenBridges,
     pub(crate) store: Arc<Store>,
     pub(crate) shared: lease::Shared,
 }
@@ -104,7 +121,7 @@ impl Beginning {
             present: services.present.clone(),
             boot: services.boot.clone(),
         };
-        let (bound, privates, bridges) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let (bound, privates, bridges) = (BTreeMap::new(), BTreeSet::new(), OpenBridges::default());
         Self { records, bound, privates, bridges, store, shared }
     }
 }
@@ -223,7 +240,7 @@ pub(crate) enum Command {
     Bind(NatOwner, Box<Bound>, Reply<()>),
     Unbind(EndpointId, Reply<()>),
     Expire(NatOwner, Duration),
-    Bridges(BTreeSet<IfName>, Reply<()>),
+    Bridges(OpenBridges, Reply<()>),
     Open(BTreeSet<NatOwner>, Reply<()>),
     Close(Reply<bool>),
     Privates(BTreeSet<Private>, Reply<()>),
@@ -333,7 +350,7 @@ impl Nat {
     }
 
     /// Lets through the host's firewall what goes over these bridges, and what goes over others no more.
-    pub(crate) async fn open_bridges(&self, bridges: BTreeSet<IfName>) -> Result<(), NatError> {
+    pub(crate) async fn open_bridges(&self, bridges: OpenBridges) -> Result<(), NatError> {
         self.ask(|answer| Command::Bridges(bridges, answer)).await
     }
 

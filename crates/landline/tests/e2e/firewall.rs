@@ -82,6 +82,36 @@ fn let_through(flavour: &str) -> Result {
     Ok(())
 }
 
+/// Containers on a bridge of Landline's own reach each other without anybody's word, and nothing else is let through.
+#[test]
+fn bridges_of_our_own_are_let_through() -> Result {
+    let world = behind_rules("iptables-nft", DROPPING, &[])?;
+    let rules = || world.host.node().sh("iptables -S DOCKER-USER; ip6tables -S FORWARD");
+    let before = rules()?;
+    for (network, own, subnet) in
+        [("vde1", &["mode=vde"][..], "198.51.100"), ("nat1", &["mode=nat", "-o", "parent=eth0"], "203.0.113")]
+    {
+        let net = format!("{subnet}.0/24");
+        let begin = ["network", "create", "-d", "landline", "--subnet", &net, "-o"];
+        world.host.docker_ok(&[&begin[..], own, &[network]].concat())?;
+        let open = rules()?;
+        let added: Vec<&str> = open.lines().filter(|rule| !before.contains(rule)).collect();
+        let only_within = |rule: &&str| {
+            let words: Vec<&str> = rule.split_whitespace().collect();
+            words[2] == "-i" && words[4] == "-o" && words[3] == words[5] && words[3].starts_with("llb")
+        };
+        assert!(added.len() == 2 && added.iter().all(only_within), "{open}");
+        let (one, two) = (format!("{network}-1"), format!("{network}-2"));
+        world.run(&one, network, &["--ip", &format!("{subnet}.2")])?;
+        world.run(&two, network, &["--ip", &format!("{subnet}.3")])?;
+        world.host.in_container(&one, &["ping", "-c3", "-i0.2", "-W5", &format!("{subnet}.3")])?;
+        world.host.docker_ok(&["rm", "-f", &one, &two])?;
+        world.host.docker_ok(&["network", "rm", network])?;
+        wait_for("the rules to be as before", SOON, || rules().is_ok_and(|rules| rules == before))?;
+    }
+    Ok(())
+}
+
 /// A host may have no rules for IPv6 and nobody to ask for them. Where there are some that cannot be changed, nothing is.
 #[test]
 fn openings_for_both_families_or_none() -> Result {

@@ -44,12 +44,18 @@ impl Follower {
         let open = self.privates.iter().filter(|private| private.open);
         wanted.extend(open.flat_map(|private| firewall::private(private, &self.places.of(&private.nic))));
         let mut wanted_v6 = BTreeSet::new();
+        // What is only of bridges of our own is no failure where there is nobody to ask.
+        let v4 = if wanted.is_empty() && self.bridges.asked.is_empty() {
+            firewall::IPV4.if_there()
+        } else {
+            firewall::IPV4
+        };
         // Otherwise what is bridged does not meet the firewall.
         if sysctl::bridge_nf() {
-            wanted.extend(self.bridges.iter().map(firewall::bridge));
+            wanted.extend(self.bridges.all().map(firewall::bridge));
         }
         if sysctl::bridge_nf_v6() {
-            wanted_v6.extend(self.bridges.iter().map(firewall::bridge));
+            wanted_v6.extend(self.bridges.all().map(firewall::bridge));
         }
         let nothing = wanted.is_empty() && wanted_v6.is_empty();
         if nothing && !self.opened {
@@ -57,7 +63,7 @@ impl Follower {
         }
         self.opened = true;
         let open = move || {
-            firewall::open(firewall::IPV4, &wanted)?;
+            firewall::open(v4, &wanted)?;
             firewall::open(firewall::IPV6, &wanted_v6)
         };
         blocking(open).await?;
