@@ -116,7 +116,7 @@ impl Life {
             what @ 0x20..0x80 => self.answer(what, story)?,
             0x80..0x90 => {
                 if let Some(packet) = arp::Packet::parse(story.some(arp::LEN)) {
-                    self.client.handle_arp(self.now, &packet);
+                    self.client.handle_arp(self.now, packet);
                 }
             }
             what @ 0x90..0xa0 => {
@@ -127,7 +127,7 @@ impl Life {
                 } else {
                     arp::Packet::announcement(other, address)
                 };
-                self.client.handle_arp(self.now, &packet);
+                self.client.handle_arp(self.now, packet);
             }
             0xa0..0xd0 => {
                 if let Some(due) = self.client.poll_timeout().filter(|&due| due >= self.now) {
@@ -199,6 +199,7 @@ impl Life {
                 Event::Renewed(lease) => assert_eq!(self.in_use, Some(lease.address)),
                 Event::Lost { address, .. } => assert_eq!(self.in_use.take(), Some(address)),
                 Event::Conflict { by, .. } => assert_ne!(by, MAC),
+                Event::Refused { .. } => panic!("no address is taken"),
             }
         }
     }

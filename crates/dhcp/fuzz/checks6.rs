@@ -198,7 +198,7 @@ impl Life {
             use landline_dhcp::v6::Event;
             match event {
                 Event::Changed(state) | Event::Renewed(state) => self.told = state,
-                Event::Lost { .. } | Event::Conflict { .. } => {}
+                Event::Lost { .. } | Event::Conflict { .. } | Event::Refused { .. } => {}
             }
         }
     }

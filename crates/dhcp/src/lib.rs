@@ -30,10 +30,12 @@
 #![forbid(unsafe_code)]
 
 mod random;
+mod taken;
 mod time;
 pub mod v4;
 pub mod v6;
 pub mod wire;
 
 pub use random::Random;
+pub use taken::Taken;
 pub use time::Instant;

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use landline_types::Mac;
 
 use super::client_id::ClientId;
+use crate::taken::Taken;
 
 /// What a client is told before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,11 @@ pub struct Config {
     pub rapid_commit: bool,
     /// How sure to be that nobody else uses an address before using it.
     pub conflict_check: ConflictCheck,
+    /// Other clients on this host have the same hardware address (ipvlan). A server that goes by it alone may hold what
+    /// one client declines for the lease of another, so an address that is [`taken`](Self::taken) is not declined.
+    pub shares_mac: bool,
+    /// Addresses that are declined when a server grants them, without any check on the link.
+    pub taken: Taken,
 }
 
 /// That the server is asked to put the client's name into DNS (RFC 4702).
@@ -72,6 +78,8 @@ impl Config {
             servers: Vec::new(),
             rapid_commit: false,
             conflict_check: ConflictCheck::default(),
+            shares_mac: false,
+            taken: Taken::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use landline_types::Mac;
 use super::config::ConflictCheck;
 use crate::random::{Random, between};
 use crate::time::Instant;
-use crate::wire::arp::Packet;
+use crate::wire::arp::{Heard, Packet};
 
 /// From the first probe to "nobody answered", in a fast check.
 const FAST_WINDOW: Duration = Duration::from_millis(25);
@@ -189,13 +189,10 @@ impl Guard {
     }
 
     /// Looks at an ARP packet from the link.
-    pub(super) fn handle_arp(&mut self, now: Instant, packet: &Packet) -> Sighting {
-        let other = packet.sender_mac;
-        if other == self.mac || other.is_zero() {
-            return Sighting::None; // our own packets come back on some links
-        }
-        let uses = packet.sender_ip == self.address;
-        let wants = packet.is_probe() && packet.target_ip == self.address;
+    pub(super) fn handle_arp(&mut self, now: Instant, heard: &Heard) -> Sighting {
+        let other = heard.packet.sender_mac;
+        let uses = heard.claims(self.address, self.mac);
+        let wants = heard.competes(self.address, self.mac);
         match self.stage {
             // Two hosts that probe for the same address at once: neither may have it (RFC 5227 section 2.1.1). Not so in
             // a fast check, which begins before the server has decided: servers offer one address to several

@@ -49,18 +49,19 @@ pub(super) fn refused_wait(count: u32) -> Duration {
 }
 
 /// How long to stay away after the `count`th conflict in a row. RFC 2131 section 3.1 wants 10 s; the first retry is
-/// free, because a squatter is one host and the next address is most likely free. From the tenth on RFC 5227's rate
-/// limit holds (section 2.1.1).
+/// free, because a squatter is one host and the next address is most likely free. After that 10, 20, 40 ... 320 s: what
+/// contests one address after the other contests them all, and each decline takes an address out of the server's pool.
+/// From the tenth on that is more than RFC 5227's rate limit asks for (section 2.1.1).
 pub(super) fn declined_wait(count: u32) -> Duration {
+    const LONGEST: u32 = 5;
     match count {
         0 | 1 => Duration::ZERO,
-        2..10 => Duration::from_secs(10),
-        _ => Duration::from_mins(1),
+        _ => Duration::from_secs(10 << (count - 2).min(LONGEST)),
     }
 }
 
-/// A conflict this long after the last one is a new story.
-pub(super) const CONFLICTS_IN_A_ROW: Duration = Duration::from_mins(2);
+/// A conflict this long after the last one is a new story: longer than the longest wait, and the check after it.
+pub(super) const CONFLICTS_IN_A_ROW: Duration = Duration::from_mins(10);
 
 /// How long to wait for an answer to a renewal that has until `end`: half of what is left, at least a minute
 /// (RFC 2131 section 4.4.5). With leases of minutes that floor would mean a single try, so it is at most a
@@ -174,7 +175,10 @@ mod tests {
         let waits: Vec<_> = (1..=10).map(|n| refused_wait(n).as_secs()).collect();
         assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 64, 64, 64]);
         assert_eq!(refused_wait(u32::MAX).as_secs(), 64);
-        assert_eq!([1, 2, 9, 10].map(|n| declined_wait(n).as_secs()), [0, 10, 10, 60]);
+        let waits: Vec<_> = (1..=9).map(|n| declined_wait(n).as_secs()).collect();
+        assert_eq!(waits, [0, 10, 20, 40, 80, 160, 320, 320, 320]);
+        assert_eq!(declined_wait(u32::MAX).as_secs(), 320);
+        assert!(declined_wait(u32::MAX) < CONFLICTS_IN_A_ROW);
     }
 
     fn tries(lease: u64) -> (usize, usize) {

@@ -3,6 +3,7 @@
 use landline_types::Mac;
 
 use super::interface_id::InterfaceId;
+use crate::taken::Taken;
 use crate::v4::ConflictCheck;
 use crate::wire::dhcpv6::Duid;
 
@@ -31,6 +32,8 @@ pub struct Config {
     /// How sure to be that nobody else uses an address before using it. `Fast`: two neighbour solicitations and
     /// 25 ms, listening on for two seconds; `Wait`: RFC 4862, one to two seconds; `Off`: not at all.
     pub conflict_check: ConflictCheck,
+    /// Addresses that are not used, and declined where a server granted them, without any check on the link.
+    pub taken: Taken,
     /// Hear every router advertisement: [`wants_socket`](super::Client::wants_socket) stays true.
     pub listen: bool,
 }
@@ -64,6 +67,7 @@ impl Config {
             user_class: None,
             rapid_commit: true,
             conflict_check: ConflictCheck::default(),
+            taken: Taken::default(),
             listen: false,
         }
     }

@@ -8,6 +8,7 @@ use landline_types::Mac;
 
 use super::timing::CONTESTED_RETRY;
 use crate::random::{Random, between};
+use crate::taken::Taken;
 use crate::time::Instant;
 use crate::v4::ConflictCheck;
 use crate::wire::icmpv6::{Message, Nonce};
@@ -27,6 +28,7 @@ const WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     mac: Mac,
     check: ConflictCheck,
+    taken: Taken,
     entries: Vec<Entry>,
 }
 
@@ -72,16 +74,18 @@ pub(super) enum Out {
 }
 
 impl Watch {
-    pub(super) const fn new(mac: Mac, check: ConflictCheck) -> Self {
-        Self { mac, check, entries: Vec::new() }
+    pub(super) const fn new(mac: Mac, check: ConflictCheck, taken: Taken) -> Self {
+        Self { mac, check, taken, entries: Vec::new() }
     }
 
-    /// This address is about to be used.
-    pub(super) fn want(&mut self, now: Instant, address: Ipv6Addr, rng: &mut impl Random) {
+    /// This address is about to be used. `false`: it is taken, and counts as contested.
+    pub(super) fn want(&mut self, now: Instant, address: Ipv6Addr, rng: &mut impl Random) -> bool {
         if self.find(address).is_some() {
-            return;
+            return true;
         }
+        let taken = self.taken.contains(address);
         let (stage, next) = match self.check {
+            _ if taken => (Stage::Contested, Some((now + CONTESTED_RETRY, Step::Retry))),
             ConflictCheck::Off => (Stage::Clear, None),
             ConflictCheck::Fast => (Stage::Probing, Some((now, Step::Probe(0)))),
             ConflictCheck::Wait => {
@@ -89,6 +93,7 @@ impl Watch {
             }
         };
         self.entries.push(Entry { address, stage, next, nonces: Vec::new() });
+        !taken
     }
 
     /// This address is used already. With `probe`, somebody may have come to use it while it was not.
@@ -147,6 +152,7 @@ impl Watch {
             }
             Step::LateProbe => (Some(entry.probe(rng)), Some((LATE_PROBE, Step::Rest))),
             Step::Rest => (None, None),
+            Step::Retry if self.taken.contains(entry.address) => (None, Some((CONTESTED_RETRY, Step::Retry))),
             Step::Retry => {
                 entry.stage = Stage::Probing;
                 (None, Some((Duration::ZERO, Step::Probe(0))))
@@ -164,17 +170,23 @@ impl Watch {
     }
 
     /// Looks at a message from the link; gives the address that somebody else turns out to have, or to be about to.
-    pub(super) fn handle(&mut self, now: Instant, src: Ipv6Addr, message: &Message) -> Option<Ipv6Addr> {
+    /// Who that is, is said by those that have it.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        src: Ipv6Addr,
+        message: &Message,
+    ) -> Option<(Ipv6Addr, Option<Mac>)> {
         let mac = self.mac;
-        let (target, is_probe) = match message {
+        let (target, by, is_probe) = match message {
             // Somebody who has an address of its own only looks for the holder of this one.
             Message::NeighbourSolicitation { target, .. }
                 if src.is_unspecified() && !self.is_own(message) =>
             {
-                (*target, true)
+                (*target, None, true)
             }
             Message::NeighbourAdvertisement { target, target_mac, .. } if *target_mac != Some(mac) => {
-                (*target, false)
+                (*target, *target_mac, false)
             }
             _ => return None,
         };
@@ -190,7 +202,7 @@ impl Watch {
         }
         entry.stage = Stage::Contested;
         entry.next = Some((now + CONTESTED_RETRY, Step::Retry));
-        Some(target)
+        Some((target, by))
     }
 
     fn find(&self, address: Ipv6Addr) -> Option<&Entry> {

@@ -95,6 +95,54 @@ impl Packet {
     }
 }
 
+/// An ARP packet and the frame it came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Heard {
+    /// What it says.
+    pub packet: Packet,
+    /// The source of its frame.
+    pub frame_source: Mac,
+    /// Whether its frame was for all stations.
+    pub to_all: bool,
+}
+
+impl Heard {
+    /// Whether a machine other than `own` says with this that it uses `address` (RFC 5227 sections 2.1.1 and 2.4).
+    pub fn claims(&self, address: Ipv4Addr, own: Mac) -> bool {
+        self.is_of_another(own) && self.packet.sender_ip == address
+    }
+
+    /// Whether a machine other than `own` is about to use `address` and probes for it (RFC 5227 section 2.1.1).
+    ///
+    /// An ARP Probe is broadcast (section 1.1), and whoever is about to use an address sends it in a frame of its own.
+    /// Switches and monitors ask with the sender 0.0.0.0 as well, whether a host that they know is still there: in a
+    /// frame to that host, or with a hardware address that is not the frame's.
+    pub fn competes(&self, address: Ipv4Addr, own: Mac) -> bool {
+        let own_frame = self.frame_source == self.packet.sender_mac;
+        let probe = self.packet.is_probe() && self.packet.target_ip == address;
+        self.is_of_another(own) && probe && self.to_all && own_frame
+    }
+
+    /// Our own packets come back on some links, also with another sender inside.
+    fn is_of_another(&self, own: Mac) -> bool {
+        let sender = self.packet.sender_mac;
+        sender != own && !sender.is_zero() && self.frame_source != own
+    }
+}
+
+/// In a frame of its sender's to all stations.
+impl From<Packet> for Heard {
+    fn from(packet: Packet) -> Self {
+        Self { packet, frame_source: packet.sender_mac, to_all: true }
+    }
+}
+
+impl From<&Packet> for Heard {
+    fn from(packet: &Packet) -> Self {
+        (*packet).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -400,6 +400,7 @@ impl Host {
                     return broken("only an address in use is lost", address);
                 }
             }
+            Event::Refused { address, .. } => return broken("no address is taken", address),
             Event::Conflict { by, .. } => {
                 net.report.count("client: conflict seen");
                 if by == self.mac {
@@ -492,5 +493,6 @@ fn loss_name(reason: LossReason) -> &'static str {
         LossReason::Expired => "client: lost by expiry",
         LossReason::Nak => "client: lost by NAK",
         LossReason::Conflict => "client: lost by conflict",
+        LossReason::Taken => "client: lost because it is taken",
     }
 }

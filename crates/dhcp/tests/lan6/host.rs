@@ -201,6 +201,7 @@ impl Host {
                 }
                 Event::Lost { reason: LossReason::Expired, .. } => report.count("client: lost by expiry"),
                 Event::Lost { .. } => report.count("client: lost because it was withdrawn"),
+                Event::Refused { .. } => report.count("client: taken address refused"),
                 Event::Conflict { address, .. } => {
                     report.count("client: conflict seen");
                     if pool().any(|leased| leased == address) {

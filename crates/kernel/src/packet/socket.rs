@@ -36,6 +36,8 @@ pub struct Received {
     pub checksum_valid_or_unknown: bool,
     /// Whether this host sent it (`PACKET_OUTGOING`).
     pub own: bool,
+    /// Whether its frame was for all stations (`PACKET_BROADCAST`).
+    pub to_all: bool,
 }
 
 impl PacketSocket {
@@ -151,5 +153,6 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         source_mac: packet.from.mac.unwrap_or(Mac::new([0; 6])),
         checksum_valid_or_unknown: packet.status.is_some_and(|status| status & trusted != 0),
         own: packet.from.packet_type == libc::PACKET_OUTGOING,
+        to_all: packet.from.packet_type == libc::PACKET_BROADCAST,
     }))
 }

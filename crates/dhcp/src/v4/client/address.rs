@@ -5,16 +5,23 @@ use std::net::Ipv4Addr;
 use super::{Client, Event, LossReason, State, Transmit};
 use crate::random::Random;
 use crate::time::Instant;
+use crate::v4::grant::Offer;
 use crate::v4::guard::Sighting;
 use crate::v4::lease::Lease;
 use crate::v4::options::is_host;
 use crate::v4::timing::{self, CONFLICTS_IN_A_ROW};
 use crate::wire::arp;
 
+/// How many refused offers are remembered.
+const MOST_REFUSED: usize = 8;
+
 impl<R: Random> Client<R> {
     /// A server granted this. It is used when nobody else is known to use it.
     pub(super) fn handle_grant(&mut self, now: Instant, lease: Lease) {
         self.refusals = 0;
+        if self.config.taken.contains(lease.address) {
+            return self.refuse(now, lease.address, lease.server);
+        }
         let same = self.held.as_ref().is_some_and(|held| held.address == lease.address);
         if same {
             // In use already, or allowed to be: it has the new times whatever the check says.
@@ -26,7 +33,7 @@ impl<R: Random> Client<R> {
         }
         match &self.guard {
             Some(guard) if guard.contested().is_some() => {
-                self.decline(now, lease.address, Some(lease.server));
+                self.decline(now, lease.address, Some(lease.server), LossReason::Conflict);
             }
             Some(guard) if !guard.is_clear() => self.state = State::Checking { lease },
             Some(_) | None => self.use_lease(now, lease),
@@ -64,7 +71,7 @@ impl<R: Random> Client<R> {
         }
     }
 
-    pub(super) fn watch_arp(&mut self, now: Instant, packet: &arp::Packet) {
+    pub(super) fn watch_arp(&mut self, now: Instant, packet: &arp::Heard) {
         let Some(guard) = &mut self.guard else { return };
         let address = guard.address();
         match guard.handle_arp(now, packet) {
@@ -74,7 +81,7 @@ impl<R: Random> Client<R> {
                 // Otherwise there is nothing to decline yet: the server is still being asked.
                 if let State::Checking { lease } = &self.state {
                     let server = lease.server;
-                    self.decline(now, address, Some(server));
+                    self.decline(now, address, Some(server), LossReason::Conflict);
                 }
             }
             Sighting::Defend(by, packet) => {
@@ -84,18 +91,41 @@ impl<R: Random> Client<R> {
             Sighting::GiveUp(by) => {
                 self.events.push_back(Event::Conflict { address, by });
                 let server = self.held.as_ref().map(|lease| lease.server);
-                self.decline(now, address, server);
+                self.decline(now, address, server, LossReason::Conflict);
             }
         }
     }
 
-    /// Somebody else uses the address: tells the server and starts over, without wishing for it again.
-    pub(super) fn decline(&mut self, now: Instant, address: Ipv4Addr, server: Option<Ipv4Addr>) {
+    /// A taken address was granted: it is declined, so that the server marks it and offers another.
+    fn refuse(&mut self, now: Instant, address: Ipv4Addr, server: Ipv4Addr) {
+        self.events.push_back(Event::Refused { address, server });
+        if self.refused.len() == MOST_REFUSED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((server, address));
+        let told = (!self.config.shares_mac).then_some(server);
+        self.decline(now, address, told, LossReason::Taken);
+    }
+
+    /// Whether an offer is one that was declined because the address is taken, and it still is. To ask for it again
+    /// would lead nowhere, and another server may have a better one.
+    pub(super) fn is_refused(&self, offer: Offer) -> bool {
+        self.refused.contains(&(offer.server, offer.address)) && self.config.taken.contains(offer.address)
+    }
+
+    /// The address cannot be used: tells the server and starts over, without wishing for it again.
+    pub(super) fn decline(
+        &mut self,
+        now: Instant,
+        address: Ipv4Addr,
+        server: Option<Ipv4Addr>,
+        reason: LossReason,
+    ) {
         if let Some(server) = server {
             self.send_decline(address, server);
         }
         if self.held.as_ref().is_some_and(|lease| lease.address == address) {
-            self.lose(LossReason::Conflict);
+            self.lose(reason);
         }
         let before = self.conflicts.filter(|(_, last)| now.saturating_since(*last) < CONFLICTS_IN_A_ROW);
         let count = before.map_or(0, |(count, _)| count).saturating_add(1);
@@ -170,7 +200,10 @@ impl<R: Random> Client<R> {
         };
         let held =
             self.held.take().filter(|lease| lease.is_live(now)).map(|lease| (lease.address, lease.server));
-        for (address, server) in held.into_iter().chain(asked.filter(|_| asked != held)) {
+        // What is another client's is not given back in its name.
+        let anothers = |address: Ipv4Addr| self.config.shares_mac && self.config.taken.contains(address);
+        let asked = asked.filter(|&(address, _)| asked != held && !anothers(address));
+        for (address, server) in held.into_iter().chain(asked) {
             self.send_release(address, server);
         }
         (self.told, self.overdue) = (false, false);

@@ -99,7 +99,7 @@ impl<R: Random> Client<R> {
     /// Nobody knows the address. If its lease lives it stays in use while a server is looked for.
     fn handle_reboot_silence(&mut self, now: Instant, address: Ipv4Addr, server: Option<Ipv4Addr>) {
         if self.guard.as_ref().is_some_and(|guard| guard.contested().is_some()) {
-            return self.decline(now, address, server);
+            return self.decline(now, address, server, LossReason::Conflict);
         }
         if self.overdue {
             self.lose(LossReason::Expired);
@@ -190,6 +190,11 @@ impl<R: Random> Client<R> {
     }
 
     pub(super) fn begin_probe(&mut self, now: Instant, address: Ipv4Addr) {
+        // One that is taken will be declined whatever the link says.
+        if self.config.taken.contains(address) {
+            self.guard = None;
+            return;
+        }
         self.guard = Guard::probe(self.config.conflict_check, self.config.mac, address, now, &mut self.rng);
     }
 }

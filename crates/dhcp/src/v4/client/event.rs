@@ -40,6 +40,14 @@ pub enum Event {
         /// Why.
         reason: LossReason,
     },
+    /// A server granted an address that is taken ([`Config::taken`](crate::v4::Config::taken)). It was declined; if it
+    /// was in use, [`Lost`](Self::Lost) follows.
+    Refused {
+        /// The address.
+        address: Ipv4Addr,
+        /// The server's identifier.
+        server: Ipv4Addr,
+    },
     /// Somebody else uses the address, or is about to. If it is given up because of that, and it was in use,
     /// [`Lost`](Self::Lost) follows; otherwise it was defended.
     Conflict {
@@ -59,6 +67,8 @@ pub enum LossReason {
     Nak,
     /// Another host uses it.
     Conflict,
+    /// It is taken on this host.
+    Taken,
 }
 
 impl fmt::Display for LossReason {
@@ -67,6 +77,7 @@ impl fmt::Display for LossReason {
             Self::Expired => "the lease is over and no server extended it",
             Self::Nak => "the server refused it",
             Self::Conflict => "another host uses it",
+            Self::Taken => "this host or another container has it",
         })
     }
 }

@@ -55,6 +55,8 @@ pub struct Client<R> {
     refusals: u32,
     /// Conflicts in a row, and when the last was.
     conflicts: Option<(u32, Instant)>,
+    /// Servers that granted a taken address, and which; the newest last.
+    refused: VecDeque<(Ipv4Addr, Ipv4Addr)>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -102,7 +104,9 @@ impl<R: Random> Client<R> {
     /// lease, and the address can be used until its time is over.
     pub fn start(config: Config, remembered: Option<Remembered>, now: Instant, rng: R) -> Self {
         let mut client = Self::idle(config, rng);
-        match remembered.filter(|known| is_host(known.address())) {
+        let usable =
+            |known: &Remembered| is_host(known.address()) && !client.config.taken.contains(known.address());
+        match remembered.filter(usable) {
             Some(Remembered::Lease(lease)) => {
                 let (address, server) = (lease.address, lease.server);
                 client.held = lease.is_live(now).then_some(*lease);
@@ -141,6 +145,7 @@ impl<R: Random> Client<R> {
             renew_when_bound: false,
             refusals: 0,
             conflicts: None,
+            refused: VecDeque::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -155,9 +160,9 @@ impl<R: Random> Client<R> {
         self.run_due(now);
     }
 
-    /// An ARP packet that came by.
-    pub fn handle_arp(&mut self, now: Instant, packet: &arp::Packet) {
-        self.watch_arp(now, packet);
+    /// An ARP packet that came by. Those that this host sent itself are for the caller to leave out.
+    pub fn handle_arp(&mut self, now: Instant, packet: impl Into<arp::Heard>) {
+        self.watch_arp(now, &packet.into());
         self.run_due(now);
     }
 

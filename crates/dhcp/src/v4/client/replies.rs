@@ -55,7 +55,8 @@ impl<R: Random> Client<R> {
         if !matches!(self.state, State::Selecting(_)) {
             return;
         }
-        if let Some(offer) = grant::offer(reply).filter(|offer| self.config.allows(offer.server)) {
+        let good = |offer: &grant::Offer| self.config.allows(offer.server) && !self.is_refused(*offer);
+        if let Some(offer) = grant::offer(reply).filter(good) {
             self.begin_take(now, exchange, offer);
         }
     }

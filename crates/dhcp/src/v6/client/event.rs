@@ -75,10 +75,17 @@ pub enum Event {
         /// Why.
         reason: LossReason,
     },
+    /// An address is taken ([`Config::taken`](crate::v6::Config::taken)): it is not used.
+    Refused {
+        /// The address.
+        address: Ipv6Addr,
+    },
     /// Somebody else uses an address, or is about to. If it was in use, [`Lost`](Self::Lost) follows.
     Conflict {
         /// The address.
         address: Ipv6Addr,
+        /// The other's hardware address, if it said it.
+        by: Option<Mac>,
     },
 }
 

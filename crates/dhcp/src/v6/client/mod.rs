@@ -127,7 +127,7 @@ impl<R: Random> Client<R> {
             advertised: Advertised::new(),
             slaac: Slaac::default(),
             dhcp: Dhcp::new(Vec::new()),
-            watch: Watch::new(config.mac, config.conflict_check),
+            watch: Watch::new(config.mac, config.conflict_check, config.taken.clone()),
             heard_router: false,
             patience: None,
             managed: false,
@@ -162,7 +162,8 @@ impl<R: Random> Client<R> {
             // One that would be made another way now is probed as any new one.
             let known = Some(address) == state.link_local
                 || state.addresses.iter().any(|own| own.net.addr() == address);
-            if known {
+            // In use it stays until it is granted again; else it is looked at as a new one.
+            if known && (in_use || !self.config.taken.contains(address)) {
                 self.watch.keep(now, address, !in_use);
             }
         }

@@ -46,9 +46,9 @@ impl<R: Random> Client<R> {
             }
             return;
         }
-        if let Some(address) = self.watch.handle(now, src, &message) {
+        if let Some((address, by)) = self.watch.handle(now, src, &message) {
             self.contested.push(address);
-            self.events.push_back(Event::Conflict { address });
+            self.events.push_back(Event::Conflict { address, by });
         } else if let Message::NeighbourSolicitation { target, source_mac, nonce: _ } = message {
             self.answer_neighbour(src, target, source_mac, &message);
         }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::{Client, LINK_LOCAL};
+use super::{Client, Event, LINK_LOCAL};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v4::ConflictCheck;
@@ -38,7 +38,9 @@ impl<R: Random> Client<R> {
         loop {
             self.expire(now);
             self.resolve_conflicts(now);
-            self.sync_watch(now);
+            if !self.sync_watch(now) {
+                continue;
+            }
             match self.next_timer() {
                 Some((at, timer)) if at <= now => self.run(now, timer),
                 _ => break,
@@ -139,15 +141,20 @@ impl<R: Random> Client<R> {
         }
     }
 
-    /// Watches the addresses that are used or about to be, and no others.
-    pub(super) fn sync_watch(&mut self, now: Instant) {
+    /// Watches the addresses that are used or about to be, and no others. `false`: a new one is taken.
+    pub(super) fn sync_watch(&mut self, now: Instant) -> bool {
         if self.stopped {
-            return;
+            return true;
         }
         let wanted = self.wanted();
         self.watch.retain(&wanted);
+        let mut free = true;
         for address in wanted {
-            self.watch.want(now, address, &mut self.rng);
+            if !self.watch.want(now, address, &mut self.rng) {
+                self.events.push_back(Event::Refused { address });
+                free = false;
+            }
         }
+        free
     }
 }

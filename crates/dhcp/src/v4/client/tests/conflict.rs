@@ -313,3 +313,110 @@ fn a_sleep_does_not_shorten_the_check() {
     script.run_to(1010);
     assert_eq!(script.client.state(), StateName::Bound);
 }
+
+fn careful() -> Config {
+    Config { conflict_check: ConflictCheck::Wait, ..Config::new(MAC) }
+}
+
+/// Whether this packet is a conflict while an address is probed in full.
+fn contests(heard: arp::Heard) -> bool {
+    let (mut script, request) = requesting(careful());
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    script.run_to(500);
+    script.client.handle_arp(script.now, heard);
+    script.drain();
+    script.events() == [CONFLICT]
+}
+
+/// RFC 5227 section 1.1: an ARP Probe is broadcast. Switches that track hosts (Cisco's IPDT) ask a host alone, and gear
+/// that asks for others has its own address in the frame.
+#[test]
+fn who_asks_whether_we_are_there_is_no_conflict() {
+    let rival = arp::Heard::from(arp::Packet::probe(OTHER, ADDRESS));
+    assert!(contests(rival));
+    assert!(!contests(arp::Heard { to_all: false, ..rival }), "to us alone");
+    assert!(
+        !contests(arp::Heard { frame_source: Mac::new([2, 0, 0, 0, 0, 1]), ..rival }),
+        "for somebody else"
+    );
+    assert!(!contests(arp::Heard { frame_source: MAC, ..rival }), "our own frame, changed on its way");
+    // What is claimed is claimed in any frame.
+    let user = arp::Heard { to_all: false, ..arp::Heard::from(claim()) };
+    assert!(contests(user));
+    assert!(contests(arp::Heard { frame_source: Mac::new([2, 0, 0, 0, 0, 1]), ..user }));
+    assert!(!contests(arp::Heard { frame_source: MAC, ..user }));
+}
+
+fn taken(config: Config) -> Config {
+    Config { taken: crate::Taken::by(|address| address == ADDRESS), ..config }
+}
+
+const REFUSED: Event = Event::Refused { address: ADDRESS, server: SERVER };
+
+#[test]
+fn a_taken_address_is_declined_whatever_the_link_says() {
+    for config in [Config::new(MAC), no_check(), careful()] {
+        let (mut script, request) = requesting(taken(config));
+        script.ack(&request, SERVER, ADDRESS, 3600);
+        let discover = assert_declined(&mut script);
+        assert_eq!(
+            (script.events(), script.arps()),
+            (vec![REFUSED], vec![]),
+            "nothing is said of it on the link"
+        );
+        // The server has been told once. Another one is listened to.
+        script.offer(&discover, SERVER, ADDRESS, 3600);
+        assert_eq!(script.kinds(), []);
+        script.offer(&discover, SECOND, ELSEWHERE, 3600);
+        let request = script.message(MessageType::Request);
+        script.ack(&request, SECOND, ELSEWHERE, 3600);
+        script.run_to(10_000);
+        assert_eq!(script.client.lease().map(|lease| lease.address), Some(ELSEWHERE));
+    }
+}
+
+#[test]
+fn a_taken_address_is_not_asked_for_again() {
+    let script = Script::remember(taken(Config::new(MAC)), lease(-1000, 800, 2000, 2600));
+    assert_eq!((script.client.state(), script.client.lease()), (StateName::Selecting, None));
+    let script = Script::remember(taken(Config::new(MAC)), ADDRESS);
+    assert_eq!(script.client.state(), StateName::Selecting);
+}
+
+#[test]
+fn an_address_that_the_host_took_meanwhile_goes_at_the_renewal() {
+    let late = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is = late.clone();
+    let by = move |address| address == ADDRESS && is.load(std::sync::atomic::Ordering::Relaxed);
+    let mut script = Script::bound(Config { taken: crate::Taken::by(by), ..Config::new(MAC) }, 3600);
+    late.store(true, std::sync::atomic::Ordering::Relaxed);
+    script.run_to(1_800_000);
+    let renewal = script.message(MessageType::Request);
+    script.ack(&renewal, SERVER, ADDRESS, 3600);
+    assert_eq!(script.events(), [REFUSED, lost(LossReason::Taken)]);
+    assert_declined(&mut script);
+}
+
+#[test]
+fn rapid_commit_of_a_taken_address_is_declined_as_well() {
+    let mut script = Script::start(taken(Config { rapid_commit: true, ..Config::new(MAC) }));
+    let discover = script.message(MessageType::Discover);
+    let mut ack = reply(MessageType::Ack, &discover, SERVER, ADDRESS, 3600);
+    ack.options.append(code::RAPID_COMMIT, &[]);
+    script.receive(&ack);
+    assert_eq!(script.events(), [REFUSED]);
+    assert_declined(&mut script);
+}
+
+#[test]
+fn what_another_client_of_the_same_hardware_address_has_is_not_declined() {
+    let (mut script, request) = requesting(taken(Config { shares_mac: true, ..Config::new(MAC) }));
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert_eq!(script.events(), [REFUSED]);
+    assert_eq!(script.kinds(), [MessageType::Discover], "a server may take it for the other's");
+    // Nor is it given back.
+    let (mut script, _) = requesting(taken(Config { shares_mac: true, ..Config::new(MAC) }));
+    script.client.release(script.now);
+    script.drain();
+    assert_eq!(script.kinds(), []);
+}

@@ -182,6 +182,7 @@ impl Caller {
                     assert_eq!(self.address.take(), Some(address), "lost what was not there");
                 }
                 Event::Conflict { by, .. } => assert_ne!(by, MAC),
+                Event::Refused { .. } => panic!("no address is taken"),
             }
         }
         assert_eq!(script.client.lease().map(|l| l.address), self.address, "events and lease agree");

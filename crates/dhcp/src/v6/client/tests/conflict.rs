@@ -10,7 +10,7 @@ fn a_squatter_on_an_autoconfigured_address() {
     script.run_to(40);
     script.events();
     script.claim(OWN, OTHER);
-    assert_eq!(script.events(), [Event::Conflict { address: OWN }]);
+    assert_eq!(script.events(), [Event::Conflict { address: OWN, by: Some(OTHER) }]);
     script.nd.clear();
     script.run_to(60_039);
     assert_eq!(script.addresses(), [ANY; 0], "of a hardware address there is no other");
@@ -78,7 +78,7 @@ fn two_probes_at_once() {
     assert_eq!(script.events(), [], "somebody looks for whoever has it");
     assert_eq!(script.nd(), [], "which is nobody yet");
     script.hear(ANY, own.dst, &probe);
-    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK }], "neither may have it");
+    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK, by: None }], "neither may have it");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_probe_without_nonce_counts() {
     let mut script = Script::start(fast(Mode::Slaac));
     let probe = Message::NeighbourSolicitation { target: OWN_LINK, source_mac: None, nonce: None };
     script.hear(ANY, ipv6::solicited_node(OWN_LINK), &probe);
-    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK }]);
+    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK, by: None }]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_late_answer_takes_it_away() {
     script.events();
     script.claim(OWN, OTHER);
     let events = script.events();
-    assert_eq!(events[0], Event::Conflict { address: OWN });
+    assert_eq!(events[0], Event::Conflict { address: OWN, by: Some(OTHER) });
     assert_eq!(events[1], Event::Lost { address: OWN, reason: LossReason::Conflict });
     assert!(matches!(&events[2], Event::Changed(state) if state.addresses.is_empty()));
 }
@@ -183,4 +183,49 @@ fn the_rest_of_a_lease_is_used() {
     assert_eq!(script.kinds(), [MessageType::Decline; 4], "nobody answers");
     assert_eq!(script.addresses(), [SECOND]);
     assert_eq!(script.client.state(), StateName::Bound);
+}
+
+fn taken(config: Config) -> Config {
+    Config { taken: crate::Taken::by(|address| address == LEASED || address == OWN), ..config }
+}
+
+#[test]
+fn a_taken_address_is_declined_whatever_the_link_says() {
+    for config in [fast(Mode::Dhcp), no_check(Mode::Dhcp)] {
+        let mut script = Script::start(taken(config));
+        script.run_to(script.ms() + 50);
+        let solicit = script.message(MessageType::Solicit);
+        script.nd.clear();
+        script.reply(&solicit, &[(LEASED, 3600, 7200)]);
+        let decline = script.message(MessageType::Decline);
+        assert_eq!(decline.addresses(), [LEASED]);
+        let refused = |event: &Event| *event == Event::Refused { address: LEASED };
+        assert_eq!(script.events().iter().filter(|event| refused(event)).count(), 1);
+        assert_eq!((script.addresses(), script.probes(LEASED)), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn of_a_prefix_with_a_taken_address_another_is_made() {
+    // Of a hardware address there is no other.
+    let mut script = Script::start(taken(fast(Mode::Slaac)));
+    script.run_to(30);
+    script.advertise(ROUTER, &advertisement());
+    script.run_to(200_000);
+    assert_eq!((script.addresses(), script.probes(OWN)), (vec![], vec![]));
+    assert_eq!(script.events().iter().filter(|e| matches!(e, Event::Refused { .. })).count(), 1, "told once");
+
+    let mut script = Script::start(stable(Mode::Slaac));
+    script.run_to(30);
+    script.advertise(ROUTER, &advertisement());
+    script.run_to(100);
+    let first = script.addresses()[0];
+    let config = Config { taken: crate::Taken::by(move |address| address == first), ..stable(Mode::Slaac) };
+    let mut script = Script::start(config);
+    script.run_to(30);
+    script.advertise(ROUTER, &advertisement());
+    script.run_to(100);
+    let second = script.addresses()[0];
+    assert_ne!(first, second);
+    assert_eq!(script.probes(first), [0; 0]);
 }

@@ -263,6 +263,7 @@ impl Caller {
                     );
                 }
                 Event::Conflict { .. } => {}
+                Event::Refused { .. } => panic!("no address is taken"),
             }
         }
         let current = script.client.current();
