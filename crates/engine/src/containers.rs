@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use landline_model::{IdentityId, IdentityRecord};
+use landline_model::IdentityRecord;
 use landline_spec::EndpointId;
 
 use crate::clock::wall;
@@ -17,9 +17,18 @@ use crate::release::endpoint_of;
 /// Why an identity was not forgotten.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForgetError {
-    /// It is in use, or there is none.
-    #[error("identity {0} is in use, or there is none of that name; landline identity ls shows them")]
-    HeldOrUnknown(IdentityId),
+    /// There is none.
+    #[error("there is no identity {name:?}; landline identity ls shows their ids and keys")]
+    Unknown {
+        /// What was asked for, cut.
+        name: String,
+    },
+    /// A container uses it.
+    #[error("identity {name:?} is in use; stop its container first")]
+    InUse {
+        /// What was asked for, cut.
+        name: String,
+    },
 }
 
 impl Engine {
@@ -107,16 +116,27 @@ impl Engine {
         changed
     }
 
-    /// Forgets an identity that is not in use: its container gets a new one when it starts again.
+    /// Forgets an identity that is not in use, by its id, or all that have this key (`landline.id`): their containers
+    /// get new ones when they start again. It is gone when this returns.
     ///
     /// # Errors
     /// See [`ForgetError`].
-    pub async fn forget_identity(&self, id: &IdentityId) -> Result<(), ForgetError> {
-        let forgotten = self.identities.forget(id);
-        let record = forgotten.ok_or_else(|| ForgetError::HeldOrUnknown(id.clone()))?;
-        self.expire_lan_ip(&record, Duration::ZERO);
-        erase(&self.store, record.id).await;
-        Ok(())
+    pub async fn forget_identity(&self, name: &str) -> Result<(), ForgetError> {
+        let shown = || name.chars().filter(|c| !c.is_control()).take(128).collect();
+        let named = self.identities.named(name);
+        if named.is_empty() {
+            return Err(ForgetError::Unknown { name: shown() });
+        }
+        let mut in_use = false;
+        for id in named {
+            let Some(record) = self.identities.forget(&id) else {
+                in_use = true;
+                continue;
+            };
+            self.expire_lan_ip(&record, Duration::ZERO);
+            erase(&self.store, record.id).await;
+        }
+        if in_use { Err(ForgetError::InUse { name: shown() }) } else { Ok(()) }
     }
 
     /// The identity as it is to be stored when its endpoint ends, with the endpoint's last lease.

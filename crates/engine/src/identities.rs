@@ -162,6 +162,16 @@ impl Identities {
         (*record != before).then(|| record.clone())
     }
 
+    /// The identity of this id, else all that have this key.
+    pub(crate) fn named(&self, name: &str) -> Vec<IdentityId> {
+        let inner = self.lock();
+        if let Some(id) = name.parse().ok().filter(|id| inner.records.contains_key(id)) {
+            return vec![id];
+        }
+        let keyed = inner.records.values().filter(|record| record.key.as_deref() == Some(name));
+        keyed.map(|record| record.id.clone()).collect()
+    }
+
     /// Forgets a record nobody holds; `None` if there is no such, or it is held.
     pub(crate) fn forget(&self, id: &IdentityId) -> Option<IdentityRecord> {
         let mut inner = self.lock();
@@ -362,6 +372,24 @@ mod tests {
         let changed = identities.confirm(&web.id, &wish(&network, &ports), &container(2, "db"));
         assert_eq!(changed, None);
         assert_eq!(identities.get(&web.id), Some(web));
+    }
+
+    #[test]
+    fn an_identity_is_named_by_its_id_or_its_key() {
+        let identities = Identities::default();
+        let (web, db) = (start(&identities, 1, "web"), start(&identities, 2, "db"));
+        identities.change(&web.id, |record| record.key = Some("shop".into()));
+        identities.change(&db.id, |record| record.key = Some("shop".into()));
+        let mut both = identities.named("shop");
+        both.sort();
+        let mut all = vec![web.id.clone(), db.id.clone()];
+        all.sort();
+        assert_eq!(both, all);
+        assert_eq!(identities.named(web.id.as_str()), std::slice::from_ref(&web.id));
+        assert!(identities.named("").is_empty() && identities.named("shop2").is_empty());
+        // A key that looks like an id is a key as long as no identity has that id.
+        identities.change(&db.id, |record| record.key = Some("0".repeat(16)));
+        assert_eq!(identities.named(&"0".repeat(16)), [db.id]);
     }
 
     #[test]

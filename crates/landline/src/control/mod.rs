@@ -4,8 +4,8 @@ mod client;
 mod server;
 
 use landline_engine::{
-    AccessView, AttachmentView, EndpointView, HostLease, IdentityId, IdentityView, Inspection, NatRecord,
-    NatView, NetworkView, Report,
+    AccessView, AttachmentView, EndpointView, HostLease, IdentityView, Inspection, NatRecord, NatView,
+    NetworkView, Report,
 };
 use landline_spec::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;
@@ -48,8 +48,8 @@ pub(crate) enum Request {
     },
     /// Forget an identity.
     Forget {
-        /// Which.
-        id: IdentityId,
+        /// Its id or its key.
+        id: String,
     },
     /// Renew an address of the host's.
     KeepHostLease(HostLease),

@@ -167,6 +167,32 @@ fn leases_are_given_back_when_nobody_comes_back_for_them() -> Result {
 }
 
 #[test]
+fn a_key_is_forgotten_by_its_name() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let forget = |name: &str| world.host.landline(crate::world::binary(), &["identity", "forget", name]);
+    let keyed = "name=lan,driver-opt=landline.id=shop";
+    world.run("web", keyed, &[])?;
+    let first = seen(&world, "web", "br00")?.1;
+    let refused = forget("shop");
+    assert!(!refused.success() && refused.stderr.contains("is in use"), "{}", refused.stderr);
+    let refused = forget("shop2");
+    assert!(!refused.success() && refused.stderr.contains("there is no identity"), "{}", refused.stderr);
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    // It would have kept it.
+    world.run("web", keyed, &[])?;
+    assert_eq!(seen(&world, "web", "br00")?.1, first);
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    let gone = forget("shop");
+    assert!(gone.success(), "{}", gone.stderr);
+    let listed = world.host.landline_ok(crate::world::binary(), &["identity", "ls"])?;
+    assert!(!listed.contains("shop") && !listed.contains(&first), "{listed}");
+    world.run("web", keyed, &[])?;
+    assert_ne!(seen(&world, "web", "br00")?.1, first);
+    Ok(())
+}
+
+#[test]
 fn a_start_without_a_server_may_go_on() -> Result {
     let mut world = World::bridge()?;
     world.network("lan", &["bridge=br0", "lease_timeout=1s", "on_timeout=continue"])?;
