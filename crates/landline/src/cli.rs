@@ -490,6 +490,7 @@ pub(crate) enum ConfigCommand {
 
 /// What to allow.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "permissions, each on its own")]
 pub(crate) struct AllowOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
@@ -506,6 +507,24 @@ pub(crate) struct AllowOptions {
     /// Which VLANs they may be in.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4094))]
     pub(crate) vlan: Vec<u16>,
+    /// Let them choose their hardware addresses.
+    #[arg(long)]
+    pub(crate) macs: bool,
+    /// Let them ask for the host to reach them (macvlan, ipvlan).
+    #[arg(long)]
+    pub(crate) host_access: bool,
+    /// Let them choose the client identifier, vendor class and user class that DHCP servers receive.
+    #[arg(long)]
+    pub(crate) client_ids: bool,
+    /// Let them choose the name that DHCP servers receive.
+    #[arg(long)]
+    pub(crate) hostnames: bool,
+    /// Let them name the host's ends of their links.
+    #[arg(long)]
+    pub(crate) host_ifnames: bool,
+    /// Let them choose the MTU.
+    #[arg(long)]
+    pub(crate) mtus: bool,
     /// Let them change the routes, rules and queues of their own namespace.
     #[arg(long)]
     pub(crate) changes: bool,
@@ -524,8 +543,9 @@ pub(crate) enum IdentityCommand {
     Forget {
         #[command(flatten)]
         control: ControlOptions,
-        /// The identity, as listed.
-        id: landline_engine::IdentityId,
+        /// Its id, or its key (`landline.id`), as listed.
+        #[arg(value_name = "ID|KEY")]
+        id: String,
     },
 }
 

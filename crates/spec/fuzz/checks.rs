@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landline_spec::{Asker, Attach, AttachSpec, ConfigFile, Pipework, Target, Wish, split_words};
+use landline_spec::{Allowed, Asker, Attach, AttachSpec, ConfigFile, Pipework, Target, Wish, split_words};
 
 /// The longest message about a bad input, in bytes: text from outside is cut.
 const MESSAGE: usize = 700;
@@ -69,7 +69,7 @@ pub(crate) fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     match ConfigFile::parse(&text) {
         Ok(before) => {
-            if let Ok(after) = ConfigFile::allow(&text, "br0", &[], &[], &[]) {
+            if let Ok(after) = ConfigFile::allow(&text, "br0", &Allowed::default()) {
                 let after = ConfigFile::parse(&after).expect("it stays one");
                 assert!(after.containers.allow.contains_key("br0"));
                 assert_eq!((before.containers.key, before.attach), (after.containers.key, after.attach));

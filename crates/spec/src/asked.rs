@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use landline_types::Shown;
 
 use crate::attach::{Attach, AttachError, AttachSpec, ContainerName, Target, refuse_long, split_words};
+use crate::demands;
 use crate::given::boolean;
 use crate::macros::MacroContext;
 use crate::pipework::{Change, Pipework};
@@ -149,28 +150,9 @@ impl Asker<'_> {
     }
 }
 
-/// Checking for other users of an address is not the container's to leave out, and a parent is not its own.
+/// Refuses what no permission gives to a container.
 fn own(spec: AttachSpec) -> Result<AttachSpec, AttachError> {
-    let says = |option: &str, word: &str| {
-        spec.options.get(option).is_some_and(|value| value.trim().eq_ignore_ascii_case(word))
-    };
-    if spec.force || says("conflict_check", "off") {
-        return Err(AttachError::NotHere(
-            "only the administrator may leave out the look for another user of an address: remove force and \
-             conflict_check",
-        ));
-    }
-    if says("firewall", "open") {
-        return Err(AttachError::NotHere(
-            "only the administrator may open the host's firewall: remove firewall",
-        ));
-    }
-    if says("macvlan_mode", "passthru") {
-        return Err(AttachError::NotHere(
-            "macvlan_mode=passthru takes the whole parent, which only the administrator may: remove it",
-        ));
-    }
-    Ok(spec)
+    demands::permissions(&spec).map(|_| spec)
 }
 
 impl Asked {

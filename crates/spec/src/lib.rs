@@ -15,6 +15,7 @@ mod asked;
 mod attach;
 mod client_id;
 mod config;
+mod demands;
 mod duration;
 mod endpoint;
 mod error;
@@ -38,6 +39,7 @@ pub use attach::{
 };
 pub use client_id::{ClientIdContext, ClientIdError, ClientIdTemplate, ClientIdTemplateError};
 pub use config::{Allowed, ConfigError, ConfigFile, Containers, Defaults, KindWord, Refusal, Standing};
+pub use demands::Permission;
 pub use duration::{DurationError, parse_duration};
 pub use endpoint::EndpointOptions;
 pub use error::OptionError;

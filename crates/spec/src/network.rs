@@ -127,6 +127,9 @@ pub struct NetworkOptions {
     /// The VLANs containers see tagged, in order; empty: none of them, or all where `vlan` is none as well.
     #[serde(default)]
     pub trunks: Vec<Vlan>,
+    /// No VLAN is seen tagged, also where `vlan` is none (`trunks=none`).
+    #[serde(default)]
+    pub untagged: bool,
     /// The switch; only `mode=vde` has one.
     #[serde(default)]
     pub vde: VdeOptions,
@@ -180,6 +183,7 @@ impl NetworkOptions {
             open_firewall: false,
             vlan: None,
             trunks: Vec::new(),
+            untagged: false,
             vde: VdeOptions::default(),
             nat: NatOptions::default(),
         }
@@ -369,9 +373,13 @@ impl NetworkOptions {
             if mode != Mode::Ovs {
                 return Err(OptionError::WrongMode { option: "trunks", needs: Mode::Ovs });
             }
-            network.trunks =
-                value.read(trunks, || "write VLANs' numbers with commas between, like 10,20".into())?;
-            if network.vlan.is_none() && network.addressing == Addressing::Dhcp {
+            network.untagged = value.text.eq_ignore_ascii_case("none");
+            if !network.untagged {
+                network.trunks = value.read(trunks, || {
+                    "write VLANs' numbers with commas between, like 10,20, or none".into()
+                })?;
+            }
+            if !network.untagged && network.vlan.is_none() && network.addressing == Addressing::Dhcp {
                 return Err(OptionError::TrunksAlone { trunks: cut(value.text) });
             }
         }

@@ -30,6 +30,14 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// Whether it would be a port of Open vSwitch that carries all VLANs.
+    pub fn is_open_trunk(&self) -> bool {
+        let all = |options: &NetworkOptions| {
+            options.vlan.is_none() && options.trunks.is_empty() && !options.untagged
+        };
+        self.network.as_ref().is_some_and(|options| options.mode == Mode::Ovs && all(options))
+    }
+
     /// The parent as the administrator calls it.
     pub fn named(&self) -> String {
         self.network.as_ref().map_or_else(|| self.parent.to_string(), parent_of)

@@ -50,6 +50,8 @@ pub(crate) async fn connect() -> Result<Client, Error> {
 pub(crate) fn vlans(options: &NetworkOptions) -> Vlans {
     let trunks = || options.trunks.iter().copied().map(Vlan::get).collect();
     match (options.vlan, options.trunks.is_empty()) {
+        // An access port in no VLAN: what comes with a tag is dropped.
+        (None, true) if options.untagged => Vlans::Access(0),
         (None, true) => Vlans::All,
         (Some(vlan), true) => Vlans::Access(vlan.get()),
         (None, false) => Vlans::Trunk(trunks()),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use landline_docker::{DockerView, Sketch};
-use landline_spec::{Allowed, AttachError, ConfigFile, Parent, Pipework, split_words};
+use landline_spec::{Allowed, AttachError, ConfigFile, Parent, Permission, Pipework, split_words};
 use landline_types::Shown;
 
 use super::jobs::{Job, Jobs, Key};
@@ -64,10 +64,15 @@ impl DropIn {
         let debug = is_on("debug");
         if let Some((variable, list)) = get("allow") {
             for word in words(&list) {
-                let parent: Result<Parent, _> = word.parse();
-                let parent = parent
-                    .map_err(|_| DropInError::Parent { variable: variable.clone(), word: cut(word) })?;
-                config.containers.allow.insert(parent.to_string(), Allowed::default());
+                let failed = || DropInError::Parent { variable: variable.clone(), word: cut(word) };
+                let mut parts = word.split(':');
+                let parent: Parent = parts.next().unwrap_or_default().parse().map_err(|_| failed())?;
+                let mut allowed = Allowed::default();
+                for key in parts {
+                    let permission = Permission::ALL.into_iter().find(|known| known.key() == key);
+                    allowed.give(permission.ok_or_else(failed)?);
+                }
+                config.containers.allow.insert(parent.to_string(), allowed);
             }
             // Its containers could always do that.
             config.containers.changes = true;
@@ -170,7 +175,7 @@ mod tests {
                 ("run_mode", "batch,daemon"),
                 ("pipework_host_routes", "true"),
                 ("key", "lan"),
-                ("allow", "br0, eth0"),
+                ("allow", "br0, eth0:macs:host_access"),
                 ("cleanup_wait", "22"),
                 ("pipework_debug", "1"),
                 ("PATH", "/bin"),
@@ -182,6 +187,9 @@ mod tests {
         assert!(drop_in.config.containers.host_routes);
         assert_eq!(drop_in.config.containers.key.as_deref(), Some("lan"));
         assert_eq!(drop_in.config.containers.allow.keys().collect::<Vec<_>>(), ["br0", "eth0"]);
+        let given = |parent: &str, permission| drop_in.config.containers.allow[parent].gives(permission);
+        assert!(given("eth0", Permission::Macs) && given("eth0", Permission::HostAccess));
+        assert!(!given("eth0", Permission::Hostnames) && !given("br0", Permission::Macs));
     }
 
     #[test]
@@ -199,6 +207,7 @@ mod tests {
         for (environment, part) in [
             (("run_mode", "sometimes"), "no run mode"),
             (("allow", "br0,a/b"), "not an interface"),
+            (("allow", "br0:mac"), "not an interface"),
             (("pipework_cmd_1", "$(id)"), "pipework_cmd_1"),
         ] {
             let error = read(&[environment], &[]).unwrap_err();

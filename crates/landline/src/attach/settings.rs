@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use landline_spec::{ConfigFile, Parent};
+use landline_spec::{Allowed, ConfigFile, Parent};
 
 use super::service::{SettingsError, read};
 use crate::cli::{AllowOptions, ConfigOptions};
@@ -55,8 +55,18 @@ pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
             return Err(AllowError::ByName);
         }
         let parent = parent.to_string();
-        text =
-            ConfigFile::allow(&text, &parent, &options.kind, &options.subnet, &options.vlan).map_err(edit)?;
+        let more = Allowed {
+            kinds: options.kind.clone(),
+            subnets: options.subnet.clone(),
+            vlans: options.vlan.clone(),
+            macs: options.macs,
+            host_access: options.host_access,
+            client_ids: options.client_ids,
+            hostnames: options.hostnames,
+            host_ifnames: options.host_ifnames,
+            mtus: options.mtus,
+        };
+        text = ConfigFile::allow(&text, &parent, &more).map_err(edit)?;
     }
     if options.changes {
         text = ConfigFile::allow_changes(&text).map_err(edit)?;

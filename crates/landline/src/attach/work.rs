@@ -1,11 +1,12 @@
 //! One worker each for every container that asks for something and every attachment: it makes what there should be, tries
 //! again when that failed, and takes it back when it should not be any more.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_engine::{AttachFailure, AttachRequest, Engine, Occupied, Origin, chain};
-use landline_spec::{Ask, ConfigFile, Target, Wish};
+use landline_engine::{AttachFailure, AttachRequest, ContainerRecord, Engine, Occupied, Origin, chain};
+use landline_spec::{Ask, ConfigFile, Parent, Target, Wish};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +138,7 @@ impl Worker {
         let Ok(target) = container.id.parse::<Target>() else { return Vec::new() };
         let mut attempts = tokio::task::JoinSet::new();
         let mut rows = Vec::new();
+        let mut refused = BTreeSet::new();
         for ask in asks {
             let row = AttachRow {
                 container: container.name.clone(),
@@ -147,7 +149,10 @@ impl Worker {
                 allow: None,
             };
             match &ask.wish {
-                Err(error) => rows.push(AttachRow { reason: chain(error), ..row }),
+                Err(error) => {
+                    refused.insert(ask.source.as_str());
+                    rows.push(AttachRow { reason: chain(error), ..row });
+                }
                 Ok(Wish::Change(_)) => {
                     if let Err(refusal) = config.containers.judge_change() {
                         let reason = "containers may not change their routes, rules and queues".into();
@@ -155,20 +160,37 @@ impl Worker {
                     }
                 }
                 Ok(Wish::Attach(spec)) => match self.engine.choose(spec).await {
-                    Err(error) => {
+                    // What is wrong with a parent is no business of a container that may not use it.
+                    Err(error)
+                        if matches!(spec.parent, Parent::Mac(_))
+                            || config.containers.allow.contains_key(&spec.parent.to_string()) =>
+                    {
                         rows.push(AttachRow { state: "failed".into(), reason: chain(&error), ..row });
+                    }
+                    Err(_) => {
+                        refused.insert(ask.source.as_str());
+                        let (parent, kind) = (spec.parent.to_string(), "");
+                        let refusal = config.containers.judge(&parent, kind, true, false, spec).err();
+                        let reason = format!("containers may not hang on {parent} like this");
+                        let allow = refusal.map(|refusal| refusal.to_string());
+                        rows.push(AttachRow { parent: Some(parent), reason, allow, ..row });
                     }
                     Ok(chosen) => {
                         let parent = Some(chosen.named());
-                        let verdict =
-                            config.containers.judge(&chosen.named(), &chosen.kind, chosen.followed, spec);
+                        let apart = matches!(chosen.kind.as_str(), "macvlan" | "ipvlan");
+                        let reached = apart && ask.host_route;
+                        let (kind, followed) = (&chosen.kind, chosen.followed);
+                        let verdict = config.containers.judge(&chosen.named(), kind, followed, reached, spec);
                         if let Err(refusal) = verdict {
+                            refused.insert(ask.source.as_str());
                             let reason = format!("containers may not hang on {} like this", chosen.named());
                             rows.push(AttachRow { parent, reason, allow: Some(refusal.to_string()), ..row });
                             continue;
                         }
                         let mut spec = (**spec).clone();
-                        let apart = matches!(chosen.kind.as_str(), "macvlan" | "ipvlan");
+                        if chosen.is_open_trunk() {
+                            spec.options.insert("trunks".into(), "none".into());
+                        }
                         if apart && (ask.host_route || config.containers.host_routes) {
                             spec.options.insert("host_access".into(), "true".into());
                         }
@@ -193,6 +215,7 @@ impl Worker {
                 },
             }
         }
+        self.take_back(container, &refused).await;
         while let Some(attempt) = attempts.join_next().await {
             rows.extend(attempt.ok().flatten());
         }
@@ -200,6 +223,21 @@ impl Worker {
             rows.extend(self.changes(place, &target, asks).await);
         }
         rows
+    }
+
+    /// Detaches what the container had while it was allowed.
+    async fn take_back(&self, container: &ContainerRecord, refused: &BTreeSet<&str>) {
+        for record in self.engine.attachment_records() {
+            let mine = record.container.as_ref().is_some_and(|owner| owner.id == container.id);
+            let Origin::Container(source) = &record.origin else { continue };
+            if !mine || !refused.contains(source.as_str()) {
+                continue;
+            }
+            tracing::info!(container = container.name, source, "no longer allowed; detached");
+            if let Err(error) = self.engine.detach_by_id(&record.id, true).await {
+                tracing::warn!(error = %chain(&error), "an attachment could not be taken back");
+            }
+        }
     }
 
     async fn changes(&self, place: &Occupied, target: &Target, asks: &[Ask]) -> Vec<AttachRow> {

@@ -11,12 +11,12 @@ use crate::tools::{at_once, names, second_nic};
 use crate::world::{Result, SOON, World, bare, binary};
 
 /// A world whose daemon has a configuration file of its own.
-struct Asked {
-    world: World,
+pub(crate) struct Asked {
+    pub(crate) world: World,
     directory: TempDir,
 }
 
-fn start(host: &DockerHost, config: &Path) -> Result<Daemon> {
+pub(crate) fn start(host: &DockerHost, config: &Path) -> Result<Daemon> {
     let config = config.to_str().unwrap_or_default();
     Ok(host.start_landline(
         binary(),
@@ -26,7 +26,7 @@ fn start(host: &DockerHost, config: &Path) -> Result<Daemon> {
 }
 
 impl Asked {
-    fn new(config: &str) -> Result<Self> {
+    pub(crate) fn new(config: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("landline.toml");
         std::fs::write(&path, config)?;
@@ -39,17 +39,17 @@ impl Asked {
         Ok(Self { world: World { daemon, host, dhcp, lan }, directory })
     }
 
-    fn config(&self) -> std::path::PathBuf {
+    pub(crate) fn config(&self) -> std::path::PathBuf {
         self.directory.path().join("landline.toml")
     }
 
-    fn restart_daemon(&mut self) -> Result {
+    pub(crate) fn restart_daemon(&mut self) -> Result {
         self.world.daemon = start(&self.world.host, &self.config())?;
         Ok(())
     }
 
     /// Why a container has not got something.
-    fn missing(&self, container: &str) -> Result<Vec<Value>> {
+    pub(crate) fn missing(&self, container: &str) -> Result<Vec<Value>> {
         let listing = self.world.ls()?;
         let rows = listing["attachments"].as_array().cloned().unwrap_or_default();
         Ok(rows.into_iter().filter(|row| row["container"] == container).collect())
@@ -249,7 +249,7 @@ fn nothing_that_a_container_says_is_ever_run() -> Result {
 
 #[test]
 fn each_macro_stands_for_what_is_the_containers() -> Result {
-    let asked = Asked::new("[containers.allow.br0]\n")?;
+    let asked = Asked::new("[containers.allow.br0]\nmacs = true\n")?;
     let world = &asked.world;
     let variables = [
         "pipework_cmd_name=br0 -i lan1 @CONTAINER_NAME@ 192.0.2.81/24",
@@ -469,7 +469,7 @@ fn in_the_place_of_docker_pipework() -> Result {
 fn the_host_reaches_whom_it_is_to_reach() -> Result {
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("landline.toml");
-    std::fs::write(&config, "[containers.allow.eth0]\n")?;
+    std::fs::write(&config, "[containers.allow.eth0]\nhost_access = true\n")?;
     let lan = Lan::new()?;
     let dhcp = lan.dnsmasq(Dnsmasq::default())?;
     let mut host = lan.docker_host("host1")?;

@@ -56,6 +56,12 @@ pub enum AttachError {
         /// As it was written, cut.
         word: String,
     },
+    /// An option that no permission gives to containers.
+    #[error("{option} is the administrator's to set; remove it")]
+    Reserved {
+        /// The option, cut.
+        option: String,
+    },
     /// Something containers may not ask for.
     #[error("{0}")]
     NotHere(&'static str),

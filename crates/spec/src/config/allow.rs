@@ -1,6 +1,7 @@
 //! What containers may ask for.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -8,18 +9,59 @@ use serde::de::{Deserialize, IntoDeserializer as _};
 
 use super::Containers;
 use crate::attach::AttachSpec;
+use crate::demands::{self, Permission};
 use crate::words::Mode;
 
 /// `[containers.allow.PARENT]`: how containers may hang on a parent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "permissions, each on its own")]
 pub struct Allowed {
     /// The kinds of links; empty: what the parent has by itself, which is never the parent itself.
     pub kinds: Vec<KindWord>,
     /// Where static addresses must be; empty: anywhere.
     pub subnets: Vec<IpNet>,
-    /// The VLANs they may be in beside the untagged one.
+    /// The VLANs they may be in beside the untagged one. A port of Open vSwitch without any is in the untagged one alone.
     pub vlans: Vec<u16>,
+    /// Whether they may choose their hardware addresses.
+    pub macs: bool,
+    /// Whether they may ask for the host to reach them, which makes an interface and routes there.
+    pub host_access: bool,
+    /// Whether they may choose what DHCP servers know and sort them by: client identifier, vendor and user class.
+    pub client_ids: bool,
+    /// Whether they may choose the name that a DHCP server puts into DNS, and that it does.
+    pub hostnames: bool,
+    /// Whether they may name the host's ends of their links.
+    pub host_ifnames: bool,
+    /// Whether they may choose the MTU; a bridge takes the smallest of its ports.
+    pub mtus: bool,
+}
+
+impl Allowed {
+    /// Whether a permission is given.
+    pub const fn gives(&self, permission: Permission) -> bool {
+        match permission {
+            Permission::Macs => self.macs,
+            Permission::HostAccess => self.host_access,
+            Permission::ClientIds => self.client_ids,
+            Permission::Hostnames => self.hostnames,
+            Permission::HostIfnames => self.host_ifnames,
+            Permission::Mtus => self.mtus,
+        }
+    }
+
+    /// Gives a permission.
+    pub const fn give(&mut self, permission: Permission) {
+        let place = match permission {
+            Permission::Macs => &mut self.macs,
+            Permission::HostAccess => &mut self.host_access,
+            Permission::ClientIds => &mut self.client_ids,
+            Permission::Hostnames => &mut self.hostnames,
+            Permission::HostIfnames => &mut self.host_ifnames,
+            Permission::Mtus => &mut self.mtus,
+        };
+        *place = true;
+    }
 }
 
 /// A kind of link: a network's mode, `nic` for the parent itself, or `dummy`.
@@ -69,11 +111,18 @@ impl fmt::Display for Refusal {
 
 impl Containers {
     /// Whether a container may have this: `kind` is what the link would be, `followed` whether that is what the
-    /// parent has by itself.
+    /// parent has by itself, `reached` whether the host is to reach the container over it.
     ///
     /// # Errors
     /// What the administrator would have to allow first, all of it.
-    pub fn judge(&self, parent: &str, kind: &str, followed: bool, spec: &AttachSpec) -> Result<(), Refusal> {
+    pub fn judge(
+        &self,
+        parent: &str,
+        kind: &str,
+        followed: bool,
+        reached: bool,
+        spec: &AttachSpec,
+    ) -> Result<(), Refusal> {
         let allowed = self.allow.get(parent);
         let nothing = Allowed::default();
         let rules = allowed.unwrap_or(&nothing);
@@ -83,16 +132,29 @@ impl Containers {
         if !(listed || by_itself) {
             needs.extend(["--kind".to_owned(), kind.to_owned()]);
         }
-        for address in &spec.addresses {
-            let within = |subnet: &IpNet| subnet.contains(&address.net.addr());
+        let asked = spec.endpoint.ip.map(|ip| IpNet::from(IpAddr::V4(ip)));
+        for net in spec.addresses.iter().map(|address| address.net).chain(asked) {
+            let within = |subnet: &IpNet| subnet.contains(&net.addr());
             if !rules.subnets.is_empty() && !rules.subnets.iter().any(within) {
-                needs.extend(["--subnet".to_owned(), address.net.trunc().to_string()]);
+                needs.extend(["--subnet".to_owned(), net.trunc().to_string()]);
             }
         }
         let tags = ["vlan", "trunks"].into_iter().filter_map(|option| spec.options.get(option));
-        for vlan in tags.flat_map(|text| text.split([',', ' '])).filter(|tag| !tag.is_empty()) {
+        for vlan in tags
+            .flat_map(|text| text.split([',', ' ']))
+            .filter(|tag| !tag.is_empty() && !tag.eq_ignore_ascii_case("none"))
+        {
             if !rules.vlans.iter().any(|known| known.to_string() == *vlan) {
                 needs.extend(["--vlan".to_owned(), vlan.to_owned()]);
+            }
+        }
+        // What no permission gives was refused when it was read.
+        let mut permissions = demands::permissions(spec).unwrap_or_else(|_| Permission::ALL.into());
+        permissions.extend(reached.then_some(Permission::HostAccess));
+        for permission in permissions {
+            let by_all = permission == Permission::HostAccess && self.host_routes;
+            if !rules.gives(permission) && !by_all {
+                needs.push(permission.option());
             }
         }
         if allowed.is_some() && needs.len() == 1 { Ok(()) } else { Err(Refusal { needs }) }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use ipnet::IpNet;
-
-use super::{Allowed, ConfigError, ConfigFile, KindWord};
+use super::{Allowed, ConfigError, ConfigFile};
+use crate::demands::Permission;
 
 impl ConfigFile {
     /// The text of the file with this allowed as well. What is there of the parent's table, comments included, is
@@ -14,22 +13,19 @@ impl ConfigFile {
     /// # Errors
     /// The text is no configuration, or would be none afterwards because the table is written in another way than
     /// under a heading of its own.
-    pub fn allow(
-        text: &str,
-        parent: &str,
-        kinds: &[KindWord],
-        subnets: &[IpNet],
-        vlans: &[u16],
-    ) -> Result<String, ConfigError> {
+    pub fn allow(text: &str, parent: &str, more: &Allowed) -> Result<String, ConfigError> {
         let before = Self::parse(text)?;
         let known = before.containers.allow.get(parent);
         let mut rules = known.cloned().unwrap_or_default();
-        rules.kinds.extend(kinds.iter().filter(|k| !rules.kinds.contains(k)).cloned().collect::<Vec<_>>());
+        rules
+            .kinds
+            .extend(more.kinds.iter().filter(|k| !rules.kinds.contains(k)).cloned().collect::<Vec<_>>());
         // Anything is more than something.
         if known.is_none() || !rules.subnets.is_empty() {
-            rules.subnets.extend(subnets);
+            rules.subnets.extend(&more.subnets);
         }
-        rules.vlans.extend(vlans);
+        rules.vlans.extend(&more.vlans);
+        Permission::ALL.into_iter().filter(|p| more.gives(*p)).for_each(|p| rules.give(p));
         rules.subnets.sort_unstable();
         rules.subnets.dedup();
         rules.vlans.sort_unstable();
@@ -141,5 +137,8 @@ fn render(parent: &str, rules: &Allowed) -> String {
     list("kinds", rules.kinds.iter().map(|kind| quote(kind.as_str())).collect());
     list("subnets", rules.subnets.iter().map(|net| quote(&net.to_string())).collect());
     list("vlans", rules.vlans.iter().map(ToString::to_string).collect());
+    for permission in Permission::ALL.into_iter().filter(|permission| rules.gives(*permission)) {
+        let _ = writeln!(table, "{} = true", permission.key());
+    }
     table
 }

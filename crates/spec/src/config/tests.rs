@@ -56,7 +56,7 @@ fn nothing_is_allowed_until_the_parent_is() {
     let spec = |text: &str| text.parse::<AttachSpec>().unwrap();
     let file = |text: &str| ConfigFile::parse(text).unwrap().containers;
     let judge = |file: &Containers, kind: &str, followed, text: &str| {
-        file.judge("br0", kind, followed, &spec(text)).map_err(|refusal| refusal.to_string())
+        file.judge("br0", kind, followed, false, &spec(text)).map_err(|refusal| refusal.to_string())
     };
     let nothing = Containers::default();
     assert_eq!(judge(&nothing, "bridge", true, "br0 dhcp"), Err("landline allow br0".into()));
@@ -79,7 +79,32 @@ fn nothing_is_allowed_until_the_parent_is() {
         judge(&tagged, "ovs", true, "br0 none mode=ovs trunks=10,20"),
         Err("landline allow br0 --vlan 20".into())
     );
-    assert!(some.judge("br1", "bridge", true, &spec("br1 dhcp")).is_err());
+    assert_eq!(judge(&bare, "ovs", true, "br0 none mode=ovs trunks=none"), Ok(()));
+    // What reaches beyond the container needs a key of its own, and the line that gives it is named.
+    let all = "br0 dhcp mac=02:00:00:00:00:07 hostname=a client_id=b host_ifname=c0 mtu=1400";
+    let line = "landline allow br0 --macs --client-ids --hostnames --host-ifnames --mtus";
+    assert_eq!(judge(&bare, "bridge", true, all), Err(line.into()));
+    let keyed = file(
+        "[containers.allow.br0]\nmacs=true\nclient_ids=true\nhostnames=true\nhost_ifnames=true\nmtus=true",
+    );
+    assert_eq!(judge(&keyed, "bridge", true, all), Ok(()));
+    let reached = |file: &Containers, reached, text: &str| {
+        file.judge("br0", "macvlan", true, reached, &spec(text)).map_err(|refusal| refusal.to_string())
+    };
+    let needed = Err("landline allow br0 --host-access".into());
+    assert_eq!(reached(&bare, true, "br0 dhcp"), needed);
+    assert_eq!(reached(&bare, false, "br0 dhcp mode=macvlan host_access=true"), needed);
+    for given in
+        ["[containers.allow.br0]\nhost_access=true", "[containers]\nhost_routes=true\n[containers.allow.br0]"]
+    {
+        assert_eq!(reached(&file(given), true, "br0 dhcp mode=macvlan host_access=true"), Ok(()), "{given}");
+    }
+    // An address that a server is asked for is an address.
+    assert_eq!(
+        judge(&some, "bridge", true, "br0 dhcp ip=192.0.2.200"),
+        Err("landline allow br0 --subnet 192.0.2.200/32".into())
+    );
+    assert!(some.judge("br1", "bridge", true, false, &spec("br1 dhcp")).is_err());
     assert_eq!(nothing.judge_change().unwrap_err().to_string(), "landline allow --changes");
 }
 
@@ -87,18 +112,33 @@ fn nothing_is_allowed_until_the_parent_is() {
 fn what_is_refused_can_be_allowed_by_the_line_it_names() {
     let mut text = String::from("# mine\n[containers]\nkey = \"lan\"\n");
     let kind = |word: &str| KindWord::try_from(word.to_owned()).unwrap();
-    text = ConfigFile::allow(&text, "br0", &[], &["192.0.2.0/24".parse().unwrap()], &[]).unwrap();
-    text = ConfigFile::allow(&text, "eth0.12", &[kind("nic")], &[], &[]).unwrap();
-    text = ConfigFile::allow(&text, "br0", &[], &["198.51.100.0/24".parse().unwrap()], &[12]).unwrap();
+    text = ConfigFile::allow(
+        &text,
+        "br0",
+        &Allowed { subnets: vec!["192.0.2.0/24".parse().unwrap()], ..Allowed::default() },
+    )
+    .unwrap();
+    text = ConfigFile::allow(&text, "eth0.12", &Allowed { kinds: vec![kind("nic")], ..Allowed::default() })
+        .unwrap();
+    text = ConfigFile::allow(
+        &text,
+        "br0",
+        &Allowed { subnets: vec!["198.51.100.0/24".parse().unwrap()], vlans: vec![12], ..Allowed::default() },
+    )
+    .unwrap();
+    let mut more = Allowed::default();
+    more.give(crate::Permission::Macs);
+    more.give(crate::Permission::HostAccess);
+    text = ConfigFile::allow(&text, "br0", &more).unwrap();
     text = ConfigFile::allow_changes(&text).unwrap();
     assert_eq!(
         text,
         "# mine\n[containers]\nchanges = true\nkey = \"lan\"\n\n[containers.allow.br0]\n\
-         subnets = [\"192.0.2.0/24\", \"198.51.100.0/24\"]\nvlans = [12]\n\n\
+         subnets = [\"192.0.2.0/24\", \"198.51.100.0/24\"]\nvlans = [12]\nmacs = true\nhost_access = true\n\n\
          [containers.allow.\"eth0.12\"]\nkinds = [\"nic\"]\n"
     );
     assert_eq!(ConfigFile::allow_changes(&text).unwrap(), text);
-    assert_eq!(ConfigFile::allow("", "br0", &[], &[], &[]).unwrap(), "[containers.allow.br0]\n");
+    assert_eq!(ConfigFile::allow("", "br0", &Allowed::default()).unwrap(), "[containers.allow.br0]\n");
     assert_eq!(ConfigFile::allow_changes("").unwrap(), "[containers]\nchanges = true\n");
     assert_eq!(
         ConfigFile::allow_changes("[containers]\nchanges = false\n").unwrap(),
@@ -106,10 +146,13 @@ fn what_is_refused_can_be_allowed_by_the_line_it_names() {
     );
     // Written in another way than under a heading: it is left to the administrator.
     let inline = "[containers]\nallow = { br0 = {} }\n";
-    assert!(ConfigFile::allow(inline, "br1", &[], &[], &[]).is_err());
+    assert!(ConfigFile::allow(inline, "br1", &Allowed::default()).is_err());
     // What was open is not narrowed by allowing more.
-    let open =
-        ConfigFile::allow("[containers.allow.br0]\n", "br0", &[], &["192.0.2.0/24".parse().unwrap()], &[]);
+    let open = ConfigFile::allow(
+        "[containers.allow.br0]\n",
+        "br0",
+        &Allowed { subnets: vec!["192.0.2.0/24".parse().unwrap()], ..Allowed::default() },
+    );
     assert_eq!(open.unwrap(), "[containers.allow.br0]\n");
 }
 

@@ -96,6 +96,7 @@ fn every_option_arrives() {
         open_firewall: false,
         vlan: None,
         trunks: Vec::new(),
+        untagged: false,
         vde: VdeOptions::default(),
         nat: NatOptions::default(),
     };
