@@ -179,7 +179,8 @@ impl Engine {
         if let Err(error) = self.claim_again(request, &record, network, &identity).await {
             tracing::warn!(error = %crate::chain(&error), "a container has no address on the LAN for now");
         }
-        let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
+        let cell =
+            Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone(), &self.services.book));
         if let Err(error) = cell.commit(identity.clone()).await {
             tracing::warn!(error = %crate::chain(&error), "an endpoint could not be stored");
         }

@@ -1,11 +1,14 @@
 //! One endpoint's record, and the row in the store that follows it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use landline_model::IdentityRecord;
 use landline_spec::{EndpointId, NetworkOptions};
 use tokio::sync::Mutex;
 
+use crate::addressing::book::{AddressBook, Entry};
+use crate::addressing::permit::Holder;
 use crate::records::EndpointRecord;
 use crate::store::{Batch, Store, StoreError};
 
@@ -23,17 +26,70 @@ pub(crate) struct Cell {
 struct Inner {
     record: EndpointRecord,
     stored: bool,
+    /// The endpoint is gone; whoever still holds the record does not make it an owner of addresses.
+    ended: bool,
+    /// Tells others which addresses the endpoint has.
+    entry: Entry,
+    /// Addresses it has beside those of its record.
+    further: Vec<IpAddr>,
+}
+
+/// Who has the endpoint's addresses.
+fn holder(record: &EndpointRecord) -> Holder {
+    Holder {
+        endpoint: record.id.clone(),
+        name: record.holder_name(),
+        mac: record.mac,
+        sandbox: record.sandbox.clone(),
+    }
+}
+
+impl Inner {
+    fn new(record: EndpointRecord, options: &NetworkOptions, book: &AddressBook, stored: bool) -> Self {
+        let entry = book.enter(options, holder(&record));
+        let mut inner = Self { record, stored, ended: false, entry, further: Vec::new() };
+        inner.tell();
+        inner
+    }
+
+    fn tell(&mut self) {
+        let all = self.record.addresses().chain(self.further.iter().copied());
+        let addresses = all.filter(|_| !self.ended).collect();
+        self.entry.set(holder(&self.record), addresses);
+    }
 }
 
 impl Cell {
     /// A record that is not stored yet.
-    pub(crate) fn fresh(record: EndpointRecord, options: NetworkOptions, store: Arc<Store>) -> Self {
-        Self { id: record.id.clone(), options, store, inner: Mutex::new(Inner { record, stored: false }) }
+    pub(crate) fn fresh(
+        record: EndpointRecord,
+        options: NetworkOptions,
+        store: Arc<Store>,
+        book: &AddressBook,
+    ) -> Self {
+        Self::new(record, options, store, book, false)
     }
 
     /// A record that came out of the store.
-    pub(crate) fn stored(record: EndpointRecord, options: NetworkOptions, store: Arc<Store>) -> Self {
-        Self { id: record.id.clone(), options, store, inner: Mutex::new(Inner { record, stored: true }) }
+    pub(crate) fn stored(
+        record: EndpointRecord,
+        options: NetworkOptions,
+        store: Arc<Store>,
+        book: &AddressBook,
+    ) -> Self {
+        Self::new(record, options, store, book, true)
+    }
+
+    fn new(
+        record: EndpointRecord,
+        options: NetworkOptions,
+        store: Arc<Store>,
+        book: &AddressBook,
+        stored: bool,
+    ) -> Self {
+        let id = record.id.clone();
+        let inner = Mutex::new(Inner::new(record, &options, book, stored));
+        Self { id, options, store, inner }
     }
 
     pub(crate) fn id(&self) -> &EndpointId {
@@ -54,17 +110,34 @@ impl Cell {
         let mut inner = self.inner.lock().await;
         let before = inner.record.clone();
         change(&mut inner.record);
+        inner.tell();
         if inner.stored && inner.record != before { self.store.put(&inner.record).await } else { Ok(()) }
     }
 
     /// Changes the record in memory alone; the next change that is written takes this one along.
     pub(crate) async fn amend(&self, change: impl FnOnce(&mut EndpointRecord)) {
-        change(&mut self.inner.lock().await.record);
+        let mut inner = self.inner.lock().await;
+        change(&mut inner.record);
+        inner.tell();
     }
 
     /// Whether changes are written.
     pub(crate) async fn is_stored(&self) -> bool {
         self.inner.lock().await.stored
+    }
+
+    /// The endpoint did not come about: it has no address.
+    pub(crate) async fn withdraw(&self) {
+        let mut inner = self.inner.lock().await;
+        inner.ended = true;
+        inner.tell();
+    }
+
+    /// The endpoint has these addresses too.
+    pub(crate) async fn has_also(&self, addresses: Vec<IpAddr>) {
+        let mut inner = self.inner.lock().await;
+        inner.further = addresses;
+        inner.tell();
     }
 
     /// Writes the record for the first time, with its identity; from now on changes are written too.
@@ -79,6 +152,8 @@ impl Cell {
     pub(crate) async fn end(&self, identity: Option<IdentityRecord>) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
         inner.stored = false;
+        inner.ended = true;
+        inner.tell();
         self.store.write(ended(&self.id, identity.as_ref())).await
     }
 }

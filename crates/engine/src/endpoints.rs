@@ -16,6 +16,7 @@ use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::dhcp;
+use crate::addressing::permit::NotPermitted;
 use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
@@ -107,16 +108,29 @@ pub enum CreateEndpointError {
         /// The parent.
         parent: IfName,
     },
-    /// The server gave an address that another user of the same hardware address has.
-    #[error(
-        "the DHCP server gave {address}, which {user} has: it tells clients apart by hardware address, and on an \
-         ipvlan network they share one; set it to go by client identifier, or use -o mode=macvlan"
-    )]
-    SharedAddress {
-        /// The address.
-        address: Ipv4Addr,
-        /// Who has it.
-        user: String,
+    /// The address that was given cannot be used.
+    #[error("network {network}: {why}; {hint}")]
+    NotPermitted {
+        /// The network.
+        network: String,
+        /// What is in the way.
+        why: NotPermitted,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// No lease in time of an address that can be used.
+    #[error("network {network}: no usable lease on {parent} within {}: {why}; {hint}", seconds(*.waited))]
+    NoUsableLease {
+        /// The network.
+        network: String,
+        /// The parent.
+        parent: IfName,
+        /// What is wrong with those that servers gave.
+        why: String,
+        /// How long was waited.
+        waited: Duration,
+        /// What to do.
+        hint: &'static str,
     },
     /// Another machine on the LAN has the address that was given.
     #[error(
@@ -129,6 +143,19 @@ pub enum CreateEndpointError {
         /// The address.
         address: Ipv4Addr,
         /// Who has it.
+        by: Mac,
+    },
+    /// One machine answers for every address of the LAN.
+    #[error(
+        "network {network}: {by} answers for every address on the LAN, {address} among them; if that is a router that does \
+         proxy ARP, switch it off for this LAN, or use -o conflict_check=off"
+    )]
+    ProxyArp {
+        /// The network.
+        network: String,
+        /// The address.
+        address: Ipv4Addr,
+        /// Who answers.
         by: Mac,
     },
     /// `addressing=static` without an address.
@@ -422,7 +449,8 @@ impl Engine {
             applied: Applied::default(),
             container: None,
         };
-        let cell = Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone()));
+        let cell =
+            Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone(), &self.services.book));
         let endpoint = Arc::new(Endpoint {
             cell,
             supervised: Mutex::new(None),
@@ -442,8 +470,7 @@ impl Engine {
         match leased {
             Ok(()) => Ok(raised),
             Err(error) => {
-                // A lease that is another's too is not ours to give back.
-                self.lower(raised, !matches!(error, CreateEndpointError::SharedAddress { .. })).await;
+                self.lower(raised, true).await;
                 Err(error)
             }
         }
@@ -452,6 +479,7 @@ impl Engine {
     /// Takes the link away again, and gives the lease back if that is wanted.
     pub(crate) async fn lower(&self, raised: Raised, release: bool) {
         raised.endpoint.stop(release).await;
+        raised.endpoint.cell.withdraw().await;
         let (host, plan) = (self.host.clone(), raised.plan);
         blocking(move || plan.undo(&*host)).await;
     }
@@ -565,12 +593,6 @@ async fn answer(cell: &Cell) -> EndpointAddress {
     let told = !record.mac_given && cell.options().mode != Mode::Ipvlan;
     let address_v6 = record.ipv6.and_then(|ipv6| ipv6.told);
     EndpointAddress { mac: told.then_some(record.mac), address, address_v6 }
-}
-
-/// How messages call whoever has an endpoint.
-pub(crate) fn holder_name(record: &EndpointRecord) -> String {
-    let name = record.container.as_ref().map(|container| format!("container {}", container.name));
-    name.unwrap_or_else(|| "another container".to_owned())
 }
 
 /// How messages call a network.

@@ -11,6 +11,7 @@ use landline_spec::{EndpointId, Mode, NetworkId};
 use landline_types::IfName;
 use tokio_util::sync::CancellationToken;
 
+use crate::addressing::book::AddressBook;
 use crate::attach::{AttachmentRecord, Attachments};
 use crate::blocking;
 use crate::bridge_mac::BridgeMacs;
@@ -176,6 +177,7 @@ impl Engine {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
             ears: Ears::new(present.clone()),
             sentries: Sentries::new(present.clone()),
+            book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
             present,
             lost: Arc::default(),
             changed: Arc::default(),

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_dhcp::v4::{Remembered, StateName};
-use landline_spec::{EndpointId, Mode, OnTimeout};
+use landline_spec::{Mode, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::dhcp;
 use crate::clock;
-use crate::endpoints::{CreateEndpoint, CreateEndpointError, holder_name, network_name};
+use crate::endpoints::{CreateEndpoint, CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
 use crate::lease::{Status, Supervisor};
 use crate::records::{AddressRecord, LeaseRecord, NetworkRecord};
@@ -40,17 +40,14 @@ impl Engine {
         *endpoint.supervised() = Some(supervised);
 
         let given = match wait_for_lease(status, network, patience, cancel).await {
-            Err(error @ CreateEndpointError::NoLease { .. })
-                if network.options.on_timeout == OnTimeout::Continue =>
-            {
+            Err(
+                error @ (CreateEndpointError::NoLease { .. } | CreateEndpointError::NoUsableLease { .. }),
+            ) if network.options.on_timeout == OnTimeout::Continue => {
                 tracing::warn!(error = %crate::chain(&error), "the container starts without an address");
                 return Ok(());
             }
             result => result?,
         };
-        if let Some(user) = self.other_user(given, endpoint.cell.id(), network).await {
-            return Err(CreateEndpointError::SharedAddress { address: given, user });
-        }
         // A remembered lease that was not confirmed in time has not been written by the supervisor.
         let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
         let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, clock::now()));
@@ -80,40 +77,7 @@ impl Engine {
                 && endpoint.cell.options().parent == *parent
                 && self.find(&record).await.is_some()
             {
-                return Some(holder_name(&record));
-            }
-        }
-        None
-    }
-
-    /// On ipvlan, who else behind the parent's hardware address has this address. ARP cannot tell: every answer would
-    /// come from that one hardware address.
-    async fn other_user(
-        &self,
-        address: Ipv4Addr,
-        own: &EndpointId,
-        network: &NetworkRecord,
-    ) -> Option<String> {
-        let parent = &network.options.parent;
-        if network.options.mode != Mode::Ipvlan {
-            return None;
-        }
-        if self.parent_addresses(parent).await.iter().any(|net| net.addr() == address) {
-            return Some("this host itself".to_owned());
-        }
-        for endpoint in self.endpoints() {
-            let options = endpoint.cell.options();
-            if endpoint.cell.id() == own || options.mode != Mode::Ipvlan || options.parent != *parent {
-                continue;
-            }
-            let record = endpoint.cell.read().await;
-            let theirs = match &record.address {
-                AddressRecord::None => None,
-                AddressRecord::Static { address } => Some(address.addr()),
-                AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(|lease| lease.address),
-            };
-            if theirs == Some(address) {
-                return Some(holder_name(&record));
+                return Some(record.holder_name());
             }
         }
         None
@@ -154,11 +118,13 @@ async fn wait_for_lease(
 ) -> Result<Ipv4Addr, CreateEndpointError> {
     let waited = network.options.lease_timeout;
     let wait = async {
-        let confirmed = |s: &Status| s.confirmed && s.lease.is_some();
+        // Clients that share a hardware address get the same answer again from a server that goes by it.
+        let settled = |s: &Status| s.troubles.is_refused() && network.options.mode == Mode::Ipvlan;
+        let confirmed = |s: &Status| (s.confirmed && s.lease.is_some()) || settled(s);
         // Either way what counts is looked at below.
         let _ = tokio::time::timeout(patience, status.wait_for(confirmed)).await;
         let rest = waited.saturating_sub(patience);
-        let _ = tokio::time::timeout(rest, status.wait_for(|s| s.lease.is_some())).await;
+        let _ = tokio::time::timeout(rest, status.wait_for(|s| s.lease.is_some() || settled(s))).await;
     };
     if cancel.run_until_cancelled(wait).await.is_none() {
         return Err(CreateEndpointError::Cancelled);
@@ -167,11 +133,18 @@ async fn wait_for_lease(
     if let Some(lease) = &status.lease {
         return Ok(lease.address);
     }
+    if let Some((why, hint)) = status.troubles.sentence() {
+        let hint = match network.options.mode {
+            Mode::Ipvlan if status.troubles.is_refused() => {
+                "a server that tells clients apart by hardware address gives all of an ipvlan network the same one: set \
+                 it to go by client identifier, or use -o mode=macvlan"
+            }
+            _ => hint,
+        };
+        let (network, parent) = (network_name(network), network.options.parent.clone());
+        return Err(CreateEndpointError::NoUsableLease { network, parent, why, waited, hint });
+    }
     let (why, hint) = match status.state {
-        _ if status.conflicts > 0 => (
-            "every offered address was in use by another host",
-            "look for hosts with addresses from the server's pool",
-        ),
         StateName::Selecting | StateName::Init => (
             "no DHCP server offered an address",
             "check that a server serves this LAN and has addresses left, that the parent is plugged in, and that no \

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
@@ -14,12 +15,14 @@ use landline_spec::Mode;
 use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
+use crate::addressing::permit::NotPermitted;
 use crate::blocking;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
 use crate::lease::{Arrival, Motion, arrive, link_on_host};
 use crate::mark::Mark;
 use crate::probe;
+use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError};
 
@@ -53,8 +56,12 @@ impl Engine {
         index: u32,
         cancel: &CancellationToken,
     ) -> Result<(), CreateEndpointError> {
+        self.permit_fixed(record, network).await?;
         // On a private bridge there is nobody but the network's containers.
-        let fixed = Fixed::of(record).v4.filter(|_| network.options.mode != Mode::Nat);
+        let fixed = match record.address {
+            AddressRecord::Static { address } if network.options.mode != Mode::Nat => Some(address),
+            _ => None,
+        };
         let Some(address) = fixed else { return Ok(()) };
         if crate::attach::is_implicit(&network.id) {
             // Attachments may have several, and look for all of them together.
@@ -63,13 +70,23 @@ impl Engine {
         let check = network.options.conflict_check;
         let look = async {
             let link = blocking(move || link_on_host(index)).await?;
-            probe::look(&link, record.mac, &[address], check).await
+            let answered = probe::look(&link, record.mac, &[address.addr()], check).await?;
+            let Some((_, by)) = answered else { return Ok(None) };
+            let all = probe::answers_for_all(&link, record.mac, address, by, &mut OsRandom).await?;
+            Ok::<_, io::Error>(Some((by, all)))
         };
-        match cancel.run_until_cancelled(look).await.ok_or(CreateEndpointError::Cancelled)? {
+        match cancel.run_until_cancelled(Box::pin(look)).await.ok_or(CreateEndpointError::Cancelled)? {
             Ok(None) => Ok(()),
-            Ok(Some((address, by))) => {
+            Ok(Some((by, all))) => {
+                let (address, mac) = (address.addr(), record.mac);
+                tracing::warn!(endpoint = %record.id.short(), %address, %by, %mac, "another host uses the address");
                 self.address_contested(&network.id, address.into()).await;
-                Err(CreateEndpointError::InUse { network: network_name(network), address, by })
+                let network = network_name(network);
+                Err(if all {
+                    CreateEndpointError::ProxyArp { network, address, by }
+                } else {
+                    CreateEndpointError::InUse { network, address, by }
+                })
             }
             Err(error) => {
                 // Not to have looked is no reason not to start.
@@ -77,6 +94,37 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the endpoint may have the addresses that it was given.
+    async fn permit_fixed(
+        &self,
+        record: &EndpointRecord,
+        network: &NetworkRecord,
+    ) -> Result<(), CreateEndpointError> {
+        let v4 = match record.address {
+            AddressRecord::Static { address } => Some(IpNet::V4(address)),
+            AddressRecord::None | AddressRecord::Dhcp(_) => None,
+        };
+        for net in v4.into_iter().chain(record.address_v6.map(IpNet::V6)) {
+            let book = &self.services.book;
+            let mut permitted = book.permit_endpoint(net, &network.options, &record.id);
+            if let Err(NotPermitted::Endpoint { endpoint, .. }) = &permitted {
+                // One that Docker lost in a crash has nothing any more.
+                Box::pin(self.close_if_dead(endpoint)).await;
+                permitted = book.permit_endpoint(net, &network.options, &record.id);
+            }
+            if let Err(why) = permitted {
+                self.address_contested(&network.id, net.addr()).await;
+                let hint = if crate::attach::is_implicit(&network.id) {
+                    "choose another"
+                } else {
+                    "name another one with --ip, or keep what Docker gives (--ip-range) apart from it"
+                };
+                return Err(CreateEndpointError::NotPermitted { network: network_name(network), why, hint });
+            }
+        }
+        Ok(())
     }
 
     /// Announces the endpoint's addresses as soon as Docker has put them into the sandbox. `index`: of the link on the

@@ -154,7 +154,7 @@ impl Keeper {
             tokio::select! {
                 received = receive(wire.as_ref(), &mut dhcp, &mut arp) => match received {
                     Ok(Received::Datagram { from, payload }) => client.handle_datagram(now(), from, payload),
-                    Ok(Received::Arp(packet)) => client.handle_arp(now(), &packet),
+                    Ok(Received::Arp(heard)) => client.handle_arp(now(), heard),
                     // The interface went down: what is due later opens them again.
                     Err(_) => wire = None,
                 },
@@ -182,7 +182,7 @@ impl Keeper {
                 let removed = blocking(move || remove(link, address)).await;
                 self.left = report(removed, &interface);
             }
-            Event::Conflict { .. } => {}
+            Event::Conflict { .. } | Event::Refused { .. } => {}
         }
     }
 }

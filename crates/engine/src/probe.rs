@@ -1,14 +1,22 @@
 //! Looking for another user of a static address before it is used (RFC 5227), and saying afterwards who has it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+use landline_dhcp::Random;
 use landline_dhcp::wire::arp;
-use landline_kernel::{Link, LinkKind, Netns, PacketSocket};
+use landline_kernel::{Link, LinkKind, Netlink, Netns, PacketSocket};
 use landline_spec::ConflictCheck;
 use landline_types::Mac;
 use tokio::time::Instant;
+
+use crate::blocking;
+use crate::host::mark_of;
+use crate::lease::heard;
+use crate::mark::End;
 
 /// When probes are sent and how long answers are waited for. The long one is that of RFC 5227 section 1.1 without its
 /// random parts; the short one is enough for whoever is there to answer on a LAN.
@@ -40,6 +48,7 @@ pub(crate) async fn look(
     };
     let socket = PacketSocket::arp(None, heard_at)?;
     let mut buffer = [0; 128];
+    let mut of_host = BTreeSet::new();
     for sent in 1..=timing.probes {
         for address in addresses {
             socket.send(Mac::BROADCAST, &arp::Packet::probe(mac, *address).emit())?;
@@ -47,19 +56,61 @@ pub(crate) async fn look(
         let until = Instant::now() + if sent < timing.probes { timing.gap } else { timing.last };
         while let Ok(got) = tokio::time::timeout_at(until, socket.recv(&mut buffer)).await {
             let got = got?;
-            let packet =
-                arp::Packet::parse(&buffer[..got.len]).filter(|packet| !got.own && packet.sender_mac != mac);
-            let Some(packet) = packet else { continue };
-            let claimed = addresses.iter().find(|address| {
-                let probed = packet.sender_ip.is_unspecified() && packet.target_ip == **address;
-                packet.sender_ip == **address || probed
-            });
-            if let Some(address) = claimed {
-                return Ok(Some((*address, packet.sender_mac)));
+            let Some(heard) = heard(&got, &buffer).filter(|_| !got.own) else { continue };
+            let sender = heard.packet.sender_mac;
+            let contests =
+                |address: &&Ipv4Addr| heard.claims(**address, mac) || heard.competes(**address, mac);
+            let Some(address) = addresses.iter().find(contests) else { continue };
+            if of_host.contains(&sender) || is_of_host(sender).await {
+                of_host.insert(sender);
+                continue;
             }
+            return Ok(Some((*address, sender)));
         }
     }
     Ok(None)
+}
+
+/// Whether whoever answered for an address of this subnet answers for any, as a router does that does proxy ARP (RFC 1027):
+/// for two more of it, drawn at random.
+pub(crate) async fn answers_for_all(
+    link: &Link,
+    mac: Mac,
+    net: Ipv4Net,
+    by: Mac,
+    random: &mut impl Random,
+) -> io::Result<bool> {
+    let [one, other] = [(); 2].map(|()| another(net, random));
+    let (Some(one), Some(other)) = (one, other) else { return Ok(false) };
+    for address in [one, other] {
+        let answered = look(link, mac, &[address], ConflictCheck::Fast).await?;
+        if answered.is_none_or(|(_, who)| who != by) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Another host's address in the subnet; `None`: it is too small for that to say anything.
+fn another(net: Ipv4Net, random: &mut impl Random) -> Option<Ipv4Addr> {
+    const LEAST: u8 = 28;
+    if net.prefix_len() > LEAST {
+        return None;
+    }
+    let hosts = (net.broadcast().to_bits() - net.network().to_bits()).checked_sub(1)?;
+    let drawn = (0..8).map(|_| net.network().to_bits() + 1 + random.next_u32() % hosts);
+    drawn.map(Ipv4Addr::from_bits).find(|address| *address != net.addr())
+}
+
+/// Whether a hardware address is one of this host's. With `arp_ignore=0` it answers on every interface for the addresses
+/// of all; which those are is known without asking.
+pub(crate) async fn is_of_host(mac: Mac) -> bool {
+    let links = blocking(|| Netlink::open().ok().and_then(|mut netlink| netlink.links().ok())).await;
+    let is_own = |link: &Link| {
+        let containers = mark_of(link).is_some_and(|mark| mark.end == End::Container);
+        link.mac == Some(mac) && !containers
+    };
+    links.is_some_and(|links| links.iter().any(is_own))
 }
 
 /// Announces the addresses over the link where it is now (RFC 5227 section 2.3), once: neighbours that remember another
@@ -69,4 +120,24 @@ pub(crate) fn announce(netns: &Netns, index: u32, mac: Mac, addresses: &[Ipv4Add
     addresses
         .iter()
         .try_for_each(|address| socket.send(Mac::BROADCAST, &arp::Packet::announcement(mac, *address).emit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::OsRandom;
+
+    #[test]
+    fn another_address_is_a_host_of_the_subnet() {
+        for _ in 0..200 {
+            let net: Ipv4Net = "192.0.2.65/28".parse().unwrap();
+            let drawn = another(net, &mut OsRandom).unwrap();
+            assert!(net.contains(&drawn) && drawn != net.addr());
+            assert!(drawn != net.network() && drawn != net.broadcast());
+        }
+        for small in ["192.0.2.65/29", "192.0.2.65/31", "192.0.2.65/32"] {
+            assert_eq!(another(small.parse().unwrap(), &mut OsRandom), None);
+        }
+        assert!(another("10.0.0.1/0".parse().unwrap(), &mut OsRandom).is_some());
+    }
 }

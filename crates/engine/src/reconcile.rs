@@ -45,7 +45,17 @@ impl Engine {
             self.identities.hold(identity, &id);
         }
         let found_on_host = matches!(place, Place::Host(_));
-        let cell = Arc::new(Cell::stored(record.clone(), network.options.clone(), self.store.clone()));
+        let cell = Arc::new(Cell::stored(
+            record.clone(),
+            network.options.clone(),
+            self.store.clone(),
+            &self.services.book,
+        ));
+        let attached = id.as_str().parse().ok().and_then(|id| self.attachments.get(&id));
+        if let Some(attached) = attached {
+            let spec = attached.read().spec;
+            cell.has_also(spec.addresses.iter().map(|address| address.net.addr()).collect()).await;
+        }
         let supervised = match &record.address {
             AddressRecord::Dhcp(state) => {
                 let config = dhcp::config(&network.options, record.mac, state, None);

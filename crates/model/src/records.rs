@@ -1,6 +1,6 @@
 //! What is written into the store. Every field that came later has a default, so older records read.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -110,6 +110,25 @@ impl Record for EndpointRecord {
 }
 
 impl EndpointRecord {
+    /// The addresses it has, as far as they are known here.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = match &self.address {
+            AddressRecord::None => None,
+            AddressRecord::Static { address } => Some(address.addr()),
+            AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(|lease| lease.address),
+        };
+        let state = self.ipv6.as_ref().and_then(|ipv6| ipv6.identity.state.as_ref());
+        let v6 = state.into_iter().flat_map(|row| &row.state.addresses).map(|own| own.net.addr());
+        let fixed = self.address_v6.map(|net| net.addr());
+        v4.map(IpAddr::from).into_iter().chain(v6.chain(fixed).map(IpAddr::from))
+    }
+
+    /// How messages call whoever has the endpoint.
+    pub fn holder_name(&self) -> String {
+        let name = self.container.as_ref().map(|container| format!("container {}", container.name));
+        name.unwrap_or_else(|| "another container".to_owned())
+    }
+
     /// The name the endpoint's own options chose, if they did.
     pub fn given_hostname(&self) -> Option<&String> {
         let ipv4 = match &self.address {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
 use landline_spec::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
@@ -13,11 +14,33 @@ use super::{AttachFailure, Slot};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::probe;
+use crate::random::OsRandom;
 
 /// How long duplicate address detection may take: a second, and up to another before it begins (RFC 4862 section 5.4).
 const DAD: Duration = Duration::from_secs(5);
 
 impl Engine {
+    /// Whether the endpoint may have the static addresses: that is not for the user to leave out. It has them from now on.
+    pub(super) async fn permit_addresses(
+        &self,
+        record: &AttachmentRecord,
+        spec: &AttachSpec,
+    ) -> Result<(), AttachFailure> {
+        let Some(options) = &record.network else { return Ok(()) };
+        let id = record.id.endpoint();
+        let endpoint = self.slot_if_known(id).and_then(|slot| slot.current());
+        if let Some(endpoint) = endpoint {
+            // First, so that of two that want one address at the same moment one gets it.
+            let addresses = record.spec.addresses.iter().chain(&spec.addresses);
+            endpoint.cell.has_also(addresses.map(|address| address.net.addr()).collect()).await;
+        }
+        for address in &spec.addresses {
+            let permitted = self.services.book.permit_endpoint(address.net, options, id);
+            permitted.map_err(AttachFailure::NotPermitted)?;
+        }
+        Ok(())
+    }
+
     /// Looks for other users of the static addresses, over the link while it is still here.
     pub(super) async fn check_addresses(
         &self,
@@ -37,12 +60,28 @@ impl Engine {
         });
         let Some(link) = link.await? else { return Ok(()) };
         let Some(mac) = link.mac else { return Ok(()) };
-        let looked =
-            cancel.run_until_cancelled(probe::look(&link, mac, &addresses, options.conflict_check)).await;
-        match looked.ok_or(AttachFailure::Cancelled)? {
+        let look = async {
+            let answered = probe::look(&link, mac, &addresses, options.conflict_check).await?;
+            let Some((address, by)) = answered else { return Ok(None) };
+            let of_spec = record.spec.addresses.iter().find_map(|own| match own.net {
+                IpNet::V4(net) if net.addr() == address => Some(net),
+                _ => None,
+            });
+            let all = match of_spec {
+                Some(net) => probe::answers_for_all(&link, mac, net, by, &mut OsRandom).await?,
+                None => false,
+            };
+            Ok::<_, std::io::Error>(Some((address, by, all)))
+        };
+        match cancel.run_until_cancelled(look).await.ok_or(AttachFailure::Cancelled)? {
             Ok(None) => Ok(()),
-            Ok(Some((address, by))) => {
-                Err(AttachFailure::InUse { address: address.into(), by: by.to_string() })
+            Ok(Some((address, by, all))) => {
+                tracing::warn!(%address, %by, %mac, "another host uses the address");
+                Err(if all {
+                    AttachFailure::ProxyArp { address, by }
+                } else {
+                    AttachFailure::InUse { address: address.into(), by: by.to_string() }
+                })
             }
             Err(source) => {
                 Err(AttachFailure::Inside { target: record.target.clone(), source: source.into() })
@@ -60,6 +99,7 @@ impl Engine {
         spec: &AttachSpec,
     ) -> Result<(), AttachFailure> {
         let record = slot.read();
+        self.permit_addresses(&record, spec).await?;
         let lock = self.attachments.of_sandbox(&there.sandbox);
         let alone = lock.lock().await;
         let alias = record.alias();

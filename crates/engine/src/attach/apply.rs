@@ -225,6 +225,7 @@ impl Engine {
             candidates: Some(Vec::new()),
         };
         self.create_endpoint(wanted, cancel.clone()).await?;
+        self.permit_addresses(&record, &record.spec).await?;
         self.check_addresses(&record, cancel).await?;
 
         let lock = self.attachments.of_sandbox(&put.request.place.sandbox);

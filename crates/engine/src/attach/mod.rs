@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use landline_spec::{AttachSpec, Change, EndpointId, NetworkId, OptionError, Target};
 use landline_types::{IfName, Mac};
 
+use crate::addressing::permit::NotPermitted;
 use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
 use crate::host::HostError;
@@ -124,6 +125,9 @@ pub enum AttachFailure {
     /// An option.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// The address cannot be used.
+    #[error("{0}; choose another")]
+    NotPermitted(NotPermitted),
     /// Somebody on the LAN has the address.
     #[error(
         "{address} is used by {by} on the LAN already; choose another, or use it all the same with force=true"
@@ -133,6 +137,17 @@ pub enum AttachFailure {
         address: std::net::IpAddr,
         /// The hardware address of its user, or what else is known.
         by: String,
+    },
+    /// One machine answers for every address of the LAN.
+    #[error(
+        "{by} answers for every address on the LAN, {address} among them; if that is a router that does proxy ARP, switch \
+         it off for this LAN, or use conflict_check=off"
+    )]
+    ProxyArp {
+        /// The address.
+        address: std::net::Ipv4Addr,
+        /// Who answers.
+        by: Mac,
     },
     /// The link or the lease.
     #[error(transparent)]
@@ -189,7 +204,7 @@ impl Slot {
         Arc::new(Self { turn: tokio::sync::Mutex::default(), record: Mutex::new(record) })
     }
 
-    fn read(&self) -> AttachmentRecord {
+    pub(crate) fn read(&self) -> AttachmentRecord {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -237,7 +252,7 @@ impl Attachments {
         self.lock().values().cloned().collect()
     }
 
-    fn get(&self, id: &AttachmentId) -> Option<Arc<Slot>> {
+    pub(crate) fn get(&self, id: &AttachmentId) -> Option<Arc<Slot>> {
         self.lock().get(id).cloned()
     }
 

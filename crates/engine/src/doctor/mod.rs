@@ -27,7 +27,7 @@ use crate::blocking;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::host_access::{AccessView, READY};
-use crate::nat::NatError;
+use crate::nat::{ASKING, NatError, NatView};
 use crate::ovs::check_bridge;
 use crate::records::NetworkRecord;
 
@@ -134,6 +134,7 @@ impl Engine {
     async fn examine(&self) -> Vec<Found> {
         let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
         let mut found: Vec<Finding> = self.access_troubles();
+        found.extend(self.address_troubles().await);
         // Where the switch itself is out of reach there is no more to say about it.
         let mut rest = Vec::new();
         for network in networks {
@@ -155,12 +156,40 @@ impl Engine {
         looked.await
     }
 
+    /// Containers whose DHCP client declines one address after the other.
+    async fn address_troubles(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for endpoint in self.endpoints() {
+            let troubles = endpoint.supervised().as_ref().map(|task| task.status.borrow().troubles.clone());
+            if let Some((why, hint)) = troubles.and_then(|troubles| troubles.repeated()) {
+                let holder = endpoint.cell.read().await.holder_name();
+                found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
+            }
+        }
+        found.extend(self.nat.views().into_iter().filter_map(|(owner, view)| nat_trouble(&owner, &view)));
+        found
+    }
+
     /// Networks that the host has no access to, though it should.
     fn access_troubles(&self) -> Vec<Finding> {
         let views = self.host_access().views().into_iter().filter(|view| view.state != READY);
         let says = |view: AccessView| format!("host access to {}: {}", view.network, view.state);
         views.map(|view| Finding::new("host-access", says(view))).collect()
     }
+}
+
+/// What keeps an address on the host from being leased.
+fn nat_trouble(owner: &NatOwner, view: &NatView) -> Option<Finding> {
+    let is_waiting = view.address.is_some() || view.state == ASKING;
+    let whose = match owner {
+        NatOwner::Container(name) => format!("container {name}"),
+        NatOwner::Network(_) | NatOwner::Identity { .. } => view
+            .container
+            .as_ref()
+            .map_or_else(|| "a mode=nat network".to_owned(), |name| format!("container {name}")),
+    };
+    let says = || format!("{whose} has no address on {}: {}", view.interface, view.state);
+    (!is_waiting).then(|| Finding::new("addresses", says()))
 }
 
 /// How messages call a network.

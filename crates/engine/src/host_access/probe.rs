@@ -7,6 +7,9 @@ use landline_dhcp::wire::arp::Packet;
 use landline_kernel::PacketSocket;
 use landline_types::Mac;
 
+use crate::lease::heard;
+use crate::probe::is_of_host;
+
 /// How many probes are sent, one of which a busy machine may miss.
 const PROBES: u32 = 3;
 /// How long an answer to each is waited for.
@@ -24,9 +27,9 @@ pub(crate) async fn user(index: u32, own: Mac, address: Ipv4Addr) -> std::io::Re
         let answer = async {
             loop {
                 let received = socket.recv(&mut buffer).await?;
-                let packet = Packet::parse(&buffer[..received.len]).filter(|_| !received.own);
-                if let Some(packet) = packet.filter(|packet| packet.sender_ip == address) {
-                    return Ok::<_, std::io::Error>(packet.sender_mac);
+                let Some(heard) = heard(&received, &buffer).filter(|_| !received.own) else { continue };
+                if heard.claims(address, own) && !is_of_host(heard.packet.sender_mac).await {
+                    return Ok::<_, std::io::Error>(heard.packet.sender_mac);
                 }
             }
         };

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use landline_dhcp::Instant;
@@ -78,6 +78,7 @@ impl Supervisor6 {
         before: Option<Remembered>,
         index: u32,
     ) -> Supervised<Status6> {
+        let config = guarded(config, &cell, &services);
         let client = Client::start(config, before, now(), OsRandom);
         let remembered = !client.current().addresses.is_empty();
         let mut supervised = Self::new(cell, services, client, Place::Host(index)).spawn();
@@ -93,6 +94,7 @@ impl Supervisor6 {
         state: Option<&StateRecord>,
         place: Place,
     ) -> Supervised<Status6> {
+        let config = guarded(config, &cell, &services);
         let client = match state.map(|record| (record, record.restore(&services.boot))) {
             Some((_, Some(state))) => Client::resume(config, state, now(), OsRandom),
             Some((record, None)) => {
@@ -112,6 +114,7 @@ impl Supervisor6 {
         addresses: Vec<Ipv6Addr>,
         place: Place,
     ) -> Supervised<Status6> {
+        let config = guarded(config, &cell, &services);
         let client = Client::start(config, Some(Remembered::Addresses(addresses)), now(), OsRandom);
         let mut supervisor = Self::new(cell, services, client, place);
         supervisor.undecided = true;
@@ -331,8 +334,23 @@ impl Supervisor6 {
             Event::Lost { address, reason } => {
                 tracing::warn!(endpoint, %address, %reason, "an IPv6 address is lost and taken away");
             }
-            Event::Conflict { address } => {
-                tracing::warn!(endpoint, %address, "another host uses the address");
+            Event::Refused { address } => {
+                let cell = &self.seat.cell;
+                let judged = self.seat.services.book.permit_endpoint(
+                    IpAddr::from(address).into(),
+                    cell.options(),
+                    cell.id(),
+                );
+                // Whoever had it may have gone since.
+                if let Err(why) = judged {
+                    tracing::warn!(endpoint, %address, %why, "the LAN's address is not used");
+                    self.status.send_modify(|s| s.conflicts += 1);
+                }
+            }
+            Event::Conflict { address, by } => {
+                let by = by.map(|mac| mac.to_string());
+                let mac = self.seat.cell.read().await.mac;
+                tracing::warn!(endpoint, %address, by, %mac, "another host uses the address");
                 self.status.send_modify(|s| s.conflicts += 1);
             }
         }
@@ -423,6 +441,12 @@ impl Supervisor6 {
             self.seat.services.names.add(self.seat.cell.id().clone());
         }
     }
+}
+
+/// The configuration of a client that declines what others on this host have.
+fn guarded(mut config: Config, cell: &Cell, services: &Services) -> Config {
+    config.taken = services.book.taken(cell.options(), cell.id());
+    config
 }
 
 async fn unasked(routers: Option<&mut Listener>) -> Advertisement {

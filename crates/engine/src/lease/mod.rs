@@ -2,6 +2,7 @@
 //!
 //! [`supervisor`] is the task that owns the machine, [`handle`] what others have of it; [`wire`] opens its sockets where the link is and only
 //! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up, and [`seat`] keeps where that is;
+//! [`troubles`] says what kept addresses from being used;
 //! [`sentries`] hear without a socket of the endpoint's own who else claims its address.
 
 mod handle;
@@ -10,6 +11,7 @@ mod present;
 mod seat;
 mod sentries;
 mod supervisor;
+mod troubles;
 mod wire;
 
 pub(crate) use handle::{Command, Orders, Supervised};
@@ -18,4 +20,5 @@ pub(crate) use present::{LinkEvents, Present};
 pub(crate) use seat::Seat;
 pub(crate) use sentries::Sentries;
 pub(crate) use supervisor::{Services, Status, Supervisor, maybe, receive, sleep};
-pub(crate) use wire::{Place, Received, Wire, hear, link_on_host};
+pub(crate) use troubles::Troubles;
+pub(crate) use wire::{Place, Received, Wire, hear, heard, link_on_host};

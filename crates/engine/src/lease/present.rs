@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::{Event, Group, Link, Monitor, Netlink};
-use landline_types::IfName;
+use landline_types::{IfName, Mac};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::host::mark_of;
+use crate::mark::End;
 use crate::pending::{Merge, Pending};
 
 /// How long a link may take from being set up to carrying packets. It is a matter of a millisecond, unless its
@@ -22,6 +24,8 @@ struct State {
     up: bool,
     /// It can carry packets.
     running: bool,
+    /// Its hardware address, unless it is the container's end of a link, which is only here until it moves.
+    host_mac: Option<Mac>,
 }
 
 type Links = BTreeMap<u32, State>;
@@ -122,6 +126,12 @@ impl Present {
         }
     }
 
+    /// Whether a hardware address is one of the host's own. A host with two interfaces on one LAN answers ARP on both for
+    /// the addresses of either (`arp_ignore=0`).
+    pub(crate) fn is_of_host(&self, mac: Mac) -> bool {
+        self.links.borrow().values().any(|link| link.host_mac == Some(mac))
+    }
+
     /// Resolves when links have come, gone, or changed their state since the last call.
     pub(crate) async fn changed(&mut self) {
         if self.links.changed().await.is_err() {
@@ -138,7 +148,12 @@ async fn exists(index: u32) -> bool {
 }
 
 fn state(link: &Link) -> State {
-    State { up: link.up, running: link.up && link.running && link.lower_up }
+    let is_containers = mark_of(link).is_some_and(|mark| mark.end == End::Container);
+    State {
+        up: link.up,
+        running: link.up && link.running && link.lower_up,
+        host_mac: link.mac.filter(|_| !is_containers),
+    }
 }
 
 fn dump() -> io::Result<Links> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
-use landline_spec::{DnsMode, EndpointId};
+use landline_spec::{DnsMode, EndpointId, Mode};
 use landline_types::Mac;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -25,7 +25,9 @@ use super::motion::Arrival;
 use super::present::Present;
 use super::seat::Seat;
 use super::sentries::{Post, Sentries};
+use super::troubles::Troubles;
 use super::wire::{Place, Received, Wire};
+use crate::addressing::book::AddressBook;
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
 use crate::chain;
@@ -41,6 +43,8 @@ use crate::sandbox::{Sandbox, SandboxError, Task};
 pub(crate) struct Services {
     pub(crate) alarm: Alarm,
     pub(crate) present: Present,
+    /// Who has which address.
+    pub(crate) book: AddressBook,
     pub(crate) ears: Ears,
     pub(crate) sentries: Sentries,
     pub(crate) boot: Arc<str>,
@@ -65,6 +69,8 @@ pub(crate) struct Status {
     pub(crate) naks: u32,
     /// Address conflicts since the daemon started.
     pub(crate) conflicts: u32,
+    /// What has kept addresses from being used.
+    pub(crate) troubles: Troubles,
 }
 
 /// A supervisor that has not started.
@@ -104,6 +110,13 @@ async fn replaces(cell: &Cell, leased: Option<Ipv4Addr>) -> bool {
     applied.is_some_and(|net| leased != Some(net.addr()))
 }
 
+/// The configuration of a client that declines what others on this host have.
+fn guarded(mut config: Config, cell: &Cell, services: &Services) -> Config {
+    config.taken = services.book.taken(cell.options(), cell.id());
+    config.shares_mac = cell.options().mode == Mode::Ipvlan;
+    config
+}
+
 fn now() -> Instant {
     Instant::from_boot(boottime::now())
 }
@@ -117,6 +130,7 @@ impl Supervisor {
         remembered: Option<Remembered>,
         index: u32,
     ) -> Supervised {
+        let config = guarded(config, &cell, &services);
         let (mac, client) = (config.mac, Client::start(config, remembered, now(), OsRandom));
         Self::new(cell, services, mac, client, Place::Host(index)).spawn()
     }
@@ -129,6 +143,7 @@ impl Supervisor {
         lease: Option<Lease>,
         place: Place,
     ) -> Supervised {
+        let config = guarded(config, &cell, &services);
         let mac = config.mac;
         let client = match lease {
             Some(lease) => Client::resume(config, lease, now(), OsRandom),
@@ -145,6 +160,7 @@ impl Supervisor {
         address: Option<Ipv4Addr>,
         place: Place,
     ) -> Supervised {
+        let config = guarded(config, &cell, &services);
         let mac = config.mac;
         let client = Client::start(config, address.map(Remembered::Address), now(), OsRandom);
         let mut supervisor = Self::new(cell, services, mac, client, place);
@@ -154,7 +170,14 @@ impl Supervisor {
 
     fn new(cell: Arc<Cell>, services: Services, mac: Mac, client: Client<OsRandom>, place: Place) -> Self {
         let lease = client.lease().cloned();
-        let first = Status { state: client.state(), lease, confirmed: false, naks: 0, conflicts: 0 };
+        let first = Status {
+            state: client.state(),
+            lease,
+            confirmed: false,
+            naks: 0,
+            conflicts: 0,
+            troubles: Troubles::default(),
+        };
         let options = cell.options();
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
         let heeded = options.conflict_check != landline_spec::ConflictCheck::Off;
@@ -218,8 +241,8 @@ impl Supervisor {
                 }
                 received = receive(self.wire.as_ref(), &mut dhcp, &mut arp) => match received {
                     Ok(Received::Datagram { from, payload }) => self.client.handle_datagram(now(), from, payload),
-                    Ok(Received::Arp(packet)) if self.is_echo(&packet) => {}
-                    Ok(Received::Arp(packet)) => self.client.handle_arp(now(), &packet),
+                    Ok(Received::Arp(heard)) if self.is_echo(&heard.packet) || self.is_ours(&heard.packet) => {}
+                    Ok(Received::Arp(heard)) => self.client.handle_arp(now(), heard),
                     Err(error) => {
                         // The link went down or moved away under the socket.
                         tracing::debug!(%error, endpoint = %self.seat.cell.id().short(), "sockets lost");
@@ -229,9 +252,9 @@ impl Supervisor {
                 },
                 claim = claimed(self.post.as_mut()) => {
                     // Sockets of its own have heard it, too.
-                    if self.wire.is_none() {
+                    if self.wire.is_none() && !self.is_ours(&claim) {
                         self.echo = Some((claim, boottime::now() + ECHO));
-                        self.client.handle_arp(now(), &claim);
+                        self.client.handle_arp(now(), claim);
                     }
                 }
                 () = sleep(&self.seat.services.alarm, self.told_until.filter(|_| self.deferred)) => {
@@ -250,6 +273,18 @@ impl Supervisor {
     /// children in its own time, to sockets too that were opened because of it.
     fn is_echo(&self, packet: &Packet) -> bool {
         self.echo.is_some_and(|(claim, until)| claim == *packet && boottime::now() < until)
+    }
+
+    /// Whether this host sent the packet, or another interface in the endpoint's sandbox. Both answer for addresses that
+    /// are not those of the interface they answer on; who on this host has an address is known without asking.
+    fn is_ours(&self, packet: &Packet) -> bool {
+        let services = &self.seat.services;
+        let sandbox = match &self.seat.place {
+            Some(Place::Sandbox(path)) => Some(path),
+            Some(Place::Host(_)) | None => None,
+        };
+        services.present.is_of_host(packet.sender_mac)
+            || sandbox.is_some_and(|path| services.book.shares_sandbox(packet.sender_mac, path))
     }
 
     /// Gives the address back; returns when the message has left the link.
@@ -364,6 +399,7 @@ impl Supervisor {
             }
             Event::Renewed(lease) => {
                 tracing::debug!(endpoint, address = %lease.address, server = %lease.server, "lease renewed");
+                self.status.send_modify(|s| s.troubles.clear());
                 self.remember(Some(&lease)).await;
                 self.configure().await;
             }
@@ -376,8 +412,27 @@ impl Supervisor {
                 self.configure().await;
             }
             Event::Conflict { address, by } => {
-                tracing::warn!(endpoint, %address, %by, "another host uses the address");
-                self.status.send_modify(|s| s.conflicts += 1);
+                let mac = self.mac;
+                tracing::warn!(endpoint, %address, %by, %mac, "another host uses the address");
+                self.status.send_modify(|s| {
+                    s.conflicts += 1;
+                    s.troubles.contest(address, by);
+                });
+            }
+            Event::Refused { address, server } => {
+                let cell = &self.seat.cell;
+                let judged = self.seat.services.book.permit_endpoint(
+                    IpAddr::from(address).into(),
+                    cell.options(),
+                    cell.id(),
+                );
+                // Whoever had it may have gone since.
+                let Err(why) = judged else { return };
+                tracing::warn!(endpoint, %address, %server, %why, "the server's address is declined");
+                self.status.send_modify(|s| {
+                    s.conflicts += 1;
+                    s.troubles.refuse(server, why);
+                });
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) struct Wire {
 /// What came in.
 pub(crate) enum Received<'a> {
     Datagram { from: SocketAddrV4, payload: &'a [u8] },
-    Arp(arp::Packet),
+    Arp(arp::Heard),
 }
 
 /// Sockets on the parent of an ipvlan, which shares its hardware address with its children. The kernel hands a packet to
@@ -189,8 +189,8 @@ impl Wire {
             let (mut dhcp, mut arp) = ([0; 2048], [0; 128]);
             loop {
                 match self.receive(&mut dhcp, &mut arp).await {
-                    Ok(Received::Arp(packet)) if packet.sender_ip == neighbour => {
-                        return Some(packet.sender_mac);
+                    Ok(Received::Arp(heard)) if heard.packet.sender_ip == neighbour => {
+                        return Some(heard.packet.sender_mac);
                     }
                     Ok(_) => {}
                     Err(_) => return None,
@@ -220,8 +220,8 @@ impl Wire {
             };
             let got = match from {
                 From::Dhcp(got) | From::Above(got, _) | From::Arp(got) if got.own => continue,
-                From::Arp(got) => match arp::Packet::parse(&arp[..got.len]) {
-                    Some(packet) => return Ok(Received::Arp(packet)),
+                From::Arp(got) => match heard(&got, arp) {
+                    Some(heard) => return Ok(Received::Arp(heard)),
                     None => continue,
                 },
                 From::Dhcp(got) => got,
@@ -241,6 +241,12 @@ impl Wire {
             }
         }
     }
+}
+
+/// An ARP packet that came in, if it is one.
+pub(crate) fn heard(got: &landline_kernel::Received, buffer: &[u8]) -> Option<arp::Heard> {
+    let packet = buffer.get(..got.len).and_then(arp::Packet::parse)?;
+    Some(arp::Heard { packet, frame_source: got.source_mac, to_all: got.to_all })
 }
 
 /// Waits for the next packet of at most this length, if there is a socket to listen at. Cancel-safe.

@@ -23,8 +23,10 @@ use super::record::{NatRecord, NatView};
 use super::table::Private;
 use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
 use crate::addressing::dhcp::drawn_client_id;
+use crate::addressing::permit::{Asker, Lan, NotPermitted};
 use crate::blocking;
 use crate::chain;
+use crate::lease::Troubles;
 use crate::random::OsRandom;
 use crate::store::Store;
 
@@ -32,7 +34,7 @@ use filter::forward;
 pub(crate) use filter::forwards;
 
 /// The state of an address that no server has given yet.
-pub(super) const ASKING: &str = "asks the DHCP server";
+pub(crate) const ASKING: &str = "asks the DHCP server";
 
 type Words<T> = mpsc::UnboundedSender<(NatOwner, T)>;
 
@@ -50,6 +52,8 @@ pub(crate) struct Follower {
     expiring: BTreeSet<NatOwner>,
     /// What is wrong with an address until it is another.
     troubles: BTreeMap<NatOwner, String>,
+    /// The addresses that others have answered for.
+    contests: BTreeMap<NatOwner, Troubles>,
     /// Where the host is on the NICs' LANs.
     places: Places,
     /// Whether it was looked what nobody knows of.
@@ -151,6 +155,7 @@ impl Follower {
             leasers: BTreeMap::new(),
             expiring: BTreeSet::new(),
             troubles: BTreeMap::new(),
+            contests: BTreeMap::new(),
             places: Places::default(),
             swept: false,
             shared,
@@ -283,7 +288,7 @@ impl Follower {
         let place = self.places.of(&record.interface);
         match record.address {
             Some(address) => {
-                self.nobody_has(address, &owner)?;
+                self.may_have(address, &owner, &place)?;
                 if !(again && address::is_there(&place, address).await?) {
                     address::check(&place, address).await?;
                 }
@@ -308,8 +313,21 @@ impl Follower {
         self.views.borrow().get(&owner).cloned().ok_or(NatError::Stopping)
     }
 
-    /// Two containers cannot have one address.
-    fn nobody_has(&self, address: Ipv4Addr, owner: &NatOwner) -> Result<(), NatError> {
+    /// Two containers cannot have one address, and some addresses nobody. Whether the host has it otherwise is looked at
+    /// where it is: what is at that place may have been put there for this owner.
+    fn may_have(&self, address: Ipv4Addr, owner: &NatOwner, place: &IfName) -> Result<(), NatError> {
+        let lan = Lan::Parent(place.clone(), None);
+        let asker = Asker { lan: &lan, endpoint: None, interface: Some(place) };
+        match self.shared.book.permit(IpAddr::from(address).into(), &asker) {
+            Ok(()) => {}
+            Err(NotPermitted::Host { interface, .. }) => {
+                return Err(NatError::OwnAddress { address, interface: interface.to_string() });
+            }
+            Err(NotPermitted::Endpoint { holder, .. }) => {
+                return Err(NatError::Taken { address, user: holder });
+            }
+            Err(other) => return Err(NatError::NotPermitted(other)),
+        }
         let other =
             self.records.values().find(|other| other.address == Some(address) && other.owner != *owner);
         match other {
@@ -360,6 +378,7 @@ impl Follower {
         }
         self.records.remove(owner);
         self.troubles.remove(owner);
+        self.contests.remove(owner);
         self.expiring.remove(owner);
         let said = |what: &str, error: String| tracing::warn!(error, %owner, "{what}");
         if let Err(error) = self.open().await {

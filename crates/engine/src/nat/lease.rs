@@ -3,6 +3,7 @@
 //! It has the NIC's hardware address and a client identifier of its own, so it is another machine to a server than the
 //! host. What it hears goes to the task that keeps the addresses; what that does about it is its own.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use landline_dhcp::Instant;
@@ -15,6 +16,7 @@ use landline_types::{IfName, Mac};
 use tokio::sync::{mpsc, oneshot};
 
 use super::record::NatLease;
+use crate::addressing::book::AddressBook;
 use crate::blocking;
 use crate::clock;
 use crate::lease::{Present, Received, Wire, receive, sleep};
@@ -26,6 +28,7 @@ pub(crate) struct Shared {
     pub(super) alarm: Alarm,
     pub(super) present: Present,
     pub(super) boot: Arc<str>,
+    pub(super) book: AddressBook,
 }
 
 /// What is heard of one.
@@ -35,6 +38,13 @@ pub(super) enum Heard {
     Leased(Box<Lease>),
     /// It has none any more.
     Lost(LossReason),
+    /// Another machine answers for it.
+    Contested {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who answered.
+        by: Mac,
+    },
 }
 
 /// One that runs; dropping it ends it, and nothing is released.
@@ -166,9 +176,12 @@ impl Task {
                     Event::Bound(lease) | Event::Renewed(lease) => Heard::Leased(Box::new(lease)),
                     Event::Lost { reason, .. } => Heard::Lost(reason),
                     Event::Conflict { address, by } => {
-                        tracing::warn!(%address, %by, interface = %self.interface, "another machine uses the address");
-                        continue;
+                        tracing::warn!(%address, %by, %mac, interface = %self.interface, "another machine uses the address");
+                        Heard::Contested { address, by }
                     }
+                    // What others have is looked at when it is leased: a client of the host's own hardware address
+                    // must not decline what a server may hold for the host's.
+                    Event::Refused { .. } => continue,
                 };
                 if self.heard.send((self.owner.clone(), heard)).is_err() {
                     return;
@@ -202,7 +215,8 @@ impl Task {
                 }
                 received = receive(wire.as_ref(), &mut dhcp, &mut arp) => match received {
                     Ok(Received::Datagram { from, payload }) => client.handle_datagram(now(), from, payload),
-                    Ok(Received::Arp(packet)) => client.handle_arp(now(), &packet),
+                    Ok(Received::Arp(heard)) if self.shared.present.is_of_host(heard.packet.sender_mac) => {}
+                    Ok(Received::Arp(heard)) => client.handle_arp(now(), heard),
                     // The NIC went down: what is due later opens them again.
                     Err(_) => wire = None,
                 },

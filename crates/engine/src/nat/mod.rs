@@ -38,12 +38,13 @@ use tokio_util::sync::CancellationToken;
 pub use claim::Published;
 pub(crate) use claim::{all_bound, binding};
 pub(crate) use firewall::{opening_program, rules, words};
-pub(crate) use follow::forwards;
+pub(crate) use follow::{ASKING, forwards};
 pub use private::PrivateError;
 pub(crate) use private::{hang, private_bridges};
 pub use record::{NatLease, NatRecord, NatView};
 pub(crate) use table::Private;
 
+use crate::addressing::permit::NotPermitted;
 use crate::host::HostError;
 use crate::lease::Services;
 use crate::store::{Store, StoreError};
@@ -120,6 +121,7 @@ impl Beginning {
             alarm: services.alarm.clone(),
             present: services.present.clone(),
             boot: services.boot.clone(),
+            book: services.book.clone(),
         };
         let (bound, privates, bridges) = (BTreeMap::new(), BTreeSet::new(), OpenBridges::default());
         Self { records, bound, privates, bridges, store, shared }
@@ -149,6 +151,9 @@ pub enum NatError {
         /// The interface.
         interface: String,
     },
+    /// No container can have it.
+    #[error("{0}; take another")]
+    NotPermitted(NotPermitted),
     /// Another container has it.
     #[error("{address} is the address of {user}; take another")]
     Taken {
@@ -309,7 +314,7 @@ impl Nat {
         if view.address.is_some() {
             return Ok(view);
         }
-        let why = Some(view.state).filter(|state| state != follow::ASKING);
+        let why = Some(view.state).filter(|state| state != ASKING);
         Err(NatError::NoLease { interface: view.interface, waited: wait, why })
     }
 

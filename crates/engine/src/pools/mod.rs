@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
 use tokio_util::sync::CancellationToken;
 
+use crate::addressing::permit::{Asker, Lan};
 use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
 use crate::identity::Candidate;
@@ -224,11 +225,12 @@ impl Engine {
             }
             (PoolSource::Dhcp, _) if request.named.is_none() => Err(RequestAddressError::Unnamed),
             (_, network) => {
+                let lan = network.as_ref().map(|network| Lan::of(&network.options));
                 // Whose it will be, as far as that can be told: it is only about who has the same one again. Until a
                 // container that was just made has started, Docker often says no more of it than its name.
                 let expected = network.and_then(|network| self.identities.expected(&request.wish(&network)));
                 let owner = request.name.clone().or(expected);
-                self.take(&request, owner.as_deref()).await
+                self.take(&request, owner.as_deref(), lan.as_ref()).await
             }
         }
     }
@@ -237,11 +239,18 @@ impl Engine {
         &self,
         request: &RequestAddress,
         owner: Option<&str>,
+        lan: Option<&Lan>,
     ) -> Result<IpNet, RequestAddressError> {
+        // Which LAN it is for is not known before there is a network. What is named (`--aux-address` among it) is
+        // judged once an endpoint is to have it.
+        let usable = |address: IpAddr| {
+            let asker = lan.map(|lan| Asker { lan, endpoint: None, interface: None });
+            asker.is_none_or(|asker| self.services.book.permit(address.into(), &asker).is_ok())
+        };
         let taken = self.pools.change(&request.pool, |record| {
             let address = match request.named {
                 Some(address) => record.pool.take_named(address, owner).map(|()| address),
-                None => record.pool.take_any(owner),
+                None => record.pool.take_any(owner, usable),
             };
             within(address?, record.pool.subnet())
         });

@@ -124,16 +124,21 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes any address.
+    /// Takes any address that can be used.
     ///
     /// # Errors
     /// None is left.
-    pub(crate) fn take_any(&mut self, owner: Option<&str>) -> Result<IpAddr, TakeError> {
-        let own = || self.freed.iter().rev().find(|(a, had)| had.as_deref() == owner && self.is_unnamed(*a));
+    pub(crate) fn take_any(
+        &mut self,
+        owner: Option<&str>,
+        usable: impl Fn(IpAddr) -> bool,
+    ) -> Result<IpAddr, TakeError> {
+        let good = |address: IpAddr| self.is_unnamed(address) && usable(address);
+        let own = || self.freed.iter().rev().find(|(a, had)| had.as_deref() == owner && good(*a));
         let address = owner
             .and_then(|_| own().map(|(address, _)| *address))
-            .or_else(|| self.lowest_never_used())
-            .or_else(|| self.freed.iter().map(|(address, _)| *address).find(|a| self.is_unnamed(*a)))
+            .or_else(|| self.lowest_never_used(&usable))
+            .or_else(|| self.freed.iter().map(|(address, _)| *address).find(|a| good(*a)))
             .ok_or(TakeError::Exhausted { range: self.range })?;
         self.take_named(address, owner)?;
         Ok(address)
@@ -168,22 +173,22 @@ impl Pool {
         self.unnamed().contains(&number(address)) && self.gateway != Some(address)
     }
 
-    fn lowest_never_used(&self) -> Option<IpAddr> {
+    fn lowest_never_used(&self, usable: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
         let used = self.taken.keys().chain(self.freed.iter().map(|(address, _)| address));
         let used: BTreeSet<u128> = used.chain(self.gateway.iter()).map(|address| number(*address)).collect();
         let range = self.unnamed();
         if range.is_empty() {
             return None;
         }
-        let mut lowest = *range.start();
-        for taken in used.range(range.clone()) {
-            if *taken != lowest {
-                break;
+        let (mut lowest, mut used) = (*range.start(), used.range(range.clone()).peekable());
+        while range.contains(&lowest) {
+            if used.next_if_eq(&&lowest).is_none() && usable(self.address(lowest)) {
+                return Some(self.address(lowest));
             }
             // Past the end of all addresses there is none.
             lowest = lowest.checked_add(1)?;
         }
-        range.contains(&lowest).then(|| self.address(lowest))
+        None
     }
 
     fn check(&self, address: IpAddr) -> Result<(), TakeError> {

@@ -99,7 +99,7 @@ fn ports_of_a_vde_switch_come_back_with_their_container() -> Result {
     let leased = world.address("web", "eth2")?;
     assert_eq!(world.row("web")?["network"], "attach:/run/ours");
     let taken = world.refusal(&["attach", dir, "web", "198.51.100.50/24", "--ifname", "eth3"])?;
-    assert!(taken.contains("198.51.100.50 is used by"), "{taken}");
+    assert!(taken.contains("container far has 198.51.100.50 on the same LAN"), "{taken}");
 
     let same = |world: &World, when: &str| -> Result {
         assert_eq!(world.until_addressed("web", "eth1")?, "198.51.100.60/24", "{when}");

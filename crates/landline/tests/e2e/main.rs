@@ -10,7 +10,9 @@ mod sockets;
 mod tools;
 mod world;
 
+mod addresses;
 mod attach;
+mod attach_allowed;
 mod attach_asked;
 mod attach_forms;
 mod attach_switches;

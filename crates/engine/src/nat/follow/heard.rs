@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use landline_dhcp::v4::Lease;
+use landline_dhcp::v4::{Lease, LossReason};
 
 use super::Follower;
 use crate::chain;
 use crate::clock;
+use crate::lease::Troubles;
 use crate::nat::address;
 use crate::nat::lease::Heard;
 use crate::nat::record::NatRecord;
@@ -22,8 +23,22 @@ impl Follower {
             Heard::Leased(lease) => self.leased(record, &lease).await,
             Heard::Lost(reason) => {
                 tracing::error!(%owner, address = ?record.address, %reason, "a container's address on the host is lost");
-                self.troubles.insert(owner.clone(), format!("it is lost: {reason}"));
+                let said = self.contests.get(owner).and_then(Troubles::sentence);
+                let said = said.filter(|_| reason == LossReason::Conflict);
+                let why = said
+                    .map_or_else(|| format!("it is lost: {reason}"), |(why, hint)| format!("{why}; {hint}"));
+                self.troubles.insert(owner.clone(), why);
                 self.move_to(record, None).await;
+            }
+            Heard::Contested { address, by } => {
+                let contests = self.contests.entry(owner.clone()).or_default();
+                contests.contest(address, by);
+                if record.address.is_none()
+                    && let Some((why, hint)) = contests.sentence()
+                {
+                    self.troubles.insert(owner.clone(), format!("{why}; {hint}"));
+                    self.show(&BTreeMap::new());
+                }
             }
         }
     }
@@ -33,7 +48,7 @@ impl Follower {
         let place = self.places.of(&record.interface);
         let host = address::of_host(address, &place, record.address).await;
         let trouble = match host {
-            Ok(false) => self.nobody_has(address, &owner).err().map(|error| chain(&error)),
+            Ok(false) => self.may_have(address, &owner, &place).err().map(|error| chain(&error)),
             Ok(true) => Some(format!("the host has {address}")),
             Err(error) => Some(chain(&error)),
         };
@@ -52,6 +67,7 @@ impl Follower {
         self.troubles.remove(&owner);
         if record.address == Some(address) {
             tracing::debug!(%owner, %address, server = %lease.server, "lease renewed");
+            self.contests.remove(&owner);
         } else {
             tracing::info!(%owner, %address, server = %lease.server, "a container's address on the host is leased");
         }

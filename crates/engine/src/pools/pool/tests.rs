@@ -15,7 +15,22 @@ fn pool(subnet: &str, range: Option<&str>) -> Pool {
 
 /// Takes until there is no more.
 fn drain(pool: &mut Pool) -> Vec<String> {
-    std::iter::from_fn(|| pool.take_any(None).ok()).map(|address| address.to_string()).collect()
+    std::iter::from_fn(|| pool.take_any(None, |_| true).ok()).map(|address| address.to_string()).collect()
+}
+
+#[test]
+fn what_cannot_be_used_is_passed_over() {
+    let mut lan = pool("192.0.2.0/29", None);
+    let usable = |address: IpAddr| !["192.0.2.1", "192.0.2.3"].contains(&&*address.to_string());
+    let mut take = |owner| lan.take_any(owner, usable).map(|address| address.to_string());
+    assert_eq!([take(None), take(Some("web"))], [Ok("192.0.2.2".into()), Ok("192.0.2.4".into())]);
+    // Nor does whoever had it before get it back.
+    let last: IpAddr = "192.0.2.4".parse().unwrap();
+    lan.release(last);
+    let others = |address: IpAddr| usable(address) && address != last;
+    assert_eq!(lan.take_any(Some("web"), others).unwrap().to_string(), "192.0.2.5");
+    assert_eq!(lan.take_any(None, others).unwrap().to_string(), "192.0.2.6");
+    assert!(lan.take_any(None, others).is_err());
 }
 
 #[test]
@@ -38,7 +53,7 @@ fn a_range_is_where_unnamed_addresses_come_from() {
     let mut lan = pool("192.0.2.0/24", Some("192.0.2.64/30"));
     lan.take_named(ip("192.0.2.9"), None).unwrap();
     assert_eq!(drain(&mut lan), ["192.0.2.64", "192.0.2.65", "192.0.2.66", "192.0.2.67"]);
-    assert_eq!(lan.take_any(None), Err(TakeError::Exhausted { range: net("192.0.2.64/30") }));
+    assert_eq!(lan.take_any(None, |_| true), Err(TakeError::Exhausted { range: net("192.0.2.64/30") }));
     let mut edge = pool("192.0.2.0/24", Some("192.0.2.252/30"));
     assert_eq!(drain(&mut edge), ["192.0.2.252", "192.0.2.253", "192.0.2.254"], "not the broadcast address");
 }
@@ -61,7 +76,7 @@ fn a_gateway_is_anywhere_in_the_subnet_and_only_for_whoever_names_it() {
         let again = lan.take_named(ip(gateway), None).unwrap_err();
         assert_eq!(again.to_string(), format!("{gateway} is in use by router"));
         assert!(lan.release(ip(gateway)));
-        assert!(lan.take_any(Some("router")).is_err(), "{gateway} was only named");
+        assert!(lan.take_any(Some("router"), |_| true).is_err(), "{gateway} was only named");
     }
     let mut lan = pool("192.0.2.0/24", None);
     assert!(matches!(lan.set_gateway(ip("198.51.100.1")), Err(TakeError::Outside { .. })));
@@ -72,35 +87,35 @@ fn a_gateway_is_anywhere_in_the_subnet_and_only_for_whoever_names_it() {
 #[test]
 fn what_was_freed_comes_last_and_longest_free_first() {
     let mut lan = pool("192.0.2.0/29", None);
-    let first = lan.take_any(None).unwrap();
-    let second = lan.take_any(None).unwrap();
+    let first = lan.take_any(None, |_| true).unwrap();
+    let second = lan.take_any(None, |_| true).unwrap();
     lan.release(second);
     lan.release(first);
-    let rest: Vec<IpAddr> = (0..4).map(|_| lan.take_any(None).unwrap()).collect();
+    let rest: Vec<IpAddr> = (0..4).map(|_| lan.take_any(None, |_| true).unwrap()).collect();
     assert!(!rest.contains(&first) && !rest.contains(&second), "{rest:?}");
-    assert_eq!(lan.take_any(None), Ok(second));
-    assert_eq!(lan.take_any(None), Ok(first));
+    assert_eq!(lan.take_any(None, |_| true), Ok(second));
+    assert_eq!(lan.take_any(None, |_| true), Ok(first));
 }
 
 #[test]
 fn an_owner_has_its_address_again() {
     let mut lan = pool("192.0.2.0/24", None);
-    let web = lan.take_any(Some("web")).unwrap();
+    let web = lan.take_any(Some("web"), |_| true).unwrap();
     lan.release(web);
-    let db = lan.take_any(Some("db")).unwrap();
+    let db = lan.take_any(Some("db"), |_| true).unwrap();
     assert_ne!(db, web);
-    assert_eq!(lan.take_any(Some("web")), Ok(web));
-    assert_ne!(lan.take_any(Some("web")), Ok(web), "it is in use");
+    assert_eq!(lan.take_any(Some("web"), |_| true), Ok(web));
+    assert_ne!(lan.take_any(Some("web"), |_| true), Ok(web), "it is in use");
     lan.belongs_to(db, "cache");
     lan.release(db);
-    assert_eq!(lan.take_any(Some("cache")), Ok(db));
+    assert_eq!(lan.take_any(Some("cache"), |_| true), Ok(db));
 }
 
 #[test]
 fn what_is_freed_is_forgotten_before_memory_runs_out() {
     let mut lan = pool("2001:db8::/64", None);
     for _ in 0..MOST_FREED + 10 {
-        let address = lan.take_any(None).unwrap();
+        let address = lan.take_any(None, |_| true).unwrap();
         lan.release(address);
     }
     assert_eq!(lan.freed.len(), MOST_FREED);
@@ -150,7 +165,7 @@ proptest! {
                 Action::Any(owner) => {
                     let owner = owner.map(|n| n.to_string());
                     let hadnt_any = !pool.freed.iter().any(|(a, had)| had.is_some() && *had == owner && pool.is_unnamed(*a));
-                    match pool.take_any(owner.as_deref()) {
+                    match pool.take_any(owner.as_deref(), |_| true) {
                         Ok(address) => {
                             prop_assert!(pool.range.contains(&address));
                             prop_assert_ne!(Some(address), gateway);
@@ -160,7 +175,7 @@ proptest! {
                             if hadnt_any && freed.contains(&address) {
                                 let oldest = freed.iter().find(|a| pool.is_unnamed(**a));
                                 prop_assert_eq!(Some(&address), oldest);
-                                prop_assert_eq!(pool.lowest_never_used(), None);
+                                prop_assert_eq!(pool.lowest_never_used(|_| true), None);
                             }
                             freed.retain(|a| *a != address);
                         }
@@ -201,7 +216,7 @@ proptest! {
         if let Ok(subnet) = subnet.parse::<IpNet>() {
             let mut pool = Pool::new(subnet, None).unwrap();
             let _ = pool.set_gateway(Ipv6Addr::from(named).into());
-            if let Ok(address) = pool.take_any(None) {
+            if let Ok(address) = pool.take_any(None, |_| true) {
                 prop_assert!(pool.release(address));
             }
         }

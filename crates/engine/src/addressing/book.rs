@@ -1,0 +1,214 @@
+//! Keeps what [`permit`](super::permit) is decided on: the host's addresses, by netlink's events, and those of endpoints,
+//! which their records announce whenever they change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ipnet::IpNet;
+use landline_dhcp::Taken;
+use landline_kernel::{Group, Monitor, Netlink};
+use landline_spec::{EndpointId, Mode, NetworkOptions};
+use landline_types::{IfName, Mac};
+use tokio_util::sync::CancellationToken;
+
+use super::permit::{Asker, Holder, InUse, Lan, NotPermitted, is_link_local, permit};
+use crate::blocking;
+
+/// Who has which address. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AddressBook(Arc<RwLock<InUse>>);
+
+/// The entry of one endpoint. It is taken out when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    book: AddressBook,
+    lan: Lan,
+    holder: Holder,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl AddressBook {
+    /// One that follows the addresses of the host's namespace until `cancel`.
+    pub(crate) fn start(cancel: CancellationToken) -> io::Result<Self> {
+        let monitor = Monitor::open(&[Group::Addresses])?;
+        let book = Self::default();
+        book.write().host = of_host()?;
+        tokio::spawn(follow(book.clone(), monitor, cancel));
+        Ok(book)
+    }
+
+    /// Whether somebody may have an address.
+    pub(crate) fn permit(&self, net: IpNet, asker: &Asker<'_>) -> Result<(), NotPermitted> {
+        permit(net, asker, &self.read())
+    }
+
+    /// As [`Self::permit`] for an endpoint of a network with these options.
+    pub(crate) fn permit_endpoint(
+        &self,
+        net: IpNet,
+        options: &NetworkOptions,
+        endpoint: &EndpointId,
+    ) -> Result<(), NotPermitted> {
+        let lan = Lan::of(options);
+        self.permit(net, &Asker { lan: &lan, endpoint: Some(endpoint), interface: card(options) })
+    }
+
+    /// What a DHCP client of that endpoint asks about addresses that servers give.
+    pub(crate) fn taken(&self, options: &NetworkOptions, endpoint: &EndpointId) -> Taken {
+        let (book, lan, endpoint) = (self.clone(), Lan::of(options), endpoint.clone());
+        let card = card(options).cloned();
+        Taken::by(move |address| {
+            let asker = Asker { lan: &lan, endpoint: Some(&endpoint), interface: card.as_ref() };
+            // What it is to its subnet the client looks at itself, and its link-local address is of its own making.
+            !is_link_local(address) && book.permit(IpNet::from(address), &asker).is_err()
+        })
+    }
+
+    /// Whether a hardware address is that of another endpoint in the same sandbox. By default the kernel answers ARP on
+    /// each interface for the addresses of all (`arp_ignore=0`).
+    pub(crate) fn shares_sandbox(&self, mac: Mac, sandbox: &Path) -> bool {
+        let in_use = self.read();
+        let mut holders = in_use.endpoints.values().flatten();
+        holders.any(|holder| holder.mac == mac && holder.sandbox.as_deref() == Some(sandbox))
+    }
+
+    /// An entry without addresses so far.
+    pub(crate) fn enter(&self, options: &NetworkOptions, holder: Holder) -> Entry {
+        Entry { book: self.clone(), lan: Lan::of(options), holder, addresses: BTreeSet::new() }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, InUse> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, InUse> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// The endpoint is this now, with these addresses.
+    pub(crate) fn set(&mut self, holder: Holder, addresses: BTreeSet<IpAddr>) {
+        if self.holder == holder && self.addresses == addresses {
+            return;
+        }
+        let book = self.book.clone();
+        let mut in_use = book.write();
+        for gone in self.addresses.difference(&addresses) {
+            self.leave(&mut in_use, *gone);
+        }
+        for address in &addresses {
+            let holders = in_use.endpoints.entry((self.lan.clone(), *address)).or_default();
+            match holders.iter_mut().find(|known| **known == self.holder) {
+                // It keeps its place.
+                Some(known) if self.addresses.contains(address) => known.clone_from(&holder),
+                Some(_) | None => holders.push(holder.clone()),
+            }
+        }
+        (self.holder, self.addresses) = (holder, addresses);
+    }
+
+    fn leave(&self, in_use: &mut InUse, address: IpAddr) {
+        let key = (self.lan.clone(), address);
+        let Some(holders) = in_use.endpoints.get_mut(&key) else { return };
+        // One only: an endpoint that is made again may be there twice for a moment.
+        if let Some(at) = holders.iter().position(|holder| *holder == self.holder) {
+            holders.remove(at);
+        }
+        if holders.is_empty() {
+            in_use.endpoints.remove(&key);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut in_use = self.book.write();
+        for address in &self.addresses {
+            self.leave(&mut in_use, *address);
+        }
+    }
+}
+
+/// The card that moves into the container itself, with the addresses that the host has on it.
+fn card(options: &NetworkOptions) -> Option<&IfName> {
+    (options.mode == Mode::Nic).then_some(&options.parent)
+}
+
+fn of_host() -> io::Result<BTreeMap<IpAddr, Vec<IfName>>> {
+    let mut netlink = Netlink::open()?;
+    let addresses = netlink.addresses().map_err(io::Error::other)?;
+    let links = netlink.links().map_err(io::Error::other)?;
+    let names: BTreeMap<u32, IfName> = links.into_iter().map(|link| (link.index, link.name)).collect();
+    let mut all: BTreeMap<IpAddr, Vec<IfName>> = BTreeMap::new();
+    for address in addresses {
+        // One whose link has gone in between goes with it.
+        if let Some(name) = names.get(&address.index) {
+            all.entry(address.net.addr()).or_default().push(name.clone());
+        }
+    }
+    Ok(all)
+}
+
+async fn follow(book: AddressBook, mut monitor: Monitor, cancel: CancellationToken) {
+    loop {
+        let event = tokio::select! {
+            () = cancel.cancelled() => return,
+            event = monitor.next() => event,
+        };
+        if let Err(error) = event {
+            tracing::error!(%error, "address events ended; the host's addresses are no longer followed");
+            return;
+        }
+        match blocking(of_host).await {
+            Ok(host) => book.write().host = host,
+            Err(error) => tracing::warn!(%error, "the host's addresses could not be listed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(letter: &str) -> Holder {
+        Holder {
+            endpoint: letter.repeat(64).parse().unwrap(),
+            name: format!("container {letter}"),
+            mac: Mac::new([2, 0, 0, 0, 0, 1]),
+            sandbox: Some("/run/netns/a".into()),
+        }
+    }
+
+    #[test]
+    fn entries_come_change_and_go() {
+        let book = AddressBook::default();
+        let options = NetworkOptions::new("eth0".parse().unwrap());
+        let net: IpNet = "192.0.2.70/24".parse().unwrap();
+        let (a, b) = (holder("a"), holder("b"));
+        let may = |who: &Holder| book.permit_endpoint(net, &options, &who.endpoint);
+        let mut entry = book.enter(&options, a.clone());
+        assert_eq!(may(&b), Ok(()));
+        entry.set(a.clone(), [net.addr()].into());
+        assert_eq!(may(&a), Ok(()));
+        assert!(matches!(may(&b), Err(NotPermitted::Endpoint { holder, .. }) if holder == "container a"));
+        assert!(book.taken(&options, &b.endpoint).contains(net.addr()));
+        assert!(!book.taken(&options, &a.endpoint).contains(net.addr()));
+        assert!(book.shares_sandbox(a.mac, Path::new("/run/netns/a")));
+        assert!(!book.shares_sandbox(a.mac, Path::new("/run/netns/b")));
+        // One that is made again is there before the one of before is gone.
+        let mut again = book.enter(&options, a.clone());
+        again.set(a.clone(), [net.addr()].into());
+        drop(entry);
+        assert!(may(&b).is_err());
+        again.set(Holder { name: "container web".into(), ..a.clone() }, [net.addr()].into());
+        assert!(may(&b).unwrap_err().to_string().contains("container web"));
+        again.set(a, BTreeSet::new());
+        assert_eq!(may(&b), Ok(()));
+        drop(again);
+        assert!(book.read().endpoints.is_empty());
+    }
+}

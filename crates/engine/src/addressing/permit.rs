@@ -1,0 +1,322 @@
+//! Which addresses a container may have: one decision, whatever its link and wherever its address comes from.
+//!
+//! The LAN cannot be asked about all of it. On macvlan and ipvlan the kernel hides the host from its children, so no probe
+//! finds the host's own addresses; two containers with one address would take turns in their neighbours' tables; and
+//! `conflict_check=off` leaves out every probe.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use landline_spec::{EndpointId, Mode, NetworkOptions, Vlan};
+use landline_types::{IfName, Mac};
+
+/// A broadcast domain, as far as this host can tell two of them apart. On separate ones the same address may be used
+/// twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lan {
+    /// That of a host interface, or one of its VLANs. A VLAN of a NIC is an interface of its own.
+    Parent(IfName, Option<u16>),
+    /// That of the VDE switch in this directory.
+    Switch(PathBuf),
+}
+
+impl Lan {
+    /// Where the endpoints of a network with these options are.
+    pub(crate) fn of(options: &NetworkOptions) -> Self {
+        match (&options.vde.socket_dir, options.mode) {
+            (Some(dir), Mode::Vde) => Self::Switch(dir.clone()),
+            // `vlan=` with macvlan and ipvlan has made the VLAN the parent.
+            (_, Mode::Macvlan | Mode::Ipvlan | Mode::Nic) => Self::Parent(options.parent.clone(), None),
+            _ => Self::Parent(options.parent.clone(), options.vlan.map(Vlan::get)),
+        }
+    }
+}
+
+/// Who asks whether it may have an address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// Where it would be.
+    pub(crate) lan: &'a Lan,
+    /// Which endpoint it is: what is its own is in nobody's way.
+    pub(crate) endpoint: Option<&'a EndpointId>,
+    /// The host interface that it is itself, or that has its address for it: what is there is in nobody's way.
+    pub(crate) interface: Option<&'a IfName>,
+}
+
+/// An endpoint that has an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Which it is.
+    pub(crate) endpoint: EndpointId,
+    /// How messages call whoever has it: `container web`.
+    pub(crate) name: String,
+    /// Its hardware address.
+    pub(crate) mac: Mac,
+    /// The sandbox it is in.
+    pub(crate) sandbox: Option<PathBuf>,
+}
+
+/// The addresses that are in use on this host and behind it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct InUse {
+    /// The host's own, and the interfaces that have them.
+    pub(crate) host: BTreeMap<IpAddr, Vec<IfName>>,
+    /// Those of endpoints, on each LAN; whoever had it first comes first.
+    pub(crate) endpoints: BTreeMap<(Lan, IpAddr), Vec<Holder>>,
+}
+
+/// Why a container may not have an address. The text is a whole clause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotPermitted {
+    /// No host can have it.
+    #[error("{address} is {kind}, which no container can have")]
+    NoHost {
+        /// The address.
+        address: IpAddr,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// It means its subnet, or all of it.
+    #[error("{address} is the {kind} address of {subnet}, which no container can have")]
+    OfSubnet {
+        /// The address.
+        address: IpAddr,
+        /// Which of them.
+        kind: &'static str,
+        /// The subnet.
+        subnet: IpNet,
+    },
+    /// The host has it.
+    #[error("this host has {address} itself, on {interface}")]
+    Host {
+        /// The address.
+        address: IpAddr,
+        /// The interface.
+        interface: IfName,
+    },
+    /// Another container on the same LAN has it.
+    #[error("{holder} has {address} on the same LAN")]
+    Endpoint {
+        /// The address.
+        address: IpAddr,
+        /// Which endpoint has it.
+        endpoint: EndpointId,
+        /// How messages call whoever has that.
+        holder: String,
+    },
+}
+
+/// Whether a container may have this address, with its prefix.
+///
+/// # Errors
+/// What is in the way.
+pub(crate) fn permit(net: IpNet, asker: &Asker<'_>, in_use: &InUse) -> Result<(), NotPermitted> {
+    let address = net.addr();
+    if let Some(kind) = no_host(address) {
+        return Err(NotPermitted::NoHost { address, kind });
+    }
+    if let Some(kind) = of_subnet(net) {
+        return Err(NotPermitted::OfSubnet { address, kind, subnet: net.trunc() });
+    }
+    let interfaces = in_use.host.get(&address).into_iter().flatten();
+    let in_the_way = |interface: &&IfName| {
+        // Link-local addresses are unique on their link only: bridges of containers all have fe80::1.
+        let same_link = matches!(asker.lan, Lan::Parent(parent, _) if parent == *interface);
+        asker.interface != Some(*interface) && (!is_link_local(address) || same_link)
+    };
+    if let Some(interface) = interfaces.clone().find(in_the_way) {
+        return Err(NotPermitted::Host { address, interface: interface.clone() });
+    }
+    // Of two that ask at the same moment it is the first one's.
+    let first = in_use.endpoints.get(&(asker.lan.clone(), address)).and_then(|holders| holders.first());
+    match first.filter(|holder| Some(&holder.endpoint) != asker.endpoint) {
+        Some(Holder { endpoint, name, .. }) => {
+            Err(NotPermitted::Endpoint { address, endpoint: endpoint.clone(), holder: name.clone() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// What an address is that no host can have.
+fn no_host(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an address of 0.0.0.0/8 (\"this network\")"),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => Some("the broadcast address"),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some("the unspecified address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4-mapped address"),
+        _ if address.is_loopback() => Some("a loopback address"),
+        _ if address.is_multicast() => Some("a multicast address"),
+        _ => None,
+    }
+}
+
+/// What an address is to its subnet, if that is not one of its hosts. Subnets of two addresses and of one have hosts
+/// only (RFC 3021, RFC 6164).
+fn of_subnet(net: IpNet) -> Option<&'static str> {
+    if net.max_prefix_len() - net.prefix_len() < 2 {
+        return None;
+    }
+    match net {
+        IpNet::V4(v4) if v4.addr() == v4.network() => Some("network"),
+        IpNet::V4(v4) if v4.addr() == v4.broadcast() => Some("broadcast"),
+        // RFC 4291 section 2.6.1.
+        IpNet::V6(v6) if v6.addr() == v6.network() => Some("routers' anycast"),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    }
+}
+
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> IfName {
+        text.parse().unwrap()
+    }
+
+    fn endpoint(letter: &str) -> EndpointId {
+        letter.repeat(64).parse().unwrap()
+    }
+
+    fn lan(parent: &str) -> Lan {
+        Lan::Parent(name(parent), None)
+    }
+
+    fn holder(letter: &str, called: &str) -> Holder {
+        Holder {
+            endpoint: endpoint(letter),
+            name: called.into(),
+            mac: Mac::new([2, 0, 0, 0, 0, 1]),
+            sandbox: None,
+        }
+    }
+
+    /// eth0 has the addresses that end in 10; on its LAN a container has those that end in 70.
+    fn in_use() -> InUse {
+        let host = [
+            ("127.0.0.1", "lo"),
+            ("192.0.2.10", "eth0"),
+            ("2001:db8:1::10", "eth0"),
+            ("fe80::1", "docker0"),
+            ("fe80::2", "eth0"),
+            ("169.254.7.7", "eth1"),
+        ];
+        let held =
+            |address: &str| ((lan("eth0"), address.parse().unwrap()), vec![holder("a", "container one")]);
+        InUse {
+            host: host.iter().map(|(address, on)| (address.parse().unwrap(), vec![name(on)])).collect(),
+            endpoints: [held("192.0.2.70"), held("2001:db8:1::70")].into(),
+        }
+    }
+
+    fn says(net: &str, asker: &Asker<'_>) -> String {
+        permit(net.parse().unwrap(), asker, &in_use())
+            .map_or_else(|refused| refused.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn what_a_container_may_have() {
+        let on = lan("eth0");
+        let asker = Asker { lan: &on, endpoint: Some(&endpoint("b")), interface: None };
+        for (net, part) in [
+            ("192.0.2.77/24", ""),
+            ("2001:db8:1::77/64", ""),
+            ("169.254.1.1/16", ""),
+            ("fe80::9/64", ""),
+            // Nobody's.
+            ("0.0.0.0/0", "0.0.0.0/8"),
+            ("0.1.2.3/8", "0.0.0.0/8"),
+            ("127.0.0.5/8", "a loopback"),
+            ("224.0.0.9/24", "a multicast"),
+            ("239.255.255.250/32", "a multicast"),
+            ("255.255.255.255/32", "the broadcast address"),
+            ("::/128", "unspecified"),
+            ("::1/128", "a loopback"),
+            ("ff02::9/64", "a multicast"),
+            ("::ffff:192.0.2.77/128", "IPv4-mapped"),
+            // The subnet's.
+            ("192.0.2.0/24", "the network address of 192.0.2.0/24"),
+            ("192.0.2.255/24", "the broadcast address of 192.0.2.0/24"),
+            ("192.0.2.64/30", "the network address"),
+            ("192.0.2.67/30", "the broadcast address"),
+            ("192.0.2.255/23", ""),
+            ("192.0.2.0/31", ""),
+            ("192.0.2.255/31", ""),
+            ("192.0.2.0/32", ""),
+            ("192.0.2.255/32", ""),
+            ("2001:db8:1::/64", "anycast address of 2001:db8:1::/64"),
+            ("2001:db8:1::/127", ""),
+            ("2001:db8:1::/128", ""),
+            // The host's, whatever the prefix.
+            ("192.0.2.10/24", "this host has 192.0.2.10 itself, on eth0"),
+            ("192.0.2.10/32", "this host"),
+            ("2001:db8:1::10/64", "this host has 2001:db8:1::10 itself, on eth0"),
+            ("2001:db8:1::10/128", "this host"),
+            ("fe80::2/64", "this host"),
+            // Another link's.
+            ("fe80::1/64", ""),
+            ("169.254.7.7/16", ""),
+            // Another container's.
+            ("192.0.2.70/24", "container one has 192.0.2.70 on the same LAN"),
+            ("192.0.2.70/32", "container one"),
+            ("2001:db8:1::70/64", "container one"),
+        ] {
+            let said = says(net, &asker);
+            assert!(said.contains(part) && said.is_empty() == part.is_empty(), "{net}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_ones_own_is_in_nobodys_way() {
+        let on = lan("eth0");
+        let own = endpoint("a");
+        let asker = Asker { lan: &on, endpoint: Some(&own), interface: None };
+        assert_eq!(says("192.0.2.70/24", &asker), "");
+        assert!(says("192.0.2.10/24", &asker).contains("this host"));
+        // A card that moves into a container, with the address it has on the host.
+        let eth0 = name("eth0");
+        let card = Asker { interface: Some(&eth0), ..asker };
+        assert_eq!(says("192.0.2.10/24", &card), "");
+        // An address on two interfaces is the host's still.
+        let mut twice = in_use();
+        twice.host.insert("192.0.2.10".parse().unwrap(), vec![eth0.clone(), name("lo")]);
+        let refused = permit("192.0.2.10/24".parse().unwrap(), &card, &twice);
+        assert!(matches!(refused, Err(NotPermitted::Host { interface, .. }) if interface == name("lo")));
+    }
+
+    #[test]
+    fn separate_lans_may_have_the_same_addresses_but_not_the_hosts() {
+        let elsewhere =
+            [lan("eth1"), Lan::Parent(name("eth0"), Some(12)), Lan::Switch("/run/vde.ctl".into())];
+        for lan in &elsewhere {
+            let asker = Asker { lan, endpoint: None, interface: None };
+            assert_eq!(says("192.0.2.70/24", &asker), "", "{lan:?}");
+            assert!(says("192.0.2.10/24", &asker).contains("this host"), "{lan:?}");
+        }
+    }
+
+    #[test]
+    fn one_lan_has_one_name() {
+        let options = |text: &[(&str, &str)]| {
+            let given = text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            Lan::of(&NetworkOptions::parse(&given).unwrap())
+        };
+        let bridge = options(&[("bridge", "br0")]);
+        assert_eq!(bridge, options(&[("bridge", "br0"), ("addressing", "none")]));
+        assert_eq!(bridge, options(&[("mode", "macvlan"), ("parent", "br0")]));
+        assert_ne!(bridge, options(&[("bridge", "br0"), ("vlan", "12")]));
+        assert_ne!(bridge, options(&[("bridge", "br1")]));
+        let switch = |dir| options(&[("mode", "vde"), ("socket_dir", dir)]);
+        assert_eq!(switch("/run/a"), switch("/run/a"));
+        assert_ne!(switch("/run/a"), switch("/run/b"));
+    }
+}
