@@ -278,6 +278,10 @@ impl Supervisor {
     /// Whether this host sent the packet, or another interface in the endpoint's sandbox. Both answer for addresses that
     /// are not those of the interface they answer on; who on this host has an address is known without asking.
     fn is_ours(&self, packet: &Packet) -> bool {
+        if !self.client.is_about_address(packet) {
+            // Most are not, and who has sent them need not be looked up.
+            return false;
+        }
         let services = &self.seat.services;
         let sandbox = match &self.seat.place {
             Some(Place::Sandbox(path)) => Some(path),

@@ -215,7 +215,7 @@ impl Task {
                 }
                 received = receive(wire.as_ref(), &mut dhcp, &mut arp) => match received {
                     Ok(Received::Datagram { from, payload }) => client.handle_datagram(now(), from, payload),
-                    Ok(Received::Arp(heard)) if self.shared.present.is_of_host(heard.packet.sender_mac) => {}
+                    Ok(Received::Arp(heard)) if client.is_about_address(&heard.packet) && self.shared.present.is_of_host(heard.packet.sender_mac) => {}
                     Ok(Received::Arp(heard)) => client.handle_arp(now(), heard),
                     // The NIC went down: what is due later opens them again.
                     Err(_) => wire = None,

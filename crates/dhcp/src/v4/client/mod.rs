@@ -166,6 +166,12 @@ impl<R: Random> Client<R> {
         self.run_due(now);
     }
 
+    /// Whether an ARP packet is about an address that is being checked or defended. Others change nothing.
+    pub fn is_about_address(&self, packet: &arp::Packet) -> bool {
+        let about = |address| packet.sender_ip == address || packet.target_ip == address;
+        self.guard.as_ref().is_some_and(|guard| about(guard.address()))
+    }
+
     /// Does what is due. To be called at [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.run_due(now);

@@ -328,6 +328,18 @@ fn contests(heard: arp::Heard) -> bool {
     script.events() == [CONFLICT]
 }
 
+#[test]
+fn which_packets_are_about_the_address() {
+    let (mut script, _) = requesting(Config::new(MAC));
+    let elsewhere = arp::Packet::announcement(OTHER, ELSEWHERE);
+    let about = |script: &Script| {
+        [claim(), arp::Packet::probe(OTHER, ADDRESS), elsewhere].map(|p| script.client.is_about_address(&p))
+    };
+    assert_eq!(about(&script), [true, true, false]);
+    script.client.release(script.now);
+    assert_eq!(about(&script), [false; 3]);
+}
+
 /// RFC 5227 section 1.1: an ARP Probe is broadcast. Switches that track hosts (Cisco's IPDT) ask a host alone, and gear
 /// that asks for others has its own address in the frame.
 #[test]
