@@ -23,9 +23,9 @@ mod view;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use landline_kernel::{NameWatch, boottime};
+use landline_kernel::boottime;
 use landline_spec::NetworkId;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::DriverError;

@@ -30,6 +30,7 @@ mod connect;
 mod crash;
 mod crowd;
 mod default_routes;
+mod docker_away;
 mod doctor;
 mod drop_ins;
 mod dual;
