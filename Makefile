@@ -10,7 +10,7 @@ LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base ud
 	kea-dhcp6-server isc-dhcp-server isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
 	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 podman \
 	systemd dbus network-manager ifupdown bridge-utils firewalld
-VM_PACKAGES := qemu-system-x86 xz-utils
+VM_PACKAGES := qemu-system-x86 xz-utils mmdebstrap e2fsprogs
 
 PREFIX ?= /usr/local
 # Where other Docker engines are unpacked.

@@ -100,7 +100,7 @@ pub(crate) fn path() -> String {
 }
 
 /// The mirror in this machine's own Debian sources: it is near, or the only one that can be reached.
-fn mirror() -> String {
+pub(crate) fn mirror() -> String {
     let files = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
     let paths =
         std::iter::once(PathBuf::from("/etc/apt/sources.list")).chain(files.map(|entry| entry.path()));

@@ -26,7 +26,7 @@ pub use server::{
     DhcpRelay, DhcpServer, Dhcpd, Dhcpd6, Dnsmasq, Kea, Kea6, LeaseRow, Ra, RaPrefix, Radvd, Reservation,
     Reservation6, ServerConfig, Udhcpd,
 };
-pub use vm::Vm;
+pub use vm::{SystemImage, SystemVm, Vm};
 pub use wait::{Condition, wait_for};
 pub use wire::{
     Arp, ArpAudit, Capture, DhcpAudit, DhcpKind, DhcpMessage, FakeServer, Frame, Purpose, Reply, Squatter,

@@ -27,31 +27,41 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The kernel in the cache; if there is none it is fetched first, from the network.
     pub(super) fn get() -> Result<Self> {
-        let cache = cache_dir()?;
-        let kernel = Self { dir: cache.join(format!("kernel-{VERSION}")) };
-        // Several processes may want it at once: one fetches, the others wait.
-        let lock = cache.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock)
-            .map_err(Error::file("cannot open", &lock))?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(Error::system("cannot lock the cache"))?;
-        if !kernel.dir.exists() {
-            let work = tempfile::tempdir_in(&cache).map_err(Error::system("cannot fetch a kernel"))?;
-            let tree = work.path().join("tree");
-            unpack(&fetch(work.path())?, &tree)?;
+        let dir = cached(&format!("kernel-{VERSION}"), |work| {
+            let tree = work.join("tree");
+            unpack(&fetch(work)?, &tree)?;
             prepare(&tree)?;
-            fs::rename(&tree, &kernel.dir).map_err(Error::file("cannot make", &kernel.dir))?;
-        }
-        Ok(kernel)
+            Ok(tree)
+        })?;
+        Ok(Self { dir })
     }
 
     /// Its version, as `uname -r` says it.
     pub(super) fn version(&self) -> Result<String> {
         modules_of(&self.dir)
     }
+}
+
+/// The file or directory of this name in the cache. If there is none, `make` makes it in a directory that goes away afterwards, and
+/// says where it is there.
+pub(super) fn cached(name: &str, make: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<PathBuf> {
+    let cache = cache_dir()?;
+    let path = cache.join(name);
+    // Several processes may want it at once: one makes it, the others wait.
+    let lock = cache.join("lock");
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock)
+        .map_err(Error::file("cannot open", &lock))?;
+    flock(&lock, FlockOperation::LockExclusive).map_err(Error::system("cannot lock the cache"))?;
+    if !path.exists() {
+        let work = tempfile::tempdir_in(&cache).map_err(Error::system("cannot fill the cache"))?;
+        let made = make(work.path())?;
+        fs::rename(&made, &path).map_err(Error::file("cannot make", &path))?;
+    }
+    Ok(path)
 }
 
 /// `$LANDLINE_TESTBED_CACHE`, else `~/.cache/landline-testbed`; made if it is not there.
@@ -85,8 +95,22 @@ fn prepare(tree: &Path) -> Result<()> {
     let dir = tree.display().to_string();
     run_in(tree, &["depmod", "-b", &dir, &version])?;
 
+    let modules = ["virtio_pci", "virtio_console", "virtiofs", "overlay"];
+    initramfs(tree, &version, &tree.join("initramfs"), &modules, include_str!("init.sh"))
+}
+
+/// Makes an initramfs with these modules of an unpacked kernel, and those that they need, which runs `init`.
+pub(super) fn initramfs(
+    kernel: &Path,
+    version: &str,
+    file: &Path,
+    modules: &[&str],
+    init: &str,
+) -> Result<()> {
     let mut child = Command::new("sh")
-        .args(["-c", include_str!("initramfs.sh"), "initramfs", &dir, &version])
+        .args(["-c", include_str!("initramfs.sh"), "initramfs"])
+        .args([kernel.as_os_str(), version.as_ref(), file.as_os_str()])
+        .args(modules)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -95,10 +119,10 @@ fn prepare(tree: &Path) -> Result<()> {
         .map_err(|source| Error::Start { command: "sh".to_owned(), source })?;
     if let Some(mut stdin) = child.stdin.take() {
         // A script that failed early has closed it; its status says more than this would.
-        let _ = stdin.write_all(include_bytes!("init.sh"));
+        let _ = stdin.write_all(init.as_bytes());
     }
     let output = child.wait_with_output().map_err(Error::system("cannot make the initramfs"))?;
-    if output.status.success() && tree.join("initramfs").exists() {
+    if output.status.success() && file.exists() {
         return Ok(());
     }
     Err(Error::Unexpected(format!("no initramfs: {}", String::from_utf8_lossy(&output.stderr).trim_end())))

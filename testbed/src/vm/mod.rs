@@ -7,29 +7,24 @@
 
 mod guest;
 mod kernel;
+mod machine;
+mod system;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::time::Duration;
 
 use kernel::Kernel;
+use machine::{CPU, Killed, QEMU, Run, check_programs};
+pub use system::{SystemImage, SystemVm};
 
-use crate::apt::path;
 use crate::error::{Error, Result};
 use crate::process::{Output, last_lines, read_lossy, shell_words, wait_child};
 use crate::scratch::base_dir;
-use crate::wait::wait_for;
-
-/// The emulator.
-const QEMU: &str = "qemu-system-x86_64";
-/// Where distributions put the program that serves the root file system: Debian 12, then later ones.
-const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
-/// Without `cx16` QEMU 7.2 does not corrupt the guest's memory now and then, without `la57` the kernel boots faster.
-const CPU: &str = "max,-cx16,-la57";
 
 /// A virtual machine that can be started on this machine. Each run is one boot, about five seconds.
 #[derive(Debug, Clone)]
@@ -48,32 +43,7 @@ impl Vm {
     /// # Errors
     /// Why none can run here, and which packages to install.
     pub fn prepare() -> Result<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Error::Unexpected(
-                "a VM needs root, to show it every file of the machine".to_owned(),
-            ));
-        }
-        let programs = [
-            (QEMU, "qemu-system-x86"),
-            ("setpriv", "util-linux"),
-            ("modprobe", "kmod"),
-            ("xz", "xz-utils"),
-            ("dpkg-deb", "dpkg"),
-        ];
-        let mut missing: Vec<&str> = programs
-            .into_iter()
-            .filter(|(program, _)| !installed(program))
-            .map(|(_, package)| package)
-            .collect();
-        if virtiofsd().is_none() {
-            missing.push("virtiofsd (Debian 12: qemu-system-common)");
-        }
-        if !Path::new("/bin/busybox").exists() {
-            missing.push("busybox-static");
-        }
-        if !missing.is_empty() {
-            return Err(Error::Unexpected(format!("a VM needs these packages: {}", missing.join(", "))));
-        }
+        check_programs(&[])?;
         let kernel = Kernel::get()?;
         Ok(Self { kernel, memory_mib: 3072, cpus: 2, limit: Duration::from_mins(5), env: Vec::new() })
     }
@@ -84,15 +54,7 @@ impl Vm {
     /// # Errors
     /// In CI, as [`Vm::prepare`].
     pub fn prepare_or_skip() -> Result<Option<Self>> {
-        match Self::prepare() {
-            Err(error) if std::env::var_os("CI").is_none_or(|ci| ci != "true") => {
-                let cause =
-                    std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                eprintln!("skipped: {error}{cause}");
-                Ok(None)
-            }
-            prepared => prepared.map(Some),
-        }
+        machine::or_skip(Self::prepare())
     }
 
     /// The kernel's version, as `uname -r` says it.
@@ -157,7 +119,7 @@ impl Vm {
         let run = Run { dir: fs::canonicalize(dir.path()).map_err(Error::file("cannot find", dir.path()))? };
         run.write("guest.sh", include_str!("guest.sh"))?;
         run.write("command", &self.script(&words)?)?;
-        let _files = run.serve_files()?;
+        let _files = run.serve_files(Path::new("/"), "always")?;
         let mut qemu = Killed(self.start(&run)?);
         let output = qemu.0.stdout.take();
 
@@ -230,64 +192,7 @@ impl Vm {
     }
 }
 
-/// One boot: its directory, which the guest can read.
-struct Run {
-    dir: PathBuf,
-}
-
 impl Run {
-    fn at(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<()> {
-        fs::write(self.at(name), text).map_err(Error::file("cannot write", self.at(name)))
-    }
-
-    /// Starts a program of the VM; its messages are appended to `messages`.
-    fn spawn(&self, argv: &[String], stdout: Stdio) -> Result<Child> {
-        let messages = self.at("messages");
-        let messages = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&messages)
-            .map_err(Error::file("cannot open", messages))?;
-        Command::new(&argv[0])
-            .args(&argv[1..])
-            .env("PATH", path())
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(messages)
-            .spawn()
-            .map_err(|source| Error::Start { command: shell_words(argv), source })
-    }
-
-    /// Starts the server of the root file system and waits for its socket. It ends with the VM.
-    fn serve_files(&self) -> Result<Killed> {
-        let socket = self.at("files.sock");
-        let argv = [
-            "setpriv".to_owned(),
-            "--pdeathsig=KILL".to_owned(),
-            "--".to_owned(),
-            virtiofsd().unwrap_or_default().to_owned(),
-            format!("--socket-path={}", socket.display()),
-            "-o".to_owned(),
-            "source=/,cache=always,sandbox=chroot".to_owned(),
-        ];
-        let mut server = Killed(self.spawn(&argv, Stdio::null())?);
-        let up = wait_for("socket of virtiofsd", Duration::from_secs(10), || {
-            if socket.exists() { Some(true) } else { server.0.try_wait().ok().flatten().map(|_| false) }
-        })?;
-        if up {
-            return Ok(server);
-        }
-        Err(Error::Unexpected(format!("virtiofsd ended at once:\n{}", self.messages())))
-    }
-
-    fn messages(&self) -> String {
-        last_lines(&read_lossy(&self.at("messages")), 20)
-    }
-
     /// What came of it, from what the guest told before it turned itself off.
     fn result(&self, words: &str, text: String, qemu: ExitStatus) -> Result<Output> {
         let console = read_lossy(&self.at("console"));
@@ -305,16 +210,6 @@ impl Run {
     }
 }
 
-/// A program that does not outlive this value.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Copies to `sink` what can be read, until the end; all of it as text.
 fn pass_on(mut output: ChildStdout, sink: &mut (dyn Write + Send)) -> String {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
@@ -324,12 +219,4 @@ fn pass_on(mut output: ChildStdout, sink: &mut (dyn Write + Send)) -> String {
         let _ = sink.write_all(&buffer[..n]).and_then(|()| sink.flush());
     }
     String::from_utf8_lossy(&all).into_owned()
-}
-
-fn installed(program: &str) -> bool {
-    path().split(':').any(|dir| Path::new(dir).join(program).exists())
-}
-
-fn virtiofsd() -> Option<&'static str> {
-    VIRTIOFSD.into_iter().find(|path| Path::new(path).exists())
 }

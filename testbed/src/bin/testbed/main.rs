@@ -63,7 +63,9 @@ enum Task {
     RecordEngines(record::Options),
     /// Run a command on a distribution's kernel: a VM over this machine's files, about five seconds.
     Vm(vm::Options),
-    /// Check that a VM can run here, and fetch its kernel.
+    /// Run lines of shell on a machine whose init is systemd, with Docker of its own: a VM that boots in about a minute.
+    SystemVm(vm::SystemOptions),
+    /// Check that VMs can run here, fetch their kernel, and make the disk of `system-vm`.
     VmSetup,
     /// A LAN and a host that live until this process ends, however it ends.
     #[command(hide = true)]
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Task::TestEngines(options) => engines::test(&options),
         Task::RecordEngines(options) => record::record(&options),
         Task::Vm(options) => vm::run(&options),
+        Task::SystemVm(options) => vm::run_system(&options),
         Task::VmSetup => vm::set_up(),
         Task::Hold => hold(),
     };

@@ -1,10 +1,12 @@
-//! `vm` and `vm-setup`: a distribution's kernel for one command.
+//! `vm`, `system-vm` and `vm-setup`: a distribution's kernel for one command, and a machine of one's own.
 
+use std::io::{BufRead as _, stdin};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use landline_testbed::{Result, Vm};
+use landline_testbed::{Result, SystemImage, Vm};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -30,8 +32,42 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     Ok(output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Says what the VM will run.
+#[derive(Debug, Args)]
+pub(crate) struct SystemOptions {
+    /// The directory that it sees as /host.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    share: PathBuf,
+    /// The most seconds that one line may take.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    limit: u64,
+}
+
+/// Boots, runs each line of standard input with bash, and turns the machine off at its end. `reboot` and `cut-power` (which
+/// boots again, too) are this program's own words.
+pub(crate) fn run_system(options: &SystemOptions) -> Result<u8> {
+    let mut vm = SystemImage::prepare()?.start(&options.share)?;
+    for line in stdin().lock().lines().map_while(std::result::Result::ok) {
+        match line.trim() {
+            "reboot" => vm.reboot()?,
+            "cut-power" => {
+                vm.cut_power();
+                vm.boot()?;
+            }
+            script => {
+                let output = vm.run(script, Duration::from_secs(options.limit))?;
+                print!("{}", output.stdout);
+                println!("[{}]", output.status);
+            }
+        }
+    }
+    vm.power_off()?;
+    Ok(0)
+}
+
+/// Says what the VMs will run.
 pub(crate) fn set_up() -> Result<u8> {
     println!("a VM with Linux {} can run here", Vm::prepare()?.kernel_version()?);
+    SystemImage::prepare()?;
+    println!("and one with systemd and Docker of its own");
     Ok(0)
 }
