@@ -425,7 +425,8 @@ impl Engine {
         }
         let given = request.options.hostname.is_some();
         let ipv6 = identity.with_ipv6(&network.options, name.clone(), given, &mut OsRandom);
-        let laid = lay(&self.host, &self.services.present, &plan, link.clone()).await;
+        let laid = lay(&self.host, &self.services.present, &plan, link.clone());
+        let (laid, ()) = tokio::join!(laid, self.open_for_start(network));
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
 

@@ -69,7 +69,7 @@ pub use attach::{
 pub use bridge_mac::KeptMac;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
-pub use doctor::{Finding, OpeningRecord, Report};
+pub use doctor::{DroppedError, Finding, OpeningRecord, Report};
 pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 pub use engine::{Engine, OpenError};
 pub use forget::ForgetNetworkError;

@@ -140,6 +140,9 @@ pub enum CreateNetworkError {
     /// The id exists with other settings.
     #[error("the network exists already with other options")]
     Differs,
+    /// The host's firewall drops what its containers send.
+    #[error(transparent)]
+    Dropped(#[from] crate::doctor::DroppedError),
     /// The host's firewall could not be opened.
     #[error(transparent)]
     Firewall(#[from] crate::nat::NatError),
@@ -289,6 +292,7 @@ impl Engine {
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
         }
+        self.check_firewall(&record).await?;
         for pool in pools {
             self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
         }

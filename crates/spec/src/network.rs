@@ -121,6 +121,9 @@ pub struct NetworkOptions {
     /// Whether the host's firewall may be opened for what goes over the bridge.
     #[serde(default)]
     pub open_firewall: bool,
+    /// Whether the user said that the host's firewall stays as it is, whatever it drops.
+    #[serde(default)]
+    pub keep_firewall: bool,
     /// The VLAN containers are in; their own traffic has no tag.
     #[serde(default)]
     pub vlan: Option<Vlan>,
@@ -181,6 +184,7 @@ impl NetworkOptions {
             macvlan_mode: MacvlanMode::default(),
             host_access: false,
             open_firewall: false,
+            keep_firewall: false,
             vlan: None,
             trunks: Vec::new(),
             untagged: false,
@@ -351,7 +355,7 @@ impl NetworkOptions {
             if open && !matches!(mode, Mode::Bridge | Mode::Nat) {
                 return Err(OptionError::WrongMode { option: "firewall=open", needs: Mode::Bridge });
             }
-            network.open_firewall = open;
+            (network.open_firewall, network.keep_firewall) = (open, !open);
         }
         network.host_access = given.switch("host_access")?;
         if network.host_access && mode == Mode::Vde {

@@ -49,6 +49,23 @@ pub(super) fn look(
     found
 }
 
+/// The chain that drops what a container on this bridge begins with, where an opening would let it through. Blocks.
+pub(super) fn what_drops(bridge: &IfName, addressing: Addressing) -> Option<String> {
+    if !sysctl::bridge_nf() {
+        return None;
+    }
+    let rules = nat::rules();
+    dropping(&rules, nat::opening_program()?, &bridged(bridge, addressing))
+}
+
+fn dropping(rules: &[(&str, String)], openings: &str, packet: &Packet) -> Option<String> {
+    let (program, rules) = rules.iter().find(|(program, _)| *program == openings)?;
+    match iptables::forward(rules, packet) {
+        Fate::Dropped(chain) => Some(format!("chain {chain} of {program}")),
+        Fate::Passes | Fate::Unclear => None,
+    }
+}
+
 /// The rules of the host's firewall.
 struct Firewall {
     /// Those of iptables, by the program that lists them.
@@ -280,5 +297,27 @@ mod tests {
         ];
         let known: Vec<Cure> = bridges(&networks).into_iter().map(|subject| subject.cure).collect();
         assert_eq!(known, ["br0", "llb1", "llb2"].map(|name| Cure::Bridge(name.parse().unwrap())));
+    }
+
+    #[test]
+    fn a_new_network_is_refused_only_where_its_packets_are_certain_to_be_dropped() {
+        let br0: IfName = "br0".parse().unwrap();
+        let drops = |rules: &str, addressing| {
+            let rules = [("iptables-legacy", "-P FORWARD DROP".to_owned()), ("iptables", rules.to_owned())];
+            dropping(&rules, "iptables", &bridged(&br0, addressing))
+        };
+        let docker = "-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER";
+        for addressing in [Addressing::Dhcp, Addressing::Static, Addressing::None] {
+            assert_eq!(drops(docker, addressing).as_deref(), Some("chain FORWARD of iptables"));
+            for rule in ["-i br0 -o br0 -j ACCEPT", "-m physdev --physdev-is-bridged -j ACCEPT"] {
+                assert_eq!(drops(&format!("{docker}\n-A DOCKER-USER {rule}"), addressing), None, "{rule}");
+            }
+            assert_eq!(drops("-P FORWARD ACCEPT", addressing), None);
+            let unclear =
+                format!("{docker}\n-A FORWARD -m comment --comment x -m set --match-set own src -j ACCEPT");
+            assert_eq!(drops(&unclear, addressing), None, "who knows");
+        }
+        let other = format!("{docker}\n-A DOCKER-USER -i br1 -o br1 -j ACCEPT");
+        assert!(drops(&other, Addressing::Dhcp).is_some());
     }
 }

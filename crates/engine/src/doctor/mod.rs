@@ -19,8 +19,8 @@ use landline_spec::Mode;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-pub use openings::OpeningRecord;
 pub(crate) use openings::Openings;
+pub use openings::{DroppedError, OpeningRecord};
 
 use crate::attach::is_implicit;
 use crate::blocking;

@@ -7,6 +7,7 @@ use landline_spec::Mode;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
+use crate::blocking;
 use crate::engine::{Engine, open_bridges};
 use crate::nat::{NatError, private_bridges};
 use crate::records::NetworkRecord;
@@ -31,6 +32,20 @@ impl Record for OpeningRecord {
     fn owed(key: &str, _row: &serde_json::Value) -> Option<Self> {
         key.parse().ok().map(|bridge| Self { bridge })
     }
+}
+
+/// A new network's containers could not be reached.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the host's firewall drops what goes over {bridge} ({chain}), so containers on this network would get no address from the \
+     LAN and could not be reached; add -o firewall=open to let it through (for networks that exist: landline doctor --fix), \
+     or -o firewall=keep to have the network all the same"
+)]
+pub struct DroppedError {
+    /// The bridge.
+    pub bridge: IfName,
+    /// The chain and the program whose it is.
+    pub chain: String,
 }
 
 /// All of those; as long as a network hangs on them.
@@ -86,6 +101,28 @@ impl Engine {
             }
             done => done,
         }
+    }
+
+    /// Before a container's first packet: the host's firewall may have been closed without a word, as the kernel's settings for bridged
+    /// packets and the rules of `iptables-legacy` are.
+    pub(crate) async fn open_for_start(&self, network: &NetworkRecord) {
+        let options = &network.options;
+        let openable = matches!(options.mode, Mode::Bridge | Mode::Nat);
+        if openable && (options.open_firewall || self.openings.all().contains(&options.parent)) {
+            self.nat.look().await;
+        }
+    }
+
+    /// Refuses a new network on a bridge whose packets the host's firewall drops, unless its user has that opened or wants it so.
+    pub(crate) async fn check_firewall(&self, network: &NetworkRecord) -> Result<(), DroppedError> {
+        let options = &network.options;
+        let asked = options.open_firewall || options.keep_firewall;
+        if options.mode != Mode::Bridge || asked || self.openings.all().contains(&options.parent) {
+            return Ok(());
+        }
+        let (bridge, addressing) = (options.parent.clone(), options.addressing);
+        let chain = blocking(move || super::firewall::what_drops(&bridge, addressing)).await;
+        chain.map_or(Ok(()), |chain| Err(DroppedError { bridge: options.parent.clone(), chain }))
     }
 
     /// Closes it for a network that is gone, unless another one needs it open.

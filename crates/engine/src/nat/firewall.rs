@@ -25,8 +25,6 @@ pub(super) struct Family {
     legacy: &'static str,
     /// Where the kernel lists the tables of the old flavour.
     tables: &'static str,
-    /// Whether a program must be there to ask. Hosts and kernels without IPv6 have neither rules for it nor the means.
-    needed: bool,
 }
 
 pub(super) const IPV4: Family = Family {
@@ -34,7 +32,6 @@ pub(super) const IPV4: Family = Family {
     nft: "iptables-nft",
     legacy: "iptables-legacy",
     tables: "/proc/net/ip_tables_names",
-    needed: true,
 };
 
 pub(super) const IPV6: Family = Family {
@@ -42,15 +39,7 @@ pub(super) const IPV6: Family = Family {
     nft: "ip6tables-nft",
     legacy: "ip6tables-legacy",
     tables: "/proc/net/ip6_tables_names",
-    needed: false,
 };
-
-impl Family {
-    /// The same, where having no program to ask is no failure.
-    pub(super) const fn if_there(self) -> Self {
-        Self { needed: false, ..self }
-    }
-}
 
 /// Where a host has rules: a program for one of the flavours, and a chain.
 type Place = (&'static str, &'static str);
@@ -59,7 +48,7 @@ type Place = (&'static str, &'static str);
 const CHAINS: [&str; 2] = ["DOCKER-USER", "FORWARD"];
 
 /// One rule, as `iptables` takes it behind the chain's name.
-type Rule = Vec<String>;
+pub(super) type Rule = Vec<String>;
 
 /// The rules that let these through.
 pub(super) fn openings<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> BTreeSet<Rule> {
@@ -133,11 +122,11 @@ fn list(family: Family) -> Vec<(Place, String)> {
         .collect()
 }
 
-/// Makes the openings there are these. Blocks.
-pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>) -> Result<(), String> {
+/// Makes the openings there are these. Where nobody can be asked for rules it fails if that is `needed`. Blocks.
+pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>, needed: bool) -> Result<(), String> {
     let listed = list(family);
     let chosen = choose(&listed);
-    if chosen.is_none() && !wanted.is_empty() && family.needed {
+    if chosen.is_none() && needed {
         // Whoever lets everything through needs no opening; whoever cannot be asked is told about.
         run(family.program, &["-S", "FORWARD"])?;
     }

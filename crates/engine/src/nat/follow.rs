@@ -88,10 +88,16 @@ pub(super) async fn run(
     follower.begin().await;
     let mut rules = None;
     loop {
-        // Only where there is an opening that others may close: a firewall that loads its rules anew, a dockerd.
+        // Where something is to be let through, others may close it, or begin to: a firewall that loads its rules, a dockerd.
+        let open = !follower.wanted().is_nothing();
         rules = match rules {
-            None if follower.opened => RulesetMonitor::open().inspect_err(unheard).ok(),
-            rules => rules.filter(|_| follower.opened),
+            None if open => {
+                let heard = RulesetMonitor::open().inspect_err(unheard).ok();
+                // What was done until then was not heard.
+                follower.reopen().await;
+                heard
+            }
+            rules => rules.filter(|_| open),
         };
         let others = async {
             match &mut rules {
@@ -256,6 +262,10 @@ impl Follower {
             }
             Command::Open(owners, answer) => drop(answer.send(self.open_also(&owners).await)),
             Command::Close(answer) => drop(answer.send(self.close_again().await)),
+            Command::Look(answer) => {
+                self.reopen().await;
+                drop(answer.send(Ok(())));
+            }
             Command::Privates(privates, answer) => drop(answer.send(self.privates(privates).await)),
         }
     }

@@ -15,6 +15,7 @@ mod firewall;
 mod follow;
 mod hairpin;
 mod lease;
+mod openings;
 mod place;
 mod private;
 mod record;
@@ -248,6 +249,7 @@ pub(crate) enum Command {
     Bridges(OpenBridges, Reply<()>),
     Open(BTreeSet<NatOwner>, Reply<()>),
     Close(Reply<bool>),
+    Look(Reply<()>),
     Privates(BTreeSet<Private>, Reply<()>),
 }
 
@@ -372,6 +374,13 @@ impl Nat {
     /// Takes that back; whether there was anything.
     pub(crate) async fn close(&self) -> Result<bool, NatError> {
         self.ask(Command::Close).await
+    }
+
+    /// Looks whether everything is let through that is to be, and lets it through where it is not. For whoever is about to send
+    /// the first packet.
+    pub(crate) async fn look(&self) {
+        // The daemon stops.
+        let _ = self.ask(Command::Look).await;
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, NatError> {

@@ -112,8 +112,10 @@ fn dropped_bridge(flavour: &str) -> Result {
     world.host.docker_ok(&["rm", "-f", "web"])?;
     is_back(&world)?;
     // What somebody else lets through is no trouble, and none of ours.
-    world.network("lan", &["bridge=br0", "lease_timeout=2s"])?;
+    let refused = world.network("lan", &["bridge=br0"]).unwrap_err().to_string();
+    assert!(refused.contains("drops what goes over br0"), "{refused}");
     world.host.node().sh("iptables -I DOCKER-USER -m physdev --physdev-is-bridged -j ACCEPT")?;
+    world.network("lan", &["bridge=br0", "lease_timeout=2s"])?;
     finds(&world, FINE)?;
     // What somebody's own table drops is his to let through.
     world.host.node().sh("nft -f - <<'END'

@@ -3,8 +3,8 @@
 use landline_testbed::{Dnsmasq, Dockerd, Lan, wait_for};
 
 use crate::firewalld::start_firewalld;
-use crate::tools::{behind_rules, opening_comes_back, settled, start_daemon};
-use crate::world::{Result, SOON, World, bare};
+use crate::tools::{behind_rules, opening_comes_back, settled, start_daemon, use_iptables};
+use crate::world::{Result, SOON, World, bare, binary};
 
 #[test]
 fn a_bridge_is_let_through_if_the_network_says_so() -> Result {
@@ -28,7 +28,14 @@ fn let_through(flavour: &str) -> Result {
     let rules = |world: &World| world.host.node().sh("iptables -S DOCKER-USER; ip6tables -S FORWARD");
     let before = (settled(&world.host)?, rules(&world)?);
 
-    world.network("shut", &["bridge=br0", "lease_timeout=1s"])?;
+    let refused = world.network("shut", &["bridge=br0"]).unwrap_err().to_string();
+    let says = "the host's firewall drops what goes over br0 (chain FORWARD of iptables)";
+    for words in [says, "add -o firewall=open", "landline doctor --fix"] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert!(before.0.diff(&settled(&world.host)?).is_empty() && rules(&world)? == before.1);
+
+    world.network("shut", &["bridge=br0", "firewall=keep", "lease_timeout=1s"])?;
     let error = world.run("web", "shut", &[]).unwrap_err().to_string();
     assert!(error.contains("no DHCP server") || error.contains("within 1 s"), "{error}");
     world.host.docker_ok(&["rm", "-f", "web"])?;
@@ -172,5 +179,62 @@ fn firewalld_loads_its_rules_anew_and_the_opening_is_back() -> Result {
     })
     .map_err(|error| format!("{error}: {}", world.host.exec(&["iptables-save"]).stdout))?;
     wait_for("the peer to reach it", SOON, ping)?;
+    Ok(())
+}
+
+#[test]
+fn what_starts_with_the_host_finds_its_bridge_open() -> Result {
+    starts_with_the_host("iptables-nft")
+}
+
+#[test]
+fn what_starts_with_the_host_finds_its_bridge_open_with_legacy_rules() -> Result {
+    starts_with_the_host("iptables-legacy")
+}
+
+/// When the host boots nothing drops bridged packets yet; Docker loads `br_netfilter` and sets its rules, and starts
+/// containers at once, which it does only once.
+fn starts_with_the_host(flavour: &str) -> Result {
+    let mut world = behind_rules(flavour, DROPPING, &[])?;
+    world.network("open", &["bridge=br0", "firewall=open", "lease_timeout=3s"])?;
+    // Nothing tells them apart, so each asks for an address as if it had none.
+    let names = ["web", "app"];
+    for name in names {
+        world.run(name, "open", &["--restart=always", "--stop-signal=KILL"])?;
+    }
+
+    world.host.reboot()?;
+    use_iptables(&world.host, flavour)?;
+    world.host.make_bridge("br0", Some("192.0.2.10/24"))?;
+    let nf = |value: &str| format!("echo {value} > /proc/sys/net/bridge/bridge-nf-call-iptables");
+    world.host.node().sh(&nf("0"))?;
+    world.daemon = start_daemon(&world.host)?;
+    // Once that is answered it has looked at the firewall, where it had nothing to do.
+    let said = world.host.landline(binary(), &["doctor", "--fix"]).stdout;
+    assert!(!said.contains("fixed"), "{said}");
+    world.host.node().sh(&format!("{}; iptables -P FORWARD DROP", nf("1")))?;
+    world.host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
+    let reached = |name: &str| {
+        let address = world.address(name, "br00");
+        address.is_ok_and(|a| world.lan.peer().run(&["ping", "-c1", "-W2", bare(&a)]).success())
+    };
+    wait_for("the containers that start with Docker", SOON, || names.into_iter().all(reached))
+        .map_err(|error| format!("{error}\n{}\n{}", world.daemon.log(), world.host.dockerd_log()))?;
+    Ok(())
+}
+
+/// Of what bridged packets meet, a setting of the kernel's changes without a word.
+#[test]
+fn what_starts_once_bridged_packets_are_filtered_is_let_through() -> Result {
+    let nf = |value: &str| format!("echo {value} > /proc/sys/net/bridge/bridge-nf-call-iptables");
+    let world = behind_rules("iptables-nft", &format!("{DROPPING}\n{}", nf("0")), &[])?;
+    world.network("open", &["bridge=br0", "firewall=open", "lease_timeout=3s"])?;
+    world.run("web", "open", &[])?;
+    let address = world.address("web", "br00")?;
+    world.host.node().sh(&nf("1"))?;
+    let ping = |address: &str| world.lan.peer().run(&["ping", "-c1", "-W2", bare(address)]).success();
+    wait_for("the one that ran before", SOON, || ping(&address))?;
+    world.run("app", "open", &[])?;
+    assert!(ping(&world.address("app", "br00")?));
     Ok(())
 }

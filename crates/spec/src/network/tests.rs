@@ -94,6 +94,7 @@ fn every_option_arrives() {
         macvlan_mode: MacvlanMode::Private,
         host_access: false,
         open_firewall: false,
+        keep_firewall: false,
         vlan: None,
         trunks: Vec::new(),
         untagged: false,
@@ -407,7 +408,9 @@ proptest! {
 #[test]
 fn the_firewall_is_opened_for_bridges() {
     assert!(parse(&[("bridge", "br0"), ("firewall", "open")]).unwrap().open_firewall);
-    assert!(!parse(&[("bridge", "br0"), ("firewall", "keep")]).unwrap().open_firewall);
+    let kept = parse(&[("bridge", "br0"), ("firewall", "keep")]).unwrap();
+    assert!(!kept.open_firewall && kept.keep_firewall);
+    assert!(!parse(&[("bridge", "br0")]).unwrap().keep_firewall);
     assert_eq!(refusal(&[("firewall", "maybe")]), "firewall=\"maybe\" cannot be used; write keep or open");
     let nic = [("parent", "eth0"), ("mode", "macvlan"), ("firewall", "open")];
     assert!(

@@ -8,6 +8,7 @@ use landline_kernel::{nft, sysctl};
 use super::Follower;
 use crate::blocking;
 use crate::chain;
+use crate::nat::openings::Wanted;
 use crate::nat::record::NatRecord;
 use crate::nat::table::{Mapping, mapping, script};
 use crate::nat::{NatError, firewall, stale};
@@ -37,34 +38,27 @@ impl Follower {
         Ok(())
     }
 
-    pub(super) async fn open(&mut self) -> Result<(), String> {
+    /// What is to be let through the host's firewall.
+    pub(super) fn wanted(&self) -> Wanted {
         let open = self.records.values().filter(|r| r.open_firewall && r.owner.network().is_none());
         let mappings: Vec<Mapping> = open.filter_map(|record| self.mapping(record)).collect();
-        let mut wanted = firewall::openings(mappings.iter());
-        let open = self.privates.iter().filter(|private| private.open);
-        wanted.extend(open.flat_map(|private| firewall::private(private, &self.places.of(&private.nic))));
-        let mut wanted_v6 = BTreeSet::new();
-        // What is only of bridges of our own is no failure where there is nobody to ask.
-        let v4 = if wanted.is_empty() && self.bridges.asked.is_empty() {
-            firewall::IPV4.if_there()
-        } else {
-            firewall::IPV4
-        };
-        // Otherwise what is bridged does not meet the firewall.
-        if sysctl::bridge_nf() {
-            wanted.extend(self.bridges.all().map(firewall::bridge));
-        }
-        if sysctl::bridge_nf_v6() {
-            wanted_v6.extend(self.bridges.all().map(firewall::bridge));
-        }
-        let nothing = wanted.is_empty() && wanted_v6.is_empty();
+        let privates = self.privates.iter().filter(|private| private.open);
+        let privates = privates.map(|private| (private, self.places.of(&private.nic)));
+        Wanted::new(&mappings, privates, &self.bridges)
+    }
+
+    pub(super) async fn open(&mut self) -> Result<(), String> {
+        let wanted = self.wanted();
+        let nothing = wanted.is_nothing();
         if nothing && !self.opened {
             return Ok(());
         }
         self.opened = true;
         let open = move || {
-            firewall::open(v4, &wanted)?;
-            firewall::open(firewall::IPV6, &wanted_v6)
+            let needed = wanted.needs_iptables(sysctl::bridge_nf());
+            firewall::open(firewall::IPV4, &wanted.v4, needed)?;
+            // Hosts and kernels without IPv6 have neither rules for it nor the means.
+            firewall::open(firewall::IPV6, &wanted.v6, false)
         };
         blocking(open).await?;
         self.opened = !nothing;
