@@ -8,6 +8,7 @@ mod kinds;
 mod six;
 mod sockets;
 mod tools;
+mod tree;
 mod world;
 
 mod addresses;

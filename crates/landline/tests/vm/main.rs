@@ -13,6 +13,9 @@ mod adopted;
 #[allow(dead_code, reason = "the other end-to-end tests use the rest")]
 #[path = "../e2e/tools.rs"]
 mod tools;
+#[allow(dead_code, reason = "the other end-to-end tests use the rest")]
+#[path = "../e2e/tree.rs"]
+mod tree;
 
 mod adopt;
 mod attach;
@@ -21,6 +24,7 @@ mod dual;
 mod host_access;
 mod ipvlan;
 mod ovs;
+mod system;
 mod vlan;
 
 use std::time::Duration;

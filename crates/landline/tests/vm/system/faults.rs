@@ -1,0 +1,42 @@
+//! The daemon crashes, and an administrator makes mistakes.
+
+use super::host::Host;
+use crate::world::Result;
+
+pub(crate) fn crashes(host: &mut Host) -> Result {
+    host.sh(
+        "pid() { systemctl show -P MainPID landline.service; }
+        # Another process, and ready.
+        other() { [ \"$(pid)\" != \"$1\" ] && [ \"$(pid)\" != 0 ] && systemctl is-active --quiet landline.service; }
+        for crash in 1 2 3 4 5 6 7 8 9 10; do
+            before=$(pid)
+            kill -KILL \"$before\"
+            within 60 other \"$before\"
+        done
+        systemctl is-active landline.socket landline.service docker.service
+        [ \"$(systemctl show -P NRestarts landline.service)\" -ge 10 ]
+        fine",
+    )?;
+    host.all_is_reached()
+}
+
+pub(crate) fn broken_configuration(host: &mut Host) -> Result {
+    let tried = host.sh("file=/etc/landline/landline.toml
+        mkdir -p /etc/landline
+        echo '[defaults' >$file
+        before=$(systemctl show -P MainPID landline.service)
+        systemctl reload landline.service 2>/dev/null && { echo 'the reload succeeds'; exit 1; }
+        [ \"$(systemctl show -P MainPID landline.service)\" = \"$before\" ]
+        at=$(address direct)
+        systemctl restart landline.service 2>/dev/null && { echo 'the restart succeeds'; exit 1; }
+        within 30 systemctl is-failed --quiet landline.service
+        # Nobody tries again what cannot succeed.
+        sleep 5
+        systemctl show -p ExecMainStatus -p NRestarts -p SubState landline.service
+        [ \"$(systemctl show -P ExecMainStatus landline.service)\" = 78 ]
+        # The containers go on.
+        peer ping -q -c1 -W5 \"$at\"");
+    host.sh("rm /etc/landline/landline.toml; systemctl reset-failed landline.service landline.socket || true; systemctl restart landline.socket landline.service")?;
+    tried?;
+    host.all_is_reached()
+}
