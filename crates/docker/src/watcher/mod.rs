@@ -51,8 +51,9 @@ pub enum WatcherError {
 /// Docker does not say: it cannot be reached, or is too busy.
 pub async fn has_network(address: &str, id: &NetworkId) -> Result<bool, DriverError> {
     let socket = address.strip_prefix("unix://").unwrap_or(address);
+    let door = Door::new(socket.into());
     let asked = async {
-        let api = EngineApi::negotiate(socket.as_ref(), Times::default().answer).await?;
+        let api = EngineApi::negotiate(&door, Times::default().answer).await?;
         match api.get::<serde::de::IgnoredAny>(&format!("/networks/{id}")).await {
             Ok(_) => Ok(true),
             Err(ApiError::Status { status, .. }) if status == hyper::StatusCode::NOT_FOUND => Ok(false),

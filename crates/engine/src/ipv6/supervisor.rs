@@ -254,7 +254,7 @@ impl Supervisor6 {
             let mut quiet = true;
             while let Some(event) = self.client.poll_event() {
                 quiet = false;
-                self.event(event);
+                self.event(event).await;
             }
             while let Some(transmit) = self.client.poll_transmit() {
                 quiet = false;
@@ -320,7 +320,7 @@ impl Supervisor6 {
         self.wire = self.seat.open(Wire6::open).await;
     }
 
-    fn event(&mut self, event: Event) {
+    async fn event(&mut self, event: Event) {
         let endpoint = self.seat.cell.id().short().to_owned();
         match event {
             Event::Changed(state) => {
