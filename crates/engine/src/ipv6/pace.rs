@@ -64,6 +64,7 @@ mod tests {
     use landline_types::Mac;
 
     use super::*;
+    use crate::addressing::book::AddressBook;
     use crate::cell::Cell;
     use crate::random::OsRandom;
     use crate::store::Store;
@@ -98,11 +99,18 @@ mod tests {
             "id": format!("{n:064x}"), "network": "n", "mac": mac, "link": "llc0", "prefix": "eth", "address": "none",
         }))
         .unwrap();
-        let ipv6 =
-            Ipv6Record { identity, hostname: None, hostname_given: false, told: None, applied: Vec::new() };
+        let ipv6 = Ipv6Record {
+            identity,
+            hostname: None,
+            hostname_given: false,
+            told: None,
+            applied: Vec::new(),
+            defaults: Default::default(),
+        };
         let record = EndpointRecord { ipv6: Some(ipv6), ..record };
         store.put(&record).await.unwrap();
-        Arc::new(Cell::stored(record, NetworkOptions::new("br0".parse().unwrap()), store.clone()))
+        let options = NetworkOptions::new("br0".parse().unwrap());
+        Arc::new(Cell::stored(record, options, store.clone(), &AddressBook::default()))
     }
 
     /// 300 advertisements a second for 10 seconds, each with another MTU, reach 8 endpoints.
