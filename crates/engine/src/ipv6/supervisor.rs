@@ -402,7 +402,8 @@ impl Supervisor6 {
                     tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
                 }
                 // Which addresses there may be is stored already; that some of them are gone can wait.
-                let known = defaults == before.defaults && applied.iter().all(|net| before.applied.contains(net));
+                let known =
+                    defaults == before.defaults && applied.iter().all(|net| before.applied.contains(net));
                 let change = |record: &mut EndpointRecord| {
                     if let Some(ipv6) = &mut record.ipv6 {
                         (ipv6.applied, ipv6.defaults) = (applied, defaults);

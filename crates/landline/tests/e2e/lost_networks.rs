@@ -78,7 +78,16 @@ fn everything_that_was_made_for_a_lost_network_goes() -> Result {
     let nat = ["-o", "mode=nat", "-o", "parent=eth0", "-o", "lan_ip=192.0.2.117", "-o", "firewall=open"];
     let create = ["network", "create", "-d", "landline", "--subnet", "203.0.113.0/24"];
     world.host.docker_ok(&[&create[..], &nat, &["private"]].concat())?;
-    let vde = ["-o", "mode=vde", "-o", "socket_dir=/run/lost", "--subnet", "198.51.100.0/24"];
+    let vde = [
+        "-o",
+        "mode=vde",
+        "-o",
+        "socket_dir=/run/lost",
+        "-o",
+        "create_sockets=true",
+        "--subnet",
+        "198.51.100.0/24",
+    ];
     world.host.docker_ok(&[&create[..4], &vde, &["switch"]].concat())?;
     let answers = |world: &World| world.lan.peer().run(&["ping", "-c1", "-W1", "192.0.2.117"]).success();
     wait_for("the address to answer", SOON, || answers(&world))?;
