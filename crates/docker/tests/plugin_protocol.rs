@@ -85,7 +85,7 @@ async fn errors_are_one_sentence() {
     let server = Server::start();
     server.driver.set_mood(Mood::Failing);
     let error = server.error("CreateEndpoint", endpoint().to_string().as_bytes()).await;
-    assert_eq!(error, "no lease on lan: network is down");
+    assert_eq!(error, "no lease on lan: network is\\ndown");
 }
 
 #[tokio::test]
@@ -278,7 +278,7 @@ async fn an_address_that_cannot_be_had_is_an_error_of_the_ipam_driver() {
     let server = Server::start();
     server.driver.set_mood(Mood::Failing);
     let (status, answer) = server.post("/IpamDriver.RequestAddress", br#"{"PoolID":"pool1"}"#).await;
-    assert_eq!((status, &answer["Error"]), (200, &json!("no lease on lan: network is down")));
+    assert_eq!((status, &answer["Error"]), (200, &json!("no lease on lan: network is\\ndown")));
     let (_, answer) = server.post("/IpamDriver.RequestAddress", br#"{"PoolID":"p","Address":"x"}"#).await;
     assert!(answer["Error"].as_str().unwrap().contains("RequestAddress"), "{answer}");
 }

@@ -14,8 +14,8 @@ listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n\
 listener.bind(path)\n\
 listener.listen(64)\n\
 while True:\n\
-    select.select([listener], [], [])\n\
-    subprocess.run(['landline', 'switches'], executable=sys.argv[2], stdin=listener)\n";
+\x20select.select([listener], [], [])\n\
+\x20subprocess.run(['landline', 'switches'], executable=sys.argv[2], stdin=listener)\n";
 
 const SOCKET: &str = "/run/landline-vde.control/systemd.sock";
 

@@ -225,7 +225,10 @@ pub(super) mod tests {
     fn what_servers_say_to_humans_is_cleaned() {
         let mut options = Options::new();
         options.push(code::STATUS, b"\x00\x02pool\x1b[2J is\nempty\xff");
-        assert_eq!(options.status(), Status { code: 2, message: "pool[2J isempty\u{fffd}".to_owned() });
+        assert_eq!(
+            options.status(),
+            Status { code: 2, message: "pool\\u001b[2J is\\nempty\u{fffd}".to_owned() }
+        );
     }
 
     #[test]
