@@ -23,7 +23,7 @@ fn what_reaches_beyond_the_container_needs_a_key() -> Result {
     let asked = Asked::new("[containers.allow.br0]\n[containers.allow.eth1]\n")?;
     let world = &asked.world;
     crate::tools::second_nic(&world.lan, &world.host)?;
-    let before = world.host.snapshot()?;
+    let before = crate::tools::settled(&world.host)?;
     let route = ["-e", "pipework_host_route=true"];
     for (name, label, further, allow) in [
         ("aa", "br0 192.0.2.71/24 host_ifname=wg0", &[][..], "landline allow br0 --host-ifnames"),
