@@ -10,7 +10,7 @@
 //! # When to poll
 //!
 //! A client only changes inside a call that is given the time. After each of them (`start`, `resume`, `handle_*`,
-//! `renew`, `set_hostname`, `release`, `restart`):
+//! `renew`, `set_hostname`, `release`, `restart`, `link_up`):
 //!
 //! 1. send everything [`v4::Client::poll_transmit`] gives, until `None`;
 //! 2. act on everything [`v4::Client::poll_event`] gives, until `None`;
@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod link_up;
 mod random;
 mod taken;
 mod time;

@@ -11,6 +11,7 @@ use landline_dhcp::v4::ClientId;
 use landline_model::{IdentityRecord, Port};
 use landline_spec::{
     Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, Mode, NetworkId, NetworkOptions,
+    OnTimeout,
 };
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ use crate::random::OsRandom;
 use crate::records::{
     AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord,
 };
+use crate::spanning_tree::{remedy, until_forwarding};
 use crate::store::StoreError;
 
 /// A request for an endpoint.
@@ -81,6 +83,11 @@ pub enum CreateEndpointError {
     /// The network is not ours.
     #[error("Landline does not know the network {}; remove it and create it again", .0.short())]
     UnknownNetwork(NetworkId),
+    /// The hardware address is none.
+    #[error(
+        "{0} stands for no hardware address; leave out --mac-address, or give one whose second digit is 2, 6, a or e"
+    )]
+    ZeroMac(Mac),
     /// The hardware address cannot be used.
     #[error(
         "{0} is a group address, which no interface can have; give one whose second digit is 2, 6, a or e"
@@ -201,18 +208,32 @@ pub enum CreateEndpointError {
         source: HostError,
     },
     /// No lease in time.
-    #[error("network {network}: {why} on {parent} within {}; {hint}", seconds(*.waited))]
+    #[error("network {network}: {why} on {parent} within {}{}; {hint}", seconds(*.waited), after(*.held, .parent))]
     NoLease {
         /// The network.
         network: String,
         /// The parent.
         parent: IfName,
         /// How far the exchange got.
-        why: &'static str,
+        why: Box<str>,
         /// How long was waited.
         waited: Duration,
+        /// How long the parent had forwarded nothing for the container before, because of its spanning tree.
+        held: Duration,
         /// What to look at.
-        hint: &'static str,
+        hint: Box<str>,
+    },
+    /// The bridge forwards nothing for the container.
+    #[error("network {network}: {held}, so no packet of the container got through within {}; {remedy}", seconds(*.waited))]
+    HeldBack {
+        /// The network.
+        network: String,
+        /// What holds it back.
+        held: String,
+        /// How long was waited.
+        waited: Duration,
+        /// What to do about it.
+        remedy: String,
     },
     /// The server gave another address than the user wanted.
     #[error(
@@ -278,6 +299,14 @@ fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
+fn after(held: Duration, parent: &IfName) -> String {
+    if held < Duration::from_secs(1) {
+        return String::new();
+    }
+    let held = held.as_secs();
+    format!(" (after {held} s in which the spanning tree of {parent} let no packet of the container through)")
+}
+
 impl Engine {
     /// Makes the link and gets the address. Asked again for an endpoint that exists, it answers the same again.
     /// When it fails, or `cancel` fires, no link and no lease are left.
@@ -314,8 +343,10 @@ impl Engine {
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let network = self.networks().get(&request.network).cloned();
         let network = network.ok_or_else(|| CreateEndpointError::UnknownNetwork(request.network.clone()))?;
-        if let Some(mac) = request.mac.filter(|mac| mac.is_multicast() || mac.is_zero()) {
-            return Err(CreateEndpointError::BadMac(mac));
+        match request.mac {
+            Some(mac) if mac.is_zero() => return Err(CreateEndpointError::ZeroMac(mac)),
+            Some(mac) if mac.is_multicast() => return Err(CreateEndpointError::BadMac(mac)),
+            _ => {}
         }
         if network.options.mode == Mode::Ipvlan && request.mac.is_some() {
             return Err(CreateEndpointError::MacOnIpvlan { parent: network.options.parent.clone() });
@@ -461,10 +492,20 @@ impl Engine {
         announce(endpoint.clone());
 
         let leased = async {
+            let held = self.wait_to_forward(&endpoint, network, cancel).await?;
             self.check_fixed(&endpoint.cell.read().await, network, index, cancel).await?;
             self.start_ipv6(&endpoint, index).await;
-            self.first_lease(&endpoint, request, network, identity.lease.as_ref(), index, cancel).await?;
-            self.first_ipv6(&endpoint, network, cancel).await
+            let before = identity.lease.as_ref();
+            let leased = async {
+                self.first_lease(&endpoint, request, network, before, index, cancel).await?;
+                self.first_ipv6(&endpoint, network, cancel).await
+            };
+            leased.await.map_err(|error| match error {
+                CreateEndpointError::NoLease { network, parent, why, waited, hint, .. } => {
+                    CreateEndpointError::NoLease { network, parent, why, waited, hint, held }
+                }
+                error => error,
+            })
         };
         let leased = leased.await;
         let raised = Raised { endpoint, plan };
@@ -474,6 +515,36 @@ impl Engine {
                 self.lower(raised, true).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Waits until the parent forwards what the container sends, if its spanning tree does not yet; how long that took.
+    async fn wait_to_forward(
+        &self,
+        endpoint: &Endpoint,
+        network: &NetworkRecord,
+        cancel: &CancellationToken,
+    ) -> Result<Duration, CreateEndpointError> {
+        let record = endpoint.cell.read().await;
+        if matches!(record.address, AddressRecord::None) && record.ipv6.is_none() {
+            // Nothing is asked or looked for.
+            return Ok(Duration::ZERO);
+        }
+        let (options, id) = (&network.options, endpoint.cell.id());
+        let forwarding = until_forwarding(&self.host, &self.services.present, id, options);
+        match cancel.run_until_cancelled(forwarding).await {
+            None => Err(CreateEndpointError::Cancelled),
+            Some(Ok(waited)) => Ok(waited),
+            Some(Err(held)) if options.on_timeout == OnTimeout::Continue => {
+                tracing::warn!(%held, "the container starts although no packet of it gets through");
+                Ok(held.at_most)
+            }
+            Some(Err(held)) => Err(CreateEndpointError::HeldBack {
+                network: network_name(network),
+                waited: held.at_most,
+                remedy: remedy(&held.bridge),
+                held: held.to_string(),
+            }),
         }
     }
 
@@ -651,6 +722,6 @@ fn chosen_name(id: &str, hostname: Option<&str>, name: &str) -> Option<String> {
     [chosen, Some(name)]
         .into_iter()
         .flatten()
-        .find_map(|name| name.replace('_', "-").trim_matches('-').parse::<Hostname>().ok())
+        .find_map(|name| Hostname::nearest(&name.replace('_', "-")))
         .map(|name| name.to_string())
 }

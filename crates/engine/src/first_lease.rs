@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use landline_dhcp::v4::{Remembered, StateName};
-use landline_spec::{Mode, OnTimeout};
+use landline_dhcp::v4::Remembered;
+use landline_spec::{EndpointId, Mode, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,7 @@ use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
 use crate::lease::{Status, Supervisor};
+use crate::no_lease::{self, Attempt, has_server};
 use crate::records::{AddressRecord, LeaseRecord, NetworkRecord};
 
 impl Engine {
@@ -144,20 +145,16 @@ async fn wait_for_lease(
         let (network, parent) = (network_name(network), network.options.parent.clone());
         return Err(CreateEndpointError::NoUsableLease { network, parent, why, waited, hint });
     }
-    let (why, hint) = match status.state {
-        StateName::Selecting | StateName::Init => (
-            "no DHCP server offered an address",
-            "check that a server serves this LAN and has addresses left, that the parent is plugged in, and that no \
-             firewall drops bridged traffic (landline doctor looks for that); a slow server needs a larger \
-             -o lease_timeout",
-        ),
-        _ => ("a DHCP server offered an address but did not confirm it", "look at the server's log"),
-    };
+    let attempt = Attempt { state: status.state, unusable: status.unusable };
+    let table = std::fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
+    let options = &network.options;
+    let (why, hint) = no_lease::reason(attempt, options.mode, &options.parent, has_server(&table));
     Err(CreateEndpointError::NoLease {
         network: network_name(network),
         parent: network.options.parent.clone(),
         why,
         waited,
+        held: Duration::ZERO,
         hint,
     })
 }

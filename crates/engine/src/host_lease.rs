@@ -136,6 +136,7 @@ impl Keeper {
         let mut client = Client::start(config, remembered, now(), OsRandom);
         let mut wire: Option<Wire> = None;
         let (mut dhcp, mut arp) = (vec![0; 2048], [0; 128]);
+        let mut carrier = self.services.present.carrier(link);
         loop {
             while let Some(event) = client.poll_event() {
                 self.event(event, link).await;
@@ -158,6 +159,7 @@ impl Keeper {
                     // The interface went down: what is due later opens them again.
                     Err(_) => wire = None,
                 },
+                () = carrier.back() => client.link_up(now()),
                 () = sleep(&self.services.alarm, deadline) => client.handle_timeout(now()),
             }
         }

@@ -9,7 +9,9 @@ use landline_spec::{EndpointId, Mode, NetworkOptions};
 use landline_types::IfName;
 
 use crate::addressing::dhcp;
+use crate::attach::is_implicit;
 use crate::blocking;
+use crate::endpoints::network_name;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{Host, HostError};
 use crate::lease::Orders;
@@ -58,6 +60,24 @@ pub enum JoinError {
         /// Whose identity it has.
         taken_for: String,
     },
+    /// The container has another interface on the same LAN, which Docker allows no second one on.
+    #[error(
+        "network {network}: the container has {taken} by network {other} already, on the LAN that {address} is on, and \
+         Docker allows one interface a LAN (\"conflicts with existing route\"); leave out one of the two networks, and \
+         give the running container a second interface with: landline attach {parent} CONTAINER dhcp"
+    )]
+    SameLan {
+        /// The network.
+        network: String,
+        /// Its address for the container.
+        address: Ipv4Net,
+        /// The network's parent.
+        parent: IfName,
+        /// The other network.
+        other: String,
+        /// The address the container has there.
+        taken: Ipv4Net,
+    },
     /// The host could not be looked at.
     #[error("cannot look at the host's routes")]
     Host(#[source] HostError),
@@ -102,6 +122,14 @@ impl Engine {
             Some(wanted) => for_docker(wanted.address, &wanted.routing, &taken),
             None => (None, Vec::new()),
         };
+        // What sets up attachments does not mind.
+        if let (Some(address), Some(sandbox)) =
+            (wanted.as_ref().map(|wanted| wanted.address), sandbox.as_ref().filter(|_| !is_implicit(&network.id)))
+            && let Some((other, taken)) = self.on_same_lan(id, sandbox, address).await
+        {
+            let (network, parent) = (network_name(&network), network.options.parent);
+            return Err(JoinError::SameLan { network, address, parent, other, taken });
+        }
         let applied = applied_by_docker(&record, wanted.as_ref(), gateway, &routes);
         for dropped in &applied.dropped {
             tracing::warn!(endpoint = %id.short(), route = %dropped, "a route is left out");
@@ -154,6 +182,28 @@ impl Engine {
         destinations
     }
 
+    /// The network of another endpoint in this sandbox whose address is on the same LAN, and that address.
+    async fn on_same_lan(
+        &self,
+        id: &EndpointId,
+        sandbox: &Path,
+        address: Ipv4Net,
+    ) -> Option<(String, Ipv4Net)> {
+        for endpoint in self.endpoints().into_iter().filter(|other| other.cell.id() != id) {
+            let record = endpoint.cell.read().await;
+            let taken = record.applied.address.filter(|taken| overlap(*taken, address));
+            if record.sandbox.as_deref() != Some(sandbox) || taken.is_none() {
+                continue;
+            }
+            let network = self.networks().get(&record.network).map(network_name);
+            // One whose link is gone was left over by a crash.
+            if self.find(&record).await.is_some() {
+                return network.zip(taken);
+            }
+        }
+        None
+    }
+
     /// The container whose identity the endpoint was given in error: one that runs already is connected to the
     /// network, and a stopped one looked as if it were starting. It is not taken for that one again.
     fn mistaken(&self, record: &EndpointRecord, occupant: Option<&str>) -> Option<String> {
@@ -174,6 +224,11 @@ impl Engine {
             endpoint.tasks().iter().for_each(Orders::left);
         }
     }
+}
+
+/// Whether two addresses are on one LAN, by what either says of it.
+fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+    one.contains(&other.network()) || other.contains(&one.network())
 }
 
 /// What the endpoint's link is to carry.
@@ -261,4 +316,18 @@ fn static_route(route: &Route, bridge: u32) -> Option<Route4> {
         && route.protocol != Route::BY_KERNEL
         && destination.prefix_len() != 0;
     copied.then_some((destination, hop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_addresses_on_one_lan() {
+        let is = |one: &str, other: &str| overlap(one.parse().unwrap(), other.parse().unwrap());
+        assert!(is("192.0.2.50/24", "192.0.2.60/24"));
+        assert!(is("192.0.2.50/25", "192.0.2.200/24") && is("192.0.2.200/24", "192.0.2.50/25"));
+        assert!(!is("192.0.2.50/25", "192.0.2.200/25"));
+        assert!(!is("192.0.2.50/24", "198.51.100.50/24"));
+    }
 }

@@ -16,6 +16,7 @@ use crate::links::{ParentError, check_vlan, find_parent};
 use crate::pools::PoolId;
 use crate::records::NetworkRecord;
 use crate::release::Policy;
+use crate::spanning_tree::LONGEST;
 use crate::store::StoreError;
 
 /// Where Docker's IPAM takes this network's addresses from.
@@ -368,9 +369,13 @@ impl Engine {
         Policy { when: options.map(|o| o.release).unwrap_or_default(), after }
     }
 
-    /// How long a first lease may take on this network; `None`: there is no such network.
-    pub fn lease_timeout(&self, id: &NetworkId) -> Option<std::time::Duration> {
-        self.networks().get(id).map(|network| network.options.lease_timeout)
+    /// How long a start on this network may take until it has a first lease: what its user says, and what a bridge's
+    /// spanning tree takes at most before that. `None`: there is no such network.
+    pub fn start_limit(&self, id: &NetworkId) -> Option<std::time::Duration> {
+        let networks = self.networks();
+        let options = &networks.get(id)?.options;
+        let spanning_tree = if options.mode == Mode::Bridge { LONGEST } else { std::time::Duration::ZERO };
+        Some(options.lease_timeout + spanning_tree)
     }
 
     /// The watcher has seen a network's name.

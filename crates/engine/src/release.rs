@@ -28,6 +28,7 @@ use crate::links::{LinkRequest, find_parent, kind_of};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
 use crate::random::OsRandom;
+use crate::spanning_tree::until_forwarding;
 use crate::store::Store;
 
 /// When and where to release.
@@ -195,6 +196,12 @@ impl Task {
             _ => (self.plan(identity, &mark).await?, mark.link_name()),
         };
         let index = lay(&self.host, &self.services.present, &plan, link).await?;
+        let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
+        if let Err(held) =
+            until_forwarding(&self.host, &self.services.present, &mark.endpoint, &options).await
+        {
+            tracing::warn!(%held, "what is released may not get through");
+        }
         let ipv4 = async {
             match lease {
                 Some(lease) => self.transmit(identity, lease, index, &mark).await,

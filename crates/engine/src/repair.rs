@@ -13,11 +13,12 @@ use landline_types::IfName;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
+use crate::carrier::{Carriers, leads_over};
 use crate::engine::Engine;
 use crate::host::{Host, HostError, mark_of};
 use crate::lease::{LinkEvents, Orders};
 use crate::links::check_vlan;
-use crate::mark::End;
+use crate::mark::{End, Mark};
 use crate::pending::Pending;
 use crate::plan::Step;
 use crate::records::NetworkRecord;
@@ -29,10 +30,10 @@ pub(crate) async fn run(
     lost: Arc<Pending<BTreeSet<EndpointId>>>,
     cancel: CancellationToken,
 ) {
-    let mut parents = Parents::default();
+    let (mut parents, mut carriers) = (Parents::default(), Carriers::default());
     // What happened while nobody followed the events.
     if let Some(engine) = engine.upgrade() {
-        engine.repair_all(&mut parents).await;
+        engine.repair_all(&mut parents, &mut carriers).await;
     }
     loop {
         tokio::select! {
@@ -45,9 +46,10 @@ pub(crate) async fn run(
                     engine.reopen_switches().await;
                 }
                 if overrun {
-                    engine.repair_all(&mut parents).await;
+                    engine.repair_all(&mut parents, &mut carriers).await;
                 } else {
                     engine.repair(&mut parents, &present).await;
+                    engine.ask_over(&carriers.back(&present, false)).await;
                 }
             }
             ids = lost.take() => {
@@ -77,10 +79,13 @@ impl Parents {
 
 impl Engine {
     /// Repairs whatever is broken.
-    async fn repair_all(&self, parents: &mut Parents) {
+    async fn repair_all(&self, parents: &mut Parents, carriers: &mut Carriers) {
         let host = self.host.clone();
         match blocking(move || host.links()).await {
-            Ok(present) => self.repair(parents, &present).await,
+            Ok(present) => {
+                self.repair(parents, &present).await;
+                self.ask_over(&carriers.back(&present, true)).await;
+            }
             Err(error) => tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed"),
         }
     }
@@ -101,6 +106,22 @@ impl Engine {
         }
     }
 
+    /// Has those endpoints ask again whose packets get onto the LAN by these links, which carry packets again.
+    async fn ask_over(&self, back: &[&Link]) {
+        if back.is_empty() {
+            return;
+        }
+        let host = self.host.clone();
+        let Ok(links) = blocking(move || host.links()).await else { return };
+        for endpoint in self.endpoints() {
+            let (mark, options) = (Mark::new(endpoint.cell.id(), End::Host), endpoint.cell.options());
+            if back.iter().any(|link| leads_over(link, &mark, options, &links)) {
+                tracing::debug!(endpoint = %endpoint.cell.id().short(), "the link is up: asking again");
+                endpoint.tasks().iter().for_each(Orders::link_up);
+            }
+        }
+    }
+
     /// Whether one of these links is a network's that made its bridge itself.
     fn made_one_of(&self, links: &BTreeSet<IfName>) -> bool {
         let networks = self.networks();
@@ -110,7 +131,7 @@ impl Engine {
 
     /// Whether the link is a host's end of ours that is no port, or is down.
     fn is_stray(&self, link: &Link) -> bool {
-        let ours = |mark: crate::mark::Mark| mark.end == End::Host && self.knows(&mark.endpoint);
+        let ours = |mark: Mark| mark.end == End::Host && self.knows(&mark.endpoint);
         (link.controller.is_none() || !link.up) && mark_of(link).is_some_and(ours)
     }
 

@@ -1,19 +1,24 @@
 //! What there is, for `landline ls`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
-use landline_kernel::boottime;
+use landline_kernel::{Address, Link, boottime};
 use landline_model::IdentityId;
 use landline_spec::{EndpointId, Mode};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
 use crate::addressing::dhcp;
+use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::ipv6::Status6;
+use crate::mark::{End, Mark};
 use crate::records::{AddressRecord, NetworkRecord};
+use crate::sandbox::Sandbox;
+use crate::spanning_tree::held_back;
 
 /// A network, as shown to people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,9 @@ pub struct EndpointView {
     pub lease_left_s: Option<u64>,
     /// `static`, `link only`, or the DHCP client's state (RFC 2131 figure 5).
     pub state: String,
+    /// Why nothing it sends gets through, though its state need not show it.
+    #[serde(default)]
+    pub held: Option<String>,
     /// Times a server refused the lease, since the daemon started.
     pub naks: u32,
     /// Times another host had the address, since the daemon started.
@@ -145,27 +153,43 @@ impl Engine {
             .collect()
     }
 
+    /// The host's links, as far as they can be seen.
+    async fn links(&self) -> Vec<Link> {
+        let host = self.host.clone();
+        blocking(move || host.links()).await.unwrap_or_default()
+    }
+
     /// The endpoint of this id, if there is one.
     pub(crate) async fn endpoint_view(&self, id: &EndpointId) -> Option<EndpointView> {
         let endpoint = self.slot_if_known(id)?.current()?;
         let network = endpoint.cell.read().await.network;
         let network = self.networks().get(&network).cloned();
-        Some(view(&endpoint, network.as_ref()).await)
+        let mut view = view(&endpoint, network.as_ref()).await;
+        view.held = held(&endpoint, &self.links().await);
+        Some(view)
     }
 
     /// All endpoints, ordered by network and container.
     pub async fn endpoint_views(&self) -> Vec<EndpointView> {
         let mut views = Vec::new();
+        let links = self.links().await;
         for endpoint in self.endpoints() {
             let network = endpoint.cell.read().await.network;
             let network = self.networks().get(&network).cloned();
-            views.push(view(&endpoint, network.as_ref()).await);
+            let held = held(&endpoint, &links);
+            views.push(EndpointView { held, ..view(&endpoint, network.as_ref()).await });
         }
         views.sort_by(|a, b| {
             (&a.network, &a.container, &a.endpoint).cmp(&(&b.network, &b.container, &b.endpoint))
         });
         views
     }
+}
+
+/// What keeps the endpoint's packets from being forwarded.
+fn held(endpoint: &Endpoint, links: &[Link]) -> Option<String> {
+    let own = Mark::new(endpoint.cell.id(), End::Host);
+    held_back(&own, endpoint.cell.options(), links).map(|held| format!("spanning tree: {}", held.state))
 }
 
 pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointView {
@@ -182,6 +206,14 @@ pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -
         _ => lease.map(dhcp::address),
     };
     let expires = lease.and_then(|lease| lease.expires);
+    let told = endpoint.ipv6().as_ref().map(|ipv6| ipv6_view(&ipv6.status.borrow()));
+    let ipv6 = match told {
+        None => None,
+        Some(told) => Some(match present_v6(endpoint, record.sandbox.clone()).await {
+            Some(present) => only_present(told, &present),
+            None => told,
+        }),
+    };
     EndpointView {
         endpoint: record.id.to_string(),
         network_id: record.network.to_string(),
@@ -197,10 +229,35 @@ pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -
         server: lease.map(|lease| lease.server),
         lease_left_s: expires.map(left),
         state,
+        held: None,
         naks: status.as_ref().map_or(0, |s| s.naks),
         conflicts: status.as_ref().map_or(0, |s| s.conflicts),
-        ipv6: endpoint.ipv6().as_ref().map(|ipv6| ipv6_view(&ipv6.status.borrow())),
+        ipv6,
     }
+}
+
+/// The IPv6 addresses that the endpoint's link has in its container. `None`: it is not there, or cannot be looked at.
+async fn present_v6(endpoint: &Endpoint, sandbox: Option<PathBuf>) -> Option<Vec<Ipv6Net>> {
+    let (path, mark) = (sandbox?, Mark::inside(endpoint.cell.id(), endpoint.cell.options().mode));
+    let present = blocking(move || Sandbox::enter(&path, &mark).ok()??.addresses_v6().ok()).await?;
+    let v6 = |address: Address| match address.net {
+        IpNet::V6(net) => Some(net),
+        IpNet::V4(_) => None,
+    };
+    Some(present.into_iter().filter_map(v6).collect())
+}
+
+/// What the container's user has switched off is not there, whatever was put there.
+fn only_present(mut view: Ipv6View, present: &[Ipv6Net]) -> Ipv6View {
+    let is_there = |address: Ipv6Addr| present.iter().any(|net| net.addr() == address);
+    let told = view.addresses.len();
+    view.addresses.retain(|net| is_there(net.addr()));
+    view.link_local = view.link_local.filter(|address| is_there(*address));
+    if told > 0 && present.is_empty() {
+        view.routers.clear();
+        "off in the container (disable_ipv6)".clone_into(&mut view.state);
+    }
+    view
 }
 
 fn ipv6_view(status: &Status6) -> Ipv6View {
@@ -220,4 +277,35 @@ fn ipv6_view(status: &Status6) -> Ipv6View {
 
 fn left(end: Instant) -> u64 {
     end.since_boot().saturating_sub(boottime::now()).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> Ipv6View {
+        Ipv6View {
+            addresses: vec!["2001:db8:1::50/64".parse().unwrap(), "2001:db8:2::50/64".parse().unwrap()],
+            link_local: Some("fe80::1".parse().unwrap()),
+            routers: vec!["fe80::2".parse().unwrap()],
+            dns: Vec::new(),
+            search: Vec::new(),
+            lease_left_s: None,
+            state: "BOUND".into(),
+            conflicts: 0,
+        }
+    }
+
+    #[test]
+    fn only_what_is_there_is_shown() {
+        let all: Vec<Ipv6Net> =
+            ["2001:db8:1::50/64", "2001:db8:2::50/64", "fe80::1/64"].map(|net| net.parse().unwrap()).into();
+        assert_eq!(only_present(view(), &all), view());
+        let seen = only_present(view(), &all[..1]);
+        assert_eq!((seen.addresses, seen.link_local, seen.state), (all[..1].to_vec(), None, "BOUND".into()));
+        let off = only_present(view(), &[]);
+        assert!(off.addresses.is_empty() && off.state.contains("disable_ipv6"), "{off:?}");
+        let none = Ipv6View { addresses: Vec::new(), ..view() };
+        assert_eq!(only_present(none, &[]).state, "BOUND", "it has none yet");
+    }
 }

@@ -51,7 +51,7 @@ pub use local_time::local_time;
 pub use netlink::{
     Address, Connection, Conntrack, Event, Flow, Generic, Group, IpvlanMode, Link, LinkChange, LinkKind,
     MacvlanMode, Monitor, Neighbour, NeighbourState, Netlink, NetlinkError, NewLink, NewLinkKind, PeerLink,
-    Qdisc, Route, RouteKind, Rule, RulesetMonitor, SockDiag, WholeAddress, WholeRoute,
+    PortState, Qdisc, Route, RouteKind, Rule, RulesetMonitor, SockDiag, WholeAddress, WholeRoute,
 };
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};

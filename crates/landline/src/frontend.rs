@@ -463,7 +463,7 @@ impl Driver for Frontend {
     }
 
     fn create_endpoint_deadline(&self, network: &NetworkId) -> Duration {
-        self.engine.lease_timeout(network).unwrap_or_default() + MARGIN
+        self.engine.start_limit(network).unwrap_or_default() + MARGIN
     }
 
     async fn delete_endpoint(&self, request: EndpointRequest) -> Result<(), DriverError> {
@@ -540,7 +540,7 @@ impl IpamDriver for Frontend {
 
     fn request_address_deadline(&self, pool: &str) -> Duration {
         let network = self.engine.network_of_pool(&pool.to_owned().into());
-        network.and_then(|id| self.engine.lease_timeout(&id)).unwrap_or_default() + MARGIN
+        network.and_then(|id| self.engine.start_limit(&id)).unwrap_or_default() + MARGIN
     }
 
     async fn release_address(&self, request: ReleaseAddressRequest) -> Result<(), DriverError> {

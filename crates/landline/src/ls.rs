@@ -54,7 +54,10 @@ fn row(e: &EndpointView) -> [String; 8] {
             (None, Some(_)) => "for ever".into(),
             (None, None) => dash(),
         },
-        e.state.clone(),
+        match &e.held {
+            Some(held) => format!("{} ({held})", e.state),
+            None => e.state.clone(),
+        },
     ]
 }
 

@@ -31,6 +31,29 @@ impl Hostname {
         }
     }
 
+    /// The nearest name to one that may be too long: of each label the first 63 characters, and as many labels as there is
+    /// room for. `None`: it is no name for another reason.
+    pub fn nearest(text: &str) -> Option<Self> {
+        let name = text.trim_matches('-');
+        let mut nearest = String::new();
+        for label in name.strip_suffix('.').unwrap_or(name).split('.') {
+            // What is cut may end at a hyphen. All of it is ASCII, or it is no label.
+            let label = label.get(..LABEL.min(label.len()))?.trim_end_matches('-');
+            if !is_label(label) {
+                return None;
+            }
+            let dot = usize::from(!nearest.is_empty());
+            if nearest.len() + dot + label.len() > Self::MAX {
+                break;
+            }
+            if dot == 1 {
+                nearest.push('.');
+            }
+            nearest.push_str(label);
+        }
+        Self::parse(&nearest).ok()
+    }
+
     /// The name as text, without a final dot.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,8 +65,11 @@ impl Hostname {
     }
 }
 
+/// The longest label, in octets (RFC 1035 section 2.3.4).
+const LABEL: usize = 63;
+
 fn is_label(label: &str) -> bool {
-    (1..=63).contains(&label.len())
+    (1..=LABEL).contains(&label.len())
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !label.starts_with('-')
         && !label.ends_with('-')
@@ -147,5 +173,23 @@ mod tests {
             let json = serde_json::to_string(&name).unwrap();
             prop_assert_eq!(serde_json::from_str::<Hostname>(&json).unwrap(), name);
         }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut() {
+        let nearest = |text: &str| Hostname::nearest(text).map(String::from);
+        assert_eq!(nearest("web"), Some("web".to_owned()));
+        assert_eq!(nearest("-web.lan-"), Some("web.lan".to_owned()));
+        assert_eq!(nearest("we b"), None, "no other mistakes are mended");
+        assert_eq!(nearest(&"n".repeat(80)), Some("n".repeat(63)));
+        let hyphen = format!("{}-{}", "n".repeat(62), "m".repeat(20));
+        assert_eq!(nearest(&hyphen), Some("n".repeat(62)), "not at a hyphen");
+        assert_eq!(
+            nearest(&format!("web.{}.lan", "n".repeat(80))),
+            Some(format!("web.{}.lan", "n".repeat(63)))
+        );
+        let many = vec!["n".repeat(63); 5].join(".");
+        assert_eq!(nearest(&many), Some(vec!["n".repeat(63); 3].join(".")), "253 characters are the most");
+        assert_eq!(nearest(&"\u{e9}".repeat(80)), None);
     }
 }

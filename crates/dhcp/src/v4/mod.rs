@@ -16,7 +16,7 @@ mod messages;
 mod options;
 mod timing;
 
-pub use client::{Client, Event, LossReason, StateName, Transmit};
+pub use client::{Client, Event, LossReason, StateName, Transmit, Unusable};
 pub use client_id::{ClientId, ClientIdError};
 pub use config::{Config, ConflictCheck, Fqdn};
 pub use describe::{OptionText, describe};

@@ -148,10 +148,10 @@ impl Host {
         self.timeout(now, net)
     }
 
-    pub(crate) fn restart(&mut self, now: Micros, net: &mut Net<'_>) -> Result<(), Violation> {
+    pub(crate) fn link_up(&mut self, now: Micros, net: &mut Net<'_>) -> Result<(), Violation> {
         let at = instant(self.clock(now));
         let Some(client) = &mut self.client else { return Ok(()) };
-        client.restart(at);
+        client.link_up(at);
         self.settle(now, net).map(drop)
     }
 

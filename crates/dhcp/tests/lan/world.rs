@@ -280,7 +280,7 @@ impl World {
         if self.hosts[index].asleep_until.is_some() {
             return Ok(());
         }
-        self.with_host(index, |host, now, _, net| host.restart(now, net))
+        self.with_host(index, |host, now, _, net| host.link_up(now, net))
     }
 
     /// Everything is repaired.

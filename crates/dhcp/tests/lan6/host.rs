@@ -111,9 +111,9 @@ impl Host {
     }
 
     /// The link flaps.
-    pub(crate) fn restart(&mut self, now: Micros) {
+    pub(crate) fn link_up(&mut self, now: Micros) {
         self.contested.clear();
-        self.client.restart(instant(now));
+        self.client.link_up(instant(now));
     }
 
     pub(crate) fn receive(&mut self, now: Micros, received: &Frame) -> Option<Frame> {

@@ -227,7 +227,7 @@ impl World {
                 }
                 1 => {
                     self.report.count("fault: cable pulled");
-                    host.restart(now);
+                    host.link_up(now);
                 }
                 2 => {
                     self.report.count("fault: container stopped and started");

@@ -10,6 +10,7 @@ use super::{Finding, label};
 use crate::host::Host;
 use crate::links::{check_vlan, find_parent};
 use crate::records::NetworkRecord;
+use crate::spanning_tree;
 
 /// What is wrong with them. Blocks.
 pub(super) fn look(host: &dyn Host, networks: &[NetworkRecord]) -> Vec<Finding> {
@@ -55,7 +56,8 @@ fn trouble(network: &NetworkRecord, links: &[Link]) -> Option<String> {
                 Some(nic) => no_carrier(nic),
             }
         }
-        Mode::Bridge | Mode::Ovs | Mode::Vde | Mode::Nic => None,
+        Mode::Bridge => spanning_tree::trouble(parent, links),
+        Mode::Ovs | Mode::Vde | Mode::Nic => None,
     }
 }
 

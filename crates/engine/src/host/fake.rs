@@ -47,6 +47,8 @@ pub(crate) fn link(index: u32, name: &str, kind: LinkKind) -> Link {
         flags: 0,
         kind,
         controller: None,
+        port_state: None,
+        forward_delay: None,
         parent: None,
         parent_netns: None,
         alias: None,

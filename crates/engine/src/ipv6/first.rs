@@ -96,9 +96,10 @@ impl Engine {
             let error = CreateEndpointError::NoLease {
                 network: network_name(network),
                 parent: network.options.parent.clone(),
-                why: "no router and no DHCPv6 server gave an IPv6 address",
+                why: "no router and no DHCPv6 server gave an IPv6 address".into(),
                 waited,
-                hint: "check that one serves this LAN and that the parent is plugged in",
+                held: Duration::ZERO,
+                hint: "check that one serves this LAN and that the parent is plugged in".into(),
             };
             if network.options.on_timeout == OnTimeout::Fail {
                 return Err(error);

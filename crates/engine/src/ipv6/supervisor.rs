@@ -216,6 +216,7 @@ impl Supervisor6 {
             // Given back, and wanted again.
             Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
+            Command::LinkUp => self.client.link_up(now()),
             Command::Release => {
                 self.release().await;
                 self.remember().await;

@@ -16,6 +16,7 @@ pub(crate) enum Command {
     Renew,
     Release,
     Reconnected,
+    LinkUp,
     Stop { release: bool, done: oneshot::Sender<()> },
 }
 
@@ -53,6 +54,11 @@ impl Orders {
     /// The link was cut off and is back, perhaps on another LAN: ask whether the address is still good.
     pub(crate) fn reconnected(&self) {
         let _ = self.0.send(Command::Reconnected);
+    }
+
+    /// Packets get onto the LAN again: ask again, all in their time.
+    pub(crate) fn link_up(&self) {
+        let _ = self.0.send(Command::LinkUp);
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Event, Group, Link, Monitor, Netlink};
+use landline_kernel::{Event, Group, Link, Monitor, Netlink, PortState};
 use landline_types::{IfName, Mac};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ struct State {
     running: bool,
     /// Its hardware address, unless it is the container's end of a link, which is only here until it moves.
     host_mac: Option<Mac>,
+    /// What its bridge does with them.
+    port: Option<PortState>,
 }
 
 type Links = BTreeMap<u32, State>;
@@ -132,6 +134,17 @@ impl Present {
         self.links.borrow().values().any(|link| link.host_mac == Some(mac))
     }
 
+    /// Follows whether this link carries packets.
+    pub(crate) fn carrier(&self, index: u32) -> Carrier {
+        let running = is_running(&self.links.borrow(), index);
+        Carrier { links: self.links.clone(), index, running }
+    }
+
+    /// What happened until now is no change: it is about to be looked at.
+    pub(crate) fn seen(&mut self) {
+        self.links.mark_unchanged();
+    }
+
     /// Resolves when links have come, gone, or changed their state since the last call.
     pub(crate) async fn changed(&mut self) {
         if self.links.changed().await.is_err() {
@@ -139,6 +152,35 @@ impl Present {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Whether one of the host's links carries packets.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    links: watch::Receiver<Links>,
+    index: u32,
+    running: bool,
+}
+
+impl Carrier {
+    /// Resolves when the link carries packets and did not before. Cancel-safe.
+    pub(crate) async fn back(&mut self) {
+        loop {
+            let running = is_running(&self.links.borrow_and_update(), self.index);
+            let before = std::mem::replace(&mut self.running, running);
+            if running && !before {
+                return;
+            }
+            if self.links.changed().await.is_err() {
+                // The daemon stops; whoever waits is stopped as well.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+fn is_running(links: &Links, index: u32) -> bool {
+    links.get(&index).is_some_and(|link| link.running)
 }
 
 async fn exists(index: u32) -> bool {
@@ -152,6 +194,7 @@ fn state(link: &Link) -> State {
     State {
         up: link.up,
         running: link.up && link.running && link.lower_up,
+        port: link.port_state,
         host_mac: link.mac.filter(|_| !is_containers),
     }
 }
@@ -173,10 +216,13 @@ async fn follow(
             event = monitor.next() => event,
         };
         match event {
-            Ok(Event::LinkNew(link)) => {
-                let now = state(&link);
-                sender.send_if_modified(|links| links.insert(link.index, now) != Some(now));
-                seen.add(Seen::Link(Box::new(link)));
+            Ok(Event::LinkNew(link)) => note(&sender, &seen, link),
+            // The link itself did not change, so nothing else tells of it.
+            Ok(Event::Port { index, state }) if changes(&sender, index, state) => {
+                let look = move || Netlink::open().ok().and_then(|mut n| n.link_by_index(index).ok()?);
+                if let Some(link) = crate::blocking(look).await {
+                    note(&sender, &seen, link);
+                }
             }
             Ok(Event::LinkGone { index, name, .. }) => {
                 sender.send_if_modified(|links| links.remove(&index).is_some());
@@ -200,6 +246,17 @@ async fn follow(
             }
         }
     }
+}
+
+fn note(sender: &watch::Sender<Links>, seen: &Pending<LinkEvents>, link: Link) {
+    let now = state(&link);
+    sender.send_if_modified(|links| links.insert(link.index, now) != Some(now));
+    seen.add(Seen::Link(Box::new(link)));
+}
+
+/// Whether that is another state than the port was in.
+fn changes(sender: &watch::Sender<Links>, index: u32, state: PortState) -> bool {
+    sender.borrow().get(&index).is_some_and(|link| link.port != Some(state))
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_dhcp::Instant;
-use landline_dhcp::v4::{Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit};
+use landline_dhcp::v4::{
+    Client, Config, Event, Lease, LossReason, Remembered, StateName, Transmit, Unusable,
+};
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::{DnsMode, EndpointId, Mode};
@@ -63,6 +65,8 @@ pub(crate) struct Status {
     pub(crate) state: StateName,
     /// The lease, while there is one.
     pub(crate) lease: Option<Lease>,
+    /// What was wrong with the last answer of a server that could not be used.
+    pub(crate) unusable: Option<Unusable>,
     /// Whether a server said so since the task started; a remembered lease may be used before.
     pub(crate) confirmed: bool,
     /// Refusals since the daemon started.
@@ -173,6 +177,7 @@ impl Supervisor {
         let first = Status {
             state: client.state(),
             lease,
+            unusable: None,
             confirmed: false,
             naks: 0,
             conflicts: 0,
@@ -317,6 +322,7 @@ impl Supervisor {
             // It was given back, and is wanted again.
             Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
+            Command::LinkUp => self.client.link_up(now()),
             Command::Release | Command::Reconnected | Command::Stop { .. } => {}
         }
     }
@@ -508,7 +514,9 @@ impl Supervisor {
 
     fn publish(&self) {
         let (state, lease) = (self.client.state(), self.client.lease());
+        let unusable = self.client.unusable();
         let published = self.status.send_if_modified(|status| {
+            status.unusable = unusable;
             let changed =
                 status.state != state || status.lease.as_ref() != lease || status.confirmed != self.confirmed;
             if changed {

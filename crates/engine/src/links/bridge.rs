@@ -4,7 +4,7 @@ use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 use landline_types::IfName;
 
-use super::uses::instead_of_bridge;
+use super::uses::{Use, instead_of_bridge, use_of};
 use super::{LinkKind, LinkRequest, ParentError, describe, named_after};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{Plan, Step};
@@ -20,6 +20,12 @@ impl LinkKind for Bridge {
                     instead_of_bridge(parent, links, Mode::Bridge)
                 }
                 Kind::OpenVswitch => format!("use -o mode=ovs -o bridge={name}"),
+                _ if parent.ethernet && !parent.loopback => match use_of(parent, links) {
+                    Use::Free => format!(
+                        "name a bridge that has your NIC as a port, or use -o mode=macvlan -o parent={name}"
+                    ),
+                    Use::Port(_) | Use::Parent(..) => instead_of_bridge(parent, links, Mode::Bridge),
+                },
                 _ => "name a bridge that has your NIC as a port".into(),
             };
             return Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Bridge, hint, name });

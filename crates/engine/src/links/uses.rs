@@ -37,8 +37,7 @@ pub(super) fn instead_of_bridge(nic: &Link, links: &[Link], mode: Mode) -> Strin
     };
     match use_of(nic, links) {
         Use::Free => format!(
-            "put it into a bridge (landline bridge adopt {name} {adopt}) and name that, or add -o mode=macvlan to use \
-             {name} itself"
+            "put it into a bridge (landline bridge adopt {name} {adopt}) and name that, or use -o mode=macvlan -o parent={name}"
         ),
         Use::Port(owner) => of_owner(owner),
         Use::Parent(mode, child) => format!(
@@ -73,6 +72,7 @@ mod tests {
         let child = |kind| vec![nic.clone(), Link { parent: Some(2), ..link(7, "child0", kind) }];
         let free = instead_of_bridge(&nic, std::slice::from_ref(&nic), Mode::Bridge);
         assert!(free.contains("landline bridge adopt eth0 --as br-eth0"), "{free}");
+        assert!(free.ends_with("or use -o mode=macvlan -o parent=eth0"), "{free}");
         for (kind, mode) in
             [(Kind::Macvlan { mode: None }, "macvlan"), (Kind::Ipvlan { mode: None }, "ipvlan")]
         {

@@ -170,6 +170,7 @@ impl Task {
     async fn serve(&self, client: &mut Client<OsRandom>, index: u32, mac: Mac, inbox: &mut Inbox) {
         let mut wire: Option<Wire> = None;
         let (mut dhcp, mut arp) = (vec![0; 2048], [0; 128]);
+        let mut carrier = self.shared.present.carrier(index);
         loop {
             while let Some(event) = client.poll_event() {
                 let heard = match event {
@@ -220,6 +221,7 @@ impl Task {
                     // The NIC went down: what is due later opens them again.
                     Err(_) => wire = None,
                 },
+                () = carrier.back() => client.link_up(now()),
                 () = sleep(&self.shared.alarm, deadline) => client.handle_timeout(now()),
             }
         }

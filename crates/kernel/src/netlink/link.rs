@@ -1,6 +1,7 @@
 //! Links as the kernel reports them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use landline_types::{IfName, Mac};
 
@@ -8,6 +9,7 @@ use super::attr::{Attrs, Message, Received, Value};
 use super::error::NetlinkError;
 use super::newlink::{IpvlanMode, MacvlanMode};
 use super::socket::Netlink;
+use super::spanning_tree::{self, PortState};
 use super::uapi::{IFLA_BR_VLAN_FILTERING, IFLA_IPVLAN_MODE, IFLA_MACVLAN_MODE, IFLA_VLAN_ID};
 
 /// Length of `struct ifinfomsg`.
@@ -41,6 +43,11 @@ pub struct Link {
     pub kind: LinkKind,
     /// Index of the bridge, bond or Open vSwitch device it is a port of (`IFLA_MASTER`).
     pub controller: Option<u32>,
+    /// What its bridge does with its frames; `None` for what is no port of a Linux bridge.
+    pub port_state: Option<PortState>,
+    /// How long its ports listen, and then learn, before they forward; `None` for what is no Linux bridge, or one that
+    /// does not run the spanning tree protocol.
+    pub forward_delay: Option<Duration>,
     /// Index of the link it sits on, or of the other end of a veth (`IFLA_LINK`); in `parent_netns` if that
     /// is set, else in this namespace.
     pub parent: Option<u32>,
@@ -153,6 +160,11 @@ pub(super) fn index_of(body: &[u8]) -> Option<u32> {
 }
 
 impl Link {
+    /// Whether packets go through it: it is up, has a carrier, and its bridge, if it is a port of one, forwards them.
+    pub fn carries(&self) -> bool {
+        self.up && self.lower_up && self.port_state.is_none_or(|state| state == PortState::Forwarding)
+    }
+
     /// Whether it uses ARP (`ip link set … arp on`).
     pub const fn arp(&self) -> bool {
         self.flags & libc::IFF_NOARP.cast_unsigned() == 0
@@ -190,6 +202,8 @@ impl Link {
             flags,
             kind: LinkKind::Physical,
             controller: None,
+            port_state: None,
+            forward_delay: None,
             parent: None,
             parent_netns: None,
             alias: None,
@@ -206,7 +220,21 @@ impl Link {
                 libc::IFLA_LINK_NETNSID => link.parent_netns = value.i32(),
                 libc::IFLA_IFALIAS => link.alias = Some(value.text()),
                 libc::IFLA_PROMISCUITY => link.promiscuity = value.u32().unwrap_or(0),
-                libc::IFLA_LINKINFO => link.kind = LinkKind::read(&value.attrs()),
+                libc::IFLA_LINKINFO => {
+                    let info = value.attrs();
+                    let attr =
+                        |wanted| info.clone().find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+                    link.kind = LinkKind::read(&info);
+                    if matches!(link.kind, LinkKind::Bridge { .. }) {
+                        let data = attr(libc::IFLA_INFO_DATA);
+                        link.forward_delay =
+                            data.and_then(|data| spanning_tree::forward_delay(&data.attrs()));
+                    }
+                    if attr(libc::IFLA_INFO_SLAVE_KIND).is_some_and(|kind| kind.text() == "bridge") {
+                        let data = attr(libc::IFLA_INFO_SLAVE_DATA);
+                        link.port_state = data.and_then(|data| spanning_tree::port_state(&data.attrs()));
+                    }
+                }
                 _ => {}
             }
         }

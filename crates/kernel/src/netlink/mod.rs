@@ -21,6 +21,7 @@ mod rule;
 mod ruleset;
 mod sock_diag;
 mod socket;
+mod spanning_tree;
 mod uapi;
 mod whole;
 
@@ -42,4 +43,5 @@ pub use rule::Rule;
 pub use ruleset::RulesetMonitor;
 pub use sock_diag::SockDiag;
 pub use socket::Netlink;
+pub use spanning_tree::PortState;
 pub use whole::{WholeAddress, WholeRoute};

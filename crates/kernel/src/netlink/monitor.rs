@@ -8,11 +8,12 @@ use rustix::net::SocketFlags;
 use tokio::io::unix::AsyncFd;
 
 use super::address::Address;
-use super::attr::{Attrs, Messages, Received};
+use super::attr::{Attrs, Messages, Received, Value};
 use super::link::{IFINFOMSG, Link, index_of};
 use super::neighbour::Neighbour;
 use super::route::Route;
 use super::socket::{receive, socket};
+use super::spanning_tree::{PortState, port_state};
 use crate::netns::Netns;
 use crate::sys;
 
@@ -39,6 +40,13 @@ pub enum Group {
 pub enum Event {
     /// A link appeared or changed.
     LinkNew(Link),
+    /// A bridge has something to say about one of its ports.
+    Port {
+        /// The port's index.
+        index: u32,
+        /// What the bridge does with its frames.
+        state: PortState,
+    },
     /// A link is gone from this namespace.
     LinkGone {
         /// The index it had here.
@@ -163,6 +171,7 @@ impl Group {
 impl Event {
     pub(super) fn read(got: &Received<'_>) -> Option<Self> {
         match got.kind {
+            libc::RTM_NEWLINK if index_of(got.body).is_none() => Self::read_port(got.body),
             libc::RTM_NEWLINK => Link::read(got).map(Self::LinkNew),
             libc::RTM_DELLINK => Self::read_gone(got.body),
             libc::RTM_NEWADDR => Address::read(got).map(Self::AddressNew),
@@ -173,6 +182,17 @@ impl Event {
             libc::RTM_DELNEIGH => Neighbour::read(got).map(Self::NeighbourGone),
             _ => None,
         }
+    }
+
+    /// What a bridge says of its port (`AF_BRIDGE`). A port that starts to forward is told in no other way.
+    fn read_port(body: &[u8]) -> Option<Self> {
+        if i32::from(*body.first()?) != libc::AF_BRIDGE {
+            return None;
+        }
+        let index = Value(body.get(4..8)?).u32()?;
+        let mut attrs = Attrs(body.get(IFINFOMSG..)?);
+        let (_, port) = attrs.find(|(kind, _)| *kind == libc::IFLA_PROTINFO)?;
+        Some(Self::Port { index, state: port_state(&port.attrs())? })
     }
 
     fn read_gone(body: &[u8]) -> Option<Self> {

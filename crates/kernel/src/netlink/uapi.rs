@@ -7,11 +7,19 @@ pub(super) const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
 pub(super) const IFLA_IPVLAN_MODE: u16 = 1;
 pub(super) const IFLA_VLAN_ID: u16 = 1;
+pub(super) const IFLA_BR_FORWARD_DELAY: u16 = 1;
+pub(super) const IFLA_BR_STP_STATE: u16 = 5;
 pub(super) const IFLA_BR_VLAN_FILTERING: u16 = 7;
 pub(super) const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+pub(super) const IFLA_BRPORT_STATE: u16 = 1;
 pub(super) const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
 
 // include/uapi/linux/if_bridge.h
+pub(super) const BR_STATE_DISABLED: u8 = 0;
+pub(super) const BR_STATE_LISTENING: u8 = 1;
+pub(super) const BR_STATE_LEARNING: u8 = 2;
+pub(super) const BR_STATE_FORWARDING: u8 = 3;
+pub(super) const BR_STATE_BLOCKING: u8 = 4;
 pub(super) const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 pub(super) const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
 pub(super) const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;

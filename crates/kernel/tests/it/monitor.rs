@@ -1,7 +1,7 @@
 //! Events.
 
 use landline_kernel::{
-    Address, Event, Group, LinkChange, Monitor, Neighbour, Netns, NewLink, NewLinkKind, Route,
+    Address, Event, Group, LinkChange, Monitor, Neighbour, Netns, NewLink, NewLinkKind, PortState, Route,
 };
 use tokio::time::timeout;
 
@@ -141,4 +141,42 @@ async fn a_monitor_that_fell_behind_says_so() {
     let last = Neighbour::permanent(a.index, "192.0.2.9".parse().unwrap(), mac(9));
     netlink.add_neighbour(&last).unwrap();
     wait(&mut monitor, |event| (event == Event::NeighbourNew(last.clone())).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_port_that_begins_to_forward_is_told() {
+    let (ns, mut netlink) = lab();
+    netlink.add_link(&NewLink { up: true, ..NewLink::new(name("br0"), NewLinkKind::Bridge) }).unwrap();
+    let bridge = link(&mut netlink, "br0");
+    assert_eq!((bridge.forward_delay, bridge.port_state), (None, None), "no spanning tree");
+    // Two seconds are the least the kernel takes.
+    ns.run(|| {
+        std::process::Command::new("ip")
+            .args(["link", "set", "br0", "type", "bridge", "stp_state", "1", "forward_delay", "200"])
+            .status()
+    })
+    .unwrap()
+    .unwrap();
+    let delay = link(&mut netlink, "br0").forward_delay;
+    assert_eq!(delay, Some(std::time::Duration::from_secs(2)));
+
+    let (a, b) = pair(&mut netlink);
+    netlink.set_link(b.index, &LinkChange::new().up()).unwrap();
+    let mut monitor = Monitor::open_in(&ns, &[Group::Links]).unwrap();
+    netlink.set_link(a.index, &LinkChange::new().controller(Some(bridge.index)).up()).unwrap();
+    let mut seen = Vec::new();
+    wait(&mut monitor, |event| match event {
+        Event::Port { index, state } if index == a.index => {
+            if seen.last() != Some(&state) {
+                seen.push(state);
+            }
+            (state == PortState::Forwarding).then_some(())
+        }
+        _ => None,
+    })
+    .await;
+    let held: Vec<_> = seen.iter().filter(|state| state.is_held()).collect();
+    assert_eq!(held, [&PortState::Listening, &PortState::Learning], "{seen:?}");
+    let port = link(&mut netlink, a.name.as_str());
+    assert!(port.port_state == Some(PortState::Forwarding) && port.carries());
 }

@@ -128,7 +128,7 @@ fn parents_that_will_not_do() -> Result {
         (&["bridge=br7"] as &[&str], "there is no interface br7; one of these would do: -o parent=br0"),
         (
             &["bridge=eth0"],
-            "eth0 is a veth, which mode=bridge cannot use; name a bridge that has your NIC as a port",
+            "eth0 is a veth, which mode=bridge cannot use; use that bridge: -o mode=bridge -o bridge=br0",
         ),
         (
             &["mode=macvlan", "parent=eth0"],

@@ -188,7 +188,11 @@ pub(crate) fn hardware_address(text: &str) -> Result<Mac, AttachError> {
         return if seed.is_empty() { Err(bad()) } else { Ok(made_of_text(seed)) };
     }
     let mac: Mac = text.parse().map_err(|_| bad())?;
-    if mac.is_multicast() || mac.is_zero() {
+    if mac.is_zero() {
+        let hint = "it stands for none; leave it out, or write one whose second digit is 2, 6, a or e";
+        return Err(AttachError::word(text, "a hardware address", hint));
+    }
+    if mac.is_multicast() {
         let hint =
             "that is a group address, which no interface can have; the second digit must be 2, 6, a or e";
         return Err(AttachError::word(text, "a hardware address", hint));
@@ -275,6 +279,7 @@ mod tests {
             ("/ web dhcp", "a VDE switch's directory"),
             ("/$(id) web dhcp", "a VDE switch's directory"),
             ("br0 web mac=01:00:00:00:00:01", "group address"),
+            ("br0 web mac=00:00:00:00:00:00", "it stands for none"),
             ("br0 web mac=U:", "write six hex octets"),
             ("br0 web mac=02:00:00:00:00:01 mac=02:00:00:00:00:02", "given twice"),
             ("br0 web ifname=../../etc", "the name of an interface"),

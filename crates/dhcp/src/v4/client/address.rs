@@ -207,7 +207,7 @@ impl<R: Random> Client<R> {
             self.send_release(address, server);
         }
         (self.told, self.overdue) = (false, false);
-        self.guard = None;
+        (self.guard, self.link_up) = (None, None);
         self.state = State::Stopped;
     }
 }

@@ -25,6 +25,35 @@ pub enum Transmit {
     Arp(arp::Packet),
 }
 
+/// Why the last answer of a server that could not be used could not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// It has no server identifier (option 54), without which nobody can be asked for the address.
+    Anonymous {
+        /// Where it came from.
+        from: Ipv4Addr,
+    },
+    /// Another server acknowledges than was asked.
+    Stranger {
+        /// Who was asked.
+        asked: Ipv4Addr,
+        /// The server identifier of the acknowledgement.
+        said: Ipv4Addr,
+    },
+    /// The server is not among those that are listened to.
+    NotAllowed {
+        /// The server.
+        server: Ipv4Addr,
+    },
+    /// No host can have the address, or the lease is for no time.
+    NoAddress {
+        /// The server.
+        server: Ipv4Addr,
+        /// The address.
+        address: Ipv4Addr,
+    },
+}
+
 /// Something the caller has to act on or may want to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

@@ -18,7 +18,7 @@ mod replies;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-pub use event::{Event, LossReason, StateName, Transmit};
+pub use event::{Event, LossReason, StateName, Transmit, Unusable};
 
 use super::config::Config;
 use super::exchange::Exchange;
@@ -26,6 +26,7 @@ use super::grant::Offer;
 use super::guard::Guard;
 use super::lease::{Lease, Remembered};
 use super::options::is_host;
+use crate::link_up::asking_over;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::arp;
@@ -51,6 +52,12 @@ pub struct Client<R> {
     wish: Option<Ipv4Addr>,
     /// The host name changed while a question with the old one was out.
     renew_when_bound: bool,
+    /// The link has come up, and is to be asked over again at that time.
+    link_up: Option<Instant>,
+    /// When that was last done.
+    asked_over: Option<Instant>,
+    /// What was wrong with the last answer that could not be used, until one can.
+    unusable: Option<Unusable>,
     /// Refusals and unanswered requests in a row.
     refusals: u32,
     /// Conflicts in a row, and when the last was.
@@ -92,6 +99,8 @@ enum Timer {
     Expiry,
     /// The guard's.
     Guard,
+    /// The link's.
+    Link,
 }
 
 impl<R: Random> Client<R> {
@@ -143,6 +152,9 @@ impl<R: Random> Client<R> {
             overdue: false,
             guard: None,
             renew_when_bound: false,
+            link_up: None,
+            asked_over: None,
+            unusable: None,
             refusals: 0,
             conflicts: None,
             refused: VecDeque::new(),
@@ -195,6 +207,11 @@ impl<R: Random> Client<R> {
     /// The lease whose address may be used now.
     pub fn lease(&self) -> Option<&Lease> {
         self.held.as_ref()
+    }
+
+    /// What was wrong with the last answer that could not be used; `None`: nothing, or there is a lease since.
+    pub fn unusable(&self) -> Option<Unusable> {
+        self.unusable
     }
 
     /// Which state the client is in.
@@ -275,6 +292,22 @@ impl<R: Random> Client<R> {
     /// The link came back, perhaps on another network: asks for the present address again (INIT-REBOOT), or starts
     /// over if there is none. The address may be used meanwhile as long as its lease lives. A stopped client starts.
     pub fn restart(&mut self, now: Instant) {
+        self.ask_over(now);
+        self.run_due(now);
+    }
+
+    /// The link carries packets again (its cable is back, its bridge forwards): as [`restart`](Self::restart), within a
+    /// second, because all clients behind one cable hear of it at the same moment, and two seconds after the last time
+    /// at the soonest, because links flap. A stopped client stays so.
+    pub fn link_up(&mut self, now: Instant) {
+        if self.link_up.is_none() && !matches!(self.state, State::Stopped) {
+            self.link_up = Some(asking_over(&mut self.rng, now, self.asked_over));
+        }
+        self.run_due(now);
+    }
+
+    fn ask_over(&mut self, now: Instant) {
+        (self.link_up, self.asked_over) = (None, Some(now));
         match &self.state {
             // Waits because of refusals and conflicts are not to be cut short by a flapping link.
             State::Init { .. } => {}
@@ -298,7 +331,6 @@ impl<R: Random> Client<R> {
                 }
             }
         }
-        self.run_due(now);
     }
 
     /// Does everything that is due, the earliest first.
@@ -310,6 +342,7 @@ impl<R: Random> Client<R> {
             match timer {
                 Timer::Expiry => self.handle_expiry(now),
                 Timer::Guard => self.run_guard(now),
+                Timer::Link => self.ask_over(now),
                 Timer::State if self.is_expired(now) => self.handle_expiry(now),
                 Timer::State => self.handle_state_timer(now),
             }
@@ -334,7 +367,7 @@ impl<R: Random> Client<R> {
         };
         let expiry = held.filter(|_| !self.overdue).and_then(|lease| lease.expires);
         let guard = self.guard.as_ref().and_then(Guard::poll_timeout);
-        [(expiry, Timer::Expiry), (state, Timer::State), (guard, Timer::Guard)]
+        [(expiry, Timer::Expiry), (state, Timer::State), (guard, Timer::Guard), (self.link_up, Timer::Link)]
             .into_iter()
             .filter_map(|(at, timer)| Some((at?, timer)))
             .min_by_key(|(at, _)| *at)

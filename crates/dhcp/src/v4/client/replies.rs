@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Client, State};
+use super::{Client, State, Unusable};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v4::exchange::Exchange;
@@ -28,8 +28,8 @@ impl<R: Random> Client<R> {
             return;
         }
         match reply.kind {
-            MessageType::Offer => self.handle_offer(now, exchange, reply),
-            MessageType::Ack => self.handle_ack(now, exchange, reply),
+            MessageType::Offer => self.handle_offer(now, exchange, src, reply),
+            MessageType::Ack => self.handle_ack(now, exchange, src, reply),
             MessageType::Nak => self.handle_nak(now, src, reply),
             MessageType::Discover
             | MessageType::Request
@@ -51,19 +51,25 @@ impl<R: Random> Client<R> {
     }
 
     /// The first good offer is taken: somebody waits.
-    fn handle_offer(&mut self, now: Instant, exchange: Exchange, reply: &Repr) {
+    fn handle_offer(&mut self, now: Instant, exchange: Exchange, src: Ipv4Addr, reply: &Repr) {
         if !matches!(self.state, State::Selecting(_)) {
             return;
         }
-        let good = |offer: &grant::Offer| self.config.allows(offer.server) && !self.is_refused(*offer);
-        if let Some(offer) = grant::offer(reply).filter(good) {
-            self.begin_take(now, exchange, offer);
+        match (grant::offer(reply), grant::server(reply)) {
+            // Its trouble is known already.
+            (Some(offer), _) if self.is_refused(offer) => {}
+            (Some(offer), _) if self.config.allows(offer.server) => self.begin_take(now, exchange, offer),
+            (_, None) => self.unusable = Some(Unusable::Anonymous { from: src }),
+            (_, Some(server)) if !self.config.allows(server) => {
+                self.unusable = Some(Unusable::NotAllowed { server });
+            }
+            (_, Some(server)) => self.unusable = Some(Unusable::NoAddress { server, address: reply.yiaddr }),
         }
     }
 
     /// A grant of the address that was asked for. One of another address is no answer to the question; servers that
     /// want a client elsewhere say NAK.
-    fn handle_ack(&mut self, now: Instant, exchange: Exchange, reply: &Repr) {
+    fn handle_ack(&mut self, now: Instant, exchange: Exchange, src: Ipv4Addr, reply: &Repr) {
         let (address, known) = match &self.state {
             State::Selecting(_) => {
                 let rapid = self.config.rapid_commit && reply.options.get(code::RAPID_COMMIT).is_some();
@@ -80,15 +86,20 @@ impl<R: Random> Client<R> {
                 Some(lease) => (lease.address, Some(lease.server)),
                 None => return,
             },
-            State::Requesting { .. }
-            | State::Stopped
-            | State::Init { .. }
-            | State::Checking { .. }
-            | State::Bound => return,
+            State::Requesting { offer, .. } => {
+                let asked = offer.server;
+                self.unusable = Some(match grant::server(reply) {
+                    Some(said) => Unusable::Stranger { asked, said },
+                    None => Unusable::Anonymous { from: src },
+                });
+                return;
+            }
+            State::Stopped | State::Init { .. } | State::Checking { .. } | State::Bound => return,
         };
         let lease = grant::lease(&self.config, reply, exchange.asked, known, &mut self.rng)
             .filter(|lease| lease.address == address && lease.is_live(now));
         if let Some(lease) = lease {
+            self.unusable = None;
             self.handle_grant(now, lease);
         }
     }

@@ -25,6 +25,7 @@ use super::slaac::Slaac;
 use super::solicitor::Solicitor;
 use super::state::{Origin, State6};
 use super::timing::NO_ROUTER_PATIENCE;
+use crate::link_up::asking_over;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::udp::Check;
@@ -54,6 +55,10 @@ pub struct Client<R> {
     managed: bool,
     /// What is not confirmed by then is of another network.
     doubt_until: Option<Instant>,
+    /// The link has come up, and is to be asked over again at that time.
+    link_up: Option<Instant>,
+    /// When that was last done.
+    asked_over: Option<Instant>,
     /// Addresses that others turned out to have, since the last event.
     contested: Vec<Ipv6Addr>,
     /// What holds now, and what of it was told.
@@ -132,6 +137,8 @@ impl<R: Random> Client<R> {
             patience: None,
             managed: false,
             doubt_until: None,
+            link_up: None,
+            asked_over: None,
             contested: Vec::new(),
             current: State6::default(),
             told: State6::default(),
@@ -292,7 +299,7 @@ impl<R: Random> Client<R> {
         }
         self.advertised = Advertised::new();
         self.slaac = Slaac::default();
-        (self.patience, self.doubt_until) = (None, None);
+        (self.patience, self.doubt_until, self.link_up) = (None, None, None);
         // The link-local address stays clear for as long as Release goes out from it.
         self.watch.retain(&[self.link_local.address]);
         (self.current, self.told) = (State6::default(), State6::default());
@@ -303,6 +310,22 @@ impl<R: Random> Client<R> {
     /// (Confirm). Addresses may be used meanwhile; what no router repeats four seconds after the first advertisement
     /// is dropped. A stopped client starts.
     pub fn restart(&mut self, now: Instant) {
+        self.ask_over(now);
+        self.settle(now);
+    }
+
+    /// The link carries packets again (its cable is back, its bridge forwards): as [`restart`](Self::restart), within a
+    /// second, because all clients behind one cable hear of it at the same moment, and two seconds after the last time
+    /// at the soonest, because links flap. A stopped client stays so.
+    pub fn link_up(&mut self, now: Instant) {
+        if self.link_up.is_none() && !self.stopped {
+            self.link_up = Some(asking_over(&mut self.rng, now, self.asked_over));
+        }
+        self.settle(now);
+    }
+
+    pub(super) fn ask_over(&mut self, now: Instant) {
+        (self.link_up, self.asked_over) = (None, Some(now));
         self.expire(now);
         if self.stopped {
             self.stopped = false;
@@ -319,7 +342,6 @@ impl<R: Random> Client<R> {
         if self.dhcp.name() == StateName::Off {
             self.begin(now);
         }
-        self.settle(now);
     }
 
     /// A whole IPv6 packet that came in, from its IPv6 header on. Anything that is not for this client is ignored.

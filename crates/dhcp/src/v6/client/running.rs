@@ -29,6 +29,8 @@ pub(super) enum Timer {
     Listen,
     /// The servers'.
     Dhcp,
+    /// The link has come up.
+    Link,
 }
 
 impl<R: Random> Client<R> {
@@ -66,6 +68,7 @@ impl<R: Random> Client<R> {
             (solicit, Timer::Solicit),
             (self.solicitor.listen_until(), Timer::Listen),
             (dhcp, Timer::Dhcp),
+            (self.link_up, Timer::Link),
         ]
         .into_iter()
         .filter_map(|(at, timer)| Some((at?, timer)))
@@ -100,6 +103,7 @@ impl<R: Random> Client<R> {
             }
             Timer::Listen => self.solicitor.stop_listening(now),
             Timer::Dhcp => self.with_dhcp(now, Dhcp::handle_timeout),
+            Timer::Link => self.ask_over(now),
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use landline_types::Mac;
 
-use super::{Client, Event, LossReason, StateName, Transmit};
+use super::{Client, Event, LossReason, StateName, Transmit, Unusable};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v4::{Config, ConflictCheck, Lease, Remembered};

@@ -144,3 +144,26 @@ fn a_grant_ends_the_row() {
         script.ack(&request, SERVER, ADDRESS, 3600);
     }
 }
+
+#[test]
+fn what_is_wrong_with_an_answer_is_known() {
+    let mut script = Script::start(Config { servers: vec![SERVER], ..no_check() });
+    assert_eq!(script.client.unusable(), None);
+    let discover = script.message(MessageType::Discover);
+    let mut anonymous = reply(MessageType::Offer, &discover, SERVER, ADDRESS, 3600);
+    anonymous.options = anonymous.options.into_vec().into_iter().filter(|(code, _)| *code != 54).collect();
+    script.receive(&anonymous);
+    assert_eq!(script.client.unusable(), Some(Unusable::Anonymous { from: SERVER }));
+    script.offer(&discover, SECOND, ADDRESS, 3600);
+    assert_eq!(script.client.unusable(), Some(Unusable::NotAllowed { server: SECOND }));
+    let address = Ipv4Addr::new(192, 0, 2, 255);
+    script.offer(&discover, SERVER, address, 3600);
+    assert_eq!(script.client.unusable(), Some(Unusable::NoAddress { server: SERVER, address }));
+    script.offer(&discover, SERVER, ADDRESS, 3600);
+    let request = script.message(MessageType::Request);
+    script.ack(&request, SECOND, ADDRESS, 3600);
+    assert_eq!(script.client.unusable(), Some(Unusable::Stranger { asked: SERVER, said: SECOND }));
+    assert_eq!(script.client.state(), StateName::Requesting);
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert_eq!((script.client.unusable(), script.client.state()), (None, StateName::Bound));
+}

@@ -255,3 +255,69 @@ fn what_is_asked_for_again_is_given_back_once() {
     script.drain();
     assert_eq!(script.kinds(), [MessageType::Release]);
 }
+
+#[test]
+fn a_link_that_comes_up_ends_the_wait() {
+    let mut script = Script::start(no_check());
+    // Nobody is there: by now a minute passes between two questions.
+    script.run_to(200_000);
+    script.kinds();
+    assert!(script.client.poll_timeout().is_some_and(|due| due > at(210_000)));
+    script.client.link_up(script.now);
+    script.run_to(201_000);
+    let discover = script.message(MessageType::Discover);
+    script.offer(&discover, SERVER, ADDRESS, 3600);
+    let request = script.message(MessageType::Request);
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert!(matches!(script.events()[..], [Event::Bound(_)]));
+}
+
+#[test]
+fn a_link_that_comes_up_may_be_of_another_network() {
+    let mut script = Script::bound(no_check(), 3600);
+    script.client.link_up(script.now);
+    let until = script.ms() + 1000;
+    script.run_to(until);
+    let request = script.message(MessageType::Request);
+    assert_eq!(request.address(code::REQUESTED_ADDRESS), Some(ADDRESS));
+    assert_eq!(script.client.state(), StateName::Rebooting);
+    assert!(script.client.lease().is_some(), "used meanwhile");
+    script.ack(&request, SERVER, ADDRESS, 3600);
+    assert_eq!(script.client.state(), StateName::Bound);
+}
+
+#[test]
+fn a_link_that_flaps_is_not_asked_over_without_end() {
+    let mut script = Script::start(no_check());
+    script.kinds();
+    for ms in 0..600 {
+        script.client.link_up(script.now);
+        script.run_to(ms * 100);
+    }
+    // Asked over every two to three seconds of a minute, and once more in between.
+    assert!((15..=60).contains(&script.kinds().len()));
+}
+
+#[test]
+fn clients_behind_one_link_do_not_ask_at_once() {
+    let asked: std::collections::BTreeSet<u64> = (1..=20)
+        .map(|seed| {
+            let mut script = Script::of(Client::start(no_check(), None, START, Seeded(seed * 7919)));
+            script.run_to(200_000);
+            script.client.link_up(script.now);
+            let due = script.client.poll_timeout().expect("a deadline");
+            u64::try_from(due.saturating_since(script.now).as_millis()).expect("soon")
+        })
+        .collect();
+    assert!(asked.len() > 15 && asked.last().is_some_and(|&last| last <= 1000), "{asked:?}");
+}
+
+#[test]
+fn a_stopped_client_does_not_mind_its_link() {
+    let mut script = Script::bound(no_check(), 3600);
+    script.client.link_up(script.now);
+    script.client.release(script.now);
+    script.drain();
+    script.client.link_up(script.now);
+    assert_eq!((script.client.state(), script.client.poll_timeout()), (StateName::Stopped, None));
+}

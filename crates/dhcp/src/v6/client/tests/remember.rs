@@ -195,3 +195,27 @@ fn another_mode_or_secret_takes_over_what_it_can() {
     assert_eq!(script.addresses().len(), 2);
     assert!(!script.addresses().contains(&OWN));
 }
+
+#[test]
+fn a_link_that_comes_up_ends_the_wait() {
+    let mut script = Script::start(no_check(Mode::Slaac));
+    // Nobody is there: by now minutes pass between two questions.
+    script.run_to(1_000_000);
+    script.nd.clear();
+    assert!(script.client.poll_timeout().is_some_and(|due| due > at(1_010_000)));
+    script.client.link_up(script.now);
+    script.run_to(script.ms() + 1000);
+    assert_eq!(script.solicitations().len(), 1);
+    script.advertise(ROUTER, &advertisement());
+    assert_eq!(script.client.current().routers.len(), 1);
+}
+
+#[test]
+fn a_lease_is_confirmed_when_the_link_comes_up() {
+    let (mut script, _) = known(fast(Mode::Auto));
+    script.events();
+    script.client.link_up(script.now);
+    script.run_to(script.ms() + 1000);
+    assert_eq!(script.message(MessageType::Confirm).addresses(), [LEASED]);
+    assert_eq!(script.events(), [], "everything is used meanwhile");
+}

@@ -1,0 +1,85 @@
+//! A bridge that runs the spanning tree protocol forwards nothing for a new port at first.
+
+use std::time::{Duration, Instant};
+
+use landline_testbed::wait_for;
+
+use crate::world::{Result, SOON, World, bare, binary};
+
+fn spanning_tree(world: &World, forward_delay: u32) -> Result {
+    let settings = format!("stp_state 1 forward_delay {forward_delay}");
+    world.host.node().sh(&format!("ip link set br0 type bridge {settings}"))?;
+    Ok(())
+}
+
+#[test]
+fn a_start_waits_until_the_bridge_forwards() -> Result {
+    let world = World::bridge()?;
+    // As it is by default: 15 s of listening, 15 s of learning. The first lease may take 10 s.
+    spanning_tree(&world, 1500)?;
+    world.network("lan", &["bridge=br0"])?;
+    let doctor = world.host.landline(binary(), &["doctor"]).stdout;
+    let says =
+        "br0 runs the spanning tree protocol: it forwards nothing for a new port within the first 30 s";
+    assert!(doctor.contains(says) && doctor.contains("stp_state 0"), "{doctor}");
+
+    let wire = world.lan.capture(world.lan.router(), "eth0", "udp port 67")?;
+    let begun = Instant::now();
+    let run = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
+    let mut start = world.host.docker_spawn(&run)?;
+    wait_for("landline ls to say what it waits for", SOON, || {
+        let ls = world.ls().unwrap_or_default();
+        ls["endpoints"][0]["held"] == "spanning tree: listening"
+    })?;
+    let table = world.host.landline_ok(binary(), &["ls"])?;
+    assert!(table.contains("(spanning tree: "), "{table}");
+    let ended = start.wait()?;
+    assert!(ended.success(), "{ended:?}");
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(28), "{took:?}");
+    // The first question was asked when it could be heard: one was enough.
+    let discovers = wire.dhcp().iter().filter(|(_, message)| message.op == 1).count();
+    assert!(discovers <= 3, "{discovers} messages");
+    let address = world.address("web", "br00")?;
+    // The port begins anew when its other end moves into the container.
+    wait_for("the container to be reached", Duration::from_mins(1), || {
+        world.lan.peer().check(&["ping", "-c1", "-W1", bare(&address)]).is_ok()
+    })?;
+    assert_eq!(world.row("web")?["held"], serde_json::Value::Null);
+    Ok(())
+}
+
+#[test]
+fn a_start_that_fails_says_how_long_the_bridge_held_it_back() -> Result {
+    let mut world = World::bridge()?;
+    world.dhcp.stop()?;
+    // The least the kernel takes.
+    spanning_tree(&world, 200)?;
+    world.network("lan", &["bridge=br0", "lease_timeout=1s"])?;
+    let output = world.host.docker(&["run", "--network", "lan", "box", "true"]);
+    let sentence = "no DHCP server offered an address on br0 within 1 s (after ";
+    let cause = " s in which the spanning tree of br0 let no packet of the container through)";
+    assert!(!output.success(), "{}", output.stderr);
+    assert!(output.stderr.contains(sentence) && output.stderr.contains(cause), "{}", output.stderr);
+    Ok(())
+}
+
+#[test]
+fn what_runs_asks_again_when_the_bridge_forwards() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0", "lease_timeout=1s", "on_timeout=continue"])?;
+    let wire = world.lan.capture(&world.host, "br0", "udp port 67")?;
+    world.lan.set_cable(&world.host, false)?;
+    world.run("web", "lan", &[])?;
+    // After the fifth question, 15 s on, it waits for 16.
+    let asked = || wire.dhcp().iter().filter(|(_, message)| message.op == 1).count();
+    wait_for("five questions", Duration::from_mins(1), || asked() >= 5)?;
+    spanning_tree(&world, 400)?;
+    let plugged = Instant::now();
+    world.lan.set_cable(&world.host, true)?;
+    // Eight seconds of the NIC's own port.
+    wait_for("an address", Duration::from_mins(1), || world.address("web", "br00").is_ok())?;
+    let took = plugged.elapsed();
+    assert!((7..14).contains(&took.as_secs()), "{took:?}");
+    Ok(())
+}
