@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_dhcp::v4::Remembered;
-use landline_spec::{EndpointId, Mode, OnTimeout};
+use landline_spec::{Mode, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 

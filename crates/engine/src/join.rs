@@ -123,9 +123,10 @@ impl Engine {
             None => (None, Vec::new()),
         };
         // What sets up attachments does not mind.
-        if let (Some(address), Some(sandbox)) =
-            (wanted.as_ref().map(|wanted| wanted.address), sandbox.as_ref().filter(|_| !is_implicit(&network.id)))
-            && let Some((other, taken)) = self.on_same_lan(id, sandbox, address).await
+        if let (Some(address), Some(sandbox)) = (
+            wanted.as_ref().map(|wanted| wanted.address),
+            sandbox.as_ref().filter(|_| !is_implicit(&network.id)),
+        ) && let Some((other, taken)) = self.on_same_lan(id, sandbox, address).await
         {
             let (network, parent) = (network_name(&network), network.options.parent);
             return Err(JoinError::SameLan { network, address, parent, other, taken });
