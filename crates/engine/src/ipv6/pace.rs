@@ -59,7 +59,7 @@ mod tests {
 
     use landline_dhcp::Instant;
     use landline_dhcp::v6::{Preference, Router, State6};
-    use landline_model::{EndpointRecord, Ipv6Identity, Ipv6Record, Now, StateRecord};
+    use landline_model::{Defaults6, EndpointRecord, Ipv6Identity, Ipv6Record, Now, StateRecord};
     use landline_spec::NetworkOptions;
     use landline_types::Mac;
 
@@ -105,7 +105,7 @@ mod tests {
             hostname_given: false,
             told: None,
             applied: Vec::new(),
-            defaults: Default::default(),
+            defaults: Defaults6::default(),
         };
         let record = EndpointRecord { ipv6: Some(ipv6), ..record };
         store.put(&record).await.unwrap();
