@@ -19,6 +19,12 @@ while True:\n\
 
 const SOCKET: &str = "/run/landline-vde.control/systemd.sock";
 
+/// Whether the switch takes clients: after its process its sockets are there again, and somewhat later somebody listens.
+fn runs(world: &World) -> bool {
+    let connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/sw1/ctl')";
+    world.host.exec(&["python3", "-c", connect]).success()
+}
+
 #[test]
 fn the_service_manager_starts_it_and_the_daemon_finds_it() -> Result {
     let mut world = World::nic()?;
@@ -54,6 +60,7 @@ fn the_service_manager_starts_it_and_the_daemon_finds_it() -> Result {
     assert_eq!(switching(&world.host)?, pid);
     kill_switching(&world.host)?;
     assert_eq!(started_by(&switching(&world.host)?)?.trim(), manager);
+    wait_for("the switch", SOON, || runs(&world))?;
     foreigner(&world.host, "far2", "/run/sw1", "198.51.100.51/24")?;
     ping(&world, "one", "198.51.100.51")?;
 
@@ -61,6 +68,7 @@ fn the_service_manager_starts_it_and_the_daemon_finds_it() -> Result {
     world.host.check(&["kill", "-9", &manager])?;
     world.host.check(&["rm", SOCKET])?;
     kill_switching(&world.host)?;
+    wait_for("the switch", SOON, || runs(&world))?;
     foreigner(&world.host, "far3", "/run/sw1", "198.51.100.52/24")?;
     ping(&world, "one", "198.51.100.52")?;
     assert!(
