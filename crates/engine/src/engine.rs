@@ -22,7 +22,8 @@ use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
 use crate::identities::Identities;
 use crate::ipv6::{Ears, Status6};
-use crate::lease::{LinkEvents, Orders, Present, Sentries, Services, Supervised};
+use crate::lease::{Orders, Sentries, Services, Supervised};
+use crate::link_table::{LinkEvents, LinkTable};
 use crate::nat::{self, Nat, OpenBridges};
 use crate::ovs::Poke;
 use crate::pending::Pending;
@@ -172,7 +173,7 @@ impl Engine {
         let links = Arc::<Pending<LinkEvents>>::default();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
         let present =
-            Present::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
+            LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
         let services = Services {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
             ears: Ears::new(present.clone()),

@@ -63,7 +63,7 @@ impl Engine {
             _ => None,
         };
         let Some(address) = fixed else { return Ok(()) };
-        if crate::attach::is_implicit(&network.id) {
+        if crate::mark::is_implicit(&network.id) {
             // Attachments may have several, and look for all of them together.
             return Ok(());
         }
@@ -116,7 +116,7 @@ impl Engine {
             }
             if let Err(why) = permitted {
                 self.address_contested(&network.id, net.addr()).await;
-                let hint = if crate::attach::is_implicit(&network.id) {
+                let hint = if crate::mark::is_implicit(&network.id) {
                     "choose another"
                 } else {
                     "name another one with --ip, or keep what Docker gives (--ip-range) apart from it"

@@ -59,7 +59,7 @@ impl Engine {
     pub fn docker_networks(&self) -> BTreeMap<NetworkId, Duration> {
         // In this order: one that is created meanwhile is in neither, or has its time.
         let known: Vec<NetworkId> =
-            self.networks().keys().filter(|id| !crate::attach::is_implicit(id)).cloned().collect();
+            self.networks().keys().filter(|id| !crate::mark::is_implicit(id)).cloned().collect();
         let created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
         known.into_iter().map(|id| (id.clone(), created.get(&id).copied().unwrap_or_default())).collect()
     }
@@ -70,7 +70,7 @@ impl Engine {
     /// There is none, or there are several.
     pub fn find_network(&self, called: &str) -> Result<NetworkId, ForgetNetworkError> {
         let networks = self.networks();
-        let all = || networks.values().filter(|network| !crate::attach::is_implicit(&network.id));
+        let all = || networks.values().filter(|network| !crate::mark::is_implicit(&network.id));
         let named: Vec<&NetworkRecord> = all().filter(|n| n.name.as_deref() == Some(called)).collect();
         let begins = |n: &&NetworkRecord| !called.is_empty() && n.id.as_str().starts_with(called);
         let found = if named.is_empty() { all().filter(begins).collect() } else { named };

@@ -9,13 +9,13 @@ use landline_spec::{EndpointId, Mode, NetworkOptions};
 use landline_types::IfName;
 
 use crate::addressing::dhcp;
-use crate::attach::is_implicit;
 use crate::blocking;
 use crate::endpoints::network_name;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{Host, HostError};
 use crate::lease::Orders;
 use crate::mark::Mark;
+use crate::mark::is_implicit;
 use crate::records::{
     AddressRecord, Applied, DefaultRecord, Defaults6, DroppedRoute, EndpointRecord, Holding, NetworkRecord,
     WhyDropped,

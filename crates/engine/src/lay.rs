@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::blocking;
 use crate::host::{Host, HostError};
-use crate::lease::Present;
+use crate::link_table::LinkTable;
 use crate::plan::{Plan, Step};
 
 /// How long the kernel may take over the end of a sandbox. Until then a link in it keeps its hardware address from
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// seen running, however ready the other end is.
 pub(crate) async fn lay(
     host: &Arc<dyn Host>,
-    present: &Present,
+    present: &LinkTable,
     plan: &Plan,
     link: IfName,
 ) -> Result<u32, HostError> {

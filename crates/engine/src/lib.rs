@@ -40,6 +40,7 @@ mod ipv6;
 mod join;
 mod lay;
 mod lease;
+mod link_table;
 mod links;
 mod mark;
 mod nat;

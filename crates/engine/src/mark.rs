@@ -188,6 +188,11 @@ pub(crate) fn stable_mac(text: &str) -> Mac {
     Mac::new([0xfe, a, b, c, d, e])
 }
 
+/// Whether a network is the one behind an attachment.
+pub(crate) fn is_implicit(network: &NetworkId) -> bool {
+    network.as_str().starts_with(ATTACHMENT_PREFIX)
+}
+
 /// The part of a network's id in which networks differ.
 fn distinct(network: &NetworkId) -> &str {
     network.as_str().strip_prefix(ATTACHMENT_PREFIX).unwrap_or(network.as_str())

@@ -317,7 +317,7 @@ impl Engine {
         let networks = self.networks();
         let other = networks
             .values()
-            .filter(|n| !crate::attach::is_implicit(&n.id))
+            .filter(|n| !crate::mark::is_implicit(&n.id))
             .find(|n| n.options.mode == Mode::Bridge && n.options.parent == new.options.parent)
             // In another VLAN it is another LAN.
             .filter(|n| n.options.vlan == new.options.vlan)?;

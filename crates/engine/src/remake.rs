@@ -53,7 +53,7 @@ impl Engine {
         let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
         let (wanted, own_v6) = (fixed(&record, &network), record.ipv6.is_some());
-        let (mut applied, shared) = (record.applied.clone(), crate::attach::is_implicit(&record.network));
+        let (mut applied, shared) = (record.applied.clone(), crate::mark::is_implicit(&record.network));
         let (fixed_v6, gateway_v6) = (record.address_v6, fixed_gateway_v6(&record, &network));
         let moved = blocking(move || {
             let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::blocking;
 use crate::host::{Host, mark_of};
-use crate::lease::Present;
+use crate::link_table::LinkTable;
 use crate::mark::{End, Mark};
 
 /// How much later than twice the forward delay a port may forward: the kernel's timers are coarse.
@@ -89,7 +89,7 @@ pub(crate) fn trouble(bridge: &Link, links: &[Link]) -> Option<String> {
 /// Waits until packets of the endpoint get through its bridge: how long that took, or what still holds them back.
 pub(crate) async fn until_forwarding(
     host: &Arc<dyn Host>,
-    present: &Present,
+    present: &LinkTable,
     endpoint: &EndpointId,
     options: &NetworkOptions,
 ) -> Result<Duration, Held> {

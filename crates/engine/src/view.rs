@@ -140,7 +140,7 @@ impl Engine {
         let networks = self.networks();
         networks
             .values()
-            .filter(|n| !crate::attach::is_implicit(&n.id))
+            .filter(|n| !crate::mark::is_implicit(&n.id))
             .map(|n| NetworkView {
                 id: n.id.to_string(),
                 name: n.name.clone(),

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use landline_spec::{AttachSpec, Change, EndpointId, NetworkId, OptionError, Target};
+use landline_spec::{AttachSpec, Change, EndpointId, OptionError, Target};
 use landline_types::{IfName, Mac};
 
 use crate::addressing::permit::NotPermitted;
@@ -31,7 +31,6 @@ use crate::engine::Engine;
 use crate::host::HostError;
 use crate::join::JoinError;
 use crate::links::ParentError;
-use crate::mark::ATTACHMENT_PREFIX;
 use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
 use crate::store::StoreError;
 use crate::vde::VdeError;
@@ -277,11 +276,6 @@ impl Attachments {
     pub(crate) fn networks(&self) -> Vec<NetworkRecord> {
         self.all().iter().filter_map(|slot| slot.read().network_record()).collect()
     }
-}
-
-/// Whether a network is the one behind an attachment.
-pub(crate) fn is_implicit(network: &NetworkId) -> bool {
-    network.as_str().starts_with(ATTACHMENT_PREFIX)
 }
 
 impl Engine {

@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) use openings::Openings;
 pub use openings::{DroppedError, OpeningRecord};
 
-use crate::attach::is_implicit;
 use crate::blocking;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::host_access::{AccessView, READY};
+use crate::mark::is_implicit;
 use crate::nat::{ASKING, NatError, NatView};
 use crate::ovs::check_bridge;
 use crate::records::NetworkRecord;

@@ -15,7 +15,8 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::wire::LONGEST;
-use crate::lease::{Present, hear};
+use crate::lease::hear;
+use crate::link_table::LinkTable;
 
 /// How many advertisements may wait for a task that is busy. The newest counts; routers repeat themselves.
 const WAITING: usize = 16;
@@ -32,7 +33,7 @@ pub(crate) struct Advertisement {
 /// The parents that are listened at.
 #[derive(Debug, Clone)]
 pub(crate) struct Ears {
-    present: Present,
+    present: LinkTable,
     parents: Arc<Mutex<BTreeMap<IfName, Weak<Ear>>>>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct Listener {
 }
 
 impl Ears {
-    pub(crate) fn new(present: Present) -> Self {
+    pub(crate) fn new(present: LinkTable) -> Self {
         Self { present, parents: Arc::default() }
     }
 
@@ -88,7 +89,7 @@ impl Listener {
     }
 }
 
-async fn listen(parent: IfName, mut present: Present, heard: broadcast::Sender<Advertisement>) {
+async fn listen(parent: IfName, mut present: LinkTable, heard: broadcast::Sender<Advertisement>) {
     loop {
         let name = parent.clone();
         let error = match crate::blocking(move || index(&name)).await {

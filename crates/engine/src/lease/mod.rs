@@ -7,7 +7,6 @@
 
 mod handle;
 mod motion;
-mod present;
 mod seat;
 mod sentries;
 mod supervisor;
@@ -16,7 +15,6 @@ mod wire;
 
 pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
-pub(crate) use present::{LinkEvents, Present};
 pub(crate) use seat::Seat;
 pub(crate) use sentries::Sentries;
 pub(crate) use supervisor::{Services, Status, Supervisor, maybe, receive, sleep};

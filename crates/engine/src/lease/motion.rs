@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use landline_kernel::{Group, Monitor, Netns};
 
-use super::present::Present;
 use crate::blocking;
+use crate::link_table::LinkTable;
 use crate::mark::Mark;
 use crate::sandbox::{Sandbox, SandboxError};
 
@@ -30,7 +30,7 @@ pub(crate) enum Arrival {
 /// What is being waited for.
 #[derive(Debug, Clone)]
 pub(crate) struct Motion {
-    pub(crate) present: Present,
+    pub(crate) present: LinkTable,
     /// The link's index on the host; `None` if it has left already.
     pub(crate) index: Option<u32>,
     pub(crate) sandbox: PathBuf,

@@ -16,7 +16,7 @@ use landline_types::{IfName, Mac};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
-use super::present::Present;
+use crate::link_table::LinkTable;
 
 /// How many packets may wait for a task that is busy.
 const WAITING: usize = 16;
@@ -27,7 +27,7 @@ type Claims = BTreeMap<u64, Option<(Ipv4Addr, Mac)>>;
 /// The parents that are listened at.
 #[derive(Debug, Clone)]
 pub(crate) struct Sentries {
-    present: Present,
+    present: LinkTable,
     parents: Arc<Mutex<BTreeMap<IfName, Weak<Sentry>>>>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Post {
 }
 
 impl Sentries {
-    pub(crate) fn new(present: Present) -> Self {
+    pub(crate) fn new(present: LinkTable) -> Self {
         Self { present, parents: Arc::default() }
     }
 
@@ -119,7 +119,7 @@ impl Drop for Post {
 
 async fn listen(
     parent: IfName,
-    mut present: Present,
+    mut present: LinkTable,
     heard: broadcast::Sender<Packet>,
     mut claims: watch::Receiver<Claims>,
 ) {

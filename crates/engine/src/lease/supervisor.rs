@@ -24,7 +24,6 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::handle::{Command, Supervised};
 use super::motion::Arrival;
-use super::present::Present;
 use super::seat::Seat;
 use super::sentries::{Post, Sentries};
 use super::troubles::Troubles;
@@ -35,6 +34,7 @@ use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
 use crate::ipv6::Ears;
+use crate::link_table::LinkTable;
 use crate::pending::Pending;
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
@@ -44,7 +44,7 @@ use crate::sandbox::{Sandbox, SandboxError, Task};
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) alarm: Alarm,
-    pub(crate) present: Present,
+    pub(crate) present: LinkTable,
     /// Who has which address.
     pub(crate) book: AddressBook,
     pub(crate) ears: Ears,
@@ -473,7 +473,7 @@ impl Supervisor {
         let record = self.seat.cell.read().await;
         let target = self.client.lease().map(|lease| wanted(lease, self.seat.cell.options(), &record));
         let setting_up = self.told_until.is_some_and(|until| boottime::now() < until);
-        let shared = crate::attach::is_implicit(&record.network);
+        let shared = crate::mark::is_implicit(&record.network);
         let (mark, mut now) = (self.seat.mark.clone(), record.applied.clone());
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };

@@ -19,14 +19,15 @@ use super::record::NatLease;
 use crate::addressing::book::AddressBook;
 use crate::blocking;
 use crate::clock;
-use crate::lease::{Present, Received, Wire, receive, sleep};
+use crate::lease::{Received, Wire, receive, sleep};
+use crate::link_table::LinkTable;
 use crate::random::OsRandom;
 
 /// What all of them share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(super) alarm: Alarm,
-    pub(super) present: Present,
+    pub(super) present: LinkTable,
     pub(super) boot: Arc<str>,
     pub(super) book: AddressBook,
 }

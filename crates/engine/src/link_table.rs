@@ -81,11 +81,11 @@ impl Merge for LinkEvents {
 
 /// The host's links by index, as of the last event.
 #[derive(Debug, Clone)]
-pub(crate) struct Present {
+pub(crate) struct LinkTable {
     links: watch::Receiver<Links>,
 }
 
-impl Present {
+impl LinkTable {
     /// Starts the task that follows the events of the host's namespace until `cancel`.
     ///
     /// `seen` is given every link that appears, changes or goes.

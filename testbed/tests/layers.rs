@@ -1,0 +1,288 @@
+//! Imports go down only.
+//!
+//! The crates stand in layers, and so do the rooms of the engine, each of which is to become a crate of its own
+//! (`docs/internals.md`). What still goes up or sideways there is listed by name; the list may only become shorter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crates from the ground up. A crate may depend on those of lower layers, and not on its neighbours.
+const CRATES: &[&[&str]] = &[
+    &["types"],
+    &["dhcp", "kernel", "ovsdb", "spec"],
+    &["docker", "model", "vde"],
+    &["engine"],
+    &["landline"],
+];
+
+/// The engine's rooms from the ground up, with the modules in them.
+const ROOMS: &[(u8, &str, &[&str])] = &[
+    (0, "ground", &["clock", "pending", "random", "routes"]),
+    (1, "store", &["store"]),
+    (
+        2,
+        "links",
+        &[
+            "bridge_mac",
+            "host",
+            "lay",
+            "link_table",
+            "links",
+            "mark",
+            "ovs",
+            "plan",
+            "sandbox",
+            "spanning_tree",
+            "vde",
+            "vlans",
+        ],
+    ),
+    (3, "leases", &["addressing", "carrier", "cell", "ipv6", "lease", "no_lease", "probe"]),
+    (
+        4,
+        "engine",
+        &[
+            "adopt",
+            "containers",
+            "delete",
+            "endpoints",
+            "engine",
+            "first_lease",
+            "fixed",
+            "forget",
+            "forgotten",
+            "identities",
+            "identity",
+            "inspect",
+            "join",
+            "networks",
+            "reconcile",
+            "release",
+            "remake",
+            "repair",
+            "resolver",
+            "view",
+        ],
+    ),
+    (5, "uplink", &["host_lease", "uplink"]),
+    (5, "host-access", &["host_access"]),
+    (5, "ipam", &["pools"]),
+    (6, "nat", &["nat"]),
+    (6, "attach", &["attach"]),
+    (7, "doctor", &["doctor"]),
+];
+
+/// What does not go down yet: from which module to which. Whoever cuts one strikes it here.
+const NOT_YET: &[(&str, &str)] = &[
+    ("adopt", "nat"),
+    ("attach", "nat"),
+    ("endpoints", "nat"),
+    ("engine", "attach"),
+    ("engine", "doctor"),
+    ("engine", "host_access"),
+    ("engine", "host_lease"),
+    ("engine", "nat"),
+    ("engine", "pools"),
+    ("ipv6", "endpoints"),
+    ("ipv6", "engine"),
+    ("networks", "doctor"),
+    ("networks", "host_access"),
+    ("networks", "nat"),
+    ("networks", "pools"),
+    ("ovs", "engine"),
+    ("ovs", "uplink"),
+    ("vde", "engine"),
+    ("vde", "lease"),
+    ("vlans", "engine"),
+];
+
+/// How many files name a link mode outside the crates and rooms whose business modes are. Six are the aim.
+const NAME_MODES: usize = 41;
+
+#[test]
+fn crates_depend_on_lower_layers_only() {
+    let layer = |name: &str| CRATES.iter().position(|layer| layer.contains(&name));
+    let mut seen = BTreeSet::new();
+    for manifest in directories(&root().join("crates")) {
+        let name = manifest.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(own) = layer(&name) else { panic!("crates/{name} has no layer in {}", file!()) };
+        let text = fs::read_to_string(manifest.join("Cargo.toml")).unwrap();
+        let section = text.split("[dependencies]").nth(1).unwrap_or("").split("\n[").next().unwrap();
+        for dependency in section.lines().filter_map(|line| line.strip_prefix("landline-")) {
+            let other = dependency.split(['.', ' ', '=']).next().unwrap();
+            assert!(layer(other).is_some_and(|other| other < own), "crates/{name} depends on crates/{other}");
+        }
+        seen.insert(name);
+    }
+    let listed: BTreeSet<String> =
+        CRATES.iter().flat_map(|layer| layer.iter().map(ToString::to_string)).collect();
+    assert_eq!(seen, listed);
+}
+
+#[test]
+fn the_engines_modules_import_from_lower_rooms_only() {
+    let rooms: BTreeMap<&str, (u8, &str)> = ROOMS
+        .iter()
+        .flat_map(|&(layer, room, modules)| modules.iter().map(move |&module| (module, (layer, room))))
+        .collect();
+    let mut found = BTreeMap::new();
+    for (from, path, to) in arrows(&root().join("crates/engine/src")) {
+        let room = |module: &str| {
+            *rooms.get(module).unwrap_or_else(|| panic!("the module {module} has no room in {}", file!()))
+        };
+        let ((upper, here), (lower, there)) = (room(&from), room(&to));
+        if here != there && lower >= upper {
+            found.entry((from, to)).or_insert(path);
+        }
+    }
+    let listed: BTreeSet<(String, String)> =
+        NOT_YET.iter().map(|&(from, to)| (from.to_owned(), to.to_owned())).collect();
+    let new: Vec<_> = found.iter().filter(|(arrow, _)| !listed.contains(arrow)).collect();
+    assert!(new.is_empty(), "imports that go up or sideways, and where: {new:#?}");
+    let cut: Vec<_> = listed.iter().filter(|arrow| !found.contains_key(arrow)).collect();
+    assert!(cut.is_empty(), "these are cut; strike them from the list: {cut:#?}");
+}
+
+#[test]
+fn few_files_outside_links_name_modes() {
+    let engine = root().join("crates/engine/src");
+    let mut files = sources(&engine);
+    files.retain(|path| !["links", "links.rs"].iter().any(|own| path.starts_with(engine.join(own))));
+    files.extend(sources(&root().join("crates/landline/src")));
+    files.retain(|path| !named(&code(path), "Mode::").is_empty());
+    assert_eq!(files.len(), NAME_MODES, "{files:#?}");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn directories(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir()).collect()
+}
+
+/// All files of Rust below a directory that are not tests: neither called so nor declared as such.
+fn sources(path: &Path) -> Vec<PathBuf> {
+    let mut files = all_sources(path);
+    let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let declared = |name: &str| {
+        let only = |how: &str| format!("#[cfg(test)]\n{how}mod {name};");
+        texts.iter().any(|text| ["", "pub(crate) "].iter().any(|how| text.contains(&only(how))))
+    };
+    files.retain(|file| !declared(file.file_stem().unwrap().to_str().unwrap()));
+    files
+}
+
+fn all_sources(path: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() && name != "tests" {
+            files.append(&mut all_sources(&path));
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The code of a file: no comments, no unit tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// Who imports whom: module, file, module.
+fn arrows(src: &Path) -> Vec<(String, String, String)> {
+    let lib = code(&src.join("lib.rs"));
+    let re_exports = re_exports(&lib);
+    let mut arrows = Vec::new();
+    for path in sources(src) {
+        let relative = path.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
+        let from = relative.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        if from == "lib" {
+            continue;
+        }
+        for name in named(&code(&path), "crate::") {
+            let to = re_exports.get(&name).unwrap_or(&name).clone();
+            let is_module = src.join(&to).is_dir() || src.join(format!("{to}.rs")).is_file();
+            if is_module && to != from {
+                arrows.push((from.clone(), relative.clone(), to));
+            }
+        }
+    }
+    arrows
+}
+
+/// The first segments of all paths that begin with `start`, those in braces too.
+fn named(code: &str, start: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(start) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let rest = &code[at + start.len()..];
+        match rest.strip_prefix('{') {
+            None => names.extend(first_word(rest)),
+            Some(group) => names.extend(members(group).iter().filter_map(|member| first_word(member))),
+        }
+    }
+    names
+}
+
+fn first_word(text: &str) -> Option<String> {
+    let word: String = text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    (!word.is_empty()).then_some(word)
+}
+
+/// What stands between commas up to the brace that closes the group.
+fn members(group: &str) -> Vec<String> {
+    let (mut depth, mut members) = (0, vec![String::new()]);
+    for c in group.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => members.push(String::new()),
+            _ => {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                members.last_mut().unwrap().push(c);
+            }
+        }
+    }
+    members
+}
+
+/// What the crate's root hands on: name and the module it is from.
+fn re_exports(lib: &str) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for statement in lib.split(';').filter_map(|statement| statement.split("use ").nth(1)) {
+        let Some((module, rest)) = statement.split_once("::") else { continue };
+        let members = match rest.strip_prefix('{') {
+            Some(group) => members(group),
+            None => vec![rest.to_owned()],
+        };
+        for member in members {
+            let name = member.rsplit([':', ' ']).next().unwrap_or("").trim();
+            names.insert(name.to_owned(), module.trim().to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn paths_are_found_wherever_they_stand() {
+    let code = "use crate::{a, b::{c, d}, e::f};\nfn g() -> crate::h::I { other_crate::j() }\nuse super::k;";
+    assert_eq!(named(code, "crate::"), ["a", "b", "e", "h"]);
+    let lib =
+        re_exports("pub use nat::{Nat, NatOwner};\npub use engine::Engine;\nuse landline_model as records;");
+    let module = |name: &str| lib.get(name).map(String::as_str);
+    assert_eq!(
+        (module("NatOwner"), module("Engine"), module("Nat")),
+        (Some("nat"), Some("engine"), Some("nat"))
+    );
+}
