@@ -14,6 +14,7 @@ use landline_kernel::{Link, LinkKind};
 use landline_spec::{Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::blocking;
 use crate::chain;
@@ -37,6 +38,11 @@ impl Record for KeptMac {
 
     fn key(&self) -> &IfName {
         &self.bridge
+    }
+
+    /// The address that was set, without which the bridge would never get another port's.
+    fn owed(key: &str, row: &Value) -> Option<Self> {
+        Some(Self { bridge: key.parse().ok()?, mac: serde_json::from_value(row.get("mac")?.clone()).ok()? })
     }
 }
 

@@ -52,6 +52,25 @@ impl Acceptor {
     }
 }
 
+/// When to say something that anybody can cause as often as he likes: once a minute.
+#[derive(Debug, Default)]
+pub struct Seldom {
+    unsaid: u64,
+    said: Option<Instant>,
+}
+
+impl Seldom {
+    /// It has happened again. How often it has since it was said last, if it is to be said now.
+    pub fn again(&mut self, now: Instant) -> Option<u64> {
+        self.unsaid += 1;
+        if self.said.is_some_and(|said| now.duration_since(said) < SAID_EVERY) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
 /// What follows from a failure.
 #[derive(Debug, PartialEq, Eq)]
 struct Failure {
@@ -64,21 +83,14 @@ struct Failure {
 #[derive(Debug, Default)]
 struct Failures {
     pause: Option<Duration>,
-    unsaid: u64,
-    said: Option<Instant>,
+    lines: Seldom,
 }
 
 impl Failures {
     fn another(&mut self, now: Instant) -> Failure {
         let pause = self.pause.map_or(FIRST_PAUSE, |pause| LONGEST_PAUSE.min(pause * 2));
         self.pause = Some(pause);
-        self.unsaid += 1;
-        let due = self.said.is_none_or(|said| now.duration_since(said) >= SAID_EVERY);
-        let count = due.then(|| std::mem::take(&mut self.unsaid));
-        if due {
-            self.said = Some(now);
-        }
-        Failure { pause, count }
+        Failure { pause, count: self.lines.again(now) }
     }
 
     fn over(&mut self) {

@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_dhcp::Taken;
@@ -16,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::permit::{Asker, Holder, InUse, Lan, NotPermitted, is_link_local, permit};
 use crate::blocking;
+
+/// The time in which events of addresses are one.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Who has which address. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -159,13 +163,30 @@ async fn follow(book: AddressBook, mut monitor: Monitor, cancel: CancellationTok
             () = cancel.cancelled() => return,
             event = monitor.next() => event,
         };
-        if let Err(error) = event {
+        let mut followed = event;
+        // The first is looked at at once. What comes within a moment after that is one more look: whoever sends router
+        // advertisements to the host decides how many there are.
+        while followed.is_ok() && !cancel.is_cancelled() {
+            match blocking(of_host).await {
+                Ok(host) => book.write().host = host,
+                Err(error) => tracing::warn!(%error, "the host's addresses could not be listed"),
+            }
+            let end = tokio::time::Instant::now() + MOMENT;
+            let mut quiet = true;
+            while let Ok(event) = tokio::time::timeout_at(end, monitor.next()).await {
+                quiet = false;
+                followed = event;
+                if followed.is_err() {
+                    break;
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+        if let Err(error) = followed {
             tracing::error!(%error, "address events ended; the host's addresses are no longer followed");
             return;
-        }
-        match blocking(of_host).await {
-            Ok(host) => book.write().host = host,
-            Err(error) => tracing::warn!(%error, "the host's addresses could not be listed"),
         }
     }
 }

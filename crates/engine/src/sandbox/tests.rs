@@ -196,6 +196,26 @@ fn a_vpns_default_route_stays_through_all_that_happens() {
 }
 
 #[test]
+fn a_kill_switch_holds_whatever_address_comes_next() {
+    for expired_between in [true, false] {
+        let mut lab = Lab::new();
+        lab.docker_sets(A, ROUTER);
+        let mut now = told(A, ROUTER);
+        lab.configure(Some(&wanted(A, Some(ROUTER), &[])), &mut now);
+        // Nobody has looked since when the address changes.
+        let route = lab.defaults().remove(0);
+        assert!(lab.netlink.delete_route(&route).unwrap());
+        if expired_between {
+            lab.configure(None, &mut now);
+        }
+        for address in ["192.0.2.61/24", "10.5.0.9/24"] {
+            lab.configure(Some(&wanted(address, Some("10.5.0.1"), &[])), &mut now);
+            assert_eq!(lab.defaults(), [], "{address}, expired between: {expired_between}");
+        }
+    }
+}
+
+#[test]
 fn a_default_route_goes_and_comes_with_its_address() {
     let mut lab = Lab::new();
     lab.docker_sets(A, ROUTER);

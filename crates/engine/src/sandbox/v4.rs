@@ -58,7 +58,8 @@ impl Sandbox {
             })
             .collect();
         if wanted.is_none() || fresh || !stale.is_empty() {
-            self.park_default(task.shared, now)?;
+            let there = now.address.is_some_and(has);
+            self.park_default(task.shared, there, now)?;
         }
         self.remove_routes(wanted, task.shared, now)?;
         let mut failed = None;
@@ -162,11 +163,14 @@ impl Sandbox {
     }
 
     /// Notes that the default route goes with the address, if it is Landline's: the kernel drops a link's routes with its
-    /// last address.
-    fn park_default(&mut self, shared: bool, now: &mut Applied) -> Result<(), SandboxError> {
+    /// last address. One that is missing although the address is `there` was removed by another, and does not come with the
+    /// next address.
+    fn park_default(&mut self, shared: bool, there: bool, now: &mut Applied) -> Result<(), SandboxError> {
         let (_, seen) = self.defaults()?;
         if own(&now.default, &seen, shared).is_some() {
             now.default.holding = Holding::Parked;
+        } else if there && now.default.holding == Holding::Ours {
+            now.default.holding = Holding::Foreign;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 use super::disk::META;
 use super::*;
 use crate::attach::AttachmentRecord;
+use crate::bridge_mac::KeptMac;
 use crate::doctor::OpeningRecord;
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
@@ -221,6 +222,7 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     put_raw(&path, "loosened", "eth1", r#"{"parent":"eth1","before":"strict"}"#);
     put_raw(&path, "host_leases", "br0", r#"{"address":"192.0.2.10","client_id":"later","hostname":"host"}"#);
     put_raw(&path, "openings", "br0", r#"{"since":1}"#);
+    put_raw(&path, "kept_macs", "br0", r#"{"bridge":["br0"],"mac":"02:00:00:00:00:07"}"#);
     let card = r#"{"name":"eth2","mac":"02:00:00:00:00:09","up":true,"addresses":[],"routes":[]}"#;
     let key = "0123456789abcdef0123456789abcdef";
     let inside = r#"{"sandbox":"/run/netns/blue","namespace":"7","name":"lan0"}"#;
@@ -234,6 +236,8 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
     assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));
     assert_eq!(rows.take::<OpeningRecord>().len(), 1);
+    let [kept] = rows.take::<KeptMac>().try_into().unwrap();
+    assert_eq!((kept.bridge.as_str(), kept.mac.octets()[5]), ("br0", 7));
     let [attachment] = rows.take::<AttachmentRecord>().try_into().unwrap();
     assert_eq!(attachment.id.to_string(), key);
     assert_eq!(attachment.target.to_string(), "netns:/run/netns/blue");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use landline_types::IfName;
 use landline_vde::{Plug, PlugError, WireId, WireLost, Wires};
@@ -27,6 +27,16 @@ const LONGEST: Duration = Duration::from_secs(5);
 struct Cable {
     tap: IfName,
     dir: PathBuf,
+    /// When it was plugged in last.
+    since: Instant,
+    /// The pause before that: zero, unless the switch keeps ending the connection.
+    pause: Duration,
+}
+
+/// How long a switch that ended a connection is left alone. One that held is worth another try at once; whoever ends each
+/// of them is asked less and less often.
+fn pause_after(held: Duration, before: Duration) -> Duration {
+    if held >= LONGEST { Duration::ZERO } else { (before * 2).clamp(PAUSE, LONGEST) }
 }
 
 /// All cables. Each ends with its tap.
@@ -66,7 +76,8 @@ impl Cables {
         dir: &Path,
         patient: bool,
     ) -> Result<(), BoardError> {
-        let cable = Cable { tap: name.clone(), dir: dir.to_owned() };
+        let cable =
+            Cable { tap: name.clone(), dir: dir.to_owned(), since: Instant::now(), pause: Duration::ZERO };
         if patient {
             self.wait(&Handle::current(), cable, tap);
             return Ok(());
@@ -95,37 +106,44 @@ impl Cables {
     fn lost(self: &Arc<Self>, runtime: &Handle, lost: WireLost) {
         let cable = self.plugged().remove(&lost.wire);
         // Without a tap the container has ended, or was disconnected.
-        let (Some(cable), Some(tap)) = (cable, lost.tap) else { return };
-        tracing::warn!(dir = %cable.dir.display(), tap = %cable.tap, "a VDE switch has ended; waiting for it");
+        let (Some(mut cable), Some(tap)) = (cable, lost.tap) else { return };
+        let before = cable.pause;
+        cable.pause = pause_after(cable.since.elapsed(), before);
+        if before.is_zero() {
+            tracing::warn!(dir = %cable.dir.display(), tap = %cable.tap, "a VDE switch has ended; waiting for it");
+        }
         self.wait(runtime, cable, tap);
     }
 
-    /// Tries now, and again and again, until the switch is back or the tap is gone.
-    fn wait(self: &Arc<Self>, runtime: &Handle, cable: Cable, tap: OwnedFd) {
+    /// Tries after the cable's pause, and again and again, until the switch is back or the tap is gone.
+    fn wait(self: &Arc<Self>, runtime: &Handle, mut cable: Cable, tap: OwnedFd) {
         self.waiting().push(cable.tap.clone());
         let cables = Arc::downgrade(self);
         runtime.spawn(async move {
-            let mut pause = PAUSE;
+            let mut pause = cable.pause;
             let found = loop {
+                tokio::time::sleep(pause).await;
                 if is_gone(&tap) {
                     break None;
                 }
                 let wanted = cable.clone();
                 match blocking(move || connect(&wanted)).await {
                     Ok(plug) => break Some(plug),
-                    Err(error) if pause == PAUSE => {
+                    Err(error) if pause.is_zero() => {
                         let (dir, error) = (cable.dir.display(), crate::chain(&error));
                         tracing::warn!(%dir, tap = %cable.tap, %error, "waiting for a VDE switch");
                     }
                     Err(_) => {}
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST);
+                pause = (pause * 2).clamp(PAUSE, LONGEST);
             };
             let Some(cables) = cables.upgrade() else { return };
             cables.waiting().retain(|name| *name != cable.tap);
             if let Some(plug) = found {
-                tracing::info!(dir = %cable.dir.display(), tap = %cable.tap, "plugged into its VDE switch");
+                if cable.pause.is_zero() {
+                    tracing::info!(dir = %cable.dir.display(), tap = %cable.tap, "plugged into its VDE switch");
+                }
+                cable.since = Instant::now();
                 if let Err(error) = cables.join(cable, tap, plug) {
                     tracing::warn!(error = %crate::chain(&error), "a VDE cable is lost");
                 }
@@ -144,4 +162,20 @@ fn is_gone(tap: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(tap, PollFlags::IN)];
     let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
     polled.is_ok() && fds[0].revents().contains(PollFlags::ERR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_that_ends_every_connection_is_asked_less_and_less_often() {
+        let (mut pause, mut waited, mut tries) = (Duration::ZERO, Duration::ZERO, 0);
+        while waited < Duration::from_mins(1) {
+            pause = pause_after(Duration::from_millis(1), pause);
+            (waited, tries) = (waited + pause, tries + 1);
+        }
+        assert!((12..20).contains(&tries), "{tries} tries in a minute");
+        assert_eq!(pause_after(LONGEST, pause), Duration::ZERO, "one that held is worth a try at once");
+    }
 }

@@ -7,8 +7,9 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use landline_kernel::Seldom;
 use landline_vde::SwitchConfig;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
@@ -72,12 +73,15 @@ struct Process {
 
 impl Process {
     fn accept(self: &Arc<Self>, runtime: &Handle, listener: &OwnedFd) {
+        let mut closed = Seldom::default();
         loop {
             let socket = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(error) => {
-                    tracing::warn!(%error, "nobody can be let in for the moment");
+                    if let Some(count) = closed.again(Instant::now()) {
+                        tracing::warn!(%error, count, "nobody can be let in for the moment");
+                    }
                     std::thread::sleep(PAUSE);
                     continue;
                 }

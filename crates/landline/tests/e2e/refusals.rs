@@ -154,7 +154,8 @@ fn a_bridge_that_has_an_owner() -> Result {
     let in_use = |bridge: &str, other: &str| {
         format!(
             "the bridge {bridge} is already used by the Docker network {other}; use that network, \
-             name another bridge, or add -o ignore_conflicts=true"
+             name another bridge, or add -o ignore_conflicts=true (if Docker no longer has {other}: \
+             landline network forget {other})"
         )
     };
     // One of Landline's own.

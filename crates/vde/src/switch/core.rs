@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use landline_kernel::Seldom;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -152,6 +153,10 @@ pub(crate) struct Core {
     buffer: Vec<u8>,
     /// Until when nobody is let in.
     paused: Option<Instant>,
+    /// That nobody can be let in, and that somebody was sent away, is said once a minute: everybody who may connect can cause
+    /// both.
+    closed: Seldom,
+    refused: Seldom,
 }
 
 /// Whether the switch goes on.
@@ -191,6 +196,8 @@ impl Core {
             next: 1,
             buffer: vec![0; FRAME_MAX + 1],
             paused: None,
+            closed: Seldom::default(),
+            refused: Seldom::default(),
         };
         core.wait_for_more(IN).map_err(failed)?;
         Ok(core)
@@ -360,7 +367,9 @@ impl Core {
             Ok(stream) => stream,
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
             Err(error) => {
-                tracing::warn!(%error, "a VDE switch can let nobody in for the moment");
+                if let Some(count) = self.closed.again(now) {
+                    tracing::warn!(%error, count, "a VDE switch can let nobody in for the moment");
+                }
                 self.paused = Some(now + PAUSE);
                 return self.wait_for_more(EventFlags::empty());
             }
@@ -399,13 +408,17 @@ impl Core {
         match heard {
             Heard::Request(request) => {
                 let (path, who) = (request.path.clone(), request.description.clone());
-                if let Err(error) = self.plug(id, pending.stream, request) {
-                    tracing::info!(dir = %self.dir.display(), %who, path = %path.display(), %error,
+                if let Err(error) = self.plug(id, pending.stream, request)
+                    && let Some(count) = self.refused.again(Instant::now())
+                {
+                    tracing::info!(dir = %self.dir.display(), %who, path = %path.display(), %error, count,
                         "a VDE client gets no port");
                 }
             }
             Heard::Nothing(Some(error)) => {
-                tracing::info!(dir = %self.dir.display(), %error, "not a VDE client");
+                if let Some(count) = self.refused.again(Instant::now()) {
+                    tracing::info!(dir = %self.dir.display(), %error, count, "not a VDE client");
+                }
             }
             Heard::Nothing(None) | Heard::More => {}
         }

@@ -73,6 +73,8 @@ impl Host {
         host.sh("within 300 systemctl is-active docker
             install -D /host/landline /usr/local/bin/landline
             cp -r /host/units/. /etc/systemd/system/
+            # For systemd 254 and later, as `make install` has it.
+            rm -r /etc/systemd/system/landline.service.d
             systemctl daemon-reload
             systemctl enable --quiet --now landline.socket landline.service
             mkdir -p /root/box/bin

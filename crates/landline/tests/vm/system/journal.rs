@@ -7,7 +7,12 @@ use crate::world::Result;
 
 /// Prints what Landline has written, of all boots, and says what is wrong with it.
 pub(crate) fn read(host: &mut Host) -> Result<Vec<String>> {
-    println!("{}", host.sh("journalctl -u landline -u landline.socket --no-pager -o short-precise")?);
+    println!(
+        "{}",
+        host.sh(
+            "journalctl -u landline -u landline.socket -u landline-switches --no-pager -o short-precise"
+        )?
+    );
     let lines = host.sh("journalctl _SYSTEMD_UNIT=landline.service SYSLOG_IDENTIFIER=landline --no-pager -o json --output-fields=PRIORITY,MESSAGE")?;
     let entries: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let entries: Vec<(&str, &str)> = entries
