@@ -39,7 +39,7 @@ impl AddressBook {
     pub(crate) fn start(cancel: CancellationToken) -> io::Result<Self> {
         let monitor = Monitor::open(&[Group::Addresses])?;
         let book = Self::default();
-        book.write().host = of_host()?;
+        book.write().set_host(of_host()?);
         tokio::spawn(follow(book.clone(), monitor, cancel));
         Ok(book)
     }
@@ -142,19 +142,15 @@ fn card(options: &NetworkOptions) -> Option<&IfName> {
     (options.mode == Mode::Nic).then_some(&options.parent)
 }
 
-fn of_host() -> io::Result<BTreeMap<IpAddr, Vec<IfName>>> {
+/// The host's addresses with their subnets, and the interfaces that have them.
+fn of_host() -> io::Result<Vec<(IfName, IpNet)>> {
     let mut netlink = Netlink::open()?;
     let addresses = netlink.addresses().map_err(io::Error::other)?;
     let links = netlink.links().map_err(io::Error::other)?;
     let names: BTreeMap<u32, IfName> = links.into_iter().map(|link| (link.index, link.name)).collect();
-    let mut all: BTreeMap<IpAddr, Vec<IfName>> = BTreeMap::new();
-    for address in addresses {
-        // One whose link has gone in between goes with it.
-        if let Some(name) = names.get(&address.index) {
-            all.entry(address.net.addr()).or_default().push(name.clone());
-        }
-    }
-    Ok(all)
+    // One whose link has gone in between goes with it.
+    let named = addresses.iter().filter_map(|own| Some((names.get(&own.index)?.clone(), own.net)));
+    Ok(named.collect())
 }
 
 async fn follow(book: AddressBook, mut monitor: Monitor, cancel: CancellationToken) {
@@ -168,7 +164,7 @@ async fn follow(book: AddressBook, mut monitor: Monitor, cancel: CancellationTok
         // advertisements to the host decides how many there are.
         while followed.is_ok() && !cancel.is_cancelled() {
             match blocking(of_host).await {
-                Ok(host) => book.write().host = host,
+                Ok(host) => book.write().set_host(host),
                 Err(error) => tracing::warn!(%error, "the host's addresses could not be listed"),
             }
             let end = tokio::time::Instant::now() + MOMENT;

@@ -4,7 +4,7 @@
 //! finds the host's own addresses; two containers with one address would take turns in their neighbours' tables; and
 //! `conflict_check=off` leaves out every probe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -63,8 +63,22 @@ pub(crate) struct Holder {
 pub(crate) struct InUse {
     /// The host's own, and the interfaces that have them.
     pub(crate) host: BTreeMap<IpAddr, Vec<IfName>>,
+    /// The subnets that the host's interfaces are in.
+    pub(crate) subnets: BTreeSet<(IfName, IpNet)>,
     /// Those of endpoints, on each LAN; whoever had it first comes first.
     pub(crate) endpoints: BTreeMap<(Lan, IpAddr), Vec<Holder>>,
+}
+
+impl InUse {
+    /// The host has these addresses now, with their subnets.
+    pub(crate) fn set_host(&mut self, addresses: Vec<(IfName, IpNet)>) {
+        self.host.clear();
+        self.subnets.clear();
+        for (on, net) in addresses {
+            self.host.entry(net.addr()).or_default().push(on.clone());
+            self.subnets.insert((on, net.trunc()));
+        }
+    }
 }
 
 /// Why a container may not have an address. The text is a whole clause.
@@ -118,8 +132,8 @@ pub(crate) fn permit(net: IpNet, asker: &Asker<'_>, in_use: &InUse) -> Result<()
     if let Some(kind) = no_host(address) {
         return Err(NotPermitted::NoHost { address, kind });
     }
-    if let Some(kind) = of_subnet(net) {
-        return Err(NotPermitted::OfSubnet { address, kind, subnet: net.trunc() });
+    if let Some((subnet, kind)) = of_subnet_on(net, asker.lan, in_use) {
+        return Err(NotPermitted::OfSubnet { address, kind, subnet });
     }
     let interfaces = in_use.host.get(&address).into_iter().flatten();
     let in_the_way = |interface: &&IfName| {
@@ -151,6 +165,20 @@ fn no_host(address: IpAddr) -> Option<&'static str> {
         _ if address.is_multicast() => Some("a multicast address"),
         _ => None,
     }
+}
+
+/// What an address is to the subnet it is in, if that is not one of its hosts. One without a subnet of its own (/32, /128) is
+/// in those that the host has on that LAN.
+fn of_subnet_on(net: IpNet, lan: &Lan, in_use: &InUse) -> Option<(IpNet, &'static str)> {
+    if net.prefix_len() < net.max_prefix_len() {
+        return of_subnet(net).map(|kind| (net.trunc(), kind));
+    }
+    let Lan::Parent(parent, None) = lan else { return None };
+    let mut here = in_use.subnets.iter().filter(|(on, subnet)| on == parent && subnet.contains(&net.addr()));
+    here.find_map(|(_, subnet)| {
+        let within = IpNet::new(net.addr(), subnet.prefix_len()).ok()?;
+        of_subnet(within).map(|kind| (*subnet, kind))
+    })
 }
 
 /// What an address is to its subnet, if that is not one of its hosts. Subnets of two addresses and of one have hosts
@@ -214,6 +242,9 @@ mod tests {
             |address: &str| ((lan("eth0"), address.parse().unwrap()), vec![holder("a", "container one")]);
         InUse {
             host: host.iter().map(|(address, on)| (address.parse().unwrap(), vec![name(on)])).collect(),
+            subnets: ["192.0.2.0/24", "2001:db8:1::/64"]
+                .map(|net| (name("eth0"), net.parse().unwrap()))
+                .into(),
             endpoints: [held("192.0.2.70"), held("2001:db8:1::70")].into(),
         }
     }
@@ -251,11 +282,15 @@ mod tests {
             ("192.0.2.255/23", ""),
             ("192.0.2.0/31", ""),
             ("192.0.2.255/31", ""),
-            ("192.0.2.0/32", ""),
-            ("192.0.2.255/32", ""),
+            // Without a subnet of its own: what it is to the host's there.
+            ("192.0.2.0/32", "the network address of 192.0.2.0/24"),
+            ("192.0.2.255/32", "the broadcast address of 192.0.2.0/24"),
+            ("198.51.100.255/32", ""),
+            ("192.0.2.77/32", ""),
             ("2001:db8:1::/64", "anycast address of 2001:db8:1::/64"),
             ("2001:db8:1::/127", ""),
-            ("2001:db8:1::/128", ""),
+            ("2001:db8:1::/128", "anycast address of 2001:db8:1::/64"),
+            ("2001:db8:2::/128", ""),
             // The host's, whatever the prefix.
             ("192.0.2.10/24", "this host has 192.0.2.10 itself, on eth0"),
             ("192.0.2.10/32", "this host"),
