@@ -107,8 +107,8 @@ impl Engine {
     /// packets and the rules of `iptables-legacy` are.
     pub(crate) async fn open_for_start(&self, network: &NetworkRecord) {
         let options = &network.options;
-        let asked = || options.open_firewall || self.openings.all().contains(&options.parent);
-        if is_own(network) || (options.mode == Mode::Bridge && asked()) {
+        let openable = matches!(options.mode, Mode::Bridge | Mode::Nat);
+        if openable && (options.open_firewall || self.openings.all().contains(&options.parent)) {
             self.nat.look().await;
         }
     }
