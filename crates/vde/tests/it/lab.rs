@@ -47,7 +47,8 @@ impl Place {
     pub(crate) fn foreign_switch(&self, name: &str, ports: u16) -> Program {
         let dir = self.path(name);
         let program = Program::start(&["vde_switch", "-s", text(&dir), "-n", &ports.to_string()]);
-        wait_for("vde_switch listens", || dir.join("ctl").exists());
+        // Its socket has its name before it listens.
+        wait_for("vde_switch listens", || landline_vde::is_running(&dir));
         program
     }
 }
