@@ -1,6 +1,6 @@
 //! Whether the engine lives, found out without connecting to its socket.
 //!
-//! Where systemd listens there for Docker (`docker.socket`), a connection starts Docker. Whoever has stopped or disabled it
+//! Where systemd listens there for Docker (`docker.socket`), a connection starts Docker. A user who has stopped or disabled it
 //! wants it to stay so. A service that systemd has started holds the same listening socket as systemd itself, so the
 //! processes that hold it (proc(5)) tell whether the engine is one of them.
 
