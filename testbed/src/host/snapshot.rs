@@ -8,7 +8,8 @@ use crate::error::Result;
 
 /// What a host's network looks like at one moment: links, addresses, routes, permanent neighbours, rules, the
 /// nftables ruleset and the sysctls that decide about reachability. What changes by itself (lifetimes,
-/// counters, the carrier) is left out.
+/// counters, the carrier, the kernel's local routes of IPv6 addresses, which come with the end of duplicate address
+/// detection) is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostState {
     lines: BTreeSet<String>,
@@ -19,7 +20,8 @@ const SCRIPT: &str = r#"
 ip -details -json link | jq -r '.[] | "link \(.ifname) kind=\(.linkinfo.info_kind // "-") mac=\(.address) mtu=\(.mtu) flags=\([.flags[] | select(IN("UP","NOARP","PROMISC","ALLMULTI"))] | join(",")) master=\(.master // "-") alias=\(.ifalias // "-") promiscuity=\(.promiscuity) addrgen=\(.inet6_addr_gen_mode // "-")"'
 ip -json addr | jq -r '.[] | .ifname as $l | .addr_info[]? | "addr \($l) \(.local)/\(.prefixlen) scope=\(.scope) label=\(.label // "-")"'
 for family in 4 6; do
-	ip -$family route show table all | sed -E 's/ (expires|hoplimit) [0-9]+(sec)?//g; s/ linkdown//; s/ +$//; s/^/route /'
+	ip -$family route show table all | sed -E '/^(local|anycast) [0-9a-f:]+ .*table local proto kernel/d
+		s/ (expires|hoplimit) [0-9]+(sec)?//g; s/ linkdown//; s/ +$//; s/^/route /'
 	ip -$family rule | sed 's/^/rule /'
 	ip -$family neigh show nud permanent | sed 's/ *$//; s/^/neigh /'
 	ip -$family neigh show proxy 2>/dev/null | sed 's/ *$//; s/^/neigh-proxy /'
