@@ -61,13 +61,15 @@ pub(super) fn bridge(name: &IfName) -> Rule {
     ["-i", name, "-o", name, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"].map(str::to_owned).into()
 }
 
-/// The rules that let through what goes between a private bridge and the LAN on this interface, as far as our own table does.
+/// The rules that let through what goes between a private bridge and the LAN on this interface, as far as our own table does. Answers go
+/// where the host's routes lead, which may be another interface on the same LAN.
 pub(super) fn private(Private { bridge, .. }: &Private, nic: &IfName) -> Vec<Rule> {
     let comment = format!("{COMMENT}{bridge}");
     let (bridge, nic) = (bridge.as_str(), nic.as_str());
-    let ways: [&[&str]; 3] = [
+    let ways: [&[&str]; 4] = [
         &["-i", bridge, "-o", nic],
         &["-i", bridge, "-o", bridge],
+        &["-i", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"],
         &["-o", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED,DNAT"],
     ];
     let end = ["-m", "comment", "--comment", &comment, "-j", "ACCEPT"];

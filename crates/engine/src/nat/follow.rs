@@ -2,6 +2,7 @@
 
 mod filter;
 mod heard;
+mod looks;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,8 @@ use crate::store::Store;
 
 use filter::forward;
 pub(crate) use filter::forwards;
+use looks::Looks;
+pub(crate) use looks::Waiter;
 
 /// The state of an address that no server has given yet.
 pub(crate) const ASKING: &str = "asks the DHCP server";
@@ -64,6 +67,7 @@ pub(crate) struct Follower {
     store: Arc<Store>,
     seen: watch::Receiver<NatSeen>,
     views: watch::Sender<BTreeMap<NatOwner, NatView>>,
+    looks: Looks,
     /// What was loaded last.
     loaded: Option<String>,
     /// The addresses that were translated then.
@@ -76,13 +80,14 @@ pub(crate) struct Follower {
 pub(super) async fn run(
     beginning: Beginning,
     mut commands: mpsc::UnboundedReceiver<Command>,
+    waiters: mpsc::UnboundedReceiver<Waiter>,
     seen: watch::Receiver<NatSeen>,
     views: watch::Sender<BTreeMap<NatOwner, NatView>>,
     cancel: CancellationToken,
 ) {
     let (heard, mut leases) = mpsc::unbounded_channel();
     let (due, mut removals) = mpsc::unbounded_channel();
-    let mut follower = Follower::new(beginning, heard, due, seen, views);
+    let mut follower = Follower::new(beginning, heard, due, seen, views, Looks::new(waiters));
     // A NIC that comes, or loses its addresses; a container's port that is put back into its bridge.
     let mut monitor = Monitor::open(&[Group::Links, Group::Addresses]).ok();
     follower.begin().await;
@@ -117,6 +122,7 @@ pub(super) async fn run(
                 Some(command) => follower.command(command).await,
                 None => return,
             },
+            () = follower.looks.asked() => follower.reopen().await,
             Some((owner, heard)) = leases.recv() => follower.hear(&owner, heard).await,
             Some((owner, ())) = removals.recv() => follower.due(&owner).await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
@@ -150,6 +156,7 @@ impl Follower {
         due: Words<()>,
         seen: watch::Receiver<NatSeen>,
         views: watch::Sender<BTreeMap<NatOwner, NatView>>,
+        looks: Looks,
     ) -> Self {
         let Beginning { records, bound, privates, bridges, store, shared } = beginning;
         let opened = bridges.all().next().is_some() || records.iter().any(|record| record.open_firewall);
@@ -170,6 +177,7 @@ impl Follower {
             store,
             seen,
             views,
+            looks,
             loaded: None,
             translated: BTreeSet::new(),
             opened,
@@ -262,10 +270,6 @@ impl Follower {
             }
             Command::Open(owners, answer) => drop(answer.send(self.open_also(&owners).await)),
             Command::Close(answer) => drop(answer.send(self.close_again().await)),
-            Command::Look(answer) => {
-                self.reopen().await;
-                drop(answer.send(Ok(())));
-            }
             Command::Privates(privates, answer) => drop(answer.send(self.privates(privates).await)),
         }
     }

@@ -40,6 +40,7 @@ pub use claim::Published;
 pub(crate) use claim::{all_bound, binding};
 pub(crate) use firewall::{opening_program, rules, words};
 pub(crate) use follow::{ASKING, forwards};
+pub(crate) use place::place;
 pub use private::PrivateError;
 pub(crate) use private::{hang, private_bridges};
 pub use record::{NatLease, NatRecord, NatView};
@@ -249,7 +250,6 @@ pub(crate) enum Command {
     Bridges(OpenBridges, Reply<()>),
     Open(BTreeSet<NatOwner>, Reply<()>),
     Close(Reply<bool>),
-    Look(Reply<()>),
     Privates(BTreeSet<Private>, Reply<()>),
 }
 
@@ -257,6 +257,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub struct Nat {
     commands: mpsc::UnboundedSender<Command>,
+    looks: mpsc::UnboundedSender<follow::Waiter>,
     seen: watch::Sender<NatSeen>,
     views: watch::Receiver<BTreeMap<NatOwner, NatView>>,
 }
@@ -265,10 +266,11 @@ impl Nat {
     /// Begins to keep what there is.
     pub(crate) fn start(beginning: Beginning, cancel: CancellationToken) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
+        let (looks, waiters) = mpsc::unbounded_channel();
         let (seen, picture) = watch::channel(NatSeen::default());
         let (shown, views) = watch::channel(BTreeMap::new());
-        tokio::spawn(follow::run(beginning, inbox, picture, shown, cancel));
-        Self { commands, seen, views }
+        tokio::spawn(follow::run(beginning, inbox, waiters, picture, shown, cancel));
+        Self { commands, looks, seen, views }
     }
 
     /// The front end sees this now.
@@ -379,8 +381,11 @@ impl Nat {
     /// Looks whether everything is let through that is to be, and lets it through where it is not. For whoever is about to send
     /// the first packet.
     pub(crate) async fn look(&self) {
-        // The daemon stops.
-        let _ = self.ask(Command::Look).await;
+        let (waiter, answered) = oneshot::channel();
+        // If it cannot be asked, or does not answer, the daemon stops.
+        if self.looks.send(waiter).is_ok() {
+            let _ = answered.await;
+        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, NatError> {

@@ -9,7 +9,7 @@ use landline_testbed::{DhcpKind, DhcpMessage, Dockerd, FakeServer, Process, Repl
 
 use crate::adopted::conversation_with;
 use crate::four_ways::{CONTAINER, HOST, Lab, PEER, ROUTER, WHO, Way, nat_row};
-use crate::tools::{settled, start_daemon};
+use crate::tools::{behind_rules, settled, start_daemon};
 use crate::world::{Result, SOON, binary};
 
 /// Of the containers' network.
@@ -192,6 +192,36 @@ fn a_network_with_an_address_of_the_lan() -> Result {
     lab.world.host.docker_ok(&["rm", "-f", "web"])?;
     lab.world.host.docker_ok(&["network", "rm", "lan"])?;
     assert!(!is_on_the_nic(&lab, CONTAINER)?);
+    Ok(())
+}
+
+/// A second NIC on the LAN on which the host has its address, as many hosts have: what is sent to the container comes in by the
+/// one, and its answers go out by the other, because that is where the host's routes lead.
+#[test]
+fn an_address_on_a_second_nic_on_the_same_lan() -> Result {
+    let prepare = "iptables -P FORWARD DROP
+        echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables
+        ip link add eth1 type veth peer name port1
+        ip link set port1 master br0 up
+        ip link set eth1 up";
+    let world = behind_rules("iptables-nft", prepare, &[])?;
+    let options = ["mode=nat", "parent=eth1", "lan_ip=192.0.2.117", "ports=all", "firewall=open"];
+    let options = options.iter().flat_map(|option| ["-o", option]);
+    let create: Vec<&str> =
+        ["network", "create", "-d", "landline", "--subnet", SUBNET].into_iter().chain(options).collect();
+    world.host.docker_ok(&[&create[..], &["lan"]].concat())?;
+    world.run("web", "lan", &[])?;
+    world.host.docker_ok(&["exec", "-d", "web", "httpd", "-p", "80", "-h", "/etc"])?;
+    let ask = ["curl", "-sSf", "-m", "5", "http://192.0.2.117/hostname"];
+    let asked = |limit| wait_for("an answer", limit, || world.lan.peer().check(&ask).ok());
+    asked(SOON)?;
+    let found = world.host.landline(binary(), &["doctor"]).stdout;
+    assert!(found.contains("the host's route to 192.0.2.117 leads through br0, not eth1"), "{found}");
+    world.host.check(&["ip", "address", "add", "192.0.2.11/24", "dev", "eth1", "metric", "1"])?;
+    world.host.check(&["ip", "route", "del", "192.0.2.0/24", "dev", "br0"])?;
+    let found = world.host.landline(binary(), &["doctor"]).stdout;
+    assert!(!found.contains("192.0.2.117"), "{found}");
+    asked(SOON)?;
     Ok(())
 }
 

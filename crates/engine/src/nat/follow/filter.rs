@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
 
-use super::Follower;
+use super::{Follower, looks};
 use crate::blocking;
 use crate::chain;
 use crate::nat::openings::Wanted;
@@ -48,6 +48,13 @@ impl Follower {
     }
 
     pub(super) async fn open(&mut self) -> Result<(), String> {
+        let waiters = self.looks.begin();
+        let opened = self.open_wanted().await;
+        looks::answer(waiters);
+        opened
+    }
+
+    async fn open_wanted(&mut self) -> Result<(), String> {
         let wanted = self.wanted();
         let nothing = wanted.is_nothing();
         if nothing && !self.opened {
