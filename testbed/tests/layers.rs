@@ -18,7 +18,7 @@ const CRATES: &[&[&str]] = &[
 
 /// The engine's rooms from the ground up, with the modules in them.
 const ROOMS: &[(u8, &str, &[&str])] = &[
-    (0, "ground", &["clock", "pending", "random", "routes"]),
+    (0, "ground", &["clock", "inventory", "pending", "random", "routes"]),
     (1, "store", &["store"]),
     (
         2,

@@ -82,7 +82,7 @@ impl Engine {
         if let Err(error) = self.store.put(&record).await {
             tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
         }
-        self.networks().insert(record.id.clone(), record.clone());
+        self.ledger.put_network(record.clone());
         if let Err(error) = self.open_switch(&record, false).await {
             tracing::warn!(error = %crate::chain(&error), "a VDE network is cut off for now");
         }
@@ -179,10 +179,16 @@ impl Engine {
         if let Err(error) = self.claim_again(request, &record, network, &identity).await {
             tracing::warn!(error = %crate::chain(&error), "a container has no address on the LAN for now");
         }
-        let cell =
-            Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone(), &self.services.book));
+        let cell = Arc::new(Cell::fresh(
+            record,
+            network.options.clone(),
+            self.store.clone(),
+            &self.services.book,
+            &self.ledger,
+        ));
         if let Err(error) = cell.commit(identity.clone()).await {
             tracing::warn!(error = %crate::chain(&error), "an endpoint could not be stored");
+            cell.list().await;
         }
         self.identities.keep(identity);
         let supervised = match &address {

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::addressing::book::{AddressBook, Entry};
 use crate::addressing::permit::Holder;
+use crate::inventory::Ledger;
 use crate::records::EndpointRecord;
 use crate::store::{Batch, Store, StoreError};
 
@@ -19,6 +20,7 @@ pub(crate) struct Cell {
     id: EndpointId,
     options: NetworkOptions,
     store: Arc<Store>,
+    ledger: Ledger,
     inner: Mutex<Inner>,
 }
 
@@ -28,6 +30,9 @@ struct Inner {
     stored: bool,
     /// The endpoint is gone; whoever still holds the record does not make it an owner of addresses.
     ended: bool,
+    /// It is among those there are ([`Ledger`]).
+    listed: bool,
+    ledger: Ledger,
     /// Tells others which addresses the endpoint has.
     entry: Entry,
     /// Addresses it has beside those of its record.
@@ -45,14 +50,33 @@ fn holder(record: &EndpointRecord) -> Holder {
 }
 
 impl Inner {
-    fn new(record: EndpointRecord, options: &NetworkOptions, book: &AddressBook, stored: bool) -> Self {
+    fn new(
+        record: EndpointRecord,
+        options: &NetworkOptions,
+        book: &AddressBook,
+        ledger: Ledger,
+        stored: bool,
+    ) -> Self {
         let entry = book.enter(options, holder(&record));
-        let mut inner = Self { record, stored, ended: false, entry, further: Vec::new() };
+        let further = Vec::new();
+        let mut inner = Self { record, stored, ended: false, listed: stored, ledger, entry, further };
         inner.tell();
         inner
     }
 
+    /// The endpoint is over; whoever still holds the record does not bring it back.
+    fn end(&mut self) {
+        self.ended = true;
+        if std::mem::take(&mut self.listed) {
+            self.ledger.remove_endpoint(&self.record.id);
+        }
+        self.tell();
+    }
+
     fn tell(&mut self) {
+        if self.listed {
+            self.ledger.put_endpoint(&self.record);
+        }
         let all = self.record.addresses().chain(self.further.iter().copied());
         let addresses = all.filter(|_| !self.ended).collect();
         self.entry.set(holder(&self.record), addresses);
@@ -66,8 +90,9 @@ impl Cell {
         options: NetworkOptions,
         store: Arc<Store>,
         book: &AddressBook,
+        ledger: &Ledger,
     ) -> Self {
-        Self::new(record, options, store, book, false)
+        Self::new(record, options, store, book, ledger, false)
     }
 
     /// A record that came out of the store.
@@ -76,8 +101,9 @@ impl Cell {
         options: NetworkOptions,
         store: Arc<Store>,
         book: &AddressBook,
+        ledger: &Ledger,
     ) -> Self {
-        Self::new(record, options, store, book, true)
+        Self::new(record, options, store, book, ledger, true)
     }
 
     fn new(
@@ -85,11 +111,12 @@ impl Cell {
         options: NetworkOptions,
         store: Arc<Store>,
         book: &AddressBook,
+        ledger: &Ledger,
         stored: bool,
     ) -> Self {
-        let id = record.id.clone();
-        let inner = Mutex::new(Inner::new(record, &options, book, stored));
-        Self { id, options, store, inner }
+        let (id, ledger) = (record.id.clone(), ledger.clone());
+        let inner = Mutex::new(Inner::new(record, &options, book, ledger.clone(), stored));
+        Self { id, options, store, ledger, inner }
     }
 
     pub(crate) fn id(&self) -> &EndpointId {
@@ -128,9 +155,7 @@ impl Cell {
 
     /// The endpoint did not come about: it has no address.
     pub(crate) async fn withdraw(&self) {
-        let mut inner = self.inner.lock().await;
-        inner.ended = true;
-        inner.tell();
+        self.inner.lock().await.end();
     }
 
     /// The endpoint has these addresses too.
@@ -145,15 +170,28 @@ impl Cell {
         let mut inner = self.inner.lock().await;
         self.store.write(Batch::default().put(&inner.record).put(&identity)).await?;
         inner.stored = true;
+        inner.listed = true;
+        inner.tell();
         Ok(())
+    }
+
+    /// The endpoint counts as one of those there are, although it could not be stored.
+    pub(crate) async fn list(&self) {
+        let mut inner = self.inner.lock().await;
+        inner.listed = true;
+        inner.tell();
+    }
+
+    /// The link in the sandbox was set up: others may want to look at it.
+    pub(crate) fn was_set_up(&self) {
+        self.ledger.set_up(&self.id);
     }
 
     /// Removes the row and writes what became of the identity; later changes are not written any more.
     pub(crate) async fn end(&self, identity: Option<IdentityRecord>) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
         inner.stored = false;
-        inner.ended = true;
-        inner.tell();
+        inner.end();
         self.store.write(ended(&self.id, identity.as_ref())).await
     }
 }

@@ -1,7 +1,6 @@
 //! What the watcher tells about containers, and what that means for endpoints and identities.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use landline_model::IdentityRecord;
@@ -85,7 +84,7 @@ impl Engine {
     /// All the containers there are, running or not, as of a complete look. Identities of others lose their
     /// container: their leases are given back after the network's grace, and the records age.
     pub async fn containers_present(&self, present: BTreeSet<String>) {
-        *self.containers.lock().unwrap_or_else(PoisonError::into_inner) = Some(present);
+        self.ledger.set_containers(present);
         for identity in self.identities.all() {
             // Those in use are looked at when their endpoint ends.
             if self.identities.holder(&identity.id).is_none() {
@@ -98,9 +97,7 @@ impl Engine {
     /// to store, if that changed it.
     fn look_for_container(&self, identity: &IdentityRecord) -> Option<IdentityRecord> {
         let container = identity.container.as_ref().filter(|container| container.was_seen())?;
-        let present = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = !present.as_ref()?.contains(&container.id);
-        drop(present);
+        let gone = !self.ledger.has_container(&container.id)?;
         if gone == identity.destroyed {
             return None;
         }
@@ -179,7 +176,7 @@ impl Engine {
 
     /// Whether nobody could ask for it again. Who has nothing but a name is somebody as long as Docker cannot be seen.
     pub(crate) fn is_nobodys(&self, identity: &IdentityRecord) -> bool {
-        let seen = self.containers.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let seen = self.ledger.knows_containers();
         let container = identity.container.as_ref().filter(|c| c.was_seen() || !seen);
         identity.temporary || (container.is_none() && identity.key.is_none())
     }

@@ -31,7 +31,6 @@ impl Engine {
             let result = self.unmake_endpoint(id, endpoint.as_deref()).await;
             if result.is_ok() {
                 slot.set(None);
-                self.services.changed.notify_one();
             }
             result
         };

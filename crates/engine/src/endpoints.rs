@@ -423,7 +423,6 @@ impl Engine {
             return Err(CreateEndpointError::Store(source));
         }
         self.identities.keep(identity);
-        self.services.changed.notify_one();
         let record = cell.read().await;
         tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
         drop(record);
@@ -481,8 +480,13 @@ impl Engine {
             applied: Applied::default(),
             container: None,
         };
-        let cell =
-            Arc::new(Cell::fresh(record, network.options.clone(), self.store.clone(), &self.services.book));
+        let cell = Arc::new(Cell::fresh(
+            record,
+            network.options.clone(),
+            self.store.clone(),
+            &self.services.book,
+            &self.ledger,
+        ));
         let endpoint = Arc::new(Endpoint {
             cell,
             supervised: Mutex::new(None),

@@ -21,6 +21,7 @@ use crate::host::{Host, HostError};
 use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
 use crate::identities::Identities;
+use crate::inventory::{Ledger, Networks};
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Sentries, Services, Supervised};
 use crate::link_table::{LinkEvents, LinkTable};
@@ -132,8 +133,6 @@ pub struct Engine {
     pub(crate) ovs: Poke,
     pub(crate) pools: Pools,
     pub(crate) ahead: Ahead,
-    /// The containers there are, once the watcher has seen them all.
-    pub(crate) containers: Mutex<Option<BTreeSet<String>>>,
     host_access: HostAccess,
     pub(crate) nat: Nat,
     /// Held while interfaces of VLANs are looked at, made and removed.
@@ -143,7 +142,7 @@ pub struct Engine {
     pub(crate) attachments: Attachments,
     pub(crate) openings: Openings,
     pub(crate) bridge_macs: Arc<BridgeMacs>,
-    networks: Mutex<BTreeMap<NetworkId, NetworkRecord>>,
+    pub(crate) ledger: Ledger,
     /// When the networks were created that Docker has asked for since the daemon started.
     pub(crate) created: Mutex<BTreeMap<NetworkId, Duration>>,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
@@ -181,7 +180,6 @@ impl Engine {
             book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
             present,
             lost: Arc::default(),
-            changed: Arc::default(),
             names: Arc::default(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
@@ -213,13 +211,12 @@ impl Engine {
             ovs: Poke::default(),
             pools,
             ahead: Ahead::default(),
-            containers: Mutex::default(),
             vlans: tokio::sync::Mutex::default(),
             resolver: tokio::sync::Mutex::default(),
             attachments,
             openings,
             bridge_macs,
-            networks: Mutex::new(networks.into_iter().map(|n| (n.id.clone(), n)).collect()),
+            ledger: Ledger::new(networks),
             created: Mutex::default(),
             slots: Mutex::default(),
             host_leases: HostLeases::default(),
@@ -243,8 +240,7 @@ impl Engine {
             records: rows.take(),
             loosened: rows.take(),
             store: Some(engine.store.clone()),
-            engine: Some(Arc::downgrade(&engine)),
-            changed: engine.services.changed.clone(),
+            inventory: Some(engine.ledger.watch()),
         };
         host_access::start(inbox, beginning, engine.cancel.clone());
         let (weak, poke) = (Arc::downgrade(&engine), engine.ovs.clone());
@@ -290,8 +286,9 @@ impl Engine {
         !tasks.is_empty()
     }
 
-    pub(crate) fn networks(&self) -> MutexGuard<'_, BTreeMap<NetworkId, NetworkRecord>> {
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    /// All networks. To be held for a moment only.
+    pub(crate) fn networks(&self) -> Networks<'_> {
+        self.ledger.networks()
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<EndpointId, Arc<Slot>>> {

@@ -36,6 +36,7 @@ mod host_lease;
 mod identities;
 mod identity;
 mod inspect;
+mod inventory;
 mod ipv6;
 mod join;
 mod lay;
@@ -85,6 +86,7 @@ pub use host_access::{
 pub use host_lease::HostLease;
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
+pub use inventory::Inventory;
 pub use join::{JoinAnswer, JoinError};
 pub use landline_types::chain;
 pub use links::ParentError;

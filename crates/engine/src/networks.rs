@@ -304,7 +304,7 @@ impl Engine {
         }
         tracing::info!(network = %id.short(), mode = %record.options.mode, parent = %record.options.parent, "network created");
         self.created.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), boottime::now());
-        self.networks().insert(id, record);
+        self.ledger.put_network(record);
         self.ovs.poke();
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Engine {
     /// See [`DeleteNetworkError`].
     pub async fn delete_network(&self, id: &NetworkId) -> Result<(), DeleteNetworkError> {
         self.store.remove::<NetworkRecord>(id).await.map_err(DeleteNetworkError::Store)?;
-        let removed = self.networks().remove(id);
+        let removed = self.ledger.remove_network(id);
         self.created.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         // Docker lets go of the others by name.
         for pool in self.pools.of_network(id) {
@@ -380,13 +380,7 @@ impl Engine {
 
     /// The watcher has seen a network's name.
     pub async fn network_seen(&self, id: &NetworkId, name: &str) {
-        let row = match self.networks().get_mut(id) {
-            Some(record) if record.name.as_deref() != Some(name) => {
-                record.name = Some(name.to_owned());
-                record.clone()
-            }
-            _ => return,
-        };
+        let Some(row) = self.ledger.name_network(id, name) else { return };
         if let Err(error) = self.store.put(&row).await {
             tracing::warn!(error = %crate::chain(&error), "a network's name could not be stored");
         }

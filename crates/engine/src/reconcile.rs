@@ -50,6 +50,7 @@ impl Engine {
             network.options.clone(),
             self.store.clone(),
             &self.services.book,
+            &self.ledger,
         ));
         let attached = id.as_str().parse().ok().and_then(|id| self.attachments.get(&id));
         if let Some(attached) = attached {

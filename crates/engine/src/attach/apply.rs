@@ -48,7 +48,7 @@ impl Engine {
                 self.remember(&slot, |record| record.spec = before.spec).await?;
             } else {
                 self.attachments.lock().remove(&before.id);
-                self.networks().remove(&before.id.network());
+                self.ledger.remove_network(&before.id.network());
                 self.store.remove::<AttachmentRecord>(&before.id).await?;
             }
             return Err(error);
@@ -168,7 +168,7 @@ impl Engine {
         };
         if done.is_err() {
             self.clear(slot).await?;
-            self.networks().remove(&record.id.network());
+            self.ledger.remove_network(&record.id.network());
             if let Some(network) = slot.read().network_record() {
                 self.close_firewall(&network).await;
             }
@@ -195,7 +195,7 @@ impl Engine {
         let record = slot.read();
         let network = record.network_record().ok_or(AttachFailure::Cancelled)?;
         let (options, id) = (network.options.clone(), record.id.clone());
-        self.networks().insert(network.id.clone(), network.clone());
+        self.ledger.put_network(network.clone());
         self.open_firewall(&network).await?;
         self.ovs.poke();
         let card = match options.mode {
@@ -254,7 +254,7 @@ impl Engine {
             self.set_up(slot, put, setting).await?;
         }
         // Host access wants to know where the link has gone.
-        self.services.changed.notify_one();
+        self.ledger.set_up(id.endpoint());
         if let Some(container) = &put.request.place.container {
             self.container_seen(id.endpoint(), container.clone()).await;
         }

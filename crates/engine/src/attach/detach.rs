@@ -75,7 +75,7 @@ impl Engine {
             }
         }
         self.store.remove::<AttachmentRecord>(&record.id).await?;
-        self.networks().remove(&record.id.network());
+        self.ledger.remove_network(&record.id.network());
         self.attachments.lock().remove(&record.id);
         if let Some(network) = record.network_record() {
             self.close_firewall(&network).await;

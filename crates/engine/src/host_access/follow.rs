@@ -1,18 +1,19 @@
 //! The task that holds host access: what wakes it up, and what it does then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
 use landline_spec::{Access, NetworkId};
 use landline_types::IfName;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::enable::{AccessError, Situation, check};
 use super::hands::{self, Hands, Outcome, Picture};
+use super::own::{Own, own_networks};
 use super::plan::{Facts, READY, Wanted, plan};
 use super::record::LoosenedRecord;
 use super::seen::{Seen, SeenNetwork, Wire, find};
@@ -21,7 +22,7 @@ use super::view::{AccessOrigin, AccessView};
 use super::{Beginning, Command, Inbox};
 use crate::blocking;
 use crate::chain;
-use crate::engine::Engine;
+use crate::inventory::Inventory;
 use crate::mark::PROTOCOL;
 use crate::store::{Store, StoreError};
 
@@ -39,7 +40,8 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
         work: Some(Work { hands, loosened: beginning.loosened, store: beginning.store.clone() }),
         records: beginning.records,
         store: beginning.store,
-        engine: beginning.engine,
+        inventory: beginning.inventory,
+        own: BTreeMap::new(),
         seen,
         declared,
         admitted: Vec::new(),
@@ -49,22 +51,22 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
         parents: BTreeSet::new(),
         picture: Picture::default(),
     };
-    let changed = beginning.changed;
     let mut settling = Settling::default();
     follower.pass().await;
     loop {
         let reason = tokio::select! {
             () = cancel.cancelled() => return,
             Some(command) = commands.recv() => Reason::Command(command),
-            reason = follower.reason(&changed) => reason,
+            reason = follower.reason() => reason,
             () = settling.over() => Reason::Settled,
         };
         match reason {
             Reason::Command(command) => follower.command(command).await,
             // Looked at once the host has settled.
-            Reason::Containers if settling.is_on() => {}
-            Reason::Containers | Reason::Settled if follower.is_idle() => {}
-            Reason::Containers | Reason::Settled => drop(follower.pass().await),
+            Reason::Containers | Reason::Inventory if settling.is_on() => {}
+            Reason::Containers | Reason::Inventory | Reason::Settled if follower.is_idle() => {}
+            Reason::Inventory if !follower.look_at_own() => {}
+            Reason::Containers | Reason::Inventory | Reason::Settled => drop(follower.pass().await),
             Reason::Host(event) => {
                 if follower.concerns(&event) && follower.differs().await {
                     let shims = &follower.picture.shims;
@@ -86,6 +88,8 @@ enum Reason {
     Command(Command),
     /// Networks or containers may be others now.
     Containers,
+    /// The same of the engine's.
+    Inventory,
     /// Something happened to the host.
     Host(Event),
     /// What the host had lost a while ago has had its time to come back.
@@ -99,7 +103,9 @@ struct Follower {
     work: Option<Work>,
     records: Vec<Access>,
     store: Option<Arc<Store>>,
-    engine: Option<Weak<Engine>>,
+    inventory: Option<watch::Receiver<Inventory>>,
+    /// The engine's networks, as they were when they were last looked at.
+    own: BTreeMap<NetworkId, Own>,
     seen: watch::Receiver<Seen>,
     /// What the administrator wrote down.
     declared: watch::Receiver<Vec<Access>>,
@@ -133,15 +139,21 @@ struct Done {
 
 impl Follower {
     /// Waits for the next reason to look. Cancel safe.
-    async fn reason(&mut self, changed: &Notify) -> Reason {
+    async fn reason(&mut self) -> Reason {
         let event = async {
             match &mut self.monitor {
                 Some(monitor) => monitor.next().await,
                 None => std::future::pending().await,
             }
         };
+        let inventory = async {
+            match &mut self.inventory {
+                Some(inventory) => inventory.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = changed.notified() => Reason::Containers,
+            Ok(()) = inventory => Reason::Inventory,
             Ok(()) = self.seen.changed() => Reason::Containers,
             Ok(()) = self.declared.changed() => Reason::Containers,
             event = event => event.map_or_else(Reason::Deaf, Reason::Host),
@@ -150,10 +162,12 @@ impl Follower {
 
     /// Whether containers do not matter: no network has host access, and nothing is left of one that had.
     fn is_idle(&self) -> bool {
-        let engine = self.engine.as_ref().and_then(Weak::upgrade);
+        let has_option = |inventory: &watch::Receiver<Inventory>| {
+            inventory.borrow().networks.values().any(|network| network.options.host_access)
+        };
         let wanted = !self.records.is_empty()
             || !self.declared.borrow().is_empty()
-            || engine.is_some_and(|engine| engine.networks().values().any(|n| n.options.host_access));
+            || self.inventory.as_ref().is_some_and(has_option);
         self.settled && !wanted && self.picture.shims.is_empty()
     }
 
@@ -201,7 +215,7 @@ impl Follower {
 
     async fn enable(&mut self, mut record: Access) -> Result<AccessView, AccessError> {
         let connected = self.seen.borrow().connected;
-        let (networks, _) = self.networks().await;
+        let (networks, _) = self.networks();
         let id = match find(&networks, &record.network) {
             Some((id, network)) => {
                 record.network.clone_from(&network.name);
@@ -253,7 +267,7 @@ impl Follower {
     }
 
     async fn disable(&mut self, network: &str) -> Result<(), AccessError> {
-        let (networks, own) = self.networks().await;
+        let (networks, own) = self.networks();
         let name =
             find(&networks, network).map_or_else(|| network.to_owned(), |(_, network)| network.name.clone());
         let Some(at) = self.records.iter().position(|record| record.network == name) else {
@@ -280,22 +294,30 @@ impl Follower {
         store.put(record).await
     }
 
+    /// Looks at the engine's networks; whether they are others than before.
+    fn look_at_own(&mut self) -> bool {
+        let Some(inventory) = &mut self.inventory else { return false };
+        let own = own_networks(&inventory.borrow_and_update());
+        let changed = own != self.own;
+        self.own = own;
+        changed
+    }
+
     /// All networks, and which of them have host access among their options.
-    async fn networks(&self) -> (BTreeMap<NetworkId, SeenNetwork>, BTreeSet<NetworkId>) {
+    fn networks(&mut self) -> (BTreeMap<NetworkId, SeenNetwork>, BTreeSet<NetworkId>) {
         let mut networks = self.seen.borrow().networks.clone();
         let mut wanted = BTreeSet::new();
-        if let Some(engine) = self.engine.as_ref().and_then(Weak::upgrade) {
-            for (id, own) in engine.access_networks().await {
-                if own.wanted {
-                    wanted.insert(id.clone());
-                }
-                let mut network = own.network;
-                if let Some(seen) = networks.remove(&id) {
-                    network.name = seen.name;
-                    network.subnets = seen.subnets;
-                }
-                networks.insert(id, network);
+        self.look_at_own();
+        for (id, own) in &self.own {
+            if own.wanted {
+                wanted.insert(id.clone());
             }
+            let mut network = own.network.clone();
+            if let Some(seen) = networks.remove(id) {
+                network.name = seen.name;
+                network.subnets = seen.subnets;
+            }
+            networks.insert(id.clone(), network);
         }
         (networks, wanted)
     }
@@ -363,7 +385,7 @@ impl Follower {
     async fn pass(&mut self) -> Vec<AccessView> {
         let complete = self.seen.borrow_and_update().complete;
         self.settled |= complete;
-        let (networks, wanted) = self.networks().await;
+        let (networks, wanted) = self.networks();
         let accesses = self.wanted(&networks, wanted).await;
         self.follow_events(!accesses.is_empty());
         let Some(mut work) = self.work.take() else { return Vec::new() };

@@ -22,10 +22,10 @@ mod shim;
 mod tables;
 mod view;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use landline_spec::Access;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use plan::READY;
@@ -37,7 +37,7 @@ pub use seen::{Member, Seen, SeenNetwork, Wire};
 pub use shim::Keeper;
 pub use view::{AccessContainer, AccessOrigin, AccessView};
 
-use crate::engine::Engine;
+use crate::inventory::Inventory;
 use crate::store::Store;
 
 pub(crate) enum Command {
@@ -69,10 +69,8 @@ pub(crate) struct Beginning {
     pub(crate) loosened: Vec<LoosenedRecord>,
     /// Where changes of those go.
     pub(crate) store: Option<Arc<Store>>,
-    /// Whose networks and endpoints count besides what the front end sees.
-    pub(crate) engine: Option<Weak<Engine>>,
-    /// Rings when one of those changes.
-    pub(crate) changed: Arc<Notify>,
+    /// The networks and endpoints that count besides what the front end sees.
+    pub(crate) inventory: Option<watch::Receiver<Inventory>>,
 }
 
 impl HostAccess {
@@ -89,14 +87,8 @@ impl HostAccess {
     /// tokio runtime, in the host's network namespace.
     pub fn alone(keeper: Keeper, cancel: CancellationToken) -> Self {
         let (access, inbox) = Self::new();
-        let beginning = Beginning {
-            keeper,
-            records: Vec::new(),
-            loosened: Vec::new(),
-            store: None,
-            engine: None,
-            changed: Arc::default(),
-        };
+        let beginning =
+            Beginning { keeper, records: Vec::new(), loosened: Vec::new(), store: None, inventory: None };
         tokio::spawn(follow::run(inbox, beginning, cancel));
         access
     }

@@ -7,29 +7,30 @@ use ipnet::Ipv6Net;
 use landline_spec::{MacvlanMode, Mode, NetworkId};
 
 use super::seen::{Member, SeenNetwork, Wire};
-use crate::engine::Engine;
+use crate::inventory::Inventory;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord, NetworkRecord};
 
 /// One of the engine's networks.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Own {
     pub(super) network: SeenNetwork,
     /// Whether host access is among its options.
     pub(super) wanted: bool,
+    /// How often a link was set up in the sandbox of one of its containers.
+    arrivals: u64,
 }
 
-impl Engine {
-    /// All networks with their endpoints.
-    pub(super) async fn access_networks(&self) -> BTreeMap<NetworkId, Own> {
-        let mut networks: BTreeMap<NetworkId, Own> =
-            self.networks().values().map(|network| (network.id.clone(), own(network))).collect();
-        for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
-            if let Some(own) = networks.get_mut(&record.network) {
-                own.network.members.push(member(record));
-            }
+/// All networks with their endpoints.
+pub(super) fn own_networks(inventory: &Inventory) -> BTreeMap<NetworkId, Own> {
+    let mut networks: BTreeMap<NetworkId, Own> =
+        inventory.networks.values().map(|network| (network.id.clone(), own(network))).collect();
+    for present in inventory.endpoints.values() {
+        if let Some(own) = networks.get_mut(&present.record.network) {
+            own.network.members.push(member(&present.record));
+            own.arrivals += present.set_up;
         }
-        networks
     }
+    networks
 }
 
 fn own(network: &NetworkRecord) -> Own {
@@ -56,10 +57,11 @@ fn own(network: &NetworkRecord) -> Own {
             members: Vec::new(),
         },
         wanted: options.host_access,
+        arrivals: 0,
     }
 }
 
-fn member(record: EndpointRecord) -> Member {
+fn member(record: &EndpointRecord) -> Member {
     let address = match &record.address {
         AddressRecord::None => None,
         AddressRecord::Static { address } => Some(address.addr()),
@@ -69,10 +71,10 @@ fn member(record: EndpointRecord) -> Member {
         record.ipv6.iter().flat_map(|v6| v6.told.iter().chain(&v6.applied)).map(Ipv6Net::addr).collect();
     let v6 = v6.into_iter().filter(|address| !address.is_unicast_link_local());
     Member {
-        endpoint: record.id,
-        container: record.container.map(|container| container.name),
+        endpoint: record.id.clone(),
+        container: record.container.as_ref().map(|container| container.name.clone()),
         mac: Some(record.mac),
         addresses: address.map(IpAddr::from).into_iter().chain(v6.map(IpAddr::from)).collect(),
-        sandbox: record.sandbox,
+        sandbox: record.sandbox.clone(),
     }
 }

@@ -66,6 +66,7 @@ mod tests {
     use super::*;
     use crate::addressing::book::AddressBook;
     use crate::cell::Cell;
+    use crate::inventory::Ledger;
     use crate::random::OsRandom;
     use crate::store::Store;
 
@@ -110,7 +111,7 @@ mod tests {
         let record = EndpointRecord { ipv6: Some(ipv6), ..record };
         store.put(&record).await.unwrap();
         let options = NetworkOptions::new("br0".parse().unwrap());
-        Arc::new(Cell::stored(record, options, store.clone(), &AddressBook::default()))
+        Arc::new(Cell::stored(record, options, store.clone(), &AddressBook::default(), &Ledger::default()))
     }
 
     /// 300 advertisements a second for 10 seconds, each with another MTU, reach 8 endpoints.

@@ -420,7 +420,7 @@ impl Supervisor6 {
                 if let Err(error) = written.await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
-                self.seat.services.changed.notify_one();
+                self.seat.cell.was_set_up();
             }
             Ok(None) => {}
             Err::<_, SandboxError>(error) => {

@@ -20,7 +20,7 @@ use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::{DnsMode, EndpointId, Mode};
 use landline_types::Mac;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::handle::{Command, Supervised};
 use super::motion::Arrival;
@@ -52,8 +52,6 @@ pub(crate) struct Services {
     pub(crate) boot: Arc<str>,
     /// Told of endpoints whose sandbox could not be found any more.
     pub(crate) lost: Arc<Pending<BTreeSet<EndpointId>>>,
-    /// Rings when an endpoint has come, gone, or has other addresses.
-    pub(crate) changed: Arc<Notify>,
     /// Told of endpoints whose LAN may say something else about names (`dns=search|replace`).
     pub(crate) names: Arc<Pending<BTreeSet<EndpointId>>>,
 }
@@ -503,7 +501,7 @@ impl Supervisor {
                 if let Err(error) = self.seat.cell.update(change).await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
-                self.seat.services.changed.notify_one();
+                self.seat.cell.was_set_up();
             }
             Ok(None) => {}
             Err::<_, SandboxError>(error) => {

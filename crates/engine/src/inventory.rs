@@ -1,0 +1,199 @@
+//! What there is: networks, endpoints and containers, in one value that whoever needs it watches.
+//!
+//! The engine is the only writer ([`Ledger`]). Features receive the value through a [`watch`](tokio::sync::watch) channel, whose
+//! changes are merged while the receiver is busy: nobody calls the engine to find out what there is, and nothing waits for a
+//! feature.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use landline_model::{EndpointRecord, NetworkRecord};
+use landline_spec::{EndpointId, NetworkId};
+use tokio::sync::watch;
+
+/// What there is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inventory {
+    /// All networks, those of attachments included.
+    pub(crate) networks: BTreeMap<NetworkId, NetworkRecord>,
+    /// The endpoints whose creation was answered.
+    pub(crate) endpoints: BTreeMap<EndpointId, Present>,
+    /// The ids of the containers there are, once the watcher has listed all of them.
+    pub(crate) containers: Option<BTreeSet<String>>,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Present {
+    /// Its record.
+    pub(crate) record: Arc<EndpointRecord>,
+    /// How often its link in the sandbox was set up.
+    pub(crate) set_up: u64,
+}
+
+/// The engine's side of the [`Inventory`]: the only one that changes it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ledger(watch::Sender<Inventory>);
+
+impl Ledger {
+    /// A ledger that begins with these networks.
+    pub(crate) fn new(networks: Vec<NetworkRecord>) -> Self {
+        let networks = networks.into_iter().map(|network| (network.id.clone(), network)).collect();
+        Self(watch::Sender::new(Inventory { networks, ..Inventory::default() }))
+    }
+
+    /// Another receiver of what there is.
+    pub(crate) fn watch(&self) -> watch::Receiver<Inventory> {
+        self.0.subscribe()
+    }
+
+    /// All networks. To be held for a moment only: while it is, nothing can be changed.
+    pub(crate) fn networks(&self) -> Networks<'_> {
+        Networks(self.0.borrow())
+    }
+
+    /// Adds a network, or replaces the one of its id.
+    pub(crate) fn put_network(&self, network: NetworkRecord) {
+        self.0.send_if_modified(|all| {
+            all.networks.get(&network.id) != Some(&network) && {
+                all.networks.insert(network.id.clone(), network);
+                true
+            }
+        });
+    }
+
+    /// Removes a network, if there is one of that id.
+    pub(crate) fn remove_network(&self, id: &NetworkId) -> Option<NetworkRecord> {
+        let mut removed = None;
+        self.0.send_if_modified(|all| {
+            removed = all.networks.remove(id);
+            removed.is_some()
+        });
+        removed
+    }
+
+    /// Gives a network a name. `None`: there is no such network, or that is its name already.
+    pub(crate) fn name_network(&self, id: &NetworkId, name: &str) -> Option<NetworkRecord> {
+        let mut named = None;
+        self.0.send_if_modified(|all| {
+            let network = all.networks.get_mut(id).filter(|network| network.name.as_deref() != Some(name));
+            named = network.map(|network| {
+                network.name = Some(name.to_owned());
+                network.clone()
+            });
+            named.is_some()
+        });
+        named
+    }
+
+    /// Adds an endpoint, or replaces its record.
+    pub(crate) fn put_endpoint(&self, record: &EndpointRecord) {
+        self.0.send_if_modified(|all| match all.endpoints.get_mut(&record.id) {
+            Some(present) if *present.record == *record => false,
+            Some(present) => {
+                present.record = Arc::new(record.clone());
+                true
+            }
+            None => {
+                let present = Present { record: Arc::new(record.clone()), set_up: 0 };
+                all.endpoints.insert(record.id.clone(), present);
+                true
+            }
+        });
+    }
+
+    /// Removes an endpoint, if there is one of that id.
+    pub(crate) fn remove_endpoint(&self, id: &EndpointId) {
+        self.0.send_if_modified(|all| all.endpoints.remove(id).is_some());
+    }
+
+    /// An endpoint's link in its sandbox was set up.
+    pub(crate) fn set_up(&self, id: &EndpointId) {
+        self.0.send_if_modified(|all| all.endpoints.get_mut(id).map(|present| present.set_up += 1).is_some());
+    }
+
+    /// These are all the containers there are.
+    pub(crate) fn set_containers(&self, containers: BTreeSet<String>) {
+        self.0.send_if_modified(|all| {
+            all.containers.as_ref() != Some(&containers) && {
+                all.containers = Some(containers);
+                true
+            }
+        });
+    }
+
+    /// Whether there is a container of this id. `None`: nobody has listed them yet.
+    pub(crate) fn has_container(&self, id: &str) -> Option<bool> {
+        self.0.borrow().containers.as_ref().map(|all| all.contains(id))
+    }
+
+    /// Whether all containers were listed.
+    pub(crate) fn knows_containers(&self) -> bool {
+        self.0.borrow().containers.is_some()
+    }
+}
+
+/// All networks, as they are.
+pub(crate) struct Networks<'a>(watch::Ref<'a, Inventory>);
+
+impl Deref for Networks<'_> {
+    type Target = BTreeMap<NetworkId, NetworkRecord>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.networks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_spec::NetworkOptions;
+
+    use super::*;
+
+    fn network(name: Option<&str>) -> NetworkRecord {
+        NetworkRecord {
+            id: "n".repeat(64).parse().unwrap(),
+            name: name.map(str::to_owned),
+            options: NetworkOptions::new("br0".parse().unwrap()),
+            nic: None,
+            ipam_gateway: None,
+            ipam_gateway_v6: None,
+            bridge_address: None,
+        }
+    }
+
+    /// Whether the receiver has something new to look at.
+    fn woken(receiver: &mut watch::Receiver<Inventory>) -> bool {
+        let changed = receiver.has_changed().unwrap();
+        receiver.mark_unchanged();
+        changed
+    }
+
+    #[test]
+    fn receivers_wake_up_for_what_is_new_only() {
+        let ledger = Ledger::default();
+        let mut receiver = ledger.watch();
+        ledger.put_network(network(None));
+        assert!(woken(&mut receiver));
+        ledger.put_network(network(None));
+        assert!(!woken(&mut receiver), "it was there");
+        let id = network(None).id;
+        assert_eq!(ledger.name_network(&id, "lan"), Some(network(Some("lan"))));
+        assert!(woken(&mut receiver));
+        assert_eq!(ledger.name_network(&id, "lan"), None);
+        assert!(!woken(&mut receiver), "that is its name");
+        assert_eq!(ledger.remove_network(&id), Some(network(Some("lan"))));
+        assert!(woken(&mut receiver));
+        assert_eq!(ledger.remove_network(&id), None);
+        ledger.remove_endpoint(&"e".repeat(64).parse().unwrap());
+        ledger.set_up(&"e".repeat(64).parse().unwrap());
+        assert!(!woken(&mut receiver), "there was none");
+        assert_eq!(ledger.has_container("c1"), None);
+        ledger.set_containers(BTreeSet::from(["c1".to_owned()]));
+        assert!(woken(&mut receiver));
+        assert_eq!((ledger.has_container("c1"), ledger.has_container("c2")), (Some(true), Some(false)));
+        ledger.set_containers(BTreeSet::from(["c1".to_owned()]));
+        assert!(!woken(&mut receiver));
+    }
+}
