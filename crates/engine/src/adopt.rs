@@ -87,7 +87,6 @@ impl Engine {
             tracing::warn!(error = %crate::chain(&error), "a VDE network is cut off for now");
         }
         self.adopt_private(&record).await;
-        self.ovs.poke();
         if let Err(error) = self.open_firewall(&record).await {
             tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be opened");
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use landline_model::IdentityRecord;
-use landline_spec::{EndpointId, NetworkOptions};
+use landline_spec::{DnsMode, EndpointId, NetworkOptions};
 use tokio::sync::Mutex;
 
 use crate::addressing::book::{AddressBook, Entry};
@@ -180,6 +180,18 @@ impl Cell {
         let mut inner = self.inner.lock().await;
         inner.listed = true;
         inner.tell();
+    }
+
+    /// The endpoint's LAN may say something else about names.
+    pub(crate) fn names_changed(&self) {
+        if self.options.dns != DnsMode::Off {
+            self.ledger.names_changed(&self.id);
+        }
+    }
+
+    /// The sandbox could not be found.
+    pub(crate) fn sandbox_lost(&self) {
+        self.ledger.sandbox_lost(&self.id);
     }
 
     /// The link in the sandbox was set up: others may want to look at it.

@@ -38,7 +38,7 @@ impl Engine {
         let before = endpoint.cell.read().await;
         if before.container.as_ref() == Some(&container) {
             // Docker may have written its files again.
-            self.names_changed(&endpoint);
+            endpoint.cell.names_changed();
             return;
         }
         self.confirm_identity(&before, &container).await;
@@ -56,11 +56,10 @@ impl Engine {
         if let Err(error) = written.await {
             tracing::warn!(error = %crate::chain(&error), "a container's name could not be stored");
         }
-        self.ovs.poke();
         for task in endpoint.tasks() {
             task.hostname(hostname.clone());
         }
-        self.names_changed(&endpoint);
+        endpoint.cell.names_changed();
     }
 
     async fn confirm_identity(&self, record: &EndpointRecord, container: &ContainerRecord) {

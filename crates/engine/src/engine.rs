@@ -26,7 +26,6 @@ use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Sentries, Services, Supervised};
 use crate::link_table::{LinkEvents, LinkTable};
 use crate::nat::{self, Nat, OpenBridges};
-use crate::ovs::Poke;
 use crate::pending::Pending;
 use crate::pools::{Ahead, Pools};
 use crate::records::NetworkRecord;
@@ -129,8 +128,6 @@ pub struct Engine {
     pub(crate) services: Services,
     pub(crate) identities: Arc<Identities>,
     pub(crate) releaser: Releaser,
-    /// Wakes what keeps Open vSwitch's ports.
-    pub(crate) ovs: Poke,
     pub(crate) pools: Pools,
     pub(crate) ahead: Ahead,
     host_access: HostAccess,
@@ -179,8 +176,6 @@ impl Engine {
             sentries: Sentries::new(present.clone()),
             book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
             present,
-            lost: Arc::default(),
-            names: Arc::default(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
         let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), rows.take()));
@@ -208,7 +203,6 @@ impl Engine {
             services,
             identities,
             releaser,
-            ovs: Poke::default(),
             pools,
             ahead: Ahead::default(),
             vlans: tokio::sync::Mutex::default(),
@@ -232,8 +226,8 @@ impl Engine {
         engine.reopen_vlans(all_networks).await;
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
-            let (weak, alarm) = (Arc::downgrade(&engine), engine.services.alarm.clone());
-            tokio::spawn(crate::forgotten::run(weak, alarm, engine.cancel.clone()));
+            let alarm = engine.services.alarm.clone();
+            tokio::spawn(crate::forgotten::run(engine.clone(), alarm, engine.cancel.clone()));
         }
         let beginning = Beginning {
             keeper: Keeper::Daemon,
@@ -243,15 +237,10 @@ impl Engine {
             inventory: Some(engine.ledger.watch()),
         };
         host_access::start(inbox, beginning, engine.cancel.clone());
-        let (weak, poke) = (Arc::downgrade(&engine), engine.ovs.clone());
-        tokio::spawn(crate::ovs::run(weak, poke, engine.cancel.clone()));
-        let (weak, lost, cancel) = (Arc::downgrade(&engine), engine.services.lost.clone(), &engine.cancel);
-        tokio::spawn(crate::repair::run(weak, links, lost, cancel.clone()));
-        let (weak, names) = (Arc::downgrade(&engine), engine.services.names.clone());
-        tokio::spawn(crate::resolver::run(weak, names, cancel.clone()));
-        for endpoint in engine.endpoints() {
-            engine.names_changed(&endpoint);
-        }
+        let (watch, cancel) = (|| engine.ledger.watch(), &engine.cancel);
+        tokio::spawn(crate::switch_ports::run(engine.clone(), watch(), cancel.clone()));
+        tokio::spawn(crate::repair::run(engine.clone(), links, watch(), cancel.clone()));
+        tokio::spawn(crate::resolver::run(engine.clone(), watch(), cancel.clone()));
         Ok(engine)
     }
 

@@ -6,7 +6,7 @@
 //! ask for its end. And a Docker that was killed starts its containers again without a word about the endpoints they
 //! had before: what is left of those is nothing, or nothing but a row here.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
@@ -22,12 +22,11 @@ use crate::records::{EndpointRecord, NetworkRecord};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Closes what is left of such endpoints once Docker cannot come back to them.
-pub(crate) async fn run(engine: Weak<Engine>, alarm: Alarm, cancel: CancellationToken) {
+pub(crate) async fn run(engine: Arc<Engine>, alarm: Alarm, cancel: CancellationToken) {
     let deadline = boottime::now() + PATIENCE;
     if cancel.run_until_cancelled(alarm.sleep_until(deadline)).await.is_none() {
         return;
     }
-    let Some(engine) = engine.upgrade() else { return };
     for endpoint in engine.found_on_host() {
         engine.close_if_forgotten(&endpoint).await;
     }

@@ -30,6 +30,10 @@ pub(crate) struct Present {
     pub(crate) record: Arc<EndpointRecord>,
     /// How often its link in the sandbox was set up.
     pub(crate) set_up: u64,
+    /// How often something was heard that may change what its container is to know about names (`dns=search|replace`).
+    pub(crate) names: u64,
+    /// How often its sandbox could not be found.
+    pub(crate) lost: u64,
 }
 
 /// The engine's side of the [`Inventory`]: the only one that changes it.
@@ -96,7 +100,7 @@ impl Ledger {
                 true
             }
             None => {
-                let present = Present { record: Arc::new(record.clone()), set_up: 0 };
+                let present = Present { record: Arc::new(record.clone()), set_up: 0, names: 0, lost: 0 };
                 all.endpoints.insert(record.id.clone(), present);
                 true
             }
@@ -110,7 +114,21 @@ impl Ledger {
 
     /// An endpoint's link in its sandbox was set up.
     pub(crate) fn set_up(&self, id: &EndpointId) {
-        self.0.send_if_modified(|all| all.endpoints.get_mut(id).map(|present| present.set_up += 1).is_some());
+        self.note(id, |present| present.set_up += 1);
+    }
+
+    /// Something was heard that may change what an endpoint's container is to know about names.
+    pub(crate) fn names_changed(&self, id: &EndpointId) {
+        self.note(id, |present| present.names += 1);
+    }
+
+    /// An endpoint's sandbox could not be found.
+    pub(crate) fn sandbox_lost(&self, id: &EndpointId) {
+        self.note(id, |present| present.lost += 1);
+    }
+
+    fn note(&self, id: &EndpointId, note: impl FnOnce(&mut Present)) {
+        self.0.send_if_modified(|all| all.endpoints.get_mut(id).map(note).is_some());
     }
 
     /// These are all the containers there are.
@@ -187,7 +205,9 @@ mod tests {
         assert!(woken(&mut receiver));
         assert_eq!(ledger.remove_network(&id), None);
         ledger.remove_endpoint(&"e".repeat(64).parse().unwrap());
-        ledger.set_up(&"e".repeat(64).parse().unwrap());
+        for note in [Ledger::set_up, Ledger::names_changed, Ledger::sandbox_lost] {
+            note(&ledger, &"e".repeat(64).parse().unwrap());
+        }
         assert!(!woken(&mut receiver), "there was none");
         assert_eq!(ledger.has_container("c1"), None);
         ledger.set_containers(BTreeSet::from(["c1".to_owned()]));

@@ -62,6 +62,7 @@ mod routes;
 mod sandbox;
 mod spanning_tree;
 mod store;
+mod switch_ports;
 pub mod uplink;
 mod vde;
 mod view;

@@ -305,7 +305,6 @@ impl Engine {
         tracing::info!(network = %id.short(), mode = %record.options.mode, parent = %record.options.parent, "network created");
         self.created.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), boottime::now());
         self.ledger.put_network(record);
-        self.ovs.poke();
         Ok(())
     }
 

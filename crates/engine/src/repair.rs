@@ -5,17 +5,19 @@
 //! own are made again, the host's ends are put back and set up, and so are links that are gone from living sandboxes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use landline_kernel::Link;
 use landline_spec::{EndpointId, Mode, NetworkOptions};
 use landline_types::IfName;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
 use crate::carrier::{Carriers, leads_over};
 use crate::engine::Engine;
 use crate::host::{Host, HostError, mark_of};
+use crate::inventory::Inventory;
 use crate::lease::Orders;
 use crate::link_table::LinkEvents;
 use crate::links::check_vlan;
@@ -24,23 +26,21 @@ use crate::pending::Pending;
 use crate::plan::Step;
 use crate::records::NetworkRecord;
 
-/// Follows link events, and endpoints whose sandbox was not found, until the engine is gone.
+/// Follows link events, and endpoints whose sandbox was not found, until `cancel`.
 pub(crate) async fn run(
-    engine: Weak<Engine>,
+    engine: Arc<Engine>,
     links: Arc<Pending<LinkEvents>>,
-    lost: Arc<Pending<BTreeSet<EndpointId>>>,
+    mut inventory: watch::Receiver<Inventory>,
     cancel: CancellationToken,
 ) {
-    let (mut parents, mut carriers) = (Parents::default(), Carriers::default());
+    let (mut parents, mut carriers, mut looked_for) =
+        (Parents::default(), Carriers::default(), LookedFor::default());
     // What happened while nobody followed the events.
-    if let Some(engine) = engine.upgrade() {
-        engine.repair_all(&mut parents, &mut carriers).await;
-    }
+    engine.repair_all(&mut parents, &mut carriers).await;
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
             LinkEvents { present, gone, overrun } = links.take() => {
-                let Some(engine) = engine.upgrade() else { return };
                 let present: Vec<Link> = present.into_values().collect();
                 if overrun || engine.made_one_of(&gone) {
                     engine.reopen_privates().await;
@@ -53,13 +53,28 @@ pub(crate) async fn run(
                     engine.ask_over(&carriers.back(&present, false)).await;
                 }
             }
-            ids = lost.take() => {
-                let Some(engine) = engine.upgrade() else { return };
-                for id in ids {
+            Ok(()) = inventory.changed() => {
+                let lost = looked_for.lost(&inventory.borrow_and_update());
+                for id in lost {
                     engine.close_if_dead(&id).await;
                 }
             }
         }
+    }
+}
+
+/// How often each endpoint's sandbox had been lost when it was last looked for.
+#[derive(Default)]
+struct LookedFor(BTreeMap<EndpointId, u64>);
+
+impl LookedFor {
+    /// The endpoints whose sandbox was lost since then.
+    fn lost(&mut self, inventory: &Inventory) -> Vec<EndpointId> {
+        self.0.retain(|id, _| inventory.endpoints.contains_key(id));
+        let lost = inventory.endpoints.iter().filter(|(_, present)| present.lost > 0);
+        lost.filter(|(id, present)| self.0.insert((*id).clone(), present.lost) != Some(present.lost))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 }
 

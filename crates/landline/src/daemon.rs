@@ -174,6 +174,7 @@ async fn serve(
     }
     tasks.spawn(watcher.run(cancel.clone()));
     tasks.spawn(bridge::follow_guards(cancel.clone()));
+    tasks.spawn(cancel.clone().run_until_cancelled_owned(bridge::sweep_left_over()));
     let mut sockets = more_sockets;
     for (listener, path) in further {
         let Some(first) = frontends.first() else { break };

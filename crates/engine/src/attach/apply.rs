@@ -197,7 +197,6 @@ impl Engine {
         let (options, id) = (network.options.clone(), record.id.clone());
         self.ledger.put_network(network.clone());
         self.open_firewall(&network).await?;
-        self.ovs.poke();
         let card = match options.mode {
             Mode::Nic => self.take_card(slot, &options.parent).await?.mac,
             _ => None,

@@ -12,7 +12,7 @@ use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
 use landline_model::{EndpointRecord, StateRecord};
-use landline_spec::{DnsMode, Mode};
+use landline_spec::Mode;
 use tokio::sync::{mpsc, watch};
 
 use super::ears::{Advertisement, Listener};
@@ -439,8 +439,8 @@ impl Supervisor6 {
             }
             changed
         });
-        if published && self.seat.cell.options().dns != DnsMode::Off {
-            self.seat.services.names.add(self.seat.cell.id().clone());
+        if published {
+            self.seat.cell.names_changed();
         }
     }
 }

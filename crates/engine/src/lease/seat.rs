@@ -80,7 +80,7 @@ impl Seat {
             Ok(Err(error)) => {
                 tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets cannot be opened");
                 if error.kind() == io::ErrorKind::NotFound {
-                    self.services.lost.add(self.cell.id().clone());
+                    self.cell.sandbox_lost();
                 }
             }
             Err(_) => {}

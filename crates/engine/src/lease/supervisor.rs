@@ -4,7 +4,6 @@
 //! while an exchange or a conflict check runs, writes every lease into the store before it counts, and keeps
 //! the sandbox's address and routes in step with the lease.
 
-use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -18,7 +17,7 @@ use landline_dhcp::v4::{
 };
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
-use landline_spec::{DnsMode, EndpointId, Mode};
+use landline_spec::Mode;
 use landline_types::Mac;
 use tokio::sync::{mpsc, watch};
 
@@ -35,7 +34,6 @@ use crate::chain;
 use crate::clock;
 use crate::ipv6::Ears;
 use crate::link_table::LinkTable;
-use crate::pending::Pending;
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
 use crate::sandbox::{Sandbox, SandboxError, Task};
@@ -50,10 +48,6 @@ pub(crate) struct Services {
     pub(crate) ears: Ears,
     pub(crate) sentries: Sentries,
     pub(crate) boot: Arc<str>,
-    /// Told of endpoints whose sandbox could not be found any more.
-    pub(crate) lost: Arc<Pending<BTreeSet<EndpointId>>>,
-    /// Told of endpoints whose LAN may say something else about names (`dns=search|replace`).
-    pub(crate) names: Arc<Pending<BTreeSet<EndpointId>>>,
 }
 
 /// What is known of a lease from outside its task.
@@ -524,8 +518,8 @@ impl Supervisor {
             }
             changed
         });
-        if published && self.seat.cell.options().dns != DnsMode::Off {
-            self.seat.services.names.add(self.seat.cell.id().clone());
+        if published {
+            self.seat.cell.names_changed();
         }
     }
 }

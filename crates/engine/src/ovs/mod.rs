@@ -1,9 +1,8 @@
 //! Open vSwitch: ports of ours on its bridges.
 //!
 //! The switch's database outlives everything, reboots included, so each port says whose it is (`external_ids`), and
-//! only such ports are removed. [`follow`] keeps ports and endpoints together while either comes and goes.
+//! only such ports are removed. `switch_ports` keeps ports and endpoints together while either comes and goes.
 
-mod follow;
 mod look;
 
 use std::collections::BTreeMap;
@@ -17,7 +16,6 @@ use landline_types::IfName;
 
 use crate::blocking;
 
-pub(crate) use follow::{Poke, run};
 pub(crate) use look::look;
 pub use look::{Datapath, OvsView};
 
@@ -28,13 +26,13 @@ pub(crate) const OWNER: &str = "owner";
 pub(crate) const LANDLINE: &str = "landline";
 const ENDPOINT: &str = "landline-endpoint";
 pub(crate) const BOOT: &str = "landline-boot";
-const CONTAINER: &str = "landline-container";
+pub(crate) const CONTAINER: &str = "landline-container";
 
 /// Key and value of a bridge that was made because an attachment named it.
 const MADE: (&str, &str) = ("landline-made", "attachment");
 
 /// Where the switch's database listens; `OVS_RUNDIR` as for Open vSwitch's own programs.
-fn socket() -> PathBuf {
+pub(crate) fn socket() -> PathBuf {
     match std::env::var_os("OVS_RUNDIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir).join("db.sock"),
         None => landline_ovsdb::DEFAULT_SOCKET.into(),
@@ -70,7 +68,7 @@ pub(crate) fn marks(endpoint: &EndpointId) -> BTreeMap<String, String> {
 }
 
 /// The endpoint a port belongs to, if it is one of ours.
-fn owner(port: &Port) -> Option<EndpointId> {
+pub(crate) fn owner(port: &Port) -> Option<EndpointId> {
     let ours = port.external_ids.get(OWNER).is_some_and(|owner| owner == LANDLINE);
     port.external_ids.get(ENDPOINT).filter(|_| ours)?.parse().ok()
 }
@@ -89,7 +87,7 @@ pub(crate) async fn check_bridge(name: &IfName) -> Result<(), Error> {
 }
 
 /// Makes a port for an endpoint and waits until it carries packets; one that was left of it is replaced.
-async fn add_port(
+pub(crate) async fn add_port(
     client: &mut Client,
     endpoint: &EndpointId,
     link: &IfName,

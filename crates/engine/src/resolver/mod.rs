@@ -7,24 +7,25 @@
 
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use landline_dhcp::v4::Lease;
 use landline_dhcp::v6::State6;
 use landline_spec::{DnsMode, EndpointId};
 use landline_types::IfName;
 use rustix::fs::{Mode, OFlags};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
-use crate::pending::Pending;
+use crate::inventory::Inventory;
 use crate::records::{AddressRecord, ContainerRecord, EndpointRecord};
 use text::{Names, with_names};
 
@@ -56,34 +57,49 @@ fn is_link_local(address: Ipv6Addr) -> bool {
     address.segments()[0] & 0xffc0 == 0xfe80
 }
 
-/// Writes what changes until the engine is gone.
+/// Writes what changes, until `cancel`.
 pub(crate) async fn run(
-    engine: Weak<Engine>,
-    changed: Arc<Pending<BTreeSet<EndpointId>>>,
+    engine: Arc<Engine>,
+    mut inventory: watch::Receiver<Inventory>,
     cancel: CancellationToken,
 ) {
-    while let Some(endpoints) = cancel.run_until_cancelled(changed.take()).await {
-        let Some(engine) = engine.upgrade() else { return };
-        let mut containers = BTreeMap::new();
-        for endpoint in endpoints.iter().filter_map(|id| engine.slot_if_known(id)?.current()) {
-            if let Some(container) = endpoint.cell.read().await.container {
-                containers.insert(container.id.clone(), container);
-            }
-        }
+    let mut written = Written::default();
+    loop {
+        let containers = written.due(&inventory.borrow_and_update());
         for container in containers.into_values() {
             engine.write_names(&container).await;
+        }
+        match cancel.run_until_cancelled(inventory.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
         }
     }
 }
 
-impl Engine {
-    /// Something may have changed that this endpoint's container is to know.
-    pub(crate) fn names_changed(&self, endpoint: &Endpoint) {
-        if endpoint.cell.options().dns != DnsMode::Off {
-            self.services.names.add(endpoint.cell.id().clone());
-        }
-    }
+/// How much of what was heard for each endpoint its container's file has.
+#[derive(Debug, Default)]
+struct Written(BTreeMap<EndpointId, u64>);
 
+impl Written {
+    /// The containers whose files are to be looked at, by id. They count as written.
+    fn due(&mut self, inventory: &Inventory) -> BTreeMap<String, ContainerRecord> {
+        self.0.retain(|id, _| inventory.endpoints.contains_key(id));
+        let mut containers = BTreeMap::new();
+        for (id, present) in &inventory.endpoints {
+            let network = inventory.networks.get(&present.record.network);
+            let follows = network.is_some_and(|network| network.options.dns != DnsMode::Off);
+            if self.0.insert(id.clone(), present.names) != Some(present.names)
+                && follows
+                && let Some(container) = &present.record.container
+            {
+                containers.insert(container.id.clone(), container.clone());
+            }
+        }
+        containers
+    }
+}
+
+impl Engine {
     /// Brings the container's file in line with what its networks say now.
     pub(crate) async fn write_names(&self, container: &ContainerRecord) {
         let Some(path) = own_file(container) else { return };

@@ -139,6 +139,20 @@ impl From<cli::BridgeKind> for BridgeKind {
     }
 }
 
+/// The same for the daemon, should something have kept systemd from it.
+pub(crate) async fn sweep_left_over() {
+    match uplink::sweep().await {
+        Ok(swept) if swept.is_empty() => {}
+        Ok(swept) => {
+            tracing::warn!(bridges = ?swept, "removed from Open vSwitch: they were made for another boot");
+        }
+        // Most hosts have none.
+        Err(error) => {
+            tracing::debug!(error = %landline_engine::chain(&error), "Open vSwitch was not looked at");
+        }
+    }
+}
+
 /// Takes what was adopted before this boot out of Open vSwitch's database.
 async fn sweep() -> Result<(), BridgeError> {
     for bridge in uplink::sweep().await.map_err(|error| BridgeError::Sweep(error.into()))? {

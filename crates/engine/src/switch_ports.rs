@@ -1,71 +1,49 @@
-//! Keeping ports and endpoints together: after a restart of either side, a reboot, somebody's `ovs-vsctl`.
+//! Keeping Open vSwitch's ports and endpoints together: after a restart of either side, a reboot, somebody's `ovs-vsctl`.
 
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::NameWatch;
 use landline_ovsdb::{Client, Error, Port, Switch};
-use landline_spec::{EndpointId, Mode};
+use landline_spec::{EndpointId, Mode, NetworkId};
 use landline_types::IfName;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CONTAINER, add_port, connect, owner, vlans};
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::mark_of;
+use crate::inventory::Inventory;
 use crate::mark::End;
+use crate::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Tells the follower that something has changed on our side.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Poke(Arc<Notify>);
-
-impl Poke {
-    pub(crate) fn poke(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// Follows the switch until `cancel`, while there is a network that needs it.
-pub(crate) async fn run(engine: Weak<Engine>, poke: Poke, cancel: CancellationToken) {
-    let work = async {
-        sweep().await;
-        follow(engine, poke).await;
-    };
-    cancel.run_until_cancelled(work).await;
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    inventory: watch::Receiver<Inventory>,
+    cancel: CancellationToken,
+) {
+    cancel.run_until_cancelled(follow(engine, inventory)).await;
 }
 
-/// Bridges that NICs were put into in an earlier boot; systemd has seen to them unless somebody kept it from doing so.
-async fn sweep() {
-    match crate::uplink::sweep().await {
-        Ok(swept) if swept.is_empty() => {}
-        Ok(swept) => {
-            tracing::warn!(bridges = ?swept, "removed from Open vSwitch: they were made for another boot");
-        }
-        // Most hosts have none.
-        Err(error) => tracing::debug!(error = %crate::chain(&error), "Open vSwitch was not looked at"),
-    }
-}
-
-async fn follow(engine: Weak<Engine>, poke: Poke) {
+async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
     tidy(&engine).await;
+    let mut ports = Ports { inventory, seen: BTreeMap::new() };
     let mut pause = PAUSES.0;
     let mut told = false;
     // From before each attempt, so that nothing is missed that comes after it.
-    let mut socket = None;
+    let mut there = None;
     loop {
-        while !engine.upgrade().is_some_and(|engine| engine.needs_ovs()) {
-            if engine.strong_count() == 0 {
-                return;
-            }
-            poke.0.notified().await;
+        while !ports.look() {
+            ports.changed().await;
         }
         let mut worked = false;
-        socket = socket.or_else(|| NameWatch::open(&super::socket()).ok());
-        let ended = session(&engine, &poke, &mut worked).await;
+        there = there.or_else(|| NameWatch::open(&socket()).ok());
+        let ended = session(&engine, &mut ports, &mut worked).await;
         if worked {
             (pause, told) = (PAUSES.0, false);
         }
@@ -78,41 +56,75 @@ async fn follow(engine: Weak<Engine>, poke: Poke) {
             }
             Err(_) => {}
         }
-        let back = NameWatch::appears_within(&mut socket, pause).await;
+        let back = NameWatch::appears_within(&mut there, pause).await;
         pause = if back { PAUSES.0 } else { PAUSES.1.min(pause * 2) };
     }
 }
 
 /// Removes what was left of networks that are gone meanwhile. Hosts without Open vSwitch are none of its business.
-async fn tidy(engine: &Weak<Engine>) {
+async fn tidy(engine: &Engine) {
     let Ok(mut client) = connect().await else { return };
-    let Some(engine) = engine.upgrade() else { return };
     if let Err(error) = engine.audit(&mut client).await {
         tracing::debug!(error = %crate::chain(&error), "Open vSwitch not looked at");
     }
 }
 
 /// One connection, to its end. `Ok`: nobody needs it any more.
-async fn session(engine: &Weak<Engine>, poke: &Poke, worked: &mut bool) -> Result<(), Error> {
+async fn session(engine: &Engine, ports: &mut Ports, worked: &mut bool) -> Result<(), Error> {
     let mut client = connect().await?;
     client.watch().await?;
-    loop {
-        let Some(running) = engine.upgrade().filter(|engine| engine.needs_ovs()) else { return Ok(()) };
-        running.audit(&mut client).await?;
-        drop(running);
+    while ports.look() {
+        engine.audit(&mut client).await?;
         *worked = true;
         tokio::select! {
             changed = client.changed() => changed?,
-            () = poke.0.notified() => {}
+            () = ports.changed() => {}
+        }
+    }
+    Ok(())
+}
+
+/// The networks on the switch, and the names of the containers on each.
+type Seen = BTreeMap<NetworkId, BTreeMap<EndpointId, String>>;
+
+/// Our side of the switch.
+struct Ports {
+    inventory: watch::Receiver<Inventory>,
+    seen: Seen,
+}
+
+impl Ports {
+    /// Looks at it; whether there is a network that needs the switch.
+    fn look(&mut self) -> bool {
+        self.seen = seen(&self.inventory.borrow_and_update());
+        !self.seen.is_empty()
+    }
+
+    /// Resolves when it is another than when it was last looked at. Cancel-safe.
+    async fn changed(&mut self) {
+        loop {
+            if self.inventory.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            if seen(&self.inventory.borrow_and_update()) != self.seen {
+                return;
+            }
         }
     }
 }
 
-impl Engine {
-    fn needs_ovs(&self) -> bool {
-        self.networks().values().any(|network| network.options.mode == Mode::Ovs)
+fn seen(inventory: &Inventory) -> Seen {
+    let networks = inventory.networks.values().filter(|network| network.options.mode == Mode::Ovs);
+    let mut seen: Seen = networks.map(|network| (network.id.clone(), BTreeMap::new())).collect();
+    for record in inventory.endpoints.values().map(|present| &present.record) {
+        if let (Some(names), Some(container)) = (seen.get_mut(&record.network), &record.container) {
+            names.insert(record.id.clone(), container.name.clone());
+        }
     }
+    seen
+}
 
+impl Engine {
     /// Removes ports of ours whose links are gone, and adds those that are missing or broken.
     async fn audit(&self, client: &mut Client) -> Result<(), Error> {
         let switch = client.switch().await?;
