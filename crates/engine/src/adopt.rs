@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
 use landline_model::Ipv6Record;
-use landline_spec::{Addressing, Mode};
+use landline_spec::Addressing;
 
 use crate::addressing::dhcp;
 use crate::blocking;
@@ -19,7 +19,7 @@ use crate::engine::{Endpoint, Engine};
 use crate::identity::Wish;
 use crate::ipv6::Supervisor6;
 use crate::lease::{Place, Supervisor};
-use crate::links::kind_of;
+use crate::links::facts_of;
 use crate::mark::{End, Mark};
 use crate::nat::binding;
 use crate::networks::{CreateNetwork, Ipam};
@@ -42,7 +42,7 @@ impl Engine {
             return;
         }
         let mut options = network.options;
-        if options.mode == Mode::Nat
+        if facts_of(options.mode).is_translated()
             && let Ipam::Pool { subnet, gateway } | Ipam::Landline { subnet, gateway, .. } = &mut network.ipam
             && gateway.is_none()
         {
@@ -75,7 +75,7 @@ impl Engine {
             ipam_gateway_v6,
             bridge_address,
         };
-        if record.options.mode == Mode::Nat {
+        if facts_of(record.options.mode).is_translated() {
             crate::nat::hang(&mut record);
         }
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
@@ -152,7 +152,13 @@ impl Engine {
             Applied { address: found.address, default_route: found.default_route, ..Applied::default() };
         let mark = Mark::new(id, End::Container);
         let ipv6 = identity
-            .with_ipv6(&network.options, None, false, &mut OsRandom)
+            .with_ipv6(
+                &network.options,
+                facts_of(network.options.mode).shares_mac(),
+                None,
+                false,
+                &mut OsRandom,
+            )
             .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), ..ipv6 });
         let record = EndpointRecord {
             ipv6: ipv6.clone(),
@@ -162,7 +168,7 @@ impl Engine {
             mac,
             mac_given: false,
             link: mark.link_name(),
-            prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
+            prefix: facts_of(network.options.mode).container_prefix(&network.options.parent),
             parent_mtu: None,
             ifname: None,
             interface: Some(found.link.name.clone()),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_kernel::{Link, LinkKind};
-use landline_spec::{Mode, NetworkOptions};
+use landline_spec::NetworkOptions;
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::blocking;
 use crate::chain;
 use crate::host::{Host, HostError, mark_of};
+use crate::links::facts_of;
 use crate::mark::{End, host_end_mac, is_low};
 use crate::plan::Step;
 use crate::store::{Record, Store};
@@ -90,7 +91,7 @@ impl BridgeMacs {
 
     /// To be called before a port of ours is added to `parent`. A failure is logged: the port matters more.
     pub(crate) async fn keep(self: &Arc<Self>, options: &NetworkOptions, parent: &Link, links: &[Link]) {
-        if options.mode == Mode::Bridge {
+        if facts_of(options.mode).is_lan_bridge() {
             self.settle(parent, links).await;
         }
     }

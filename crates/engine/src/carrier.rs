@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use landline_kernel::{Link, LinkKind, PortState};
-use landline_spec::{Mode, NetworkOptions};
+use landline_spec::NetworkOptions;
 
 use crate::host::mark_of;
+use crate::links::{HostEnd, ParentIs, facts_of};
 use crate::mark::Mark;
 
 /// What was last seen of a link.
@@ -61,18 +62,23 @@ pub(crate) fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, link
         return mark == *own;
     }
     let controller = || links.iter().find(|other| Some(other.index) == link.controller);
-    match options.mode {
-        Mode::Macvlan | Mode::Ipvlan => link.name == options.parent,
-        Mode::Bridge => controller().is_some_and(|bridge| bridge.name == options.parent),
+    let facts = facts_of(options.mode);
+    match (facts.parent, facts.host_end) {
+        (ParentIs::Nic, _) => link.name == options.parent,
         // All of its ports belong to one link, whichever bridge they are in.
-        Mode::Ovs => controller().is_some_and(|switch| switch.kind == LinkKind::OpenVswitch),
-        // A card notices by itself, and the others do not lead to a LAN.
-        Mode::Nic | Mode::Vde | Mode::Nat => false,
+        (ParentIs::LanBridge, HostEnd::OvsPort) => {
+            controller().is_some_and(|switch| switch.kind == LinkKind::OpenVswitch)
+        }
+        (ParentIs::LanBridge, _) => controller().is_some_and(|bridge| bridge.name == options.parent),
+        // A card notices by itself, and bridges of Landline's own do not lead to a LAN.
+        (ParentIs::Itself | ParentIs::OwnBridge, _) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use landline_spec::Mode;
+
     use super::*;
     use crate::host::fake::link;
     use crate::mark::End;
@@ -158,5 +164,15 @@ mod tests {
         assert!(is(Mode::Bridge, "br0", &own));
         let others = Mark::new(&"f".repeat(64).parse().unwrap(), End::Host);
         assert!(!is(Mode::Bridge, "br0", &Link { alias: Some(others.to_string()), ..own }));
+        assert!(is(Mode::Ipvlan, "eth0", &nic(true)));
+        // A card is in its container, and no port of a bridge of Landline's own leads to the LAN.
+        assert!(!is(Mode::Nic, "eth0", &nic(true)));
+        for mode in [Mode::Vde, Mode::Nat] {
+            assert!(!is(mode, "br0", &port(5, PortState::Forwarding)), "{mode}");
+        }
+        let datapath = [link(3, "ovs-system", LinkKind::OpenVswitch)];
+        let ovs = NetworkOptions { mode: Mode::Ovs, ..NetworkOptions::new("ovsbr0".parse().unwrap()) };
+        assert!(leads_over(&port(5, PortState::Forwarding), &mark(), &ovs, &datapath), "whatever its bridge");
+        assert!(!leads_over(&nic(true), &mark(), &ovs, &datapath));
     }
 }

@@ -1,10 +1,11 @@
 //! Deleting endpoints.
 
-use landline_spec::{DnsMode, EndpointId, Mode};
+use landline_spec::{DnsMode, EndpointId};
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{Host, HostError, mark_of};
+use crate::links::{HostEnd, facts_of};
 use crate::mark::{End, Mark};
 use crate::sandbox::Sandbox;
 
@@ -50,7 +51,8 @@ impl Engine {
             self.unclaim(&record).await;
             sandbox = record.sandbox;
         }
-        let ovs = endpoint.is_some_and(|endpoint| endpoint.cell.options().mode == Mode::Ovs);
+        let ovs = endpoint
+            .is_some_and(|endpoint| facts_of(endpoint.cell.options().mode).host_end == HostEnd::OvsPort);
         let (host, owner) = (self.host.clone(), id.clone());
         let removed = blocking(move || {
             let removed = remove_links(&*host, &owner)?;

@@ -24,7 +24,7 @@ use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
 use crate::identity::{Candidate, Wish};
 use crate::lay::lay;
-use crate::links::{LinkRequest, ParentError, check_vlan, find_parent, kind_of};
+use crate::links::{LinkRequest, MacOf, ParentError, check_vlan, driver_of, facts_of, find_parent};
 use crate::mark::{End, Mark};
 use crate::nat::{NatError, Published, binding};
 use crate::plan::Plan;
@@ -348,10 +348,10 @@ impl Engine {
             Some(mac) if mac.is_multicast() => return Err(CreateEndpointError::BadMac(mac)),
             _ => {}
         }
-        if network.options.mode == Mode::Ipvlan && request.mac.is_some() {
+        if facts_of(network.options.mode).shares_mac() && request.mac.is_some() {
             return Err(CreateEndpointError::MacOnIpvlan { parent: network.options.parent.clone() });
         }
-        if network.options.mode != Mode::Nat {
+        if !facts_of(network.options.mode).is_translated() {
             let options = &request.options;
             let given = [("lan_ip", options.lan_ip.is_some()), ("ports", options.ports.is_some())];
             if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
@@ -454,7 +454,8 @@ impl Engine {
             identity.client_id.clone_from(&dhcp.client_id);
         }
         let given = request.options.hostname.is_some();
-        let ipv6 = identity.with_ipv6(&network.options, name.clone(), given, &mut OsRandom);
+        let shared = facts_of(network.options.mode).shares_mac();
+        let ipv6 = identity.with_ipv6(&network.options, shared, name.clone(), given, &mut OsRandom);
         let laid = lay(&self.host, &self.services.present, &plan, link.clone());
         let (laid, ()) = tokio::join!(laid, self.open_for_start(network));
         let index = laid
@@ -470,7 +471,7 @@ impl Engine {
             parent_mtu: Some(parent_mtu),
             ifname: request.options.ifname.clone(),
             interface: None,
-            prefix: kind_of(network.options.mode).container_prefix(&network.options.parent),
+            prefix: facts_of(network.options.mode).container_prefix(&network.options.parent),
             address,
             address_v6: request.address_v6,
             ipv6,
@@ -592,16 +593,16 @@ impl Engine {
             }
         };
         let parent = &parent;
-        let kind = kind_of(options.mode);
-        let mac = kind.shared_mac(parent).unwrap_or(mac);
+        let driver = driver_of(options.mode);
+        let mac = driver.facts().shared_mac(parent).unwrap_or(mac);
         let host_name = self.host_end_of(endpoint);
         let request = LinkRequest { endpoint, options, parent, mac, host_name };
-        let link = if options.mode == Mode::Nic {
+        let link = if driver.facts().moves_parent() {
             parent.name.clone()
         } else {
             Mark::new(endpoint, End::Container).link_name()
         };
-        Ok((kind.plan(&request), link, mac, parent.mtu))
+        Ok((driver.plan(&request), link, mac, parent.mtu))
     }
 }
 
@@ -636,11 +637,9 @@ fn client_id(
     let mac = identity.mac;
     let template = request.options.client_id.as_ref().or(network.options.client_id.as_ref());
     let Some(template) = template else {
-        return Ok(identity.client_id.clone().unwrap_or_else(|| match network.options.mode {
-            Mode::Ipvlan => dhcp::drawn_client_id(&mut OsRandom),
-            Mode::Bridge | Mode::Macvlan | Mode::Ovs | Mode::Vde | Mode::Nat | Mode::Nic => {
-                ClientId::from_mac(mac).as_bytes().to_vec()
-            }
+        return Ok(identity.client_id.clone().unwrap_or_else(|| match facts_of(network.options.mode).mac {
+            MacOf::Parent => dhcp::drawn_client_id(&mut OsRandom),
+            MacOf::Own => ClientId::from_mac(mac).as_bytes().to_vec(),
         }));
     };
     let context = landline_spec::ClientIdContext {
@@ -666,7 +665,7 @@ async fn answer(cell: &Cell) -> EndpointAddress {
         AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(LeaseRecord::net),
     };
     // Docker sets an address that it is told, which the kernel refuses on ipvlan (EOPNOTSUPP).
-    let told = !record.mac_given && cell.options().mode != Mode::Ipvlan;
+    let told = !record.mac_given && !facts_of(cell.options().mode).shares_mac();
     let address_v6 = record.ipv6.and_then(|ipv6| ipv6.told);
     EndpointAddress { mac: told.then_some(record.mac), address, address_v6 }
 }

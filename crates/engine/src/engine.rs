@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
-use landline_spec::{EndpointId, Mode, NetworkId};
+use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ use crate::inventory::{Ledger, Networks};
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Sentries, Services, Supervised};
 use crate::link_table::{LinkEvents, LinkTable};
+use crate::links::{ParentIs, facts_of};
 use crate::nat::{self, Nat, OpenBridges};
 use crate::pending::Pending;
 use crate::pools::{Ahead, Pools};
@@ -318,10 +319,11 @@ pub(crate) fn open_bridges<'a>(
     let mut open = OpenBridges::default();
     for options in networks.map(|network| &network.options) {
         let asked = options.open_firewall || openings.contains(&options.parent);
-        match options.mode {
-            Mode::Bridge if asked => drop(open.asked.insert(options.parent.clone())),
-            Mode::Vde | Mode::Nat => drop(open.own.insert(options.parent.clone())),
-            _ => {}
+        let facts = facts_of(options.mode);
+        if facts.is_lan_bridge() && asked {
+            open.asked.insert(options.parent.clone());
+        } else if facts.parent == ParentIs::OwnBridge {
+            open.own.insert(options.parent.clone());
         }
     }
     open

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_dhcp::v4::Remembered;
-use landline_spec::{Mode, OnTimeout};
+use landline_spec::OnTimeout;
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,7 @@ use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
 use crate::lease::{Status, Supervisor};
+use crate::links::facts_of;
 use crate::no_lease::{self, Attempt, has_server};
 use crate::records::{AddressRecord, LeaseRecord, NetworkRecord};
 
@@ -118,9 +119,10 @@ async fn wait_for_lease(
     cancel: &CancellationToken,
 ) -> Result<Ipv4Addr, CreateEndpointError> {
     let waited = network.options.lease_timeout;
+    let shares_mac = facts_of(network.options.mode).shares_mac();
     let wait = async {
         // Clients that share a hardware address get the same answer again from a server that goes by it.
-        let settled = |s: &Status| s.troubles.is_refused() && network.options.mode == Mode::Ipvlan;
+        let settled = |s: &Status| s.troubles.is_refused() && shares_mac;
         let confirmed = |s: &Status| (s.confirmed && s.lease.is_some()) || settled(s);
         // Either way what counts is looked at below.
         let _ = tokio::time::timeout(patience, status.wait_for(confirmed)).await;
@@ -135,12 +137,11 @@ async fn wait_for_lease(
         return Ok(lease.address);
     }
     if let Some((why, hint)) = status.troubles.sentence() {
-        let hint = match network.options.mode {
-            Mode::Ipvlan if status.troubles.is_refused() => {
-                "a server that tells clients apart by hardware address gives all of an ipvlan network the same one: set \
-                 it to go by client identifier, or use -o mode=macvlan"
-            }
-            _ => hint,
+        let hint = if shares_mac && status.troubles.is_refused() {
+            "a server that tells clients apart by hardware address gives all of an ipvlan network the same one: set \
+             it to go by client identifier, or use -o mode=macvlan"
+        } else {
+            hint
         };
         let (network, parent) = (network_name(network), network.options.parent.clone());
         return Err(CreateEndpointError::NoUsableLease { network, parent, why, waited, hint });

@@ -11,7 +11,6 @@ use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
-use landline_spec::Mode;
 use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +19,7 @@ use crate::blocking;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
 use crate::lease::{Arrival, Motion, arrive, link_on_host};
+use crate::links::facts_of;
 use crate::mark::Mark;
 use crate::probe;
 use crate::random::OsRandom;
@@ -59,7 +59,9 @@ impl Engine {
         self.permit_fixed(record, network).await?;
         // On a private bridge there is nobody but the network's containers.
         let fixed = match record.address {
-            AddressRecord::Static { address } if network.options.mode != Mode::Nat => Some(address),
+            AddressRecord::Static { address } if !facts_of(network.options.mode).is_translated() => {
+                Some(address)
+            }
             _ => None,
         };
         let Some(address) = fixed else { return Ok(()) };

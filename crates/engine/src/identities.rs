@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use landline_model::{IdentityId, IdentityRecord};
-use landline_spec::{EndpointId, Mode};
+use landline_spec::EndpointId;
 
 use crate::endpoints::random_mac;
 use crate::identity::{Candidate, Wish};
+use crate::links::facts_of;
 use crate::random::OsRandom;
 use crate::records::{ContainerRecord, NetworkRecord};
 use crate::store::{Store, StoreError};
@@ -61,7 +62,7 @@ impl Identities {
         let known = wish.choose(inner.records.values(), &held).cloned();
         tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
         let mut identity = known.unwrap_or_else(|| fresh(network, wish));
-        if identity.mode == Mode::Ipvlan && network.options.mode != Mode::Ipvlan {
+        if facts_of(identity.mode).shares_mac() && !facts_of(network.options.mode).shares_mac() {
             // It had the parent's hardware address, which is no use to a link of its own.
             identity = IdentityRecord {
                 id: identity.id.clone(),
@@ -286,6 +287,8 @@ fn report(written: Result<(), StoreError>) {
 
 #[cfg(test)]
 mod tests {
+    use landline_spec::Mode;
+
     use super::*;
     use landline_model::ResolverFile;
     use landline_spec::NetworkOptions;

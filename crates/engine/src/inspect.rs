@@ -7,12 +7,13 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
 use landline_model::IdentityRecord;
-use landline_spec::{EndpointId, Mode, NetworkOptions};
+use landline_spec::{EndpointId, NetworkOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Endpoint, Engine};
 use crate::identities::write;
 use crate::lease::Orders;
+use crate::links::{HostEnd, facts_of};
 use crate::ovs::{OvsView, look};
 use crate::records::{AddressRecord, Applied};
 use crate::view::{EndpointView, IdentityView, view};
@@ -96,7 +97,9 @@ fn is_called(target: &str, name: Option<&str>, id: Option<&str>) -> bool {
 
 /// Adds what Open vSwitch has of them.
 async fn see_ports(found: &mut [Inspection]) {
-    let on_ovs = |seen: &&mut Inspection| seen.options.as_ref().is_some_and(|o| o.mode == Mode::Ovs);
+    let on_ovs = |seen: &&mut Inspection| {
+        seen.options.as_ref().is_some_and(|o| facts_of(o.mode).host_end == HostEnd::OvsPort)
+    };
     let mut seen: Vec<_> = found.iter_mut().filter(on_ovs).collect();
     let ids: Vec<String> = seen.iter().map(|seen| seen.endpoint.endpoint.clone()).collect();
     if ids.is_empty() {

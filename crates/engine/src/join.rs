@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Route, RouteKind};
-use landline_spec::{EndpointId, Mode, NetworkOptions};
+use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 
 use crate::addressing::dhcp;
@@ -14,6 +14,7 @@ use crate::endpoints::network_name;
 use crate::engine::{Endpoint, Engine};
 use crate::host::{Host, HostError};
 use crate::lease::Orders;
+use crate::links::{ParentIs, facts_of};
 use crate::mark::Mark;
 use crate::mark::is_implicit;
 use crate::records::{
@@ -295,7 +296,7 @@ fn look(
     let index = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)).map(|link| link.index);
     let bridge = links.iter().find(|link| link.name == options.parent).map(|link| link.index);
     let copied = match bridge {
-        Some(bridge) if matches!(options.mode, Mode::Bridge | Mode::Ovs) && !options.skip_routes => {
+        Some(bridge) if facts_of(options.mode).parent == ParentIs::LanBridge && !options.skip_routes => {
             host.routes()?.iter().filter_map(|route| static_route(route, bridge)).collect()
         }
         _ => Vec::new(),

@@ -90,7 +90,7 @@ pub use inspect::{Inspection, LeaseView, OptionView};
 pub use inventory::Inventory;
 pub use join::{JoinAnswer, JoinError};
 pub use landline_types::chain;
-pub use links::ParentError;
+pub use links::{ParentError, wants_bridge_alone};
 pub use nat::{Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, PrivateError, Published};
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
 pub use ovs::{Datapath, OvsView};

@@ -8,6 +8,8 @@ use std::fmt;
 use landline_spec::{EndpointId, Mode, NetworkId};
 use landline_types::{IfName, Mac};
 
+use crate::links::facts_of;
+
 /// `rtm_protocol` of routes and `IFA_PROTO` of addresses that Landline adds: 'L'.
 /// Above `RTPROT_STATIC` (4) and not among iproute2's `rt_protos`.
 pub(crate) const PROTOCOL: u8 = b'L';
@@ -63,7 +65,7 @@ impl Mark {
 
     /// The mark of what an endpoint has in its sandbox.
     pub(crate) fn inside(endpoint: &EndpointId, mode: Mode) -> Self {
-        Self::new(endpoint, if mode == Mode::Nic { End::Card } else { End::Container })
+        Self::new(endpoint, if facts_of(mode).moves_parent() { End::Card } else { End::Container })
     }
 
     /// Whether a link with this alias is a card that is in a sandbox or on its way.

@@ -5,14 +5,14 @@ use std::sync::PoisonError;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::{Link, boottime};
-use landline_spec::{Addressing, Ipv6Mode, LinkMtu, Mode, NetworkId, NetworkOptions, PoolSource};
+use landline_spec::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
 use landline_types::IfName;
 
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
 use crate::host_access;
-use crate::links::{ParentError, check_vlan, find_parent};
+use crate::links::{HostEnd, ParentError, Shim, check_vlan, facts_of, find_parent, wants_bridge_alone};
 use crate::pools::PoolId;
 use crate::records::NetworkRecord;
 use crate::release::Policy;
@@ -182,9 +182,10 @@ impl Engine {
     /// See [`CreateNetworkError`]; nothing was changed then.
     pub async fn create_network(&self, request: CreateNetwork) -> Result<(), CreateNetworkError> {
         let CreateNetwork { id, mut options, ipam, ipam_v6 } = request;
+        let translated = facts_of(options.mode).is_translated();
         let mut pools = Vec::new();
         if let Some(pool) = ipam_v6 {
-            if options.mode == Mode::Nat {
+            if translated {
                 return Err(crate::PrivateError::V6.into());
             }
             if options.addressing != Addressing::Static || options.ipv6 != Ipv6Mode::Off {
@@ -213,18 +214,18 @@ impl Engine {
             (Addressing::None, Ipam::Pool { .. } | Ipam::Landline { .. }) => {
                 return Err(CreateNetworkError::NoAddressing);
             }
-            (Addressing::Static, Ipam::Null) if options.mode == Mode::Nat => {
+            (Addressing::Static, Ipam::Null) if translated => {
                 return Err(crate::PrivateError::NoPool.into());
             }
             (Addressing::Static, Ipam::Null) => return Err(CreateNetworkError::NoIpam),
             (Addressing::Static, Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. }) => gateway,
             (_, Ipam::Null) => None,
         };
-        let bridge_address = match (options.mode, ipam, ipam_gateway) {
-            (Mode::Nat, Ipam::Pool { subnet, .. } | Ipam::Landline { subnet, .. }, Some(gateway)) => {
+        let bridge_address = match (translated, ipam, ipam_gateway) {
+            (true, Ipam::Pool { subnet, .. } | Ipam::Landline { subnet, .. }, Some(gateway)) => {
                 Ipv4Net::new(gateway, subnet.prefix_len()).ok()
             }
-            (Mode::Nat, ..) => return Err(crate::PrivateError::NoGateway.into()),
+            (true, ..) => return Err(crate::PrivateError::NoGateway.into()),
             _ => None,
         };
         let mut record = NetworkRecord {
@@ -246,7 +247,7 @@ impl Engine {
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
         record.nic = self.enter_vlan(&mut record.options).await?;
-        if record.options.mode == Mode::Nat {
+        if translated {
             crate::nat::hang(&mut record);
             self.open_private(&record).await?;
         }
@@ -284,10 +285,10 @@ impl Engine {
         if let Some(mtu) = record.options.mtu.and_then(LinkMtu::fixed).filter(|mtu| *mtu > parent.mtu) {
             return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
         }
-        if record.options.mode == Mode::Ovs {
+        if facts_of(record.options.mode).host_end == HostEnd::OvsPort {
             crate::ovs::check_bridge(&record.options.parent).await?;
         }
-        if record.options.host_access && record.options.mode == Mode::Ipvlan {
+        if record.options.host_access && facts_of(record.options.mode).shim == Some(Shim::Ipvlan) {
             strict_filter(parent)?;
         }
         if let Some(other) = self.other_on_bridge(&record) {
@@ -310,14 +311,14 @@ impl Engine {
 
     /// Another of our own networks on the same bridge, unless the new one does not mind.
     fn other_on_bridge(&self, new: &NetworkRecord) -> Option<String> {
-        if new.options.mode != Mode::Bridge || new.options.ignore_conflicts {
+        if !wants_bridge_alone(&new.options) {
             return None;
         }
         let networks = self.networks();
         let other = networks
             .values()
             .filter(|n| !crate::mark::is_implicit(&n.id))
-            .find(|n| n.options.mode == Mode::Bridge && n.options.parent == new.options.parent)
+            .find(|n| facts_of(n.options.mode).is_lan_bridge() && n.options.parent == new.options.parent)
             // In another VLAN it is another LAN.
             .filter(|n| n.options.vlan == new.options.vlan)?;
         Some(other.name.clone().unwrap_or_else(|| other.id.short().to_owned()))
@@ -373,7 +374,8 @@ impl Engine {
     pub fn start_limit(&self, id: &NetworkId) -> Option<std::time::Duration> {
         let networks = self.networks();
         let options = &networks.get(id)?.options;
-        let spanning_tree = if options.mode == Mode::Bridge { LONGEST } else { std::time::Duration::ZERO };
+        let is_bridge = facts_of(options.mode).is_lan_bridge();
+        let spanning_tree = if is_bridge { LONGEST } else { std::time::Duration::ZERO };
         Some(options.lease_timeout + spanning_tree)
     }
 

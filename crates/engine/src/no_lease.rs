@@ -4,6 +4,8 @@ use landline_dhcp::v4::{StateName, Unusable};
 use landline_spec::Mode;
 use landline_types::IfName;
 
+use crate::links::{ParentIs, facts_of};
+
 /// What is wrong, and what to do about it.
 pub(crate) type Reason = (Box<str>, Box<str>);
 
@@ -22,7 +24,7 @@ pub(crate) fn reason(attempt: Attempt, mode: Mode, parent: &IfName, serves: bool
         return flaw(unusable);
     }
     match attempt.state {
-        StateName::Selecting | StateName::Init if serves && matches!(mode, Mode::Macvlan | Mode::Ipvlan) => (
+        StateName::Selecting | StateName::Init if serves && facts_of(mode).parent == ParentIs::Nic => (
             "no DHCP server offered an address".into(),
             format!(
                 "a DHCP server runs on this host (UDP port 67), and no packet passes between {parent} and its {mode} \

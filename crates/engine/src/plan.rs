@@ -332,7 +332,7 @@ fn undo(host: &dyn Host, steps: &[Step]) {
 mod tests {
     use super::*;
     use crate::host::fake::FakeHost;
-    use crate::links::{LinkRequest, kind_of};
+    use crate::links::{LinkRequest, driver_of};
     use landline_spec::{EndpointId, Mode, NetworkOptions};
 
     fn endpoint() -> EndpointId {
@@ -357,7 +357,7 @@ mod tests {
                     mac,
                     host_name: None,
                 };
-                let plan = kind_of(mode).plan(&request);
+                let plan = driver_of(mode).plan(&request);
                 (host, plan)
             })
             .collect()

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use landline_kernel::Netns;
-use landline_spec::{EndpointId, Mode};
+use landline_spec::EndpointId;
 
 use crate::addressing::dhcp;
 use crate::blocking;
@@ -79,7 +79,8 @@ impl Engine {
 
     /// Where the endpoint's link is now.
     pub(crate) async fn find(&self, record: &EndpointRecord) -> Option<Place> {
-        let mode = self.networks().get(&record.network).map_or(Mode::Bridge, |network| network.options.mode);
+        let mode =
+            self.networks().get(&record.network).map(|network| network.options.mode).unwrap_or_default();
         let mark = Mark::inside(&record.id, mode);
         let (host, sandbox) = (self.host.clone(), record.sandbox.clone());
         let found = blocking(move || {

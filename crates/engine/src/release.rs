@@ -12,7 +12,7 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
 use landline_kernel::boottime;
 use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
-use landline_spec::{EndpointId, Mode, NetworkOptions, Release};
+use landline_spec::{EndpointId, NetworkOptions, Release};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
@@ -24,7 +24,7 @@ use crate::host::{Host, HostError};
 use crate::identities::{Identities, erase, write};
 use crate::lay::lay;
 use crate::lease::{Place, Services, Wire};
-use crate::links::{LinkRequest, find_parent, kind_of};
+use crate::links::{LinkRequest, driver_of, facts_of, find_parent};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
 use crate::random::OsRandom;
@@ -191,9 +191,10 @@ impl Task {
     ) -> Result<(), SendError> {
         let mark = Mark::new(&endpoint_of(&identity.id), End::Container);
         // A card that was in the container is back by then, and is a link already.
-        let (plan, link) = match identity.mode {
-            Mode::Nic => (Plan::default(), identity.parent.clone()),
-            _ => (self.plan(identity, &mark).await?, mark.link_name()),
+        let (plan, link) = if facts_of(identity.mode).moves_parent() {
+            (Plan::default(), identity.parent.clone())
+        } else {
+            (self.plan(identity, &mark).await?, mark.link_name())
         };
         let index = lay(&self.host, &self.services.present, &plan, link).await?;
         let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
@@ -240,7 +241,7 @@ impl Task {
             mac: identity.mac,
             host_name: None,
         };
-        Ok(kind_of(options.mode).plan(&request))
+        Ok(driver_of(options.mode).plan(&request))
     }
 
     async fn transmit(

@@ -1,7 +1,6 @@
 //! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
 
 use landline_kernel::Netns;
-use landline_spec::Mode;
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
@@ -9,7 +8,7 @@ use crate::host::HostError;
 use crate::join::{self, fixed_gateway_v6};
 use crate::lay::lay;
 use crate::lease::Orders;
-use crate::links::{LinkRequest, ParentError, find_parent, kind_of};
+use crate::links::{LinkRequest, ParentError, driver_of, facts_of, find_parent};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
 use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
@@ -34,7 +33,7 @@ impl Engine {
         let record = endpoint.cell.read().await;
         let network = self.networks().get(&record.network).cloned();
         let (Some(network), Some(path)) = (network, record.sandbox.clone()) else { return Ok(()) };
-        if network.options.mode == Mode::Nic {
+        if facts_of(network.options.mode).moves_parent() {
             // A card that is not there cannot be made.
             return Ok(());
         }
@@ -95,7 +94,7 @@ impl Engine {
         self.bridge_macs.keep(options, parent, &links).await;
         let host_name = self.host_end_of(&record.id);
         let request = LinkRequest { endpoint: &record.id, options, parent, mac: record.mac, host_name };
-        Ok(kind_of(options.mode).plan(&request))
+        Ok(driver_of(options.mode).plan(&request))
     }
 }
 

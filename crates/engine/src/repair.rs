@@ -8,19 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use landline_kernel::Link;
-use landline_spec::{EndpointId, Mode, NetworkOptions};
+use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
 use crate::carrier::{Carriers, leads_over};
-use crate::engine::Engine;
+use crate::engine::{Endpoint, Engine};
 use crate::host::{Host, HostError, mark_of};
 use crate::inventory::Inventory;
 use crate::lease::Orders;
 use crate::link_table::LinkEvents;
-use crate::links::check_vlan;
+use crate::links::{HostEnd, ParentIs, VlanBy, check_vlan, facts_of};
 use crate::mark::{End, Mark};
 use crate::pending::Pending;
 use crate::plan::Step;
@@ -141,7 +141,7 @@ impl Engine {
     /// Whether one of these links is a network's that made its bridge itself.
     fn made_one_of(&self, links: &BTreeSet<IfName>) -> bool {
         let networks = self.networks();
-        let mut own = networks.values().filter(|n| matches!(n.options.mode, Mode::Nat | Mode::Vde));
+        let mut own = networks.values().filter(|n| facts_of(n.options.mode).parent == ParentIs::OwnBridge);
         own.any(|network| links.contains(&network.options.parent))
     }
 
@@ -153,7 +153,7 @@ impl Engine {
 
     /// Sees to it that the hardware addresses of bridges do not depend on containers.
     async fn keep_bridge_macs(&self) {
-        let bridged = |network: &NetworkRecord| network.options.mode == Mode::Bridge;
+        let bridged = |network: &NetworkRecord| facts_of(network.options.mode).is_lan_bridge();
         let bridges: BTreeSet<IfName> =
             self.networks().values().filter(|n| bridged(n)).map(|n| n.options.parent.clone()).collect();
         let host = self.host.clone();
@@ -166,8 +166,8 @@ impl Engine {
     /// Puts every host's end that is no port back into its bridge, if the bridge is there, and sets up those that are
     /// down.
     async fn put_ports_back(&self) {
-        let ended = |mode| matches!(mode, Mode::Bridge | Mode::Vde | Mode::Nat | Mode::Ovs);
-        let ended = self.endpoints().into_iter().filter(|e| ended(e.cell.options().mode));
+        let ended = |e: &Arc<Endpoint>| facts_of(e.cell.options().mode).host_end != HostEnd::None;
+        let ended = self.endpoints().into_iter().filter(ended);
         let wanted: Vec<_> = ended.map(|e| (e.cell.id().clone(), e.cell.options().clone())).collect();
         let host = self.host.clone();
         match blocking(move || put_back(&*host, &wanted)).await {
@@ -217,7 +217,7 @@ fn fallen(end: &Link, options: &NetworkOptions, links: &[Link]) -> Option<Fallen
     match bridge {
         Some(bridge) if end.controller != Some(bridge.index) => Some(Fallen::Out(bridge.name.clone())),
         Some(_) if !end.up => Some(Fallen::Down),
-        None if options.mode == Mode::Ovs && !end.up => Some(Fallen::Down),
+        None if facts_of(options.mode).host_end == HostEnd::OvsPort && !end.up => Some(Fallen::Down),
         _ => None,
     }
 }
@@ -228,7 +228,7 @@ fn steps_back(end: &IfName, options: &NetworkOptions, fallen: Fallen) -> Vec<Ste
     if let Fallen::Out(bridge) = fallen {
         steps.push(Step::Enslave { link: end.clone(), bridge });
     }
-    if let Some(vlan) = options.vlan.filter(|_| options.mode == Mode::Bridge) {
+    if let Some(vlan) = options.vlan.filter(|_| facts_of(options.mode).vlan == VlanBy::Filter) {
         steps.push(Step::PortVlan { port: end.clone(), id: vlan.get() });
     }
     steps.push(Step::Up { link: end.clone() });
@@ -271,6 +271,7 @@ mod tests {
 
     use super::*;
     use crate::host::fake::link;
+    use landline_spec::Mode;
 
     #[test]
     fn a_port_is_in_its_bridge_and_up() {

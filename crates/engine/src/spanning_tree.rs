@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::{Link, PortState};
-use landline_spec::{EndpointId, Mode, NetworkOptions};
+use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::time::Instant;
 
 use crate::blocking;
 use crate::host::{Host, mark_of};
 use crate::link_table::LinkTable;
+use crate::links::facts_of;
 use crate::mark::{End, Mark};
 
 /// How much later than twice the forward delay a port may forward: the kernel's timers are coarse.
@@ -68,7 +69,7 @@ pub(crate) fn held(bridge: &Link, own: Option<&Mark>, links: &[Link]) -> Option<
 /// What holds back the packets of the endpoint with this mark on its host's end.
 pub(crate) fn held_back(own: &Mark, options: &NetworkOptions, links: &[Link]) -> Option<Held> {
     let bridge = links.iter().find(|link| link.name == options.parent)?;
-    held(bridge, Some(own), links).filter(|_| options.mode == Mode::Bridge)
+    held(bridge, Some(own), links).filter(|_| facts_of(options.mode).is_lan_bridge())
 }
 
 /// Why containers on this bridge wait, for `landline doctor`.
@@ -93,7 +94,7 @@ pub(crate) async fn until_forwarding(
     endpoint: &EndpointId,
     options: &NetworkOptions,
 ) -> Result<Duration, Held> {
-    if options.mode != Mode::Bridge {
+    if !facts_of(options.mode).is_lan_bridge() {
         return Ok(Duration::ZERO);
     }
     let (begun, own) = (Instant::now(), Mark::new(endpoint, End::Host));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use landline_kernel::NameWatch;
 use landline_ovsdb::{Client, Error, Port, Switch};
-use landline_spec::{EndpointId, Mode, NetworkId};
+use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -15,8 +15,10 @@ use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::mark_of;
 use crate::inventory::Inventory;
+use crate::links::{HostEnd, facts_of};
 use crate::mark::End;
 use crate::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
+use crate::records::NetworkRecord;
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -114,7 +116,8 @@ impl Ports {
 }
 
 fn seen(inventory: &Inventory) -> Seen {
-    let networks = inventory.networks.values().filter(|network| network.options.mode == Mode::Ovs);
+    let on_switch = |network: &&NetworkRecord| facts_of(network.options.mode).host_end == HostEnd::OvsPort;
+    let networks = inventory.networks.values().filter(on_switch);
     let mut seen: Seen = networks.map(|network| (network.id.clone(), BTreeMap::new())).collect();
     for record in inventory.endpoints.values().map(|present| &present.record) {
         if let (Some(names), Some(container)) = (seen.get_mut(&record.network), &record.container) {
@@ -156,7 +159,11 @@ impl Engine {
             }
         }
         let mut failed = None;
-        for endpoint in self.endpoints().into_iter().filter(|e| e.cell.options().mode == Mode::Ovs) {
+        for endpoint in self
+            .endpoints()
+            .into_iter()
+            .filter(|e| facts_of(e.cell.options().mode).host_end == HostEnd::OvsPort)
+        {
             if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.cell.id()) {
                 match self.audit_endpoint(client, &switch, &endpoint, link).await {
                     // The others' ports can be put back all the same.

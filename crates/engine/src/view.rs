@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::{Address, Link, boottime};
 use landline_model::IdentityId;
-use landline_spec::{EndpointId, Mode};
+use landline_spec::EndpointId;
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use crate::addressing::dhcp;
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::ipv6::Status6;
+use crate::links::facts_of;
 use crate::mark::{End, Mark};
 use crate::records::{AddressRecord, NetworkRecord};
 use crate::sandbox::Sandbox;
@@ -145,10 +146,11 @@ impl Engine {
                 id: n.id.to_string(),
                 name: n.name.clone(),
                 mode: n.options.mode.to_string(),
-                parent: match n.options.mode {
-                    Mode::Nat => n.nic.clone().unwrap_or_else(|| n.options.parent.clone()),
-                    _ => n.options.parent.clone(),
-                },
+                parent: n
+                    .nic
+                    .clone()
+                    .filter(|_| facts_of(n.options.mode).is_translated())
+                    .unwrap_or_else(|| n.options.parent.clone()),
             })
             .collect()
     }

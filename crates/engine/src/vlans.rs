@@ -12,7 +12,7 @@ use landline_types::IfName;
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError};
-use crate::links::{ParentError, find_parent};
+use crate::links::{ParentError, VlanBy, facts_of, find_parent};
 use crate::plan::{LinkEnd, Plan, Step};
 use crate::records::NetworkRecord;
 
@@ -56,7 +56,7 @@ pub enum VlanError {
 
 /// The VLAN a network's parent is to be of its NIC, if any.
 fn of_nic(options: &NetworkOptions) -> Option<Vlan> {
-    options.vlan.filter(|_| matches!(options.mode, Mode::Macvlan | Mode::Ipvlan))
+    options.vlan.filter(|_| facts_of(options.mode).vlan == VlanBy::SubInterface)
 }
 
 /// The NIC's interface for the VLAN, whoever made it.

@@ -17,7 +17,7 @@ use landline_engine::{
     PoolId, PoolV6, Port, Published, RequestAddress, RequestPool, ResolverFile,
 };
 use landline_spec::{
-    Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, Mode, NetworkId,
+    Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,
     NetworkOptions, OptionError, PoolSource,
 };
 use tokio::sync::{Notify, watch};
@@ -239,7 +239,7 @@ impl Frontend {
 
     /// Refuses a bridge that a network of another driver uses, as far as the watcher knows.
     async fn free_bridge(&self, id: &NetworkId, options: &NetworkOptions) -> Result<(), CreateNetworkError> {
-        if options.mode != Mode::Bridge || options.ignore_conflicts {
+        if !landline_engine::wants_bridge_alone(options) {
             return Ok(());
         }
         let addresses = self.engine.parent_addresses(&options.parent).await;

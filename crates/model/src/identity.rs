@@ -125,10 +125,11 @@ impl IdentityRecord {
     }
 
     /// The IPv6 side of an endpoint with this identity on such a network, if there is to be one. Who it is in IPv6 is
-    /// settled the first time.
+    /// settled the first time. `shared_mac`: other interfaces have its hardware address too.
     pub fn with_ipv6(
         &mut self,
         options: &NetworkOptions,
+        shared_mac: bool,
         hostname: Option<String>,
         hostname_given: bool,
         random: &mut impl Random,
@@ -137,10 +138,7 @@ impl IdentityRecord {
             return None;
         }
         let (mac, client_id) = (self.mac, self.client_id.as_deref());
-        let who = self
-            .ipv6
-            .take()
-            .unwrap_or_else(|| Ipv6Identity::draw(mac, options.mode == Mode::Ipvlan, client_id, random));
+        let who = self.ipv6.take().unwrap_or_else(|| Ipv6Identity::draw(mac, shared_mac, client_id, random));
         self.ipv6 = Some(who.clone());
         Some(Ipv6Record {
             identity: who,

@@ -11,12 +11,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use landline_dhcp::Taken;
 use landline_kernel::{Group, Monitor, Netlink};
-use landline_spec::{EndpointId, Mode, NetworkOptions};
+use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
 use super::permit::{Asker, Holder, InUse, Lan, NotPermitted, is_link_local, permit};
 use crate::blocking;
+use crate::links::facts_of;
 
 /// The time in which events of addresses are one.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -139,7 +140,7 @@ impl Drop for Entry {
 
 /// The card that moves into the container itself, with the addresses that the host has on it.
 fn card(options: &NetworkOptions) -> Option<&IfName> {
-    (options.mode == Mode::Nic).then_some(&options.parent)
+    facts_of(options.mode).moves_parent().then_some(&options.parent)
 }
 
 /// The host's addresses with their subnets, and the interfaces that have them.

@@ -9,8 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use landline_spec::{EndpointId, Mode, NetworkOptions, Vlan};
+use landline_spec::{EndpointId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
+
+use crate::links::{VlanBy, facts_of};
 
 /// A broadcast domain, as far as this host can tell two of them apart. On separate ones the same address may be used
 /// twice.
@@ -25,12 +27,12 @@ pub(crate) enum Lan {
 impl Lan {
     /// Where the endpoints of a network with these options are.
     pub(crate) fn of(options: &NetworkOptions) -> Self {
-        match (&options.vde.socket_dir, options.mode) {
-            (Some(dir), Mode::Vde) => Self::Switch(dir.clone()),
-            // `vlan=` with macvlan and ipvlan has made the VLAN the parent.
-            (_, Mode::Macvlan | Mode::Ipvlan | Mode::Nic) => Self::Parent(options.parent.clone(), None),
-            _ => Self::Parent(options.parent.clone(), options.vlan.map(Vlan::get)),
+        if let Some(dir) = &options.vde.socket_dir {
+            return Self::Switch(dir.clone());
         }
+        // A VLAN of a NIC is the parent by itself.
+        let port = matches!(facts_of(options.mode).vlan, VlanBy::Filter | VlanBy::Tag);
+        Self::Parent(options.parent.clone(), options.vlan.filter(|_| port).map(Vlan::get))
     }
 }
 
@@ -350,6 +352,11 @@ mod tests {
         assert_eq!(bridge, options(&[("mode", "macvlan"), ("parent", "br0")]));
         assert_ne!(bridge, options(&[("bridge", "br0"), ("vlan", "12")]));
         assert_ne!(bridge, options(&[("bridge", "br1")]));
+        let ovs = |vlan| options(&[("mode", "ovs"), ("bridge", "br0"), ("vlan", vlan)]);
+        assert_ne!(ovs("12"), ovs("13"), "ports of one switch");
+        // Once such a network exists, its parent is the VLAN.
+        let child = [("mode", "macvlan"), ("parent", "eth0.12"), ("vlan", "12")];
+        assert_eq!(options(&child), Lan::Parent("eth0.12".parse().unwrap(), None));
         let switch = |dir| options(&[("mode", "vde"), ("socket_dir", dir)]);
         assert_eq!(switch("/run/a"), switch("/run/a"));
         assert_ne!(switch("/run/a"), switch("/run/b"));

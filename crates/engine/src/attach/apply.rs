@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Netlink, Netns};
-use landline_spec::{
-    Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Mode, Parent, Target,
-};
+use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +15,7 @@ use super::{AttachFailure, AttachRequest, Slot, place, process_called};
 use crate::blocking;
 use crate::endpoints::{CreateEndpoint, container_name};
 use crate::engine::Engine;
+use crate::links::facts_of;
 use crate::mark::{End, Mark};
 use crate::probe;
 use crate::random::OsRandom;
@@ -197,9 +196,10 @@ impl Engine {
         let (options, id) = (network.options.clone(), record.id.clone());
         self.ledger.put_network(network.clone());
         self.open_firewall(&network).await?;
-        let card = match options.mode {
-            Mode::Nic => self.take_card(slot, &options.parent).await?.mac,
-            _ => None,
+        let card = if facts_of(options.mode).moves_parent() {
+            self.take_card(slot, &options).await?.mac
+        } else {
+            None
         };
         let first = record.spec.first_v4().and_then(|address| match address.net {
             IpNet::V4(net) => Some(net),

@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, Route, RouteKind};
-use landline_spec::Mode;
-use landline_types::IfName;
+use landline_spec::NetworkOptions;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Card, SavedAddress};
@@ -36,13 +35,17 @@ enum Whereabouts {
 
 impl Engine {
     /// Writes down what a card is, and marks it.
-    pub(super) async fn take_card(&self, slot: &Slot, name: &IfName) -> Result<Card, AttachFailure> {
-        let (host, wanted) = (self.host.clone(), name.clone());
-        let mark = Mark::inside(slot.read().id.endpoint(), Mode::Nic).to_string();
+    pub(super) async fn take_card(
+        &self,
+        slot: &Slot,
+        options: &NetworkOptions,
+    ) -> Result<Card, AttachFailure> {
+        let (host, name, mode) = (self.host.clone(), options.parent.clone(), options.mode);
+        let mark = Mark::new(slot.read().id.endpoint(), End::Card).to_string();
         let own = mark.clone();
         let card = blocking(move || {
             let links = host.links()?;
-            let link = find_parent(&wanted, Mode::Nic, &links)?;
+            let link = find_parent(&name, mode, &links)?;
             if link.alias.as_deref().is_some_and(|alias| alias != own && Mark::is_cards(alias)) {
                 return Err(AttachFailure::Contradiction(
                     "the card is on its way to or from another container; try again",
@@ -53,7 +56,7 @@ impl Engine {
         let card = card.await?;
         let stored = card.clone();
         self.remember(slot, |record| record.card = Some(stored)).await?;
-        let (host, link) = (self.host.clone(), name.clone());
+        let (host, link) = (self.host.clone(), options.parent.clone());
         blocking(move || host.apply(&Step::SetAlias { link, alias: mark })).await?;
         Ok(card)
     }

@@ -1,7 +1,7 @@
 //! What an attachment hangs on: found, and made if it may be.
 
 use landline_kernel::{Link, LinkKind as Kind};
-use landline_spec::{AttachSpec, KindWord, LinkChoice, Mode, NetworkOptions, Parent};
+use landline_spec::{AttachSpec, KindWord, LinkChoice, NetworkOptions, Parent};
 use landline_types::IfName;
 
 use super::record::Card;
@@ -9,7 +9,7 @@ use super::{AttachFailure, AttachmentRecord, inside};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
-use crate::links::check_vlan;
+use crate::links::{HostEnd, ParentIs, check_vlan, facts_of, mode_over};
 use crate::mark::MADE;
 use crate::plan::{Plan, Step};
 use crate::vde::VdeError;
@@ -35,13 +35,18 @@ impl Chosen {
         let all = |options: &NetworkOptions| {
             options.vlan.is_none() && options.trunks.is_empty() && !options.untagged
         };
-        self.network.as_ref().is_some_and(|options| options.mode == Mode::Ovs && all(options))
+        self.network.as_ref().is_some_and(|options| is_on_ovs(options) && all(options))
     }
 
     /// The parent as the administrator calls it.
     pub fn named(&self) -> String {
         self.network.as_ref().map_or_else(|| self.parent.to_string(), parent_of)
     }
+}
+
+/// Whether links are ports of Open vSwitch.
+fn is_on_ovs(network: &NetworkOptions) -> bool {
+    facts_of(network.mode).host_end == HostEnd::OvsPort
 }
 
 /// What a network hangs on, as the administrator calls it.
@@ -63,7 +68,7 @@ pub(super) fn no_switch(error: VdeError) -> AttachFailure {
 /// What makes a bridge that is not there. Blocks.
 pub(super) fn bridge_plan(chosen: &Chosen) -> Result<Plan, HostError> {
     let name = chosen.parent.clone();
-    if chosen.kind == Mode::Ovs.as_str() {
+    if chosen.network.as_ref().is_some_and(is_on_ovs) {
         // As pipework does: its local port is the administrator's to set up.
         let in_user_space = crate::ovs::in_user_space()?;
         return Ok(Plan { steps: vec![Step::MakeOvsBridge { name, in_user_space }] });
@@ -115,13 +120,13 @@ impl Engine {
 
     /// Removes a bridge that was made for an attachment and has no port any more.
     async fn unmake_parent(&self, network: &NetworkOptions) {
-        let (host, name, mode) = (self.host.clone(), network.parent.clone(), network.mode);
+        let (host, name, on_ovs) = (self.host.clone(), network.parent.clone(), is_on_ovs(network));
         if self.networks().values().any(|network| network.options.parent == name) {
             return;
         }
         let removed = blocking(move || {
             let links = host.links()?;
-            if mode == Mode::Ovs {
+            if on_ovs {
                 let local = links.iter().find(|link| link.name == name);
                 let addresses = local.map_or(Ok(Vec::new()), |link| host.addresses(link.index))?;
                 if addresses.iter().all(inside::is_automatic) {
@@ -175,6 +180,7 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, A
             (name.ok_or(AttachFailure::NoSuchCard(*mac))?, link)
         }
     };
+    let follow = mode_over(&name, link);
     if spec.link == LinkChoice::Nic {
         if spec.host_end.is_some() {
             return Err(AttachFailure::Contradiction(
@@ -182,18 +188,13 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, A
                  -l (host_ifname)",
             ));
         }
-        let network = spec.network(&name, Mode::Nic)?;
-        return Ok(Chosen { kind: KindWord::NIC.into(), ..over(spec, name, network, Mode::Nic) });
+        let network = spec.network(&name, follow)?;
+        return Ok(over(spec, name, network, true));
     }
     let make = link.is_none() && spec.create;
-    let follow = match link.map(|link| &link.kind) {
-        None if name.as_str().starts_with("ovs") => Mode::Ovs,
-        Some(Kind::Bridge { .. }) | None => Mode::Bridge,
-        Some(Kind::OpenVswitch | Kind::Tun) => Mode::Ovs,
-        Some(_) => Mode::Macvlan,
-    };
     let network = spec.network(&name, follow)?;
-    if network.mode == Mode::Nat {
+    let facts = facts_of(network.mode);
+    if facts.is_translated() {
         return Err(AttachFailure::Contradiction(
             "what is translated needs no further interface: landline nat gives a container an address on the host",
         ));
@@ -201,7 +202,7 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, A
     if let Some(parent) = link {
         check_vlan(&network, parent)?;
     }
-    let switch = matches!(network.mode, Mode::Bridge | Mode::Ovs);
+    let switch = facts.parent == ParentIs::LanBridge;
     if make && !switch {
         return Err(AttachFailure::Contradiction("only a bridge can be made; make the parent first"));
     }
@@ -210,7 +211,8 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, A
             "only a link into a bridge has an end on the host that could be named; leave out -l (host_ifname)",
         ));
     }
-    Ok(Chosen { make, ..over(spec, name, network, follow) })
+    let followed = network.mode == follow;
+    Ok(Chosen { make, ..over(spec, name, network, followed) })
 }
 
 /// A VDE switch. Whether one runs there is seen when it is joined: a directory that a container names is not looked at
@@ -222,12 +224,12 @@ fn choose_switch(spec: &AttachSpec) -> Result<Chosen, AttachFailure> {
         ));
     }
     let name: IfName = KindWord::VDE.parse().map_err(|_| AttachFailure::Cancelled)?;
-    let network = spec.network(&name, Mode::Vde)?;
-    Ok(over(spec, name, network, Mode::Vde))
+    let network = spec.network(&name, mode_over(&name, None))?;
+    Ok(over(spec, name, network, true))
 }
 
 /// What is the same whatever the parent.
-fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, follow: Mode) -> Chosen {
+fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, followed: bool) -> Chosen {
     if network.gateway.is_none() && !spec.dhcp {
         network.gateway = spec.first_v4().and_then(|address| match address.gateway {
             Some(std::net::IpAddr::V4(gateway)) => Some(gateway),
@@ -237,5 +239,5 @@ fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, follow: 
     // What is written on the container counts, and what the host's bridge has besides is none of its business.
     network.skip_routes |= !spec.dhcp;
     let kind = network.mode.to_string();
-    Chosen { followed: network.mode == follow, parent, kind, network: Some(network), make: false }
+    Chosen { followed, parent, kind, network: Some(network), make: false }
 }

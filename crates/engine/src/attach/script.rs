@@ -13,7 +13,7 @@ use super::{AttachFailure, AttachRequest, Chosen, inside, parent, place};
 use crate::blocking;
 use crate::endpoints::random_mac;
 use crate::engine::Engine;
-use crate::links::{LinkRequest, find_parent, kind_of};
+use crate::links::{LinkRequest, driver_of, find_parent};
 use crate::mark::{End, Mark, PROTOCOL};
 use crate::plan::{LinkEnd, Plan, Step};
 use crate::random::OsRandom;
@@ -80,13 +80,13 @@ fn plan(
         }
     };
     options.parent.clone_from(&parent.name);
-    let kind = kind_of(options.mode);
-    let itself = options.mode == Mode::Nic;
-    let mac = kind.shared_mac(&parent).or(request.spec.mac).or(parent.mac.filter(|_| itself));
+    let driver = driver_of(options.mode);
+    let itself = driver.facts().moves_parent();
+    let mac = driver.facts().shared_mac(&parent).or(request.spec.mac).or(parent.mac.filter(|_| itself));
     let (mac, own) = (mac.unwrap_or_else(random_mac), if itself { parent.name.clone() } else { own });
     let host_name = request.spec.host_end.clone();
     let link = LinkRequest { endpoint: id.endpoint(), options: &options, parent: &parent, mac, host_name };
-    steps.extend(kind.plan(&link).steps);
+    steps.extend(driver.plan(&link).steps);
     Ok((Plan { steps }, own))
 }
 

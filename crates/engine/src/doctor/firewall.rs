@@ -5,13 +5,14 @@ use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
 use landline_model::NatOwner;
-use landline_spec::{Addressing, Mode, NatPort};
+use landline_spec::{Addressing, NatPort};
 use landline_types::IfName;
 use serde_json::Value;
 
 use super::filter::{Fate, Packet};
 use super::nft::{self as nftables, Dropping};
 use super::{Cure, Finding, Found, iptables, label};
+use crate::links::{HostEnd, facts_of};
 use crate::nat::{self, NatView};
 use crate::records::NetworkRecord;
 
@@ -36,7 +37,7 @@ pub(super) fn look(
     if sysctl::bridge_nf() {
         found.extend(bridges(networks).iter().flat_map(|subject| firewall.findings(subject)));
     }
-    let privates = networks.iter().filter(|network| network.options.mode == Mode::Nat);
+    let privates = networks.iter().filter(|network| facts_of(network.options.mode).is_translated());
     let containers = views.iter().filter_map(|(owner, view)| match owner {
         NatOwner::Container(name) => container(owner, name, view),
         NatOwner::Network(_) | NatOwner::Identity { .. } => None,
@@ -174,8 +175,9 @@ fn commands(rules: &[String], begin: &str) -> String {
 /// Bridged frames that pass the rules for packets.
 fn bridges(networks: &[NetworkRecord]) -> Vec<Subject> {
     let mut subjects = BTreeMap::new();
-    let modes = [Mode::Bridge, Mode::Vde, Mode::Nat];
-    for network in networks.iter().filter(|network| modes.contains(&network.options.mode)) {
+    let bridged_by =
+        |network: &&NetworkRecord| facts_of(network.options.mode).host_end == HostEnd::BridgePort;
+    for network in networks.iter().filter(bridged_by) {
         let bridge = &network.options.parent;
         subjects.entry(bridge.clone()).or_insert_with(|| Subject {
             what: format!(
@@ -266,7 +268,7 @@ fn forwarding(
     openings: &BTreeSet<IfName>,
 ) -> Option<Found> {
     let mut cures: BTreeSet<Cure> = views.keys().cloned().map(Cure::Nat).collect();
-    let privates = networks.iter().filter(|network| network.options.mode == Mode::Nat);
+    let privates = networks.iter().filter(|network| facts_of(network.options.mode).is_translated());
     // Those that may switch it on do so for their first container.
     let waiting = privates.map(|network| &network.options);
     let waiting = waiting.filter(|options| !options.open_firewall && !openings.contains(&options.parent));
@@ -283,6 +285,8 @@ fn forwarding(
 
 #[cfg(test)]
 mod tests {
+    use landline_spec::Mode;
+
     use super::*;
     use crate::doctor::tests::network;
 

@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use landline_model::NatOwner;
-use landline_spec::Mode;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +25,7 @@ use crate::blocking;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::host_access::{AccessView, READY};
+use crate::links::{HostEnd, facts_of};
 use crate::mark::is_implicit;
 use crate::nat::{ASKING, NatError, NatView};
 use crate::ovs::check_bridge;
@@ -147,7 +147,8 @@ impl Engine {
         let (host, views, openings) = (self.host.clone(), self.nat.views(), self.openings.all());
         let looked = blocking(move || {
             found.extend(parents::look(&*host, &rest));
-            if !views.is_empty() || rest.iter().any(|network| network.options.mode == Mode::Nat) {
+            if !views.is_empty() || rest.iter().any(|network| facts_of(network.options.mode).is_translated())
+            {
                 found.extend(filter_trouble());
             }
             let found = found.into_iter().map(Found::from);
@@ -202,7 +203,7 @@ fn label(network: &NetworkRecord) -> String {
 
 /// What keeps a network off Open vSwitch.
 async fn switch_trouble(network: &NetworkRecord) -> Option<Finding> {
-    if network.options.mode != Mode::Ovs {
+    if facts_of(network.options.mode).host_end != HostEnd::OvsPort {
         return None;
     }
     let checked = tokio::time::timeout(PATIENCE, check_bridge(&network.options.parent)).await;
@@ -229,6 +230,8 @@ fn filter_trouble() -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use landline_spec::Mode;
+
     use super::*;
 
     /// A network, all of it as it is by default but for this.

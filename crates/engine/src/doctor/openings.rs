@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use landline_spec::Mode;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 use crate::blocking;
 use crate::engine::{Engine, open_bridges};
+use crate::links::{ParentIs, facts_of};
 use crate::nat::{NatError, private_bridges};
 use crate::records::NetworkRecord;
 use crate::store::{Record, Store};
@@ -82,7 +82,7 @@ impl Openings {
 impl Engine {
     /// Opens the host's firewall for a new network, if its user says so or the bridge is its own.
     pub(crate) async fn open_firewall(&self, network: &NetworkRecord) -> Result<(), NatError> {
-        let asked = network.options.open_firewall && network.options.mode == Mode::Bridge;
+        let asked = network.options.open_firewall && facts_of(network.options.mode).is_lan_bridge();
         let own = is_own(network);
         if !asked && !own {
             return Ok(());
@@ -107,7 +107,8 @@ impl Engine {
     /// packets and the rules of `iptables-legacy` are.
     pub(crate) async fn open_for_start(&self, network: &NetworkRecord) {
         let options = &network.options;
-        let openable = matches!(options.mode, Mode::Bridge | Mode::Nat);
+        let facts = facts_of(options.mode);
+        let openable = facts.is_lan_bridge() || facts.is_translated();
         if openable && (options.open_firewall || self.openings.all().contains(&options.parent)) {
             self.nat.look().await;
         }
@@ -117,7 +118,7 @@ impl Engine {
     pub(crate) async fn check_firewall(&self, network: &NetworkRecord) -> Result<(), DroppedError> {
         let options = &network.options;
         let asked = options.open_firewall || options.keep_firewall;
-        if options.mode != Mode::Bridge || asked || self.openings.all().contains(&options.parent) {
+        if !facts_of(options.mode).is_lan_bridge() || asked || self.openings.all().contains(&options.parent) {
             return Ok(());
         }
         let (bridge, addressing) = (options.parent.clone(), options.addressing);
@@ -172,11 +173,13 @@ impl Engine {
 
 /// Whether the network's bridge is Landline's own.
 fn is_own(network: &NetworkRecord) -> bool {
-    matches!(network.options.mode, Mode::Vde | Mode::Nat)
+    facts_of(network.options.mode).parent == ParentIs::OwnBridge
 }
 
 #[cfg(test)]
 mod tests {
+    use landline_spec::Mode;
+
     use super::*;
 
     #[tokio::test]

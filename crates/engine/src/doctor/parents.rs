@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use landline_kernel::{Link, Route};
-use landline_spec::{LanIp, Mode};
+use landline_spec::LanIp;
 use landline_types::IfName;
 
 use super::{Finding, label};
 use crate::host::Host;
-use crate::links::{check_vlan, find_parent};
+use crate::links::{ParentIs, check_vlan, facts_of, find_parent};
 use crate::nat;
 use crate::records::NetworkRecord;
 use crate::spanning_tree;
@@ -40,7 +40,8 @@ pub(super) fn look(host: &dyn Host, networks: &[NetworkRecord]) -> Vec<Finding> 
 
 fn trouble(network: &NetworkRecord, links: &[Link], routes: &[Route]) -> Option<String> {
     let options = &network.options;
-    if options.mode == Mode::Nic {
+    let facts = facts_of(options.mode);
+    if facts.moves_parent() {
         // It is in the container.
         return None;
     }
@@ -49,9 +50,9 @@ fn trouble(network: &NetworkRecord, links: &[Link], routes: &[Route]) -> Option<
         Ok(parent) => parent,
         Err(error) => return Some(crate::chain(&error)),
     };
-    match options.mode {
-        Mode::Macvlan | Mode::Ipvlan => no_carrier(parent),
-        Mode::Nat => {
+    match facts.parent {
+        ParentIs::Nic => no_carrier(parent),
+        ParentIs::OwnBridge if facts.is_translated() => {
             let name = network.nic.as_ref()?;
             match links.iter().find(|link| link.name == *name) {
                 None => Some(gone(name)),
@@ -59,8 +60,8 @@ fn trouble(network: &NetworkRecord, links: &[Link], routes: &[Route]) -> Option<
                 Some(nic) => no_carrier(nic).or_else(|| elsewhere(network, name, links, routes)),
             }
         }
-        Mode::Bridge => spanning_tree::trouble(parent, links),
-        Mode::Ovs | Mode::Vde | Mode::Nic => None,
+        ParentIs::LanBridge if facts.is_lan_bridge() => spanning_tree::trouble(parent, links),
+        ParentIs::LanBridge | ParentIs::OwnBridge | ParentIs::Itself => None,
     }
 }
 
@@ -98,6 +99,7 @@ mod tests {
     use super::*;
     use crate::doctor::tests::network;
     use crate::host::fake::link;
+    use landline_spec::Mode;
 
     #[test]
     fn a_parent_is_there_up_fit_and_plugged_in() {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
-use landline_spec::{MacvlanMode, Mode, NetworkId};
+use landline_spec::NetworkId;
 
 use super::seen::{Member, SeenNetwork, Wire};
 use crate::inventory::Inventory;
+use crate::links::{Shim, facts_of, macvlan_word};
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord, NetworkRecord};
 
 /// One of the engine's networks.
@@ -35,17 +36,10 @@ pub(super) fn own_networks(inventory: &Inventory) -> BTreeMap<NetworkId, Own> {
 
 fn own(network: &NetworkRecord) -> Own {
     let options = &network.options;
-    let wire = match options.mode {
-        Mode::Macvlan => Wire::macvlan(match options.macvlan_mode {
-            MacvlanMode::Bridge => "bridge",
-            MacvlanMode::Private => "private",
-            MacvlanMode::Vepa => "vepa",
-            MacvlanMode::Passthru => "passthru",
-        }),
-        Mode::Ipvlan => Wire::ipvlan("l2", ""),
-        mode @ (Mode::Bridge | Mode::Ovs | Mode::Vde | Mode::Nat | Mode::Nic) => {
-            Wire::other(&mode.to_string())
-        }
+    let wire = match facts_of(options.mode).shim {
+        Some(Shim::Macvlan) => Wire::macvlan(macvlan_word(options.macvlan_mode)),
+        Some(Shim::Ipvlan) => Wire::ipvlan("l2", ""),
+        None => Wire::other(options.mode.as_str()),
     };
     Own {
         network: SeenNetwork {

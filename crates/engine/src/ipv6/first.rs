@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
-use landline_dhcp::v6::{Config, InterfaceId, Mode};
+use landline_dhcp::v6::{self, Config, InterfaceId};
 use landline_model::{Ipv6Identity, Ipv6Record};
 use landline_spec::{Addressing, Ipv6Address, Ipv6Mode, NetworkOptions, OnTimeout};
 use landline_types::Mac;
@@ -27,9 +27,9 @@ const CONFIRMATION: Duration = Duration::from_millis(40);
 pub(crate) fn config(options: &NetworkOptions, mac: Mac, record: &Ipv6Record) -> Config {
     let mut config = own_config(mac, &record.identity);
     config.mode = match options.ipv6 {
-        Ipv6Mode::Off | Ipv6Mode::Auto => Mode::Auto,
-        Ipv6Mode::Dhcp => Mode::Dhcp,
-        Ipv6Mode::Slaac => Mode::Slaac,
+        Ipv6Mode::Off | Ipv6Mode::Auto => v6::Mode::Auto,
+        Ipv6Mode::Dhcp => v6::Mode::Dhcp,
+        Ipv6Mode::Slaac => v6::Mode::Slaac,
     };
     if options.ipv6_address == Ipv6Address::Eui64 {
         config.interface_id = InterfaceId::Eui64;

@@ -12,7 +12,6 @@ use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
 use landline_model::{EndpointRecord, StateRecord};
-use landline_spec::Mode;
 use tokio::sync::{mpsc, watch};
 
 use super::ears::{Advertisement, Listener};
@@ -23,6 +22,7 @@ use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
 use crate::lease::{Arrival, Command, Place, Seat, Services, Supervised, maybe, sleep};
+use crate::links::{ParentIs, facts_of};
 use crate::random::OsRandom;
 use crate::sandbox::{Sandbox, SandboxError};
 
@@ -187,7 +187,7 @@ impl Supervisor6 {
                 },
                 said = unasked(self.routers.as_mut()) => {
                     // What this host says goes to its own bridge, and not to the children of its NIC.
-                    let child = matches!(self.seat.cell.options().mode, Mode::Macvlan | Mode::Ipvlan);
+                    let child = facts_of(self.seat.cell.options().mode).parent == ParentIs::Nic;
                     if !(said.own && child) {
                         self.client.handle_packet(now(), &said.packet, said.check);
                     }

@@ -17,7 +17,6 @@ use landline_dhcp::v4::{
 };
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
-use landline_spec::Mode;
 use landline_types::Mac;
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +33,7 @@ use crate::chain;
 use crate::clock;
 use crate::ipv6::Ears;
 use crate::link_table::LinkTable;
+use crate::links::facts_of;
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
 use crate::sandbox::{Sandbox, SandboxError, Task};
@@ -109,7 +109,7 @@ async fn replaces(cell: &Cell, leased: Option<Ipv4Addr>) -> bool {
 /// The configuration of a client that declines what others on this host have.
 fn guarded(mut config: Config, cell: &Cell, services: &Services) -> Config {
     config.taken = services.book.taken(cell.options(), cell.id());
-    config.shares_mac = cell.options().mode == Mode::Ipvlan;
+    config.shares_mac = facts_of(cell.options().mode).shares_mac();
     config
 }
 

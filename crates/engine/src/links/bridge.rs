@@ -2,16 +2,30 @@
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
-use landline_types::IfName;
 
+use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use super::uses::{Use, instead_of_bridge, use_of};
-use super::{LinkKind, LinkRequest, ParentError, describe, named_after};
+use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{Plan, Step};
 
 pub(crate) struct Bridge;
 
-impl LinkKind for Bridge {
+const FACTS: LinkFacts = LinkFacts {
+    parent: ParentIs::LanBridge,
+    host_end: HostEnd::BridgePort,
+    mac: MacOf::Own,
+    reach: Reach::Direct,
+    vlan: VlanBy::Filter,
+    shim: None,
+    prefix: Prefix::Parent,
+};
+
+impl LinkDriver for Bridge {
+    fn facts(&self) -> &'static LinkFacts {
+        &FACTS
+    }
+
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
         let name = parent.name.clone();
         if !matches!(parent.kind, Kind::Bridge { .. }) {
@@ -42,9 +56,5 @@ impl LinkKind for Bridge {
         steps.extend(request.options.vlan.map(|vlan| Step::PortVlan { port: outer.clone(), id: vlan.get() }));
         steps.extend([Step::Up { link: outer }, Step::Up { link: inner }]);
         Plan { steps }
-    }
-
-    fn container_prefix(&self, parent: &IfName) -> String {
-        named_after(parent)
     }
 }

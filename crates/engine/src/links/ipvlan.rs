@@ -3,14 +3,28 @@
 
 use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
 use landline_spec::Mode;
-use landline_types::{IfName, Mac};
 
-use super::{LinkKind, LinkRequest, ParentError, check_nic};
+use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
+use super::{LinkDriver, LinkRequest, ParentError, check_nic};
 use crate::plan::{LinkEnd, Plan, Step};
 
 pub(crate) struct Ipvlan;
 
-impl LinkKind for Ipvlan {
+const FACTS: LinkFacts = LinkFacts {
+    parent: ParentIs::Nic,
+    host_end: HostEnd::None,
+    mac: MacOf::Parent,
+    reach: Reach::Direct,
+    vlan: VlanBy::SubInterface,
+    shim: Some(Shim::Ipvlan),
+    prefix: Prefix::Word("eth"),
+};
+
+impl LinkDriver for Ipvlan {
+    fn facts(&self) -> &'static LinkFacts {
+        &FACTS
+    }
+
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
         check_nic(parent, links, Mode::Ipvlan)?;
         let mut children =
@@ -30,13 +44,5 @@ impl LinkKind for Ipvlan {
         let link = container.name.clone();
         let parent = request.parent.name.clone();
         Plan { steps: vec![Step::AddIpvlan { parent, container }, Step::Up { link }] }
-    }
-
-    fn container_prefix(&self, _parent: &IfName) -> String {
-        "eth".into()
-    }
-
-    fn shared_mac(&self, parent: &Link) -> Option<Mac> {
-        parent.mac
     }
 }

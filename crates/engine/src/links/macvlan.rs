@@ -2,14 +2,28 @@
 
 use landline_kernel::Link;
 use landline_spec::Mode;
-use landline_types::IfName;
 
-use super::{LinkKind, LinkRequest, ParentError, check_nic};
+use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
+use super::{LinkDriver, LinkRequest, ParentError, check_nic};
 use crate::plan::{Plan, Step};
 
 pub(crate) struct Macvlan;
 
-impl LinkKind for Macvlan {
+const FACTS: LinkFacts = LinkFacts {
+    parent: ParentIs::Nic,
+    host_end: HostEnd::None,
+    mac: MacOf::Own,
+    reach: Reach::Direct,
+    vlan: VlanBy::SubInterface,
+    shim: Some(Shim::Macvlan),
+    prefix: Prefix::Word("eth"),
+};
+
+impl LinkDriver for Macvlan {
+    fn facts(&self) -> &'static LinkFacts {
+        &FACTS
+    }
+
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
         check_nic(parent, links, Mode::Macvlan)
     }
@@ -20,9 +34,5 @@ impl LinkKind for Macvlan {
         let parent = request.parent.name.clone();
         let mode = request.options.macvlan_mode;
         Plan { steps: vec![Step::AddMacvlan { parent, mode, container }, Step::Up { link }] }
-    }
-
-    fn container_prefix(&self, _parent: &IfName) -> String {
-        "eth".into()
     }
 }

@@ -1,9 +1,10 @@
 //! How the wire runs: one file per link kind, each the same shape.
 //!
 //! A kind says which parents it can hang on, what plan makes its link, and what the interface is called inside
-//! the container. Adding a kind is adding a file and a line in [`kind_of`].
+//! the container. Adding a kind is adding a file and a line in [`driver_of`].
 
 mod bridge;
+mod facts;
 mod ipvlan;
 mod macvlan;
 mod nat;
@@ -20,6 +21,8 @@ use self::uses::Use;
 use crate::mark::{End, Mark};
 use crate::plan::{LinkEnd, Plan};
 
+pub use self::facts::wants_bridge_alone;
+pub(crate) use self::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of};
 pub(crate) use self::vde::WIRE_MTU;
 
 /// What a link is to be made of.
@@ -141,25 +144,19 @@ fn candidates(suitable: &[IfName], mode: Mode) -> String {
 }
 
 /// One way to run the wire.
-pub(crate) trait LinkKind: Sync {
+pub(crate) trait LinkDriver: Sync {
+    /// What is true of all of its links.
+    fn facts(&self) -> &'static LinkFacts;
+
     /// Whether `parent` can carry such links. `links` are all links of the host.
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError>;
 
     /// What makes the link. It ends up, in the host's namespace, and silent about the host's addresses.
     fn plan(&self, request: &LinkRequest<'_>) -> Plan;
-
-    /// What Docker puts before the number when it names the interface inside the container.
-    fn container_prefix(&self, parent: &IfName) -> String;
-
-    /// The hardware address of every link of this kind on `parent`; `None` where each link has its own.
-    fn shared_mac(&self, parent: &Link) -> Option<Mac> {
-        let _ = parent;
-        None
-    }
 }
 
 /// The kind behind a mode.
-pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
+pub(crate) fn driver_of(mode: Mode) -> &'static dyn LinkDriver {
     match mode {
         Mode::Bridge => &bridge::Bridge,
         Mode::Macvlan => &macvlan::Macvlan,
@@ -173,7 +170,7 @@ pub(crate) fn kind_of(mode: Mode) -> &'static dyn LinkKind {
 
 /// Finds `name` among `links` and checks that it can be a parent for `mode`.
 pub(crate) fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> Result<&'a Link, ParentError> {
-    let kind = kind_of(mode);
+    let kind = driver_of(mode);
     let Some(parent) = links.iter().find(|link| link.name == *name) else {
         let suitable = links.iter().filter(|l| l.alias.as_deref().and_then(Mark::read).is_none());
         let suitable = suitable.filter(|l| kind.check(l, links).is_ok()).map(|l| l.name.clone()).collect();
@@ -181,6 +178,16 @@ pub(crate) fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> R
     };
     kind.check(parent, links)?;
     Ok(parent)
+}
+
+/// The mode that a parent of this name and kind suggests; `None`: it is not there yet, and would be a bridge.
+pub(crate) fn mode_over(name: &IfName, parent: Option<&Link>) -> Mode {
+    match parent.map(|link| &link.kind) {
+        None if name.as_str().starts_with("ovs") => Mode::Ovs,
+        Some(Kind::Bridge { .. }) | None => Mode::Bridge,
+        Some(Kind::OpenVswitch | Kind::Tun) => Mode::Ovs,
+        Some(_) => Mode::Macvlan,
+    }
 }
 
 /// Whether ports of `parent` can be in a VLAN, if they are to be: without filtering they would be in all of them.
@@ -229,13 +236,6 @@ fn check_nic(parent: &Link, links: &[Link], mode: Mode) -> Result<(), ParentErro
         Use::Parent(..) | Use::Free => {}
     }
     if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
-}
-
-/// `<bridge>` as the beginning of a name in the container, unless the kernel would not take so long a name (two digits
-/// are kept free).
-fn named_after(parent: &IfName) -> String {
-    let name = parent.as_str();
-    if name.len() + 2 <= IfName::MAX { name.into() } else { "eth".into() }
 }
 
 /// What people call this kind of link.

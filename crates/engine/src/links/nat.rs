@@ -3,16 +3,30 @@
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
-use landline_types::IfName;
 
 use super::bridge::Bridge;
-use super::{LinkKind, LinkRequest, ParentError, describe};
+use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{NetworkMark, Role};
 use crate::plan::Plan;
 
 pub(crate) struct Nat;
 
-impl LinkKind for Nat {
+const FACTS: LinkFacts = LinkFacts {
+    parent: ParentIs::OwnBridge,
+    host_end: HostEnd::BridgePort,
+    mac: MacOf::Own,
+    reach: Reach::Translated,
+    vlan: VlanBy::None,
+    shim: None,
+    prefix: Prefix::Word("eth"),
+};
+
+impl LinkDriver for Nat {
+    fn facts(&self) -> &'static LinkFacts {
+        &FACTS
+    }
+
     fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
         let name = parent.name.clone();
         let mark = parent.alias.as_deref().and_then(NetworkMark::read);
@@ -25,9 +39,5 @@ impl LinkKind for Nat {
 
     fn plan(&self, request: &LinkRequest<'_>) -> Plan {
         Bridge.plan(request)
-    }
-
-    fn container_prefix(&self, _parent: &IfName) -> String {
-        "eth".into()
     }
 }

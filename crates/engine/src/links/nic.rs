@@ -3,16 +3,30 @@
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
-use landline_types::IfName;
 
+use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use super::uses::{Use, of_owner, use_of};
-use super::{LinkKind, LinkRequest, ParentError, describe};
+use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::Mark;
 use crate::plan::{Plan, Step};
 
 pub(crate) struct Nic;
 
-impl LinkKind for Nic {
+const FACTS: LinkFacts = LinkFacts {
+    parent: ParentIs::Itself,
+    host_end: HostEnd::None,
+    mac: MacOf::Own,
+    reach: Reach::Direct,
+    vlan: VlanBy::None,
+    shim: None,
+    prefix: Prefix::Word("eth"),
+};
+
+impl LinkDriver for Nic {
+    fn facts(&self) -> &'static LinkFacts {
+        &FACTS
+    }
+
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
         let wrong = |what: String, hint: String| {
             Err(ParentError::WrongKind { name: parent.name.clone(), what, mode: Mode::Nic, hint })
@@ -55,9 +69,5 @@ impl LinkKind for Nic {
             steps.push(Step::Up { link });
         }
         Plan { steps }
-    }
-
-    fn container_prefix(&self, _parent: &IfName) -> String {
-        "eth".into()
     }
 }

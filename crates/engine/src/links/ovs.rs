@@ -2,10 +2,10 @@
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
-use landline_types::IfName;
 
+use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use super::uses::instead_of_bridge;
-use super::{LinkKind, LinkRequest, ParentError, describe, named_after};
+use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{Plan, Step};
 
@@ -14,7 +14,21 @@ pub(crate) struct Ovs;
 /// Devices of Open vSwitch that are nobody's bridge: of the kernel's datapath, and of the one in user space.
 const DATAPATHS: [&str; 2] = ["ovs-system", "ovs-netdev"];
 
-impl LinkKind for Ovs {
+const FACTS: LinkFacts = LinkFacts {
+    parent: ParentIs::LanBridge,
+    host_end: HostEnd::OvsPort,
+    mac: MacOf::Own,
+    reach: Reach::Direct,
+    vlan: VlanBy::Tag,
+    shim: None,
+    prefix: Prefix::Parent,
+};
+
+impl LinkDriver for Ovs {
+    fn facts(&self) -> &'static LinkFacts {
+        &FACTS
+    }
+
     /// Only by its looks: its local port is a device of the kernel's datapath, or a tap of the switch. Whether the
     /// switch has such a bridge is asked when a port is added. Containers do not need the local port to be up.
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
@@ -51,9 +65,5 @@ impl LinkKind for Ovs {
                 Step::Up { link: inner },
             ],
         }
-    }
-
-    fn container_prefix(&self, parent: &IfName) -> String {
-        named_after(parent)
     }
 }

@@ -7,9 +7,9 @@
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{LinkMtu, Mode};
-use landline_types::IfName;
 
-use super::{LinkKind, LinkRequest, ParentError, describe};
+use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, NetworkMark, Role, host_end_mac};
 use crate::plan::{LinkEnd, Plan, Step};
 
@@ -27,7 +27,21 @@ fn role(bridge: &Link) -> Option<Role> {
     matches!(bridge.kind, Kind::Bridge { .. }).then_some(mark.role)
 }
 
-impl LinkKind for Vde {
+const FACTS: LinkFacts = LinkFacts {
+    parent: ParentIs::OwnBridge,
+    host_end: HostEnd::BridgePort,
+    mac: MacOf::Own,
+    reach: Reach::Direct,
+    vlan: VlanBy::None,
+    shim: None,
+    prefix: Prefix::Word("vde"),
+};
+
+impl LinkDriver for Vde {
+    fn facts(&self) -> &'static LinkFacts {
+        &FACTS
+    }
+
     fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
         let name = parent.name.clone();
         if role(parent).is_none() {
@@ -60,9 +74,5 @@ impl LinkKind for Vde {
             Step::Up { link: inner },
         ];
         Plan { steps }
-    }
-
-    fn container_prefix(&self, _parent: &IfName) -> String {
-        "vde".into()
     }
 }

@@ -5,12 +5,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_model::{IdentityRecord, NatBinding, NatOwner, Port};
-use landline_spec::{HostnameMode, LanIp, Mode, NatPort, NatPorts, Transport};
+use landline_spec::{HostnameMode, LanIp, NatPort, NatPorts, Transport};
 
 use super::{Bound, NatError, NatLease, NatRecord, NatView};
 use crate::addressing::dhcp::drawn_client_id;
 use crate::endpoints::{CreateEndpoint, network_name};
 use crate::engine::Engine;
+use crate::links::facts_of;
 use crate::mark::{End, Mark};
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
@@ -34,7 +35,7 @@ pub(crate) fn binding(
     network: &NetworkRecord,
     identity: &IdentityRecord,
 ) -> Option<NatBinding> {
-    if network.options.mode != Mode::Nat {
+    if !facts_of(network.options.mode).is_translated() {
         return None;
     }
     let options = &network.options.nat;
@@ -182,14 +183,14 @@ impl Engine {
 
     /// The identity is about to be told apart by a DHCP server that it has not met.
     pub(crate) fn introduce(network: &NetworkRecord, identity: &mut IdentityRecord) {
-        if network.options.mode == Mode::Nat {
+        if facts_of(network.options.mode).is_translated() {
             identity.client_id.get_or_insert_with(|| drawn_client_id(&mut OsRandom));
         }
     }
 
     /// The identity's container is gone, or will not be asked for under it again.
     pub(crate) fn expire_lan_ip(&self, identity: &IdentityRecord, after: Duration) {
-        if identity.mode == Mode::Nat {
+        if facts_of(identity.mode).is_translated() {
             let (network, identity) = (identity.network.clone(), identity.id.clone());
             self.nat.expire(NatOwner::Identity { network, identity }, after);
         }

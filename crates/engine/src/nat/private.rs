@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::Link;
 use landline_model::NatOwner;
-use landline_spec::{LanIp, LinkMtu, Mode, NetworkId};
+use landline_spec::{LanIp, LinkMtu, NetworkId};
 use landline_types::IfName;
 
 use super::follow::forwards;
@@ -14,6 +14,7 @@ use super::{NatError, NatRecord, Private, address};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError};
+use crate::links::facts_of;
 use crate::mark::{NetworkMark, Role};
 use crate::plan::{LinkEnd, Plan, Step};
 use crate::records::NetworkRecord;
@@ -75,7 +76,7 @@ fn private(network: &NetworkRecord, openings: &BTreeSet<IfName>) -> Option<Priva
         nic,
         open: network.options.open_firewall || openings.contains(&network.options.parent),
     };
-    Some(private).filter(|_| network.options.mode == Mode::Nat)
+    Some(private).filter(|_| facts_of(network.options.mode).is_translated())
 }
 
 /// Those of all networks.
@@ -181,7 +182,7 @@ impl Engine {
 
     /// Takes a network's addresses back and removes its bridge. The network is not among the others any more.
     pub(crate) async fn close_private(&self, network: &NetworkRecord) {
-        if network.options.mode != Mode::Nat {
+        if !facts_of(network.options.mode).is_translated() {
             return;
         }
         let said = |what: &str, error: String| {

@@ -19,7 +19,7 @@ use landline_dhcp::v4::Lease;
 use landline_dhcp::v6::State6;
 use landline_spec::{DnsMode, EndpointId};
 use landline_types::IfName;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -168,7 +168,7 @@ fn own_file(container: &ContainerRecord) -> Option<PathBuf> {
 /// Writes the names into the file as it is mounted in the container: the same file, in one go. `false`: nothing changed.
 fn rewrite(path: &Path, names: &Names) -> io::Result<bool> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?);
     let found = file.metadata()?;
     if !found.is_file() || found.len() > MAX_FILE {
         return Err(io::Error::other("this is not a file that Docker made"));
