@@ -21,7 +21,7 @@ CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-.PHONY: all build static images build-packages demo test test-system test-engines lab-packages vm-packages nextest bench fuzz lease-days record-engines install clean-lab
+.PHONY: all build static images build-packages demo test test-system test-engines lab-packages vm-packages nextest deny bench fuzz lease-days record-engines install clean-lab
 
 all: build
 
@@ -51,8 +51,9 @@ demo: build lab-packages
 	$(TESTBED) demo --landline $(LANDLINE)
 
 # Everything. What is skipped is printed with its reason; with CI set nothing may be skipped.
-test: lab-packages vm-packages nextest
+test: lab-packages vm-packages nextest deny
 	$(CARGO) fmt --all --check
+	$(CARGO) deny --locked check licenses bans sources
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
 	CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=true $(BUILD_STATIC)
@@ -109,6 +110,10 @@ vm-packages:
 
 nextest: build-packages
 	@cargo nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
+
+# Unoptimized and without what asks the network: it is built in a third of the time and runs for a second.
+deny: build-packages
+	@cargo deny --version >/dev/null 2>&1 || $(CARGO) install --locked --debug --no-default-features cargo-deny
 
 install: build
 	install -D -m 755 $(LANDLINE) $(DESTDIR)$(PREFIX)/bin/landline
