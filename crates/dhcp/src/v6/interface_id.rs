@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use landline_types::Mac;
+use sha2::{Digest as _, Sha256};
 
-use super::sha256::sha256;
 
 /// How interface identifiers are made.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,7 +73,8 @@ fn stable(secret: &[u8], interface: &[u8], network: &[u8], prefix: Ipv6Addr, cou
         message.extend(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         message.extend_from_slice(part);
     }
-    let [.., a, b, c, d, e, f, g, h] = sha256(&message);
+    let hash: [u8; 32] = Sha256::digest(&message).into();
+    let [.., a, b, c, d, e, f, g, h] = hash;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 

@@ -29,7 +29,6 @@ mod dad;
 mod dhcp;
 mod interface_id;
 mod lease;
-mod sha256;
 mod slaac;
 mod solicitor;
 mod state;
