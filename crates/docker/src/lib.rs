@@ -29,5 +29,5 @@ pub use protocol::{
 pub use server::{Limits, serve, serve_ipam, serve_with};
 pub use watcher::{
     Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch, Watcher, WatcherError,
-    has_network,
+    has_network, start_container,
 };

@@ -4,7 +4,7 @@
 //! That tells a container that starts from one that is merely there, without asking Docker anything.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -33,9 +33,21 @@ impl Mounts {
         match root {
             Some(root) => Some(self.0.contains(root)),
             // containerd's image store mounts it at a path that ends in the container's id.
-            None => self.0.iter().any(|point| point.ends_with(container)).then_some(true),
+            None if self.0.iter().any(|point| point.ends_with(container)) => Some(true),
+            None => self.0.iter().any(|point| is_of_image_store(point)).then_some(false),
         }
     }
+}
+
+/// Whether a container's root file system is mounted here by an engine that uses containerd's image store:
+/// `DATA-ROOT/rootfs/SNAPSHOTTER/CONTAINER-ID`. Such an engine mounts all of them there.
+fn is_of_image_store(point: &Path) -> bool {
+    const ID: usize = 64;
+    let name = point.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let above = point.ancestors().nth(2).and_then(Path::file_name);
+    name.len() == ID
+        && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && above == Some(OsStr::new("rootfs"))
 }
 
 /// The kernel writes blanks, newlines and backslashes in octal.
@@ -75,6 +87,16 @@ mod tests {
         let mounts = Mounts::parse(MOUNTINFO);
         assert_eq!(mounts.in_use("c0ffee", None), Some(true));
         assert_eq!(mounts.in_use("c0ffe", None), None);
+    }
+
+    #[test]
+    fn the_image_store_mounts_all_that_are_in_use() {
+        let [web, db] = ["ab", "cd"].map(|digits| digits.repeat(32));
+        let store = format!("87 59 0:52 / /var/lib/docker/rootfs/overlayfs/{web} rw - overlay overlay rw\n");
+        let mounts = Mounts::parse(store.as_bytes());
+        assert_eq!((mounts.in_use(&web, None), mounts.in_use(&db, None)), (Some(true), Some(false)));
+        let elsewhere = format!("87 59 0:52 / /srv/{web} rw - overlay overlay rw\n");
+        assert_eq!(Mounts::parse(elsewhere.as_bytes()).in_use(&db, None), None);
     }
 
     #[test]

@@ -287,6 +287,18 @@ pub enum CreateEndpointError {
         #[source]
         source: NatError,
     },
+    /// Several containers look the same, and Docker does not say which one this is.
+    #[error(
+        "network {network}: Docker is still restoring its containers, so Landline cannot tell which one this is. Landline starts \
+         it again as soon as Docker's API answers, and it keeps its address ({token}). To have it start at once, give it a \
+         landline.id"
+    )]
+    Unsure {
+        /// The network.
+        network: String,
+        /// By which the container is found.
+        token: String,
+    },
     /// It could not be stored.
     #[error("cannot store the endpoint")]
     Store(#[source] StoreError),
@@ -379,6 +391,9 @@ impl Engine {
         };
         let leased = self.come_for_lease(request, &network)?;
         let was_leased = leased.is_some();
+        if !was_leased {
+            self.refuse_unsure(&network, &wish).await?;
+        }
         // What is known before this endpoint counts as one.
         let starting = self.identities.starting(&wish);
         let identity = leased.unwrap_or_else(|| self.identities.take(&request.endpoint, &network, &wish));
@@ -720,7 +735,7 @@ fn name_of(options: &NetworkOptions, id: &str, hostname: Option<&str>, name: &st
     chosen_name(id, hostname, name)
 }
 
-fn chosen_name(id: &str, hostname: Option<&str>, name: &str) -> Option<String> {
+pub(crate) fn chosen_name(id: &str, hostname: Option<&str>, name: &str) -> Option<String> {
     let chosen = hostname.filter(|hostname| !id.starts_with(hostname));
     [chosen, Some(name)]
         .into_iter()

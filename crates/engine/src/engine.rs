@@ -20,7 +20,7 @@ use crate::doctor::Openings;
 use crate::host::{Host, HostError};
 use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
-use crate::identities::Identities;
+use crate::identities::{Derivation, Identities};
 use crate::inventory::{Ledger, Networks};
 use crate::ipv6::{Ears, Status6};
 use crate::lease::{Orders, Sentries, Services, Supervised};
@@ -30,6 +30,7 @@ use crate::nat::{self, Nat, OpenBridges};
 use crate::pending::Pending;
 use crate::pools::{Ahead, Pools};
 use crate::records::NetworkRecord;
+use crate::refused_starts::RefusedStarts;
 use crate::release::Releaser;
 use crate::store::{Store, StoreError};
 
@@ -131,6 +132,7 @@ pub struct Engine {
     pub(crate) releaser: Releaser,
     pub(crate) pools: Pools,
     pub(crate) ahead: Ahead,
+    pub(crate) refused_starts: RefusedStarts,
     host_access: HostAccess,
     pub(crate) nat: Nat,
     /// Held while interfaces of VLANs are looked at, made and removed.
@@ -190,6 +192,7 @@ impl Engine {
         );
         let (host_access, inbox) = HostAccess::new();
         let pools = Pools::new(store.clone(), rows.take());
+        let refused_starts = RefusedStarts::new(store.clone(), rows.take());
         let nat = nat::Beginning {
             bound: nat::all_bound(endpoints.iter()),
             privates: nat::private_bridges(networks.iter(), &openings.all()),
@@ -206,6 +209,7 @@ impl Engine {
             releaser,
             pools,
             ahead: Ahead::default(),
+            refused_starts,
             vlans: tokio::sync::Mutex::default(),
             resolver: tokio::sync::Mutex::default(),
             attachments,
@@ -256,6 +260,11 @@ impl Engine {
     /// How the host reaches containers on its NICs' macvlan and ipvlan networks.
     pub fn host_access(&self) -> &HostAccess {
         &self.host_access
+    }
+
+    /// From now on identities are derived like this. Those that there are stay as they are.
+    pub fn derive_identities(&self, derivation: Derivation) {
+        self.identities.derive(derivation);
     }
 
     /// Containers with addresses on the host.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use landline_model::{IdentityId, IdentityRecord};
-use landline_spec::EndpointId;
+use landline_model::{DerivedIdentity, IdentityId, IdentityRecord, SiteKey};
+use landline_spec::{EndpointId, IdentitySource, NetworkOptions};
 
 use crate::endpoints::random_mac;
 use crate::identity::{Candidate, Wish};
@@ -23,6 +23,23 @@ const DOUBT: Duration = Duration::from_mins(1);
 /// The most identities kept; the longest unused ones of removed containers go first.
 const MOST: usize = 10_000;
 
+/// From what identities are derived, and on which networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Derivation {
+    /// The site's key; `None`: identities are drawn everywhere.
+    pub key: Option<SiteKey>,
+    /// Whether networks without the option `identity` have derived ones.
+    pub by_default: bool,
+}
+
+impl Derivation {
+    /// What identities on such a network are derived from, if they are.
+    fn on(&self, options: &NetworkOptions) -> Option<&SiteKey> {
+        let wanted = options.identity.map_or(self.by_default, |source| source == IdentitySource::Derived);
+        self.key.as_ref().filter(|_| wanted)
+    }
+}
+
 /// All identities. The lock is held for moments only; writing to the store is done outside it.
 #[derive(Debug, Default)]
 pub(crate) struct Identities {
@@ -36,6 +53,7 @@ struct Inner {
     held: BTreeMap<IdentityId, EndpointId>,
     /// Which were taken for another's by mistake, and when: whoever tries again is still not the one.
     doubted: BTreeMap<IdentityId, Instant>,
+    derivation: Derivation,
 }
 
 impl Identities {
@@ -60,15 +78,13 @@ impl Identities {
         inner.doubted.retain(|_, since| since.elapsed() < DOUBT);
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
         let known = wish.choose(inner.records.values(), &held).cloned();
+        let fresh = |inner: &Inner| fresh(network, wish, inner.derived(network, wish, &held));
         tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
-        let mut identity = known.unwrap_or_else(|| fresh(network, wish));
+        let mut identity = known.unwrap_or_else(|| fresh(&inner));
         if facts_of(identity.mode).shares_mac() && !facts_of(network.options.mode).shares_mac() {
             // It had the parent's hardware address, which is no use to a link of its own.
-            identity = IdentityRecord {
-                id: identity.id.clone(),
-                container: identity.container,
-                ..fresh(network, wish)
-            };
+            identity =
+                IdentityRecord { id: identity.id.clone(), container: identity.container, ..fresh(&inner) };
         }
         // Compose makes networks anew; the identity moves along.
         identity.network = network.id.clone();
@@ -81,11 +97,45 @@ impl Identities {
         identity
     }
 
+    /// From now on identities are derived like this. Those that there are stay as they are.
+    pub(crate) fn derive(&self, derivation: Derivation) {
+        self.lock().derivation = derivation;
+    }
+
+    /// Who the container of this key or name is on such a network, if identities are derived there.
+    pub(crate) fn derived(&self, network: &NetworkRecord, key: &str) -> Option<DerivedIdentity> {
+        let name = network.name.as_deref()?;
+        Some(self.lock().derivation.on(&network.options)?.identity(name, key))
+    }
+
+    /// The identity that the container of this key or name has on a network, if it has one for good.
+    pub(crate) fn of(&self, network: &NetworkRecord, name: &str) -> Option<IdentityRecord> {
+        let inner = self.lock();
+        let of_network = |identity: &&IdentityRecord| {
+            let named = network.name.is_some() && identity.network_name == network.name;
+            identity.parent == network.options.parent && (identity.network == network.id || named)
+        };
+        let lasting = inner.records.values().filter(|identity| !identity.temporary).filter(of_network);
+        let keyed = lasting.clone().filter(|identity| identity.key.as_deref() == Some(name));
+        let called = |identity: &&IdentityRecord| {
+            identity.key.is_none() && identity.container.as_ref().is_some_and(|c| c.name == name)
+        };
+        let newest = keyed.max_by_key(|identity| identity.used);
+        newest.or_else(|| lasting.filter(called).max_by_key(|identity| identity.used)).cloned()
+    }
+
     /// The container that is starting, if only one can be.
     pub(crate) fn starting(&self, wish: &Wish<'_>) -> Option<Candidate> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         wish.starting(inner.records.values(), &held).cloned()
+    }
+
+    /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
+    pub(crate) fn possible(&self, wish: &Wish<'_>) -> usize {
+        let inner = self.lock();
+        let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
+        wish.possible(inner.records.values(), &held)
     }
 
     /// What the container that is starting is called, if only one can be.
@@ -207,10 +257,12 @@ impl Identities {
                 && wish.same_network(other)
                 && c.is_some_and(|c| c.id == container.id || c.name == container.name)
         };
+        // Derived for another container, which starts later and is to have it then.
+        let borrowed = own.derived.as_ref().is_some_and(|name| !keyed && *name != container.name);
         // What was found out once stays so when more of the container becomes known.
         let temporary = match theirs {
             Some(_) => own.temporary,
-            None => !keyed && inner.records.values().any(|r| has_another(&r)),
+            None => borrowed || !keyed && inner.records.values().any(|r| has_another(&r)),
         };
         let record = inner.records.get_mut(id)?;
         let before = record.clone();
@@ -241,7 +293,34 @@ impl Identities {
     }
 }
 
-fn fresh(network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
+impl Inner {
+    /// What the site's key makes of the container that is starting, and by which name, if only one can be and no other
+    /// container of this host is that one already.
+    fn derived(
+        &self,
+        network: &NetworkRecord,
+        wish: &Wish<'_>,
+        held: &BTreeSet<IdentityId>,
+    ) -> Option<(String, DerivedIdentity)> {
+        let site = self.derivation.on(&network.options)?;
+        if wish.mac.is_some() {
+            return None;
+        }
+        let candidate = || wish.expected(self.records.values(), held);
+        let key = wish.key.or(wish.name).or_else(candidate)?;
+        let identity = site.identity(network.name.as_deref()?, key);
+        let lives = |id: &IdentityId| self.records.get(id).is_some_and(|other| other.mac == identity.mac);
+        (!self.held.keys().any(lives)).then(|| (key.to_owned(), identity))
+    }
+}
+
+/// A new identity: the derived one, or one that is drawn.
+fn fresh(
+    network: &NetworkRecord,
+    wish: &Wish<'_>,
+    derived: Option<(String, DerivedIdentity)>,
+) -> IdentityRecord {
+    let (from, derived) = derived.unzip();
     IdentityRecord {
         id: IdentityId::random(&mut OsRandom),
         network: network.id.clone(),
@@ -250,16 +329,17 @@ fn fresh(network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
         mode: network.options.mode,
         vlan: network.options.vlan,
         socket_dir: network.options.vde.socket_dir.clone(),
-        mac: wish.mac.unwrap_or_else(random_mac),
-        client_id: None,
+        mac: wish.mac.or(derived.as_ref().map(|d| d.mac)).unwrap_or_else(random_mac),
+        client_id: derived.as_ref().map(DerivedIdentity::client_id),
         key: wish.key.map(ToOwned::to_owned),
         container: None,
         lease: None,
-        ipv6: None,
+        ipv6: derived.as_ref().map(DerivedIdentity::ipv6),
         ports: wish.ports.cloned().unwrap_or_default(),
         temporary: false,
         used: now(),
         destroyed: false,
+        derived: from,
     }
 }
 
@@ -292,6 +372,7 @@ mod tests {
     use super::*;
     use landline_model::ResolverFile;
     use landline_spec::NetworkOptions;
+    use landline_types::Mac;
 
     fn network() -> NetworkRecord {
         NetworkRecord {
@@ -341,6 +422,90 @@ mod tests {
         identities.keep(identity.clone());
         identities.confirm(&identity.id, &wish, &container(n, name));
         identities.get(&identity.id).unwrap()
+    }
+
+    /// Identities that are derived on every network.
+    fn site() -> Identities {
+        let identities = Identities::default();
+        let key = Some(SiteKey::new([7; 32]));
+        identities.derive(Derivation { key, by_default: true });
+        identities
+    }
+
+    #[test]
+    fn who_has_a_name_is_the_same_on_every_host() {
+        let (network, ports) = (network(), BTreeSet::new());
+        let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+        let [here, there] = [1, 2].map(|n| site().take(&endpoint(n), &network, &by_name));
+        assert_eq!(here.derived.as_deref(), Some("web"));
+        assert_eq!((here.mac, &here.client_id, &here.ipv6), (there.mac, &there.client_id, &there.ipv6));
+        assert_eq!(site().derived(&network, "web").unwrap().mac, here.mac);
+        let by_key = Wish { key: Some("web"), ..wish(&network, &ports) };
+        assert_eq!(site().take(&endpoint(1), &network, &by_key).mac, here.mac);
+        let candidates = [Candidate { id: "c".into(), name: "web".into(), hostname: None, ports: None }];
+        let only = Wish { candidates: Some(&candidates), ..wish(&network, &ports) };
+        assert_eq!(site().take(&endpoint(1), &network, &only).mac, here.mac);
+    }
+
+    #[test]
+    fn who_has_no_certain_name_or_a_hardware_address_of_its_own_is_not_derived() {
+        let (network, ports) = (network(), BTreeSet::new());
+        let drawn_is = |identity: IdentityRecord| identity.derived.is_none();
+        assert!(drawn_is(site().take(&endpoint(1), &network, &wish(&network, &ports))), "nameless");
+        let mac = Some(Mac::new([2, 0, 0, 0, 0, 1]));
+        let given = Wish { mac, name: Some("web"), ..wish(&network, &ports) };
+        let given = site().take(&endpoint(1), &network, &given);
+        assert_eq!(Some(given.mac), mac);
+        assert!(drawn_is(given));
+        let drawn = NetworkOptions { identity: Some(IdentitySource::Drawn), ..network.options.clone() };
+        let drawn = NetworkRecord { options: drawn, ..network.clone() };
+        let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+        assert!(drawn_is(site().take(&endpoint(1), &drawn, &by_name)), "the network says otherwise");
+        assert!(drawn_is(Identities::default().take(&endpoint(1), &network, &by_name)), "without a key");
+    }
+
+    #[test]
+    fn one_derived_identity_lives_once_on_a_host() {
+        let (network, ports) = (network(), BTreeSet::new());
+        let by_key = Wish { key: Some("web"), ..wish(&network, &ports) };
+        let identities = site();
+        let first = identities.take(&endpoint(1), &network, &by_key);
+        identities.keep(first.clone());
+        let second = identities.take(&endpoint(2), &network, &by_key);
+        assert!(first.derived.is_some() && second.derived.is_none());
+        assert_ne!(first.mac, second.mac);
+    }
+
+    #[test]
+    fn what_was_drawn_stays_until_it_is_forgotten() {
+        let identities = Identities::default();
+        let web = start(&identities, 1, "web");
+        identities.let_go(&web.id);
+        identities.derive(Derivation { key: Some(SiteKey::new([7; 32])), by_default: true });
+        let (network, ports) = (network(), BTreeSet::new());
+        let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+        assert_eq!(identities.take(&endpoint(2), &network, &by_name).mac, web.mac);
+        identities.let_go(&web.id);
+        identities.forget(&web.id);
+        let again = identities.take(&endpoint(2), &network, &by_name);
+        assert!(again.derived.is_some() && again.mac != web.mac);
+    }
+
+    #[test]
+    fn what_was_derived_for_another_container_is_lent_for_one_run() {
+        let (network, ports) = (network(), BTreeSet::new());
+        let identities = site();
+        let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+        let lent = identities.take(&endpoint(1), &network, &by_name);
+        identities.keep(lent.clone());
+        identities.confirm(&lent.id, &by_name, &container(9, "db"));
+        assert!(identities.get(&lent.id).unwrap().temporary);
+        identities.let_go(&lent.id);
+        let own = identities.take(&endpoint(2), &network, &by_name);
+        assert_eq!((own.mac, own.id == lent.id), (lent.mac, false));
+        identities.keep(own.clone());
+        identities.confirm(&own.id, &by_name, &container(1, "web"));
+        assert!(!identities.get(&own.id).unwrap().temporary);
     }
 
     #[test]

@@ -96,6 +96,24 @@ impl Wish<'_> {
         of(&|c| c.id == container.id).or_else(|| of(&|c| c.name == container.name))
     }
 
+    /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
+    pub(crate) fn possible<'i>(
+        &self,
+        identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
+        held: &BTreeSet<IdentityId>,
+    ) -> usize {
+        let told = self.mac.is_some() || self.key.is_some() || self.name.is_some();
+        if told || self.candidates.is_some() || self.choose(identities.clone(), held).is_some() {
+            return 0;
+        }
+        let lasting = |i: &&IdentityRecord| i.key.is_none() && !i.temporary && !held.contains(&i.id);
+        let of_one = |i: &&IdentityRecord| {
+            let seen = i.container.as_ref().is_some_and(ContainerRecord::was_seen);
+            seen && !i.destroyed && self.ports.is_none_or(|ports| i.ports == *ports)
+        };
+        identities.filter(|i| self.same_network(i)).filter(lasting).filter(of_one).count()
+    }
+
     /// The container that is starting, if only one can be and more is known of it than its name.
     pub(crate) fn starting<'i>(
         &self,
@@ -196,6 +214,7 @@ mod tests {
             temporary: false,
             used: 0,
             destroyed: false,
+            derived: None,
         }
     }
 
@@ -278,6 +297,35 @@ mod tests {
             "the only one that Docker may be starting unseen"
         );
         assert_eq!(expected(None, vec![]), None);
+    }
+
+    #[test]
+    fn while_docker_restores_its_containers_twins_may_be_each_other() {
+        let known = [identity(1, "a"), identity(2, "b"), identity(3, "c")];
+        let possible = |case: Case| case.ask(|wish, held| wish.possible(known.iter(), held));
+        let unseen = || Case { candidates: None, ..Case::default() };
+        assert_eq!(possible(unseen()), 3);
+        assert_eq!(possible(Case { held: vec![3], ..unseen() }), 2);
+        assert_eq!(possible(Case { held: vec![2, 3], ..unseen() }), 0, "it is the only one");
+        assert_eq!(
+            possible(Case { ports: Some(vec![(6, 80)]), ..unseen() }),
+            0,
+            "it has not been here before"
+        );
+        assert_eq!(possible(Case { key: Some("a"), ..unseen() }), 0);
+        assert_eq!(possible(Case { mac: Some(Mac::new([2, 0, 0, 0, 0, 9])), ..unseen() }), 0);
+        assert_eq!(possible(Case { called: Some("x"), ..unseen() }), 0);
+        assert_eq!(possible(Case { network: "net2", name: Some("other"), ..unseen() }), 0);
+        assert_eq!(possible(Case::default()), 0, "Docker is seen");
+        let never_seen = known.each_ref().map(|i| IdentityRecord {
+            container: i.container.as_ref().map(|c| ContainerRecord::named(&c.name)),
+            ..i.clone()
+        });
+        assert_eq!(
+            unseen().ask(|wish, held| wish.possible(never_seen.iter(), held)),
+            0,
+            "nobody could start it again"
+        );
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Engine {
         let network = self.networks().get(&record.network).cloned();
         let lease = endpoint.supervised().as_ref().and_then(|task| task.status.borrow().lease.clone());
         let identity = record.identity.as_ref();
-        let identity = self.identity_views().into_iter().find(|known| Some(&known.id) == identity);
+        let identity = self.identity_views().await.into_iter().find(|known| Some(&known.id) == identity);
         let (client_id, hostname) = match &record.address {
             AddressRecord::Dhcp(dhcp) => (dhcp.client_id.clone(), dhcp.hostname.clone()),
             _ => (None, record.ipv6.as_ref().and_then(|ipv6| ipv6.hostname.clone())),

@@ -54,9 +54,11 @@ mod pools;
 mod probe;
 mod random;
 mod reconcile;
+mod refused_starts;
 mod release;
 mod remake;
 mod repair;
+mod reservation;
 mod resolver;
 mod routes;
 mod sandbox;
@@ -85,6 +87,7 @@ pub use host_access::{
     SeenNetwork, Wire,
 };
 pub use host_lease::HostLease;
+pub use identities::Derivation;
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use inventory::Inventory;
@@ -99,6 +102,8 @@ pub use pools::{
     AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,
     RequestPoolError, TakeError,
 };
+pub use refused_starts::RefusedStart;
+pub use reservation::{Reservation, ReservationError};
 pub use store::StoreError;
 pub use vde::{SwitchProcessError, VdeError, run_switches};
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
@@ -107,7 +112,8 @@ pub use vlans::VlanError;
 use landline_model as records;
 pub use landline_model::{
     ContainerRecord, DefaultRecord, Defaults6, DroppedRoute, Holding, IdentityId, IdentityIdError,
-    Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port, ResolverFile, StateRecord, WhyDropped,
+    Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port, ResolverFile, SiteKey, SiteKeyError, StateRecord,
+    WhyDropped,
 };
 
 /// Runs blocking work without holding up the runtime; a panic in it goes on here.

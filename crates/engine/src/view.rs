@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::{Address, Link, boottime};
-use landline_model::IdentityId;
-use landline_spec::EndpointId;
+use landline_model::{IdentityId, IdentityRecord};
+use landline_spec::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -113,27 +113,43 @@ pub struct IdentityView {
     pub temporary: bool,
     /// Whether its container is removed.
     pub destroyed: bool,
+    /// Where it is from.
+    pub source: IdentitySource,
 }
 
 impl Engine {
     /// All identities, ordered by network and container.
-    pub fn identity_views(&self) -> Vec<IdentityView> {
-        let all = self.identities.all().into_iter();
-        let mut views: Vec<IdentityView> = all
-            .map(|i| IdentityView {
+    pub async fn identity_views(&self) -> Vec<IdentityView> {
+        let mut views = Vec::new();
+        for i in self.identities.all() {
+            views.push(IdentityView {
+                address: self.last_address(&i).await,
                 in_use: self.identities.holder(&i.id).is_some(),
+                source: i.source(),
                 id: i.id,
                 network: i.network_name,
                 container: i.container.map(|c| c.name),
                 key: i.key,
                 mac: i.mac,
-                address: i.lease.map(|lease| lease.address),
                 temporary: i.temporary,
                 destroyed: i.destroyed,
-            })
-            .collect();
+            });
+        }
         views.sort_by(|a, b| (&a.network, &a.container, &a.id).cmp(&(&b.network, &b.container, &b.id)));
         views
+    }
+
+    /// The address that the identity's endpoint has by DHCP, else the one of its last lease.
+    pub(crate) async fn last_address(&self, identity: &IdentityRecord) -> Option<Ipv4Addr> {
+        let holder = self.identities.holder(&identity.id).and_then(|id| self.slot_if_known(&id)?.current());
+        let now = match holder {
+            Some(endpoint) => match endpoint.cell.read().await.address {
+                AddressRecord::Dhcp(dhcp) => dhcp.lease,
+                AddressRecord::None | AddressRecord::Static { .. } => None,
+            },
+            None => None,
+        };
+        now.or_else(|| identity.lease.clone()).map(|lease| lease.address)
     }
 
     /// All networks.

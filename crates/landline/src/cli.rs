@@ -539,6 +539,31 @@ fn kind(text: &str) -> Result<landline_spec::KindWord, String> {
 pub(crate) enum IdentityCommand {
     /// List them.
     Ls(LsOptions),
+    /// Print who a container is to DHCP servers, also before its first start.
+    Of {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The container's name, or its key (`landline.id`).
+        #[arg(value_name = "NAME|KEY")]
+        name: String,
+        /// The network.
+        #[arg(long)]
+        network: String,
+        /// Whose configuration to write the reservation for.
+        #[arg(long, value_enum, default_value_t)]
+        format: crate::identity::Format,
+        /// The address to reserve; default: that of the last lease.
+        #[arg(long, value_name = "ADDRESS")]
+        ip: Option<std::net::Ipv4Addr>,
+    },
+    /// Print the site key that derived identities come from, or replace it.
+    Key {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// The key of another host; `-`: read it from standard input.
+        #[arg(long, value_name = "KEY")]
+        set: Option<String>,
+    },
     /// Forget one that is not in use; its container gets a new one at its next start.
     Forget {
         #[command(flatten)]

@@ -23,9 +23,11 @@ use crate::control;
 use crate::doctor::Surroundings;
 use crate::frontend::Frontend;
 use crate::host_access;
+use crate::identity::{Site, SiteError};
 use crate::log::{self, LevelError};
 use crate::network::Lost;
 use crate::preset::Preset;
+use crate::starts;
 
 /// How long `iptables` and `nft` may take to end when the daemon stops; they wait 5 s for each other's lock.
 const HELPERS: Duration = Duration::from_secs(10);
@@ -57,6 +59,8 @@ pub(crate) enum DaemonError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Site(#[from] SiteError),
     #[error("cannot watch Docker at {url:?}")]
     DockerHost {
         url: String,
@@ -122,6 +126,7 @@ async fn serve(
     let control_path = options.control.control_socket;
     let control = listen(&control_path, 0o700).await?;
     let engine = Engine::open(&options.state_dir, host).await?;
+    let site = Site::open(&options.state_dir)?;
     let view = watcher.view();
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
@@ -162,11 +167,22 @@ async fn serve(
         },
     };
     let alarm = Alarm::start().map_err(DaemonError::Timer)?;
+    tasks.spawn(starts::follow(engine.clone(), view.clone(), options.docker_host.clone(), cancel.clone()));
     let lost = Lost::new(engine.clone(), view.clone(), options.docker_host, options.network_grace);
     tasks.spawn(lost.clone().follow(alarm, cancel.clone()));
-    let serving =
-        control::serve(control, engine.clone(), view, attacher.clone(), lost, around, cancel.clone());
-    tasks.spawn(serving);
+    // Before the first request of Docker's.
+    site.declare(&engine, &attacher.config().borrow());
+    let follow_site = site.clone().follow(engine.clone(), attacher.config(), cancel.clone());
+    let parts = control::Parts {
+        engine: engine.clone(),
+        docker: view,
+        attacher: attacher.clone(),
+        lost,
+        site,
+        around,
+    };
+    tasks.spawn(control::serve(control, parts, cancel.clone()));
+    tasks.spawn(follow_site);
     tasks.spawn(attacher.clone().follow(cancel.clone()));
     tasks.spawn(host_access::declare(engine.clone(), attacher.config(), cancel.clone()));
     if let Some(first) = frontends.first() {

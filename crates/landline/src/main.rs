@@ -20,6 +20,7 @@ mod network;
 mod output;
 mod plain;
 mod preset;
+mod starts;
 
 use std::process::ExitCode;
 

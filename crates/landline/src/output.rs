@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::control::CallError;
+use crate::identity::FormatError;
 
 /// Why a command that asks the daemon did not work.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,10 @@ pub(crate) enum CommandError {
     NoSuch(String),
     #[error("the daemon answered something else")]
     Unexpected,
+    #[error(transparent)]
+    Reservation(#[from] FormatError),
+    #[error("cannot read the key from standard input")]
+    Read(#[source] io::Error),
     #[error("cannot print JSON")]
     Json(#[source] serde_json::Error),
     #[error("cannot print")]

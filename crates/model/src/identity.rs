@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use landline_dhcp::Random;
-use landline_spec::{Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
+use landline_spec::{IdentitySource, Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,9 @@ pub struct IdentityRecord {
     /// Whether its container is removed.
     #[serde(default)]
     pub destroyed: bool,
+    /// The container's key or name from which, with the site key, it was derived; `None`: it was drawn.
+    #[serde(default)]
+    pub derived: Option<String>,
 }
 
 impl Record for IdentityRecord {
@@ -114,6 +117,11 @@ impl Record for IdentityRecord {
 }
 
 impl IdentityRecord {
+    /// Where it is from.
+    pub fn source(&self) -> IdentitySource {
+        if self.derived.is_some() { IdentitySource::Derived } else { IdentitySource::Drawn }
+    }
+
     /// Its leases were given back: the addresses stay as a wish.
     pub fn end_leases(&mut self) {
         if let Some(lease) = &mut self.lease {

@@ -5,6 +5,7 @@
 //! rows written by older versions still read.
 
 mod clock;
+mod derived;
 mod identity;
 mod ipv6;
 mod nat;
@@ -14,6 +15,7 @@ mod resolver;
 mod routes;
 
 pub use clock::Now;
+pub use derived::{DerivedIdentity, SiteKey, SiteKeyError};
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
 pub use ipv6::{Defaults6, Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
 pub use nat::{NatBinding, NatOwner};

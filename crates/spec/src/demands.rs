@@ -70,7 +70,7 @@ const CONFLICTS: &str = "only the administrator may leave out the look for anoth
                          conflict_check";
 
 /// The network options that an attachment may have, each with its rule.
-const OPTIONS: [(&str, Rule); 40] = [
+const OPTIONS: [(&str, Rule); 41] = [
     ("mode", Rule::Listed),
     ("vlan", Rule::Listed),
     ("trunks", Rule::Listed),
@@ -108,6 +108,7 @@ const OPTIONS: [(&str, Rule); 40] = [
     ("bridge", Rule::Administrator),
     ("addressing", Rule::Administrator),
     ("ignore_conflicts", Rule::Administrator),
+    ("identity", Rule::Administrator),
     ("socket_dir", Rule::Administrator),
     ("create_sockets", Rule::Administrator),
     ("management_socket", Rule::Administrator),

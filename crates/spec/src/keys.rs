@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 37] = [
+pub(crate) const NETWORK: [&str; 38] = [
     "mode",
     "parent",
     "bridge",
@@ -26,6 +26,7 @@ pub(crate) const NETWORK: [&str; 37] = [
     "vlan",
     "trunks",
     "on_timeout",
+    "identity",
     "release",
     "release_after",
     "host_access",

@@ -38,7 +38,9 @@ pub use attach::{
     Attach, AttachError, AttachSpec, ContainerName, LinkChoice, Parent, StaticAddress, Target, split_words,
 };
 pub use client_id::{ClientIdContext, ClientIdError, ClientIdTemplate, ClientIdTemplateError};
-pub use config::{Allowed, ConfigError, ConfigFile, Containers, Defaults, KindWord, Refusal, Standing};
+pub use config::{
+    Allowed, ConfigError, ConfigFile, Containers, Defaults, Identity, KindWord, Refusal, Standing,
+};
 pub use demands::Permission;
 pub use duration::{DurationError, parse_duration};
 pub use endpoint::EndpointOptions;
@@ -56,6 +58,6 @@ pub use pipework::{
 };
 pub use vde::{DEFAULT_SWITCH_PORTS, VdeOptions, VdePorts};
 pub use words::{
-    Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode,
-    Mode, Mtu, MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,
+    Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,
+    MacvlanMode, Mode, Mtu, MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,
 };

@@ -16,8 +16,8 @@ use crate::keys;
 use crate::nat::NatOptions;
 use crate::vde::VdeOptions;
 use crate::words::{
-    Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, Ipv6Address, Ipv6Mode, LinkMtu, MacvlanMode,
-    Mode, Mtu, MtuSource, OnTimeout, Release, Vlan,
+    Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,
+    MacvlanMode, Mode, Mtu, MtuSource, OnTimeout, Release, Vlan,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -66,6 +66,9 @@ pub struct NetworkOptions {
     /// What becomes of a start that gets no address in that time.
     #[serde(default)]
     pub on_timeout: OnTimeout,
+    /// Where its containers' identities come from; `None`: as the configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentitySource>,
     /// When an address is given back to the server.
     #[serde(default)]
     pub release: Release,
@@ -167,6 +170,7 @@ impl NetworkOptions {
             lease_timeout: DEFAULT_LEASE_TIMEOUT,
             on_timeout: OnTimeout::default(),
             release: Release::default(),
+            identity: None,
             release_after: DEFAULT_RELEASE_AFTER,
             ignore_conflicts: false,
             skip_routes: false,
@@ -255,6 +259,8 @@ impl NetworkOptions {
         {
             network.on_timeout = on_timeout;
         }
+        network.identity = given
+            .word("identity", &[("drawn", IdentitySource::Drawn), ("derived", IdentitySource::Derived)])?;
         if let Some(release) = given.word(
             "release",
             &[("never", Release::Never), ("on_remove", Release::OnRemove), ("on_stop", Release::OnStop)],

@@ -143,6 +143,16 @@ pub enum OnTimeout {
     Continue,
 }
 
+/// Where the identities of a network's containers come from: hardware address, client identifier, DUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentitySource {
+    /// Drawn at random at a container's first start.
+    Drawn,
+    /// Derived from the site's key, the network's name and the container's.
+    Derived,
+}
+
 /// When an address is given back to the DHCP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,6 @@ use std::net::Ipv6Addr;
 use landline_types::Mac;
 use sha2::{Digest as _, Sha256};
 
-
 /// How interface identifiers are made.
 #[derive(Clone, PartialEq, Eq)]
 pub enum InterfaceId {

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -91,6 +91,12 @@ impl EngineApi {
         Ok(api)
     }
 
+    /// The same with another deadline for answers.
+    #[must_use]
+    pub(super) fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
     /// One answer, as JSON.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
         let answer = async {
@@ -103,6 +109,16 @@ impl EngineApi {
         serde_json::from_slice(&answer).map_err(|source| ApiError::Content { path: path.to_owned(), source })
     }
 
+    /// Has something done; the answer says no more than that it was.
+    pub(super) async fn post(&self, path: &str) -> Result<(), ApiError> {
+        let done = async {
+            let (response, _connection) = self.request(Method::POST, path).await?;
+            collect(response).await
+        };
+        let done = tokio::time::timeout(self.deadline, done).await;
+        done.map_err(|_| ApiError::TooSlow(self.deadline))?.map(drop)
+    }
+
     /// What happens from now on, and what happened since that time (seconds since 1970).
     pub(super) async fn events(&self, since: u64) -> Result<Events, ApiError> {
         let path = format!("/events?since={since}&filters={}", percent_encode(EVENTS));
@@ -112,6 +128,14 @@ impl EngineApi {
     }
 
     async fn ask(&self, path: &str) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ApiError> {
+        self.request(Method::GET, path).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ApiError> {
         if !self.door.is_open().await {
             return Err(ApiError::Away);
         }
@@ -125,11 +149,13 @@ impl EngineApi {
         let uri = format!("{}{path}", self.prefix);
         let mut request = Request::new(Empty::<Bytes>::new());
         // All paths are made of literals and checked ids.
+        *request.method_mut() = method;
         *request.uri_mut() = uri.parse().map_err(|_| not_found(path))?;
         request.headers_mut().insert(HOST, hyper::header::HeaderValue::from_static("docker"));
         let response = sender.send_request(request).await?;
         let status = response.status();
-        if status.is_success() {
+        // A container that runs already is as good as started.
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
             Ok((response, connection))
         } else {
             Err(ApiError::Status { path: path.to_owned(), status })
@@ -137,7 +163,7 @@ impl EngineApi {
     }
 }
 
-fn not_found(path: &str) -> ApiError {
+pub(super) fn not_found(path: &str) -> ApiError {
     ApiError::Status { path: path.to_owned(), status: StatusCode::NOT_FOUND }
 }
 

@@ -29,7 +29,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::DriverError;
-use api::{ApiError, EngineApi};
+use api::{ApiError, EngineApi, not_found};
 use door::{Door, Signs};
 use lookup::Lookups;
 use model::{ListedContainer, Network};
@@ -61,6 +61,27 @@ pub async fn has_network(address: &str, id: &NetworkId) -> Result<bool, DriverEr
         }
     };
     asked.await.map_err(DriverError::from)
+}
+
+/// How long the start of a container may take: Landline's own part of it has a shorter limit.
+const START: Duration = Duration::from_mins(2);
+
+/// Starts a container, on a connection of its own; `address` as for [`Watcher::new`]. One that runs is left as it is.
+///
+/// # Errors
+/// It did not start, or Docker does not say.
+pub async fn start_container(address: &str, id: &str) -> Result<(), DriverError> {
+    let socket = address.strip_prefix("unix://").unwrap_or(address);
+    // Ids come from Docker's own lists; nothing else gets into a path.
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(not_found("/containers").into());
+    }
+    let door = Door::new(socket.into());
+    let started = async {
+        let api = EngineApi::negotiate(&door, Times::default().answer).await?;
+        api.with_deadline(START).post(&format!("/containers/{id}/start")).await
+    };
+    started.await.map_err(DriverError::from)
 }
 
 /// How long things may take.

@@ -122,6 +122,10 @@ pub struct ContainerInfo {
     pub dns_search: Vec<String>,
     /// Whether it is removed when it ends (`--rm`).
     pub auto_remove: bool,
+    /// Whether Docker starts it without being asked (its restart policy).
+    pub restarts: bool,
+    /// Why its last start failed; empty if it did not.
+    pub error: String,
     /// The ports it exposes or publishes: IP protocol number and port.
     pub ports: BTreeSet<(u8, u16)>,
     /// Those it publishes, and where.

@@ -97,6 +97,7 @@ impl Engine {
         };
         self.make_way(&as_endpoint, network).await;
         let wish = Wish { address: named, ..request.wish(network) };
+        self.refuse_unsure(network, &wish).await?;
         // What is known before this counts as an endpoint.
         let starting = self.identities.starting(&wish);
         let mut identity = self.identities.take(&stand_in, network, &wish);

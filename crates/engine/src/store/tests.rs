@@ -70,6 +70,7 @@ fn identity(n: u8) -> IdentityRecord {
         temporary: false,
         used: 0,
         destroyed: false,
+        derived: None,
     }
 }
 

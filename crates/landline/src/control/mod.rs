@@ -5,7 +5,7 @@ mod server;
 
 use landline_engine::{
     AccessView, AttachmentView, EndpointView, HostLease, IdentityView, Inspection, NatRecord, NatView,
-    NetworkView, Report,
+    NetworkView, Report, Reservation,
 };
 use landline_spec::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::attach::{AttachRow, Where};
 use crate::network::NetworkRow;
 pub(crate) use client::{CallError, call};
-pub(crate) use server::serve;
+pub(crate) use server::{Parts, serve};
 
 /// The longest request or answer, in bytes; room for some ten thousand endpoints.
 const MAX_LINE: u64 = 16 << 20;
@@ -27,6 +27,20 @@ pub(crate) enum Request {
     Ls,
     /// What is remembered of containers.
     Identities,
+    /// Who a container is on a network, whether it has run or not.
+    IdentityOf {
+        /// Its key (`landline.id`) or its name.
+        name: String,
+        /// The network's name or id.
+        network: String,
+    },
+    /// The site key.
+    SiteKey,
+    /// Replace the site key.
+    SetSiteKey {
+        /// As it was printed on another host.
+        key: String,
+    },
     /// Everything about some endpoints.
     Inspect {
         /// A container, a network or an endpoint.
@@ -140,6 +154,10 @@ pub(crate) enum Answer {
     Renewing(usize),
     /// To [`Request::Identities`].
     Identities(Vec<IdentityView>),
+    /// To [`Request::IdentityOf`].
+    IdentityOf(Box<Reservation>),
+    /// To [`Request::SiteKey`].
+    SiteKey(String),
     /// To [`Request::Networks`].
     Networks(Vec<NetworkRow>),
     /// To the requests about host access: the networks that have it, or the one that was asked for.

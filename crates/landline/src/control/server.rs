@@ -14,26 +14,27 @@ use tokio_util::sync::CancellationToken;
 use super::{Answer, Listing, MAX_LINE, Request};
 use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
+use crate::identity::Site;
 use crate::network::Lost;
 
+/// What requests are about.
+pub(crate) struct Parts {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) docker: watch::Receiver<Arc<DockerView>>,
+    pub(crate) attacher: Arc<Attacher>,
+    pub(crate) lost: Arc<Lost>,
+    pub(crate) site: Arc<Site>,
+    pub(crate) around: Surroundings,
+}
+
 /// Serves until `cancel`; every connection has a task of its own.
-pub(crate) async fn serve(
-    listener: UnixListener,
-    engine: Arc<Engine>,
-    docker: watch::Receiver<Arc<DockerView>>,
-    attacher: Arc<Attacher>,
-    lost: Arc<Lost>,
-    around: Surroundings,
-    cancel: CancellationToken,
-) {
-    let around = Arc::new(around);
+pub(crate) async fn serve(listener: UnixListener, parts: Parts, cancel: CancellationToken) {
+    let parts = Arc::new(parts);
     let mut acceptor = Acceptor::new(listener, "control");
     while let Some(stream) = cancel.run_until_cancelled(acceptor.accept()).await {
-        let (engine, docker, cancel) = (engine.clone(), docker.clone(), cancel.clone());
-        let (attacher, lost, around) = (attacher.clone(), lost.clone(), around.clone());
+        let (parts, cancel) = (parts.clone(), cancel.clone());
         tokio::spawn(async move {
-            let conversation =
-                Box::pin(converse(stream, &engine, &docker, &attacher, &lost, &around, &cancel));
+            let conversation = Box::pin(converse(stream, &parts, &cancel));
             let served = cancel.run_until_cancelled(conversation).await;
             if let Some(Err(error)) = served {
                 tracing::debug!(%error, "a control connection failed");
@@ -42,15 +43,8 @@ pub(crate) async fn serve(
     }
 }
 
-async fn converse(
-    stream: UnixStream,
-    engine: &Engine,
-    docker: &watch::Receiver<Arc<DockerView>>,
-    attacher: &Arc<Attacher>,
-    lost: &Lost,
-    around: &Surroundings,
-    cancel: &CancellationToken,
-) -> io::Result<()> {
+async fn converse(stream: UnixStream, parts: &Parts, cancel: &CancellationToken) -> io::Result<()> {
+    let Parts { engine, docker, attacher, lost, site, around } = parts;
     let (input, mut output) = stream.into_split();
     let mut lines = BufReader::new(input.take(MAX_LINE));
     let mut line = Vec::new();
@@ -71,7 +65,15 @@ async fn converse(
             }
             Ok(Request::Networks) => Answer::Networks(lost.rows()),
             Ok(Request::ForgetNetwork { network }) => done(lost.forget(&network).await),
-            Ok(Request::Identities) => Answer::Identities(engine.identity_views()),
+            Ok(Request::Identities) => Answer::Identities(engine.identity_views().await),
+            Ok(Request::IdentityOf { name, network }) => {
+                match engine.reservation_for(&network, &name).await {
+                    Ok(reservation) => Answer::IdentityOf(Box::new(reservation)),
+                    Err(error) => Answer::Error(landline_engine::chain(&error)),
+                }
+            }
+            Ok(Request::SiteKey) => Answer::SiteKey(site.text()),
+            Ok(Request::SetSiteKey { key }) => done(site.replace(&key)),
             Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
             Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),
             Ok(Request::DropHostLease { interface }) => done(engine.drop_host_lease(&interface).await),

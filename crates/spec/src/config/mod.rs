@@ -4,6 +4,7 @@ mod allow;
 mod defaults;
 mod edit;
 mod host_access;
+mod identity;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use allow::{Allowed, KindWord, Refusal};
 pub use defaults::Defaults;
+pub use identity::Identity;
 
 use crate::access::Access;
 use crate::attach::{AttachSpec, Target};
@@ -28,6 +30,8 @@ pub struct ConfigFile {
     pub host_access: Vec<Access>,
     /// What networks have that do not say otherwise.
     pub defaults: Defaults,
+    /// Where identities come from.
+    pub identity: Identity,
 }
 
 /// `[containers]`: what containers may ask for in their labels and environment.

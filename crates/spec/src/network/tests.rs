@@ -64,6 +64,7 @@ fn every_option_arrives() {
         ("mtu", "1400"),
         ("macvlan_mode", "private"),
         ("on_timeout", "Continue"),
+        ("identity", "derived"),
         ("release", "on_stop"),
         ("release_after", "1h"),
     ])
@@ -76,6 +77,7 @@ fn every_option_arrives() {
         ipv6_address: Ipv6Address::Eui64,
         lease_timeout: Duration::from_secs(90),
         on_timeout: OnTimeout::Continue,
+        identity: Some(IdentitySource::Derived),
         release: Release::OnStop,
         release_after: Duration::from_hours(1),
         ignore_conflicts: true,
@@ -297,6 +299,7 @@ fn values_are_checked_and_the_message_says_what_to_write() {
         ("mtu", "+1500", "write a number of bytes from 68 to 65535, like 1500, or dhcp"),
         ("mtu", "67", "write a number of bytes from 68 to 65535, like 1500, or dhcp"),
         ("on_timeout", "never", "write fail or continue"),
+        ("identity", "random", "write drawn or derived"),
         ("release", "later", "write never, on_remove or on_stop"),
         ("release_after", "8d", "write a time up to a week, like 15m or 24h"),
     ] {

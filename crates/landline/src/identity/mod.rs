@@ -1,10 +1,20 @@
 //! `landline identity`.
 
-use landline_engine::IdentityView;
+mod reservation;
+mod site;
+
+use std::io::{self, Read as _};
+
+use landline_engine::{IdentityView, Reservation};
 
 use crate::cli::IdentityCommand;
 use crate::control::{Answer, Request, call};
 use crate::output::{CommandError, dash, show, table};
+pub(crate) use reservation::{Format, FormatError};
+pub(crate) use site::{Site, SiteError};
+
+/// The longest key that is read, in octets.
+const MAX_KEY: u64 = 128;
 
 /// Lists or forgets.
 pub(crate) async fn run(command: &IdentityCommand) -> Result<(), CommandError> {
@@ -17,6 +27,28 @@ pub(crate) async fn run(command: &IdentityCommand) -> Result<(), CommandError> {
                 table(header, identities.iter().map(row))
             })
         }
+        IdentityCommand::Of { control, name, network, format, ip } => {
+            let request = Request::IdentityOf { name: name.clone(), network: network.clone() };
+            let Answer::IdentityOf(reservation) = call(&control.control_socket, &request).await? else {
+                return Err(CommandError::Unexpected);
+            };
+            // What is wrong with the format is known before anything is printed.
+            let line = reservation::write(&reservation, *format, *ip)?;
+            show::<Reservation>(&reservation, *format == Format::Json, |_| line)
+        }
+        IdentityCommand::Key { control, set: None } => {
+            match call(&control.control_socket, &Request::SiteKey).await? {
+                Answer::SiteKey(key) => show(&key, false, Clone::clone),
+                _ => Err(CommandError::Unexpected),
+            }
+        }
+        IdentityCommand::Key { control, set: Some(key) } => {
+            let key = if key == "-" { from_input().map_err(CommandError::Read)? } else { key.clone() };
+            match call(&control.control_socket, &Request::SetSiteKey { key }).await? {
+                Answer::Done => Ok(()),
+                _ => Err(CommandError::Unexpected),
+            }
+        }
         IdentityCommand::Forget { control, id } => {
             match call(&control.control_socket, &Request::Forget { id: id.clone() }).await? {
                 Answer::Done => Ok(()),
@@ -24,6 +56,12 @@ pub(crate) async fn run(command: &IdentityCommand) -> Result<(), CommandError> {
             }
         }
     }
+}
+
+fn from_input() -> io::Result<String> {
+    let mut text = String::new();
+    io::stdin().take(MAX_KEY).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn row(identity: &IdentityView) -> [String; 7] {

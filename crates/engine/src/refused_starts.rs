@@ -1,0 +1,117 @@
+//! Starts that are refused for now, because nothing tells which container it is.
+//!
+//! While Docker restores its containers, its API does not answer. Of several containers that look the same each would get a new
+//! address then. Their starts are refused, which changes nothing about the containers, and Docker keeps the reason with each of
+//! them. The reason has a token in it, which is remembered here: whoever watches Docker finds the containers by their tokens as
+//! soon as the API answers, and starts them one at a time, so that each can be told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use landline_dhcp::Random as _;
+use landline_model::{NetworkRecord, Record};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::endpoints::{CreateEndpointError, network_name};
+use crate::engine::Engine;
+use crate::identity::Wish;
+use crate::random::OsRandom;
+use crate::store::Store;
+
+/// How long a container is looked for that was refused, in seconds.
+const LOOKED_FOR: u64 = 3600;
+
+/// A start that was refused, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedStart {
+    /// A word that is in the reason Docker keeps with the container.
+    pub token: String,
+    /// When, in seconds of the wall clock.
+    pub at: u64,
+}
+
+impl Record for RefusedStart {
+    const TABLE: &'static str = "refused_starts";
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.token
+    }
+}
+
+/// Those that wait to be started again, by token.
+#[derive(Debug)]
+pub(crate) struct RefusedStarts {
+    store: Arc<Store>,
+    waiting: watch::Sender<BTreeMap<String, RefusedStart>>,
+    allowed: AtomicBool,
+}
+
+impl RefusedStarts {
+    pub(crate) fn new(store: Arc<Store>, stored: Vec<RefusedStart>) -> Self {
+        let waiting = stored.into_iter().map(|start| (start.token.clone(), start)).collect();
+        Self { store, waiting: watch::Sender::new(waiting), allowed: AtomicBool::new(true) }
+    }
+}
+
+impl Engine {
+    /// Whether starts may be refused at all.
+    pub fn allow_refused_starts(&self, allowed: bool) {
+        self.refused_starts.allowed.store(allowed, Ordering::Relaxed);
+    }
+
+    /// The tokens of starts that were refused and not tried again.
+    pub fn refused_starts(&self) -> watch::Receiver<BTreeMap<String, RefusedStart>> {
+        self.refused_starts.waiting.subscribe()
+    }
+
+    /// The container with this token is looked after: it runs, or will not be started.
+    pub async fn start_settled(&self, token: &str) {
+        self.refused_starts.waiting.send_if_modified(|waiting| waiting.remove(token).is_some());
+        if let Err(error) = self.store.remove::<RefusedStart>(token).await {
+            tracing::warn!(error = %landline_types::chain(&error), "a start that is settled could not be forgotten");
+        }
+    }
+
+    /// Refuses the start if it is one of several containers and nothing tells which.
+    pub(crate) async fn refuse_unsure(
+        &self,
+        network: &NetworkRecord,
+        wish: &Wish<'_>,
+    ) -> Result<(), CreateEndpointError> {
+        if !self.refused_starts.allowed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let possible = self.identities.possible(wish);
+        if possible < 2 {
+            return Ok(());
+        }
+        let token = format!("landline-start-{:08x}{:08x}", OsRandom.next_u32(), OsRandom.next_u32());
+        let start = RefusedStart { token: token.clone(), at: clock::wall() };
+        // What is not remembered is not refused: nobody would start it again.
+        if let Err(error) = self.refused_starts.store.put(&start).await {
+            tracing::warn!(error = %landline_types::chain(&error), "a container gets a new address, because nothing can be stored");
+            return Ok(());
+        }
+        let old = |start: &RefusedStart| start.at.saturating_add(LOOKED_FOR) < clock::wall();
+        let mut gone = Vec::new();
+        self.refused_starts.waiting.send_modify(|waiting| {
+            gone.extend(waiting.extract_if(.., |_, start| old(start)).map(|(token, _)| token));
+            waiting.insert(token.clone(), start);
+        });
+        for token in gone {
+            self.start_settled(&token).await;
+        }
+        let network = network_name(network);
+        tracing::info!(
+            network,
+            possible,
+            token,
+            "Docker restores its containers and this one cannot be told yet: it is started again later"
+        );
+        Err(CreateEndpointError::Unsure { network, token })
+    }
+}

@@ -1,0 +1,159 @@
+//! The key that the hosts of a site share, and what the configuration makes of it.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use landline_engine::{Derivation, Engine, SiteKey, SiteKeyError};
+use landline_spec::ConfigFile;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::files;
+
+/// The longest file that can be a key and the end of its line, in octets.
+const MAX_FILE: u64 = 128;
+
+/// Why there is no site key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SiteError {
+    #[error("cannot use the site key in {path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
+        "{path} has no site key in it; remove the file to have a new one made, or put the key of another host there"
+    )]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        source: SiteKeyError,
+    },
+    #[error(transparent)]
+    Key(#[from] SiteKeyError),
+}
+
+/// The site key, in its file.
+#[derive(Debug)]
+pub(crate) struct Site {
+    path: PathBuf,
+    key: watch::Sender<SiteKey>,
+}
+
+impl Site {
+    /// Reads the key in this directory, or makes one for the first time: for root alone.
+    pub(crate) fn open(state_dir: &Path) -> Result<Arc<Self>, SiteError> {
+        let path = state_dir.join("site.key");
+        let failed = |source| SiteError::File { path: path.clone(), source };
+        let key = match File::open(&path) {
+            Ok(file) => {
+                let mut text = String::new();
+                file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+                text.parse().map_err(|source| SiteError::Damaged { path: path.clone(), source })?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(Arc::new(Self { path, key: watch::Sender::new(key) }))
+    }
+
+    /// The key as text.
+    pub(crate) fn text(&self) -> String {
+        self.key.borrow().to_string()
+    }
+
+    /// Takes the key of another host. Identities that there are stay as they are.
+    pub(crate) fn replace(&self, text: &str) -> Result<(), SiteError> {
+        let key: SiteKey = text.parse()?;
+        let written = files::replace(&self.path, &format!("{key}\n"), 0o600);
+        written.map_err(|source| SiteError::File { path: self.path.clone(), source })?;
+        self.key.send_replace(key);
+        Ok(())
+    }
+
+    /// Tells the engine what identities are derived from, and what becomes of containers that have none for certain.
+    pub(crate) fn declare(&self, engine: &Engine, config: &ConfigFile) {
+        let key = self.key.borrow().of_site(&config.identity.site);
+        engine.derive_identities(Derivation { key: Some(key), by_default: config.identity.derive });
+        engine.allow_refused_starts(config.identity.restart_unsure);
+    }
+
+    /// Does so whenever the key or the configuration changes, until `cancel`.
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        engine: Arc<Engine>,
+        mut config: watch::Receiver<Arc<ConfigFile>>,
+        cancel: CancellationToken,
+    ) {
+        let mut key = self.key.subscribe();
+        loop {
+            let changed = async {
+                tokio::select! {
+                    changed = config.changed() => changed,
+                    changed = key.changed() => changed,
+                }
+            };
+            match cancel.run_until_cancelled(changed).await {
+                Some(Ok(())) => self.declare(&engine, &config.borrow_and_update().clone()),
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+}
+
+/// A new key in a new file, which nobody else has read.
+fn make(path: &Path) -> io::Result<SiteKey> {
+    let mut octets = [0; 32];
+    getrandom::fill(&mut octets).map_err(io::Error::other)?;
+    let key = SiteKey::new(octets);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(format!("{key}\n").as_bytes())?;
+    file.sync_all()?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once_and_is_for_root_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Site::open(dir.path()).unwrap().text();
+        assert_eq!(Site::open(dir.path()).unwrap().text(), first);
+        let file = dir.path().join("site.key");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{first}\n"));
+        assert_ne!(Site::open(tempfile::tempdir().unwrap().path()).unwrap().text(), first);
+    }
+
+    #[test]
+    fn the_key_of_another_host_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::open(dir.path()).unwrap();
+        let other = "ab".repeat(32);
+        site.replace(&format!("{other}\n")).unwrap();
+        assert_eq!((site.text(), Site::open(dir.path()).unwrap().text()), (other.clone(), other));
+        let before = site.text();
+        site.replace("no key").unwrap_err();
+        assert_eq!((site.text(), Site::open(dir.path()).unwrap().text()), (before.clone(), before));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("site.key");
+        for text in ["", "xyz", &"0".repeat(5000)] {
+            fs::write(&file, text).unwrap();
+            assert!(Site::open(dir.path()).unwrap_err().to_string().contains("site.key"));
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Identities derived from a key that several hosts share.
+
+use std::collections::BTreeMap;
+
+use landline_testbed::{DhcpServer, Dhcpd, Dnsmasq, DockerHost, Dockerd, Kea, wait_for};
+use serde_json::{Value, json};
+
+use crate::tools::start_daemon;
+use crate::world::{Result, SOON, World, bare, binary};
+
+const DERIVED: [&str; 2] = ["bridge=br0", "identity=derived"];
+
+fn landline(host: &DockerHost, args: &[&str]) -> Result<String> {
+    Ok(host.landline_ok(binary(), args)?.trim().to_owned())
+}
+
+#[test]
+fn a_reservation_from_before_the_first_start_is_what_three_servers_give() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &DERIVED)?;
+    world.dhcp.stop()?;
+    for (name, format, address) in
+        [("one", "dnsmasq", "192.0.2.61"), ("two", "kea", "192.0.2.62"), ("three", "isc", "192.0.2.63")]
+    {
+        let line = landline(
+            &world.host,
+            &["identity", "of", name, "--network", "lan", "--format", format, "--ip", address],
+        )?;
+        let mut server = serving(&world, format, &line)?;
+        world.run(name, "lan", &[])?;
+        assert_eq!(bare(&world.address(name, "br00")?), address, "{format}: {line}");
+        // What was said beforehand is what there is.
+        world.row(name)?;
+        let said = landline(&world.host, &["identity", "of", name, "--network", "lan", "--format", "json"])?;
+        let said: Value = serde_json::from_str(&said)?;
+        assert_eq!((said["source"].as_str(), said["address"].as_str()), (Some("derived"), Some(address)));
+        let mac = world.mac(name, "br00")?;
+        assert!(line.contains(&mac), "{line} {mac}");
+        let leases = server.leases();
+        let lease = leases.iter().find(|lease| lease.mac == mac).ok_or("no lease")?;
+        assert!(lease.client_id.as_deref().is_some_and(|id| id.starts_with("ff")), "RFC 4361: {lease:?}");
+        server.stop()?;
+    }
+    Ok(())
+}
+
+/// A server that has nothing but its pool and this reservation, as it was printed.
+fn serving(world: &World, format: &str, line: &str) -> Result<DhcpServer> {
+    Ok(match format {
+        "dnsmasq" => world.lan.dnsmasq(Dnsmasq { extra: vec![format!("--{line}")], ..Dnsmasq::default() })?,
+        "kea" => {
+            let reservations = json!([serde_json::from_str::<Value>(line)?]);
+            let extra = [("reservations-global", json!(true)), ("reservations", reservations)];
+            let extra: BTreeMap<String, Value> =
+                extra.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            world.lan.kea(Kea { extra, ..Kea::default() })?
+        }
+        _ => {
+            let dhcpd = Dhcpd { extra: line.to_owned(), ..Dhcpd::default() };
+            world.lan.server_on(world.lan.router(), &dhcpd)?
+        }
+    })
+}
+
+#[test]
+fn a_container_that_moves_to_another_host_keeps_its_address() -> Result {
+    let world = World::bridge()?;
+    let mut host2 = world.lan.docker_host("host2")?;
+    host2.make_bridge("br0", Some("192.0.2.11/24"))?;
+    host2.dockerd(Dockerd::default())?;
+    let _daemon2 = start_daemon(&host2)?;
+    let key = landline(&world.host, &["identity", "key"])?;
+    assert_ne!(landline(&host2, &["identity", "key"])?, key, "every host has a key of its own at first");
+    landline(&host2, &["identity", "key", "--set", &key])?;
+    assert!(!host2.landline(binary(), &["identity", "key", "--set", "mine"]).success());
+    assert_eq!(landline(&host2, &["identity", "key"])?, key);
+
+    world.network("lan", &DERIVED)?;
+    let create = ["network", "create", "-d", "landline", "--ipam-driver", "null"];
+    host2.docker_ok(&[&create[..], &["-o", DERIVED[0], "-o", DERIVED[1], "lan"]].concat())?;
+    // Not only the first, which a pool gives to anybody.
+    world.run("other", "lan", &[])?;
+    let run = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
+    let seen = |host: &DockerHost| -> Result<_> {
+        let mac = host.in_container("web", &["cat", "/sys/class/net/br00/address"])?.trim().to_owned();
+        Ok((mac, host.container_addresses("web", "br00")?))
+    };
+    let mut before = None;
+    for host in [&world.host, &host2, &world.host] {
+        host.docker_ok(&run)?;
+        let now = seen(host)?;
+        assert_eq!(*before.get_or_insert(now.clone()), now);
+        world.lan.router().check(&["ping", "-c1", "-W5", &now.1[0].to_string()])?;
+        host.docker_ok(&["rm", "-f", "web"])?;
+    }
+    // Where nobody derives, nothing can be said beforehand, and the error says what to do.
+    world
+        .host
+        .docker_ok(&[&create[..], &["-o", "bridge=br0", "-o", "ignore_conflicts=true", "drawn"]].concat())?;
+    let refused = world.host.landline(binary(), &["identity", "of", "never", "--network", "drawn"]);
+    assert!(!refused.success() && refused.stderr.contains("derive = true"), "{}", refused.stderr);
+    Ok(())
+}
+
+#[test]
+fn the_configuration_derives_on_every_network() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.run("before", "lan", &[])?;
+    world.row("before")?;
+    let drawn = world.mac("before", "br00")?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("landline.toml");
+    std::fs::write(&file, "[identity]\nderive = true\nsite = \"home\"\n")?;
+    world.daemon.kill(landline_testbed::Signal::TERM)?;
+    world.daemon.wait()?;
+    let path = file.display().to_string();
+    world.daemon = world.host.start_landline(binary(), &["--config", &path], &[])?;
+    world.host.docker_ok(&["restart", "-t0", "before"])?;
+    assert_eq!(world.mac("before", "br00")?, drawn, "what was drawn stays until it is forgotten");
+    let said = |world: &World, name: &str| -> Result<Value> {
+        let text = landline(&world.host, &["identity", "of", name, "--network", "lan", "--format", "json"])?;
+        Ok(serde_json::from_str(&text)?)
+    };
+    let home = said(&world, "web")?;
+    world.run("web", "lan", &[])?;
+    assert_eq!(home["mac"].as_str(), Some(world.mac("web", "br00")?.as_str()));
+    // Another site has other identities; what runs stays as it is.
+    std::fs::write(&file, "[identity]\nderive = true\nsite = \"lab\"\n")?;
+    world.reload()?;
+    wait_for("the other site", SOON, || {
+        said(&world, "new").is_ok_and(|now| now["source"] == "derived" && now["mac"] != home["mac"])
+    })?;
+    assert_eq!(said(&world, "web")?["mac"], home["mac"]);
+    assert_eq!(said(&world, "before")?["source"], "drawn");
+    Ok(())
+}
