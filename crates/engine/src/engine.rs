@@ -22,7 +22,7 @@ use crate::host_access::{self, Beginning, HostAccess, Keeper};
 use crate::host_lease::HostLeases;
 use crate::identities::{Derivation, Identities};
 use crate::inventory::{Ledger, Networks};
-use crate::ipv6::{Ears, Status6};
+use crate::ipv6::{Company, Ears, Status6};
 use crate::lease::{Orders, Sentries, Services, Supervised};
 use crate::link_table::{LinkEvents, LinkTable};
 use crate::links::{ParentIs, facts_of};
@@ -176,6 +176,7 @@ impl Engine {
         let services = Services {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
             ears: Ears::new(present.clone()),
+            company: Company::default(),
             sentries: Sentries::new(present.clone()),
             book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
             present,

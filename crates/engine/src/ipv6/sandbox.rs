@@ -24,13 +24,14 @@ const METRICS: u32 = 16;
 impl Sandbox {
     /// Brings the link in line with the state, as far as the kernel takes it, and writes what was done into `now`. Only what
     /// is marked as ours is removed, and the addresses in `now.applied`, which Docker or we put there. The first error is
-    /// returned; it keeps nothing else from being done.
+    /// returned; it keeps nothing else from being done. `true`: another link of the container has default routes of
+    /// Landline's as well, so it matters which of them Docker chooses.
     pub(crate) fn configure_v6(
         &mut self,
         state: &State6,
         skip_routes: bool,
         now: &mut Ipv6Record,
-    ) -> Result<(), SandboxError> {
+    ) -> Result<bool, SandboxError> {
         let mut failed = None;
         let wanted = addresses(state);
         if !wanted.is_empty() {
@@ -66,12 +67,12 @@ impl Sandbox {
                 }
             }
         }
-        self.set_routes(state, skip_routes, fresh, &mut now.defaults)?;
+        let shared = self.set_routes(state, skip_routes, fresh, &mut now.defaults)?;
         if let Some(error) = failed {
             return Err(error);
         }
         now.applied = wanted.into_iter().map(|(net, _)| net).collect();
-        Ok(())
+        Ok(shared)
     }
 
     /// Puts a fixed address on a new link, and the default route through `gateway` unless the sandbox has one.
@@ -119,16 +120,14 @@ impl Sandbox {
         skip_routes: bool,
         fresh: bool,
         defaults: &mut Defaults6,
-    ) -> Result<(), SandboxError> {
+    ) -> Result<bool, SandboxError> {
         let all: Vec<Route> = self.netlink.routes().map_err(|e| self.failed(e))?;
         let index = self.link.index;
-        let chosen = all.iter().any(|route| {
-            route.destination == IpNet::V4(Ipv4Net::default())
-                && route.is_default()
-                && route.oif == Some(index)
-        });
+        let v4 = |route: &&Route| route.is_default() && route.destination == IpNet::V4(Ipv4Net::default());
+        let chosen = all.iter().filter(v4).min_by_key(|route| route.priority).and_then(|route| route.oif);
         let all: Vec<Route> = all.into_iter().filter(|r| r.destination.addr().is_ipv6()).collect();
         let own = |route: &Route| route.oif == Some(index) && route.protocol == PROTOCOL;
+        let shared = all.iter().any(|r| r.is_default() && r.protocol == PROTOCOL && r.oif != Some(index));
         let routers: Vec<Ipv6Addr> =
             all.iter().filter(|route| own(route) && route.is_default()).filter_map(router).collect();
         defaults.foreign |= !fresh && is_taken(defaults.set.as_deref(), &routers);
@@ -166,7 +165,7 @@ impl Sandbox {
         if defaults.set.is_some() || !set.is_empty() {
             defaults.set = Some(set);
         }
-        Ok(())
+        Ok(shared)
     }
 
     /// Writes an IPv6 setting of the link.
@@ -206,20 +205,26 @@ fn is_taken(set: Option<&[Ipv6Addr]>, there: &[Ipv6Addr]) -> bool {
 /// Where the metrics of a link's default routes begin. Two default routes with one metric would be one with two ways, and
 /// packets would leave by either, whatever address they are from; so the container's links take turns. Docker's own have
 /// the kernel's metric for routes without one: they win, and neither refuses the other. The link that Docker has chosen for
-/// the IPv4 default route (`chosen`) goes before the container's others.
-fn first_metric(index: u32, all: &[Route], chosen: bool) -> u32 {
-    let metrics = |own: bool| -> BTreeSet<u32> {
-        let defaults = all.iter().filter(|r| r.is_default() && (r.oif == Some(index)) == own);
-        let ours = defaults.filter(|r| !own || r.protocol == PROTOCOL);
-        ours.filter_map(|r| r.priority).filter(|metric| *metric >= METRIC).map(|m| m / METRICS).collect()
+/// the IPv4 default route (`chosen`) goes before the container's others, and they go behind it.
+fn first_metric(index: u32, all: &[Route], chosen: Option<u32>) -> u32 {
+    let blocks = |counts: &dyn Fn(&Route) -> bool| -> BTreeSet<u32> {
+        let found = all.iter().filter(|route| route.is_default() && counts(route));
+        found.filter_map(|r| r.priority).filter(|metric| *metric >= METRIC).map(|m| m / METRICS).collect()
     };
-    let taken = metrics(false);
-    let kept = metrics(true).into_iter().find(|block| !taken.contains(block));
+    let ours = |link: u32| blocks(&|route| route.oif == Some(link) && route.protocol == PROTOCOL);
+    let taken = blocks(&|route| route.oif != Some(index));
+    let others = blocks(&|route| route.oif != Some(index) && route.protocol == PROTOCOL);
     let first = METRIC / METRICS + 1;
-    let best = Some(first).filter(|block| chosen && !taken.contains(block));
+    let best = chosen.filter(|link| *link != index).and_then(|link| ours(link).first().copied());
+    let behind = best.map_or(first, |best| best.max(first));
+    let fits = |block: &u32| !taken.contains(block) && best.is_none_or(|best| *block > best);
+    let kept = ours(index).into_iter().find(fits);
+    // A route that is the best already stays as it is: somebody may have set a better one since.
+    let is_best = kept.is_some_and(|kept| others.iter().all(|other| *other > kept));
+    let front = Some(first).filter(|block| chosen == Some(index) && !is_best && !taken.contains(block));
     // Among one more than are taken there is a free one.
-    let free = (first + 1..).take(taken.len() + 1).find(|block| !taken.contains(block));
-    best.or(kept).or(free).unwrap_or(first) * METRICS
+    let free = (behind + 1..).take(taken.len() + 1).find(|block| !taken.contains(block));
+    front.or(kept).or(free).unwrap_or(first) * METRICS
 }
 
 fn routes(index: u32, state: &State6, skip_routes: bool, metric: u32) -> Vec<Route> {
@@ -260,19 +265,27 @@ mod tests {
 
     #[test]
     fn links_of_one_container_have_metrics_of_their_own_and_keep_them() {
+        let (tunnel, none) = (Some(9), None);
         // The one that Docker has chosen first.
-        assert_eq!((first_metric(2, &[], true), first_metric(2, &[], false)), (1040, 1056));
-        assert_eq!(first_metric(2, &[default(3, PROTOCOL, 1040)], true), 1056);
-        assert_eq!(first_metric(2, &[default(3, 3, 1024), default(4, PROTOCOL, 1057)], false), 1072);
+        assert_eq!((first_metric(2, &[], Some(2)), first_metric(2, &[], none)), (1040, 1056));
+        assert_eq!(first_metric(2, &[default(3, PROTOCOL, 1040)], Some(2)), 1056);
+        assert_eq!(first_metric(2, &[default(3, 3, 1024), default(4, PROTOCOL, 1057)], none), 1072);
         let both = [default(3, PROTOCOL, 1040), default(2, PROTOCOL, 1057)];
-        for chosen in [true, false] {
+        for chosen in [Some(3), tunnel, none] {
             assert_eq!((first_metric(2, &both, chosen), first_metric(3, &both, chosen)), (1056, 1040));
         }
-        // It moves to the front when that is free, and does not move back when a VPN takes the IPv4 default route.
-        assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1056)], true), 1040);
-        assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1040)], false), 1040);
+        // Docker has chosen another since: that is left behind, and moves to the front if it can.
+        assert_eq!((first_metric(3, &both, Some(2)), first_metric(2, &both, Some(2))), (1072, 1056));
+        let behind = [default(3, PROTOCOL, 1057), default(2, PROTOCOL, 1072)];
+        assert_eq!((first_metric(2, &behind, Some(2)), first_metric(3, &behind, Some(2))), (1040, 1088));
+        assert_eq!((first_metric(2, &behind, Some(3)), first_metric(3, &behind, Some(3))), (1072, 1056));
+        // What is the best stays as it is, and does not move back when a VPN takes the IPv4 default route.
+        for chosen in [Some(2), tunnel, none] {
+            assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1056), default(3, 3, 1024)], chosen), 1056);
+            assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1040)], chosen), 1040);
+        }
         // One that the user set does not count as ours, and one that is better than any of ours does not matter.
-        assert_eq!(first_metric(2, &[default(2, 3, 1056), default(3, 3, 50)], true), 1040);
+        assert_eq!(first_metric(2, &[default(2, 3, 1056), default(3, 3, 50)], Some(2)), 1040);
     }
 
     #[test]

@@ -7,13 +7,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
+use landline_kernel::boottime;
 use landline_model::{EndpointRecord, StateRecord};
 use tokio::sync::{mpsc, watch};
 
+use super::company::Gossip;
 use super::ears::{Advertisement, Listener};
 use super::pace::{Due, Pace};
 use super::sandbox::addresses;
@@ -21,7 +24,7 @@ use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
-use crate::lease::{Arrival, Command, Place, Seat, Services, Supervised, maybe, sleep};
+use crate::lease::{Arrival, Command, Place, SET_UP, Seat, Services, Supervised, maybe, sleep};
 use crate::links::{ParentIs, facts_of};
 use crate::random::OsRandom;
 use crate::sandbox::{Sandbox, SandboxError};
@@ -66,6 +69,12 @@ pub(crate) struct Supervisor6 {
     kept: State6,
     /// The sandbox has addresses of which nobody has said anything yet: they stay until there are some.
     undecided: bool,
+    /// Until when Docker may still be setting the sandbox up and choosing a default route.
+    told_until: Option<Duration>,
+    /// The routes are to be looked at again once that is over.
+    deferred: bool,
+    /// The container's other links.
+    company: Gossip,
     status: watch::Sender<Status6>,
 }
 
@@ -134,12 +143,15 @@ impl Supervisor6 {
         Self {
             routers,
             client,
+            company: services.company.listen(),
             seat: Seat::new(cell, services, place),
             wire: None,
             outbox: VecDeque::new(),
             pace: Pace::default(),
             kept: first.current.clone(),
             undecided: false,
+            told_until: None,
+            deferred: false,
             status: watch::Sender::new(first),
         }
     }
@@ -192,6 +204,14 @@ impl Supervisor6 {
                         self.client.handle_packet(now(), &said.packet, said.check);
                     }
                 }
+                () = sleep(&self.seat.services.alarm, self.told_until.filter(|_| self.deferred)) => {
+                    (self.told_until, self.deferred) = (None, false);
+                    self.configure().await;
+                    if let Some(sandbox) = &self.seat.sandbox {
+                        self.seat.services.company.settled(sandbox);
+                    }
+                }
+                () = self.company.about(self.seat.sandbox.as_ref()) => self.configure().await,
                 () = sleep(&self.seat.services.alarm, deadline) => {
                     if self.client.poll_timeout().is_some_and(|due| due <= now()) {
                         self.seat.unopened = false;
@@ -234,6 +254,7 @@ impl Supervisor6 {
     async fn arrived(&mut self, arrival: Arrival) {
         self.wire = None;
         if self.seat.arrived(arrival) {
+            self.told_until = Some(boottime::now() + SET_UP);
             self.configure().await;
         }
     }
@@ -399,8 +420,14 @@ impl Supervisor6 {
         match done.await {
             Ok(Some((applied, defaults, done))) => {
                 // What was done counts, even where something failed after it.
-                if let Err(error) = done {
-                    tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
+                match done {
+                    Ok(shared) => {
+                        let setting_up = self.told_until.is_some_and(|until| boottime::now() < until);
+                        self.deferred = shared && setting_up;
+                    }
+                    Err(error) => {
+                        tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
+                    }
                 }
                 // Which addresses there may be is stored already; that some of them are gone can wait.
                 let known =

@@ -17,6 +17,6 @@ pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
 pub(crate) use seat::Seat;
 pub(crate) use sentries::Sentries;
-pub(crate) use supervisor::{Services, Status, Supervisor, maybe, receive, sleep};
+pub(crate) use supervisor::{SET_UP, Services, Status, Supervisor, maybe, receive, sleep};
 pub(crate) use troubles::Troubles;
 pub(crate) use wire::{Place, Received, Wire, hear, heard, link_on_host};

@@ -31,7 +31,7 @@ use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
-use crate::ipv6::Ears;
+use crate::ipv6::{Company, Ears};
 use crate::link_table::LinkTable;
 use crate::links::facts_of;
 use crate::random::OsRandom;
@@ -46,6 +46,7 @@ pub(crate) struct Services {
     /// Who has which address.
     pub(crate) book: AddressBook,
     pub(crate) ears: Ears,
+    pub(crate) company: Company,
     pub(crate) sentries: Sentries,
     pub(crate) boot: Arc<str>,
 }
@@ -94,7 +95,7 @@ pub(crate) struct Supervisor {
 
 /// How long Docker may take from putting an address on a link to setting the gateway, which fails without the address;
 /// and the start with it. An address that another host has turned out to have stays that long.
-const SET_UP: Duration = Duration::from_secs(2);
+pub(crate) const SET_UP: Duration = Duration::from_secs(2);
 
 /// How long the kernel may take from the parent of a link to the link. Who insists says it again after two seconds (RFC 5227
 /// section 1.1).
