@@ -25,7 +25,7 @@ use crate::host::HostError;
 use crate::identity::{Candidate, Wish};
 use crate::lay::lay;
 use crate::links::{LinkRequest, MacOf, ParentError, check_vlan, driver_of, facts_of, find_parent};
-use crate::mark::{End, Mark};
+use crate::mark::{End, Mark, is_implicit};
 use crate::nat::{NatError, Published, binding};
 use crate::plan::Plan;
 use crate::random::OsRandom;
@@ -432,6 +432,15 @@ impl Engine {
             self.lower(raised, true).await;
             return Err(error);
         }
+        // Whatever becomes of the lease until then, this is what Docker puts on the link.
+        let tell = |record: &mut EndpointRecord| {
+            if let AddressRecord::Dhcp(dhcp) = &mut record.address {
+                dhcp.told = dhcp.lease.as_ref().map(LeaseRecord::net);
+            }
+        };
+        if !is_implicit(&network.id) {
+            cell.amend(tell).await;
+        }
         if let Err(source) = cell.commit(identity.clone()).await {
             self.unclaim(&record).await;
             self.lower(raised, true).await;
@@ -637,6 +646,7 @@ fn address_record(
             client_id: Some(client_id(request, network, identity)?),
             hostname: name,
             hostname_given: request.options.hostname.is_some(),
+            told: None,
             lease: None,
         })),
     }
@@ -677,7 +687,7 @@ async fn answer(cell: &Cell) -> EndpointAddress {
     let record = cell.read().await;
     let address = match &record.address {
         AddressRecord::None | AddressRecord::Static { .. } => None,
-        AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(LeaseRecord::net),
+        AddressRecord::Dhcp(dhcp) => dhcp.told.or_else(|| dhcp.lease.as_ref().map(LeaseRecord::net)),
     };
     // Docker sets an address that it is told, which the kernel refuses on ipvlan (EOPNOTSUPP).
     let told = !record.mac_given && !facts_of(cell.options().mode).shares_mac();

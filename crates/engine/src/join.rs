@@ -119,20 +119,21 @@ impl Engine {
         let copied_here = EndpointRecord { copied_routes: copied.clone(), ..record.clone() };
         let wanted = wanted_of(&endpoint, &copied_here, &network);
         let taken = self.destinations_in(sandbox.as_deref(), id).await;
-        let (gateway, routes) = match &wanted {
-            Some(wanted) => for_docker(wanted.address, &wanted.routing, &taken),
-            None => (None, Vec::new()),
+        // The lease may be another one by now, or none.
+        let address = told(&record).or(wanted.as_ref().map(|wanted| wanted.address));
+        let (gateway, routes) = match (&wanted, address) {
+            (Some(wanted), Some(address)) => for_docker(address, &wanted.routing, &taken),
+            _ => (None, Vec::new()),
         };
         // What sets up attachments does not mind.
-        if let (Some(address), Some(sandbox)) = (
-            wanted.as_ref().map(|wanted| wanted.address),
-            sandbox.as_ref().filter(|_| !is_implicit(&network.id)),
-        ) && let Some((other, taken)) = self.on_same_lan(id, sandbox, address).await
+        if let (Some(address), Some(sandbox)) =
+            (address, sandbox.as_ref().filter(|_| !is_implicit(&network.id)))
+            && let Some((other, taken)) = self.on_same_lan(id, sandbox, address).await
         {
             let (network, parent) = (network_name(&network), network.options.parent);
             return Err(JoinError::SameLan { network, address, parent, other, taken });
         }
-        let applied = applied_by_docker(&record, wanted.as_ref(), gateway, &routes);
+        let applied = Applied { address, ..applied_by_docker(&record, wanted.as_ref(), gateway, &routes) };
         for dropped in &applied.dropped {
             tracing::warn!(endpoint = %id.short(), route = %dropped, "a route is left out");
         }
@@ -245,7 +246,15 @@ fn wanted_of(endpoint: &Endpoint, record: &EndpointRecord, network: &NetworkReco
     }
 }
 
-/// What a link carries once Docker has done what it was told.
+/// The address that Docker was told when the endpoint was created.
+fn told(record: &EndpointRecord) -> Option<Ipv4Net> {
+    match &record.address {
+        AddressRecord::Dhcp(dhcp) => dhcp.told,
+        AddressRecord::Static { .. } | AddressRecord::None => None,
+    }
+}
+
+/// What a link carries beside its address once Docker has done what it was told.
 fn applied_by_docker(
     record: &EndpointRecord,
     wanted: Option<&Wanted>,
@@ -262,7 +271,6 @@ fn applied_by_docker(
     }
     let holding = if gateway.is_some() { Holding::Told } else { Holding::Open };
     Applied {
-        address: wanted.map(|wanted| wanted.address),
         routes: routes.to_vec(),
         default: DefaultRecord { holding, told: gateway, set: gateway },
         dropped,

@@ -167,6 +167,9 @@ pub struct DhcpRecord {
     /// Whether the endpoint's own options chose that name, in which case the container's does not matter.
     #[serde(default)]
     pub hostname_given: bool,
+    /// The address Docker was told, which it puts on the link itself.
+    #[serde(default)]
+    pub told: Option<Ipv4Net>,
     /// The lease, while there is one.
     #[serde(default)]
     pub lease: Option<LeaseRecord>,

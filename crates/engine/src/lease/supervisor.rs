@@ -231,7 +231,7 @@ impl Supervisor {
                         // What carried the address may be a new link.
                         self.configure().await;
                     }
-                    Some(command) => self.command(command),
+                    Some(command) => self.command(command).await,
                     None => return,
                 },
                 arrival = maybe(self.seat.motion.as_mut()) => {
@@ -301,11 +301,12 @@ impl Supervisor {
         wire.say_goodbye(&mut self.client, mac, lease.as_ref()).await;
     }
 
-    fn command(&mut self, command: Command) {
+    async fn command(&mut self, command: Command) {
         match command {
             Command::Joined { index, sandbox } => {
-                let leased = self.client.lease().map(|lease| lease.address.into());
-                self.seat.joined(index, sandbox, leased, false);
+                // What Docker was told, whatever has become of the lease.
+                let told = self.seat.cell.read().await.applied.address;
+                self.seat.joined(index, sandbox, told.map(|net| net.addr().into()), false);
             }
             Command::Left => {
                 self.wire = None;

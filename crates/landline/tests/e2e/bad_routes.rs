@@ -9,29 +9,29 @@ use landline_testbed::{DhcpKind, DhcpMessage, FakeServer, Reply, wait_for};
 use crate::world::{Result, SOON, World};
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const FIRST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 60);
+pub(crate) const FIRST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 60);
 
-type Options = Vec<(u8, Vec<u8>)>;
+pub(crate) type Options = Vec<(u8, Vec<u8>)>;
 
 /// What the server says next.
 #[derive(Debug, Clone)]
-struct Says {
-    address: Ipv4Addr,
-    seconds: u32,
-    options: Options,
+pub(crate) struct Says {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) seconds: u32,
+    pub(crate) options: Options,
     /// What is refused, if anything.
-    refused: Option<Ipv4Addr>,
+    pub(crate) refused: Option<Ipv4Addr>,
     silent: bool,
 }
 
 /// A server that says what the test wants at the moment.
-struct Moody {
+pub(crate) struct Moody {
     says: Arc<Mutex<Says>>,
     _server: FakeServer,
 }
 
 impl Moody {
-    fn on(world: &mut World) -> Result<Self> {
+    pub(crate) fn on(world: &mut World) -> Result<Self> {
         world.dhcp.stop()?;
         let first = Says { address: FIRST, seconds: 600, options: Vec::new(), refused: None, silent: false };
         let says = Arc::new(Mutex::new(first));
@@ -43,7 +43,7 @@ impl Moody {
         Ok(Self { says, _server: server })
     }
 
-    fn now(&self, change: impl FnOnce(&mut Says)) {
+    pub(crate) fn now(&self, change: impl FnOnce(&mut Says)) {
         change(&mut self.says.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

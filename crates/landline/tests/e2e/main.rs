@@ -77,6 +77,7 @@ mod spanning_tree;
 mod state;
 mod static_addressing;
 mod ten;
+mod told;
 mod twins;
 mod vde;
 mod vde_seed;
