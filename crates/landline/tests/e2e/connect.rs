@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use landline_testbed::{DhcpServer, Dnsmasq, DockerHost, Lan, wait_for};
+use landline_testbed::{DhcpServer, Dnsmasq, DockerHost, Lan, Node, ServerConfig, wait_for};
 
 use crate::kinds::Kind;
 use crate::world::{Result, SOON, World, bare};
@@ -99,6 +99,15 @@ impl Elsewhere {
         lan.switch().check(&["ip", "link", "set", "p-host1", "master", "sw", "up"])?;
         host.check(&["ip", "link", "set", "eth1", "up"])?;
         Ok(Self { _dhcp: dhcp, lan })
+    }
+
+    pub(crate) fn router(&self) -> &Node {
+        self.lan.router()
+    }
+
+    /// Has its router be this as well.
+    pub(crate) fn router_is(&self, config: &impl ServerConfig) -> Result<DhcpServer> {
+        Ok(self.lan.server_on(self.router(), config)?)
     }
 }
 

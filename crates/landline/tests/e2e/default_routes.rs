@@ -1,60 +1,173 @@
-//! Whose default route it is: a VPN's, a kill switch's that has removed it, the one Docker chose, that of an attachment.
-//! Renewals, restarts of the daemon and changes of names leave it as it is.
+//! Whose the default routes of a container are, in both families: a VPN's, a kill switch's that has removed them, those of the
+//! network that Docker chose, an attachment's. What has Landline look at them again leaves them as they are.
 
-use std::net::Ipv4Addr;
-
-use landline_testbed::{
-    DhcpKind, DhcpMessage, DhcpServer, Dnsmasq, FakeServer, Radvd, Reply, Signal, wait_for,
-};
+use ipnet::IpNet;
+use landline_testbed::{DhcpServer, Dnsmasq, RaPrefix, Radvd, Signal, wait_for};
 
 use crate::bad_routes::renewed;
+use crate::connect::Elsewhere;
 use crate::kinds::Kind;
+use crate::sockets::advertise_mtu;
 use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World};
 
-/// The IPv4 and IPv6 default routes of a container, as `ip` has them.
-fn defaults(world: &World, container: &str) -> Result<Vec<String>> {
-    let listed = world.routes(container)?.into_iter().chain(world.routes6(container)?);
-    Ok(listed.filter(|line| line.starts_with("default")).collect())
+/// What takes the default routes of `web`, which has them by its network `lan`.
+trait Taker {
+    /// Takes them.
+    fn take(&mut self, world: &World, kind: Kind) -> Result;
+    /// Who is to have each family's afterwards: a piece of the line of the one that packets take, or that there is none.
+    fn wants(&self, world: &World) -> Result<[Option<String>; 2]>;
+    /// Gives them back to `lan`.
+    fn end(&mut self, world: &World) -> Result;
 }
 
-/// `ip WORDS` in a container's network, with the rights of the host.
-fn ip(world: &World, container: &str, words: &str) -> Result {
-    let pid = world.host.container_pid(container)?.to_string();
-    let mut argv = vec!["nsenter", "--net", "-t", &pid, "ip"];
-    argv.extend(words.split_whitespace());
-    world.host.check(&argv)?;
+/// Each row is a test: nothing of what happens moves the default routes, neither while they are taken nor once they are
+/// given back.
+macro_rules! rows {
+    ($($row:ident: $kind:ident, $taker:expr;)+) => { $(
+        #[test]
+        fn $row() -> Result {
+            stays(Kind::$kind, $taker)
+        }
+    )+ };
+}
+
+rows! {
+    // Who takes them                                 on      how
+    a_vpn_replaces_them_on_a_bridge:                  Bridge, Vpn;
+    a_vpn_replaces_them_on_a_nic:                     Macvlan, Vpn;
+    a_kill_switch_deletes_them:                       Bridge, KillSwitch;
+    docker_gives_them_to_a_network_of_its_own:        Bridge, DockersOwn;
+    docker_gives_them_to_another_network_of_landline: Bridge, Another::preferred();
+    docker_chooses_another_at_the_next_start:         Bridge, Another::preferred().at_a_start();
+    docker_leaves_them_where_they_are_on_a_bridge:    Bridge, Another::second();
+    docker_leaves_them_where_they_are_on_a_nic:       Macvlan, Another::second().at_a_start();
+    an_attachment_takes_them:                         Bridge, Attachment;
+}
+
+/// What has Landline look at a container's routes again, or at its name.
+const HAPPENINGS: [(&str, fn(&mut World) -> Result); 3] =
+    [("renewals", renewals), ("a restart of the daemon", restart), ("other names", other_names)];
+
+fn stays(kind: Kind, mut taker: impl Taker) -> Result {
+    let (mut world, _radvd) = both_families(kind)?;
+    docker_is_done(&world)?;
+    all_of_it(&mut world, "at first")?;
+    let at_first = first_of_each(&world)?.map(router);
+    taker.take(&world, kind)?;
+    let wanted = taker.wants(&world)?;
+    let is_so = |world: &World| {
+        first_of_each(world).is_ok_and(|first| {
+            first.iter().zip(&wanted).all(|(is, wanted)| match (is, wanted) {
+                (Some(is), Some(wanted)) => is.contains(wanted.as_str()),
+                (is, wanted) => is.is_none() && wanted.is_none(),
+            })
+        })
+    };
+    wait_for(format!("the default routes to be {wanted:?}"), SOON, || is_so(&world))
+        .map_err(|error| format!("{error}: {:?}\n{}", defaults(&world), world.daemon.log()))?;
+    all_of_it(&mut world, "taken")?;
+    taker.end(&world)?;
+    wait_for("the default routes to be as they were", SOON, || {
+        first_of_each(&world).is_ok_and(|now| now.map(router) == at_first)
+    })
+    .map_err(|error| format!("{error}, {at_first:?}: {:?}\n{}", defaults(&world), world.daemon.log()))?;
+    all_of_it(&mut world, "given back")
+}
+
+/// Everything happens, and the default routes are the same after each of it.
+fn all_of_it(world: &mut World, when: &str) -> Result {
+    let chosen = defaults(world)?;
+    println!("{when}: {chosen:?}");
+    for (what, happens) in HAPPENINGS {
+        happens(world)?;
+        let now = defaults(world)?;
+        assert_eq!(now, chosen, "{when}, after {what}\n{}", world.daemon.log());
+        println!("  the same after {what}");
+    }
     Ok(())
 }
 
-/// A renewal and a restart of the daemon. Afterwards all of it has been done: a second renewal is said when the first one
-/// is over.
-fn renewals_and_a_restart(world: &mut World, container: &str) -> Result {
-    for _ in 0..2 {
-        renewed(world, container)?;
-    }
+fn renewals(world: &mut World) -> Result {
+    all_is_said_again(world, "web")
+}
+
+fn restart(world: &mut World) -> Result {
     world.daemon.kill(Signal::KILL)?;
     world.daemon.wait()?;
     world.daemon = start_daemon(&world.host)?;
-    world.row(container)?;
-    for _ in 0..2 {
-        renewed(world, container)?;
+    world.row("web")?;
+    all_is_said_again(world, "web")
+}
+
+fn other_names(world: &mut World) -> Result {
+    for (from, to) in [("web", "renamed"), ("renamed", "web")] {
+        world.host.docker_ok(&["rename", from, to])?;
+        world.row(to)?;
+        all_is_said_again(world, to)?;
     }
     Ok(())
 }
 
-/// Everything that makes Landline look at a container's routes again, and at its name.
-fn everything_happens(world: &mut World, container: &str) -> Result {
-    renewals_and_a_restart(world, container)?;
-    let other = format!("{container}-renamed");
-    world.host.docker_ok(&["rename", container, &other])?;
-    world.row(&other)?;
+/// Renewals of the lease, and words of the LAN's router that it has not said before. What they have Landline do is over: it
+/// does one after the other, and the second one's effect is seen.
+fn all_is_said_again(world: &World, container: &str) -> Result {
+    let interface = landlines_first(world, container)?;
+    let setting = format!("/proc/sys/net/ipv6/conf/{interface}/mtu");
     for _ in 0..2 {
-        renewed(world, &other)?;
+        renewed(world, container)?;
+        let mtu = world.inside(container, &["cat", &setting])?.trim().to_owned();
+        let other = if mtu == "1400" { 1401 } else { 1400 };
+        advertise_mtu(&world.lan.router().netns_path(), "eth0", other)?;
+        wait_for("the router's words to count", SOON, || {
+            world.inside(container, &["cat", &setting]).is_ok_and(|now| now.trim() == other.to_string())
+        })?;
     }
-    world.host.docker_ok(&["rename", &other, container])?;
-    world.row(container)?;
-    renewed(world, container)?;
+    Ok(())
+}
+
+/// The interface on the LAN of the test.
+fn landlines_first(world: &World, container: &str) -> Result<String> {
+    let listed = world.inside(container, &["ip", "-4", "-o", "addr"])?;
+    let line = listed.lines().find(|line| line.contains(" 192.0.2.") && !line.contains(" eth7 "));
+    let name =
+        line.and_then(|line| line.split_whitespace().nth(1)).ok_or_else(|| format!("not in {listed}"))?;
+    Ok(name.to_owned())
+}
+
+/// The IPv4 and IPv6 default routes of `web`, as `ip` has them.
+fn defaults(world: &World) -> Result<Vec<String>> {
+    Ok([by_rank(world.routes("web")?), by_rank(world.routes6("web")?)].concat())
+}
+
+/// The default routes among these, the one that packets take first, without what counts down.
+fn by_rank(routes: Vec<String>) -> Vec<String> {
+    let mut found: Vec<String> = routes.into_iter().filter(|line| line.starts_with("default")).collect();
+    found.sort_by_key(|line| {
+        line.split("metric ").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<u32>().ok())
+    });
+    found
+}
+
+/// The default route that packets of each family take.
+fn first_of_each(world: &World) -> Result<[Option<String>; 2]> {
+    let first = |routes| by_rank(routes).into_iter().next();
+    Ok([first(world.routes("web")?), first(world.routes6("web")?)])
+}
+
+/// Which router it is. What the interface is called, and how the route ranks among others, may change with a start.
+fn router(route: Option<String>) -> Option<String> {
+    Some(route?.split_once("via ")?.1.split_whitespace().next()?.to_owned())
+}
+
+/// `ip WORDS` in the network of `web`, with the rights of the host.
+fn ip(world: &World, words: &str) -> Result {
+    within(world, &format!("ip {words}"))
+}
+
+fn within(world: &World, script: &str) -> Result {
+    let pid = world.host.container_pid("web")?.to_string();
+    world.host.check(&["nsenter", "--net", "-t", &pid, "sh", "-c", script])?;
     Ok(())
 }
 
@@ -65,161 +178,217 @@ fn both_families(kind: Kind) -> Result<(World, DhcpServer)> {
     world.network_of(kind, "lan", &["ipv6=true"])?;
     world.run("web", "lan", &[])?;
     world.row("web")?;
+    has_them_again(&world)?;
+    Ok((world, radvd))
+}
+
+fn has_them_again(world: &World) -> Result {
     wait_for("both default routes", SOON, || {
         world.gateways("web").is_ok_and(|all| all == ["192.0.2.1"])
             && world.gateways6("web").is_ok_and(|all| all.len() == 1)
     })?;
-    Ok((world, radvd))
-}
-
-/// What goes through the LAN's own routers.
-fn through(lines: &[String], interface: &str) -> Vec<String> {
-    lines.iter().filter(|line| line.contains(&format!("dev {interface}"))).cloned().collect()
-}
-
-#[test]
-fn a_bridge_containers_vpn_keeps_the_default_route() -> Result {
-    a_vpn_keeps_the_default_route(Kind::Bridge)
-}
-
-#[test]
-fn a_macvlan_containers_vpn_keeps_the_default_route() -> Result {
-    a_vpn_keeps_the_default_route(Kind::Macvlan)
-}
-
-fn a_vpn_keeps_the_default_route(kind: Kind) -> Result {
-    let (mut world, _radvd) = both_families(kind)?;
-    // Docker and Landline are done with the start.
-    settled(&world, "web")?;
-    ip(&world, "web", "link add tun0 type veth peer name tun1")?;
-    // Docker switches IPv6 off on new links of containers without it.
-    let pid = world.host.container_pid("web")?.to_string();
-    let allow = "echo 0 >/proc/sys/net/ipv6/conf/tun0/disable_ipv6";
-    world.host.check(&["nsenter", "--net", "-t", &pid, "sh", "-c", allow])?;
-    for words in ["tun0 up", "tun1 up"] {
-        ip(&world, "web", &format!("link set {words}"))?;
-    }
-    let before = defaults(&world, "web")?;
-    let metric = before.iter().find_map(|line| line.split("metric ").nth(1)?.split_whitespace().next());
-    let metric = metric.ok_or("no IPv6 metric")?;
-    ip(&world, "web", "route replace default dev tun0")?;
-    ip(&world, "web", &format!("-6 route replace default dev tun0 metric {metric}"))?;
-    let vpn = defaults(&world, "web")?;
-    assert_eq!(through(&vpn, kind.interface()), [""; 0], "{vpn:?}");
-
-    everything_happens(&mut world, "web")?;
-    assert_eq!(defaults(&world, "web")?, vpn, "{}", world.daemon.log());
-
-    // A start is a new beginning.
-    world.host.docker_ok(&["restart", "-t0", "web"])?;
-    wait_for("both default routes again", SOON, || {
-        world.gateways("web").is_ok_and(|all| all == ["192.0.2.1"])
-            && world.gateways6("web").is_ok_and(|all| all.len() == 1)
-    })?;
-    Ok(())
-}
-
-#[test]
-fn a_kill_switch_keeps_its_container_without_a_default_route() -> Result {
-    let (mut world, _radvd) = both_families(Kind::Bridge)?;
-    settled(&world, "web")?;
-    ip(&world, "web", "route delete default")?;
-    ip(&world, "web", "-6 route delete default")?;
-    assert_eq!(defaults(&world, "web")?, [""; 0]);
-    everything_happens(&mut world, "web")?;
-    assert_eq!(defaults(&world, "web")?, [""; 0], "{}", world.daemon.log());
     Ok(())
 }
 
 /// Until Docker and Landline are done with the start, and Landline has seen that the default route is its own.
-fn settled(world: &World, container: &str) -> Result {
+fn docker_is_done(world: &World) -> Result {
     for _ in 0..2 {
-        renewed(world, container)?;
+        renewed(world, "web")?;
     }
-    let inspected = || world.landline(&format!("inspect {container}"));
     wait_for("landline inspect to say so", SOON, || {
-        inspected().is_ok_and(|said| said.contains("through this interface"))
+        world.landline("inspect web").is_ok_and(|said| said.contains("through this interface"))
     })?;
     Ok(())
 }
 
-#[test]
-fn docker_chooses_among_its_own_and_landlines_network() -> Result {
-    let (mut world, _radvd) = both_families(Kind::Bridge)?;
-    settled(&world, "web")?;
-    // Of networks with one priority Docker takes the first by name; from 28 on there are priorities.
+/// A start of the container is a new beginning.
+fn starts_again(world: &World) -> Result {
+    world.host.docker_ok(&["restart", "-t0", "web"])?;
+    world.row("web")?;
+    has_them_again(world)?;
+    docker_is_done(world)
+}
+
+/// `ip route replace default dev tun0`, in both families.
+struct Vpn;
+
+impl Taker for Vpn {
+    fn take(&mut self, world: &World, _kind: Kind) -> Result {
+        ip(world, "link add tun0 type veth peer name tun1")?;
+        // Docker switches IPv6 off on new links of containers without it.
+        within(world, "echo 0 >/proc/sys/net/ipv6/conf/tun0/disable_ipv6")?;
+        for words in ["tun0 up", "tun1 up"] {
+            ip(world, &format!("link set {words}"))?;
+        }
+        let [_, six] = first_of_each(world)?;
+        let metric = six.as_deref().and_then(|line| line.split("metric ").nth(1)?.split_whitespace().next());
+        let metric = metric.ok_or("no IPv6 metric")?;
+        ip(world, "route replace default dev tun0")?;
+        ip(world, &format!("-6 route replace default dev tun0 metric {metric}"))
+    }
+
+    fn wants(&self, _world: &World) -> Result<[Option<String>; 2]> {
+        Ok([Some("dev tun0".to_owned()), Some("dev tun0".to_owned())])
+    }
+
+    fn end(&mut self, world: &World) -> Result {
+        starts_again(world)
+    }
+}
+
+/// No way out at all.
+struct KillSwitch;
+
+impl Taker for KillSwitch {
+    fn take(&mut self, world: &World, _kind: Kind) -> Result {
+        ip(world, "route delete default")?;
+        ip(world, "-6 route delete default")
+    }
+
+    fn wants(&self, _world: &World) -> Result<[Option<String>; 2]> {
+        Ok([None, None])
+    }
+
+    fn end(&mut self, world: &World) -> Result {
+        starts_again(world)
+    }
+}
+
+/// What has Docker choose another network than `lan`. Of networks with one priority it takes the first by name; from 28 on
+/// there are priorities.
+fn preferred(world: &World) -> Result<(&'static str, &'static [&'static str])> {
     let version = world.host.docker_ok(&["version", "--format", "{{.Server.Version}}"])?;
     let major: u32 = version.split('.').next().unwrap_or_default().parse()?;
-    let (name, priority) = if major < 28 { ("aaa", &[][..]) } else { ("zzz", &["--gw-priority", "10"][..]) };
-    let subnets = ["--subnet", "198.51.100.0/24", "--subnet", "2001:db8:77::/64"];
-    world.host.docker_ok(&[&["network", "create", "--ipv6"], &subnets[..], &[name]].concat())?;
+    Ok(if major < 28 { ("aaa", &[]) } else { ("zzz", &["--gw-priority", "10"]) })
+}
+
+fn connect(world: &World, name: &str, priority: &[&str]) -> Result {
     world.host.docker_ok(&[&["network", "connect"], priority, &[name, "web"]].concat())?;
-    assert_eq!(world.gateways("web")?, ["198.51.100.1"], "{:?}", world.routes("web")?);
-    let chosen = defaults(&world, "web")?;
-    everything_happens(&mut world, "web")?;
-    assert_eq!(defaults(&world, "web")?, chosen, "{}", world.daemon.log());
-
-    // Without it Docker gives the default route back to this one.
-    world.host.docker_ok(&["network", "disconnect", name, "web"])?;
-    assert_eq!(world.gateways("web")?, ["192.0.2.1"], "{:?}", world.routes("web")?);
-    everything_happens(&mut world, "web")?;
-    assert_eq!(world.gateways("web")?, ["192.0.2.1"], "{}", world.daemon.log());
     Ok(())
 }
 
-#[test]
-fn the_default_route_stays_with_one_of_two_networks() -> Result {
-    let mut world = World::bridge()?;
-    world.host.check(&["ip", "link", "add", "br1", "type", "bridge"])?;
-    world.host.check(&["ip", "address", "add", "198.51.100.1/24", "dev", "br1"])?;
-    world.host.check(&["ip", "link", "set", "br1", "up"])?;
-    let second = Ipv4Addr::new(198, 51, 100, 1);
-    let _server = FakeServer::start(world.host.node(), second, move |message| {
-        let kind = match message.kind() {
-            Some(DhcpKind::Discover) => DhcpKind::Offer,
-            Some(DhcpKind::Request) => DhcpKind::Ack,
-            _ => return Vec::new(),
+/// A bridge network of Docker's own driver.
+struct DockersOwn;
+
+impl Taker for DockersOwn {
+    fn take(&mut self, world: &World, _kind: Kind) -> Result {
+        let (name, priority) = preferred(world)?;
+        let subnets = ["--subnet", "198.51.100.0/24", "--subnet", "2001:db8:77::/64"];
+        world.host.docker_ok(&[&["network", "create", "--ipv6"], &subnets[..], &[name]].concat())?;
+        connect(world, name, priority)
+    }
+
+    fn wants(&self, _world: &World) -> Result<[Option<String>; 2]> {
+        Ok([Some("via 198.51.100.1 ".to_owned()), Some("via 2001:db8:77::1 ".to_owned())])
+    }
+
+    fn end(&mut self, world: &World) -> Result {
+        world.host.docker_ok(&["network", "disconnect", preferred(world)?.0, "web"])?;
+        Ok(())
+    }
+}
+
+/// A network of Landline's on another LAN, with routers of both families as well.
+struct Another {
+    /// Whether Docker prefers it.
+    preferred: bool,
+    /// Whether the container starts with both networks, instead of being connected while it runs.
+    at_a_start: bool,
+    elsewhere: Option<(DhcpServer, Elsewhere)>,
+}
+
+impl Another {
+    const fn preferred() -> Self {
+        Self { preferred: true, at_a_start: false, elsewhere: None }
+    }
+
+    fn second() -> Self {
+        Self { preferred: false, ..Self::preferred() }
+    }
+
+    fn at_a_start(self) -> Self {
+        Self { at_a_start: true, ..self }
+    }
+
+    fn name_and_priority(&self, world: &World) -> Result<(&'static str, &'static [&'static str])> {
+        if self.preferred { preferred(world) } else { Ok(("other", &[])) }
+    }
+}
+
+impl Taker for Another {
+    fn take(&mut self, world: &World, _kind: Kind) -> Result {
+        let elsewhere = Elsewhere::new(&world.host)?;
+        let prefixes = vec![RaPrefix::new("2001:db8:2::/64", 600, 300)];
+        let radvd = elsewhere.router_is(&Radvd { prefixes, rdnss: None, ..Radvd::default() })?;
+        self.elsewhere = Some((radvd, elsewhere));
+        let (name, priority) = self.name_and_priority(world)?;
+        world.network(name, &["mode=macvlan", "parent=eth1", "ipv6=true"])?;
+        connect(world, name, priority)?;
+        if self.at_a_start {
+            world.host.docker_ok(&["restart", "-t0", "web"])?;
+            world.row("web")?;
+        }
+        wait_for("addresses of both LANs", SOON, || {
+            let listed = world.inside("web", &["ip", "-o", "addr"]).ok()?;
+            let parts = [" 192.0.2.", " 203.0.113.", " 2001:db8:1:", " 2001:db8:2:"];
+            parts.iter().all(|part| listed.contains(part)).then_some(())
+        })?;
+        Ok(())
+    }
+
+    fn wants(&self, world: &World) -> Result<[Option<String>; 2]> {
+        let chosen = self.elsewhere.as_ref().filter(|_| self.preferred);
+        let (four, router) = match chosen {
+            Some((_, elsewhere)) => ("203.0.113.1", elsewhere.router()),
+            None => ("192.0.2.1", world.lan.router()),
         };
-        let address = Ipv4Addr::new(198, 51, 100, 50);
-        let grant = DhcpMessage::grant(message, kind, second, address, 600);
-        vec![Reply::now(&grant.with(3, second.octets()))]
-    })?;
-    world.network("lan", &["bridge=br0"])?;
-    world.network("other", &["bridge=br1"])?;
-    world.run("web", "other", &[])?;
-    world.host.docker_ok(&["network", "connect", "lan", "web"])?;
-    world.row("web")?;
-    let chosen = defaults(&world, "web")?;
-    assert_eq!(chosen.len(), 1, "{chosen:?}");
-    everything_happens(&mut world, "web")?;
-    assert_eq!(defaults(&world, "web")?, chosen, "{}", world.daemon.log());
-    Ok(())
+        // Routers announce the address of their link.
+        let addresses = router.addresses("eth0")?;
+        let six =
+            addresses.iter().find(|net| matches!(net, IpNet::V6(v6) if v6.addr().is_unicast_link_local()));
+        let six = six.ok_or("no link-local address")?.addr();
+        Ok([Some(format!("via {four} ")), Some(format!("via {six} "))])
+    }
+
+    fn end(&mut self, world: &World) -> Result {
+        world.host.docker_ok(&["network", "disconnect", self.name_and_priority(world)?.0, "web"])?;
+        Ok(())
+    }
 }
 
+/// `landline attach … ADDRESS@GATEWAY`.
+struct Attachment;
+
+const ATTACH: &str = "attach br0 web 192.0.2.77/24@192.0.2.2 2001:db8:1::77/64@2001:db8:1::2 ifname=eth7";
+
+impl Taker for Attachment {
+    fn take(&mut self, world: &World, _kind: Kind) -> Result {
+        world.landline(ATTACH)?;
+        Ok(())
+    }
+
+    fn wants(&self, _world: &World) -> Result<[Option<String>; 2]> {
+        Ok([Some("via 192.0.2.2 dev eth7".to_owned()), Some("via 2001:db8:1::2 dev eth7".to_owned())])
+    }
+
+    fn end(&mut self, world: &World) -> Result {
+        world.landline("detach web eth7")?;
+        Ok(())
+    }
+}
+
+/// A route that replaces the attachment's stays as well, even if the attachment is asked for again. (An attachment belongs to
+/// a name: without it, it would be removed and made again.)
 #[test]
-fn an_attachments_default_route_stays() -> Result {
+fn what_replaces_an_attachments_stays() -> Result {
     let (mut world, _radvd) = both_families(Kind::Bridge)?;
-    settled(&world, "web")?;
-    world.landline("attach br0 web 192.0.2.77/24@192.0.2.2 2001:db8:1::77/64@2001:db8:1::2 ifname=eth7")?;
-    let chosen = defaults(&world, "web")?;
-    assert_eq!(world.gateways("web")?, ["192.0.2.2"]);
-    everything_happens(&mut world, "web")?;
-    assert_eq!(defaults(&world, "web")?, chosen, "{}", world.daemon.log());
-
-    // One that replaces the attachment's stays as well, even if that is asked for again. (An attachment belongs to a name:
-    // without it, it would be removed and made again.)
-    ip(&world, "web", "route replace default via 192.0.2.9 dev eth7")?;
-    let chosen = defaults(&world, "web")?;
-    world.landline("attach br0 web 192.0.2.77/24@192.0.2.2 2001:db8:1::77/64@2001:db8:1::2 ifname=eth7")?;
-    renewals_and_a_restart(&mut world, "web")?;
-    assert_eq!(defaults(&world, "web")?, chosen, "{}", world.daemon.log());
-    ip(&world, "web", "route replace default via 192.0.2.2 dev eth7 proto 76")?;
-
-    world.landline("detach web eth7")?;
-    wait_for("the default route of before", SOON, || {
-        world.gateways("web").is_ok_and(|all| all == ["192.0.2.1"])
-    })?;
-    everything_happens(&mut world, "web")?;
-    assert_eq!(world.gateways("web")?, ["192.0.2.1"], "{}", world.daemon.log());
+    docker_is_done(&world)?;
+    world.landline(ATTACH)?;
+    ip(&world, "route replace default via 192.0.2.9 dev eth7")?;
+    let chosen = defaults(&world)?;
+    world.landline(ATTACH)?;
+    renewals(&mut world)?;
+    restart(&mut world)?;
+    assert_eq!(defaults(&world)?, chosen, "{}", world.daemon.log());
     Ok(())
 }

@@ -71,6 +71,12 @@ pub(crate) fn advertise(netns: &Path, interface: &str, prefix: Ipv6Addr) -> Resu
     flood(netns, interface, Duration::ZERO, std::iter::once(advertisement(prefix, 600, None)))
 }
 
+/// Tells everybody once which MTU the way to this router has.
+pub(crate) fn advertise_mtu(netns: &Path, interface: &str, mtu: u32) -> Result {
+    let prefix = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+    flood(netns, interface, Duration::ZERO, std::iter::once(advertisement(prefix, 600, Some(mtu))))
+}
+
 /// A router advertisement with a prefix for addresses, valid for so many seconds, and perhaps an MTU.
 pub(crate) fn advertisement(prefix: Ipv6Addr, valid: u32, mtu: Option<u32>) -> Vec<u8> {
     let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -13,7 +13,10 @@ pub(crate) struct Options {
     /// Where the engines are, or are unpacked if there are none (see `get-engines`).
     dir: PathBuf,
     /// Which tests, as `cargo nextest run -E` takes them.
-    #[arg(long, default_value = "test(basics::) | test(identity::) | test(restart::) | test(boot::)")]
+    #[arg(
+        long,
+        default_value = "test(basics::) | test(identity::) | test(restart::) | test(boot::) | test(default_routes::)"
+    )]
     tests: String,
 }
 
