@@ -116,7 +116,10 @@ impl Lan {
         if wiring.settings.ipv6 {
             let _ = writeln!(beyond, "addr add {BEYOND_V6}/128 dev lo nodad");
         }
-        configure(&router, "echo 1 > /proc/sys/net/ipv4/ip_forward", &beyond)?;
+        // Only who forwards says to its neighbours that it is a router, and they believe no other for long (RFC 4861
+        // section 7.2.5).
+        let forward = "for f in ipv4/ip_forward ipv6/conf/all/forwarding; do echo 1 > /proc/sys/net/$f; done";
+        configure(&router, forward, &beyond)?;
         wiring.start_node(&peer, Some("192.0.2.2/24"), Some("2001:db8:1::2/64"))?;
         Ok(Self { wiring, router, peer })
     }

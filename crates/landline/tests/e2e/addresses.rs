@@ -2,11 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use landline_testbed::{DhcpKind, DhcpMessage, FakeServer, Reply, Squatter, Squatting, wait_for};
+use landline_testbed::{DhcpKind, DhcpMessage, Dnsmasq, FakeServer, Ra, Reply, Reservation6, wait_for};
 
+use crate::attach_allowed::row;
+use crate::attach_asked::Asked;
 use crate::four_ways::{CONTAINER, Way, nat_row};
-use crate::tools::second_nic;
-use crate::world::{Result, SOON, World, binary};
+use crate::six::declines6;
+use crate::tools::{answers_for_all, second_nic};
+use crate::world::{Result, SOON, World, bare, binary};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const HOST_V6: &str = "2001:db8:1::10";
@@ -50,7 +53,11 @@ fn neighbours(world: &World) -> Result<Vec<String>> {
 
 /// A host whose NIC has an address of each family.
 fn world() -> Result<World> {
-    let world = World::nic()?;
+    world_with(Dnsmasq::default())
+}
+
+fn world_with(dhcp: Dnsmasq) -> Result<World> {
+    let world = World::nic_with(dhcp)?;
     world.host.check(&["ip", "address", "add", &format!("{HOST_V6}/64"), "dev", "eth0", "nodad"])?;
     Ok(world)
 }
@@ -117,6 +124,68 @@ fn no_attachment_has_an_address_of_the_host() -> Result {
         }
     }
     assert_eq!(neighbours(&world)?, before);
+    Ok(())
+}
+
+#[test]
+fn a_server_that_offers_the_hosts_ipv6_address_is_declined() -> Result {
+    const OTHER_V6: &str = "2001:db8:1::11";
+    let macs = ["02:42:c0:00:02:96", "02:42:c0:00:02:97"];
+    let reserved =
+        |mac: &str, ip: &str| Reservation6 { duid: format!("00:03:00:01:{mac}"), ip: ip.to_owned() };
+    let hosts6 = vec![reserved(macs[0], HOST_V6), reserved(macs[1], OTHER_V6)];
+    let world = world_with(Dnsmasq { ra: Ra::Stateful, hosts6, ..Dnsmasq::default() })?;
+    world.host.check(&["ip", "address", "add", &format!("{OTHER_V6}/64"), "dev", "eth0", "nodad"])?;
+    let before = neighbours(&world)?;
+    let capture = world.lan.capture(world.lan.router(), "eth0", "udp port 547")?;
+    // Neighbour discovery shows a macvlan child nothing of its parent; without any check, nothing of anybody.
+    let networks = [("lan", macs[0], HOST_V6, "fast"), ("blind", macs[1], OTHER_V6, "off")];
+    for (network, mac, taken, check) in networks {
+        let check = format!("conflict_check={check}");
+        world.network(
+            network,
+            &["mode=macvlan", "parent=eth0", "ipv6=dhcp", "ignore_conflicts=true", &check],
+        )?;
+        world.run("web", network, &["--mac-address", mac])?;
+        let address = world.address6("web", "eth0", "2001:db8:1::1")?;
+        assert_ne!(bare(&address), taken, "{network}");
+        capture.wait_for("a Decline of the host's address", SOON, |frame| declines6(frame, taken))?;
+        let told = world.ipv6("web", |ipv6| ipv6["state"] == "BOUND")?;
+        assert_eq!(told["addresses"], serde_json::json!([address]), "{network}");
+        world.is_reached6("web", &address)?;
+        assert_eq!(neighbours(&world)?, before);
+        world.host.docker_ok(&["rm", "-f", "web"])?;
+    }
+    let log = world.daemon.log();
+    assert!(log.contains(HOST_V6) && log.contains("this host has 2001:db8:1::10 itself, on eth0"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn no_container_labels_itself_with_an_address_of_the_host() -> Result {
+    let asked = Asked::on(world()?, "[containers.allow.eth0]\n")?;
+    let world = &asked.world;
+    let before = neighbours(world)?;
+    for (name, label) in [
+        ("four", format!("eth0 {HOST}/24")),
+        ("four-alone", format!("eth0 {HOST}/32")),
+        ("six", format!("eth0 {HOST_V6}/64")),
+        ("six-alone", format!("eth0 {HOST_V6}/128")),
+        ("second", format!("eth0 {FREE}/24 {HOST_V6}/64")),
+    ] {
+        let label = format!("landline.attach={label}");
+        world.run_without(name, &["--network", "none", "--label", &label])?;
+        let row = row(&asked, name, "failed")?;
+        let reason = row["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("this host has") && reason.contains("on eth0"), "{label}: {row}");
+        assert_eq!(world.interfaces(name)?, [""; 0], "{label}");
+    }
+    assert_eq!(neighbours(world)?, before);
+    // One that is free is another matter.
+    let label = format!("landline.attach=eth0 {FREE}/24 2001:db8:1::77/64");
+    world.run_without("web", &["--network", "none", "--label", &label])?;
+    assert_eq!(world.until_addressed("web", "eth0")?, format!("{FREE}/24"));
+    assert_eq!(world.address6("web", "eth0", "2001:db8:1:")?, "2001:db8:1::77/64");
     Ok(())
 }
 
@@ -223,11 +292,7 @@ fn the_hosts_other_card_on_the_lan_is_no_other_machine() -> Result {
 #[test]
 fn a_router_that_answers_for_every_address_is_named() -> Result {
     let world = World::bridge()?;
-    let all = Squatting {
-        addresses: (Ipv4Addr::new(192, 0, 2, 11), Ipv4Addr::new(192, 0, 2, 254)),
-        ..Squatting::on(FREE)
-    };
-    let _router = Squatter::start(world.lan.peer(), &all)?;
+    answers_for_all(world.lan.peer())?;
     let mac = world.lan.peer().mac("eth0")?;
     world.network("lan", &["bridge=br0", "lease_timeout=12s"])?;
     world.host.docker_ok(&[
@@ -242,14 +307,14 @@ fn a_router_that_answers_for_every_address_is_named() -> Result {
         "-o",
         "ignore_conflicts=true",
         "--subnet",
-        "192.0.2.0/24",
+        "192.0.2.64/26",
         "fixed",
     ])?;
     world.run_without("other", &["--network", "none"])?;
     let leased = world.run("web", "lan", &[]).err().ok_or("it has an address")?.to_string();
     let fixed =
         world.run("db", "fixed", &["--ip", "192.0.2.77"]).err().ok_or("it has an address")?.to_string();
-    let attached = world.host.landline(binary(), &["attach", "br0", "other", "192.0.2.78/24"]).stderr;
+    let attached = world.host.landline(binary(), &["attach", "br0", "other", "192.0.2.78/26"]).stderr;
     for said in [leased, fixed, attached] {
         for part in [mac.as_str(), "answers for every address", "proxy ARP", "conflict_check=off"] {
             assert!(said.contains(part), "{part} in {said}");

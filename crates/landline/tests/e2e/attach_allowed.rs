@@ -3,12 +3,12 @@
 use landline_testbed::wait_for;
 use serde_json::Value;
 
-use crate::attach_asked::{Asked, start};
+use crate::attach_asked::Asked;
 use crate::ovs;
-use crate::world::{Result, SOON, World, bare};
+use crate::world::{Result, SOON, bare};
 
 /// The only row that `landline ls` has for a container.
-fn row(asked: &Asked, container: &str, state: &str) -> Result<Value> {
+pub(crate) fn row(asked: &Asked, container: &str, state: &str) -> Result<Value> {
     let row = wait_for(format!("{container} to be {state}"), SOON, || {
         let rows = asked.missing(container).ok()?;
         rows.first().filter(|row| row["state"] == state).cloned()
@@ -23,7 +23,7 @@ fn what_reaches_beyond_the_container_needs_a_key() -> Result {
     let asked = Asked::new("[containers.allow.br0]\n[containers.allow.eth1]\n")?;
     let world = &asked.world;
     crate::tools::second_nic(&world.lan, &world.host)?;
-    let before = crate::tools::settled(&world.host)?;
+    let before = world.host.snapshot()?;
     let route = ["-e", "pipework_host_route=true"];
     for (name, label, further, allow) in [
         ("aa", "br0 192.0.2.71/24 host_ifname=wg0", &[][..], "landline allow br0 --host-ifnames"),
@@ -108,14 +108,8 @@ fn what_is_not_allowed_any_more_is_taken_away() -> Result {
 #[test]
 fn without_a_vlan_a_port_of_open_vswitch_is_no_trunk() -> Result {
     let (switch, world) = ovs::world()?;
-    let directory = tempfile::tempdir()?;
-    let config = directory.path().join("landline.toml");
-    std::fs::write(&config, "[containers.allow.ovs0]\n")?;
-    let World { mut daemon, host, dhcp, lan } = world;
-    daemon.kill(landline_testbed::Signal::TERM)?;
-    daemon.wait()?;
-    let daemon = start(&host, &config)?;
-    let world = World { daemon, host, dhcp, lan };
+    let asked = Asked::on(world, "[containers.allow.ovs0]\n")?;
+    let world = &asked.world;
     world.run_without("web", &["--network", "none", "--label", "landline.attach=ovs0 dhcp"])?;
     let address = world.until_addressed("web", "eth0")?;
     world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;

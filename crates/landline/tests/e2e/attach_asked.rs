@@ -26,15 +26,19 @@ pub(crate) fn start(host: &DockerHost, config: &Path) -> Result<Daemon> {
 }
 
 impl Asked {
+    /// A host with `br0`.
     pub(crate) fn new(config: &str) -> Result<Self> {
+        Self::on(World::bridge()?, config)
+    }
+
+    /// A host that is there, with a daemon in the place of the one that runs.
+    pub(crate) fn on(world: World, config: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("landline.toml");
         std::fs::write(&path, config)?;
-        let lan = Lan::new()?;
-        let dhcp = lan.dnsmasq(Dnsmasq::default())?;
-        let mut host = lan.docker_host("host1")?;
-        host.make_bridge("br0", Some("192.0.2.10/24"))?;
-        host.dockerd(Dockerd::default())?;
+        let World { mut daemon, host, dhcp, lan } = world;
+        daemon.kill(Signal::TERM)?;
+        daemon.wait()?;
         let daemon = start(&host, &path)?;
         Ok(Self { world: World { daemon, host, dhcp, lan }, directory })
     }

@@ -2,7 +2,7 @@
 //! defended or given up. What was sent is held against the RFCs.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use landline_testbed::{
     ArpAudit, DhcpAudit, DhcpKind, DhcpMessage, Dnsmasq, Dockerd, FakeServer, Frame, PEER_V4, Purpose, Reply,
@@ -10,7 +10,7 @@ use landline_testbed::{
 };
 
 use crate::kinds::Kind;
-use crate::tools::{at_once, names, start_daemon};
+use crate::tools::{answers_for_all, at_once, names, start_daemon};
 use crate::world::{Result, SOON, World, bare};
 
 const MAC: &str = "02:42:c0:00:02:96";
@@ -230,6 +230,106 @@ fn a_claim_is_noticed_while_everything_is_at_rest(kind: Kind) -> Result {
     assert_eq!(world.row("other")?["conflicts"], 0);
     assert_eq!(world.address("other", kind.interface())?, other);
     DhcpAudit::of(&capture.frames(), MAC).assert_clean();
+    Ok(())
+}
+
+/// A machine that asks with the sender 0.0.0.0, as soon as it hears somebody probe for an address (RFC 5227 section 2.1.1). For
+/// what depends on the last octet of the address: 150: the one after it, which is another machine's; 151: that very one, in a
+/// frame to whoever probes, as switches do that keep track of hosts; 152: that very one, in the name of another, as those do
+/// that have no address in the VLAN; 153: that very one, as whoever is about to use it.
+const PROBER: &str = "
+import socket, struct
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+link.bind(('eth0', 0x0806))
+mac = link.getsockname()[4]
+everybody, other = b'\\xff' * 6, bytes.fromhex('024200000099')
+def probe(to, sender, address):
+    head = to + mac + struct.pack('!HHHBBH', 0x0806, 1, 0x0800, 6, 4, 1)
+    link.send((head + sender + bytes(4) + bytes(6) + address).ljust(60, b'\\0'))
+print('probing', flush=True)
+while True:
+    frame = link.recv(2048)
+    who, sender_ip, address = frame[22:28], frame[28:32], frame[38:42]
+    if who == mac or sender_ip != bytes(4):
+        continue
+    if address[3] == 150: probe(everybody, mac, address[:3] + bytes([154]))
+    if address[3] == 151: probe(who, mac, address)
+    if address[3] == 152: probe(everybody, other, address)
+    if address[3] == 153: probe(everybody, mac, address)
+";
+
+#[test]
+fn gear_that_probes_with_no_sender_has_nothing_declined_unless_it_wants_the_address() -> Result {
+    const CONTENDED: u8 = 3;
+    let mac = |n: u8| format!("02:42:c0:00:02:{:02x}", 0x96 + n);
+    let address = |n: u8| Ipv4Addr::new(192, 0, 2, 150 + n);
+    let world = World::bridge_with(reserving((0..=CONTENDED).map(|n| (mac(n), address(n)))))?;
+    let mut gear = world.lan.peer().spawn(&["python3", "-c", PROBER])?;
+    gear.wait_for_text("probing", SOON)?;
+    let gears = world.lan.peer().mac("eth0")?;
+    let capture = world.lan.capture(world.lan.switch(), "sw", "udp port 67 or udp port 68 or arp")?;
+    world.network("lan", &["bridge=br0", "conflict_check=wait", "lease_timeout=40s"])?;
+    at_once(&names("", usize::from(CONTENDED) + 1), |name| {
+        let n: u8 = name.parse()?;
+        world.run(&format!("c{n}"), "lan", &["--mac-address", &mac(n)])
+    })?;
+    for n in 0..=CONTENDED {
+        let (name, own) = (format!("c{n}"), mac(n));
+        // Each was asked for while the address was probed for, or the test shows nothing.
+        let asked = if n == 0 { Ipv4Addr::new(192, 0, 2, 154) } else { address(n) };
+        let frames = capture.frames();
+        let probes = |from: &str| {
+            let of = |frame: &&Frame| {
+                let is_probe =
+                    |arp: landline_testbed::Arp| arp.sender_ip.is_unspecified() && arp.target_ip == asked;
+                frame.source() == from && frame.arp().is_some_and(is_probe)
+            };
+            frames.iter().filter(of).count()
+        };
+        assert!(probes(&gears) > 0, "nobody asked for {asked}: {}", capture.lines().join("\n"));
+        let declines = DhcpAudit::of(&frames, &own).sent(Purpose::Decline);
+        let (contended, row) = (n == CONTENDED, world.row(&name)?);
+        assert_eq!(
+            world.address(&name, "br00")? == format!("{}/24", address(n)),
+            !contended,
+            "{name}: {row}"
+        );
+        assert_eq!((declines > 0, row["conflicts"] != 0), (contended, contended), "{name}: {row}");
+    }
+    Ok(())
+}
+
+/// Somebody who answers for every address: each decline waits longer than the one before, and people can read who it is.
+#[test]
+fn whoever_answers_for_everything_is_named_and_asked_about_less_and_less() -> Result {
+    let world = World::bridge()?;
+    answers_for_all(world.lan.peer())?;
+    let who = world.lan.peer().mac("eth0")?;
+    let capture = world.lan.capture(world.lan.router(), "eth0", "udp port 67 or udp port 68")?;
+    world.network("lan", &["bridge=br0", "lease_timeout=3s", "on_timeout=continue"])?;
+    world.run("web", "lan", &["--mac-address", MAC])?;
+    let declines = || -> Vec<SystemTime> {
+        let sent =
+            |message: &DhcpMessage| message.kind() == Some(DhcpKind::Decline) && message.client_mac() == MAC;
+        capture.dhcp().into_iter().filter(|(_, message)| sent(message)).map(|(frame, _)| frame.time).collect()
+    };
+    let found = || world.host.landline(crate::world::binary(), &["doctor"]).stdout;
+    wait_for("what doctor finds", 2 * SOON, || {
+        let said = found();
+        ["container web", &who, "answers for every address", "proxy ARP"]
+            .iter()
+            .all(|part| said.contains(part))
+    })
+    .map_err(|error| format!("{error}: {}\n{}", found(), world.daemon.log()))?;
+    // It said so once this was more than the odd squatter.
+    assert!(declines().len() >= 3, "{:?}", declines());
+    let four = wait_for("a fourth address to be declined", 3 * SOON, || {
+        Some(declines()).filter(|all| all.len() >= 4)
+    })?;
+    let gaps: Vec<u64> =
+        four.windows(2).filter_map(|two| Some(two[1].duration_since(two[0]).ok()?.as_secs())).collect();
+    println!("from one decline to the next: {gaps:?} s");
+    assert!(gaps[1] >= 10 && gaps[2] >= 20, "{gaps:?}");
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 use landline_testbed::{BEYOND_V6, Dnsmasq, Frame, Ra, Reservation6, Signal, wait_for};
 
 use crate::kinds::Kind;
-use crate::tools::{at_once, names, settled, start_daemon};
+use crate::six::declines6;
+use crate::tools::{at_once, names, start_daemon};
 use crate::world::{Result, SOON, World, bare};
 
 #[test]
@@ -142,13 +143,7 @@ fn an_address_that_another_host_has_is_declined() -> Result {
     world.run("web", "lan", &["--mac-address", MAC])?;
 
     let address = world.address6("web", "br00", "2001:db8:1::1")?;
-    capture.wait_for("a Decline of the address", SOON, |frame| {
-        let (_, _, _, datagram) = frame.ip().filter(|(_, _, protocol, _)| *protocol == 17)?;
-        let taken = TAKEN.parse::<std::net::Ipv6Addr>().ok()?.octets();
-        // RFC 9915 section 7.3: message type 9, after the eight octets of UDP.
-        let declines = datagram.get(8) == Some(&9) && datagram.windows(16).any(|octets| octets == taken);
-        declines.then_some(())
-    })?;
+    capture.wait_for("a Decline of the address", SOON, |frame| declines6(frame, TAKEN))?;
     let told = world.ipv6("web", |ipv6| ipv6["state"] == "BOUND")?;
     assert_eq!((&told["conflicts"], &told["addresses"]), (&1.into(), &serde_json::json!([address])));
     world.is_reached6("web", &address)
@@ -205,12 +200,10 @@ fn ipv6_alone_is_waited_for() -> Result {
 #[test]
 fn the_lan_hears_of_containers_only_what_it_must() -> Result {
     let world = World::bridge_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
-    // Only who forwards says that it is a router when neighbours ask; the host believes no other for long.
-    world.lan.router().sh("echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")?;
     wait_for("the host's own default route", SOON, || {
         world.host.check(&["ip", "-6", "route", "show", "default"]).is_ok_and(|shown| !shown.is_empty())
     })?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     world.network("lan", &["bridge=br0", "ipv6=true"])?;
     let known: Vec<String> = [world.lan.router(), world.lan.peer(), world.host.node()]
         .iter()

@@ -1,6 +1,8 @@
 //! Looks at the IPv6 side of a world.
 
-use landline_testbed::wait_for;
+use std::net::Ipv6Addr;
+
+use landline_testbed::{Frame, wait_for};
 use serde_json::Value;
 
 use crate::world::{Result, SOON, World, bare};
@@ -57,4 +59,13 @@ impl World {
         self.inside(container, &["killall", "httpd"])?;
         Ok(())
     }
+}
+
+/// Whether this is a `DHCPv6` Decline of the address.
+pub(crate) fn declines6(frame: &Frame, address: &str) -> Option<()> {
+    let (_, _, _, datagram) = frame.ip().filter(|(_, _, protocol, _)| *protocol == 17)?;
+    let address = address.parse::<Ipv6Addr>().ok()?.octets();
+    // RFC 9915 section 7.3: message type 9, after the eight octets of UDP.
+    let declines = datagram.get(8) == Some(&9) && datagram.windows(16).any(|octets| octets == address);
+    declines.then_some(())
 }

@@ -34,6 +34,15 @@ pub(crate) fn settled(host: &DockerHost) -> Result<HostState> {
     Ok(host.snapshot()?)
 }
 
+/// Has a machine answer for 192.0.2.64 to 192.0.2.255, as fast as its kernel does: for the probes of those who are about to
+/// use an address, too, which are answered for local addresses only.
+pub(crate) fn answers_for_all(node: &Node) -> Result {
+    for net in ["192.0.2.64/26", "192.0.2.128/25"] {
+        node.check(&["ip", "route", "add", "local", net, "dev", "lo"])?;
+    }
+    Ok(())
+}
+
 /// A second NIC `eth1` of the host, up, without an address, on the same LAN: what one network hangs on does not
 /// meet what another hangs on.
 pub(crate) fn second_nic(lan: &Lan, host: &impl AsRef<Node>) -> Result {
