@@ -56,7 +56,14 @@ impl Configured {
             Self::Networkd => &["/lib/systemd/systemd-networkd"],
             Self::NetworkManager => &["NetworkManager", "--no-daemon"],
             Self::Ifupdown => {
-                host.check(&["ifup", "-a"])?;
+                // Open vSwitch's script gives its switch five seconds, which a busy machine may take; what is up stays so.
+                let mut said = String::new();
+                wait_for("ifup", 3 * SOON, || {
+                    let output = host.exec(&["ifup", "-a"]);
+                    said.push_str(&output.stderr);
+                    output.success()
+                })
+                .map_err(|error| format!("{error}: {said}"))?;
                 return Ok(Vec::new());
             }
         };

@@ -1,10 +1,10 @@
 //! `mode=vde`: containers on VDE2 switches, Landline's own and others'.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use landline_testbed::{DockerHost, Signal, Vm, wait_for};
 
-use crate::tools::{settled, start_daemon};
+use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World, binary};
 
 /// `docker network create -d landline -o mode=vde ARGS NAME`.
@@ -75,6 +75,21 @@ fn endpoints(host: &DockerHost, socket: &str) -> Result<Vec<String>> {
 /// How many clients the switch has.
 pub(crate) fn clients(host: &DockerHost, socket: &str) -> Result<usize> {
     Ok(endpoints(host, socket)?.iter().filter(|line| line.contains("module unix")).count())
+}
+
+/// How many ports of a switch a process has, by its own end of the cables: `vde_switch` 2.3.2 may go on listing those whose
+/// other end has gone.
+fn cables(host: &DockerHost, dir: &str, pid: &str) -> Result<usize> {
+    let (listed, ctl) = (host.check(&["ss", "-Hxpn"])?, format!("{dir}/ctl"));
+    // Type, state, two queues, and path and number of either end.
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    let ends = rows.iter().filter(|row| row.get(4) == Some(&&*ctl)).filter_map(|row| row.get(7));
+    let is_own = |end: &&&str| {
+        let user = format!("pid={pid},");
+        rows.iter()
+            .any(|row| row.get(5) == Some(end) && row.last().is_some_and(|users| users.contains(&user)))
+    };
+    Ok(ends.filter(is_own).count())
 }
 
 /// The pid, on the host, of the process that runs our switches.
@@ -168,7 +183,7 @@ pub(crate) fn simulated() -> Vec<(&'static str, String)> {
 #[test]
 fn containers_and_foreign_ports_on_a_switch_of_their_own() -> Result {
     let world = World::nic()?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     create(&world, "vdetest", &["--ip-range", "192.168.123.0/24", "--subnet", "192.168.123.0/24"])?;
     for (name, address) in [("one", "192.168.123.2"), ("two", "192.168.123.3")] {
         world.run(name, "vdetest", &["--ip", address])?;
@@ -323,7 +338,7 @@ fn another_driver_name_comes_with_options() -> Result {
 #[test]
 fn containers_join_a_switch_that_is_there() -> Result {
     let mut world = World::nic()?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     let (dir, mgmt) = ("/run/theirs", "/run/theirs.mgmt");
     let refused = create(&world, "early", &["--subnet", "198.51.100.0/24", "-o", "socket_dir=/run/theirs"]);
     let refused = refused.unwrap_err().to_string();
@@ -388,7 +403,8 @@ fn containers_join_a_switch_that_is_there() -> Result {
     let full = world.run("five", "own", &["--ip", "198.51.100.5"]).unwrap_err().to_string();
     assert!(full.contains("perhaps all its ports are taken"), "{full}");
     world.host.docker_ok(&["rm", "-f", "five", "two"])?;
-    wait_for("its port is free", SOON, || clients(&world.host, mgmt).is_ok_and(|clients| clients == 3))?;
+    let own = switching(&world.host)?;
+    wait_for("its port to be given back", SOON, || cables(&world.host, dir, &own).is_ok_and(|all| all == 2))?;
 
     world.host.docker_ok(&["rm", "-f", "one", "three", "four"])?;
     world.host.docker_ok(&["network", "rm", "own", "shared"])?;
@@ -397,6 +413,60 @@ fn containers_join_a_switch_that_is_there() -> Result {
     }
     assert_eq!(before.diff(&world.host.snapshot()?), "");
     assert!(world.host.exec(&["test", "-e", "/run/theirs/ctl"]).success(), "theirs was removed");
+    Ok(())
+}
+
+/// Everything a member of a switch's group can do wrong, so many times: silence, another protocol, a socket that is not there,
+/// a port that is not there, a plug that is pulled at once, a console that is talked nonsense to.
+const WRONG: &str = "
+import os, socket, struct, sys
+directory, console, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
+def request(port, path):
+    return struct.pack('=IIIH108s', 0xfeedface, 3, port << 8, 1, path) + b'somebody'
+def say(path, words, answered=True):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(path)
+        s.sendall(words)
+        return s.recv(4096) if answered else b''
+ctl, own = directory + '/ctl', directory + '/.somebody'
+data = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+data.bind(own)
+for _ in range(times):
+    say(ctl, b'', False)
+    assert say(ctl, b'GET / HTTP/1.1\\r\\n\\r\\n') == b''
+    assert say(ctl, request(0, b'/run/nobody')) == b''
+    assert say(ctl, request(999, own.encode())) == b''
+    assert len(say(ctl, request(0, own.encode()))) == 110
+    say(console, b'port/print nonsense\\n\\x1b[31m\\xff\\n', False)
+    data.close()
+    data = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    os.unlink(own)
+    data.bind(own)
+";
+
+/// How often each of it is done.
+const WRONGS: usize = 2000;
+
+#[test]
+fn what_its_clients_do_wrong_fills_no_log() -> Result {
+    let world = World::nic()?;
+    let (dir, console) = ("/run/flooded", "/run/flooded.mgmt");
+    let options = ["socket_dir=/run/flooded", "create_sockets=true", "management_socket=/run/flooded.mgmt"];
+    let options = options.iter().flat_map(|option| ["-o", option]);
+    create(&world, "lan", &["--subnet", "198.51.100.0/24"].into_iter().chain(options).collect::<Vec<_>>())?;
+    world.run("one", "lan", &["--ip", "198.51.100.2"])?;
+    world.run("two", "lan", &["--ip", "198.51.100.3"])?;
+    let before = (world.daemon.log().lines().count(), Instant::now());
+    world.host.check(&["python3", "-c", WRONG, dir, console, &WRONGS.to_string()])?;
+    ping(&world, "one", "198.51.100.3")?;
+    let log = world.daemon.log();
+    let said: Vec<&str> = log.lines().skip(before.0).collect();
+    assert!(said.iter().any(|line| line.contains("not a VDE client")), "{said:#?}");
+    // Whatever it was, once a minute.
+    let most = 1 + before.1.elapsed().as_secs() / 60;
+    println!("{} errors: {} lines", 6 * WRONGS, said.len());
+    assert!(said.len() as u64 <= most, "{} lines: {:#?}", said.len(), &said[..20.min(said.len())]);
     Ok(())
 }
 
