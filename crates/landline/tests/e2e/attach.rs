@@ -3,7 +3,7 @@
 use landline_testbed::{Signal, wait_for};
 use serde_json::Value;
 
-use crate::tools::{settled, start_daemon};
+use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World, bare, binary};
 
 impl World {
@@ -143,7 +143,7 @@ fn has(world: &World, name: &str, address: &str, when: &str) -> Result {
 #[test]
 fn processes_and_namespaces_of_which_docker_knows_nothing() -> Result {
     let mut world = World::bridge()?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     world.host.check(&["ip", "netns", "add", "blue"])?;
     world.landline("attach br0 netns:/run/netns/blue 192.0.2.51/24 --ifname lan0")?;
     let sleeper = ["unshare", "--net", "sleep", "infinity"];

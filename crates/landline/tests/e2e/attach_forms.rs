@@ -7,7 +7,7 @@
 use landline_testbed::{Dnsmasq, Dockerd, Lan, wait_for};
 use serde_json::Value;
 
-use crate::tools::{second_nic, settled, start_daemon};
+use crate::tools::{second_nic, start_daemon};
 use crate::world::{Result, SOON, World, binary};
 
 /// A form, and what the container has then.
@@ -217,14 +217,14 @@ impl World {
 #[test]
 fn every_form_of_pipework() -> Result {
     let world = world()?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     for form in FORMS {
         let checked = world.pipework(form.words).and_then(|_| check(&world, form));
         checked.map_err(|error| format!("{:?}: {error}\n{}", form.words, world.daemon.log()))?;
         world.host.landline_ok(binary(), &["detach", "web"])?;
         assert_eq!(world.interfaces("web")?, [""; 0], "{:?}", form.words);
     }
-    let after = settled(&world.host)?;
+    let after = world.host.snapshot()?;
     assert_eq!(before.diff(&after), "", "the host is not as it was");
     Ok(())
 }
@@ -472,7 +472,7 @@ fn a_card_that_moves_in_leases_an_address_and_comes_back_as_it_was() -> Result {
             world.host.check(&settings.split(' ').collect::<Vec<_>>())?
         ))
     };
-    let (before, listed) = (settled(&world.host)?, shown(&world)?);
+    let (before, listed) = (world.host.snapshot()?, shown(&world)?);
 
     // Nobody answers where it is: it never leaves, and its address answers all the time.
     let changes = world.host.check(&["cat", "/sys/class/net/eth1/carrier_changes"])?;
@@ -490,7 +490,7 @@ fn a_card_that_moves_in_leases_an_address_and_comes_back_as_it_was() -> Result {
     assert!(refused.contains("no DHCP server offered an address"), "{refused}");
     assert_eq!(world.host.check(&["cat", "/sys/class/net/eth1/carrier_changes"])?, changes);
     assert_eq!(shown(&world)?, listed);
-    assert_eq!(before.diff(&settled(&world.host)?), "");
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
     world.dhcp.start()?;
 
     // Its name here is taken there, and that there is taken here.
@@ -520,7 +520,7 @@ fn a_card_that_moves_in_leases_an_address_and_comes_back_as_it_was() -> Result {
     assert_eq!(shown(&world)?, listed);
     wait_for("the lease to be given back", SOON, || world.dhcp.lease_of(CARD).is_none())?;
     world.landline("detach web")?;
-    assert_eq!(before.diff(&settled(&world.host)?), "", "the host is not as it was");
+    assert_eq!(before.diff(&world.host.snapshot()?), "", "the host is not as it was");
 
     // What does not go with it is said.
     for (words, part) in [

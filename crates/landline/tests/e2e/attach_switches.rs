@@ -3,7 +3,7 @@
 use landline_testbed::{OpenVswitch, Signal, wait_for};
 
 use crate::ovs;
-use crate::tools::{settled, start_daemon};
+use crate::tools::start_daemon;
 use crate::vde::{clients, foreign_switch, foreigner, kill_switch, remove};
 use crate::world::{Result, SOON, World, bare, binary};
 
@@ -19,7 +19,7 @@ fn reaches(world: &World, target: &str, address: &str, when: &str) -> Result {
 #[test]
 fn a_port_of_somebodys_vde_switch() -> Result {
     let world = World::nic()?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     let (dir, mgmt) = ("/run/theirs", "/run/theirs.mgmt");
     world.run_without("web", &["--network", "none"])?;
     let refused = world.refusal(&["attach", dir, "web", "198.51.100.60/24"])?;
@@ -92,7 +92,7 @@ fn ports_of_a_vde_switch_come_back_with_their_container() -> Result {
         "--dhcp-range=198.51.100.100,198.51.100.150,1h",
         "--dhcp-leasefile=/run/far.leases",
     ])?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     world.run_without("web", &["--network", "none"])?;
     world.landline("attach /run/ours web 198.51.100.60/24 --ifname eth1")?;
     world.landline("attach /run/ours web dhcp --ifname eth2")?;
@@ -158,7 +158,7 @@ fn vlans(ovs: &OpenVswitch, bridge: &str, before: &str) -> Result<Vec<String>> {
 fn a_port_of_open_vswitch() -> Result {
     let (ovs, mut world) = ovs::world()?;
     world.run_without("web", &["--network", "none", "--cap-add", "NET_ADMIN"])?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     let ports = ovs.vsctl(&["list-ports", "ovs0"])?;
     let shown = ovs.vsctl(&["show"])?;
 

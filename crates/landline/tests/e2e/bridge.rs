@@ -8,7 +8,6 @@ use landline_testbed::{
 };
 
 use crate::adopted::{HOST, conversation, host, is_moved, reachable};
-use crate::tools::settled;
 use crate::world::{Result, SOON, bare, binary};
 
 fn adopt(host: &DockerHost, within: &str) -> Output {
@@ -18,18 +17,18 @@ fn adopt(host: &DockerHost, within: &str) -> Output {
 #[test]
 fn a_nic_goes_under_a_bridge_and_comes_back_under_a_conversation() -> Result {
     let (lan, host) = host()?;
-    let before = settled(&host)?;
+    let before = host.snapshot()?;
     let (_server, mut client) = conversation(&lan, &host)?;
 
     let plan = host.landline_ok(binary(), &["bridge", "adopt", "eth0", "--as", "br-eth0", "--dry-run"])?;
     assert!(plan.contains("ip link set eth0 master br-eth0"), "{plan}");
-    assert_eq!(before.diff(&settled(&host)?), "", "a dry run changes nothing");
+    assert_eq!(before.diff(&host.snapshot()?), "", "a dry run changes nothing");
 
     let output = adopt(&host, "30s");
     assert!(output.success(), "{output:?}");
     assert!(output.stdout.contains("landline bridge confirm br-eth0"), "{output:?}");
     host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
-    is_moved(&before, &settled(&host)?, "confirmed");
+    is_moved(&before, &host.snapshot()?, "confirmed");
     reachable(&lan)?;
     let again = host.landline(binary(), &["bridge", "confirm", "br-eth0"]);
     assert!(!again.success() && again.stderr.contains("nothing waits for a confirmation"), "{again:?}");
@@ -43,7 +42,7 @@ fn a_nic_goes_under_a_bridge_and_comes_back_under_a_conversation() -> Result {
     assert!(!refused.success() && refused.stderr.contains("other ports (v0)"), "{refused:?}");
     host.check(&["ip", "link", "delete", "v0"])?;
     host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
-    assert_eq!(before.diff(&settled(&host)?), "");
+    assert_eq!(before.diff(&host.snapshot()?), "");
     reachable(&lan)?;
 
     client.signal(Signal::TERM)?;
@@ -55,12 +54,12 @@ fn a_nic_goes_under_a_bridge_and_comes_back_under_a_conversation() -> Result {
 #[test]
 fn unless_somebody_confirms_everything_is_put_back() -> Result {
     let (lan, host) = host()?;
-    let before = settled(&host)?;
+    let before = host.snapshot()?;
     assert!(adopt(&host, "1s").success());
     is_moved(&before, &host.snapshot()?, "not confirmed yet");
-    let back = || settled(&host).is_ok_and(|now| before.diff(&now).is_empty());
+    let back = || host.snapshot().is_ok_and(|now| before.diff(&now).is_empty());
     wait_for("everything to be as it was", SOON, back).map_err(|error| {
-        format!("{error}\n{}", settled(&host).map_or_else(|e| e.to_string(), |s| before.diff(&s)))
+        format!("{error}\n{}", host.snapshot().map_or_else(|e| e.to_string(), |s| before.diff(&s)))
     })?;
     reachable(&lan)?;
     let late = host.landline(binary(), &["bridge", "confirm", "br-eth0"]);
@@ -100,7 +99,7 @@ fn restart(host: &DockerHost, daemon: &mut landline_testbed::Daemon) -> Result {
 fn a_restart_of_the_service_loses_no_guard() -> Result {
     let (lan, host) = host()?;
     let mut daemon = host.start_landline(binary(), &[], &[])?;
-    let before = settled(&host)?;
+    let before = host.snapshot()?;
     by_networkd(&host)?;
     let unmanaged = || host.exec(&["test", "-e", "/run/systemd/network/04-landline-eth0.network"]).success();
 
@@ -108,11 +107,11 @@ fn a_restart_of_the_service_loses_no_guard() -> Result {
     assert!(unmanaged());
     restart(&host, &mut daemon)?;
     host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
-    is_moved(&before, &settled(&host)?, "confirmed after a restart");
+    is_moved(&before, &host.snapshot()?, "confirmed after a restart");
     restart(&host, &mut daemon)?;
     host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
     assert!(!unmanaged(), "the manager has the NIC back");
-    assert_eq!(before.diff(&settled(&host)?), "");
+    assert_eq!(before.diff(&host.snapshot()?), "");
     reachable(&lan)?;
     Ok(())
 }
@@ -129,8 +128,8 @@ fn kill_guard(host: &DockerHost) -> Result {
 #[test]
 fn the_daemon_takes_the_place_of_a_guard_that_is_killed() -> Result {
     let (lan, host) = host()?;
-    let before = settled(&host)?;
-    let back = || settled(&host).is_ok_and(|now| before.diff(&now).is_empty());
+    let before = host.snapshot()?;
+    let back = || host.snapshot().is_ok_and(|now| before.diff(&now).is_empty());
     let mut daemon = host.start_landline(binary(), &[], &[])?;
     let took_over = |daemon: &landline_testbed::Daemon| {
         wait_for("the daemon to take its place", SOON, || daemon.log().contains("takes its place"))
@@ -153,9 +152,9 @@ fn the_daemon_takes_the_place_of_a_guard_that_is_killed() -> Result {
     took_over(&daemon)?;
     host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
     wait_for("the daemon to know", SOON, || daemon.log().contains("was confirmed and stays"))?;
-    is_moved(&before, &settled(&host)?, "confirmed");
+    is_moved(&before, &host.snapshot()?, "confirmed");
     host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
-    assert_eq!(before.diff(&settled(&host)?), "");
+    assert_eq!(before.diff(&host.snapshot()?), "");
 
     // With nobody there it can be confirmed in time, and later it says why not.
     daemon.kill(Signal::TERM)?;
@@ -173,7 +172,7 @@ fn the_daemon_takes_the_place_of_a_guard_that_is_killed() -> Result {
         assert_eq!(said.success(), confirmed, "{said:?}");
         assert!(confirmed || said.stderr.contains("landline bridge release br-eth0"), "{said:?}");
         host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
-        assert_eq!(before.diff(&settled(&host)?), "");
+        assert_eq!(before.diff(&host.snapshot()?), "");
     }
 
     // A daemon that starts after the deadline does at once what the guard would have done.
@@ -318,7 +317,7 @@ fn killed_at_any_step_the_host_is_reachable() -> Result {
 /// Kills the command at each of its requests, there and back: how often on the way there. To the kernel as to Open vSwitch's
 /// database each is one `sendto`. The guard, a program of its own, is not followed.
 pub(crate) fn killed_at_any(lan: &Lan, host: &DockerHost, kind: &str) -> Result<usize> {
-    let before = settled(host)?;
+    let before = host.snapshot()?;
     let program = binary().display().to_string();
     let kind = format!("--kind={kind}");
     let killed = |step: usize, command: &[&str]| {
@@ -334,7 +333,7 @@ pub(crate) fn killed_at_any(lan: &Lan, host: &DockerHost, kind: &str) -> Result<
         wait_for("the guard to have ended", SOON, || !host.exec(&["pgrep", "-f", "bridge guard"]).success())
     };
     // Open vSwitch lets go of a NIC a moment after it was told to.
-    let is_old = || settled(host).is_ok_and(|now| before.diff(&now).is_empty());
+    let is_old = || host.snapshot().is_ok_and(|now| before.diff(&now).is_empty());
     let mut undone = 0;
     loop {
         let output = killed(undone + 1, &adopt);
@@ -348,7 +347,7 @@ pub(crate) fn killed_at_any(lan: &Lan, host: &DockerHost, kind: &str) -> Result<
         assert!(undone < 200, "it never ends: {output:?}");
     }
     println!("killed at each of {undone} requests, and as before each time");
-    is_moved(&before, &settled(host)?, "not killed");
+    is_moved(&before, &host.snapshot()?, "not killed");
     confirm()?;
 
     // The way back as well: what was begun is finished.
@@ -360,7 +359,7 @@ pub(crate) fn killed_at_any(lan: &Lan, host: &DockerHost, kind: &str) -> Result<
         if old {
             wait_for("everything to be as it was", SOON, is_old)?;
         } else {
-            is_moved(&before, &settled(host)?, &format!("killed at request {step} of the release"));
+            is_moved(&before, &host.snapshot()?, &format!("killed at request {step} of the release"));
         }
         reachable(lan).map_err(|error| format!("killed at request {step} of the release: {error}"))?;
         if whole {
@@ -378,7 +377,7 @@ pub(crate) fn killed_at_any(lan: &Lan, host: &DockerHost, kind: &str) -> Result<
 #[test]
 fn what_cannot_be_adopted_is_refused_with_a_reason() -> Result {
     let (_lan, host) = host()?;
-    let before = settled(&host)?;
+    let before = host.snapshot()?;
     let refused = |nic: &str, bridge: &str, reason: &str| -> Result {
         let output = host.landline(binary(), &["bridge", "adopt", nic, "--as", bridge]);
         assert!(!output.success() && output.stderr.contains(reason), "{nic}: {output:?}");
@@ -435,12 +434,12 @@ fn what_cannot_be_adopted_is_refused_with_a_reason() -> Result {
     foreign?;
     // The guard of an adoption that did not come to pass, and a bridge that somebody else has made meanwhile.
     host.node().sh("ip link add br9 address 02:00:00:00:00:99 type bridge; ip link set br9 up; ip address add 192.0.2.77/24 dev br9")?;
-    let left = settled(&host)?;
+    let left = host.snapshot()?;
     host.landline_ok(binary(), &["bridge", "guard", "br9", "eth0", "--within", "1s"])?;
-    assert_eq!(left.diff(&settled(&host)?), "", "another's bridge was touched");
+    assert_eq!(left.diff(&host.snapshot()?), "", "another's bridge was touched");
     host.check(&["ip", "link", "delete", "br9"])?;
     wait_for("the host to be as it was", Duration::from_secs(20), || {
-        settled(&host).is_ok_and(|now| before.diff(&now).is_empty())
+        host.snapshot().is_ok_and(|now| before.diff(&now).is_empty())
     })?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use landline_testbed::{DockerHost, Lan, OpenVswitch, Signal, wait_for};
 
 use crate::adopted::{HOST, conversation, host, is_moved, reachable};
 use crate::bridge::killed_at_any;
-use crate::tools::{settled, start_daemon};
+use crate::tools::start_daemon;
 use crate::world::{Result, SOON, binary};
 
 /// As `bridge::host`, with Open vSwitch, on a LAN with checksums as on a real wire, and booted by systemd as far as one
@@ -30,7 +30,7 @@ fn adopt(host: &DockerHost, within: &str) -> Result<String> {
 #[test]
 fn a_nic_goes_into_open_vswitch_and_comes_back_under_a_conversation() -> Result {
     let (ovs, lan, host) = switching()?;
-    let (before, show) = (settled(&host)?, ovs.vsctl(&["show"])?);
+    let (before, show) = (host.snapshot()?, ovs.vsctl(&["show"])?);
     let (_server, mut client) = conversation(&lan, &host)?;
     let refused = |arguments: &[&str], reason: &str| {
         let output = host.landline(binary(), arguments);
@@ -45,7 +45,7 @@ fn a_nic_goes_into_open_vswitch_and_comes_back_under_a_conversation() -> Result 
 
     adopt(&host, "30s")?;
     host.landline_ok(binary(), &["bridge", "confirm", "br-eth0"])?;
-    is_moved(&before, &settled(&host)?, "confirmed");
+    is_moved(&before, &host.snapshot()?, "confirmed");
     reachable(&lan)?;
     assert_eq!(ovs.vsctl(&["list-ports", "br-eth0"])?, "eth0");
     assert_eq!(host.node().mac("br-eth0")?, host.node().mac("eth0")?);
@@ -59,7 +59,7 @@ fn a_nic_goes_into_open_vswitch_and_comes_back_under_a_conversation() -> Result 
     refused(&["bridge", "release", "br-eth0"], "not a bridge that landline");
     ovs.vsctl(&["set", "bridge", "br-eth0", "external_ids:owner=landline"])?;
     host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
-    assert_eq!(before.diff(&settled(&host)?), "");
+    assert_eq!(before.diff(&host.snapshot()?), "");
     assert_eq!(ovs.vsctl(&["show"])?, show);
     assert!(
         !host.exec(&["ls", "/etc/systemd/system/ovs-vswitchd.service.d"]).success(),
@@ -74,7 +74,7 @@ fn a_nic_goes_into_open_vswitch_and_comes_back_under_a_conversation() -> Result 
     adopt(&host, "1s")?;
     assert!(host.check(&["ip", "address", "show", "dev", "br-eth0"])?.contains(HOST));
     wait_for("everything to be as it was", SOON, || {
-        settled(&host).is_ok_and(|now| before.diff(&now).is_empty())
+        host.snapshot().is_ok_and(|now| before.diff(&now).is_empty())
     })?;
     assert_eq!(ovs.vsctl(&["show"])?, show);
 

@@ -1,7 +1,6 @@
 //! The configuration file: defaults of networks, and what is wrong in it.
 
 use crate::kinds::Kind;
-use crate::tools::settled;
 use crate::world::{Result, World};
 
 /// The MTU of a container's interface.
@@ -39,7 +38,7 @@ fn defaults_are_for_networks_made_from_then_on() -> Result {
     assert_eq!((mtu(&world, "c3")?.as_str(), mtu(&world, "c0")?.as_str()), ("1350", "1400"));
 
     // What is wrong has its place, is said before and after, and changes nothing.
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     let long = format!("[host_access.\"{}\"]\n", "n".repeat(10_000));
     for (text, place, part) in [
         ("[defaults]\nmtu = 1400\nbrigde = \"br0\"\n", ":3:1: ", "unknown option `brigde`"),
@@ -70,6 +69,6 @@ fn defaults_are_for_networks_made_from_then_on() -> Result {
     assert_eq!(mtu(&world, "c4")?, "1350", "the last good file counts");
     world.host.docker_ok(&["rm", "-f", "c4"])?;
     world.host.docker_ok(&["network", "rm", "last"])?;
-    assert_eq!(before.diff(&settled(&world.host)?), "");
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
     Ok(())
 }

@@ -4,7 +4,7 @@ use landline_testbed::{Dnsmasq, Lan, Output, Signal, wait_for};
 use serde_json::Value;
 
 use crate::four_ways::{CONTAINER, Lab, Way, nat_row};
-use crate::tools::{behind_rules, opening_comes_back, saved_rules, settled, start_daemon};
+use crate::tools::{behind_rules, opening_comes_back, saved_rules, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
 
 const FINE: &str = "no trouble found";
@@ -57,7 +57,7 @@ fn dropped_bridge(flavour: &str) -> Result {
     world.network("lan", &["bridge=br0", "lease_timeout=2s"])?;
     finds(&world, FINE)?;
     world.host.node().sh(&nf("1"))?;
-    let state = |world: &World| -> Result<_> { Ok((settled(&world.host)?, saved_rules(&world.host)?)) };
+    let state = |world: &World| -> Result<_> { Ok((world.host.snapshot()?, saved_rules(&world.host)?)) };
     let before = state(&world)?;
     let is_back = |world: &World| {
         wait_for("the host to be as before", SOON, || {

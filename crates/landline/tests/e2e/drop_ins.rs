@@ -3,7 +3,7 @@
 use landline_testbed::{Dnsmasq, DockerHost, Dockerd, Lan, wait_for};
 
 use crate::images::{compose, image, log};
-use crate::tools::{second_nic, settled};
+use crate::tools::second_nic;
 use crate::world::{Result, SOON, World, binary};
 
 /// `docker run` of a container without a network that asks for something.
@@ -108,7 +108,7 @@ fn what_is_hostile_in_the_environment_is_an_error_and_nothing_else() -> Result {
     let touch = marker.to_str().ok_or("no path")?;
     let state = format!("LANDLINE_STATE_DIR={}", directory.path().join("state").display());
     let program = binary().to_str().ok_or("no path")?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     let values = [
         format!("$(touch {touch})"),
         format!("`touch {touch}`"),
@@ -171,6 +171,6 @@ fn what_is_hostile_in_the_environment_is_an_error_and_nothing_else() -> Result {
         refused(&settings, &["host-access", "run"]).map_err(|error| format!("{words}: {error}"))?;
     }
     assert!(!marker.exists(), "something was run");
-    assert_eq!(before.diff(&settled(&world.host)?), "");
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use landline_testbed::{Dnsmasq, Dockerd, Lan, wait_for};
 
 use crate::firewalld::start_firewalld;
-use crate::tools::{behind_rules, opening_comes_back, settled, start_daemon, use_iptables};
+use crate::tools::{behind_rules, opening_comes_back, start_daemon, use_iptables};
 use crate::world::{Result, SOON, World, bare, binary};
 
 #[test]
@@ -26,14 +26,14 @@ const DROPPING: &str = "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
 fn let_through(flavour: &str) -> Result {
     let mut world = behind_rules(flavour, DROPPING, &[])?;
     let rules = |world: &World| world.host.node().sh("iptables -S DOCKER-USER; ip6tables -S FORWARD");
-    let before = (settled(&world.host)?, rules(&world)?);
+    let before = (world.host.snapshot()?, rules(&world)?);
 
     let refused = world.network("shut", &["bridge=br0"]).unwrap_err().to_string();
     let says = "the host's firewall drops what goes over br0 (chain FORWARD of iptables)";
     for words in [says, "add -o firewall=open", "landline doctor --fix"] {
         assert!(refused.contains(words), "{refused}");
     }
-    assert!(before.0.diff(&settled(&world.host)?).is_empty() && rules(&world)? == before.1);
+    assert!(before.0.diff(&world.host.snapshot()?).is_empty() && rules(&world)? == before.1);
 
     world.network("shut", &["bridge=br0", "firewall=keep", "lease_timeout=1s"])?;
     let error = world.run("web", "shut", &[]).unwrap_err().to_string();
@@ -78,7 +78,7 @@ fn let_through(flavour: &str) -> Result {
     world.host.docker_ok(&["rm", "-f", "web"])?;
     world.host.docker_ok(&["network", "rm", "open"])?;
     wait_for("the host to be as before", SOON, || {
-        let now = settled(&world.host).ok()?;
+        let now = world.host.snapshot().ok()?;
         let same = before.0.diff(&now).is_empty() && rules(&world).is_ok_and(|rules| rules == before.1);
         same.then_some(())
     })

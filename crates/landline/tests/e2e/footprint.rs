@@ -2,7 +2,6 @@
 
 use landline_testbed::{HostState, wait_for};
 
-use crate::tools::settled;
 use crate::world::{Result, SOON, World};
 
 /// The host's network, and the daemon's descriptors and threads, at one moment.
@@ -16,7 +15,7 @@ pub(crate) struct Footprint {
 impl Footprint {
     /// What there is now.
     pub(crate) fn of(world: &World) -> Result<Self> {
-        Ok(Self { host: settled(&world.host)?, fds: own_fds(world), threads: world.daemon.threads() })
+        Ok(Self { host: world.host.snapshot()?, fds: own_fds(world), threads: world.daemon.threads() })
     }
 
     /// Waits until the network is as it was and no endpoint is left. Sockets of a lease that came to nothing are

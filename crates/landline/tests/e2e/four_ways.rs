@@ -5,7 +5,7 @@ use landline_testbed::{
     DhcpServer, Dnsmasq, DockerHost, Dockerd, HostState, Lan, OpenVswitch, Process, wait_for,
 };
 
-use crate::tools::{saved_rules, settled, start_daemon, use_iptables};
+use crate::tools::{saved_rules, start_daemon, use_iptables};
 use crate::world::{Result, SOON, World, binary};
 
 pub(crate) const HOST: &str = "10.12.0.76";
@@ -199,7 +199,7 @@ impl Lab {
 
     pub(crate) fn state(&self) -> Result<(HostState, String, String)> {
         let show = self.ovs.as_ref().map(|ovs| ovs.vsctl(&["show"])).transpose()?;
-        Ok((settled(&self.world.host)?, saved_rules(&self.world.host)?, show.unwrap_or_default()))
+        Ok((self.world.host.snapshot()?, saved_rules(&self.world.host)?, show.unwrap_or_default()))
     }
 
     pub(crate) fn is_back(&self, before: &(HostState, String, String)) -> Result {

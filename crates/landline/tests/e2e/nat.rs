@@ -9,7 +9,7 @@ use landline_testbed::{DhcpKind, DhcpMessage, Dockerd, FakeServer, Process, Repl
 
 use crate::adopted::conversation_with;
 use crate::four_ways::{CONTAINER, HOST, Lab, PEER, ROUTER, WHO, Way, nat_row};
-use crate::tools::{behind_rules, settled, start_daemon};
+use crate::tools::{behind_rules, start_daemon};
 use crate::world::{Result, SOON, binary};
 
 /// Of the containers' network.
@@ -238,7 +238,7 @@ fn addresses_go_where_the_nic_goes() -> Result {
     let untouched = lab.state()?;
     create(&lab, &["lan_ip=10.12.0.117", "ports=all"])?;
     run(&lab, &[])?;
-    let before = settled(&lab.world.host)?;
+    let before = lab.world.host.snapshot()?;
     let pid = lab.world.host.container_pid("web")?.to_string();
     let enter = ["nsenter", "--net", "-t", &pid];
     let (_server, mut client) = conversation_with(&lab.world.lan, &lab.world.host, &enter, CONTAINER)?;
@@ -252,7 +252,7 @@ fn addresses_go_where_the_nic_goes() -> Result {
         release(&lab)?;
         is_at(&lab, CONTAINER, "eth0", "lo")?;
         wait_for("the host to be as before", SOON, || {
-            settled(&lab.world.host).is_ok_and(|now| before.diff(&now).is_empty())
+            lab.world.host.snapshot().is_ok_and(|now| before.diff(&now).is_empty())
         })?;
     }
     client.signal(Signal::TERM)?;

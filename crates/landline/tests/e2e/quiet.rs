@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use landline_testbed::{Frame, Node, Process, wait_for};
 
-use crate::tools::{at_once, names, settled};
+use crate::tools::{at_once, names};
 use crate::world::{Result, SOON, World, bare};
 
 /// As many as start at the same time.
@@ -29,7 +29,7 @@ fn unnoticed(world: &World, parent: &str, options: &[&str], interface: &str) -> 
     let (host, peer) = (&world.host, world.lan.peer());
     host.check(&["ip", "address", "add", &format!("{}/24", ADDRESSES[1]), "dev", parent])?;
     let mac = host.node().mac(parent)?;
-    let before = settled(host)?;
+    let before = host.snapshot()?;
     let face = face(host.node(), parent)?;
     world.network("lan", options)?;
 

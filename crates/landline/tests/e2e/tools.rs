@@ -1,6 +1,6 @@
 //! What several tests do or look at.
 
-use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, HostState, Lan, Node, Signal, wait_for};
+use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, Lan, Node, Signal, wait_for};
 
 use crate::world::{Result, SOON, World, binary};
 
@@ -23,15 +23,6 @@ pub(crate) fn at_once(names: &[String], work: impl Fn(&str) -> Result + Sync) ->
         ended.filter_map(std::result::Result::err).collect()
     });
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
-}
-
-/// The host's network state once its own IPv6 addresses have passed duplicate address detection: until then it
-/// changes by itself.
-pub(crate) fn settled(host: &DockerHost) -> Result<HostState> {
-    wait_for("the host's IPv6 addresses", SOON, || {
-        host.check(&["ip", "-6", "addr", "show", "tentative"]).is_ok_and(|tentative| tentative.is_empty())
-    })?;
-    Ok(host.snapshot()?)
 }
 
 /// Has a machine answer for 192.0.2.64 to 192.0.2.255, as fast as its kernel does: for the probes of those who are about to

@@ -4,7 +4,6 @@ use landline_testbed::{DockerHost, Signal, wait_for};
 
 use crate::adopted::{HOST, conversation, host, is_moved, reachable};
 use crate::ipvlan::{SLOWLY, step};
-use crate::tools::settled;
 use crate::world::{Result, binary};
 
 fn landline(host: &DockerHost, args: &[&str]) -> Result<String> {
@@ -21,13 +20,13 @@ fn adopted_by_open_vswitch_in_the_kernel() -> Result {
     let (lan, mut host) = host()?;
     let mut ovs = host.open_vswitch()?;
     host.check(&["mkdir", "-p", "/run/systemd/system"])?;
-    let (before, show) = (settled(&host)?, ovs.vsctl(&["show"])?);
+    let (before, show) = (host.snapshot()?, ovs.vsctl(&["show"])?);
     let (_server, mut client) = conversation(&lan, &host)?;
 
     step("adopted and confirmed");
     adopt(&host, "5m")?;
     landline(&host, &["confirm", "br-eth0"])?;
-    is_moved(&before, &settled(&host)?, "confirmed");
+    is_moved(&before, &host.snapshot()?, "confirmed");
     reachable(&lan)?;
     let port = host.check(&["ip", "-d", "link", "show", "eth0"])?;
     assert!(port.contains("master ovs-system") && port.contains("openvswitch_slave"), "{port}");
@@ -37,11 +36,11 @@ fn adopted_by_open_vswitch_in_the_kernel() -> Result {
     ovs.kill_switch();
     ovs.start_switch()?;
     wait_for("the switch to forward again", SLOWLY, || reachable(&lan).is_ok())?;
-    is_moved(&before, &settled(&host)?, "after ovs-vswitchd was killed");
+    is_moved(&before, &host.snapshot()?, "after ovs-vswitchd was killed");
 
     step("released");
     landline(&host, &["release", "br-eth0"])?;
-    assert_eq!(before.diff(&settled(&host)?), "");
+    assert_eq!(before.diff(&host.snapshot()?), "");
     assert_eq!(ovs.vsctl(&["show"])?, show);
     reachable(&lan)?;
     client.signal(Signal::TERM)?;
@@ -51,7 +50,7 @@ fn adopted_by_open_vswitch_in_the_kernel() -> Result {
     step("not confirmed");
     adopt(&host, "2s")?;
     wait_for("everything to be as it was", SLOWLY, || {
-        settled(&host).is_ok_and(|now| before.diff(&now).is_empty())
+        host.snapshot().is_ok_and(|now| before.diff(&now).is_empty())
     })?;
     assert_eq!(ovs.vsctl(&["show"])?, show);
     reachable(&lan)?;

@@ -3,7 +3,7 @@
 use landline_testbed::{Signal, wait_for};
 
 use super::tools::{docker_network, strict_world_with, v4};
-use crate::tools::{second_nic, settled};
+use crate::tools::second_nic;
 use crate::world::{Result, SOON, World, binary};
 
 /// Waits until host access to a network is in a state that contains this.
@@ -32,10 +32,10 @@ fn a_file_says_which_networks_the_host_reaches() -> Result {
     let page = world.host_serves()?;
     docker_network(&world.host, "macvlan", "dk", &[])?;
     world.serve("c0", "dk", 0)?;
-    let untouched = settled(&world.host)?;
+    let untouched = world.host.snapshot()?;
     // By command, which no file takes away.
     world.access(&["enable", "far"])?;
-    let by_command = settled(&world.host)?;
+    let by_command = world.host.snapshot()?;
 
     std::fs::write(&path, "[host_access.dk]\n[host_access.nosuch]\n")?;
     world.reload()?;
@@ -48,18 +48,18 @@ fn a_file_says_which_networks_the_host_reaches() -> Result {
     assert!(refused.contains("take [host_access.dk] out of it"), "{refused}");
 
     // The daemon killed, the same file: nothing moves.
-    let reached = settled(&world.host)?;
+    let reached = world.host.snapshot()?;
     world.daemon.kill(Signal::KILL)?;
     world.daemon.wait()?;
     world.daemon = world.host.start_landline(binary(), &["--config", file], &[])?;
     world.access_ready("dk", 1)?;
-    assert_eq!(reached.diff(&settled(&world.host)?), "");
+    assert_eq!(reached.diff(&world.host.snapshot()?), "");
 
     // Another way to the same network; an address that somebody has is not taken.
     std::fs::write(&path, "[host_access.dk]\nip = [\"192.0.2.2\"]\n")?;
     world.reload()?;
     until(&world, "dk", "192.0.2.2 is in use: the machine")?;
-    assert_eq!(by_command.diff(&settled(&world.host)?), "", "nothing but what was enabled by command");
+    assert_eq!(by_command.diff(&world.host.snapshot()?), "", "nothing but what was enabled by command");
     let numbered = "[host_access.dk]\nip = [\"192.0.2.50/24\", \"2001:db8:1::50\"]\n\
                     routes = [\"198.51.100.0/24\"]\ninterface = \"lan0\"\n";
     std::fs::write(&path, numbered)?;
@@ -71,10 +71,10 @@ fn a_file_says_which_networks_the_host_reaches() -> Result {
     assert!(routes.contains("198.51.100.0/24") && routes.contains(&v4(0)), "{routes}");
 
     // A file that is wrong takes nothing away.
-    let reached = settled(&world.host)?;
+    let reached = world.host.snapshot()?;
     std::fs::write(&path, "[host_access.dk]\nip = [\"192.0.2.300\"]\n")?;
     world.reload()?;
-    assert_eq!(reached.diff(&settled(&world.host)?), "");
+    assert_eq!(reached.diff(&world.host.snapshot()?), "");
     assert_eq!(world.access_row("dk")?["state"], "ready");
 
     // By command as well: the command's is what counts, until it is disabled.
@@ -84,7 +84,7 @@ fn a_file_says_which_networks_the_host_reaches() -> Result {
     world.reload()?;
     world.both_ways("c0", 0)?;
     world.access(&["disable", "dk"])?;
-    assert_eq!(by_command.diff(&settled(&world.host)?), "");
+    assert_eq!(by_command.diff(&world.host.snapshot()?), "");
 
     // In the file alone, and out of it again; once while the daemon is away.
     for away in [false, true] {
@@ -102,10 +102,10 @@ fn a_file_says_which_networks_the_host_reaches() -> Result {
         wait_for("its route to go", SOON, || {
             world.host.check(&["ip", "route", "show", &v4(0)]).is_ok_and(|route| route.is_empty())
         })?;
-        assert_eq!(by_command.diff(&settled(&world.host)?), "", "away: {away}");
+        assert_eq!(by_command.diff(&world.host.snapshot()?), "", "away: {away}");
     }
     world.access(&["disable", "far"])?;
-    assert_eq!(untouched.diff(&settled(&world.host)?), "");
+    assert_eq!(untouched.diff(&world.host.snapshot()?), "");
     drop(page);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use landline_testbed::{Dnsmasq, Ra, wait_for};
 
 use super::tools::{HOST, HOST_V6, answers, docker_network, ping, strict_world, v4};
-use crate::tools::{at_once, second_nic, settled};
+use crate::tools::{at_once, second_nic};
 use crate::world::{Result, SOON, World, bare};
 
 /// As many containers as there are at the end.
@@ -23,7 +23,7 @@ fn dockers_and_landlines_networks_on_two_nics() -> Result {
     docker_network(&world.host, "macvlan", "dk", &[])?;
     world.serve("c0", "dk", 0)?;
     assert!(!ping(world.host.node(), &v4(0)), "without host access");
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
 
     let said = world.access(&["enable", "dk"])?;
     assert!(said.starts_with("the host reaches the containers of dk through lls"), "{said}");

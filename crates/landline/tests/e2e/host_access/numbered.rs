@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use landline_testbed::Dockerd;
 
 use super::tools::{HOST, HOST_V6, answers, docker_network, strict_world, v4};
-use crate::tools::{settled, start_daemon};
+use crate::tools::start_daemon;
 use crate::world::Result;
 
 const OWN: &str = "192.0.2.50";
@@ -17,7 +17,7 @@ fn an_address_of_its_own() -> Result {
     docker_network(&world.host, "macvlan", "dk", &[])?;
     world.serve("c0", "dk", 0)?;
     world.host.docker_ok(&["update", "--restart=always", "c0"])?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
 
     let (own, own_v6) = (format!("{OWN}/24"), "2001:db8:1::50/64");
     let further = ["--route", "198.51.100.0/24", "--route", "203.0.113.7", "--interface", "lan0"];
@@ -67,7 +67,7 @@ fn an_address_of_its_own() -> Result {
     assert!(world.host.check(&["ip", "link", "show", "lan0"]).is_err());
     world.access(&[&["enable", "dk", "--ip", &own, "--ip", own_v6], &further[..]].concat())?;
     world.both_ways("c0", 0)?;
-    assert_eq!(numbered.diff(&settled(&world.host)?), "");
+    assert_eq!(numbered.diff(&world.host.snapshot()?), "");
 
     world.access(&["disable", "dk"])?;
     assert_eq!(before.diff(&world.host.snapshot()?), "");

@@ -1,7 +1,7 @@
 //! What is refused: in one sentence, with nothing changed.
 
 use super::tools::{docker_network, strict_world, v4};
-use crate::tools::{second_nic, settled};
+use crate::tools::second_nic;
 use crate::world::{Result, World, binary};
 
 #[test]
@@ -17,7 +17,7 @@ fn one_sentence_each_and_nothing_changed() -> Result {
     let on_eth1 =
         ["network", "create", "-d", "macvlan", "-o", "parent=eth1", "--subnet", "203.0.113.0/24", "bare"];
     world.host.docker_ok(&on_eth1)?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
 
     let mac = world.lan.peer().mac("eth0")?;
     let taken = format!("192.0.2.2 is in use: the machine {mac} on the LAN has it; give a free one");

@@ -3,7 +3,7 @@
 use landline_testbed::{Kea, Lan, Reservation, Signal, wait_for};
 
 use super::tools::{HOST, docker_network, ping, strict_world, v4};
-use crate::tools::{settled, start_daemon};
+use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World, bare};
 
 #[test]
@@ -11,7 +11,7 @@ fn everything_is_put_right_again() -> Result {
     let mut world = strict_world()?;
     docker_network(&world.host, "macvlan", "dk", &[])?;
     world.serve("c0", "dk", 0)?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
     let _page = world.host_serves()?;
     world.access(&["enable", "dk"])?;
     world.both_ways("c0", 0)?;

@@ -6,7 +6,6 @@ use landline_testbed::{Signal, wait_for};
 
 use super::tools::{HOST, answers, docker_network, ping, strict_world, v4, v6};
 use crate::images::{compose, image, log};
-use crate::tools::settled;
 use crate::world::{Result, SOON, World};
 
 const BRIDGE_IP: &str = "192.0.2.50";
@@ -23,7 +22,7 @@ fn in_the_place_of_macvlan_router() -> Result {
     // No daemon: it does all by itself.
     world.daemon.kill(Signal::TERM)?;
     world.daemon.wait()?;
-    let before = settled(&world.host)?;
+    let before = world.host.snapshot()?;
 
     let settings = [
         "MACVLAN_BRIDGE_IP=192.0.2.50/24 2001:db8:1::50",
