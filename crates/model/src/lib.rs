@@ -18,7 +18,7 @@ pub use clock::Now;
 pub use derived::{DerivedIdentity, SiteKey, SiteKeyError};
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
 pub use ipv6::{Defaults6, Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
-pub use nat::{NatBinding, NatOwner};
+pub use nat::{NatBinding, NatOwner, NoOwner};
 pub use record::Record;
 pub use records::{
     AddressRecord, Applied, ContainerRecord, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
 use landline_spec::{NatPort, NetworkId};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,28 @@ impl fmt::Display for NatOwner {
             Self::Container(name) => f.write_str(name),
             Self::Network(network) => write!(f, "network {network}"),
             Self::Identity { network, identity } => write!(f, "network {network} {identity}"),
+        }
+    }
+}
+
+/// The text is no owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoOwner;
+
+impl FromStr for NatOwner {
+    type Err = NoOwner;
+
+    /// Reads what [`Display`](fmt::Display) writes, which is the key of its record.
+    fn from_str(text: &str) -> Result<Self, NoOwner> {
+        let words: Vec<&str> = text.split(' ').collect();
+        match words[..] {
+            [name] if !name.is_empty() => Ok(Self::Container(name.to_owned())),
+            ["network", network] => Ok(Self::Network(network.parse().map_err(|_| NoOwner)?)),
+            ["network", network, identity] => Ok(Self::Identity {
+                network: network.parse().map_err(|_| NoOwner)?,
+                identity: identity.parse().map_err(|_| NoOwner)?,
+            }),
+            _ => Err(NoOwner),
         }
     }
 }

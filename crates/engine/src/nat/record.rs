@@ -6,6 +6,7 @@ use landline_model::{LeaseRecord, NatOwner};
 use landline_spec::{LanIp, NatPorts};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::store::Record;
 
@@ -46,6 +47,32 @@ impl Record for NatRecord {
 
     fn key(&self) -> &NatOwner {
         &self.owner
+    }
+
+    /// What was changed on the host for it: its address on the NIC, `net.ipv4.ip_forward`, the mode of the container's port.
+    /// Whatever else of it can be read is read, so that its container is reached as before; and when that is removed, all is
+    /// put back.
+    fn owed(key: &str, row: &Value) -> Option<Self> {
+        let part = |name: &str| row.get(name).cloned().unwrap_or_default();
+        let set = |name: &str| part(name).as_bool().unwrap_or_default();
+        let interface: Option<IfName> = serde_json::from_value(part("interface")).ok();
+        let address: Option<Ipv4Addr> = serde_json::from_value(part("address")).unwrap_or_default();
+        // A lease that cannot be read may have ended: the server is asked.
+        let dhcp = || serde_json::from_value(part("dhcp")).unwrap_or_else(|_| Some(NatLease::default()));
+        let record = Self {
+            owner: key.parse().ok()?,
+            address: interface.is_some().then_some(address).flatten(),
+            dhcp: interface.is_some().then(dhcp).flatten(),
+            interface: interface.or_else(|| "lo".parse().ok())?,
+            // Nothing that was not asked for.
+            ports: serde_json::from_value(part("ports")).unwrap_or(NatPorts::Only(Vec::new())),
+            open_firewall: set("open_firewall"),
+            opened: set("opened"),
+            forwarding: set("forwarding"),
+            hairpin: serde_json::from_value(part("hairpin")).unwrap_or_default(),
+        };
+        let owes = record.address.is_some() || record.forwarding || record.hairpin.is_some();
+        owes.then_some(record)
     }
 }
 

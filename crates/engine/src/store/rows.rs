@@ -26,8 +26,9 @@ impl Rows {
                 Ok(record) => records.push(record),
                 Err(error) => {
                     let error = chain(&error);
-                    let owed =
-                        serde_json::from_slice::<Value>(&value).ok().and_then(|row| R::owed(&key, &row));
+                    // The key may tell enough.
+                    let row = serde_json::from_slice::<Value>(&value).unwrap_or_default();
+                    let owed = R::owed(&key, &row);
                     let (table, owed_to_host) = (R::TABLE, owed.is_some());
                     tracing::error!(
                         table,
