@@ -96,6 +96,26 @@ impl BridgeMacs {
         }
     }
 
+    /// What [`Self::keep`] would do. Blocks.
+    pub(crate) fn would_keep(&self, options: &NetworkOptions, parent: &Link, links: &[Link]) -> Option<Step> {
+        let (Mode::Bridge, LinkKind::Bridge { .. }, Some(own)) = (options.mode, &parent.kind, parent.mac)
+        else {
+            return None;
+        };
+        let others = others(parent, links);
+        let kept = self.lock().get(&parent.name).copied();
+        if !others.is_empty() && kept.is_none() {
+            return None;
+        }
+        let set = || self.host.has_set_address(&parent.name).unwrap_or(true);
+        match decide(own, &others, kept, set) {
+            Decision::Keep(mac) | Decision::Give(mac) => {
+                Some(Step::SetAddress { link: parent.name.clone(), mac })
+            }
+            Decision::Leave | Decision::Forget => None,
+        }
+    }
+
     /// To be called when ports that are not ours have come or gone, with all links: puts right the addresses of these
     /// bridges, and those of ports of ours that are not as high as can be.
     pub(crate) async fn follow(self: &Arc<Self>, bridges: impl Iterator<Item = &IfName>, links: &[Link]) {
@@ -116,8 +136,7 @@ impl BridgeMacs {
     async fn settle(self: &Arc<Self>, bridge: &Link, links: &[Link]) {
         let (LinkKind::Bridge { .. }, Some(own)) = (&bridge.kind, bridge.mac) else { return };
         let (name, kept) = (bridge.name.clone(), self.lock().get(&bridge.name).copied());
-        let others: Vec<Mac> =
-            ports(bridge, links).filter(|port| !is_ours(port)).filter_map(|port| port.mac).collect();
+        let others = others(bridge, links);
         if !others.is_empty() && kept.is_none() {
             return;
         }
@@ -173,6 +192,11 @@ impl BridgeMacs {
 
 fn ports<'a>(bridge: &'a Link, links: &'a [Link]) -> impl Iterator<Item = &'a Link> {
     links.iter().filter(|link| link.controller == Some(bridge.index))
+}
+
+/// The hardware addresses of ports that are not ours.
+fn others(bridge: &Link, links: &[Link]) -> Vec<Mac> {
+    ports(bridge, links).filter(|port| !is_ours(port)).filter_map(|port| port.mac).collect()
 }
 
 fn is_ours(port: &Link) -> bool {

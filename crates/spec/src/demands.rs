@@ -24,12 +24,21 @@ pub enum Permission {
     HostIfnames,
     /// `mtus`: choosing the MTU, which a bridge takes over from its ports.
     Mtus,
+    /// `bridges`: having the parent made if it is not there.
+    Bridges,
 }
 
 impl Permission {
     /// All of them, in the order they are written in.
-    pub const ALL: [Self; 6] =
-        [Self::Macs, Self::HostAccess, Self::ClientIds, Self::Hostnames, Self::HostIfnames, Self::Mtus];
+    pub const ALL: [Self; 7] = [
+        Self::Macs,
+        Self::HostAccess,
+        Self::ClientIds,
+        Self::Hostnames,
+        Self::HostIfnames,
+        Self::Mtus,
+        Self::Bridges,
+    ];
 
     /// The key of the allow table.
     pub const fn key(self) -> &'static str {
@@ -40,6 +49,7 @@ impl Permission {
             Self::Hostnames => "hostnames",
             Self::HostIfnames => "host_ifnames",
             Self::Mtus => "mtus",
+            Self::Bridges => "bridges",
         }
     }
 
@@ -138,6 +148,7 @@ pub(crate) fn permissions(spec: &AttachSpec) -> Result<BTreeSet<Permission>, Att
         addresses: _,
         dhcp: _,
         force,
+        // Needs [`Permission::Bridges`], but only where the bridge is not there.
         create: _,
         options,
         endpoint,

@@ -169,7 +169,7 @@ impl Engine {
                 if !mine.iter().any(|a| a.is_tentative()) {
                     return Ok(None);
                 }
-                events.next().await?;
+                events.next().await;
             }
         };
         match tokio::time::timeout(DAD, watch).await {

@@ -134,6 +134,12 @@ impl Engine {
         }
         self.clear(slot).await?;
         let chosen = self.choose(&spec).await?;
+        if chosen.make && !request.may_make {
+            return Err(AttachFailure::MayNotMake(chosen.parent));
+        }
+        if request.origin == Origin::Command && !request.again {
+            self.check_parent(&chosen).await?;
+        }
         let taken = {
             let netns = netns.try_clone().map_err(|source| gone(request, source))?;
             blocking(move || inside::names(&netns)).await.map_err(|error| inside_error(request, error))?

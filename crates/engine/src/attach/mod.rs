@@ -53,6 +53,8 @@ pub struct AttachRequest {
     pub place: Occupied,
     /// Whether it is there already, and only to be seen to: one that was detached meanwhile is not made anew.
     pub again: bool,
+    /// Whether a bridge that is not there may be made.
+    pub may_make: bool,
 }
 
 /// A sandbox, and who is in it.
@@ -118,6 +120,9 @@ pub enum AttachFailure {
     /// The VDE switch.
     #[error(transparent)]
     Switch(#[from] VdeError),
+    /// It may not be made.
+    #[error("there is no {0}, and it may not be made")]
+    MayNotMake(IfName),
     /// It has no meaning with this kind of link.
     #[error("{0}")]
     Contradiction(&'static str),

@@ -9,7 +9,7 @@ use super::{AttachFailure, AttachmentRecord, inside};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
-use crate::links::{HostEnd, ParentIs, check_vlan, facts_of, mode_over};
+use crate::links::{HostEnd, ParentError, ParentIs, check_vlan, facts_of, find_parent, mode_over};
 use crate::mark::MADE;
 use crate::plan::{Plan, Step};
 use crate::vde::VdeError;
@@ -85,6 +85,21 @@ impl Engine {
         let (host, spec) = (self.host.clone(), spec.clone());
         let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
         blocking(move || choose(&spec, &host.links()?, &cards)).await
+    }
+
+    /// Refuses a parent that is not there, or down. Containers wait for theirs, which at boot may be about to come; a person
+    /// who has typed its name does not.
+    pub(super) async fn check_parent(&self, chosen: &Chosen) -> Result<(), AttachFailure> {
+        let Some(options) = chosen.network.clone() else { return Ok(()) };
+        if chosen.make || matches!(facts_of(options.mode).parent, ParentIs::OwnBridge | ParentIs::Itself) {
+            return Ok(());
+        }
+        let host = self.host.clone();
+        let links = blocking(move || host.links()).await?;
+        match find_parent(&options.parent, options.mode, &links) {
+            Err(error @ (ParentError::Missing { .. } | ParentError::Down { .. })) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Makes the bridge an attachment hangs on.

@@ -11,6 +11,7 @@ use landline_types::IfName;
 use super::record::AttachmentId;
 use super::{AttachFailure, AttachRequest, Chosen, inside, parent, place};
 use crate::blocking;
+use crate::bridge_mac::BridgeMacs;
 use crate::endpoints::random_mac;
 use crate::engine::Engine;
 use crate::links::{LinkRequest, driver_of, find_parent};
@@ -38,8 +39,8 @@ impl Engine {
         let host = self.host.clone();
         let links = blocking(move || host.links()).await?;
         let id = AttachmentId::draw(&mut OsRandom);
-        let (wanted, choice) = (request.clone(), chosen.clone());
-        let (plan, link) = blocking(move || plan(&wanted, &choice, &id, &links)).await?;
+        let (wanted, choice, macs) = (request.clone(), chosen.clone(), self.bridge_macs.clone());
+        let (plan, link) = blocking(move || plan(&wanted, &choice, &id, &links, &macs)).await?;
         Ok(render(request, &chosen, &plan, &link, &name))
     }
 }
@@ -49,6 +50,7 @@ fn plan(
     chosen: &Chosen,
     id: &AttachmentId,
     links: &[Link],
+    macs: &BridgeMacs,
 ) -> Result<(Plan, IfName), AttachFailure> {
     let own = Mark::new(id.endpoint(), End::Container).link_name();
     let Some(options) = &chosen.network else {
@@ -74,9 +76,11 @@ fn plan(
             Mode::Vde => vde::would_open(&id.network(), &options, links).map_err(parent::no_switch)?,
             _ => vlans::would_open(&options, links)?,
         };
-        match opened {
-            Some((link, plan)) => (link, plan.steps),
-            None => (find_parent(&options.parent, options.mode, links)?.clone(), Vec::new()),
+        if let Some((link, plan)) = opened {
+            (link, plan.steps)
+        } else {
+            let parent = find_parent(&options.parent, options.mode, links)?;
+            (parent.clone(), macs.would_keep(&options, parent, links).into_iter().collect())
         }
     };
     options.parent.clone_from(&parent.name);

@@ -228,7 +228,8 @@ impl Attacher {
     ) -> Answer {
         let Some(place) = self.find(&attach.target).await else { return not_running(&attach.target) };
         let Attach { target, spec } = attach;
-        let request = AttachRequest { target, spec, origin: Origin::Command, place, again: false };
+        let request =
+            AttachRequest { target, spec, origin: Origin::Command, place, again: false, may_make: true };
         if dry_run {
             return match self.engine.attach_script(&request).await {
                 Ok(script) => Answer::Script(script),

@@ -65,6 +65,7 @@ pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
             hostnames: options.hostnames,
             host_ifnames: options.host_ifnames,
             mtus: options.mtus,
+            bridges: options.bridges,
         };
         text = ConfigFile::allow(&text, &parent, &more).map_err(edit)?;
     }

@@ -115,6 +115,7 @@ impl Worker {
                     origin: origin.clone(),
                     place: job.place.clone(),
                     again: matches!(self.key, Key::Command(_)),
+                    may_make: true,
                 };
                 let source = if *origin == Origin::Config { "landline.toml" } else { "landline attach" };
                 let done = self.within(request, stop).await;
@@ -170,7 +171,7 @@ impl Worker {
                     Err(_) => {
                         refused.insert(ask.source.as_str());
                         let (parent, kind) = (spec.parent.to_string(), "");
-                        let refusal = config.containers.judge(&parent, kind, true, false, spec).err();
+                        let refusal = config.containers.judge(&parent, kind, true, false, false, spec).err();
                         let reason = format!("containers may not hang on {parent} like this");
                         let allow = refusal.map(|refusal| refusal.to_string());
                         rows.push(AttachRow { parent: Some(parent), reason, allow, ..row });
@@ -180,11 +181,20 @@ impl Worker {
                         let apart = matches!(chosen.kind.as_str(), "macvlan" | "ipvlan");
                         let reached = apart && ask.host_route;
                         let (kind, followed) = (&chosen.kind, chosen.followed);
-                        let verdict = config.containers.judge(&chosen.named(), kind, followed, reached, spec);
-                        if let Err(refusal) = verdict {
+                        let named = chosen.named();
+                        let judge =
+                            |make| config.containers.judge(&named, kind, followed, reached, make, spec);
+                        if let Err(refusal) = judge(false) {
                             refused.insert(ask.source.as_str());
-                            let reason = format!("containers may not hang on {} like this", chosen.named());
+                            let reason = format!("containers may not hang on {named} like this");
                             rows.push(AttachRow { parent, reason, allow: Some(refusal.to_string()), ..row });
+                            continue;
+                        }
+                        if let Err(refusal) = judge(chosen.make) {
+                            // It may come: at boot containers can be earlier than the host's bridges.
+                            let (state, allow) = ("failed".into(), Some(refusal.to_string()));
+                            let reason = format!("there is no {named}, and containers may not have it made");
+                            rows.push(AttachRow { parent, state, reason, allow, ..row });
                             continue;
                         }
                         let mut spec = (**spec).clone();
@@ -200,6 +210,7 @@ impl Worker {
                             origin: Origin::Container(ask.source.clone()),
                             place: place.clone(),
                             again: false,
+                            may_make: chosen.make,
                         };
                         let (engine, stop) = (self.engine.clone(), stop.clone());
                         attempts.spawn(async move {

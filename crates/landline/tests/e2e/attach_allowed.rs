@@ -20,7 +20,7 @@ pub(crate) fn row(asked: &Asked, container: &str, state: &str) -> Result<Value> 
 
 #[test]
 fn what_reaches_beyond_the_container_needs_a_key() -> Result {
-    let asked = Asked::new("[containers.allow.br0]\n[containers.allow.eth1]\n")?;
+    let asked = Asked::new("[containers.allow.br0]\n[containers.allow.eth1]\n[containers.allow.br7]\n")?;
     let world = &asked.world;
     crate::tools::second_nic(&world.lan, &world.host)?;
     let before = world.host.snapshot()?;
@@ -39,6 +39,14 @@ fn what_reaches_beyond_the_container_needs_a_key() -> Result {
         assert_eq!(row(&asked, name, "refused")?["allow"], allow, "{label}");
         assert_eq!(world.interfaces(name)?, [""; 0], "{label}");
     }
+    // A bridge on the host.
+    for (name, further) in [
+        ("ii", ["--label", "landline.attach=br7 192.0.2.77/24 create=true"]),
+        ("jj", ["-e", "pipework_cmd=br7 @CONTAINER_NAME@ 192.0.2.78/24"]),
+    ] {
+        world.run_without(name, &[&["--network", "none"], &further[..]].concat())?;
+        assert_eq!(row(&asked, name, "failed")?["allow"], "landline allow br7 --bridges");
+    }
     let command = "pipework_cmd=eth1 @CONTAINER_NAME@ 192.0.2.76/24";
     world.run_without("hh", &[&["--network", "none", "-e", command], &route[..]].concat())?;
     assert_eq!(row(&asked, "hh", "refused")?["allow"], "landline allow eth1 --host-access");
@@ -50,6 +58,9 @@ fn what_reaches_beyond_the_container_needs_a_key() -> Result {
     world.landline(&format!("allow br0 --macs --config {config}"))?;
     assert_eq!(world.until_addressed("bb", "eth0")?, "192.0.2.72/24");
     assert_eq!(world.mac("bb", "eth0")?, "02:00:00:00:00:07");
+    world.landline(&format!("allow br7 --bridges --config {config}"))?;
+    assert_eq!(world.until_addressed("ii", "eth0")?, "192.0.2.77/24");
+    assert_eq!(world.until_addressed("jj", "eth1")?, "192.0.2.78/24");
     Ok(())
 }
 

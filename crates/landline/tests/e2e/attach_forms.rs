@@ -537,3 +537,21 @@ fn a_card_that_moves_in_leases_an_address_and_comes_back_as_it_was() -> Result {
     assert_eq!(shown(&world)?, listed);
     Ok(())
 }
+
+#[test]
+fn a_parent_that_is_gone_is_missed_at_once_and_a_plan_names_the_address_a_bridge_keeps() -> Result {
+    let world = world()?;
+    world.host.check(&["ip", "netns", "add", "one"])?;
+    world.host.check(&["ip", "link", "add", "br5", "type", "bridge"])?;
+    world.host.check(&["ip", "link", "set", "br5", "up"])?;
+    let script = world.landline("attach br5 netns:/run/netns/one none --dry-run")?;
+    let kept = format!("ip link set br5 address {}", world.host.node().mac("br5")?);
+    assert!(script.contains(&kept), "{kept} in\n{script}");
+    world.host.check(&["ip", "link", "del", "br5"])?;
+    let began = std::time::Instant::now();
+    let refused = world.refusal(&["attach", "br5", "netns:/run/netns/one", "dhcp"])?;
+    assert!(refused.contains("there is no interface br5"), "{refused}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(world.marked_links()?.is_empty());
+    Ok(())
+}

@@ -35,6 +35,8 @@ pub struct Allowed {
     pub host_ifnames: bool,
     /// Whether they may choose the MTU; a bridge takes the smallest of its ports.
     pub mtus: bool,
+    /// Whether the parent, a bridge, is made for them if it is not there.
+    pub bridges: bool,
 }
 
 impl Allowed {
@@ -47,6 +49,7 @@ impl Allowed {
             Permission::Hostnames => self.hostnames,
             Permission::HostIfnames => self.host_ifnames,
             Permission::Mtus => self.mtus,
+            Permission::Bridges => self.bridges,
         }
     }
 
@@ -59,6 +62,7 @@ impl Allowed {
             Permission::Hostnames => &mut self.hostnames,
             Permission::HostIfnames => &mut self.host_ifnames,
             Permission::Mtus => &mut self.mtus,
+            Permission::Bridges => &mut self.bridges,
         };
         *place = true;
     }
@@ -111,7 +115,8 @@ impl fmt::Display for Refusal {
 
 impl Containers {
     /// Whether a container may have this: `kind` is what the link would be, `followed` whether that is what the
-    /// parent has by itself, `reached` whether the host is to reach the container over it.
+    /// parent has by itself, `reached` whether the host is to reach the container over it, `make` whether the parent is
+    /// not there and has to be made.
     ///
     /// # Errors
     /// What the administrator would have to allow first, all of it.
@@ -121,6 +126,7 @@ impl Containers {
         kind: &str,
         followed: bool,
         reached: bool,
+        make: bool,
         spec: &AttachSpec,
     ) -> Result<(), Refusal> {
         let allowed = self.allow.get(parent);
@@ -151,6 +157,7 @@ impl Containers {
         // What no permission gives was refused when it was read.
         let mut permissions = demands::permissions(spec).unwrap_or_else(|_| Permission::ALL.into());
         permissions.extend(reached.then_some(Permission::HostAccess));
+        permissions.extend(make.then_some(Permission::Bridges));
         for permission in permissions {
             let by_all = permission == Permission::HostAccess && self.host_routes;
             if !rules.gives(permission) && !by_all {

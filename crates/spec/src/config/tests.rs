@@ -56,7 +56,7 @@ fn nothing_is_allowed_until_the_parent_is() {
     let spec = |text: &str| text.parse::<AttachSpec>().unwrap();
     let file = |text: &str| ConfigFile::parse(text).unwrap().containers;
     let judge = |file: &Containers, kind: &str, followed, text: &str| {
-        file.judge("br0", kind, followed, false, &spec(text)).map_err(|refusal| refusal.to_string())
+        file.judge("br0", kind, followed, false, false, &spec(text)).map_err(|refusal| refusal.to_string())
     };
     let nothing = Containers::default();
     assert_eq!(judge(&nothing, "bridge", true, "br0 dhcp"), Err("landline allow br0".into()));
@@ -89,7 +89,7 @@ fn nothing_is_allowed_until_the_parent_is() {
     );
     assert_eq!(judge(&keyed, "bridge", true, all), Ok(()));
     let reached = |file: &Containers, reached, text: &str| {
-        file.judge("br0", "macvlan", true, reached, &spec(text)).map_err(|refusal| refusal.to_string())
+        file.judge("br0", "macvlan", true, reached, false, &spec(text)).map_err(|refusal| refusal.to_string())
     };
     let needed = Err("landline allow br0 --host-access".into());
     assert_eq!(reached(&bare, true, "br0 dhcp"), needed);
@@ -99,12 +99,19 @@ fn nothing_is_allowed_until_the_parent_is() {
     {
         assert_eq!(reached(&file(given), true, "br0 dhcp mode=macvlan host_access=true"), Ok(()), "{given}");
     }
+    // A bridge on the host is more than an interface on one.
+    let made = |file: &Containers| {
+        file.judge("br0", "bridge", true, false, true, &spec("br0 dhcp create=true"))
+            .map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(made(&bare), Err("landline allow br0 --bridges".into()));
+    assert_eq!(made(&file("[containers.allow.br0]\nbridges=true")), Ok(()));
     // An address that a server is asked for is an address.
     assert_eq!(
         judge(&some, "bridge", true, "br0 dhcp ip=192.0.2.200"),
         Err("landline allow br0 --subnet 192.0.2.200/32".into())
     );
-    assert!(some.judge("br1", "bridge", true, false, &spec("br1 dhcp")).is_err());
+    assert!(some.judge("br1", "bridge", true, false, false, &spec("br1 dhcp")).is_err());
     assert_eq!(nothing.judge_change().unwrap_err().to_string(), "landline allow --changes");
 }
 
