@@ -21,6 +21,7 @@ mod bridge_mac;
 mod carrier;
 mod cell;
 mod clock;
+mod collisions;
 mod containers;
 mod delete;
 mod doctor;
@@ -115,6 +116,24 @@ pub use landline_model::{
     Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port, ResolverFile, SiteKey, SiteKeyError, StateRecord,
     WhyDropped,
 };
+
+/// Looks at the host until that works: with a pause, which grows, after each failure.
+pub(crate) async fn look_again<T: Send + 'static>(
+    what: &'static str,
+    look: impl Fn() -> std::io::Result<T> + Clone + Send + 'static,
+) -> T {
+    const FIRST: std::time::Duration = std::time::Duration::from_millis(100);
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(10);
+    let mut pause = FIRST;
+    loop {
+        match blocking(look.clone()).await {
+            Ok(seen) => return seen,
+            Err(error) => tracing::warn!(%error, ?pause, "cannot list {what}; trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST);
+    }
+}
 
 /// Runs blocking work without holding up the runtime; a panic in it goes on here.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -216,34 +216,25 @@ async fn follow(
             event = monitor.next() => event,
         };
         match event {
-            Ok(Event::LinkNew(link)) => note(&sender, &seen, link),
+            Event::LinkNew(link) => note(&sender, &seen, link),
             // The link itself did not change, so nothing else tells of it.
-            Ok(Event::Port { index, state }) if changes(&sender, index, state) => {
+            Event::Port { index, state } if changes(&sender, index, state) => {
                 let look = move || Netlink::open().ok().and_then(|mut n| n.link_by_index(index).ok()?);
                 if let Some(link) = crate::blocking(look).await {
                     note(&sender, &seen, link);
                 }
             }
-            Ok(Event::LinkGone { index, name, .. }) => {
+            Event::LinkGone { index, name, .. } => {
                 sender.send_if_modified(|links| links.remove(&index).is_some());
                 seen.add(Seen::Gone(index, name));
             }
-            Ok(Event::Overrun) => {
-                match crate::blocking(dump).await {
-                    Ok(all) => {
-                        sender.send_replace(all);
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the host's links could not be listed after lost events");
-                    }
-                }
+            Event::Overrun => {
+                let look = crate::look_again("the host's links", dump);
+                let Some(all) = cancel.run_until_cancelled(look).await else { return };
+                sender.send_replace(all);
                 seen.add(Seen::Lost);
             }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::error!(%error, "link events ended; containers' addresses are no longer followed");
-                return;
-            }
+            _ => {}
         }
     }
 }

@@ -13,18 +13,22 @@ use landline_dhcp::Taken;
 use landline_kernel::{Group, Monitor, Netlink};
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::permit::{Asker, Holder, InUse, Lan, NotPermitted, is_link_local, permit};
-use crate::blocking;
 use crate::links::facts_of;
+use crate::look_again;
 
 /// The time in which events of addresses are one.
 const MOMENT: Duration = Duration::from_millis(250);
 
 /// Who has which address. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AddressBook(Arc<RwLock<InUse>>);
+pub(crate) struct AddressBook {
+    in_use: Arc<RwLock<InUse>>,
+    host: Arc<Notify>,
+}
 
 /// The entry of one endpoint. It is taken out when this is dropped.
 #[derive(Debug)]
@@ -80,17 +84,28 @@ impl AddressBook {
         holders.any(|holder| holder.mac == mac && holder.sandbox.as_deref() == Some(sandbox))
     }
 
+    /// Resolves when the host's addresses have changed since the last time. For one task only.
+    pub(crate) async fn host_changed(&self) {
+        self.host.notified().await;
+    }
+
+    /// Whether the host has an address that an endpoint has, too, wherever that is.
+    pub(crate) fn is_shared(&self) -> bool {
+        let in_use = self.read();
+        in_use.endpoints.keys().any(|(_, address)| in_use.host.contains_key(address))
+    }
+
     /// An entry without addresses so far.
     pub(crate) fn enter(&self, options: &NetworkOptions, holder: Holder) -> Entry {
         Entry { book: self.clone(), lan: Lan::of(options), holder, addresses: BTreeSet::new() }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, InUse> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.in_use.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, InUse> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.in_use.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,37 +170,25 @@ fn of_host() -> io::Result<Vec<(IfName, IpNet)>> {
 }
 
 async fn follow(book: AddressBook, mut monitor: Monitor, cancel: CancellationToken) {
-    loop {
-        let event = tokio::select! {
-            () = cancel.cancelled() => return,
-            event = monitor.next() => event,
-        };
-        let mut followed = event;
-        // The first is looked at at once. What comes within a moment after that is one more look: whoever sends router
-        // advertisements to the host decides how many there are.
-        while followed.is_ok() && !cancel.is_cancelled() {
-            match blocking(of_host).await {
-                Ok(host) => book.write().set_host(host),
-                Err(error) => tracing::warn!(%error, "the host's addresses could not be listed"),
-            }
-            let end = tokio::time::Instant::now() + MOMENT;
-            let mut quiet = true;
-            while let Ok(event) = tokio::time::timeout_at(end, monitor.next()).await {
-                quiet = false;
-                followed = event;
-                if followed.is_err() {
-                    break;
+    let follow = async {
+        loop {
+            monitor.next().await;
+            // The first is looked at at once. What comes within a moment after that is one more look: whoever sends router
+            // advertisements to the host decides how many there are.
+            let mut quiet = false;
+            while !quiet {
+                let host = look_again("the host's addresses", of_host).await;
+                book.write().set_host(host);
+                book.host.notify_one();
+                let end = tokio::time::Instant::now() + MOMENT;
+                quiet = true;
+                while tokio::time::timeout_at(end, monitor.next()).await.is_ok() {
+                    quiet = false;
                 }
             }
-            if quiet {
-                break;
-            }
         }
-        if let Err(error) = followed {
-            tracing::error!(%error, "address events ended; the host's addresses are no longer followed");
-            return;
-        }
-    }
+    };
+    cancel.run_until_cancelled(follow).await;
 }
 
 #[cfg(test)]

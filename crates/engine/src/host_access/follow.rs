@@ -75,10 +75,6 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
                     }
                 }
             }
-            Reason::Deaf(error) => {
-                tracing::error!(%error, "events ended; host access does not follow the host any more");
-                follower.monitor = None;
-            }
         }
     }
 }
@@ -94,8 +90,6 @@ enum Reason {
     Host(Event),
     /// What the host had lost a while ago has had its time to come back.
     Settled,
-    /// No more such events.
-    Deaf(std::io::Error),
 }
 
 struct Follower {
@@ -156,7 +150,7 @@ impl Follower {
             Ok(()) = inventory => Reason::Inventory,
             Ok(()) = self.seen.changed() => Reason::Containers,
             Ok(()) = self.declared.changed() => Reason::Containers,
-            event = event => event.map_or_else(Reason::Deaf, Reason::Host),
+            event = event => Reason::Host(event),
         }
     }
 
@@ -414,10 +408,7 @@ impl Follower {
         if !wanted {
             self.monitor = None;
         } else if self.monitor.is_none() {
-            match Monitor::open(&[Group::Links, Group::Addresses, Group::Routes]) {
-                Ok(monitor) => self.monitor = Some(monitor),
-                Err(error) => tracing::error!(%error, "host access cannot follow the host's changes"),
-            }
+            self.monitor = Some(Monitor::follow(&[Group::Links, Group::Addresses, Group::Routes]));
         }
     }
 }

@@ -70,8 +70,7 @@ async fn set_up(motion: &Motion) -> Result<Arrival, SandboxError> {
             events = Some(monitor);
         }
         if let Some(monitor) = &mut events {
-            let failed = |source| SandboxError::Open { path: motion.sandbox.clone(), source };
-            monitor.next().await.map_err(failed)?;
+            monitor.next().await;
         }
     }
 }

@@ -89,7 +89,7 @@ pub(super) async fn run(
     let (due, mut removals) = mpsc::unbounded_channel();
     let mut follower = Follower::new(beginning, heard, due, seen, views, Looks::new(waiters));
     // A NIC that comes, or loses its addresses; a container's port that is put back into its bridge.
-    let mut monitor = Monitor::open(&[Group::Links, Group::Addresses]).ok();
+    let mut monitor = Monitor::follow(&[Group::Links, Group::Addresses]);
     follower.begin().await;
     let mut rules = None;
     loop {
@@ -97,22 +97,16 @@ pub(super) async fn run(
         let open = !follower.wanted().is_nothing();
         rules = match rules {
             None if open => {
-                let heard = RulesetMonitor::open().inspect_err(unheard).ok();
+                let heard = RulesetMonitor::follow();
                 // What was done until then was not heard.
                 follower.reopen().await;
-                heard
+                Some(heard)
             }
             rules => rules.filter(|_| open),
         };
         let others = async {
             match &mut rules {
                 Some(rules) => rules.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let host = async {
-            match &mut monitor {
-                Some(monitor) => monitor.next().await,
                 None => std::future::pending().await,
             }
         };
@@ -126,27 +120,12 @@ pub(super) async fn run(
             Some((owner, heard)) = leases.recv() => follower.hear(&owner, heard).await,
             Some((owner, ())) = removals.recv() => follower.due(&owner).await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
-            changed = others => match changed {
-                Ok(()) => follower.reopen().await,
-                Err(error) => {
-                    unheard(&error);
-                    rules = None;
-                }
-            },
-            event = host => match event {
-                Ok(event) if follower.concerns(&event) => follower.pass().await,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(%error, "events ended; addresses of containers on the host are no longer followed");
-                    monitor = None;
-                }
+            () = others => follower.reopen().await,
+            event = monitor.next() => if follower.concerns(&event) {
+                follower.pass().await;
             },
         }
     }
-}
-
-fn unheard(error: &std::io::Error) {
-    tracing::debug!(%error, "changes of the packet filter are not heard");
 }
 
 impl Follower {

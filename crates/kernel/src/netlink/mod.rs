@@ -22,6 +22,7 @@ mod ruleset;
 mod sock_diag;
 mod socket;
 mod spanning_tree;
+mod subscription;
 mod uapi;
 mod whole;
 

@@ -5,17 +5,16 @@ use std::os::fd::OwnedFd;
 
 use landline_types::IfName;
 use rustix::net::SocketFlags;
-use tokio::io::unix::AsyncFd;
 
 use super::address::Address;
 use super::attr::{Attrs, Messages, Received, Value};
 use super::link::{IFINFOMSG, Link, index_of};
 use super::neighbour::Neighbour;
 use super::route::Route;
-use super::socket::{receive, socket};
+use super::socket::socket;
 use super::spanning_tree::{PortState, port_state};
+use super::subscription::{Heard, Opener, Subscription};
 use crate::netns::Netns;
-use crate::sys;
 
 /// Room for one datagram of events.
 const BUFFER: usize = 64 * 1024;
@@ -80,7 +79,7 @@ pub enum Event {
 /// Open it before listing, so that nothing falls between.
 #[derive(Debug)]
 pub struct Monitor {
-    fd: AsyncFd<OwnedFd>,
+    socket: Subscription,
     buffer: Vec<u8>,
     /// The part of the buffer that holds messages not looked at yet.
     pending: std::ops::Range<usize>,
@@ -89,63 +88,53 @@ pub struct Monitor {
 impl Monitor {
     /// Subscribes in the calling thread's namespace. Must be called within a tokio runtime.
     pub fn open(groups: &[Group]) -> io::Result<Self> {
-        Self::register(subscribe(groups)?)
+        Subscription::open(opener(groups)).map(Self::over)
+    }
+
+    /// As [`Self::open`]; if that fails, it is tried again while [`Self::next`] waits.
+    pub fn follow(groups: &[Group]) -> Self {
+        Self::open(groups).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot subscribe to events of the kernel; trying again");
+            Self::over(Subscription::later(opener(groups)))
+        })
     }
 
     /// Subscribes in another namespace. It keeps that namespace alive.
     pub fn open_in(ns: &Netns, groups: &[Group]) -> io::Result<Self> {
-        Self::register(ns.run(|| subscribe(groups))??)
+        let (ns, groups) = (ns.try_clone()?, groups.to_vec());
+        Subscription::open(Box::new(move || ns.run(|| subscribe(&groups))?)).map(Self::over)
     }
 
-    fn register(fd: OwnedFd) -> io::Result<Self> {
-        let fd = sys::register(fd)?;
-        Ok(Self { fd, buffer: vec![0; BUFFER], pending: 0..0 })
+    pub(super) fn over(socket: Subscription) -> Self {
+        Self { socket, buffer: vec![0; BUFFER], pending: 0..0 }
     }
 
-    /// The next event. Cancel safe: an event is either returned or still to come.
-    pub async fn next(&mut self) -> io::Result<Event> {
+    /// The next event. Whatever fails, events go on, from another socket if need be, after an [`Event::Overrun`]. Cancel
+    /// safe: an event is either returned or still to come.
+    pub async fn next(&mut self) -> Event {
         loop {
             while let Some(got) = Messages(&self.buffer[self.pending.clone()]).next() {
                 self.pending.start += (got.body.len() + super::attr::HEADER).next_multiple_of(4);
                 self.pending.start = self.pending.start.min(self.pending.end);
                 if let Some(event) = Event::read(&got) {
-                    return Ok(event);
+                    return event;
                 }
             }
             self.pending = 0..0;
-            let buffer = &mut self.buffer;
-            let received = self.fd.async_io(sys::READABLE, |fd| receive(fd, buffer)).await;
-            match received {
-                Ok(length) => self.pending = 0..length,
-                Err(error) if lost(&error) => {
-                    drain(self.fd.get_ref(), &mut self.buffer);
-                    return Ok(Event::Overrun);
-                }
-                Err(error) => return Err(error),
+            match self.socket.receive(&mut self.buffer).await {
+                Heard::Datagram(length) => self.pending = 0..length,
+                Heard::Lost => return Event::Overrun,
             }
         }
     }
 }
 
-/// Whether events are missing: the backlog overflowed, or a datagram was larger than our buffer.
-pub(super) fn lost(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ENOBUFS) || error.kind() == io::ErrorKind::InvalidData
+fn opener(groups: &[Group]) -> Opener {
+    let groups = groups.to_vec();
+    Box::new(move || subscribe(&groups))
 }
 
-/// Throws away what is queued. After an overflow the kernel drops every further event, and does not say so
-/// again, until the queue has been empty once; only a listing made after that is complete.
-fn drain(fd: &OwnedFd, buffer: &mut [u8]) {
-    loop {
-        match receive(fd, buffer) {
-            Ok(_) => {}
-            Err(error) if lost(&error) => {}
-            // Empty; or an error that the next reading meets again.
-            Err(_) => return,
-        }
-    }
-}
-
-fn subscribe(groups: &[Group]) -> io::Result<OwnedFd> {
+pub(super) fn subscribe(groups: &[Group]) -> io::Result<OwnedFd> {
     let mask = groups.iter().fold(0, |mask, group| mask | group.mask());
     let fd = socket(mask, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     // The forced variant may exceed the administrator's limit, which CAP_NET_ADMIN allows.

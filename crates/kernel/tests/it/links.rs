@@ -256,7 +256,7 @@ async fn addrgenmode_none_keeps_a_link_without_address() {
     netlink.set_link(b, &LinkChange::new().up()).unwrap();
     // The other end gets its address once both have carrier; this one then would have had its own.
     loop {
-        if let Event::AddressNew(address) = timeout(DEADLINE, events.next()).await.unwrap().unwrap() {
+        if let Event::AddressNew(address) = timeout(DEADLINE, events.next()).await.unwrap() {
             assert_eq!(address.index, b);
             break;
         }

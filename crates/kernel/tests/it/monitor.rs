@@ -11,7 +11,7 @@ use crate::lab::{DEADLINE, lab, link, mac, name, pair};
 async fn wait<T>(monitor: &mut Monitor, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
     let found = async {
         loop {
-            if let Some(found) = wanted(monitor.next().await.unwrap()) {
+            if let Some(found) = wanted(monitor.next().await) {
                 return found;
             }
         }

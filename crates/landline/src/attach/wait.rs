@@ -11,7 +11,7 @@ pub(crate) async fn wait(name: &IfName) -> io::Result<()> {
     let mut events = Monitor::open(&[Group::Links, Group::Addresses])?;
     while !is_ready(name)? {
         loop {
-            match events.next().await? {
+            match events.next().await {
                 Event::LinkNew(link) if link.name == *name => break,
                 Event::LinkNew(_) | Event::LinkGone { .. } => {}
                 _ => break,
