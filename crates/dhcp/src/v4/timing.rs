@@ -48,6 +48,9 @@ pub(super) fn refused_wait(count: u32) -> Duration {
     }
 }
 
+/// A refusal this long after the last one is a new story: longer than the longest wait, and an exchange after it.
+pub(super) const REFUSALS_IN_A_ROW: Duration = Duration::from_mins(2);
+
 /// How long to stay away after the `count`th conflict in a row. RFC 2131 section 3.1 wants 10 s; the first retry is
 /// free, because a squatter is one host and the next address is most likely free. After that 10, 20, 40 ... 320 s: what
 /// contests one address after the other contests them all, and each decline takes an address out of the server's pool.

@@ -96,6 +96,19 @@ impl Watch {
         !taken
     }
 
+    /// The addresses that are taken now and were not, which count as contested from now on.
+    pub(super) fn recheck(&mut self, now: Instant) -> Vec<Ipv6Addr> {
+        let taken = &self.taken;
+        let lost = |entry: &&mut Entry| entry.stage != Stage::Contested && taken.contains(entry.address);
+        let mut all = Vec::new();
+        for entry in self.entries.iter_mut().filter(lost) {
+            entry.stage = Stage::Contested;
+            entry.next = Some((now + CONTESTED_RETRY, Step::Retry));
+            all.push(entry.address);
+        }
+        all
+    }
+
     /// This address is used already. With `probe`, somebody may have come to use it while it was not.
     pub(super) fn keep(&mut self, now: Instant, address: Ipv6Addr, probe: bool) {
         let probe = probe && self.check != ConflictCheck::Off;

@@ -102,6 +102,9 @@ pub(super) fn refused_wait(count: u32) -> Duration {
     }
 }
 
+/// A refusal this long after the last one is a new story: longer than the longest wait, and an exchange after it.
+pub(super) const REFUSALS_IN_A_ROW: Duration = Duration::from_mins(2);
+
 /// How long to stay away after the `count`th conflict in a row: not at all, then ten seconds, then a minute.
 pub(super) fn declined_wait(count: u32) -> Duration {
     match count {

@@ -54,7 +54,7 @@ impl Wire6 {
             }
             let next = client.poll_timeout().map_or(end, |at| at.since_boot().min(end));
             tokio::select! {
-                received = self.receive() => match received {
+                received = self.receive(true) => match received {
                     Ok((packet, check)) => client.handle_packet(now(), &packet, check),
                     Err(_) => return,
                 },

@@ -2,15 +2,14 @@
 //!
 //! The machine decides everything: which routers and servers are asked, which addresses are used and until when. Its
 //! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
-//! [`supervisor`] owns the machine and stores what it says, at the [`pace`] that a flood of advertisements cannot quicken, [`wire`] is
-//! its socket, [`ears`] what is heard without one, [`sandbox`] brings a link in line with a state, [`company`] has the links of one
-//! container look again, [`first`] is what Docker waits for, and [`goodbye`] what is said when nobody will come back.
+//! [`supervisor`] owns the machine and stores what it says, at a [pace](crate::lease::Pace) that a flood of advertisements cannot
+//! quicken, [`wire`] is its socket, [`ears`] what is heard without one, [`sandbox`] brings a link in line with a state, [`company`] has
+//! the links of one container look again, [`first`] is what Docker waits for, and [`goodbye`] what is said when nobody will come back.
 
 mod company;
 mod ears;
 mod first;
 mod goodbye;
-mod pace;
 mod sandbox;
 mod supervisor;
 mod wire;

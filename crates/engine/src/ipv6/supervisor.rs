@@ -18,13 +18,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
 use super::ears::{Advertisement, Listener};
-use super::pace::{Due, Pace};
 use super::sandbox::addresses;
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
-use crate::lease::{Arrival, Command, Place, SET_UP, Seat, Services, Supervised, maybe, sleep};
+use crate::lease::{
+    Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Supervised, maybe, sleep,
+};
 use crate::links::{ParentIs, facts_of};
 use crate::random::OsRandom;
 use crate::sandbox::{Sandbox, SandboxError};
@@ -65,6 +66,8 @@ pub(crate) struct Supervisor6 {
     outbox: VecDeque<Transmit>,
     /// What is stored and set up once in a while.
     pace: Pace,
+    /// How much is logged of what others do.
+    quota: Quota,
     /// The state that was stored last.
     kept: State6,
     /// The sandbox has addresses of which nobody has said anything yet: they stay until there are some.
@@ -148,6 +151,7 @@ impl Supervisor6 {
             wire: None,
             outbox: VecDeque::new(),
             pace: Pace::default(),
+            quota: Quota::default(),
             kept: first.current.clone(),
             undecided: false,
             told_until: None,
@@ -188,7 +192,7 @@ impl Supervisor6 {
                 arrival = maybe(self.seat.motion.as_mut()) => {
                     self.arrived(arrival).await;
                 }
-                received = receive(self.wire.as_ref()) => match received {
+                received = receive(self.wire.as_ref(), self.routers.is_some()) => match received {
                     Ok((packet, check)) => self.client.handle_packet(now(), &packet, check),
                     Err(error) => {
                         // The link went down or moved away under the socket.
@@ -237,6 +241,7 @@ impl Supervisor6 {
             Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
             Command::LinkUp => self.client.link_up(now()),
+            Command::Recheck => self.client.recheck(now()),
             Command::Release => {
                 self.release().await;
                 self.remember().await;
@@ -354,7 +359,9 @@ impl Supervisor6 {
                 self.pace.want(Due::Store);
             }
             Event::Lost { address, reason } => {
-                tracing::warn!(endpoint, %address, %reason, "an IPv6 address is lost and taken away");
+                if self.quota.take(now().since_boot(), &endpoint) {
+                    tracing::warn!(endpoint, %address, %reason, "an IPv6 address is lost and taken away");
+                }
             }
             Event::Refused { address } => {
                 let cell = &self.seat.cell;
@@ -364,16 +371,19 @@ impl Supervisor6 {
                     cell.id(),
                 );
                 // Whoever had it may have gone since.
-                if let Err(why) = judged {
+                let Err(why) = judged else { return };
+                self.status.send_modify(|s| s.conflicts += 1);
+                if self.quota.take(now().since_boot(), &endpoint) {
                     tracing::warn!(endpoint, %address, %why, "the LAN's address is not used");
-                    self.status.send_modify(|s| s.conflicts += 1);
                 }
             }
             Event::Conflict { address, by } => {
-                let by = by.map(|mac| mac.to_string());
-                let mac = self.seat.cell.read().await.mac;
-                tracing::warn!(endpoint, %address, by, %mac, "another host uses the address");
                 self.status.send_modify(|s| s.conflicts += 1);
+                if self.quota.take(now().since_boot(), &endpoint) {
+                    let by = by.map(|mac| mac.to_string());
+                    let mac = self.seat.cell.read().await.mac;
+                    tracing::warn!(endpoint, %address, by, %mac, "another host uses the address");
+                }
             }
         }
     }
@@ -485,9 +495,9 @@ async fn unasked(routers: Option<&mut Listener>) -> Advertisement {
     }
 }
 
-async fn receive(wire: Option<&Wire6>) -> io::Result<(Vec<u8>, Check)> {
+async fn receive(wire: Option<&Wire6>, eared: bool) -> io::Result<(Vec<u8>, Check)> {
     match wire {
-        Some(wire) => wire.receive().await,
+        Some(wire) => wire.receive(eared).await,
         None => std::future::pending().await,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Ipv6Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use landline_dhcp::Instant;
 use landline_dhcp::v6::Transmit;
@@ -16,8 +17,13 @@ use crate::sandbox::Sandbox;
 /// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
 pub(super) const LONGEST: usize = 2048;
 
+/// How many advertisements a socket of an endpoint's own takes. More are left to the one that listens for all endpoints.
+const ADVERTISEMENTS: u32 = 8;
+
 /// The socket of one exchange.
 pub(crate) struct Wire6 {
+    /// How many advertisements it has heard.
+    advertisements: AtomicU32,
     own: PacketSocket,
     index: u32,
     /// Of the addresses that were asked for.
@@ -33,7 +39,13 @@ impl Wire6 {
             Place::Host(index) => {
                 let own = PacketSocket::ipv6(None, *index)?;
                 let above = above(&link_on_host(*index)?)?;
-                Ok(Self { own, index: *index, groups: Groups::open(None)?, above })
+                Ok(Self {
+                    advertisements: AtomicU32::new(0),
+                    own,
+                    index: *index,
+                    groups: Groups::open(None)?,
+                    above,
+                })
             }
             Place::Sandbox(path) => {
                 let gone = || io::Error::new(io::ErrorKind::NotFound, "the sandbox or its link is gone");
@@ -41,7 +53,8 @@ impl Wire6 {
                 let index = sandbox.link.index;
                 let own = PacketSocket::ipv6(Some(&sandbox.netns), index)?;
                 let groups = Groups::open(Some(&sandbox.netns))?;
-                Ok(Self { own, index, groups, above: above(&sandbox.link)? })
+                let above = above(&sandbox.link)?;
+                Ok(Self { advertisements: AtomicU32::new(0), own, index, groups, above })
             }
         }
     }
@@ -58,19 +71,37 @@ impl Wire6 {
         self.own.send(transmit.link_destination(), &transmit.to_packet())
     }
 
-    /// Waits for the next packet the machine may care about. Cancel-safe.
-    pub(crate) async fn receive(&self) -> io::Result<(Vec<u8>, Check)> {
+    /// Waits for the next packet the machine may care about; `eared`: what routers say is heard elsewhere, too. Cancel-safe.
+    pub(crate) async fn receive(&self, eared: bool) -> io::Result<(Vec<u8>, Check)> {
         loop {
             let (got, packet) = tokio::select! {
                 r = hear(Some(&self.own), LONGEST) => r?,
                 r = hear(self.above.as_ref(), LONGEST) => r?,
             };
             if !got.own {
+                if eared && is_advertisement(&packet) {
+                    self.heard_router()?;
+                }
                 let check = if got.checksum_valid_or_unknown { Check::Skip } else { Check::Verify };
                 return Ok((packet, check));
             }
         }
     }
+
+    /// Leaves advertisements out after so many: anybody can send them, and each would be read by every endpoint.
+    fn heard_router(&self) -> io::Result<()> {
+        if self.advertisements.fetch_add(1, Ordering::Relaxed) + 1 == ADVERTISEMENTS {
+            for socket in [Some(&self.own), self.above.as_ref()].into_iter().flatten() {
+                socket.leave_out_routers()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the packet, from the IPv6 header on, is a Router Advertisement.
+fn is_advertisement(packet: &[u8]) -> bool {
+    (packet.get(6), packet.get(40)) == (Some(&58), Some(&134))
 }
 
 pub(super) fn now() -> Instant {

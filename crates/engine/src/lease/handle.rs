@@ -17,6 +17,7 @@ pub(crate) enum Command {
     Release,
     Reconnected,
     LinkUp,
+    Recheck,
     Stop { release: bool, done: oneshot::Sender<()> },
 }
 
@@ -54,6 +55,11 @@ impl Orders {
     /// The link was cut off and is back, perhaps on another LAN: ask whether the address is still good.
     pub(crate) fn reconnected(&self) {
         let _ = self.0.send(Command::Reconnected);
+    }
+
+    /// The host's addresses have changed: give up what it has now.
+    pub(crate) fn recheck(&self) {
+        let _ = self.0.send(Command::Recheck);
     }
 
     /// Packets get onto the LAN again: ask again, all in their time.

@@ -2,11 +2,12 @@
 //!
 //! [`supervisor`] is the task that owns the machine, [`handle`] what others have of it; [`wire`] opens its sockets where the link is and only
 //! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up, and [`seat`] keeps where that is;
-//! [`troubles`] says what kept addresses from being used;
+//! [`pace`] bounds what others can make it cost; [`troubles`] says what kept addresses from being used;
 //! [`sentries`] hear without a socket of the endpoint's own who else claims its address.
 
 mod handle;
 mod motion;
+mod pace;
 mod seat;
 mod sentries;
 mod supervisor;
@@ -15,6 +16,7 @@ mod wire;
 
 pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
+pub(crate) use pace::{Due, Pace, Quota};
 pub(crate) use seat::Seat;
 pub(crate) use sentries::Sentries;
 pub(crate) use supervisor::{SET_UP, Services, Status, Supervisor, maybe, receive, sleep};

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::handle::{Command, Supervised};
 use super::motion::Arrival;
+use super::pace::{Due, Pace, Quota};
 use super::seat::Seat;
 use super::sentries::{Post, Sentries};
 use super::troubles::Troubles;
@@ -90,6 +91,10 @@ pub(crate) struct Supervisor {
     told_until: Option<Duration>,
     /// What Docker was told is to be changed once that is over.
     deferred: bool,
+    /// Renewals that are stored and set up once in a while.
+    pace: Pace,
+    /// How much is logged of what others do.
+    quota: Quota,
     status: watch::Sender<Status>,
 }
 
@@ -191,6 +196,8 @@ impl Supervisor {
             confirmed: false,
             told_until: None,
             deferred: false,
+            pace: Pace::default(),
+            quota: Quota::default(),
             status: watch::Sender::new(first),
         }
     }
@@ -209,11 +216,15 @@ impl Supervisor {
         }
         loop {
             self.settle().await;
-            let deadline = self.client.poll_timeout().map(Instant::since_boot);
+            let deadlines = [self.client.poll_timeout().map(Instant::since_boot), self.pace.next()];
+            let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
                 biased;
                 command = inbox.recv() => match command {
                     Some(Command::Stop { release, done }) => {
+                        if self.pace.take_early().is_some() {
+                            self.remember(self.client.lease().cloned().as_ref()).await;
+                        }
                         if release {
                             self.release().await;
                         }
@@ -260,8 +271,10 @@ impl Supervisor {
                     self.configure().await;
                 }
                 () = sleep(&self.seat.services.alarm, deadline) => {
-                    self.seat.unopened = false;
-                    self.client.handle_timeout(now());
+                    if self.client.poll_timeout().is_some_and(|due| due <= now()) {
+                        self.seat.unopened = false;
+                        self.client.handle_timeout(now());
+                    }
                 }
             }
         }
@@ -317,6 +330,7 @@ impl Supervisor {
             Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
             Command::LinkUp => self.client.link_up(now()),
+            Command::Recheck => self.client.recheck(now()),
             Command::Release | Command::Reconnected | Command::Stop { .. } => {}
         }
     }
@@ -348,10 +362,19 @@ impl Supervisor {
                 break;
             }
         }
+        self.keep().await;
         self.publish();
         self.transmit().await;
         if let Some(post) = &mut self.post {
             post.watch(self.client.lease().map(|lease| (lease.address, self.mac)));
+        }
+    }
+
+    /// Stores the lease as it was renewed, and sets the sandbox up, if that is due.
+    async fn keep(&mut self) {
+        if self.pace.next().is_some() && self.pace.take(boottime::now()).is_some() {
+            self.remember(self.client.lease().cloned().as_ref()).await;
+            self.configure().await;
         }
     }
 
@@ -396,7 +419,10 @@ impl Supervisor {
         let endpoint = self.seat.cell.id().short().to_owned();
         match event {
             Event::Bound(lease) => {
-                tracing::info!(endpoint, address = %lease.address, server = %lease.server, "lease");
+                if self.quota.take(boottime::now(), &endpoint) {
+                    let (address, server) = (lease.address, lease.server);
+                    tracing::info!(endpoint, %address, %server, "lease");
+                }
                 self.remember(Some(&lease)).await;
                 self.configure().await;
                 self.confirmed = true;
@@ -404,11 +430,12 @@ impl Supervisor {
             Event::Renewed(lease) => {
                 tracing::debug!(endpoint, address = %lease.address, server = %lease.server, "lease renewed");
                 self.status.send_modify(|s| s.troubles.clear());
-                self.remember(Some(&lease)).await;
-                self.configure().await;
+                self.pace.want(Due::SetUp);
             }
             Event::Lost { address, reason } => {
-                tracing::warn!(endpoint, %address, %reason, "the address is lost and taken away");
+                if self.quota.take(boottime::now(), &endpoint) {
+                    tracing::warn!(endpoint, %address, %reason, "the address is lost and taken away");
+                }
                 if reason == LossReason::Nak {
                     self.status.send_modify(|s| s.naks += 1);
                 }
@@ -416,12 +443,14 @@ impl Supervisor {
                 self.configure().await;
             }
             Event::Conflict { address, by } => {
-                let mac = self.mac;
-                tracing::warn!(endpoint, %address, %by, %mac, "another host uses the address");
                 self.status.send_modify(|s| {
                     s.conflicts += 1;
                     s.troubles.contest(address, by);
                 });
+                if self.quota.take(boottime::now(), &endpoint) {
+                    let mac = self.mac;
+                    tracing::warn!(endpoint, %address, %by, %mac, "another host uses the address");
+                }
             }
             Event::Refused { address, server } => {
                 let cell = &self.seat.cell;
@@ -432,7 +461,9 @@ impl Supervisor {
                 );
                 // Whoever had it may have gone since.
                 let Err(why) = judged else { return };
-                tracing::warn!(endpoint, %address, %server, %why, "the server's address is declined");
+                if self.quota.take(boottime::now(), &endpoint) {
+                    tracing::warn!(endpoint, %address, %server, %why, "the server's address is declined");
+                }
                 self.status.send_modify(|s| {
                     s.conflicts += 1;
                     s.troubles.refuse(server, why);

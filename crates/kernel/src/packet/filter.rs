@@ -21,6 +21,8 @@ const DHCP_CLIENT: u32 = 68;
 const ICMPV6: u32 = 58;
 /// Router Solicitation, Router Advertisement, Neighbour Solicitation, Neighbour Advertisement (RFC 4861 section 4).
 const DISCOVERY: std::ops::RangeInclusive<u32> = 133..=136;
+/// Those of neighbours alone.
+const NEIGHBOURS: std::ops::RangeInclusive<u32> = 135..=136;
 const ROUTER_ADVERTISEMENT: u32 = 134;
 const DHCPV6_CLIENT: u32 = 546;
 
@@ -111,6 +113,15 @@ fn skip(instructions: u32) -> SockFilter {
 /// What a client of routers and `DHCPv6` servers hears: router and neighbour discovery, and UDP to port 546. None of it
 /// has extension headers (RFC 4861 wants none in front of its messages, and fragments of them dropped: RFC 6980).
 pub(super) fn ipv6() -> Vec<SockFilter> {
+    ipv6_of(DISCOVERY)
+}
+
+/// The same without what routers say.
+pub(super) fn ipv6_but_routers() -> Vec<SockFilter> {
+    ipv6_of(NEIGHBOURS)
+}
+
+fn ipv6_of(discovery: std::ops::RangeInclusive<u32>) -> Vec<SockFilter> {
     let is = |value, when_true, when_false| {
         instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, when_true, when_false, value)
     };
@@ -125,8 +136,8 @@ pub(super) fn ipv6() -> Vec<SockFilter> {
         ld(libc::BPF_B, 6),
         is(ICMPV6, 0, 3),
         ld(libc::BPF_B, 40),
-        compare(libc::BPF_JGE, *DISCOVERY.start(), 0, 5),
-        compare(libc::BPF_JGT, *DISCOVERY.end(), 4, 3),
+        compare(libc::BPF_JGE, *discovery.start(), 0, 5),
+        compare(libc::BPF_JGT, *discovery.end(), 4, 3),
         is(UDP, 0, 3),
         ld(libc::BPF_H, 42),
         is(DHCPV6_CLIENT, 0, 1),

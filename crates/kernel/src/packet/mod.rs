@@ -1,5 +1,6 @@
 //! Sockets beneath and beside the IP stack.
 
+mod budget;
 mod filter;
 mod groups;
 mod socket;

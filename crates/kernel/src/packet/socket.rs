@@ -8,6 +8,7 @@ use landline_types::Mac;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+use super::budget::Budget;
 use super::filter;
 use crate::netns::Netns;
 use crate::sys::{self, Frames, LinkAddr};
@@ -16,12 +17,20 @@ use crate::sys::{self, Frames, LinkAddr};
 ///
 /// It stays in the namespace it was made in. When the link goes down, is deleted or moves away, receiving
 /// fails once with `ENETDOWN`; after a move the socket hears nothing any more.
+///
+/// It reads so many packets a second and no more; the kernel drops what comes beyond that.
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: AsyncFd<OwnedFd>,
+    budget: Budget,
     protocol: u16,
     ifindex: u32,
 }
+
+/// How many packets a second are read: more than a client on a busy link hears while it asks for something.
+const PACKETS: u32 = 256;
+/// How many Router Advertisements: more than a LAN has routers.
+const ADVERTISEMENTS: u32 = 16;
 
 /// What [`PacketSocket::recv`] says about a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,25 +56,25 @@ impl PacketSocket {
     /// The link is the one with this index in the given namespace, or in the calling thread's. Must be called
     /// within a tokio runtime.
     pub fn dhcp4(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
-        Self::open(ns, ifindex, libc::ETH_P_IP, &filter::dhcp4)
+        Self::open(ns, ifindex, PACKETS, libc::ETH_P_IP, filter::dhcp4())
     }
 
     /// A socket for ARP: receives ARP packets for IPv4 on Ethernet that are for this station or for all, and
     /// sends ARP packets. Otherwise as [`Self::dhcp4`].
     pub fn arp(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
-        Self::open(ns, ifindex, libc::ETH_P_ARP, &filter::arp)
+        Self::open(ns, ifindex, PACKETS, libc::ETH_P_ARP, filter::arp())
     }
 
     /// A socket that receives nothing but ARP packets in which somebody else claims an address (see
     /// [`Self::watch_claims`]). Otherwise as [`Self::arp`].
     pub fn claims(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
-        Self::open(ns, ifindex, libc::ETH_P_ARP, &|| filter::claims(&[]))
+        Self::open(ns, ifindex, PACKETS, libc::ETH_P_ARP, filter::claims(&[]))
     }
 
     /// Has the socket receive ARP packets whose sender has one of these addresses and none of the hardware addresses: the
     /// kernel drops all others. Of more than 256 the last are not watched.
     pub fn watch_claims(&self, own: &[(Ipv4Addr, Mac)]) -> io::Result<()> {
-        SockRef::from(self.fd.get_ref()).attach_filter(&filter::claims(own))
+        self.budget.filter(self.fd.get_ref(), filter::claims(own))
     }
 
     /// A socket for an IPv6 client: receives router and neighbour discovery and UDP packets to port 546 (`DHCPv6`),
@@ -74,9 +83,14 @@ impl PacketSocket {
     /// While it is open the link takes all multicast frames (`PACKET_MR_ALLMULTI`): what asks for an address that the
     /// stack does not have goes to a group that it has not joined.
     pub fn ipv6(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
-        let socket = Self::open(ns, ifindex, libc::ETH_P_IPV6, &filter::ipv6)?;
+        let socket = Self::open(ns, ifindex, PACKETS, libc::ETH_P_IPV6, filter::ipv6())?;
         sys::take_multicast(socket.fd.get_ref().as_fd(), ifindex, Frames::All)?;
         Ok(socket)
+    }
+
+    /// Has a socket of [`Self::ipv6`] receive no Router Advertisements any more.
+    pub fn leave_out_routers(&self) -> io::Result<()> {
+        self.budget.filter(self.fd.get_ref(), filter::ipv6_but_routers())
     }
 
     /// A socket that receives Router Advertisements to all nodes or to this station, from the IPv6 header on.
@@ -84,7 +98,8 @@ impl PacketSocket {
     pub fn router_advertisements(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
         /// All nodes (RFC 4291 section 2.7.1) on Ethernet. A stack without IPv6 has not joined it.
         const ALL_NODES: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
-        let socket = Self::open(ns, ifindex, libc::ETH_P_IPV6, &filter::router_advertisements)?;
+        let socket =
+            Self::open(ns, ifindex, ADVERTISEMENTS, libc::ETH_P_IPV6, filter::router_advertisements())?;
         sys::take_multicast(socket.fd.get_ref().as_fd(), ifindex, Frames::Group(ALL_NODES))?;
         Ok(socket)
     }
@@ -92,24 +107,27 @@ impl PacketSocket {
     fn open(
         ns: Option<&Netns>,
         ifindex: u32,
+        most: u32,
         protocol: i32,
-        filter: &(dyn Fn() -> Vec<SockFilter> + Sync),
+        filter: Vec<SockFilter>,
     ) -> io::Result<Self> {
         let protocol = u16::try_from(protocol).map_err(io::Error::other)?;
-        let open = || bound_socket(ifindex, protocol, &filter());
+        let open = || bound_socket(ifindex, protocol, &filter);
         let fd = match ns {
             Some(ns) => ns.run(open)??,
             None => open()?,
         };
         let fd = sys::register(fd.into())?;
-        Ok(Self { fd, protocol, ifindex })
+        Ok(Self { fd, budget: Budget::new(most, filter), protocol, ifindex })
     }
 
     /// Waits for the next packet and copies it into the buffer. Cancel safe. Packets longer than the buffer
     /// are dropped: half a packet means nothing.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
+            self.budget.rest(self.fd.get_ref()).await?;
             let received = self.fd.async_io(sys::READABLE, |fd| receive(fd, buffer)).await?;
+            self.budget.spend(self.fd.get_ref())?;
             if let Some(received) = received {
                 return Ok(received);
             }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+use std::time::Duration;
+
 use landline_kernel::{
     Group, Groups, LinkChange, MacvlanMode, Monitor, Netns, NewLink, NewLinkKind, PacketSocket, Received,
     UnicastSocket,
@@ -324,7 +326,7 @@ async fn a_socket_hears_again_when_its_link_is_up_again() {
     let packet = who_has(mac(0xb), SERVER);
     let mut monitor = Monitor::open_in(&ns, &[Group::Links]).unwrap();
     while !netlink.link_by_index(b.index).unwrap().unwrap().running {
-        timeout(DEADLINE, monitor.next()).await.unwrap().unwrap();
+        timeout(DEADLINE, monitor.next()).await.unwrap();
     }
     sender.send(Mac::BROADCAST, &packet).unwrap();
     assert_eq!(receive(&socket).await.1, packet);
@@ -397,4 +399,74 @@ async fn a_unicast_socket_wants_an_address_of_the_host() {
     let nobody = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 5), 68);
     let error = UnicastSocket::open(Some(&ns), a.index, nobody).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+}
+
+/// A Router Advertisement to all nodes, from the IPv6 header on, that says nothing; its last octet tells it from others.
+fn advertisement(n: u8) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 16, 58, 255];
+    packet.extend("fe80::1".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend("ff02::1".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend([134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, n]);
+    packet
+}
+
+#[tokio::test]
+async fn a_flood_of_advertisements_is_not_read() {
+    const ALL_NODES: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let mouth = PacketSocket::ipv6(Some(&ns), b.index).unwrap();
+    for socket in [
+        PacketSocket::router_advertisements(Some(&ns), a.index).unwrap(),
+        PacketSocket::ipv6(Some(&ns), a.index).unwrap(),
+    ] {
+        let start = std::time::Instant::now();
+        let (mut read, mut buffer) = (0_u64, [0; 128]);
+        for _ in 0..2000 {
+            mouth.send(ALL_NODES, &advertisement(0)).unwrap();
+            // Whatever can be read is.
+            while timeout(Duration::from_micros(500), socket.recv(&mut buffer)).await.is_ok() {
+                read += 1;
+            }
+        }
+        let most = 256 * (start.elapsed().as_secs() + 2);
+        assert!(read > 0 && read <= most, "{read} of 2000 in {:?}", start.elapsed());
+        // What is said afterwards is heard, and nothing of before.
+        let heard = async {
+            loop {
+                let (got, packet) = receive(&socket).await;
+                if !got.own && packet.last() == Some(&1) {
+                    return;
+                }
+            }
+        };
+        let say = async {
+            loop {
+                mouth.send(ALL_NODES, &advertisement(1)).unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = heard => {}
+            () = say => {}
+            () = tokio::time::sleep(DEADLINE) => panic!("it stays deaf"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_for_ipv6_can_leave_routers_to_others() {
+    const ALL_NODES: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let mouth = PacketSocket::ipv6(Some(&ns), b.index).unwrap();
+    let socket = PacketSocket::ipv6(Some(&ns), a.index).unwrap();
+    mouth.send(ALL_NODES, &advertisement(1)).unwrap();
+    assert_eq!(receive(&socket).await.1, advertisement(1));
+    socket.leave_out_routers().unwrap();
+    mouth.send(ALL_NODES, &advertisement(2)).unwrap();
+    let mut neighbour = advertisement(3);
+    neighbour[40] = 136;
+    mouth.send(ALL_NODES, &neighbour).unwrap();
+    assert_eq!(receive(&socket).await.1, neighbour);
 }

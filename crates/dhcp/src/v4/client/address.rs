@@ -9,7 +9,7 @@ use crate::v4::grant::Offer;
 use crate::v4::guard::Sighting;
 use crate::v4::lease::Lease;
 use crate::v4::options::is_host;
-use crate::v4::timing::{self, CONFLICTS_IN_A_ROW};
+use crate::v4::timing::{self, CONFLICTS_IN_A_ROW, REFUSALS_IN_A_ROW};
 use crate::wire::arp;
 
 /// How many refused offers are remembered.
@@ -18,7 +18,6 @@ const MOST_REFUSED: usize = 8;
 impl<R: Random> Client<R> {
     /// A server granted this. It is used when nobody else is known to use it.
     pub(super) fn handle_grant(&mut self, now: Instant, lease: Lease) {
-        self.refusals = 0;
         if self.config.taken.contains(lease.address) {
             return self.refuse(now, lease.address, lease.server);
         }
@@ -97,7 +96,7 @@ impl<R: Random> Client<R> {
     }
 
     /// A taken address was granted: it is declined, so that the server marks it and offers another.
-    fn refuse(&mut self, now: Instant, address: Ipv4Addr, server: Ipv4Addr) {
+    pub(super) fn refuse(&mut self, now: Instant, address: Ipv4Addr, server: Ipv4Addr) {
         self.events.push_back(Event::Refused { address, server });
         if self.refused.len() == MOST_REFUSED {
             self.refused.pop_front();
@@ -150,11 +149,15 @@ impl<R: Random> Client<R> {
         self.start_over_refused(now);
     }
 
-    /// INIT after a refusal, or after a server that offers but does not grant: at once, then with growing pauses.
+    /// INIT after a refusal, after a server that offers but does not grant, or after the end of a lease: at once, then with
+    /// growing pauses. A grant in between does not count: a server that grants and refuses in turn would make a client talk
+    /// without end.
     pub(super) fn start_over_refused(&mut self, now: Instant) {
-        self.refusals = self.refusals.saturating_add(1);
+        let before = self.refusals.filter(|(_, last)| now.saturating_since(*last) < REFUSALS_IN_A_ROW);
+        let count = before.map_or(0, |(count, _)| count).saturating_add(1);
+        self.refusals = Some((count, now));
         self.guard = None;
-        self.state = State::Init { until: now + timing::refused_wait(self.refusals) };
+        self.state = State::Init { until: now + timing::refused_wait(count) };
     }
 
     /// The end of the lease that is held.
@@ -170,9 +173,8 @@ impl<R: Random> Client<R> {
             }
             State::Rebinding { .. } => {
                 self.lose(LossReason::Expired);
-                self.guard = None;
                 self.wish = Some(address);
-                self.begin_discover(now);
+                self.start_over_refused(now);
             }
             // It was only used while another lease was looked for.
             State::Stopped

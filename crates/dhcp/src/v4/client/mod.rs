@@ -58,8 +58,8 @@ pub struct Client<R> {
     asked_over: Option<Instant>,
     /// What was wrong with the last answer that could not be used, until one can.
     unusable: Option<Unusable>,
-    /// Refusals and unanswered requests in a row.
-    refusals: u32,
+    /// Refusals, unanswered requests and ends of leases in a row, and when the last was.
+    refusals: Option<(u32, Instant)>,
     /// Conflicts in a row, and when the last was.
     conflicts: Option<(u32, Instant)>,
     /// Servers that granted a taken address, and which; the newest last.
@@ -155,7 +155,7 @@ impl<R: Random> Client<R> {
             link_up: None,
             asked_over: None,
             unusable: None,
-            refusals: 0,
+            refusals: None,
             conflicts: None,
             refused: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -283,6 +283,16 @@ impl<R: Random> Client<R> {
         }
     }
 
+    /// What is taken on this host has changed ([`Config::taken`]): an address that is in use and taken now is declined, and
+    /// another one asked for.
+    pub fn recheck(&mut self, now: Instant) {
+        let held = self.held.as_ref().map(|lease| (lease.address, lease.server));
+        if let Some((address, server)) = held.filter(|(address, _)| self.config.taken.contains(*address)) {
+            self.refuse(now, address, server);
+        }
+        self.run_due(now);
+    }
+
     /// Gives the address back (one message) and stops. Also an address that was only just asked for: the server may
     /// have granted it. There is no event; the caller must not use the address any more.
     pub fn release(&mut self, now: Instant) {
@@ -380,8 +390,9 @@ impl<R: Random> Client<R> {
     fn handle_state_timer(&mut self, now: Instant) {
         match &self.state {
             State::Stopped => {}
-            // The wait is over; or the lease ended before its address was known to be free.
-            State::Init { .. } | State::Checking { .. } => self.begin_discover(now),
+            State::Init { .. } => self.begin_discover(now),
+            // The lease ended before its address was known to be free.
+            State::Checking { .. } => self.start_over_refused(now),
             State::Selecting(_) => self.discover_again(now),
             State::Requesting { .. } => self.take_again(now),
             State::Rebooting { refused: Some(_), .. } | State::Rebinding { refused: Some(_), .. } => {

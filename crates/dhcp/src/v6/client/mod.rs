@@ -269,6 +269,16 @@ impl<R: Random> Client<R> {
         self.settle(now);
     }
 
+    /// What is taken on this host has changed ([`Config::taken`]): addresses that are in use and taken now are given up, as
+    /// those that others on the link have.
+    pub fn recheck(&mut self, now: Instant) {
+        for address in self.watch.recheck(now) {
+            self.contested.push(address);
+            self.events.push_back(Event::Refused { address });
+        }
+        self.settle(now);
+    }
+
     /// Changes the host name (option 39). If it is another one and there is a lease, it is renewed at once so that the
     /// server learns it.
     pub fn set_hostname(&mut self, now: Instant, hostname: Option<String>) {

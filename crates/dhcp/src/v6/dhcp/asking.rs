@@ -90,7 +90,7 @@ impl Dhcp {
     /// The end of rebinding is the end of the last address.
     pub(super) fn lose_overdue(&mut self, now: Instant) {
         self.lease = None;
-        self.state = State::Init { until: now };
+        self.start_over(now);
     }
 
     pub(super) fn send_decline<R: Random>(

@@ -25,7 +25,7 @@ use super::client::StateName;
 use super::config::Config;
 use super::lease::{Information, Lease};
 use super::table::is_live;
-use super::timing::{self, CONFLICTS_IN_A_ROW, MAX_RT, Rhythm};
+use super::timing::{self, CONFLICTS_IN_A_ROW, MAX_RT, REFUSALS_IN_A_ROW, Rhythm};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::dhcpv6::{Duid, Message};
@@ -48,8 +48,8 @@ pub(super) struct Dhcp {
     pub(super) information: Option<Information>,
     /// Addresses to wish for.
     wish: Vec<Ipv6Addr>,
-    /// Refusals and unanswered requests in a row.
-    refusals: u32,
+    /// Refusals, unanswered requests and ends of leases in a row, and when the last was.
+    refusals: Option<(u32, Instant)>,
     /// Conflicts in a row, and when the last was.
     conflicts: Option<(u32, Instant)>,
     /// The servers' `SOL_MAX_RT` and `INF_MAX_RT`, in seconds.
@@ -92,7 +92,7 @@ impl Dhcp {
             lease: None,
             information: None,
             wish,
-            refusals: 0,
+            refusals: None,
             conflicts: None,
             solicit_max: MAX_RT,
             inform_max: MAX_RT,
@@ -204,7 +204,7 @@ impl Dhcp {
             self.state,
             State::Bound | State::Renewing { .. } | State::Rebinding { .. } | State::Confirming { .. }
         ) {
-            self.state = State::Init { until: now };
+            self.start_over(now);
         }
     }
 
@@ -321,10 +321,13 @@ impl Dhcp {
         }
     }
 
-    /// After a refusal, or a server that offers but does not grant: at once, then with growing pauses.
+    /// After a refusal, a server that offers but does not grant, or the end of a lease: at once, then with growing pauses. A
+    /// grant in between does not count: a server that grants and refuses in turn would make a client talk without end.
     fn start_over(&mut self, now: Instant) {
-        self.refusals = self.refusals.saturating_add(1);
-        self.state = State::Init { until: now + timing::refused_wait(self.refusals) };
+        let before = self.refusals.filter(|(_, last)| now.saturating_since(*last) < REFUSALS_IN_A_ROW);
+        let count = before.map_or(0, |(count, _)| count).saturating_add(1);
+        self.refusals = Some((count, now));
+        self.state = State::Init { until: now + timing::refused_wait(count) };
     }
 }
 

@@ -181,7 +181,6 @@ impl Dhcp {
     }
 
     fn bind(&mut self, lease: Lease) {
-        self.refusals = 0;
         self.wish = super::addresses(Some(&lease));
         self.lease = Some(lease);
         self.information = None;

@@ -432,3 +432,33 @@ fn what_another_client_of_the_same_hardware_address_has_is_not_declined() {
     script.drain();
     assert_eq!(script.kinds(), []);
 }
+
+/// Somebody gives the host an address that a container has leased.
+#[test]
+fn an_address_that_becomes_taken_is_declined_at_once() {
+    let taken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = taken.clone();
+    let is_taken = move |address| address == ADDRESS && flag.load(std::sync::atomic::Ordering::Relaxed);
+    let config = Config { taken: crate::Taken::by(is_taken), ..no_check() };
+    let mut script = Script::bound(config, 3600);
+    script.client.recheck(script.now);
+    script.drain();
+    assert_eq!((script.kinds(), script.events()), (vec![], vec![]), "nothing has changed");
+    taken.store(true, std::sync::atomic::Ordering::Relaxed);
+    script.client.recheck(script.now);
+    script.drain();
+    assert_eq!(
+        script.events(),
+        [Event::Refused { address: ADDRESS, server: SERVER }, lost(LossReason::Taken)]
+    );
+    let [decline, discover] = std::mem::take(&mut script.sent).try_into().expect("two messages");
+    assert_eq!(decline.message.kind, MessageType::Decline);
+    assert_eq!(decline.address(code::REQUESTED_ADDRESS), Some(ADDRESS));
+    // The same once more is passed over.
+    script.offer(&discover, SERVER, ADDRESS, 3600);
+    assert_eq!(script.kinds(), []);
+    script.offer(&discover, SERVER, ELSEWHERE, 3600);
+    let request = script.message(MessageType::Request);
+    script.ack(&request, SERVER, ELSEWHERE, 3600);
+    assert_eq!(script.client.lease().map(|lease| lease.address), Some(ELSEWHERE));
+}

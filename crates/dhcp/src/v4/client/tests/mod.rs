@@ -3,6 +3,7 @@
 mod acquire;
 mod conflict;
 mod extend;
+mod hostile;
 mod refuse;
 mod remember;
 mod table;

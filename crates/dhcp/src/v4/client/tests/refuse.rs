@@ -130,22 +130,6 @@ fn without_a_server_identifier_the_sender_counts() {
 }
 
 #[test]
-fn a_grant_ends_the_row() {
-    let (mut script, request) = requesting();
-    for _ in 0..3 {
-        script.ack(&request, SERVER, ADDRESS, 3600);
-        script.client.renew(script.now);
-        script.drain();
-        let renew = script.message(MessageType::Request);
-        script.nak(&renew, SERVER);
-        let discover = script.message(MessageType::Discover);
-        script.offer(&discover, SERVER, ADDRESS, 3600);
-        let request = script.message(MessageType::Request);
-        script.ack(&request, SERVER, ADDRESS, 3600);
-    }
-}
-
-#[test]
 fn what_is_wrong_with_an_answer_is_known() {
     let mut script = Script::start(Config { servers: vec![SERVER], ..no_check() });
     assert_eq!(script.client.unusable(), None);

@@ -229,3 +229,34 @@ fn of_a_prefix_with_a_taken_address_another_is_made() {
     assert_ne!(first, second);
     assert_eq!(script.probes(first), [0; 0]);
 }
+
+/// Somebody gives the host addresses that a container has.
+#[test]
+fn addresses_that_become_taken_are_given_up_at_once() {
+    let taken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = taken.clone();
+    let is_taken = move |address| {
+        [LEASED, OWN].map(std::net::IpAddr::from).contains(&address)
+            && flag.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let config = Config { taken: crate::Taken::by(is_taken), ..no_check(Mode::Auto) };
+    let mut script = Script::start(config);
+    script.run_to(1500);
+    let solicit = script.message(MessageType::Solicit);
+    script.reply(&solicit, &[(LEASED, 3600, 7200)]);
+    script.advertise(ROUTER, &advertisement());
+    assert_eq!(script.addresses(), [LEASED, OWN]);
+    script.events();
+    script.client.recheck(script.now);
+    assert_eq!(script.events(), [], "nothing has changed");
+    taken.store(true, std::sync::atomic::Ordering::Relaxed);
+    script.client.recheck(script.now);
+    script.drain();
+    assert_eq!(script.addresses(), [Ipv6Addr::UNSPECIFIED; 0]);
+    let events = script.events();
+    for address in [LEASED, OWN] {
+        assert!(events.contains(&Event::Refused { address }), "{events:?}");
+        assert!(events.contains(&Event::Lost { address, reason: LossReason::Conflict }), "{events:?}");
+    }
+    assert!(script.kinds().contains(&MessageType::Decline));
+}

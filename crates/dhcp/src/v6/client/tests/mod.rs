@@ -2,6 +2,7 @@
 
 mod conflict;
 mod extend;
+mod hostile;
 mod lease;
 mod remember;
 mod routers;

@@ -1,7 +1,8 @@
-//! How often what routers say is stored and set up.
+//! How often what routers and servers say is stored, set up and logged.
 //!
-//! Anybody on the LAN can send router advertisements, as fast as the wire carries them. What they change is collected, and
-//! stored and set up once in a while; the first change at once.
+//! Anybody on the LAN can send router advertisements, as fast as the wire carries them, and a server can grant leases of a
+//! second. What they change is collected, and stored and set up once in a while; the first change at once. Of what is logged
+//! about one endpoint the first lines come at once, too.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ const PACE: Duration = Duration::from_secs(1);
 
 /// What is to be done about a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// It is to be stored.
     Store,
     /// It is to be stored, and the link to be set up as it says.
@@ -19,19 +20,19 @@ pub(super) enum Due {
 
 /// What waits for its time. Times are of one clock.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     waiting: Option<Due>,
     not_before: Duration,
 }
 
 impl Pace {
     /// This is to be done, now or when it is time.
-    pub(super) fn want(&mut self, due: Due) {
+    pub(crate) fn want(&mut self, due: Due) {
         self.waiting = self.waiting.max(Some(due));
     }
 
     /// What is to be done now. The caller does it.
-    pub(super) fn take(&mut self, now: Duration) -> Option<Due> {
+    pub(crate) fn take(&mut self, now: Duration) -> Option<Due> {
         if now < self.not_before {
             return None;
         }
@@ -43,13 +44,44 @@ impl Pace {
     }
 
     /// What waits, whether or not it is time.
-    pub(super) fn take_early(&mut self) -> Option<Due> {
+    pub(crate) fn take_early(&mut self) -> Option<Due> {
         self.waiting.take()
     }
 
     /// When there is something to be done, if nothing else comes.
-    pub(super) fn next(&self) -> Option<Duration> {
+    pub(crate) fn next(&self) -> Option<Duration> {
         self.waiting.map(|_| self.not_before)
+    }
+}
+
+/// How many lines one endpoint may log within [`PERIOD`].
+const LINES: u32 = 20;
+const PERIOD: Duration = Duration::from_secs(20);
+
+/// How much is logged of what others on the LAN make an endpoint say. Times are of one clock.
+#[derive(Debug, Default)]
+pub(crate) struct Quota {
+    since: Duration,
+    lines: u32,
+    left_out: u32,
+}
+
+impl Quota {
+    /// Whether a line about this endpoint may be logged now.
+    pub(crate) fn take(&mut self, now: Duration, endpoint: &str) -> bool {
+        if now >= self.since + PERIOD {
+            if self.left_out > 0 {
+                tracing::warn!(endpoint, lines = self.left_out, "it changed too often to log all of it");
+            }
+            *self = Self { since: now, ..Self::default() };
+        }
+        let may = self.lines < LINES;
+        if may {
+            self.lines += 1;
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        may
     }
 }
 
@@ -90,6 +122,16 @@ mod tests {
         assert_eq!(pace.take(at(9000)), Some(Due::Store), "a quiet time is over");
         pace.want(Due::Store);
         assert_eq!(pace.take_early(), Some(Due::Store), "the end waits for nothing");
+    }
+
+    #[test]
+    fn of_many_lines_the_first_are_logged_and_the_rest_are_counted() {
+        let mut quota = Quota::default();
+        let logged = (0..1000).filter(|n| quota.take(at(100_000 + n), "web")).count();
+        assert_eq!((logged, quota.left_out), (20, 980));
+        assert!(!quota.take(at(119_999), "web"));
+        assert!(quota.take(at(120_000), "web"));
+        assert_eq!((quota.lines, quota.left_out), (1, 0));
     }
 
     /// An endpoint whose record is in the store.
