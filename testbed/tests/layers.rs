@@ -44,6 +44,7 @@ const ROOMS: &[(u8, &str, &[&str])] = &[
         "engine",
         &[
             "adopt",
+            "collisions",
             "containers",
             "delete",
             "endpoints",

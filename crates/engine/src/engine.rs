@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -151,13 +151,18 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// The file of the store in this directory.
+    pub fn store_in(state_dir: &Path) -> PathBuf {
+        state_dir.join("landline.redb")
+    }
+
     /// Opens the store in `state_dir` (which must exist), starts to follow the host's links, and takes up every
     /// endpoint that was there before. Must be called within a tokio runtime, in the host's namespace.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(state_dir: &Path, host: Arc<dyn Host>) -> Result<Arc<Self>, OpenError> {
-        let path = state_dir.join("landline.redb");
+        let path = Self::store_in(state_dir);
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
         let (store, mut rows) = blocking(move || Store::open(&path).map_err(failed)).await?;
@@ -246,6 +251,7 @@ impl Engine {
         let (watch, cancel) = (|| engine.ledger.watch(), &engine.cancel);
         tokio::spawn(crate::switch_ports::run(engine.clone(), watch(), cancel.clone()));
         tokio::spawn(crate::repair::run(engine.clone(), links, watch(), cancel.clone()));
+        tokio::spawn(crate::collisions::run(engine.clone(), cancel.clone()));
         tokio::spawn(crate::resolver::run(engine.clone(), watch(), cancel.clone()));
         Ok(engine)
     }

@@ -22,6 +22,7 @@ pub(crate) use openings::Openings;
 pub use openings::{DroppedError, OpeningRecord};
 
 use crate::blocking;
+use crate::collisions::Collision;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::host_access::{AccessView, READY};
@@ -167,6 +168,13 @@ impl Engine {
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
             }
         }
+        found.extend(self.collisions().await.into_iter().map(|Collision { holder, address, interface, .. }| {
+            let says = format!(
+                "{holder} has {address}, and so has this host itself, on {interface}: only one of the two is reached; remove \
+                 it from {interface}, or give the container another address"
+            );
+            Finding::new("addresses", says)
+        }));
         found.extend(self.nat.views().into_iter().filter_map(|(owner, view)| nat_trouble(&owner, &view)));
         found
     }

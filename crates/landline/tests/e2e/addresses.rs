@@ -322,3 +322,27 @@ fn a_router_that_answers_for_every_address_is_named() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn an_address_that_the_host_is_given_later_is_left_to_it() -> Result {
+    let world = world()?;
+    world.network("lan", &["mode=macvlan", "parent=eth0"])?;
+    world.run("web", "lan", &[])?;
+    let leased = world.address("web", "eth0")?;
+    world.run("fixed", "none", &[])?;
+    world.landline(&format!("attach eth0 fixed {FREE}/24"))?;
+    world.host.check(&["ip", "address", "add", &leased, "dev", "eth0"])?;
+    wait_for("another address", SOON, || {
+        world.address("web", "eth0").ok().filter(|address| *address != leased)
+    })
+    .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;
+    world.host.check(&["ip", "address", "add", &format!("{FREE}/24"), "dev", "eth0"])?;
+    // A fixed address is the administrator's to change.
+    crate::doctor::finds(&world, "container fixed has 192.0.2.77, and so has this host itself, on eth0")?;
+    let said = "this host has been given the address of a container";
+    wait_for("a line for each", SOON, || world.daemon.log().matches(said).count() == 2)?;
+    assert_eq!(world.address("fixed", "eth0")?, format!("{FREE}/24"));
+    world.host.check(&["ip", "address", "del", &format!("{FREE}/24"), "dev", "eth0"])?;
+    wait_for("nothing to find", SOON, || world.landline("doctor").is_ok())?;
+    Ok(())
+}

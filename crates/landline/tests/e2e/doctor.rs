@@ -21,7 +21,7 @@ fn says(world: &World) -> String {
 }
 
 /// Waits until it says this.
-fn finds(world: &World, words: &str) -> Result<String> {
+pub(crate) fn finds(world: &World, words: &str) -> Result<String> {
     let mut said = String::new();
     wait_for(words, SOON, || {
         said = says(world);
