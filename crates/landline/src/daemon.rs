@@ -121,7 +121,8 @@ async fn serve(
     make_directory(&options.state_dir, 0o700)?;
 
     make_directory(Path::new(alone::DIRECTORY), 0o700)?;
-    let _alone = alone::alone(Path::new(alone::DIRECTORY), alone::PATIENCE).await?;
+    let store = Engine::store_in(&options.state_dir);
+    let _alone = alone::alone(Path::new(alone::DIRECTORY), &store, alone::PATIENCE).await?;
     let host = Arc::new(LinuxHost::open().map_err(DaemonError::Host)?);
     let control_path = options.control.control_socket;
     let control = listen(&control_path, 0o700).await?;
