@@ -8,7 +8,7 @@ pub(crate) mod default;
 mod docker;
 mod plan;
 #[cfg(test)]
-mod property;
+pub(crate) mod property;
 
 use std::net::Ipv4Addr;
 

@@ -130,27 +130,44 @@ fn lease(own: Ipv4Net, options: Vec<(u8, Vec<u8>)>) -> Lease {
     }
 }
 
+/// Everything that decides on a container's routes.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// The leased address.
+    pub(crate) own: Ipv4Net,
+    options: Vec<(u8, Vec<u8>)>,
+    gateway: Option<Ipv4Addr>,
+    copied: Vec<(Ipv4Addr, u8, Option<Ipv4Addr>)>,
+}
+
+impl Case {
+    pub(crate) fn routing(&self) -> Routing {
+        let mut network = NetworkOptions::new("br0".parse().unwrap());
+        network.gateway = self.gateway;
+        let copied = self.copied.iter().map(|&(to, len, by)| (Ipv4Net::new_assert(to, len).trunc(), by));
+        let copied: Vec<Route4> = copied.filter(|(to, _)| to.prefix_len() != 0).collect();
+        dhcp::routing(&lease(self.own, self.options.clone()), &network, &copied)
+    }
+}
+
+pub(crate) fn cases() -> impl Strategy<Value = Case> {
+    leased().prop_flat_map(|own| {
+        let copied = prop::collection::vec((near(own), prefix(), prop::option::of(near(own))), 0..3);
+        let all = (Just(own), options(own), prop::option::weighted(0.2, near(own)), copied);
+        all.prop_map(|(own, options, gateway, copied)| Case { own, options, gateway, copied })
+    })
+}
+
 #[test]
 fn a_kernel_takes_what_comes_out_of_any_options() {
     let mut lab = Lab::new();
     let mut kinds = [0u32; 4];
-    let cases = leased().prop_flat_map(|own| {
-        let copied = prop::collection::vec((near(own), prefix(), prop::option::of(near(own))), 0..3);
-        (Just(own), options(own), prop::option::weighted(0.2, near(own)), copied)
-    });
     // All cases share the namespace, and so a thread.
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let lab = std::cell::RefCell::new(&mut lab);
     let count = std::cell::RefCell::new(&mut kinds);
-    let tried = runner.run(&cases, |(own, options, gateway, copied)| {
-        let mut network = NetworkOptions::new("br0".parse().unwrap());
-        network.gateway = gateway;
-        let copied: Vec<Route4> = copied
-            .into_iter()
-            .map(|(to, len, by)| (Ipv4Net::new_assert(to, len).trunc(), by))
-            .filter(|(to, _)| to.prefix_len() != 0)
-            .collect();
-        let routing = dhcp::routing(&lease(own, options), &network, &copied);
+    let tried = runner.run(&cases(), |case| {
+        let (own, routing) = (case.own, case.routing());
         let Routing { default, routes, dropped } = &routing;
         let taken = lab.borrow_mut().takes(own, routes, *default);
         prop_assert!(taken.is_ok(), "{taken:?} of {routing:?}");

@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Address, Link, Netlink, Netns, NewLink, NewLinkKind, PeerLink, Route};
 use landline_spec::EndpointId;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 use super::{Sandbox, Task, Wanted};
 use crate::mark::{End, Mark, PROTOCOL};
 use crate::records::{Applied, DefaultRecord, Holding};
-use crate::routes::{Offer, plan};
+use crate::routes::property::cases;
+use crate::routes::{NextHop, Offer, plan};
 
 struct Lab {
     netns: Netns,
@@ -278,4 +281,55 @@ fn a_route_that_somebody_removed_stays_removed() {
         now.dropped[0].to_string(),
         "10.0.0.0/8 via 192.0.2.2: the container has another route to the same destination"
     );
+}
+
+/// Whatever a server says at the start and at each renewal: everything that is planned is set, nothing is left of before, and
+/// nothing raises an error.
+#[test]
+fn a_sandbox_takes_whatever_a_server_says_next() {
+    const CASES: u32 = 100;
+    let counts = std::cell::Cell::new([0u32; 2]);
+    let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    let lives = prop::collection::vec((cases(), any::<bool>()), 1..4);
+    let tried = runner.run(&lives, |life| {
+        // As when a container has started and Docker was told of no default route.
+        let default = DefaultRecord { holding: Holding::Open, ..DefaultRecord::default() };
+        let (mut lab, mut now) = (Lab::new(), Applied { default, ..Applied::default() });
+        for (case, ends) in life {
+            let wanted = Wanted { address: case.own, routing: case.routing(), mtu: None };
+            // As it is when it comes, and when nothing has changed since.
+            for _ in 0..2 {
+                takes(&mut lab, &wanted, &mut now)?;
+            }
+            let [routes, link] = counts.get();
+            let on_link = wanted.routing.default == Some(NextHop::Link);
+            counts.set([routes + u32::from(!wanted.routing.routes.is_empty()), link + u32::from(on_link)]);
+            if ends {
+                let task = Task { wanted: None, setting_up: false, shared: false };
+                let done = lab.sandbox().configure(task, &mut now);
+                prop_assert!(done.is_ok(), "{done:?} after {wanted:?}");
+                prop_assert_eq!((lab.addresses(), lab.routes()), (vec![], vec![]));
+            }
+        }
+        Ok(())
+    });
+    tried.unwrap_or_else(|error| panic!("{error}"));
+    let [routes, on_link] = counts.get();
+    assert!(routes > CASES / 2 && on_link > 0, "{routes} {on_link}");
+}
+
+fn takes(lab: &mut Lab, wanted: &Wanted, now: &mut Applied) -> Result<(), TestCaseError> {
+    let done = lab.sandbox().configure(Task { wanted: Some(wanted), setting_up: false, shared: false }, now);
+    prop_assert!(done.is_ok(), "{done:?} of {wanted:?}");
+    prop_assert_eq!(&now.dropped, &wanted.routing.dropped, "the kernel refuses some of {:?}", wanted);
+    prop_assert_eq!(lab.addresses(), [IpNet::V4(wanted.address)]);
+    let text = |(to, hop): (Ipv4Net, Option<Ipv4Addr>)| match hop {
+        Some(hop) => format!("{to} {hop}"),
+        None => format!("{to} link"),
+    };
+    let default = wanted.routing.default.map(|hop| (Ipv4Net::default(), hop.router()));
+    let mut routes: Vec<String> = wanted.routing.routes.iter().copied().chain(default).map(text).collect();
+    routes.sort();
+    prop_assert_eq!(lab.routes(), routes, "of {:?}, {:?}", wanted, now);
+    Ok(())
 }
