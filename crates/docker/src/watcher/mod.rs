@@ -92,6 +92,8 @@ struct Times {
     /// The first pause after a failure; it doubles up to `longest_pause`.
     first_pause: Duration,
     longest_pause: Duration,
+    /// The longest wait for a sign before the next look: not every sign can be seen from everywhere.
+    longest_wait: Duration,
 }
 
 impl Default for Times {
@@ -100,6 +102,7 @@ impl Default for Times {
             answer: Duration::from_secs(10),
             first_pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),
+            longest_wait: Duration::from_mins(1),
         }
     }
 }
@@ -146,6 +149,7 @@ impl Watcher {
     async fn watch(&self) {
         let mut state = State::default();
         let mut pause = self.times.first_pause;
+        let mut wait = self.times.longest_pause;
         let mut signs = Signs::of(&self.door);
         loop {
             signs.follow(&self.door);
@@ -153,11 +157,7 @@ impl Watcher {
             if matches!(presence, Presence::OnDemand | Presence::Nobody) {
                 tracing::debug!(?presence, "Docker does not run");
                 pause = self.times.first_pause;
-                if signs.are_followed() {
-                    signs.next().await;
-                } else {
-                    signs.next_within(self.times.longest_pause).await;
-                }
+                self.wait_for_sign(&mut signs, &mut wait).await;
                 continue;
             }
             let (started, mut connected) = (Instant::now(), false);
@@ -180,13 +180,25 @@ impl Watcher {
                 tracing::debug!(reason, "Docker's API cannot be reached");
             }
             if left_over && signs.are_followed() {
-                signs.next().await;
-                pause = self.times.first_pause;
+                if self.wait_for_sign(&mut signs, &mut wait).await {
+                    pause = self.times.first_pause;
+                }
             } else {
+                wait = self.times.longest_pause;
                 let sign = signs.next_within(pause).await;
                 pause = if sign { self.times.first_pause } else { self.times.longest_pause.min(pause * 2) };
             }
         }
+    }
+
+    /// Waits until the engine may have started; whether there was a sign of that. In a container the files that the engine
+    /// makes may be others than those that are seen here, so the wait ends without a sign as well, each time later.
+    async fn wait_for_sign(&self, signs: &mut Signs, wait: &mut Duration) -> bool {
+        let followed = signs.are_followed();
+        let sign = signs.next_within(*wait).await;
+        let Times { longest_pause, longest_wait, .. } = self.times;
+        *wait = if sign || !followed { longest_pause } else { longest_wait.min(*wait * 2) };
+        sign
     }
 
     /// One connection, from complete lists to its end.

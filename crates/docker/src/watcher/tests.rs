@@ -180,8 +180,12 @@ impl Watching {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
         let mut watcher = Watcher::new(&format!("unix://{}", socket.display())).unwrap();
-        watcher.times =
-            Times { answer: Duration::from_millis(500), first_pause: longest_pause / 4, longest_pause };
+        watcher.times = Times {
+            answer: Duration::from_millis(500),
+            first_pause: longest_pause / 4,
+            longest_pause,
+            longest_wait: longest_pause * 8,
+        };
         let (view, cancel) = (watcher.view(), CancellationToken::new());
         tokio::spawn(watcher.run(cancel.clone()));
         Self { socket, view, _running: cancel.drop_guard(), _dir: dir }
@@ -331,6 +335,21 @@ async fn a_socket_that_is_made_anew_is_not_waited_for() {
     let mut watching = Watching::start_patiently(PATIENCE * 40);
     for (container_id, endpoint) in [("c1", "e1"), ("c2", "e2")] {
         let engine = Engine::start(&watching.socket, lan().with(container_id, container("web", endpoint)));
+        watching.until_known(endpoint).await;
+        drop(engine);
+        watching.until("disconnection", |view| !view.connected).await;
+    }
+}
+
+/// As in a container: what the engine makes is elsewhere, and comes here by a mount.
+#[tokio::test]
+async fn an_engine_whose_files_are_not_seen_is_found_all_the_same() {
+    let mut watching = Watching::start();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let socket = elsewhere.path().join("docker.sock");
+    std::os::unix::fs::symlink(&socket, &watching.socket).unwrap();
+    for (container_id, endpoint) in [("c1", "e1"), ("c2", "e2")] {
+        let engine = Engine::start(&socket, lan().with(container_id, container("web", endpoint)));
         watching.until_known(endpoint).await;
         drop(engine);
         watching.until("disconnection", |view| !view.connected).await;
