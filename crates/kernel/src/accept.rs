@@ -72,28 +72,31 @@ impl Seldom {
 }
 
 /// What follows from a failure.
-#[derive(Debug, PartialEq, Eq)]
-struct Failure {
-    pause: Duration,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// How long to wait before the next attempt.
+    pub pause: Duration,
     /// How many there were since it was said last, if it is to be said now.
-    count: Option<u64>,
+    pub count: Option<u64>,
 }
 
-/// The failures of one server.
+/// The failures of one server to accept a connection.
 #[derive(Debug, Default)]
-struct Failures {
+pub struct Failures {
     pause: Option<Duration>,
     lines: Seldom,
 }
 
 impl Failures {
-    fn another(&mut self, now: Instant) -> Failure {
+    /// One more.
+    pub fn another(&mut self, now: Instant) -> Failure {
         let pause = self.pause.map_or(FIRST_PAUSE, |pause| LONGEST_PAUSE.min(pause * 2));
         self.pause = Some(pause);
         Failure { pause, count: self.lines.again(now) }
     }
 
-    fn over(&mut self) {
+    /// One was accepted.
+    pub fn over(&mut self) {
         self.pause = None;
     }
 }

@@ -119,29 +119,14 @@ fn priority(level: Level) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
+    use crate::plain::Kept;
 
     #[test]
     fn a_stream_is_known_by_device_and_inode() {
         assert!(names("9:1234", 9, 1234));
         for other in ["9:1235", "8:1234", "", ":", "9", "9:1234:", "a:b"] {
             assert!(!names(other, 9, 1234), "{other}");
-        }
-    }
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
         }
     }
 
@@ -156,7 +141,6 @@ mod tests {
             tracing::info!(target: "t", "good");
             tracing::debug!(target: "t", "fine");
         });
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text, "<3>t: bad\n<4>t: two\n<4>lines bridge=\"br0\"\n<6>t: good\n<7>t: fine\n");
+        assert_eq!(kept.text(), "<3>t: bad\n<4>t: two\n<4>lines bridge=\"br0\"\n<6>t: good\n<7>t: fine\n");
     }
 }

@@ -6,10 +6,10 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use landline_kernel::Seldom;
+use landline_kernel::{Failure, Failures};
 use landline_vde::SwitchConfig;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
@@ -19,9 +19,6 @@ use tokio::sync::Notify;
 
 use super::board::Board;
 use super::messages::{Answer, Ask, Greeting, VERSION, receive, send};
-
-/// How long nobody is let in after the system had no descriptor for somebody.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the process is called (the kernel keeps 15 bytes).
 const NAME: &CStr = c"landline-switch";
@@ -55,6 +52,7 @@ pub async fn run_switches() -> Result<(), SwitchProcessError> {
         pidfd: pidfd_open(getpid(), PidfdFlags::empty()).map_err(io::Error::from)?,
         board: Board::default(),
         connections: Mutex::new(Some(0)),
+        fewer: Condvar::new(),
         over: Notify::new(),
     });
     let (accepting, runtime) = (process.clone(), Handle::current());
@@ -68,24 +66,28 @@ struct Process {
     board: Board,
     /// How many are connected; `None`: the process is ending, and nobody is let in.
     connections: Mutex<Option<usize>>,
+    /// Notified when somebody has left.
+    fewer: Condvar,
     over: Notify,
 }
 
 impl Process {
     fn accept(self: &Arc<Self>, runtime: &Handle, listener: &OwnedFd) {
-        let mut closed = Seldom::default();
+        let mut failures = Failures::default();
         loop {
             let socket = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(error) => {
-                    if let Some(count) = closed.again(Instant::now()) {
+                    let Failure { pause, count } = failures.another(Instant::now());
+                    if let Some(count) = count {
                         tracing::warn!(%error, count, "nobody can be let in for the moment");
                     }
-                    std::thread::sleep(PAUSE);
+                    self.wait_for_room(pause);
                     continue;
                 }
             };
+            failures.over();
             match &mut *self.connections() {
                 Some(count) => *count += 1,
                 None => return,
@@ -109,10 +111,16 @@ impl Process {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until somebody leaves, who gives a descriptor back, or others have had this long to.
+    fn wait_for_room(&self, patience: Duration) {
+        drop(self.fewer.wait_timeout(self.connections(), patience));
+    }
+
     fn left(&self) {
         let mut connections = self.connections();
         let Some(count) = &mut *connections else { return };
         *count -= 1;
+        self.fewer.notify_all();
         if *count == 0 && self.board.is_empty() {
             *connections = None;
             self.over.notify_one();
