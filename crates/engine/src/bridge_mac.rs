@@ -98,10 +98,10 @@ impl BridgeMacs {
 
     /// What [`Self::keep`] would do. Blocks.
     pub(crate) fn would_keep(&self, options: &NetworkOptions, parent: &Link, links: &[Link]) -> Option<Step> {
-        let (Mode::Bridge, LinkKind::Bridge { .. }, Some(own)) = (options.mode, &parent.kind, parent.mac)
-        else {
+        let (LinkKind::Bridge { .. }, Some(own)) = (&parent.kind, parent.mac) else { return None };
+        if !facts_of(options.mode).is_lan_bridge() {
             return None;
-        };
+        }
         let others = others(parent, links);
         let kept = self.lock().get(&parent.name).copied();
         if !others.is_empty() && kept.is_none() {

@@ -45,8 +45,10 @@ rows! {
     an_attachment_takes_them:                         Bridge, Attachment;
 }
 
+type Happening = (&'static str, fn(&mut World) -> Result);
+
 /// What has Landline look at a container's routes again, or at its name.
-const HAPPENINGS: [(&str, fn(&mut World) -> Result); 3] =
+const HAPPENINGS: [Happening; 3] =
     [("renewals", renewals), ("a restart of the daemon", restart), ("other names", other_names)];
 
 fn stays(kind: Kind, mut taker: impl Taker) -> Result {
