@@ -46,8 +46,8 @@ fn asks_again(kind: Kind) -> Result {
     Ok(())
 }
 
-#[test]
-fn a_container_that_waits_for_an_address_has_it_at_once() -> Result {
+/// A container that has asked in vain for so long that it waits between its questions: the cable is not plugged in.
+pub(crate) fn cut_off() -> Result<World> {
     let world = World::bridge()?;
     world.network("lan", &["bridge=br0", "lease_timeout=1s", "on_timeout=continue"])?;
     let wire = world.lan.capture(&world.host, "br0", "udp port 67")?;
@@ -56,6 +56,13 @@ fn a_container_that_waits_for_an_address_has_it_at_once() -> Result {
     // After the fifth question, 15 s on, it waits for 16.
     let asked = || wire.dhcp().iter().filter(|(_, message)| message.op == 1).count();
     wait_for("five questions", Duration::from_mins(1), || asked() >= 5)?;
+    drop(wire);
+    Ok(world)
+}
+
+#[test]
+fn a_container_that_waits_for_an_address_has_it_at_once() -> Result {
+    let world = cut_off()?;
     let plugged = Instant::now();
     world.lan.set_cable(&world.host, true)?;
     wait_for("an address", Duration::from_mins(1), || world.address("web", "br00").is_ok())?;
