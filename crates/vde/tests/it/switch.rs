@@ -312,7 +312,8 @@ fn vde_plug2tap_pings_through_it() {
     let machine = |last: u8| {
         let script = format!(
             "vde_plug2tap -s {} -d tap0\n\
-             ip link set tap0 up; ip addr add 192.0.2.{last}/24 dev tap0; exec sleep 1000",
+             until ip link set tap0 up 2>/dev/null; do sleep 0.01; done\n\
+             ip addr add 192.0.2.{last}/24 dev tap0; exec sleep 1000",
             text(&place.path("sw"))
         );
         Program::start(&["unshare", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", &script])
