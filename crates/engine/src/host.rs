@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use landline_kernel::brport;
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
-    Address, Generic, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink,
-    NewLinkKind, PeerLink, Route, SockDiag,
+    Address, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink,
+    NewLinkKind, PeerLink, Route,
 };
 use landline_spec::EndpointId;
 use landline_types::IfName;
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::links::macvlan_mode;
 use crate::mark::{End, Mark};
-use crate::plan::{LinkEnd, Step};
+use crate::plan::{LinkEnd, LinkType, Step};
 use crate::sandbox::Sandbox;
 use crate::vde::Switching;
 
@@ -146,7 +146,8 @@ pub enum HostError {
 /// The namespace the process runs in.
 pub struct LinuxHost {
     netlink: Mutex<Netlink>,
-    switching: Switching,
+    /// What runs VDE switches and cables.
+    pub(crate) switching: Switching,
 }
 
 impl LinuxHost {
@@ -171,14 +172,6 @@ impl LinuxHost {
         Ok(self.link(name)?.ok_or_else(|| HostError::NoLink(name.clone()))?.index)
     }
 
-    /// Whether the switch in user space reads frames from this port with their offloads (`userspace-tso-enable`). Where the
-    /// kernel does not say, it does not: what writes its own checksums is understood in either case.
-    fn takes_offloads(&self, port: &IfName) -> bool {
-        let index = self.index(port).ok();
-        let sockets = SockDiag::open().ok();
-        index.zip(sockets).is_some_and(|(index, mut all)| all.takes_offloads(index).unwrap_or(false))
-    }
-
     /// Makes a link and the settings that netlink has no words for; all or nothing.
     fn add(&self, link: &NewLink, ends: &[&LinkEnd]) -> Result<(), HostError> {
         self.netlink().add_link(link)?;
@@ -201,6 +194,46 @@ impl LinuxHost {
             }
         }
         Ok(())
+    }
+
+    /// Makes a link of ours; all or nothing.
+    fn add_link(&self, link: &LinkEnd, kind: &LinkType) -> Result<(), HostError> {
+        match kind {
+            LinkType::Veth { peer } => {
+                let other = PeerLink {
+                    mac: peer.mac,
+                    mtu: Some(peer.mtu),
+                    alias: Some(peer.alias.clone()),
+                    arp_ignore: arp_ignore(peer),
+                    addr_gen_none: true,
+                    ..PeerLink::new(peer.name.clone())
+                };
+                self.add(&new_link(link, NewLinkKind::Veth { peer: other }), &[link, peer])
+            }
+            LinkType::Macvlan { parent, mode } => {
+                let kind = NewLinkKind::Macvlan { parent: self.index(parent)?, mode: macvlan_mode(*mode) };
+                let added = self.add(&new_link(link, kind), &[link]);
+                added.map_err(|error| taken(error, parent, "macvlan", "ipvlan"))
+            }
+            LinkType::Ipvlan { parent } => {
+                let kind = NewLinkKind::Ipvlan { parent: self.index(parent)?, mode: IpvlanMode::L2 };
+                let added = self.add(&new_link(link, kind), &[link]);
+                added.map_err(|error| taken(error, parent, "ipvlan", "macvlan"))
+            }
+            LinkType::Vlan { parent, id } => {
+                let kind = NewLinkKind::Vlan { parent: self.index(parent)?, id: *id };
+                self.add(&new_link(link, kind), &[link])
+            }
+            LinkType::Bridge => {
+                self.add(&new_link(link, NewLinkKind::Bridge), &[link])?;
+                let index = self.index(&link.name)?;
+                // No address is made up for it, no router asked for.
+                let _ = sysctl::set(Family::V6, &link.name, "disable_ipv6", "1");
+                Ok(self.netlink().flood_multicast(index)?)
+            }
+            LinkType::Tap => self.add_tap(link),
+            LinkType::Dummy => self.add(&new_link(link, NewLinkKind::Dummy), &[link]),
+        }
     }
 
     /// Makes a tap; all or nothing.
@@ -263,54 +296,14 @@ impl Host for LinuxHost {
 
     fn apply(&self, step: &Step) -> Result<(), HostError> {
         match step {
-            Step::AddVeth { host, container } => {
-                let peer = PeerLink {
-                    mac: container.mac,
-                    mtu: Some(container.mtu),
-                    alias: Some(container.alias.clone()),
-                    arp_ignore: arp_ignore(container),
-                    addr_gen_none: true,
-                    ..PeerLink::new(container.name.clone())
-                };
-                self.add(&new_link(host, NewLinkKind::Veth { peer }), &[host, container])
-            }
-            Step::AddMacvlan { parent, mode, container } => {
-                let kind = NewLinkKind::Macvlan { parent: self.index(parent)?, mode: macvlan_mode(*mode) };
-                let added = self.add(&new_link(container, kind), &[container]);
-                added.map_err(|error| taken(error, parent, "macvlan", "ipvlan"))
-            }
-            Step::AddIpvlan { parent, container } => {
-                let kind = NewLinkKind::Ipvlan { parent: self.index(parent)?, mode: IpvlanMode::L2 };
-                let added = self.add(&new_link(container, kind), &[container]);
-                added.map_err(|error| taken(error, parent, "ipvlan", "macvlan"))
-            }
-            Step::AddVlan { parent, id, vlan } => {
-                let kind = NewLinkKind::Vlan { parent: self.index(parent)?, id: *id };
-                self.add(&new_link(vlan, kind), &[vlan])
-            }
+            Step::AddLink { link, kind } => self.add_link(link, kind),
             Step::PortVlan { port, id } => {
                 let index = self.index(port)?;
                 Ok(self.netlink().set_port_vlan(index, *id)?)
             }
-            Step::AddBridge { bridge } => {
-                self.add(&new_link(bridge, NewLinkKind::Bridge), &[bridge])?;
-                let index = self.index(&bridge.name)?;
-                // No address is made up for it, no router asked for.
-                let _ = sysctl::set(Family::V6, &bridge.name, "disable_ipv6", "1");
-                Ok(self.netlink().flood_multicast(index)?)
-            }
-            Step::AddTap { tap } => self.add_tap(tap),
             Step::ForwardGroups { port } => {
                 let index = self.index(port)?;
                 Ok(self.netlink().forward_reserved_groups(index)?)
-            }
-            Step::StartSwitch { config, uplink } => self.switching.start(config, uplink),
-            Step::PlugIn { tap, dir, patient } => {
-                if self.switching.has_cable(tap)? {
-                    return Ok(());
-                }
-                let descriptor = self.switching.take_tap(tap)?;
-                self.switching.plug_in(tap, &descriptor, dir, *patient)
             }
             Step::MakeBridge { name } => {
                 let alias = Some(crate::mark::MADE.to_owned());
@@ -318,8 +311,6 @@ impl Host for LinuxHost {
                     .netlink()
                     .add_link(&NewLink { alias, ..NewLink::new(name.clone(), NewLinkKind::Bridge) })?)
             }
-            Step::AddDummy { container } => self.add(&new_link(container, NewLinkKind::Dummy), &[container]),
-            Step::MakeOvsBridge { name, in_user_space } => Ok(crate::ovs::make_bridge(name, *in_user_space)?),
             Step::SetAlias { link, alias } => {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().alias(alias.clone()))?)
@@ -338,13 +329,6 @@ impl Host for LinuxHost {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
                 Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
             }
-            Step::AddOvsPort { endpoint, link, container, bridge, vlans } => {
-                let made = crate::ovs::plug(endpoint, link, bridge, vlans)?;
-                if made.in_user_space() && !self.takes_offloads(link) {
-                    Generic::open().map_err(HostError::Open)?.plain_checksums(container)?;
-                }
-                Ok(())
-            }
             Step::AddAddress { link, address } => {
                 let own = Address::new(self.index(link)?, (*address).into()).broadcast(address.broadcast());
                 match self.netlink().add_address(&Address { protocol: crate::mark::PROTOCOL, ..own }) {
@@ -356,31 +340,23 @@ impl Host for LinuxHost {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().up())?)
             }
+            Step::Driver(step) => step.apply(self),
         }
     }
 
     fn undo(&self, step: &Step) -> Result<(), HostError> {
         match step {
-            // The peer goes with it, wherever it is.
-            Step::AddVeth { host, .. } => self.remove_end(host),
-            Step::AddMacvlan { container, .. }
-            | Step::AddIpvlan { container, .. }
-            | Step::AddDummy { container } => self.remove_end(container),
+            // A peer goes with it, wherever it is.
+            Step::AddLink { link, kind } => {
+                if *kind == LinkType::Tap {
+                    self.switching.drop_tap(&link.name);
+                }
+                self.remove_end(link)
+            }
             Step::MakeBridge { name } => match self.link(name)? {
                 Some(link) => self.remove_marked(link.index, crate::mark::MADE).map(drop),
                 None => Ok(()),
             },
-            Step::AddOvsPort { endpoint, .. } => Ok(crate::ovs::unplug(endpoint)?),
-            Step::AddBridge { bridge } => self.remove_end(bridge),
-            Step::AddVlan { vlan, .. } => self.remove_end(vlan),
-            Step::AddTap { tap } => {
-                self.switching.drop_tap(&tap.name);
-                self.remove_end(tap)
-            }
-            Step::StartSwitch { config, .. } => {
-                self.switching.end(&config.dir);
-                Ok(())
-            }
             // They end with the link they were done to; a card's state of before is stored.
             Step::Enslave { .. }
             | Step::SetAddress { .. }
@@ -388,9 +364,8 @@ impl Host for LinuxHost {
             | Step::Up { .. }
             | Step::AddAddress { .. }
             | Step::PortVlan { .. }
-            | Step::ForwardGroups { .. }
-            | Step::PlugIn { .. } => Ok(()),
-            Step::MakeOvsBridge { name, .. } => Ok(crate::ovs::unmake_bridge(name)?),
+            | Step::ForwardGroups { .. } => Ok(()),
+            Step::Driver(step) => step.undo(self),
             Step::SetAlias { link, .. } => match self.link(link)? {
                 Some(link) => Ok(self.netlink().set_link(link.index, &LinkChange::new().alias(""))?),
                 None => Ok(()),

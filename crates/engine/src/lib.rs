@@ -98,7 +98,7 @@ pub use links::{ParentError, wants_bridge_alone};
 pub use nat::{Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, PrivateError, Published};
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
 pub use ovs::{Datapath, OvsView};
-pub use plan::{LinkEnd, Plan, Step};
+pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
 pub use pools::{
     AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,
     RequestPoolError, TakeError,

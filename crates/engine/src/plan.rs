@@ -5,15 +5,13 @@
 //! one is [`LinuxHost`](crate::host::LinuxHost), tests have one that fails at any step they like.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use landline_ovsdb::Vlans;
-use landline_spec::{EndpointId, MacvlanMode};
+use landline_spec::MacvlanMode;
 use landline_types::{IfName, Mac};
-use landline_vde::SwitchConfig;
 
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, LinuxHost};
 
 /// One end of a link to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,88 +28,85 @@ pub struct LinkEnd {
     pub silent: bool,
 }
 
-/// One change of the host's links. Every step that makes something can be undone.
+/// What kind of link to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// A veth pair (veth(4)); both ends are made down.
-    AddVeth {
-        /// The end that stays.
-        host: LinkEnd,
+pub enum LinkType {
+    /// A veth pair (veth(4)).
+    Veth {
         /// The end that moves.
-        container: LinkEnd,
+        peer: LinkEnd,
     },
-    /// A macvlan child of `parent`, made down.
-    AddMacvlan {
-        /// The NIC it hangs on.
+    /// A macvlan child.
+    Macvlan {
+        /// The NIC whose child it is.
         parent: IfName,
         /// What children may say to each other.
         mode: MacvlanMode,
-        /// The child.
-        container: LinkEnd,
     },
-    /// An ipvlan child of `parent` in L2 mode, made down.
-    AddIpvlan {
-        /// The NIC it hangs on.
+    /// An ipvlan child in L2 mode.
+    Ipvlan {
+        /// The NIC whose child it is.
         parent: IfName,
-        /// The child.
-        container: LinkEnd,
     },
-    /// An 802.1Q sub-interface, made down, that keeps out of the host's own traffic.
-    AddVlan {
+    /// An 802.1Q sub-interface that keeps out of the host's own traffic.
+    Vlan {
         /// The NIC whose VLAN it is.
         parent: IfName,
         /// The VLAN's number.
         id: u16,
-        /// The sub-interface.
-        vlan: LinkEnd,
     },
-    /// A bridge without ports, made down, that floods multicast and stays out of the host's own traffic.
-    AddBridge {
-        /// The bridge.
-        bridge: LinkEnd,
-    },
-    /// A tap that stays when nobody holds it (TUNSETPERSIST), made down.
-    AddTap {
-        /// The tap.
-        tap: LinkEnd,
+    /// A bridge without ports that floods multicast and stays out of the host's own traffic.
+    Bridge,
+    /// A tap that stays when nobody holds it (TUNSETPERSIST).
+    Tap,
+    /// An interface that goes nowhere.
+    Dummy,
+}
+
+impl LinkType {
+    /// The link that it is a child of.
+    const fn parent(&self) -> Option<&IfName> {
+        match self {
+            Self::Macvlan { parent, .. } | Self::Ipvlan { parent } | Self::Vlan { parent, .. } => Some(parent),
+            Self::Veth { .. } | Self::Bridge | Self::Tap | Self::Dummy => None,
+        }
+    }
+}
+
+impl fmt::Display for LinkType {
+    /// As `ip link add` has it after `type`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Veth { peer } => write!(f, "veth peer {}", attributes(peer)),
+            Self::Macvlan { mode, .. } => write!(f, "macvlan mode {}", crate::links::macvlan_word(*mode)),
+            Self::Ipvlan { .. } => f.write_str("ipvlan mode l2"),
+            Self::Vlan { id, .. } => write!(f, "vlan id {id}"),
+            Self::Bridge => f.write_str("bridge mcast_snooping 0"),
+            Self::Tap => f.write_str("tap"),
+            Self::Dummy => f.write_str("dummy"),
+        }
+    }
+}
+
+/// One change of the host's links. Every step that makes something can be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Makes a link of ours, down.
+    AddLink {
+        /// The link; of a pair the end that stays.
+        link: LinkEnd,
+        /// What it is to be.
+        kind: LinkType,
     },
     /// Makes a bridge forward what is reserved for one link (STP, LACP, LLDP) from this port.
     ForwardGroups {
         /// The port.
         port: IfName,
     },
-    /// Runs a VDE switch, with a tap as its port 0.
-    StartSwitch {
-        /// What it is to be.
-        config: SwitchConfig,
-        /// The tap.
-        uplink: IfName,
-    },
-    /// Plugs a tap into a VDE switch that somebody else runs.
-    PlugIn {
-        /// The tap.
-        tap: IfName,
-        /// The switch's directory.
-        dir: PathBuf,
-        /// Whether a switch that is not there is waited for, behind the plan's back.
-        patient: bool,
-    },
     /// A bridge, made down, whose ports have yet to come.
     MakeBridge {
         /// Its name.
         name: IfName,
-    },
-    /// An interface that goes nowhere, made down.
-    AddDummy {
-        /// The interface.
-        container: LinkEnd,
-    },
-    /// An Open vSwitch bridge whose ports have yet to come; its local port is down.
-    MakeOvsBridge {
-        /// Its name.
-        name: IfName,
-        /// Whether `ovs-vswitchd` is to forward its packets itself, because the kernel cannot.
-        in_user_space: bool,
     },
     /// Writes a mark on a link that was there before; the empty one takes it away.
     SetAlias {
@@ -149,19 +144,6 @@ pub enum Step {
         /// The VLAN's number.
         id: u16,
     },
-    /// Makes `link` a port of an Open vSwitch bridge; `container` is its other end.
-    AddOvsPort {
-        /// Whose port it is.
-        endpoint: EndpointId,
-        /// The link.
-        link: IfName,
-        /// The end that moves; it writes its own checksums where a bridge in user space wants that.
-        container: IfName,
-        /// The bridge.
-        bridge: IfName,
-        /// What the port carries.
-        vlans: Vlans,
-    },
     /// Gives a link of ours on the host an address of the host's.
     AddAddress {
         /// The link.
@@ -174,29 +156,58 @@ pub enum Step {
         /// The link.
         link: IfName,
     },
+    /// What one driver alone does, to a switch that is not the kernel's.
+    Driver(Arc<dyn DriverStep>),
 }
+
+/// A step that one link driver has for itself. It prints as the equivalent shell commands.
+pub trait DriverStep: fmt::Debug + fmt::Display + Send + Sync {
+    /// Takes the step.
+    ///
+    /// # Errors
+    /// As [`Host::apply`]; nothing was changed then.
+    fn apply(&self, host: &LinuxHost) -> Result<(), HostError>;
+
+    /// Takes it back; what is gone already is fine.
+    ///
+    /// # Errors
+    /// As [`Host::undo`].
+    fn undo(&self, host: &LinuxHost) -> Result<(), HostError>;
+
+    /// The equivalent shell commands once the endpoint's link is in its sandbox and called `link` there. `None`: the step
+    /// is taken before that, on the host.
+    fn in_sandbox(&self, link: &IfName) -> Option<String> {
+        let _ = link;
+        None
+    }
+}
+
+impl PartialEq for dyn DriverStep {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+}
+
+impl Eq for dyn DriverStep {}
 
 impl fmt::Display for Step {
     /// The equivalent shell commands, one a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AddVeth { host, container } => {
-                write!(f, "ip link add {}", attributes(host))?;
-                writeln!(f, " type veth peer {}", attributes(container))?;
-                write!(f, "{}\n{}", quiet(host), quiet(container))
+            Self::AddLink { link, kind: LinkType::Tap } => {
+                let LinkEnd { name, mac, mtu, .. } = link;
+                let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+                writeln!(f, "ip tuntap add {name} mode tap\nip link set {name}{mac} mtu {mtu}")?;
+                write!(f, "{}", quiet(link))
             }
-            Self::AddMacvlan { parent, mode, container } => {
-                let (attributes, mode) = (attributes(container), crate::links::macvlan_word(*mode));
-                writeln!(f, "ip link add link {parent} {attributes} type macvlan mode {mode}")?;
-                write!(f, "{}", quiet(container))
-            }
-            Self::AddIpvlan { parent, container } => {
-                writeln!(f, "ip link add link {parent} {} type ipvlan mode l2", attributes(container))?;
-                write!(f, "{}", quiet(container))
-            }
-            Self::AddVlan { parent, id, vlan } => {
-                writeln!(f, "ip link add link {parent} {} type vlan id {id}", attributes(vlan))?;
-                write!(f, "{}", quiet(vlan))
+            Self::AddLink { link, kind } => {
+                let parent = kind.parent().map(|parent| format!(" link {parent}")).unwrap_or_default();
+                writeln!(f, "ip link add{parent} {} type {kind}", attributes(link))?;
+                write!(f, "{}", quiet(link))?;
+                match kind {
+                    LinkType::Veth { peer } => write!(f, "\n{}", quiet(peer)),
+                    _ => Ok(()),
+                }
             }
             Self::PortVlan { port, id } => {
                 write!(
@@ -204,26 +215,9 @@ impl fmt::Display for Step {
                     "bridge vlan del dev {port} vid 1-4094\nbridge vlan add dev {port} vid {id} pvid untagged"
                 )
             }
-            Self::AddBridge { bridge } => {
-                let attributes = attributes(bridge);
-                writeln!(f, "ip link add {attributes} type bridge mcast_snooping 0")?;
-                write!(f, "{}", quiet(bridge))
-            }
-            Self::AddTap { tap } => {
-                let LinkEnd { name, mtu, .. } = tap;
-                let mac = tap.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
-                writeln!(f, "ip tuntap add {name} mode tap\nip link set {name}{mac} mtu {mtu}")?;
-                write!(f, "{}", quiet(tap))
-            }
             Self::ForwardGroups { port } => {
                 write!(f, "ip link set {port} type bridge_slave group_fwd_mask 0xfffd")
             }
-            Self::StartSwitch { config: SwitchConfig { dir, management, group, ports }, uplink } => {
-                write!(f, "vde_switch -daemon -sock {} -tap {uplink} -numports {ports}", dir.display())?;
-                management.iter().try_for_each(|path| write!(f, " -mgmt {}", path.display()))?;
-                group.iter().try_for_each(|group| write!(f, " -group {group}"))
-            }
-            Self::PlugIn { tap, dir, .. } => write!(f, "vde_plug2tap -d -s {} {tap}", dir.display()),
             Self::MakeBridge { name } => {
                 write!(
                     f,
@@ -231,42 +225,17 @@ impl fmt::Display for Step {
                     crate::mark::MADE
                 )
             }
-            Self::AddDummy { container } => {
-                writeln!(f, "ip link add {} type dummy", attributes(container))?;
-                write!(f, "{}", quiet(container))
-            }
-            Self::MakeOvsBridge { name, in_user_space } => {
-                write!(f, "ovs-vsctl add-br {name} -- set bridge {name}")?;
-                for (key, value) in crate::ovs::made() {
-                    write!(f, " external_ids:{key}={value}")?;
-                }
-                if *in_user_space { write!(f, " datapath_type=netdev") } else { Ok(()) }
-            }
             Self::SetAlias { link, alias } => write!(f, "ip link set {link} alias '{alias}'"),
             Self::Readdress { link, mac } => {
                 write!(f, "ip link set {link} down\nip link set {link} address {mac}")
             }
             Self::SetAddress { link, mac } => write!(f, "ip link set {link} address {mac}"),
             Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
-            Self::AddOvsPort { endpoint, link, container, bridge, vlans } => {
-                write!(
-                    f,
-                    "ovs-vsctl add-port {bridge} {link}{vlans} -- set port {link} other_config:transient=true"
-                )?;
-                for (key, value) in crate::ovs::marks(endpoint) {
-                    write!(f, " external_ids:{key}={value}")?;
-                }
-                write!(
-                    f,
-                    "\n[ \"$(ovs-vsctl get bridge {bridge} datapath_type)\" != netdev ] || \
-                     ovs-vsctl get Open_vSwitch . other_config | grep -q 'userspace-tso-enable=\"true\"' || \
-                     ethtool -K {container} tx off >/dev/null"
-                )
-            }
             Self::AddAddress { link, address } => {
                 write!(f, "ip address add {address} brd + dev {link} proto {}", crate::mark::PROTOCOL)
             }
             Self::Up { link } => write!(f, "ip link set {link} up"),
+            Self::Driver(step) => write!(f, "{step}"),
         }
     }
 }
@@ -412,5 +381,52 @@ mod tests {
             "{ovs}"
         );
         assert!(ovs.contains(" external_ids:owner=landline"), "{ovs}");
+    }
+
+    #[test]
+    fn every_kind_of_link_prints_as_iproute2_has_it() {
+        let end = |silent| LinkEnd {
+            name: "ll0".parse().unwrap(),
+            mac: None,
+            mtu: 1500,
+            alias: "landline:x".into(),
+            silent,
+        };
+        let script = |kind, silent| Step::AddLink { link: end(silent), kind }.to_string();
+        let quiet = "\nip link set ll0 alias landline:x addrgenmode none\nsysctl -w net/ipv6/conf/ll0/accept_ra=0";
+        let nic: IfName = "eth0".parse().unwrap();
+        let vlan = LinkType::Vlan { parent: nic, id: 12 };
+        assert_eq!(
+            script(vlan, true),
+            format!(
+                "ip link add link eth0 name ll0 mtu 1500 type vlan id 12{quiet}\nsysctl -w net/ipv4/conf/ll0/arp_ignore=8"
+            )
+        );
+        assert_eq!(script(LinkType::Dummy, false), format!("ip link add name ll0 mtu 1500 type dummy{quiet}"));
+        assert_eq!(
+            script(LinkType::Bridge, false),
+            format!("ip link add name ll0 mtu 1500 type bridge mcast_snooping 0{quiet}")
+        );
+        assert_eq!(
+            script(LinkType::Tap, false),
+            format!("ip tuntap add ll0 mode tap\nip link set ll0 mtu 1500{quiet}")
+        );
+    }
+
+    #[test]
+    fn drivers_own_steps_are_the_same_when_all_of_them_is() {
+        let plug = |patient| {
+            let (tap, dir) = ("ll0".parse().unwrap(), "/run/vde.ctl".into());
+            Step::from(crate::vde::PlugIn { tap, dir, patient })
+        };
+        assert_eq!(plug(true), plug(true));
+        assert_ne!(plug(true), plug(false), "what it prints is not all");
+    }
+
+    #[test]
+    fn a_cable_is_plugged_in_where_its_tap_is_in_the_end() {
+        let plug = crate::vde::PlugIn { tap: "ll0".parse().unwrap(), dir: "/run/vde.ctl".into(), patient: true };
+        let there = plug.in_sandbox(&"eth1".parse().unwrap());
+        assert_eq!(there.as_deref(), Some("vde_plug2tap -d -s /run/vde.ctl eth1"));
     }
 }

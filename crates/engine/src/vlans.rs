@@ -13,7 +13,7 @@ use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError};
 use crate::links::{ParentError, VlanBy, facts_of, find_parent};
-use crate::plan::{LinkEnd, Plan, Step};
+use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::records::NetworkRecord;
 
 /// What is written into the `ifalias` of sub-interfaces that are made here.
@@ -91,7 +91,7 @@ fn plan(nic: &Link, vlan: Vlan, links: &[Link]) -> Result<(IfName, Option<Plan>)
         return Err(VlanError::Taken { nic: nic.name.clone(), vlan: vlan.get(), name });
     }
     let end = LinkEnd { name: name.clone(), mac: None, mtu: nic.mtu, alias: MARK.to_owned(), silent: true };
-    let add = Step::AddVlan { parent: nic.name.clone(), id: vlan.get(), vlan: end };
+    let add = Step::AddLink { link: end, kind: LinkType::Vlan { parent: nic.name.clone(), id: vlan.get() } };
     Ok((name.clone(), Some(Plan { steps: vec![add, Step::Up { link: name }] })))
 }
 

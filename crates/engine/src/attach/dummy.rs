@@ -10,7 +10,7 @@ use super::{AttachFailure, Slot};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::plan::{LinkEnd, Step};
+use crate::plan::{LinkEnd, LinkType, Step};
 
 /// The MTU of the kernel's dummy interfaces.
 const DUMMY_MTU: u32 = 1500;
@@ -90,7 +90,7 @@ fn add_dummy(host: &dyn Host, record: &AttachmentRecord, alias: &str) -> Result<
         alias: alias.to_owned(),
         silent: true,
     };
-    host.apply(&Step::AddDummy { container: end })?;
+    host.apply(&Step::AddLink { link: end, kind: LinkType::Dummy })?;
     let link = host.link(&name)?;
     Ok(link.ok_or(InsideError::Lost)?.index)
 }

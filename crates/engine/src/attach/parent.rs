@@ -71,7 +71,7 @@ pub(super) fn bridge_plan(chosen: &Chosen) -> Result<Plan, HostError> {
     if chosen.network.as_ref().is_some_and(is_on_ovs) {
         // As pipework does: its local port is the administrator's to set up.
         let in_user_space = crate::ovs::in_user_space()?;
-        return Ok(Plan { steps: vec![Step::MakeOvsBridge { name, in_user_space }] });
+        return Ok(Plan { steps: vec![crate::ovs::MakeBridge { name, in_user_space }.into()] });
     }
     Ok(Plan { steps: vec![Step::MakeBridge { name: name.clone() }, Step::Up { link: name }] })
 }

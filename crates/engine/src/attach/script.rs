@@ -16,7 +16,7 @@ use crate::endpoints::random_mac;
 use crate::engine::Engine;
 use crate::links::{LinkRequest, driver_of, find_parent};
 use crate::mark::{End, Mark, PROTOCOL};
-use crate::plan::{LinkEnd, Plan, Step};
+use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::random::OsRandom;
 use crate::{vde, vlans};
 
@@ -62,7 +62,7 @@ fn plan(
             alias: mark.to_string(),
             silent: true,
         };
-        return Ok((Plan { steps: vec![Step::AddDummy { container: end }] }, own));
+        return Ok((Plan { steps: vec![Step::AddLink { link: end, kind: LinkType::Dummy }] }, own));
     };
     let mut options = options.clone();
     vde::name_bridge(&id.network(), &mut options);
@@ -98,9 +98,13 @@ fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, 
     let path = quote(&request.place.sandbox.to_string_lossy());
     let (target, parent) = (&request.target, chosen.named());
     let inside = |command: String| format!("nsenter --net={path} {command}");
-    let (cables, plan): (Vec<Step>, Vec<Step>) =
-        plan.steps.iter().cloned().partition(|step| matches!(step, Step::PlugIn { .. }));
-    let plan = Plan { steps: plan };
+    let later = |step: &Step| match step {
+        Step::Driver(step) => step.in_sandbox(name),
+        _ => None,
+    };
+    let (there, here): (Vec<Step>, Vec<Step>) =
+        plan.steps.iter().cloned().partition(|step| later(step).is_some());
+    let plan = Plan { steps: here };
     let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", chosen.kind);
     let mut line = |text: String| {
         // Writing into a text cannot fail.
@@ -121,10 +125,8 @@ fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, 
     }
     line(inside(format!("sysctl -q -w net/ipv4/conf/{name}/arp_ignore=1")));
     line(inside(format!("ip link set dev {name} up")));
-    for cable in cables {
-        // A program that goes into the background takes hold of its tap when that is where it stays.
-        let Step::PlugIn { dir, .. } = cable else { continue };
-        line(inside(Step::PlugIn { tap: name.clone(), dir, patient: false }.to_string()));
+    for command in there.iter().filter_map(later) {
+        line(inside(command));
     }
     if request.spec.dhcp {
         line(format!("# {name} gets an address by DHCP, and with it a default route"));

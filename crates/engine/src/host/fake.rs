@@ -61,6 +61,14 @@ fn marked(index: u32, end: &LinkEnd, kind: LinkKind) -> Link {
     Link { alias: Some(end.alias.clone()), ..link(index, end.name.as_str(), kind) }
 }
 
+/// The other end of the pair that a step makes.
+fn peer(step: &Step) -> Option<&LinkEnd> {
+    match step {
+        Step::AddLink { kind: LinkType::Veth { peer }, .. } => Some(peer),
+        _ => None,
+    }
+}
+
 impl Host for FakeHost {
     fn links(&self) -> Result<Vec<Link>, HostError> {
         Ok(self.0.lock().unwrap().links.clone())
@@ -90,48 +98,40 @@ impl Host for FakeHost {
         }
         let next = state.links.iter().map(|l| l.index).max().unwrap_or(0) + 1;
         match step {
-            Step::AddVeth { host, container } => {
-                state.links.push(marked(next, host, LinkKind::Veth));
-                state.links.push(marked(next + 1, container, LinkKind::Veth));
+            Step::AddLink { link, kind } => {
+                let parent = |name: &IfName| state.links.iter().find(|l| l.name == *name).map(|l| l.index);
+                let (kind, parent) = match kind {
+                    LinkType::Veth { .. } => (LinkKind::Veth, None),
+                    LinkType::Macvlan { parent: nic, .. } => (LinkKind::Macvlan { mode: None }, parent(nic)),
+                    LinkType::Ipvlan { parent: nic } => (LinkKind::Ipvlan { mode: None }, parent(nic)),
+                    LinkType::Vlan { parent: nic, id } => (LinkKind::Vlan { id: *id }, parent(nic)),
+                    LinkType::Bridge => (LinkKind::Bridge { vlan_filtering: false }, None),
+                    LinkType::Tap => (LinkKind::Tun, None),
+                    LinkType::Dummy => (LinkKind::Dummy, None),
+                };
+                state.links.push(Link { parent, ..marked(next, link, kind) });
+                if let Some(peer) = peer(step) {
+                    state.links.push(marked(next + 1, peer, LinkKind::Veth));
+                }
             }
-            Step::AddMacvlan { container, .. } => {
-                state.links.push(marked(next, container, LinkKind::Macvlan { mode: None }));
-            }
-            Step::AddIpvlan { container, .. } => {
-                state.links.push(marked(next, container, LinkKind::Ipvlan { mode: None }));
-            }
-            Step::AddBridge { bridge } => {
-                state.links.push(marked(next, bridge, LinkKind::Bridge { vlan_filtering: false }));
-            }
-            Step::AddVlan { parent, id, vlan } => {
-                let parent = state.links.iter().find(|l| l.name == *parent).map(|l| l.index);
-                let made = marked(next, vlan, LinkKind::Vlan { id: *id });
-                state.links.push(Link { parent, ..made });
-            }
-            Step::AddTap { tap } => state.links.push(marked(next, tap, LinkKind::Tun)),
             Step::MakeBridge { name } => {
                 let kind = LinkKind::Bridge { vlan_filtering: false };
                 state.links.push(link(next, name.as_str(), kind));
             }
-            Step::MakeOvsBridge { name, .. } => {
-                state.links.push(link(next, name.as_str(), LinkKind::OpenVswitch));
-            }
-            Step::AddDummy { container } => state.links.push(marked(next, container, LinkKind::Veth)),
             Step::Enslave { link, .. }
             | Step::SetAddress { link, .. }
             | Step::Readdress { link, .. }
-            | Step::AddOvsPort { link, .. }
             | Step::Up { link }
             | Step::AddAddress { link, .. }
             | Step::PortVlan { port: link, .. }
             | Step::ForwardGroups { port: link }
-            | Step::StartSwitch { uplink: link, .. }
-            | Step::PlugIn { tap: link, .. }
             | Step::SetAlias { link, .. } => {
                 if !state.links.iter().any(|l| l.name == *link) {
                     return Err(HostError::NoLink(link.clone()));
                 }
             }
+            // Nothing that is among the links.
+            Step::Driver(_) => {}
         }
         Ok(())
     }
@@ -139,14 +139,10 @@ impl Host for FakeHost {
     fn undo(&self, step: &Step) -> Result<(), HostError> {
         let mut state = self.0.lock().unwrap();
         let gone: Vec<&IfName> = match step {
-            Step::AddVeth { host, container } => vec![&host.name, &container.name],
-            Step::AddMacvlan { container, .. }
-            | Step::AddIpvlan { container, .. }
-            | Step::AddDummy { container } => vec![&container.name],
+            Step::AddLink { link, .. } => {
+                peer(step).into_iter().chain([link]).map(|end| &end.name).collect()
+            }
             Step::MakeBridge { name } => vec![name],
-            Step::AddBridge { bridge: link }
-            | Step::AddVlan { vlan: link, .. }
-            | Step::AddTap { tap: link } => vec![&link.name],
             _ => vec![],
         };
         state.links.retain(|l| !gone.contains(&&l.name));

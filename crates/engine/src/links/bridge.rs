@@ -7,7 +7,7 @@ use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use super::uses::{Use, instead_of_bridge, use_of};
 use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, host_end_mac};
-use crate::plan::{Plan, Step};
+use crate::plan::{LinkType, Plan, Step};
 
 pub(crate) struct Bridge;
 
@@ -52,7 +52,7 @@ impl LinkDriver for Bridge {
         let container = request.container_end();
         let (outer, inner) = (host.name.clone(), container.name.clone());
         let enslave = Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() };
-        let mut steps = vec![Step::AddVeth { host, container }, enslave];
+        let mut steps = vec![Step::AddLink { link: host, kind: LinkType::Veth { peer: container } }, enslave];
         steps.extend(request.options.vlan.map(|vlan| Step::PortVlan { port: outer.clone(), id: vlan.get() }));
         steps.extend([Step::Up { link: outer }, Step::Up { link: inner }]);
         Plan { steps }

@@ -6,7 +6,7 @@ use landline_spec::Mode;
 
 use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
 use super::{LinkDriver, LinkRequest, ParentError, check_nic};
-use crate::plan::{LinkEnd, Plan, Step};
+use crate::plan::{LinkEnd, LinkType, Plan, Step};
 
 pub(crate) struct Ipvlan;
 
@@ -43,6 +43,6 @@ impl LinkDriver for Ipvlan {
         let container = LinkEnd { mac: None, ..request.container_end() };
         let link = container.name.clone();
         let parent = request.parent.name.clone();
-        Plan { steps: vec![Step::AddIpvlan { parent, container }, Step::Up { link }] }
+        Plan { steps: vec![Step::AddLink { link: container, kind: LinkType::Ipvlan { parent } }, Step::Up { link }] }
     }
 }

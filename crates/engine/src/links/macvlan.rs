@@ -5,7 +5,7 @@ use landline_spec::Mode;
 
 use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
 use super::{LinkDriver, LinkRequest, ParentError, check_nic};
-use crate::plan::{Plan, Step};
+use crate::plan::{LinkType, Plan, Step};
 
 pub(crate) struct Macvlan;
 
@@ -33,6 +33,6 @@ impl LinkDriver for Macvlan {
         let link = container.name.clone();
         let parent = request.parent.name.clone();
         let mode = request.options.macvlan_mode;
-        Plan { steps: vec![Step::AddMacvlan { parent, mode, container }, Step::Up { link }] }
+        Plan { steps: vec![Step::AddLink { link: container, kind: LinkType::Macvlan { parent, mode } }, Step::Up { link }] }
     }
 }

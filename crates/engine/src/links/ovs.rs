@@ -7,7 +7,8 @@ use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use super::uses::instead_of_bridge;
 use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, host_end_mac};
-use crate::plan::{Plan, Step};
+use crate::ovs::AddPort;
+use crate::plan::{LinkType, Plan, Step};
 
 pub(crate) struct Ovs;
 
@@ -53,15 +54,16 @@ impl LinkDriver for Ovs {
         let (outer, inner) = (host.name.clone(), container.name.clone());
         Plan {
             steps: vec![
-                Step::AddVeth { host, container },
+                Step::AddLink { link: host, kind: LinkType::Veth { peer: container } },
                 Step::Up { link: outer.clone() },
-                Step::AddOvsPort {
+                AddPort {
                     endpoint: request.endpoint.clone(),
                     link: outer,
                     container: inner.clone(),
                     bridge: request.parent.name.clone(),
                     vlans: crate::ovs::vlans(request.options),
-                },
+                }
+                .into(),
                 Step::Up { link: inner },
             ],
         }

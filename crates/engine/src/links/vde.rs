@@ -11,7 +11,8 @@ use landline_spec::{LinkMtu, Mode};
 use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use super::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, NetworkMark, Role, host_end_mac};
-use crate::plan::{LinkEnd, Plan, Step};
+use crate::plan::{LinkEnd, LinkType, Plan, Step};
+use crate::vde::PlugIn;
 
 /// The MTU of everything between containers, so that each may have the one it likes; what `vdeplug` can carry.
 pub(crate) const WIRE_MTU: u32 = 9216;
@@ -57,8 +58,8 @@ impl LinkDriver for Vde {
         let inner = container.name.clone();
         if let (Some(Role::Cables), Some(dir)) = (role(request.parent), &request.options.vde.socket_dir) {
             let steps = vec![
-                Step::AddTap { tap: container },
-                Step::PlugIn { tap: inner.clone(), dir: dir.clone(), patient: false },
+                Step::AddLink { link: container, kind: LinkType::Tap },
+                PlugIn { tap: inner.clone(), dir: dir.clone(), patient: false }.into(),
                 Step::Up { link: inner },
             ];
             return Plan { steps };
@@ -67,7 +68,7 @@ impl LinkDriver for Vde {
         let host = LinkEnd { mtu: request.parent.mtu, ..host };
         let outer = host.name.clone();
         let steps = vec![
-            Step::AddVeth { host, container },
+            Step::AddLink { link: host, kind: LinkType::Veth { peer: container } },
             Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() },
             Step::ForwardGroups { port: outer.clone() },
             Step::Up { link: outer },

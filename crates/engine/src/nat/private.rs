@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::host::{Host, HostError};
 use crate::links::facts_of;
 use crate::mark::{NetworkMark, Role};
-use crate::plan::{LinkEnd, Plan, Step};
+use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::records::NetworkRecord;
 
 /// The MTU of a bridge whose NIC is not there.
@@ -224,7 +224,7 @@ fn plan(id: &NetworkId, address: Ipv4Net, mtu: u32, links: &[Link]) -> Plan {
         // It is the host's own place in the network, so it answers.
         let (mac, alias) = (Some(mark.mac()), mark.to_string());
         steps
-            .push(Step::AddBridge { bridge: LinkEnd { name: name.clone(), mac, mtu, alias, silent: false } });
+            .push(Step::AddLink { link: LinkEnd { name: name.clone(), mac, mtu, alias, silent: false }, kind: LinkType::Bridge });
     }
     steps.push(Step::AddAddress { link: name.clone(), address });
     steps.push(Step::Up { link: name });

@@ -4,6 +4,7 @@
 //! only such ports are removed. `switch_ports` keeps ports and endpoints together while either comes and goes.
 
 mod look;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,6 +19,7 @@ use crate::blocking;
 
 pub(crate) use look::look;
 pub use look::{Datapath, OvsView};
+pub(crate) use steps::{AddPort, MakeBridge};
 
 use crate::host::HostError;
 

@@ -4,6 +4,7 @@ mod board;
 mod cables;
 mod messages;
 mod process;
+mod steps;
 mod switching;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use landline_spec::{LinkMtu, Mode, NetworkId, NetworkOptions, VdeOptions, VdePor
 use landline_vde::SwitchConfig;
 
 pub use self::process::{SwitchProcessError, run_switches};
+pub(crate) use self::steps::{PlugIn, StartSwitch};
 pub(crate) use self::switching::{Switching, open as open_tap};
 use crate::blocking;
 use crate::engine::Engine;
@@ -20,7 +22,7 @@ use crate::host::{Host, HostError};
 use crate::lease::Place;
 use crate::links::WIRE_MTU;
 use crate::mark::{NetworkMark, Role};
-use crate::plan::{LinkEnd, Plan, Step};
+use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::records::{EndpointRecord, NetworkRecord};
 
 /// Where the directories of switches are that no `socket_dir` was given for.
@@ -141,7 +143,7 @@ pub(crate) fn would_open(
 ) -> Result<Option<(Link, Plan)>, VdeError> {
     let plan = plan(id, options, links, true)?;
     let bridge = plan.steps.iter().find_map(|step| match step {
-        Step::AddBridge { bridge } => Some(bridge.clone()),
+        Step::AddLink { link, kind: LinkType::Bridge } => Some(link.clone()),
         _ => None,
     });
     let kind = LinkKind::Bridge { vlan_filtering: false };
@@ -180,19 +182,19 @@ fn plan(id: &NetworkId, options: &NetworkOptions, links: &[Link], new: bool) -> 
     let mut steps = Vec::new();
     let name = bridge_end.name.clone();
     if bridge.is_none() {
-        steps.push(Step::AddBridge { bridge: bridge_end });
+        steps.push(Step::AddLink { link: bridge_end, kind: LinkType::Bridge });
     }
     if role != Role::Cables {
         let tap = end(Role::Uplink);
         let uplink = tap.name.clone();
         if !links.iter().any(|link| link.name == uplink) {
-            steps.push(Step::AddTap { tap });
+            steps.push(Step::AddLink { link: tap, kind: LinkType::Tap });
         }
         steps.push(Step::Enslave { link: uplink.clone(), bridge: name.clone() });
         steps.push(Step::ForwardGroups { port: uplink.clone() });
         steps.push(match role {
-            Role::Switch => Step::StartSwitch { config: config(dir, options)?, uplink: uplink.clone() },
-            _ => Step::PlugIn { tap: uplink.clone(), dir, patient: !new },
+            Role::Switch => StartSwitch { config: config(dir, options)?, uplink: uplink.clone() }.into(),
+            _ => PlugIn { tap: uplink.clone(), dir, patient: !new }.into(),
         });
         steps.push(Step::Up { link: uplink });
     }
