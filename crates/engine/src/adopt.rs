@@ -56,7 +56,7 @@ impl Engine {
             Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. } => gateway,
             Ipam::Null => None,
         };
-        crate::vde::name_bridge(&network.id, &mut options);
+        crate::links::vde::name_bridge(&network.id, &mut options);
         let nic = self.adopt_vlan(&mut options).await;
         let bridge_address = match network.ipam {
             Ipam::Pool { subnet, gateway: Some(gateway) }

@@ -64,7 +64,7 @@ impl Engine {
                     Err(error) => tracing::debug!(error = %crate::chain(&error), "sandbox not searched"),
                 }
             }
-            if ovs && let Err(error) = crate::ovs::unplug(&owner) {
+            if ovs && let Err(error) = crate::links::ovs::unplug(&owner) {
                 // It is removed when Open vSwitch can be reached again.
                 tracing::warn!(error = %crate::chain(&error), "a port of Open vSwitch could not be removed");
             }

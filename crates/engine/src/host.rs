@@ -17,7 +17,7 @@ use crate::links::macvlan_mode;
 use crate::mark::{End, Mark};
 use crate::plan::{LinkEnd, LinkType, Step};
 use crate::sandbox::Sandbox;
-use crate::vde::Switching;
+use crate::links::vde::Switching;
 
 /// Where plans are carried out. Calls block for as long as the kernel takes (usually well under a millisecond,
 /// tens of milliseconds when links are removed): call them from blocking tasks.
@@ -396,7 +396,7 @@ impl Host for LinuxHost {
                     return Ok(());
                 };
                 let name = &inside.link.name;
-                let opened = inside.netns.run(|| crate::vde::open_tap(name));
+                let opened = inside.netns.run(|| crate::links::vde::open_tap(name));
                 opened.map_err(|source| HostError::Tap { link: link.clone(), hint: "", source })??
             }
         };

@@ -14,7 +14,7 @@ use crate::engine::{Endpoint, Engine};
 use crate::identities::write;
 use crate::lease::Orders;
 use crate::links::{HostEnd, facts_of};
-use crate::ovs::{OvsView, look};
+use crate::links::ovs::{OvsView, look};
 use crate::records::{AddressRecord, Applied};
 use crate::view::{EndpointView, IdentityView, view};
 

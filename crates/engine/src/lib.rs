@@ -48,7 +48,6 @@ mod mark;
 mod nat;
 mod networks;
 mod no_lease;
-mod ovs;
 mod pending;
 mod plan;
 mod pools;
@@ -67,9 +66,7 @@ mod spanning_tree;
 mod store;
 mod switch_ports;
 pub mod uplink;
-mod vde;
 mod view;
-mod vlans;
 
 pub use attach::{
     AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentView, Chosen, Occupied, Origin,
@@ -94,10 +91,12 @@ pub use inspect::{Inspection, LeaseView, OptionView};
 pub use inventory::Inventory;
 pub use join::{JoinAnswer, JoinError};
 pub use landline_types::chain;
+pub use links::ovs::{Datapath, OvsView};
+pub use links::vde::{SwitchProcessError, VdeError, run_switches};
+pub use links::vlan::VlanError;
 pub use links::{ParentError, wants_bridge_alone};
 pub use nat::{Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, PrivateError, Published};
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
-pub use ovs::{Datapath, OvsView};
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
 pub use pools::{
     AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,
@@ -106,9 +105,7 @@ pub use pools::{
 pub use refused_starts::RefusedStart;
 pub use reservation::{Reservation, ReservationError};
 pub use store::StoreError;
-pub use vde::{SwitchProcessError, VdeError, run_switches};
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
-pub use vlans::VlanError;
 
 use landline_model as records;
 pub use landline_model::{

@@ -195,7 +195,7 @@ impl Engine {
                 pools.push(self.find_pool(&id, pool.subnet.into())?.0);
             }
         }
-        crate::vde::name_bridge(&id, &mut options);
+        crate::links::vde::name_bridge(&id, &mut options);
         let mut source = None;
         if let Ipam::Landline { subnet, .. } = ipam {
             let (pool, from) = self.find_pool(&id, subnet.into())?;
@@ -286,7 +286,7 @@ impl Engine {
             return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
         }
         if facts_of(record.options.mode).host_end == HostEnd::OvsPort {
-            crate::ovs::check_bridge(&record.options.parent).await?;
+            crate::links::ovs::check_bridge(&record.options.parent).await?;
         }
         if record.options.host_access && facts_of(record.options.mode).shim == Some(Shim::Ipvlan) {
             strict_filter(parent)?;

@@ -417,7 +417,7 @@ mod tests {
     fn drivers_own_steps_are_the_same_when_all_of_them_is() {
         let plug = |patient| {
             let (tap, dir) = ("ll0".parse().unwrap(), "/run/vde.ctl".into());
-            Step::from(crate::vde::PlugIn { tap, dir, patient })
+            Step::from(crate::links::vde::PlugIn { tap, dir, patient })
         };
         assert_eq!(plug(true), plug(true));
         assert_ne!(plug(true), plug(false), "what it prints is not all");
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_cable_is_plugged_in_where_its_tap_is_in_the_end() {
-        let plug = crate::vde::PlugIn { tap: "ll0".parse().unwrap(), dir: "/run/vde.ctl".into(), patient: true };
+        let plug = crate::links::vde::PlugIn { tap: "ll0".parse().unwrap(), dir: "/run/vde.ctl".into(), patient: true };
         let there = plug.in_sandbox(&"eth1".parse().unwrap());
         assert_eq!(there.as_deref(), Some("vde_plug2tap -d -s /run/vde.ctl eth1"));
     }

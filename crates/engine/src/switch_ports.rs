@@ -15,9 +15,9 @@ use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::host::mark_of;
 use crate::inventory::Inventory;
+use crate::links::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
 use crate::links::{HostEnd, facts_of};
 use crate::mark::End;
-use crate::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
 use crate::records::NetworkRecord;
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.

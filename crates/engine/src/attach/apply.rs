@@ -153,7 +153,7 @@ impl Engine {
         let mut network = chosen.network.clone();
         let nic = match &mut network {
             Some(options) => {
-                crate::vde::name_bridge(&record.id.network(), options);
+                crate::links::vde::name_bridge(&record.id.network(), options);
                 self.enter_vlan(options).await?
             }
             None => None,

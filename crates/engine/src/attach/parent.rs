@@ -12,7 +12,7 @@ use crate::host::HostError;
 use crate::links::{HostEnd, ParentError, ParentIs, check_vlan, facts_of, find_parent, mode_over};
 use crate::mark::MADE;
 use crate::plan::{Plan, Step};
-use crate::vde::VdeError;
+use crate::links::vde::VdeError;
 
 /// How an attachment's wire runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,8 +70,8 @@ pub(super) fn bridge_plan(chosen: &Chosen) -> Result<Plan, HostError> {
     let name = chosen.parent.clone();
     if chosen.network.as_ref().is_some_and(is_on_ovs) {
         // As pipework does: its local port is the administrator's to set up.
-        let in_user_space = crate::ovs::in_user_space()?;
-        return Ok(Plan { steps: vec![crate::ovs::MakeBridge { name, in_user_space }.into()] });
+        let in_user_space = crate::links::ovs::in_user_space()?;
+        return Ok(Plan { steps: vec![crate::links::ovs::MakeBridge { name, in_user_space }.into()] });
     }
     Ok(Plan { steps: vec![Step::MakeBridge { name: name.clone() }, Step::Up { link: name }] })
 }
@@ -145,7 +145,7 @@ impl Engine {
                 let local = links.iter().find(|link| link.name == name);
                 let addresses = local.map_or(Ok(Vec::new()), |link| host.addresses(link.index))?;
                 if addresses.iter().all(inside::is_automatic) {
-                    crate::ovs::unmake_bridge(&name)?;
+                    crate::links::ovs::unmake_bridge(&name)?;
                 }
                 return Ok(true);
             }

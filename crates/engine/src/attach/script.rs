@@ -18,7 +18,7 @@ use crate::links::{LinkRequest, driver_of, find_parent};
 use crate::mark::{End, Mark, PROTOCOL};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::random::OsRandom;
-use crate::{vde, vlans};
+use crate::links::{vde, vlan};
 
 impl Engine {
     /// What [`Engine::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an
@@ -74,7 +74,7 @@ fn plan(
     } else {
         let opened = match options.mode {
             Mode::Vde => vde::would_open(&id.network(), &options, links).map_err(parent::no_switch)?,
-            _ => vlans::would_open(&options, links)?,
+            _ => vlan::would_open(&options, links)?,
         };
         if let Some((link, plan)) = opened {
             (link, plan.steps)

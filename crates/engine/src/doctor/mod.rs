@@ -29,7 +29,7 @@ use crate::host_access::{AccessView, READY};
 use crate::links::{HostEnd, facts_of};
 use crate::mark::is_implicit;
 use crate::nat::{ASKING, NatError, NatView};
-use crate::ovs::check_bridge;
+use crate::links::ovs::check_bridge;
 use crate::records::NetworkRecord;
 
 /// How long somebody who only looks waits for Open vSwitch.

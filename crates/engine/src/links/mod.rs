@@ -1,17 +1,10 @@
-//! How the wire runs: one file per link kind, each the same shape.
+//! Link drivers: how a container's interface connects to the LAN. Each is a file in [`drivers`].
 //!
-//! A kind says which parents it can hang on, what plan makes its link, and what the interface is called inside
-//! the container. Adding a kind is adding a file and a line in [`driver_of`].
+//! A driver says what is true of its links, which parents it can use, and what plan makes a link.
 
-mod bridge;
+pub(crate) mod drivers;
 mod facts;
-mod ipvlan;
-mod macvlan;
-mod nat;
-mod nic;
-mod ovs;
 mod uses;
-mod vde;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
@@ -23,7 +16,7 @@ use crate::plan::{LinkEnd, Plan};
 
 pub use self::facts::wants_bridge_alone;
 pub(crate) use self::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of};
-pub(crate) use self::vde::WIRE_MTU;
+pub(crate) use self::drivers::{driver_of, ovs, vde, vlan};
 
 /// What a link is to be made of.
 #[derive(Debug)]
@@ -153,19 +146,6 @@ pub(crate) trait LinkDriver: Sync {
 
     /// What makes the link. It ends up, in the host's namespace, and silent about the host's addresses.
     fn plan(&self, request: &LinkRequest<'_>) -> Plan;
-}
-
-/// The kind behind a mode.
-pub(crate) fn driver_of(mode: Mode) -> &'static dyn LinkDriver {
-    match mode {
-        Mode::Bridge => &bridge::Bridge,
-        Mode::Macvlan => &macvlan::Macvlan,
-        Mode::Ipvlan => &ipvlan::Ipvlan,
-        Mode::Ovs => &ovs::Ovs,
-        Mode::Vde => &vde::Vde,
-        Mode::Nat => &nat::Nat,
-        Mode::Nic => &nic::Nic,
-    }
 }
 
 /// Finds `name` among `links` and checks that it can be a parent for `mode`.

@@ -200,7 +200,7 @@ impl Engine {
             said("its rules are still loaded", crate::chain(&error));
         }
         let (host, id) = (self.host.clone(), network.id.clone());
-        if let Err(error) = blocking(move || crate::vde::remove_links(&*host, &id)).await {
+        if let Err(error) = blocking(move || crate::links::vde::remove_links(&*host, &id)).await {
             said("its bridge could not be removed", crate::chain(&error));
         }
     }

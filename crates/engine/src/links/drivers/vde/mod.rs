@@ -5,20 +5,36 @@
 //! say to each other never leaves the kernel. Where each has a port of its own of somebody else's switch, it is a tap
 //! with a cable, and the bridge only stands for the network.
 
+mod board;
+mod cables;
+mod messages;
+mod network;
+mod process;
+mod steps;
+mod switching;
+
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{LinkMtu, Mode};
 
-use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
-use super::{LinkDriver, LinkRequest, ParentError, describe};
+use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, NetworkMark, Role, host_end_mac};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
-use crate::vde::PlugIn;
 
 /// The MTU of everything between containers, so that each may have the one it likes; what `vdeplug` can carry.
 pub(crate) const WIRE_MTU: u32 = 9216;
 
 /// The MTU of containers unless the network says otherwise.
 const DEFAULT_MTU: u32 = 1500;
+
+pub use self::network::VdeError;
+pub(crate) use self::network::{name_bridge, remove_links, would_open};
+pub use self::process::{SwitchProcessError, run_switches};
+pub(crate) use self::steps::{PlugIn, StartSwitch};
+pub(crate) use self::switching::{Switching, open as open_tap};
+
+/// Where the directories of switches are that no `socket_dir` was given for.
+const SWITCHES: &str = "/run/landline-vde";
 
 pub(crate) struct Vde;
 

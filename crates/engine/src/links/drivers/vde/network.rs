@@ -1,32 +1,19 @@
 //! The switches of `mode=vde` networks: what a network needs on the host besides its containers' links.
 
-mod board;
-mod cables;
-mod messages;
-mod process;
-mod steps;
-mod switching;
-
 use std::path::{Path, PathBuf};
 
 use landline_kernel::{Link, LinkKind};
 use landline_spec::{LinkMtu, Mode, NetworkId, NetworkOptions, VdeOptions, VdePorts};
 use landline_vde::SwitchConfig;
 
-pub use self::process::{SwitchProcessError, run_switches};
-pub(crate) use self::steps::{PlugIn, StartSwitch};
-pub(crate) use self::switching::{Switching, open as open_tap};
+use super::{PlugIn, SWITCHES, StartSwitch, WIRE_MTU};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::{Host, HostError};
 use crate::lease::Place;
-use crate::links::WIRE_MTU;
 use crate::mark::{NetworkMark, Role};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::records::{EndpointRecord, NetworkRecord};
-
-/// Where the directories of switches are that no `socket_dir` was given for.
-const SWITCHES: &str = "/run/landline-vde";
 
 /// Why a network has no switch.
 #[derive(Debug, thiserror::Error)]

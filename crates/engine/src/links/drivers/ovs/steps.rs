@@ -8,6 +8,7 @@ use landline_ovsdb::Vlans;
 use landline_spec::EndpointId;
 use landline_types::IfName;
 
+use super::switch;
 use crate::host::{Host as _, HostError, LinuxHost};
 use crate::plan::{DriverStep, Step};
 
@@ -39,7 +40,7 @@ impl fmt::Display for AddPort {
             f,
             "ovs-vsctl add-port {bridge} {link}{vlans} -- set port {link} other_config:transient=true"
         )?;
-        for (key, value) in super::marks(endpoint) {
+        for (key, value) in switch::marks(endpoint) {
             write!(f, " external_ids:{key}={value}")?;
         }
         write!(
@@ -53,7 +54,7 @@ impl fmt::Display for AddPort {
 
 impl DriverStep for AddPort {
     fn apply(&self, host: &LinuxHost) -> Result<(), HostError> {
-        let made = super::plug(&self.endpoint, &self.link, &self.bridge, &self.vlans)?;
+        let made = switch::plug(&self.endpoint, &self.link, &self.bridge, &self.vlans)?;
         if made.in_user_space() && !takes_offloads(host, &self.link) {
             Generic::open().map_err(HostError::Open)?.plain_checksums(&self.container)?;
         }
@@ -61,7 +62,7 @@ impl DriverStep for AddPort {
     }
 
     fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        Ok(super::unplug(&self.endpoint)?)
+        Ok(switch::unplug(&self.endpoint)?)
     }
 }
 
@@ -92,7 +93,7 @@ impl fmt::Display for MakeBridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, in_user_space } = self;
         write!(f, "ovs-vsctl add-br {name} -- set bridge {name}")?;
-        for (key, value) in super::made() {
+        for (key, value) in switch::made() {
             write!(f, " external_ids:{key}={value}")?;
         }
         if *in_user_space { write!(f, " datapath_type=netdev") } else { Ok(()) }
@@ -101,10 +102,10 @@ impl fmt::Display for MakeBridge {
 
 impl DriverStep for MakeBridge {
     fn apply(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        Ok(super::make_bridge(&self.name, self.in_user_space)?)
+        Ok(switch::make_bridge(&self.name, self.in_user_space)?)
     }
 
     fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        Ok(super::unmake_bridge(&self.name)?)
+        Ok(switch::unmake_bridge(&self.name)?)
     }
 }

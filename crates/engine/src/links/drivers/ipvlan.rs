@@ -4,8 +4,8 @@
 use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
 use landline_spec::Mode;
 
-use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
-use super::{LinkDriver, LinkRequest, ParentError, check_nic};
+use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
+use crate::links::{LinkDriver, LinkRequest, ParentError, check_nic};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 
 pub(crate) struct Ipvlan;

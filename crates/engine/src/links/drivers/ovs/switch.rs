@@ -1,10 +1,7 @@
-//! Open vSwitch: ports of ours on its bridges.
+//! What is asked of Open vSwitch's database: ports of ours on its bridges.
 //!
-//! The switch's database outlives everything, reboots included, so each port says whose it is (`external_ids`), and
-//! only such ports are removed. `switch_ports` keeps ports and endpoints together while either comes and goes.
-
-mod look;
-mod steps;
+//! The database outlives everything, reboots included, so each port says whose it is (`external_ids`), and only such ports
+//! are removed. `switch_ports` keeps ports and endpoints together while either comes and goes.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,12 +12,8 @@ use landline_ovsdb::{Bridge, Client, Error, NewBridge, NewPort, Port, Vlans};
 use landline_spec::{EndpointId, NetworkOptions, Vlan};
 use landline_types::IfName;
 
+use super::look::Datapath;
 use crate::blocking;
-
-pub(crate) use look::look;
-pub use look::{Datapath, OvsView};
-pub(crate) use steps::{AddPort, MakeBridge};
-
 use crate::host::HostError;
 
 /// Keys of `external_ids`, and the value of the first.

@@ -3,9 +3,9 @@
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 
-use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
-use super::uses::{Use, instead_of_bridge, use_of};
-use super::{LinkDriver, LinkRequest, ParentError, describe};
+use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use crate::links::uses::{Use, instead_of_bridge, use_of};
+use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{LinkType, Plan, Step};
 

@@ -4,9 +4,9 @@
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 
-use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
-use super::uses::{Use, of_owner, use_of};
-use super::{LinkDriver, LinkRequest, ParentError, describe};
+use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use crate::links::uses::{Use, of_owner, use_of};
+use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::Mark;
 use crate::plan::{Plan, Step};
 

@@ -1,14 +1,25 @@
 //! `mode=ovs`: a veth whose host end is a port of an Open vSwitch bridge that is already there.
 
+mod look;
+mod steps;
+mod switch;
+
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 
-use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
-use super::uses::instead_of_bridge;
-use super::{LinkDriver, LinkRequest, ParentError, describe};
+use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use crate::links::uses::instead_of_bridge;
+use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, host_end_mac};
-use crate::ovs::AddPort;
 use crate::plan::{LinkType, Plan, Step};
+
+pub use self::look::{Datapath, OvsView};
+pub(crate) use self::look::look;
+pub(crate) use self::steps::{AddPort, MakeBridge};
+pub(crate) use self::switch::{
+    BOOT, CONTAINER, LANDLINE, OWNER, add_port, check_bridge, connect, in_user_space, owner, socket,
+    unmake_bridge, unplug, vlans, wait,
+};
 
 pub(crate) struct Ovs;
 
@@ -61,7 +72,7 @@ impl LinkDriver for Ovs {
                     link: outer,
                     container: inner.clone(),
                     bridge: request.parent.name.clone(),
-                    vlans: crate::ovs::vlans(request.options),
+                    vlans: vlans(request.options),
                 }
                 .into(),
                 Step::Up { link: inner },

@@ -5,8 +5,8 @@ use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::Mode;
 
 use super::bridge::Bridge;
-use super::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
-use super::{LinkDriver, LinkRequest, ParentError, describe};
+use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{NetworkMark, Role};
 use crate::plan::Plan;
 
