@@ -20,6 +20,7 @@ use crate::identity::Wish;
 use crate::ipv6::Supervisor6;
 use crate::lease::{Place, Supervisor};
 use crate::links::facts_of;
+use crate::links::network::name_bridge;
 use crate::mark::{End, Mark};
 use crate::nat::binding;
 use crate::networks::{CreateNetwork, Ipam};
@@ -56,8 +57,6 @@ impl Engine {
             Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. } => gateway,
             Ipam::Null => None,
         };
-        crate::links::vde::name_bridge(&network.id, &mut options);
-        let nic = self.adopt_vlan(&mut options).await;
         let bridge_address = match network.ipam {
             Ipam::Pool { subnet, gateway: Some(gateway) }
             | Ipam::Landline { subnet, gateway: Some(gateway) } => {
@@ -67,25 +66,18 @@ impl Engine {
         };
         let ipam_gateway_v6 = network.ipam_v6.and_then(|pool| pool.gateway);
         let mut record = NetworkRecord {
-            id: network.id,
-            name: None,
-            options,
-            nic,
             ipam_gateway,
             ipam_gateway_v6,
             bridge_address,
+            ..NetworkRecord::new(network.id, options)
         };
-        if facts_of(record.options.mode).is_translated() {
-            crate::nat::hang(&mut record);
-        }
+        name_bridge(&mut record);
+        self.adopt_network_links(&mut record).await;
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
         if let Err(error) = self.store.put(&record).await {
             tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
         }
         self.ledger.put_network(record.clone());
-        if let Err(error) = self.open_switch(&record, false).await {
-            tracing::warn!(error = %crate::chain(&error), "a VDE network is cut off for now");
-        }
         self.adopt_private(&record).await;
         if let Err(error) = self.open_firewall(&record).await {
             tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be opened");

@@ -24,6 +24,7 @@ use crate::engine::{Endpoint, Engine};
 use crate::host::HostError;
 use crate::identity::{Candidate, Wish};
 use crate::lay::lay;
+use crate::links::network::NetworkLinksError;
 use crate::links::{LinkRequest, MacOf, ParentError, check_vlan, driver_of, facts_of, find_parent};
 use crate::mark::{End, Mark, is_implicit};
 use crate::nat::{NatError, Published, binding};
@@ -464,11 +465,19 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<Raised, CreateEndpointError> {
-        self.make_private(network)
-            .await
-            .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
-        let switch = self.open_switch(network, false).await;
-        switch.map_err(|source| CreateEndpointError::Switch { network: network_name(network), source })?;
+        match self.ensure_network_links(network, false).await {
+            Err(NetworkLinksError::Switch(source)) => {
+                return Err(CreateEndpointError::Switch { network: network_name(network), source });
+            }
+            Err(NetworkLinksError::Bridge(source)) => {
+                return Err(CreateEndpointError::Link { parent: network.options.parent.clone(), source });
+            }
+            // Its NIC may be about to come, which is waited for.
+            Err(NetworkLinksError::Vlan(error)) => {
+                tracing::debug!(error = %crate::chain(&error), "a VLAN is missing for now");
+            }
+            Ok(_) => {}
+        }
         let planned = self.plan_link(&request.endpoint, network, identity.mac);
         let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
         let (plan, link, mac, parent_mtu) = planned?;
@@ -626,7 +635,7 @@ impl Engine {
         } else {
             Mark::new(endpoint, End::Container).link_name()
         };
-        Ok((driver.plan(&request), link, mac, parent.mtu))
+        Ok((driver.endpoint(&request), link, mac, parent.mtu))
     }
 }
 

@@ -231,10 +231,8 @@ impl Engine {
         for lease in rows.take() {
             engine.start_host_lease(lease);
         }
-        engine.reopen_switches().await;
+        engine.reopen_all_network_links(all_networks).await;
         tokio::spawn(Self::keep_switches(Arc::downgrade(&engine), engine.host.switches_ended()));
-        engine.reopen_privates().await;
-        engine.reopen_vlans(all_networks).await;
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let alarm = engine.services.alarm.clone();

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use landline_kernel::brport;
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{
-    Address, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink,
-    NewLinkKind, PeerLink, Route,
+    Address, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind,
+    PeerLink, Route,
 };
 use landline_spec::EndpointId;
 use landline_types::IfName;
 use tokio::sync::Notify;
 
 use crate::links::macvlan_mode;
+use crate::links::vde::Switching;
 use crate::mark::{End, Mark};
 use crate::plan::{LinkEnd, LinkType, Step};
 use crate::sandbox::Sandbox;
-use crate::links::vde::Switching;
 
 /// Where plans are carried out. Calls block for as long as the kernel takes (usually well under a millisecond,
 /// tens of milliseconds when links are removed): call them from blocking tasks.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Endpoint, Engine};
 use crate::identities::write;
 use crate::lease::Orders;
-use crate::links::{HostEnd, facts_of};
 use crate::links::ovs::{OvsView, look};
+use crate::links::{HostEnd, facts_of};
 use crate::records::{AddressRecord, Applied};
 use crate::view::{EndpointView, IdentityView, view};
 

@@ -46,6 +46,7 @@ mod link_table;
 mod links;
 mod mark;
 mod nat;
+mod network_links;
 mod networks;
 mod no_lease;
 mod pending;

@@ -12,6 +12,7 @@ use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
 use crate::host_access;
+use crate::links::network::{NetworkLinksError, name_bridge};
 use crate::links::{HostEnd, ParentError, Shim, check_vlan, facts_of, find_parent, wants_bridge_alone};
 use crate::pools::PoolId;
 use crate::records::NetworkRecord;
@@ -158,6 +159,16 @@ pub enum CreateNetworkError {
     Store(#[source] StoreError),
 }
 
+impl From<NetworkLinksError> for CreateNetworkError {
+    fn from(error: NetworkLinksError) -> Self {
+        match error {
+            NetworkLinksError::Vlan(error) => Self::Vlan(error),
+            NetworkLinksError::Switch(error) => Self::Switch(error),
+            NetworkLinksError::Bridge(error) => Self::Private(error.into()),
+        }
+    }
+}
+
 /// Why a network was not deleted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -195,7 +206,6 @@ impl Engine {
                 pools.push(self.find_pool(&id, pool.subnet.into())?.0);
             }
         }
-        crate::links::vde::name_bridge(&id, &mut options);
         let mut source = None;
         if let Ipam::Landline { subnet, .. } = ipam {
             let (pool, from) = self.find_pool(&id, subnet.into())?;
@@ -229,16 +239,14 @@ impl Engine {
             _ => None,
         };
         let mut record = NetworkRecord {
-            id: id.clone(),
-            name: None,
-            options,
-            nic: None,
             ipam_gateway,
             ipam_gateway_v6: ipam_v6.and_then(|pool| pool.gateway),
             bridge_address,
+            ..NetworkRecord::new(id.clone(), options)
         };
+        name_bridge(&mut record);
         if let Some(known) = self.networks().get(&id) {
-            // The parent of one in a VLAN of its NIC is that VLAN, and that of a private one its bridge.
+            // The parent of one in a VLAN of its NIC is that VLAN.
             if known.nic.as_ref() == Some(&record.options.parent) {
                 record.options.parent.clone_from(&known.options.parent);
                 record.nic.clone_from(&known.nic);
@@ -246,20 +254,16 @@ impl Engine {
             let same = NetworkRecord { name: None, ..known.clone() } == record;
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
-        record.nic = self.enter_vlan(&mut record.options).await?;
-        if translated {
-            crate::nat::hang(&mut record);
-            self.open_private(&record).await?;
-        }
-        if let Err(error) = self.open_switch(&record, true).await {
-            self.leave_vlans(Some(&record.options.parent)).await;
+        self.check_private(&record).await?;
+        self.enter_network_links(&mut record).await?;
+        if let Err(error) = self.open_private(&record).await {
+            self.remove_network_links(&record).await;
             return Err(error.into());
         }
         let added = self.add_network(record.clone(), &pools).await;
         if added.is_err() {
-            self.close_switch(&record).await;
             self.close_private(&record).await;
-            self.leave_vlans(Some(&record.options.parent)).await;
+            self.remove_network_links(&record).await;
         }
         added
     }
@@ -350,12 +354,9 @@ impl Engine {
             }
         }
         if let Some(network) = removed {
-            self.close_switch(&network).await;
             self.close_private(&network).await;
+            self.remove_network_links(&network).await;
             self.close_firewall(&network).await;
-            if network.nic.is_some() {
-                self.leave_vlans(Some(&network.options.parent)).await;
-            }
             tracing::info!(network = %id.short(), "network deleted");
         }
         Ok(())

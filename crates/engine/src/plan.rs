@@ -67,7 +67,9 @@ impl LinkType {
     /// The link that it is a child of.
     const fn parent(&self) -> Option<&IfName> {
         match self {
-            Self::Macvlan { parent, .. } | Self::Ipvlan { parent } | Self::Vlan { parent, .. } => Some(parent),
+            Self::Macvlan { parent, .. } | Self::Ipvlan { parent } | Self::Vlan { parent, .. } => {
+                Some(parent)
+            }
             Self::Veth { .. } | Self::Bridge | Self::Tap | Self::Dummy => None,
         }
     }
@@ -326,7 +328,7 @@ mod tests {
                     mac,
                     host_name: None,
                 };
-                let plan = driver_of(mode).plan(&request);
+                let plan = driver_of(mode).endpoint(&request);
                 (host, plan)
             })
             .collect()
@@ -393,7 +395,8 @@ mod tests {
             silent,
         };
         let script = |kind, silent| Step::AddLink { link: end(silent), kind }.to_string();
-        let quiet = "\nip link set ll0 alias landline:x addrgenmode none\nsysctl -w net/ipv6/conf/ll0/accept_ra=0";
+        let quiet =
+            "\nip link set ll0 alias landline:x addrgenmode none\nsysctl -w net/ipv6/conf/ll0/accept_ra=0";
         let nic: IfName = "eth0".parse().unwrap();
         let vlan = LinkType::Vlan { parent: nic, id: 12 };
         assert_eq!(
@@ -402,7 +405,10 @@ mod tests {
                 "ip link add link eth0 name ll0 mtu 1500 type vlan id 12{quiet}\nsysctl -w net/ipv4/conf/ll0/arp_ignore=8"
             )
         );
-        assert_eq!(script(LinkType::Dummy, false), format!("ip link add name ll0 mtu 1500 type dummy{quiet}"));
+        assert_eq!(
+            script(LinkType::Dummy, false),
+            format!("ip link add name ll0 mtu 1500 type dummy{quiet}")
+        );
         assert_eq!(
             script(LinkType::Bridge, false),
             format!("ip link add name ll0 mtu 1500 type bridge mcast_snooping 0{quiet}")
@@ -425,7 +431,11 @@ mod tests {
 
     #[test]
     fn a_cable_is_plugged_in_where_its_tap_is_in_the_end() {
-        let plug = crate::links::vde::PlugIn { tap: "ll0".parse().unwrap(), dir: "/run/vde.ctl".into(), patient: true };
+        let plug = crate::links::vde::PlugIn {
+            tap: "ll0".parse().unwrap(),
+            dir: "/run/vde.ctl".into(),
+            patient: true,
+        };
         let there = plug.in_sandbox(&"eth1".parse().unwrap());
         assert_eq!(there.as_deref(), Some("vde_plug2tap -d -s /run/vde.ctl eth1"));
     }

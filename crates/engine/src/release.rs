@@ -241,7 +241,7 @@ impl Task {
             mac: identity.mac,
             host_name: None,
         };
-        Ok(driver_of(options.mode).plan(&request))
+        Ok(driver_of(options.mode).endpoint(&request))
     }
 
     async fn transmit(

@@ -94,7 +94,7 @@ impl Engine {
         self.bridge_macs.keep(options, parent, &links).await;
         let host_name = self.host_end_of(&record.id);
         let request = LinkRequest { endpoint: &record.id, options, parent, mac: record.mac, host_name };
-        Ok(driver_of(options.mode).plan(&request))
+        Ok(driver_of(options.mode).endpoint(&request))
     }
 }
 

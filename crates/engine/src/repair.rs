@@ -43,8 +43,7 @@ pub(crate) async fn run(
             LinkEvents { present, gone, overrun } = links.take() => {
                 let present: Vec<Link> = present.into_values().collect();
                 if overrun || engine.made_one_of(&gone) {
-                    engine.reopen_privates().await;
-                    engine.reopen_switches().await;
+                    engine.reopen_own_bridges().await;
                 }
                 if overrun {
                     engine.repair_all(&mut parents, &mut carriers).await;

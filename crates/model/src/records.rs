@@ -38,6 +38,21 @@ pub struct NetworkRecord {
     pub bridge_address: Option<Ipv4Net>,
 }
 
+impl NetworkRecord {
+    /// A network with these options, for which nothing is settled yet.
+    pub const fn new(id: NetworkId, options: NetworkOptions) -> Self {
+        Self {
+            id,
+            name: None,
+            options,
+            nic: None,
+            ipam_gateway: None,
+            ipam_gateway_v6: None,
+            bridge_address: None,
+        }
+    }
+}
+
 impl Record for NetworkRecord {
     const TABLE: &'static str = "networks";
     type Key = NetworkId;

@@ -150,14 +150,7 @@ impl Engine {
         if chosen.make {
             self.make_parent(&chosen).await?;
         }
-        let mut network = chosen.network.clone();
-        let nic = match &mut network {
-            Some(options) => {
-                crate::links::vde::name_bridge(&record.id.network(), options);
-                self.enter_vlan(options).await?
-            }
-            None => None,
-        };
+        let (network, nic) = self.settle_parent(&record, &chosen).await?;
         self.remember(slot, |record| {
             record.spec = spec.clone();
             record.container.clone_from(&request.place.container);
@@ -166,7 +159,7 @@ impl Engine {
         })
         .await?;
         let put = Put { request, netns, namespace };
-        let done = match self.enter_switch(&slot.read()).await {
+        let done = match self.enter_parent(&slot.read()).await {
             Err(error) => Err(error),
             Ok(()) if chosen.network.is_some() => Box::pin(self.put_endpoint(slot, &put, cancel)).await,
             Ok(()) => self.put_dummy(slot, &put).await,

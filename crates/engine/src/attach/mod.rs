@@ -31,10 +31,11 @@ use crate::engine::Engine;
 use crate::host::HostError;
 use crate::join::JoinError;
 use crate::links::ParentError;
-use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
-use crate::store::StoreError;
+use crate::links::network::NetworkLinksError;
 use crate::links::vde::VdeError;
 use crate::links::vlan::VlanError;
+use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
+use crate::store::StoreError;
 pub use parent::Chosen;
 pub use place::{namespace_at, process_called};
 pub use record::{AttachmentId, AttachmentRecord, Origin};
@@ -194,6 +195,18 @@ pub enum AttachFailure {
     /// Whoever asked has gone, or the container has ended.
     #[error("the attachment was given up")]
     Cancelled,
+}
+
+impl From<NetworkLinksError> for AttachFailure {
+    fn from(error: NetworkLinksError) -> Self {
+        match error {
+            NetworkLinksError::Vlan(error) => Self::Vlan(error),
+            // An attachment starts no switch.
+            NetworkLinksError::Switch(VdeError::NoSwitch(dir)) => Self::NoSwitch(dir),
+            NetworkLinksError::Switch(error) => Self::Switch(error),
+            NetworkLinksError::Bridge(error) => error.into(),
+        }
+    }
 }
 
 /// One attachment: what is done with it is done one after the other.

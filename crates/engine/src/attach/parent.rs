@@ -9,10 +9,11 @@ use super::{AttachFailure, AttachmentRecord, inside};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
+use crate::links::network::name_bridge;
 use crate::links::{HostEnd, ParentError, ParentIs, check_vlan, facts_of, find_parent, mode_over};
 use crate::mark::MADE;
 use crate::plan::{Plan, Step};
-use crate::links::vde::VdeError;
+use crate::records::NetworkRecord;
 
 /// How an attachment's wire runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,14 +55,6 @@ pub(super) fn parent_of(network: &NetworkOptions) -> String {
     match &network.vde.socket_dir {
         Some(dir) => dir.display().to_string(),
         None => network.parent.to_string(),
-    }
-}
-
-/// An attachment starts no switch.
-pub(super) fn no_switch(error: VdeError) -> AttachFailure {
-    match error {
-        VdeError::NoSwitch(dir) => AttachFailure::NoSwitch(dir),
-        error => error.into(),
     }
 }
 
@@ -113,20 +106,35 @@ impl Engine {
         }
     }
 
-    /// Gives an attachment's network its place at a VDE switch, which must be running, if that is its kind.
-    pub(super) async fn enter_switch(&self, record: &AttachmentRecord) -> Result<(), AttachFailure> {
-        let Some(network) = record.network_record() else { return Ok(()) };
-        self.open_switch(&network, true).await.map_err(no_switch)
+    /// The network of an attachment, and its NIC if it is in a VLAN of it, which is made if need be. A bridge of its own has
+    /// its name, and is made when the attachment is stored.
+    pub(super) async fn settle_parent(
+        &self,
+        record: &AttachmentRecord,
+        chosen: &Chosen,
+    ) -> Result<(Option<NetworkOptions>, Option<IfName>), AttachFailure> {
+        let Some(options) = chosen.network.clone() else { return Ok((None, None)) };
+        let mut network = NetworkRecord::new(record.id.network(), options);
+        name_bridge(&mut network);
+        if facts_of(network.options.mode).parent != ParentIs::OwnBridge {
+            self.enter_network_links(&mut network).await?;
+        }
+        Ok((Some(network.options), network.nic))
+    }
+
+    /// Makes what an attachment's network needs. A VDE switch must be running.
+    pub(super) async fn enter_parent(&self, record: &AttachmentRecord) -> Result<(), AttachFailure> {
+        if let Some(network) = record.network_record() {
+            self.ensure_network_links(&network, true).await?;
+        }
+        Ok(())
     }
 
     /// Removes what was made for an attachment that is no more: its bridge, its card's VLAN, its place at a VDE switch.
     pub(super) async fn leave_parent(&self, record: &AttachmentRecord) {
         let Some(network) = &record.network else { return };
         if let Some(network) = record.network_record() {
-            self.close_switch(&network).await;
-        }
-        if record.nic.is_some() {
-            self.leave_vlans(Some(&network.parent)).await;
+            self.remove_network_links(&network).await;
         }
         if record.spec.create {
             self.unmake_parent(network).await;

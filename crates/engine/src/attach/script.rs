@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_kernel::{Link, LinkKind};
-use landline_spec::Mode;
 use landline_types::IfName;
 
 use super::record::AttachmentId;
@@ -14,11 +13,12 @@ use crate::blocking;
 use crate::bridge_mac::BridgeMacs;
 use crate::endpoints::random_mac;
 use crate::engine::Engine;
+use crate::links::network::{as_planned, name_bridge};
 use crate::links::{LinkRequest, driver_of, find_parent};
 use crate::mark::{End, Mark, PROTOCOL};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::random::OsRandom;
-use crate::links::{vde, vlan};
+use crate::records::NetworkRecord;
 
 impl Engine {
     /// What [`Engine::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an
@@ -64,33 +64,32 @@ fn plan(
         };
         return Ok((Plan { steps: vec![Step::AddLink { link: end, kind: LinkType::Dummy }] }, own));
     };
-    let mut options = options.clone();
-    vde::name_bridge(&id.network(), &mut options);
+    let mut network = NetworkRecord::new(id.network(), options.clone());
+    name_bridge(&mut network);
+    let driver = driver_of(options.mode);
     let (parent, mut steps) = if chosen.make {
         let Some(any) = links.first() else { return Err(AttachFailure::Cancelled) };
         let kind = LinkKind::Bridge { vlan_filtering: false };
         let made = Link { name: chosen.parent.clone(), kind, mtu: 1500, ..any.clone() };
         (made, parent::bridge_plan(chosen)?.steps)
     } else {
-        let opened = match options.mode {
-            Mode::Vde => vde::would_open(&id.network(), &options, links).map_err(parent::no_switch)?,
-            _ => vlan::would_open(&options, links)?,
-        };
-        if let Some((link, plan)) = opened {
-            (link, plan.steps)
+        let needed = driver.network(&network, links, true)?;
+        let made = Some(&needed.plan).filter(|plan| !plan.steps.is_empty());
+        if let Some(link) = made.and_then(|plan| as_planned(&needed.parent, plan, links)) {
+            (link, needed.plan.steps)
         } else {
-            let parent = find_parent(&options.parent, options.mode, links)?;
-            (parent.clone(), macs.would_keep(&options, parent, links).into_iter().collect())
+            let parent = find_parent(&needed.parent, options.mode, links)?;
+            (parent.clone(), macs.would_keep(&network.options, parent, links).into_iter().collect())
         }
     };
+    let mut options = network.options;
     options.parent.clone_from(&parent.name);
-    let driver = driver_of(options.mode);
     let itself = driver.facts().moves_parent();
     let mac = driver.facts().shared_mac(&parent).or(request.spec.mac).or(parent.mac.filter(|_| itself));
     let (mac, own) = (mac.unwrap_or_else(random_mac), if itself { parent.name.clone() } else { own });
     let host_name = request.spec.host_end.clone();
     let link = LinkRequest { endpoint: id.endpoint(), options: &options, parent: &parent, mac, host_name };
-    steps.extend(driver.plan(&link).steps);
+    steps.extend(driver.endpoint(&link).steps);
     Ok((Plan { steps }, own))
 }
 

@@ -26,10 +26,10 @@ use crate::collisions::Collision;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::host_access::{AccessView, READY};
+use crate::links::ovs::check_bridge;
 use crate::links::{HostEnd, facts_of};
 use crate::mark::is_implicit;
 use crate::nat::{ASKING, NatError, NatView};
-use crate::links::ovs::check_bridge;
 use crate::records::NetworkRecord;
 
 /// How long somebody who only looks waits for Open vSwitch.

@@ -139,9 +139,7 @@ impl Host for FakeHost {
     fn undo(&self, step: &Step) -> Result<(), HostError> {
         let mut state = self.0.lock().unwrap();
         let gone: Vec<&IfName> = match step {
-            Step::AddLink { link, .. } => {
-                peer(step).into_iter().chain([link]).map(|end| &end.name).collect()
-            }
+            Step::AddLink { link, .. } => peer(step).into_iter().chain([link]).map(|end| &end.name).collect(),
             Step::MakeBridge { name } => vec![name],
             _ => vec![],
         };

@@ -166,7 +166,7 @@ mod tests {
         let (endpoint, mac) = ("e".repeat(64).parse().unwrap(), Mac::new([2, 0, 0, 0, 0, 1]));
         let request =
             LinkRequest { endpoint: &endpoint, options: &options, parent: &link, mac, host_name: None };
-        driver_of(mode).plan(&request)
+        driver_of(mode).endpoint(&request)
     }
 
     #[test]

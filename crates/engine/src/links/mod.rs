@@ -4,19 +4,23 @@
 
 pub(crate) mod drivers;
 mod facts;
+pub(crate) mod network;
 mod uses;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 
+use self::network::{NetworkLinks, NetworkLinksError};
 use self::uses::Use;
-use crate::mark::{End, Mark};
+use crate::host::{Host, HostError};
+use crate::mark::{End, Mark, NetworkMark};
 use crate::plan::{LinkEnd, Plan};
+use crate::records::NetworkRecord;
 
+pub(crate) use self::drivers::{driver_of, ovs, vde, vlan};
 pub use self::facts::wants_bridge_alone;
 pub(crate) use self::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of};
-pub(crate) use self::drivers::{driver_of, ovs, vde, vlan};
 
 /// What a link is to be made of.
 #[derive(Debug)]
@@ -144,8 +148,34 @@ pub(crate) trait LinkDriver: Sync {
     /// Whether `parent` can carry such links. `links` are all links of the host.
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError>;
 
-    /// What makes the link. It ends up, in the host's namespace, and silent about the host's addresses.
-    fn plan(&self, request: &LinkRequest<'_>) -> Plan;
+    /// What a network needs on the host beside its containers' links, as far as it is not there. `new`: the network is being
+    /// created, so what it only joins must be there.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    fn network(
+        &self,
+        network: &NetworkRecord,
+        links: &[Link],
+        new: bool,
+    ) -> Result<NetworkLinks, NetworkLinksError> {
+        let _ = (links, new);
+        Ok(NetworkLinks::none(network))
+    }
+
+    /// What is said when the host refuses what the network needs.
+    fn refused(&self, network: &NetworkRecord, source: HostError) -> NetworkLinksError {
+        let _ = network;
+        NetworkLinksError::Bridge(source)
+    }
+
+    /// Ends what runs on the host for a network, which has these links with its mark, before they are removed.
+    fn network_ends(&self, host: &dyn Host, network: &NetworkRecord, links: &[(Link, NetworkMark)]) {
+        let _ = (host, network, links);
+    }
+
+    /// What makes the link of an endpoint. It ends up, in the host's namespace, and silent about the host's addresses.
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan;
 }
 
 /// Finds `name` among `links` and checks that it can be a parent for `mode`.

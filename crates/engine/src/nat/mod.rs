@@ -42,7 +42,7 @@ pub(crate) use firewall::{opening_program, rules, words};
 pub(crate) use follow::{ASKING, forwards};
 pub(crate) use place::place;
 pub use private::PrivateError;
-pub(crate) use private::{hang, private_bridges};
+pub(crate) use private::private_bridges;
 pub use record::{NatLease, NatRecord, NatView};
 pub(crate) use table::Private;
 

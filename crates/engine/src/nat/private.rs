@@ -1,12 +1,11 @@
-//! The private bridges of `mode=nat` networks.
+//! The private bridges of `mode=nat` networks: what is translated for them.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_kernel::Link;
 use landline_model::NatOwner;
-use landline_spec::{LanIp, LinkMtu, NetworkId};
+use landline_spec::{LanIp, NetworkId};
 use landline_types::IfName;
 
 use super::follow::forwards;
@@ -16,11 +15,7 @@ use crate::engine::Engine;
 use crate::host::{Host, HostError};
 use crate::links::facts_of;
 use crate::mark::{NetworkMark, Role};
-use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::records::NetworkRecord;
-
-/// The MTU of a bridge whose NIC is not there.
-const DEFAULT_MTU: u32 = 1500;
 
 /// Why a network with translated addresses cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -87,25 +82,25 @@ pub(crate) fn private_bridges<'a>(
     networks.filter_map(|network| private(network, openings)).collect()
 }
 
-/// Hangs a network on a bridge of its own in the place of the NIC that was named.
-pub(crate) fn hang(network: &mut NetworkRecord) {
-    let bridge = NetworkMark::new(&network.id, Role::Nat).link_name();
-    network.nic = Some(std::mem::replace(&mut network.options.parent, bridge));
-}
-
 impl Engine {
-    /// Makes a new network's bridge, and has its address on the LAN if it has one. If that fails nothing is left.
-    pub(crate) async fn open_private(&self, network: &NetworkRecord) -> Result<(), PrivateError> {
+    /// Refuses a new network whose containers' addresses cannot be translated.
+    pub(crate) async fn check_private(&self, network: &NetworkRecord) -> Result<(), PrivateError> {
         let Some(own) = private(network, &self.openings.all()) else { return Ok(()) };
         address::check_nic(&own.nic).await?;
         if !own.open && !forwards() {
             return Err(PrivateError::NoForwarding);
         }
-        let (host, bridge, subnet) = (self.host.clone(), own.bridge.clone(), own.subnet);
-        if let Some((taken, interface)) = blocking(move || overlap(&*host, &bridge, subnet)).await? {
-            return Err(PrivateError::Overlap { subnet, taken, interface });
+        let (host, bridge, subnet) = (self.host.clone(), own.bridge, own.subnet);
+        match blocking(move || overlap(&*host, &bridge, subnet)).await? {
+            Some((taken, interface)) => Err(PrivateError::Overlap { subnet, taken, interface }),
+            None => Ok(()),
         }
-        self.make_private(network).await?;
+    }
+
+    /// Has the addresses of a new network's containers translated, and its own on the LAN if it has one. If that fails
+    /// nothing is left of it.
+    pub(crate) async fn open_private(&self, network: &NetworkRecord) -> Result<(), PrivateError> {
+        let Some(own) = private(network, &self.openings.all()) else { return Ok(()) };
         let mut all = private_bridges(self.networks().values(), &self.openings.all());
         all.insert(own.clone());
         let opened = async {
@@ -123,12 +118,12 @@ impl Engine {
     pub(crate) async fn adopt_private(&self, network: &NetworkRecord) {
         let Some(own) = private(network, &self.openings.all()) else { return };
         let adopted = async {
-            self.make_private(network).await?;
             let all = private_bridges(self.networks().values(), &self.openings.all());
             self.nat.privates(all).await?;
             self.add_static(network, own, true).await
         };
-        if let Err(error) = adopted.await {
+        let adopted: Result<(), NatError> = adopted.await;
+        if let Err(error) = adopted {
             tracing::warn!(network = network.id.short(), error = %crate::chain(&error), "a network has no way to the LAN for now");
         }
     }
@@ -165,22 +160,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes what is missing of a network's bridge.
-    pub(crate) async fn make_private(&self, network: &NetworkRecord) -> Result<(), HostError> {
-        let (Some(own), Some(net)) = (private(network, &self.openings.all()), network.bridge_address) else {
-            return Ok(());
-        };
-        let (host, id, mtu) = (self.host.clone(), network.id.clone(), network.options.mtu);
-        blocking(move || {
-            let links = host.links()?;
-            let nic = links.iter().find(|link| link.name == own.nic).map(|link| link.mtu);
-            let mtu = mtu.and_then(LinkMtu::fixed).or(nic).unwrap_or(DEFAULT_MTU);
-            plan(&id, net, mtu, &links).apply(&*host)
-        })
-        .await
-    }
-
-    /// Takes a network's addresses back and removes its bridge. The network is not among the others any more.
+    /// Takes a network's addresses on the LAN back. The network is not among the others any more.
     pub(crate) async fn close_private(&self, network: &NetworkRecord) {
         if !facts_of(network.options.mode).is_translated() {
             return;
@@ -199,36 +179,7 @@ impl Engine {
         if let Err(error) = self.nat.privates(others).await {
             said("its rules are still loaded", crate::chain(&error));
         }
-        let (host, id) = (self.host.clone(), network.id.clone());
-        if let Err(error) = blocking(move || crate::links::vde::remove_links(&*host, &id)).await {
-            said("its bridge could not be removed", crate::chain(&error));
-        }
     }
-
-    /// After a start, or when one was removed: every bridge is there again.
-    pub(crate) async fn reopen_privates(&self) {
-        let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
-        for network in &networks {
-            if let Err(error) = self.make_private(network).await {
-                tracing::warn!(network = network.id.short(), error = %crate::chain(&error), "a network has no bridge for now");
-            }
-        }
-    }
-}
-
-fn plan(id: &NetworkId, address: Ipv4Net, mtu: u32, links: &[Link]) -> Plan {
-    let mark = NetworkMark::new(id, Role::Nat);
-    let name: IfName = mark.link_name();
-    let mut steps = Vec::new();
-    if !links.iter().any(|link| link.name == name) {
-        // It is the host's own place in the network, so it answers.
-        let (mac, alias) = (Some(mark.mac()), mark.to_string());
-        steps
-            .push(Step::AddLink { link: LinkEnd { name: name.clone(), mac, mtu, alias, silent: false }, kind: LinkType::Bridge });
-    }
-    steps.push(Step::AddAddress { link: name.clone(), address });
-    steps.push(Step::Up { link: name });
-    Plan { steps }
 }
 
 /// A network of the host's that has addresses in common with the subnet, and the interface it is on.
@@ -243,25 +194,4 @@ fn overlap(host: &dyn Host, bridge: &IfName, subnet: Ipv4Net) -> Result<Option<(
         }
     }
     Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::fake::FakeHost;
-
-    #[test]
-    fn a_bridge_is_made_once_and_what_is_there_is_brought_up() {
-        let (id, address) = ("n".repeat(64).parse().unwrap(), "203.0.113.1/24".parse().unwrap());
-        let host = FakeHost::with_bridge_and_nic();
-        let made = plan(&id, address, 1500, &host.links().unwrap());
-        made.apply(&host).unwrap();
-        assert_eq!(host.names(), ["br0", "eth0", "llbnnnnnnnnnnnn"]);
-        let script = made.to_string();
-        assert!(
-            script.contains("ip address add 203.0.113.1/24") && !script.contains("arp_ignore"),
-            "{script}"
-        );
-        assert_eq!(plan(&id, address, 1500, &host.links().unwrap()).steps.len(), 2);
-    }
 }

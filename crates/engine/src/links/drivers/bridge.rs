@@ -47,7 +47,7 @@ impl LinkDriver for Bridge {
         if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
     }
 
-    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {
         let host = request.end(End::Host, host_end_mac(request.mac, request.parent.mac));
         let container = request.container_end();
         let (outer, inner) = (host.name.clone(), container.name.clone());

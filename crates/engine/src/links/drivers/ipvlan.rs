@@ -4,9 +4,13 @@
 use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
 use landline_spec::Mode;
 
+use super::vlan;
+use crate::host::HostError;
 use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
+use crate::links::network::{NetworkLinks, NetworkLinksError};
 use crate::links::{LinkDriver, LinkRequest, ParentError, check_nic};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
+use crate::records::NetworkRecord;
 
 pub(crate) struct Ipvlan;
 
@@ -39,10 +43,28 @@ impl LinkDriver for Ipvlan {
         }
     }
 
-    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+    fn network(
+        &self,
+        network: &NetworkRecord,
+        links: &[Link],
+        _new: bool,
+    ) -> Result<NetworkLinks, NetworkLinksError> {
+        Ok(vlan::network(network, links)?)
+    }
+
+    fn refused(&self, network: &NetworkRecord, source: HostError) -> NetworkLinksError {
+        vlan::refused(network, source).into()
+    }
+
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {
         let container = LinkEnd { mac: None, ..request.container_end() };
         let link = container.name.clone();
         let parent = request.parent.name.clone();
-        Plan { steps: vec![Step::AddLink { link: container, kind: LinkType::Ipvlan { parent } }, Step::Up { link }] }
+        Plan {
+            steps: vec![
+                Step::AddLink { link: container, kind: LinkType::Ipvlan { parent } },
+                Step::Up { link },
+            ],
+        }
     }
 }

@@ -3,9 +3,13 @@
 use landline_kernel::Link;
 use landline_spec::Mode;
 
+use super::vlan;
+use crate::host::HostError;
 use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
+use crate::links::network::{NetworkLinks, NetworkLinksError};
 use crate::links::{LinkDriver, LinkRequest, ParentError, check_nic};
 use crate::plan::{LinkType, Plan, Step};
+use crate::records::NetworkRecord;
 
 pub(crate) struct Macvlan;
 
@@ -28,11 +32,29 @@ impl LinkDriver for Macvlan {
         check_nic(parent, links, Mode::Macvlan)
     }
 
-    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+    fn network(
+        &self,
+        network: &NetworkRecord,
+        links: &[Link],
+        _new: bool,
+    ) -> Result<NetworkLinks, NetworkLinksError> {
+        Ok(vlan::network(network, links)?)
+    }
+
+    fn refused(&self, network: &NetworkRecord, source: HostError) -> NetworkLinksError {
+        vlan::refused(network, source).into()
+    }
+
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {
         let container = request.container_end();
         let link = container.name.clone();
         let parent = request.parent.name.clone();
         let mode = request.options.macvlan_mode;
-        Plan { steps: vec![Step::AddLink { link: container, kind: LinkType::Macvlan { parent, mode } }, Step::Up { link }] }
+        Plan {
+            steps: vec![
+                Step::AddLink { link: container, kind: LinkType::Macvlan { parent, mode } },
+                Step::Up { link },
+            ],
+        }
     }
 }

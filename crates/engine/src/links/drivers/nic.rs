@@ -54,7 +54,7 @@ impl LinkDriver for Nic {
     }
 
     /// The card is marked before, as soon as it is stored what it was.
-    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {
         let Link { name, mac, up, alias, .. } = request.parent;
         let (link, mark) = (name.clone(), Mark::inside(request.endpoint, Mode::Nic).to_string());
         let mut steps = Vec::new();

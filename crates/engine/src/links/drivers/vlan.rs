@@ -6,12 +6,11 @@
 //! it answers no ARP.
 
 use landline_kernel::{Link, LinkKind};
-use landline_spec::{Mode, NetworkOptions, Vlan};
+use landline_spec::{NetworkOptions, Vlan};
 use landline_types::IfName;
 
-use crate::blocking;
-use crate::engine::Engine;
 use crate::host::{Host, HostError};
+use crate::links::network::NetworkLinks;
 use crate::links::{ParentError, VlanBy, facts_of, find_parent};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::records::NetworkRecord;
@@ -55,7 +54,7 @@ pub enum VlanError {
 }
 
 /// The VLAN a network's parent is to be of its NIC, if any.
-fn of_nic(options: &NetworkOptions) -> Option<Vlan> {
+pub(crate) fn of_nic(options: &NetworkOptions) -> Option<Vlan> {
     options.vlan.filter(|_| facts_of(options.mode).vlan == VlanBy::SubInterface)
 }
 
@@ -95,32 +94,34 @@ fn plan(nic: &Link, vlan: Vlan, links: &[Link]) -> Result<(IfName, Option<Plan>)
     Ok((name.clone(), Some(Plan { steps: vec![add, Step::Up { link: name }] })))
 }
 
-/// The interface for the VLAN that these options put their NIC's children in, if they do, and what would make it.
-pub(crate) fn would_open(
-    options: &NetworkOptions,
-    links: &[Link],
-) -> Result<Option<(Link, Plan)>, VlanError> {
-    let Some(vlan) = of_nic(options) else { return Ok(None) };
-    let nic = find_parent(&options.parent, options.mode, links)?;
-    let (name, plan) = plan(nic, vlan, links)?;
-    let link = Link { name, kind: LinkKind::Vlan { id: vlan.get() }, ..nic.clone() };
-    Ok(Some((link, plan.unwrap_or_default())))
+/// What a network needs to be in a VLAN of its NIC: the NIC's interface for it.
+pub(super) fn network(network: &NetworkRecord, links: &[Link]) -> Result<NetworkLinks, VlanError> {
+    let Some(vlan) = of_nic(&network.options) else { return Ok(NetworkLinks::none(network)) };
+    let nic = find_parent(nic(network), network.options.mode, links)?;
+    let (parent, plan) = plan(nic, vlan, links)?;
+    Ok(NetworkLinks { parent, plan: plan.unwrap_or_default() })
 }
 
-/// Makes what is missing; the interface's name.
-fn open(host: &dyn Host, nic: &IfName, vlan: Vlan, mode: Mode) -> Result<IfName, VlanError> {
-    let links = host.links().map_err(VlanError::Host)?;
-    let nic = find_parent(nic, mode, &links)?;
-    let (name, plan) = plan(nic, vlan, &links)?;
-    if let Some(plan) = plan {
-        let failed = |source| VlanError::Make { nic: nic.name.clone(), vlan: vlan.get(), source };
-        plan.apply(host).map_err(failed)?;
-        tracing::info!(nic = %nic.name, vlan = vlan.get(), link = %name, "an interface for the VLAN is there");
+/// The NIC whose VLAN it is.
+fn nic(network: &NetworkRecord) -> &IfName {
+    network.nic.as_ref().unwrap_or(&network.options.parent)
+}
+
+/// What is said when the host refuses that.
+pub(super) fn refused(network: &NetworkRecord, source: HostError) -> VlanError {
+    match of_nic(&network.options) {
+        Some(vlan) => VlanError::Make { nic: nic(network).clone(), vlan: vlan.get(), source },
+        None => VlanError::Host(source),
     }
-    Ok(name)
 }
 
-fn remove(host: &dyn Host, wanted: impl Fn(&Link) -> bool) -> Result<(), HostError> {
+/// What a network that has this NIC as its parent will have in its place, unless its VLAN has another name already.
+pub(crate) fn expected(options: &NetworkOptions) -> Option<IfName> {
+    Some(name(&options.parent, of_nic(options)?))
+}
+
+/// Removes those that were made here and are not wanted any more.
+pub(crate) fn remove(host: &dyn Host, wanted: impl Fn(&Link) -> bool) -> Result<(), HostError> {
     for link in host.links()? {
         if link.alias.as_deref() == Some(MARK) && wanted(&link) && host.remove_marked(link.index, MARK)? {
             tracing::info!(link = %link.name, "the interface of a VLAN without networks is removed");
@@ -129,83 +130,10 @@ fn remove(host: &dyn Host, wanted: impl Fn(&Link) -> bool) -> Result<(), HostErr
     Ok(())
 }
 
-impl Engine {
-    /// Hangs a new network on its NIC's interface for its VLAN, which is made if need be. The NIC; `None`: the network
-    /// is in no such VLAN.
-    pub(crate) async fn enter_vlan(&self, options: &mut NetworkOptions) -> Result<Option<IfName>, VlanError> {
-        let Some(vlan) = of_nic(options) else { return Ok(None) };
-        let (host, nic, mode) = (self.host.clone(), options.parent.clone(), options.mode);
-        let _turn = self.vlans.lock().await;
-        let (nic, parent) = blocking(move || open(&*host, &nic, vlan, mode).map(|name| (nic, name))).await?;
-        options.parent = parent;
-        Ok(Some(nic))
-    }
-
-    /// As [`Self::enter_vlan`] for a network that exists: what cannot be made now is made when the NIC is there.
-    pub(crate) async fn adopt_vlan(&self, options: &mut NetworkOptions) -> Option<IfName> {
-        let vlan = of_nic(options)?;
-        match self.enter_vlan(options).await {
-            Ok(nic) => nic,
-            Err(error) => {
-                tracing::warn!(error = %crate::chain(&error), "a VLAN is missing for now");
-                let nic = options.parent.clone();
-                options.parent = name(&nic, vlan);
-                Some(nic)
-            }
-        }
-    }
-
-    /// Makes the interface of a network's VLAN again, if it has one and that is gone.
-    pub(crate) async fn reopen_vlan(&self, network: &NetworkRecord) {
-        let (Some(vlan), Some(nic)) = (of_nic(&network.options), network.nic.clone()) else { return };
-        let (host, mode) = (self.host.clone(), network.options.mode);
-        let _turn = self.vlans.lock().await;
-        match blocking(move || open(&*host, &nic, vlan, mode)).await {
-            Ok(name) if name == network.options.parent => {}
-            Ok(name) => {
-                let (was, network) = (&network.options.parent, network.id.short());
-                tracing::warn!(network, %was, is = %name, "the interface of a VLAN has another name now; rename it");
-            }
-            Err(error) => tracing::debug!(error = %crate::chain(&error), "a VLAN is missing for now"),
-        }
-    }
-
-    /// After a start: every VLAN is there, and none that no network needs, unless not all networks are known.
-    pub(crate) async fn reopen_vlans(&self, all_known: bool) {
-        let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
-        for network in &networks {
-            self.reopen_vlan(network).await;
-        }
-        if all_known {
-            self.leave_vlans(None).await;
-        }
-    }
-
-    /// Makes the VLANs of NICs that are back.
-    pub(crate) async fn nics_are_up(&self, links: &[Link]) {
-        let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
-        let back = |nic: &IfName| links.iter().any(|link| link.up && link.name == *nic);
-        for network in networks.iter().filter(|network| network.nic.as_ref().is_some_and(back)) {
-            self.reopen_vlan(network).await;
-        }
-    }
-
-    /// Removes the marked interface of this name, or all of them, unless a network needs it.
-    pub(crate) async fn leave_vlans(&self, which: Option<&IfName>) {
-        let _turn = self.vlans.lock().await;
-        let needed: Vec<IfName> = self.networks().values().map(|n| n.options.parent.clone()).collect();
-        let (host, which) = (self.host.clone(), which.cloned());
-        let wanted = move |link: &Link| {
-            which.as_ref().is_none_or(|name| link.name == *name) && !needed.contains(&link.name)
-        };
-        if let Err(error) = blocking(move || remove(&*host, wanted)).await {
-            tracing::warn!(error = %crate::chain(&error), "the interface of a VLAN could not be removed");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use landline_spec::Mode;
+
     use super::*;
     use crate::host::fake::{FakeHost, link};
 
@@ -241,10 +169,11 @@ mod tests {
     #[test]
     fn only_marked_interfaces_are_removed() {
         let host = FakeHost::with_bridge_and_nic();
-        let mode = Mode::Macvlan;
-        let name = open(&host, &"eth0".parse().unwrap(), vlan(12), mode).unwrap();
+        let mut options = NetworkOptions::new("eth0".parse().unwrap());
+        (options.mode, options.vlan) = (Mode::Macvlan, Some(vlan(12)));
+        let network = NetworkRecord::new("n".repeat(64).parse().unwrap(), options);
+        let name = crate::links::network::ensure(&host, &network, true).unwrap();
         assert_eq!(host.names(), ["br0", "eth0", "eth0.12"]);
-        assert_eq!(open(&host, &"eth0".parse().unwrap(), vlan(12), mode).unwrap(), name, "shared");
         remove(&host, |_| false).unwrap();
         remove(&host, |link| link.name == name).unwrap();
         assert_eq!(host.names(), ["br0", "eth0"]);

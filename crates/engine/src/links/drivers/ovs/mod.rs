@@ -13,8 +13,8 @@ use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, host_end_mac};
 use crate::plan::{LinkType, Plan, Step};
 
-pub use self::look::{Datapath, OvsView};
 pub(crate) use self::look::look;
+pub use self::look::{Datapath, OvsView};
 pub(crate) use self::steps::{AddPort, MakeBridge};
 pub(crate) use self::switch::{
     BOOT, CONTAINER, LANDLINE, OWNER, add_port, check_bridge, connect, in_user_space, owner, socket,
@@ -59,7 +59,7 @@ impl LinkDriver for Ovs {
         Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Ovs, hint, name })
     }
 
-    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {
         let host = request.end(End::Host, host_end_mac(request.mac, request.parent.mac));
         let container = request.container_end();
         let (outer, inner) = (host.name.clone(), container.name.clone());

@@ -16,10 +16,13 @@ mod switching;
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_spec::{LinkMtu, Mode};
 
+use crate::host::{Host, HostError};
 use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use crate::links::network::{NetworkLinks, NetworkLinksError};
 use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, NetworkMark, Role, host_end_mac};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
+use crate::records::NetworkRecord;
 
 /// The MTU of everything between containers, so that each may have the one it likes; what `vdeplug` can carry.
 pub(crate) const WIRE_MTU: u32 = 9216;
@@ -28,7 +31,6 @@ pub(crate) const WIRE_MTU: u32 = 9216;
 const DEFAULT_MTU: u32 = 1500;
 
 pub use self::network::VdeError;
-pub(crate) use self::network::{name_bridge, remove_links, would_open};
 pub use self::process::{SwitchProcessError, run_switches};
 pub(crate) use self::steps::{PlugIn, StartSwitch};
 pub(crate) use self::switching::{Switching, open as open_tap};
@@ -68,7 +70,25 @@ impl LinkDriver for Vde {
         if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
     }
 
-    fn plan(&self, request: &LinkRequest<'_>) -> Plan {
+    fn network(
+        &self,
+        network: &NetworkRecord,
+        links: &[Link],
+        new: bool,
+    ) -> Result<NetworkLinks, NetworkLinksError> {
+        let plan = network::plan(&network.id, &network.options, links, new)?;
+        Ok(NetworkLinks { parent: network.options.parent.clone(), plan })
+    }
+
+    fn refused(&self, _network: &NetworkRecord, source: HostError) -> NetworkLinksError {
+        VdeError::Host(source).into()
+    }
+
+    fn network_ends(&self, host: &dyn Host, network: &NetworkRecord, links: &[(Link, NetworkMark)]) {
+        network::end(host, &network.id, &network.options, links);
+    }
+
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {
         let mtu = request.options.mtu.and_then(LinkMtu::fixed).unwrap_or(DEFAULT_MTU);
         let container = LinkEnd { mtu, ..request.container_end() };
         let inner = container.name.clone();

@@ -2,18 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use landline_kernel::{Link, LinkKind};
-use landline_spec::{LinkMtu, Mode, NetworkId, NetworkOptions, VdeOptions, VdePorts};
+use landline_kernel::Link;
+use landline_spec::{LinkMtu, NetworkId, NetworkOptions, VdeOptions, VdePorts};
 use landline_vde::SwitchConfig;
 
 use super::{PlugIn, SWITCHES, StartSwitch, WIRE_MTU};
-use crate::blocking;
-use crate::engine::Engine;
 use crate::host::{Host, HostError};
-use crate::lease::Place;
 use crate::mark::{NetworkMark, Role};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
-use crate::records::{EndpointRecord, NetworkRecord};
 
 /// Why a network has no switch.
 #[derive(Debug, thiserror::Error)]
@@ -32,121 +28,18 @@ pub enum VdeError {
     Host(#[from] HostError),
 }
 
-impl Engine {
-    /// Makes what the network needs of a switch and of its own links, as far as it is not there. `new`: the network is
-    /// being created, so that a switch it is to join must be there.
-    pub(crate) async fn open_switch(&self, network: &NetworkRecord, new: bool) -> Result<(), VdeError> {
-        if network.options.mode != Mode::Vde {
-            return Ok(());
-        }
-        let (host, id, options) = (self.host.clone(), network.id.clone(), network.options.clone());
-        blocking(move || {
-            let links = host.links()?;
-            let plan = plan(&id, &options, &links, new)?;
-            Ok(plan.apply(&*host)?)
-        })
-        .await
-    }
-
-    /// Ends a network's switch, if it is ours, and removes its links.
-    pub(crate) async fn close_switch(&self, network: &NetworkRecord) {
-        if network.options.mode != Mode::Vde {
-            return;
-        }
-        let (host, id, options) = (self.host.clone(), network.id.clone(), network.options.clone());
-        blocking(move || {
-            if let Err(error) = close(&*host, &id, &options) {
-                tracing::warn!(error = %crate::chain(&error), "the links of a network could not be removed");
-            }
-        })
-        .await;
-    }
-
-    /// After a start, the end of the process that runs them, or when a bridge was removed: bridges are there, switches run and
-    /// cables are plugged in, where they were not.
-    pub(crate) async fn reopen_switches(&self) {
-        let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
-        for network in networks.iter().filter(|network| network.options.mode == Mode::Vde) {
-            if let Err(error) = self.open_switch(network, false).await {
-                let network = network.id.short();
-                tracing::warn!(network, error = %crate::chain(&error), "a VDE network is cut off for now");
-            }
-        }
-        for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
-            self.plug_again(&record, endpoint.cell.options()).await;
-        }
-    }
-
-    /// Brings switches back whose process has ended, whoever ended it.
-    pub(crate) async fn keep_switches(
-        engine: std::sync::Weak<Self>,
-        ended: std::sync::Arc<tokio::sync::Notify>,
-    ) {
-        loop {
-            ended.notified().await;
-            let Some(engine) = engine.upgrade() else { return };
-            engine.reopen_switches().await;
-        }
-    }
-
-    /// Plugs the cable of an endpoint in again, if it has one.
-    pub(crate) async fn plug_again(&self, record: &EndpointRecord, options: &NetworkOptions) {
-        let (Mode::Vde, Some(dir)) = (options.mode, options.vde.socket_dir.clone()) else { return };
-        let Some(place) = self.find(record).await else { return };
-        let (host, id, link) = (self.host.clone(), record.id.clone(), record.link.clone());
-        let plugged = blocking(move || {
-            let sandbox = match &place {
-                Place::Host(_) => None,
-                Place::Sandbox(path) => Some(path.as_path()),
-            };
-            host.plug_again(&id, &link, sandbox, &dir)
-        });
-        if let Err(error) = plugged.await {
-            let endpoint = record.id.short();
-            tracing::warn!(endpoint, error = %crate::chain(&error), "a container is cut off from its VDE switch");
-        }
-    }
-}
-
-/// Gives a network's bridge its name.
-pub(crate) fn name_bridge(id: &NetworkId, options: &mut NetworkOptions) {
-    if options.mode == Mode::Vde {
-        // The name is the same whatever the role.
-        options.parent = NetworkMark::new(id, Role::Switch).link_name();
-    }
-}
-
 /// The directory of the network's switch.
 fn directory(id: &NetworkId, options: &NetworkOptions) -> PathBuf {
     options.vde.socket_dir.clone().unwrap_or_else(|| Path::new(SWITCHES).join(id.short()))
 }
 
-/// The bridge that is to stand for a network that joins a switch, and what would make it.
-pub(crate) fn would_open(
+/// Makes what is not there yet: the bridge, the tap that leads to the switch, the switch.
+pub(super) fn plan(
     id: &NetworkId,
     options: &NetworkOptions,
     links: &[Link],
-) -> Result<Option<(Link, Plan)>, VdeError> {
-    let plan = plan(id, options, links, true)?;
-    let bridge = plan.steps.iter().find_map(|step| match step {
-        Step::AddLink { link, kind: LinkType::Bridge } => Some(link.clone()),
-        _ => None,
-    });
-    let kind = LinkKind::Bridge { vlan_filtering: false };
-    let link = bridge.zip(links.first()).map(|(end, any)| Link {
-        name: end.name,
-        mac: end.mac,
-        mtu: end.mtu,
-        alias: Some(end.alias),
-        kind,
-        ..any.clone()
-    });
-    Ok(link.map(|link| (link, plan)))
-}
-
-/// Makes what is not there yet: the bridge, the tap that leads to the switch, the switch.
-fn plan(id: &NetworkId, options: &NetworkOptions, links: &[Link], new: bool) -> Result<Plan, VdeError> {
+    new: bool,
+) -> Result<Plan, VdeError> {
     let vde = &options.vde;
     let dir = directory(id, options);
     let bridge = links.iter().find(|link| link.name == options.parent);
@@ -229,29 +122,12 @@ fn group_number(name: &str) -> Result<u32, VdeError> {
     number.ok_or_else(|| VdeError::NoGroup(name.to_owned()))
 }
 
-fn close(host: &dyn Host, id: &NetworkId, options: &NetworkOptions) -> Result<(), HostError> {
-    // A switch that it has joined is another's, if only another network's. One of ours ends before its interface goes:
-    // it would take that for a fault.
-    let runs_it = |link: &Link| mark(link, id).is_some_and(|mark| mark.role == Role::Switch);
-    if host.links()?.iter().any(runs_it) {
+/// Ends a network's switch if it is ours. One that it has joined is another's, if only another network's. It ends before its
+/// interface goes: it would take that for a fault.
+pub(super) fn end(host: &dyn Host, id: &NetworkId, options: &NetworkOptions, links: &[(Link, NetworkMark)]) {
+    if links.iter().any(|(_, mark)| mark.role == Role::Switch) {
         host.end_switch(&directory(id, options));
     }
-    remove_links(host, id)
-}
-
-/// Removes the links of a network that are no endpoint's.
-pub(crate) fn remove_links(host: &dyn Host, id: &NetworkId) -> Result<(), HostError> {
-    for link in &host.links()? {
-        if let (Some(_), Some(alias)) = (mark(link, id), &link.alias) {
-            host.remove_marked(link.index, alias)?;
-        }
-    }
-    Ok(())
-}
-
-/// What a link of this network is to it.
-fn mark(link: &Link, id: &NetworkId) -> Option<NetworkMark> {
-    link.alias.as_deref().and_then(NetworkMark::read).filter(|mark| mark.network == *id)
 }
 
 #[cfg(test)]

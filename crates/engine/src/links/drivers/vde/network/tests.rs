@@ -1,7 +1,10 @@
 use landline_kernel::LinkKind;
+use landline_spec::Mode;
 
 use super::*;
 use crate::host::fake::{FakeHost, link};
+use crate::links::network::name_bridge;
+use crate::records::NetworkRecord;
 
 fn network() -> NetworkId {
     "b".repeat(64).parse().unwrap()
@@ -11,8 +14,9 @@ fn options(change: impl FnOnce(&mut NetworkOptions)) -> NetworkOptions {
     let mut options = NetworkOptions::new("vde".parse().unwrap());
     options.mode = Mode::Vde;
     change(&mut options);
-    name_bridge(&network(), &mut options);
-    options
+    let mut record = NetworkRecord::new(network(), options);
+    name_bridge(&mut record);
+    record.options
 }
 
 fn script(options: &NetworkOptions, links: &[Link]) -> String {
@@ -92,6 +96,6 @@ fn a_plan_that_fails_leaves_nothing() {
     }
     host.fail_at(None);
     plan.apply(&host).unwrap();
-    close(&host, &network(), &options(|_| {})).unwrap();
+    crate::links::network::remove(&host, &NetworkRecord::new(network(), options(|_| {}))).unwrap();
     assert_eq!(host.names(), before);
 }
