@@ -1,6 +1,7 @@
 //! What is wrong with an option.
 
-use crate::words::{Addressing, Mode};
+use crate::modes::Mode;
+use crate::words::Addressing;
 
 /// Why options were refused. Each message is one sentence that says what to type instead; text that came from
 /// outside appears in it quoted, escaped and cut to 64 characters.
@@ -146,19 +147,7 @@ pub enum OptionError {
 }
 
 fn missing_parent(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Bridge => {
-            "a bridge is missing: name an existing Linux bridge on the LAN, for example -o bridge=br0, \
-             or use a network card directly with -o mode=macvlan -o parent=eth0"
-        }
-        Mode::Ovs => {
-            "a bridge is missing: name an existing Open vSwitch bridge, for example -o bridge=br0 \
-             (ovs-vsctl list-br lists them)"
-        }
-        Mode::Macvlan | Mode::Ipvlan | Mode::Vde | Mode::Nat | Mode::Nic => {
-            "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)"
-        }
-    }
+    mode.rules().missing_parent.unwrap_or("this mode has no parent")
 }
 
 /// Text from outside, short enough for a message.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::error::{OptionError, cut};
 use crate::keys;
-use crate::words::{Addressing, Ipv6Address, Ipv6Mode, Mode};
+use crate::modes::Mode;
+use crate::words::{Addressing, Ipv6Address, Ipv6Mode};
 
 /// An option somebody gave a value.
 #[derive(Clone, Copy)]
@@ -113,7 +114,7 @@ impl<'a> Given<'a> {
             ["lease_timeout", "on_timeout", "user_class", "hostname", "release", "release_after", "dns"];
         // An address of the LAN on the host may be leased as well.
         const LAN_IP: [&str; 3] = ["lease_timeout", "hostname", "release_after"];
-        let on_host = |option: &&str| mode == Mode::Nat && LAN_IP.contains(option);
+        let on_host = |option: &&str| mode.rules().translated && LAN_IP.contains(option);
         let without_ipv6 = BOTH.into_iter().filter(|option| ipv6 == Ipv6Mode::Off && !on_host(option));
         match DHCPV4_ONLY.into_iter().chain(without_ipv6).find(|option| self.get(option).is_some()) {
             Some(option) => Err(OptionError::NoDhcp { option, addressing }),
@@ -138,7 +139,7 @@ impl<'a> Given<'a> {
         match self.word("ipv6_address", &words)? {
             None => Ok(Ipv6Address::default()),
             Some(_) if ipv6 == Ipv6Mode::Off => Err(OptionError::NoIpv6 { option: "ipv6_address" }),
-            Some(Ipv6Address::Eui64) if mode == Mode::Ipvlan => Err(OptionError::Value {
+            Some(Ipv6Address::Eui64) if mode.rules().shares_mac => Err(OptionError::Value {
                 option: "ipv6_address".to_owned(),
                 value: "eui64".to_owned(),
                 hint: "with mode=ipvlan all containers have one hardware address; leave it out".to_owned(),

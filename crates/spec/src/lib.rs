@@ -26,6 +26,7 @@ mod ipam;
 mod keys;
 mod mac;
 mod macros;
+mod modes;
 mod nat;
 mod network;
 mod pipework;
@@ -49,6 +50,7 @@ pub use hostname::{Hostname, HostnameError};
 pub use ids::{EndpointId, IdError, NetworkId};
 pub use ipam::{IpamOptions, PoolSource};
 pub use macros::{MacroContext, MacroError};
+pub use modes::Mode;
 pub use nat::{LanIp, NatOptions, NatPort, NatPorts, PortsError, Transport};
 pub use network::{
     DEFAULT_LEASE_TIMEOUT, DEFAULT_RELEASE_AFTER, DEFAULT_VENDOR_CLASS, LEASE_TIMEOUT_RANGE, NetworkOptions,
@@ -59,5 +61,5 @@ pub use pipework::{
 pub use vde::{DEFAULT_SWITCH_PORTS, VdeOptions, VdePorts};
 pub use words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,
-    MacvlanMode, Mode, Mtu, MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,
+    MacvlanMode, Mtu, MtuError, MtuSource, OnTimeout, Release, Vlan, VlanError,
 };

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::OptionError;
 use crate::given::{Given, Value};
+use crate::modes::Mode;
 use crate::network::host_address;
-use crate::words::Mode;
 
 /// The options that have a meaning with `mode=nat` only.
 const ONLY_NAT: [&str; 2] = ["lan_ip", "ports"];

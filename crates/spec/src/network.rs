@@ -13,11 +13,12 @@ use crate::duration::parse_duration;
 use crate::error::{OptionError, cut};
 use crate::given::{Given, boolean};
 use crate::keys;
+use crate::modes::{HostAccess, Mode};
 use crate::nat::NatOptions;
 use crate::vde::VdeOptions;
 use crate::words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,
-    MacvlanMode, Mode, Mtu, MtuSource, OnTimeout, Release, Vlan,
+    MacvlanMode, Mtu, MtuSource, OnTimeout, Release, Vlan,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -211,26 +212,13 @@ impl NetworkOptions {
         let given = Given(options);
         given.refuse_not_yet()?;
 
-        let mode = given
-            .word(
-                "mode",
-                &[
-                    ("bridge", Mode::Bridge),
-                    ("macvlan", Mode::Macvlan),
-                    ("ipvlan", Mode::Ipvlan),
-                    ("ovs", Mode::Ovs),
-                    ("vde", Mode::Vde),
-                    ("nat", Mode::Nat),
-                ],
-            )?
-            .unwrap_or_default();
+        let mode = given.word("mode", &Mode::of_networks())?.unwrap_or_default();
+        let rules = mode.rules();
         let mut network = Self::new(parent(given, mode)?);
         network.mode = mode;
         network.vde = VdeOptions::parse(given, mode)?;
         network.nat = NatOptions::parse(given, mode)?;
-        if matches!(mode, Mode::Vde | Mode::Nat) {
-            network.addressing = Addressing::Static;
-        }
+        network.addressing = rules.addressing;
 
         if let Some(addressing) = given.word(
             "addressing",
@@ -238,11 +226,11 @@ impl NetworkOptions {
         )? {
             network.addressing = addressing;
         }
-        if mode == Mode::Nat && network.addressing != Addressing::Static {
+        if rules.translated && network.addressing != Addressing::Static {
             return Err(OptionError::NatAddressing);
         }
         network.ipv6 = given.ipv6()?;
-        if mode == Mode::Nat && network.ipv6 != Ipv6Mode::Off {
+        if rules.translated && network.ipv6 != Ipv6Mode::Off {
             return Err(OptionError::NatV6);
         }
         network.ipv6_address = given.ipv6_address(mode, network.ipv6)?;
@@ -286,7 +274,7 @@ impl NetworkOptions {
             if template.is_literal() {
                 return Err(OptionError::SharedClientId { value: cut(value.text) });
             }
-            if mode == Mode::Ipvlan && template.is_same_for_one_mac() {
+            if rules.shares_mac && template.is_same_for_one_mac() {
                 return Err(OptionError::ClientIdOfMac { value: cut(value.text) });
             }
             network.client_id = Some(template);
@@ -358,29 +346,32 @@ impl NetworkOptions {
             network.macvlan_mode = macvlan_mode;
         }
         if let Some(open) = given.word("firewall", &[("keep", false), ("open", true)])? {
-            if open && !matches!(mode, Mode::Bridge | Mode::Nat) {
+            if open && !rules.firewall {
                 return Err(OptionError::WrongMode { option: "firewall=open", needs: Mode::Bridge });
             }
             (network.open_firewall, network.keep_firewall) = (open, !open);
         }
         network.host_access = given.switch("host_access")?;
-        if network.host_access && mode == Mode::Vde {
-            return Err(OptionError::NotInMode { option: "host_access", mode });
-        }
-        if network.host_access && matches!(mode, Mode::Bridge | Mode::Ovs | Mode::Nat) {
-            return Err(OptionError::HostAccessOnBridge { mode });
+        match rules.host_access {
+            HostAccess::Never if network.host_access => {
+                return Err(OptionError::NotInMode { option: "host_access", mode });
+            }
+            HostAccess::Needless if network.host_access => {
+                return Err(OptionError::HostAccessOnBridge { mode });
+            }
+            HostAccess::Possible | HostAccess::Needless | HostAccess::Never => {}
         }
         if network.host_access && network.macvlan_mode != MacvlanMode::Bridge {
             return Err(OptionError::HostAccessApart);
         }
         if let Some(value) = given.get("vlan") {
-            if matches!(mode, Mode::Vde | Mode::Nat) {
+            if !rules.vlan {
                 return Err(OptionError::NotInMode { option: "vlan", mode });
             }
             network.vlan = Some(value.read(Vlan::read, || "write a VLAN's number, 1 to 4094".into())?);
         }
         if let Some(value) = given.get("trunks") {
-            if mode != Mode::Ovs {
+            if !rules.trunks {
                 return Err(OptionError::WrongMode { option: "trunks", needs: Mode::Ovs });
             }
             network.untagged = value.text.eq_ignore_ascii_case("none");
@@ -400,12 +391,12 @@ impl NetworkOptions {
 /// The interface to hang the network on.
 fn parent(given: Given<'_>, mode: Mode) -> Result<IfName, OptionError> {
     let hint = || "name a network interface, at most 15 characters long".into();
-    match (mode, given.either("parent", "bridge")?) {
-        (Mode::Vde, Some(value)) => Err(OptionError::NotInMode { option: value.option, mode }),
+    match (mode.rules().missing_parent, given.either("parent", "bridge")?) {
+        (None, Some(value)) => Err(OptionError::NotInMode { option: value.option, mode }),
         // Its own bridge, whose name only the engine knows.
-        (Mode::Vde, None) => "vde".parse().map_err(|_| OptionError::NoParent { mode }),
-        (_, Some(value)) => value.read(|text| text.parse().ok(), hint),
-        (_, None) => Err(OptionError::NoParent { mode }),
+        (None, None) => mode.as_str().parse().map_err(|_| OptionError::NoParent { mode }),
+        (Some(_), Some(value)) => value.read(|text| text.parse().ok(), hint),
+        (Some(_), None) => Err(OptionError::NoParent { mode }),
     }
 }
 

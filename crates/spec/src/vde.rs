@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::OptionError;
 use crate::given::Given;
-use crate::words::Mode;
+use crate::modes::Mode;
 
 /// How many ports a switch has for clients unless `num_switchports` says otherwise.
 pub const DEFAULT_SWITCH_PORTS: u16 = 32;

@@ -6,48 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::hostname::Hostname;
 
-/// How the wire of a network runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// A veth pair into an existing Linux bridge.
-    #[default]
-    Bridge,
-    /// A macvlan child of a network card.
-    Macvlan,
-    /// An ipvlan child of a network card (L2): it has the card's own hardware address.
-    Ipvlan,
-    /// A veth pair into an existing Open vSwitch bridge.
-    Ovs,
-    /// A port of a VDE2 switch.
-    Vde,
-    /// A private bridge, and an address of the LAN on the host for each container.
-    Nat,
-    /// The network card itself, which moves into the container. Attachments only.
-    Nic,
-}
-
-impl Mode {
-    /// The word users write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bridge => "bridge",
-            Self::Macvlan => "macvlan",
-            Self::Ipvlan => "ipvlan",
-            Self::Ovs => "ovs",
-            Self::Vde => "vde",
-            Self::Nat => "nat",
-            Self::Nic => "nic",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Where the addresses of a network come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

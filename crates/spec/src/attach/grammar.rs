@@ -256,8 +256,8 @@ mod tests {
         assert!(Attach::parse(&words("br0 web dhcp trunks=10,20 macvlan_mode=vepa")).is_err());
     }
 
+    use crate::modes::Mode;
     use crate::words::Addressing;
-    use crate::words::Mode;
 
     #[test]
     fn what_is_wrong_is_said() {

@@ -27,8 +27,9 @@ pub use words::split_words;
 
 use crate::endpoint::EndpointOptions;
 use crate::error::OptionError;
+use crate::modes::Mode;
 use crate::network::NetworkOptions;
-use crate::words::{Addressing, Mode};
+use crate::words::Addressing;
 
 /// An interface to be put into a container. Goes into the store, so fields that come later have a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, IntoDeserializer as _};
 use super::Containers;
 use crate::attach::AttachSpec;
 use crate::demands::{self, Permission};
-use crate::words::Mode;
+use crate::modes::Mode;
 
 /// `[containers.allow.PARENT]`: how containers may hang on a parent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]

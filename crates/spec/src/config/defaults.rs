@@ -180,7 +180,8 @@ impl<'de> Visitor<'de> for Table {
 mod tests {
     use super::super::ConfigFile;
     use super::*;
-    use crate::words::{ConflictCheck, Fqdn, Ipv6Address, Ipv6Mode, LinkMtu, Mode, Release};
+    use crate::modes::Mode;
+    use crate::words::{ConflictCheck, Fqdn, Ipv6Address, Ipv6Mode, LinkMtu, Release};
 
     fn defaults(text: &str) -> Defaults {
         ConfigFile::parse(&format!("[defaults]\n{text}")).unwrap().defaults

@@ -1,6 +1,7 @@
 use super::*;
 use crate::attach::{AttachSpec, LinkChoice, Parent, split_words};
-use crate::words::{Addressing, Mode};
+use crate::modes::Mode;
+use crate::words::Addressing;
 
 fn parse(text: &str) -> Result<Pipework, AttachError> {
     Pipework::parse(&split_words(text).unwrap())

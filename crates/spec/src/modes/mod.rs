@@ -1,0 +1,125 @@
+//! How the wire of a network runs: a file for each mode, with what the mode says about the options beside it.
+
+mod bridge;
+mod ipvlan;
+mod macvlan;
+mod nat;
+mod nic;
+mod ovs;
+mod vde;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::Addressing;
+
+/// How the wire of a network runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A veth pair into an existing Linux bridge.
+    #[default]
+    Bridge,
+    /// A macvlan child of a network card.
+    Macvlan,
+    /// An ipvlan child of a network card (L2): it has the card's own hardware address.
+    Ipvlan,
+    /// A veth pair into an existing Open vSwitch bridge.
+    Ovs,
+    /// A port of a VDE2 switch.
+    Vde,
+    /// A private bridge, and an address of the LAN on the host for each container.
+    Nat,
+    /// The network card itself, which moves into the container. Attachments only.
+    Nic,
+}
+
+/// What a mode says about the options beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ModeRules {
+    /// The word users write.
+    word: &'static str,
+    /// Whether a network may have it; attachments have their own word for the others.
+    for_networks: bool,
+    /// What is said if no parent is named. `None`: none may be.
+    pub(crate) missing_parent: Option<&'static str>,
+    /// Where addresses come from unless `addressing` says otherwise.
+    pub(crate) addressing: Addressing,
+    /// Whether containers' addresses are translated, so that they can only be static ones of IPv4.
+    pub(crate) translated: bool,
+    /// Whether all containers have one hardware address.
+    pub(crate) shares_mac: bool,
+    /// Whether there are VLANs.
+    pub(crate) vlan: bool,
+    /// Whether a port can carry several of them.
+    pub(crate) trunks: bool,
+    /// Whether the host's firewall is in the way of it, and can be opened.
+    pub(crate) firewall: bool,
+    /// What becomes of `host_access`.
+    pub(crate) host_access: HostAccess,
+}
+
+/// What becomes of `host_access` in a mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostAccess {
+    /// The host cannot reach containers without it.
+    Possible,
+    /// It can anyway.
+    Needless,
+    /// It cannot at all.
+    Never,
+}
+
+impl Mode {
+    /// All there are.
+    const ALL: [Self; 7] =
+        [Self::Bridge, Self::Macvlan, Self::Ipvlan, Self::Ovs, Self::Vde, Self::Nat, Self::Nic];
+
+    /// What it says about the options beside it.
+    pub(crate) const fn rules(self) -> &'static ModeRules {
+        match self {
+            Self::Bridge => &bridge::RULES,
+            Self::Macvlan => &macvlan::RULES,
+            Self::Ipvlan => &ipvlan::RULES,
+            Self::Ovs => &ovs::RULES,
+            Self::Vde => &vde::RULES,
+            Self::Nat => &nat::RULES,
+            Self::Nic => &nic::RULES,
+        }
+    }
+
+    /// The word users write.
+    pub const fn as_str(self) -> &'static str {
+        self.rules().word
+    }
+
+    /// Those a network may have, with their words.
+    pub(crate) fn of_networks() -> Vec<(&'static str, Self)> {
+        Self::ALL
+            .into_iter()
+            .filter(|mode| mode.rules().for_networks)
+            .map(|mode| (mode.as_str(), mode))
+            .collect()
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_store() {
+        for mode in Mode::ALL {
+            assert_eq!(serde_json::to_string(&mode).unwrap(), format!("\"{mode}\""));
+        }
+        let words: Vec<&str> = Mode::of_networks().into_iter().map(|(word, _)| word).collect();
+        assert_eq!(words, ["bridge", "macvlan", "ipvlan", "ovs", "vde", "nat"]);
+    }
+}
