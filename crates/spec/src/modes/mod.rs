@@ -37,6 +37,7 @@ pub enum Mode {
 
 /// What a mode says about the options beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether one option makes sense")]
 pub(crate) struct ModeRules {
     /// The word users write.
     word: &'static str,
