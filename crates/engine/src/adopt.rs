@@ -12,6 +12,7 @@ use landline_model::Ipv6Record;
 use landline_spec::Addressing;
 
 use crate::addressing::dhcp;
+use crate::admission::EndpointRequest;
 use crate::blocking;
 use crate::cell::Cell;
 use crate::endpoints::CreateEndpoint;
@@ -22,8 +23,9 @@ use crate::lease::{Place, Supervisor};
 use crate::links::facts_of;
 use crate::links::network::name_bridge;
 use crate::mark::{End, Mark};
-use crate::nat::binding;
-use crate::networks::{CreateNetwork, Ipam};
+use crate::nat_binding::binding;
+use crate::nat_bridge::introduce;
+use crate::networks::{CreateNetwork, NetworkIpam};
 use crate::random::OsRandom;
 use crate::records::{AddressRecord, Applied, DhcpRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError};
@@ -44,22 +46,23 @@ impl Engine {
         }
         let mut options = network.options;
         if facts_of(options.mode).is_translated()
-            && let Ipam::Pool { subnet, gateway } | Ipam::Landline { subnet, gateway, .. } = &mut network.ipam
+            && let NetworkIpam::Pool { subnet, gateway } | NetworkIpam::Landline { subnet, gateway, .. } =
+                &mut network.ipam
             && gateway.is_none()
         {
             *gateway = self.router_of(&network.id, *subnet).await;
         }
         let ipam_gateway: Option<Ipv4Addr> = match network.ipam {
-            Ipam::Landline { gateway, .. } if options.addressing == Addressing::Dhcp => {
+            NetworkIpam::Landline { gateway, .. } if options.addressing == Addressing::Dhcp => {
                 options.gateway = options.gateway.or(gateway);
                 None
             }
-            Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. } => gateway,
-            Ipam::Null => None,
+            NetworkIpam::Pool { gateway, .. } | NetworkIpam::Landline { gateway, .. } => gateway,
+            NetworkIpam::Null => None,
         };
         let bridge_address = match network.ipam {
-            Ipam::Pool { subnet, gateway: Some(gateway) }
-            | Ipam::Landline { subnet, gateway: Some(gateway) } => {
+            NetworkIpam::Pool { subnet, gateway: Some(gateway) }
+            | NetworkIpam::Landline { subnet, gateway: Some(gateway), .. } => {
                 Ipv4Net::new(gateway, subnet.prefix_len()).ok()
             }
             _ => None,
@@ -78,10 +81,7 @@ impl Engine {
             tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
         }
         self.ledger.put_network(record.clone());
-        self.adopt_private(&record).await;
-        if let Err(error) = self.open_firewall(&record).await {
-            tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be opened");
-        }
+        self.admission.adopted(&record).await;
     }
 
     /// An endpoint Docker has in this sandbox. If the store does not know it and its link is there, it is taken
@@ -132,7 +132,7 @@ impl Engine {
             candidates: None,
         };
         let mut identity = self.identities.take(id, network, &wish);
-        Self::introduce(network, &mut identity);
+        introduce(network, &mut identity);
         let client_id =
             identity.client_id.clone().or_else(|| Some(ClientId::from_mac(mac).as_bytes().to_vec()));
         let address = match network.options.addressing {
@@ -159,6 +159,7 @@ impl Engine {
             identity: Some(identity.id.clone()),
             mac,
             mac_given: false,
+            host_end: None,
             link: mark.link_name(),
             prefix: facts_of(network.options.mode).container_prefix(&network.options.parent),
             parent_mtu: None,
@@ -173,7 +174,15 @@ impl Engine {
             applied,
             container: None,
         };
-        if let Err(error) = self.claim_again(request, &record, network, &identity).await {
+        let again = EndpointRequest {
+            request,
+            record: &record,
+            network,
+            identity: &identity,
+            name: None,
+            again: true,
+        };
+        if let Err(error) = self.admission.endpoint(again).await {
             tracing::warn!(error = %crate::chain(&error), "a container has no address on the LAN for now");
         }
         let cell = Arc::new(Cell::fresh(

@@ -1,11 +1,13 @@
 //! What the watcher tells about containers, and what that means for endpoints and identities.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use landline_model::IdentityRecord;
+use landline_model::{IdentityId, IdentityRecord};
 use landline_spec::EndpointId;
 
+use crate::admission::AddressNews;
 use crate::clock::wall;
 use crate::engine::Engine;
 use crate::identities::{erase, write};
@@ -42,7 +44,7 @@ impl Engine {
             return;
         }
         self.confirm_identity(&before, &container).await;
-        self.address_seen(&before, &container.name).await;
+        self.tell_addresses(&before, &container.name).await;
         let hostname = crate::endpoints::lan_name(endpoint.cell.options(), &before, &container);
         let written = endpoint.cell.update(|record| {
             record.container = Some(container);
@@ -60,6 +62,18 @@ impl Engine {
             task.hostname(hostname.clone());
         }
         endpoint.cell.names_changed();
+    }
+
+    /// Tells the features whose the endpoint's fixed addresses are.
+    async fn tell_addresses(&self, record: &EndpointRecord, name: &str) {
+        let v4 = match record.address {
+            AddressRecord::Static { address } => Some(IpAddr::from(address.addr())),
+            _ => None,
+        };
+        let v6 = record.address_v6.map(|net| net.addr().into());
+        for address in v4.into_iter().chain(v6) {
+            self.admission.address(&record.network, AddressNews::Of(address, name)).await;
+        }
     }
 
     async fn confirm_identity(&self, record: &EndpointRecord, container: &ContainerRecord) {
@@ -107,7 +121,7 @@ impl Engine {
         if let (true, Some(record)) = (gone, &changed) {
             let policy = self.release_policy(&record.network);
             self.releaser.removed(record, &policy);
-            self.expire_lan_ip(record, policy.grace(record));
+            self.admission.identity_over(record, policy.grace(record));
         }
         changed
     }
@@ -129,7 +143,7 @@ impl Engine {
                 in_use = true;
                 continue;
             };
-            self.expire_lan_ip(&record, Duration::ZERO);
+            self.admission.identity_over(&record, Duration::ZERO);
             erase(&self.store, record.id).await;
         }
         if in_use { Err(ForgetError::InUse { name: shown() }) } else { Ok(()) }
@@ -160,7 +174,7 @@ impl Engine {
         let Some(id) = &record.identity else { return };
         match self.identities.get(id) {
             Some(identity) if !record.mac_given && self.is_nobodys(&identity) || identity.temporary => {
-                self.expire_lan_ip(&identity, Duration::ZERO);
+                self.admission.identity_over(&identity, Duration::ZERO);
                 self.identities.retire(id, endpoint_of(id));
                 self.releaser.discard(identity);
             }
@@ -168,6 +182,22 @@ impl Engine {
                 self.identities.let_go(id);
                 write(&self.store, self.look_for_container(&identity)).await;
                 self.releaser.stopped(&identity, &self.release_policy(&record.network));
+            }
+            None => self.identities.let_go(id),
+        }
+    }
+
+    /// Nobody comes for the lease that the identity was given before there was an endpoint. One that nobody could ask for
+    /// again goes away with its lease.
+    pub(crate) fn let_go_unused(&self, id: &IdentityId) {
+        match self.identities.get(id) {
+            Some(identity) if self.is_nobodys(&identity) => {
+                self.identities.retire(id, endpoint_of(id));
+                self.releaser.discard(identity);
+            }
+            Some(identity) => {
+                self.identities.let_go(id);
+                self.releaser.stopped(&identity, &self.release_policy(&identity.network));
             }
             None => self.identities.let_go(id),
         }
@@ -190,13 +220,13 @@ impl Engine {
             }
             if identity.temporary {
                 // Its endpoint ended while nobody was there to see it.
-                self.expire_lan_ip(&identity, Duration::ZERO);
+                self.admission.identity_over(&identity, Duration::ZERO);
                 self.identities.retire(&identity.id, endpoint_of(&identity.id));
                 self.releaser.discard(identity);
             } else if identity.destroyed {
                 let policy = self.release_policy(&identity.network);
                 self.releaser.removed(&identity, &policy);
-                self.expire_lan_ip(&identity, policy.grace(&identity));
+                self.admission.identity_over(&identity, policy.grace(&identity));
             }
         }
     }

@@ -48,7 +48,7 @@ impl Engine {
         if let Some(endpoint) = endpoint {
             endpoint.stop(false).await;
             let record = endpoint.cell.read().await;
-            self.unclaim(&record).await;
+            self.withdraw(&record).await;
             sandbox = record.sandbox;
         }
         let ovs = endpoint

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
-use landline_model::{IdentityRecord, Port};
+use landline_model::{IdentityId, IdentityRecord, Port};
 use landline_spec::{
     Addressing, EndpointId, EndpointOptions, Hostname, HostnameMode, Mode, NetworkId, NetworkOptions,
     OnTimeout,
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addressing::dhcp;
 use crate::addressing::permit::NotPermitted;
+use crate::admission::{EndpointRequest, Refusal, Withdrawn};
 use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
@@ -27,7 +28,8 @@ use crate::lay::lay;
 use crate::links::network::NetworkLinksError;
 use crate::links::{LinkRequest, MacOf, ParentError, check_vlan, driver_of, facts_of, find_parent};
 use crate::mark::{End, Mark, is_implicit};
-use crate::nat::{NatError, Published, binding};
+use crate::nat_binding::{Published, binding};
+use crate::nat_bridge::introduce;
 use crate::plan::Plan;
 use crate::random::OsRandom;
 use crate::records::{
@@ -58,6 +60,10 @@ pub struct CreateEndpoint {
     /// The containers of this network that are not running, one of which is starting. `None`: Docker cannot be
     /// seen.
     pub candidates: Option<Vec<Candidate>>,
+    /// The identity that the address was leased for before there was an endpoint.
+    pub reservation: Option<IdentityId>,
+    /// What the host's end of the link is to be called.
+    pub host_end: Option<IfName>,
 }
 
 /// What an endpoint got.
@@ -286,7 +292,7 @@ pub enum CreateEndpointError {
         network: String,
         /// Why.
         #[source]
-        source: NatError,
+        source: Refusal,
     },
     /// Several containers look the same, and Docker does not say which one this is.
     #[error(
@@ -345,6 +351,9 @@ impl Engine {
             }
         };
         self.drop_slot(&request.endpoint, slot);
+        if let (Some(identity), Err(_)) = (&request.reservation, &result) {
+            self.let_go_unused(identity);
+        }
         result
     }
 
@@ -390,7 +399,7 @@ impl Engine {
             ports: Some(ports),
             candidates: request.candidates.as_deref(),
         };
-        let leased = self.come_for_lease(request, &network)?;
+        let leased = self.reserved(request);
         let was_leased = leased.is_some();
         if !was_leased {
             self.refuse_unsure(&network, &wish).await?;
@@ -401,10 +410,8 @@ impl Engine {
         let id = identity.id.clone();
         let name = first_name(&request.options, &network.options, starting.as_ref(), &identity);
         let made = self.make_as(request, &network, identity, name, announce, cancel).await;
-        match made {
-            Err(_) if was_leased => self.let_go_unused(&id),
-            Err(_) => self.identities.let_go(&id),
-            Ok(_) => {}
+        if made.is_err() && !was_leased {
+            self.identities.let_go(&id);
         }
         made
     }
@@ -418,18 +425,20 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
-        Self::introduce(network, &mut identity);
+        introduce(network, &mut identity);
         let raised = self.raise(request, network, &mut identity, name.clone(), announce, cancel).await?;
         let cell = raised.endpoint.cell.clone();
         let record = cell.read().await;
-        let claimed = self.claim(request, &record, network, &identity, name);
-        let claimed = match cancel.run_until_cancelled(claimed).await {
+        let (identity_now, name) = (&identity, name.as_deref());
+        let endpoint =
+            EndpointRequest { request, record: &record, network, identity: identity_now, name, again: false };
+        let claimed = match cancel.run_until_cancelled(self.admission.endpoint(endpoint)).await {
             Some(Ok(())) => Ok(()),
             Some(Err(source)) => Err(CreateEndpointError::LanIp { network: network_name(network), source }),
             None => Err(CreateEndpointError::Cancelled),
         };
         if let Err(error) = claimed {
-            self.unclaim(&record).await;
+            self.withdraw(&record).await;
             self.lower(raised, true).await;
             return Err(error);
         }
@@ -443,7 +452,7 @@ impl Engine {
             cell.amend(tell).await;
         }
         if let Err(source) = cell.commit(identity.clone()).await {
-            self.unclaim(&record).await;
+            self.withdraw(&record).await;
             self.lower(raised, true).await;
             return Err(CreateEndpointError::Store(source));
         }
@@ -478,7 +487,7 @@ impl Engine {
             }
             Ok(_) => {}
         }
-        let planned = self.plan_link(&request.endpoint, network, identity.mac);
+        let planned = self.plan_link(request, network, identity.mac);
         let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
         let (plan, link, mac, parent_mtu) = planned?;
         identity.mac = mac;
@@ -490,7 +499,7 @@ impl Engine {
         let shared = facts_of(network.options.mode).shares_mac();
         let ipv6 = identity.with_ipv6(&network.options, shared, name.clone(), given, &mut OsRandom);
         let laid = lay(&self.host, &self.services.present, &plan, link.clone());
-        let (laid, ()) = tokio::join!(laid, self.open_for_start(network));
+        let (laid, ()) = tokio::join!(laid, self.admission.starting(network));
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
 
@@ -500,6 +509,7 @@ impl Engine {
             identity: Some(identity.id.clone()),
             mac,
             mac_given: request.mac.is_some(),
+            host_end: request.host_end.clone(),
             link,
             parent_mtu: Some(parent_mtu),
             ifname: request.options.ifname.clone(),
@@ -586,6 +596,22 @@ impl Engine {
         }
     }
 
+    /// The identity that the address of the endpoint was leased for, which holds it from now on.
+    fn reserved(&self, request: &CreateEndpoint) -> Option<IdentityRecord> {
+        let mut identity = self.identities.get(request.reservation.as_ref()?)?;
+        self.identities.hold(&identity.id, &request.endpoint);
+        identity.ports.clone_from(&request.ports);
+        Some(identity)
+    }
+
+    /// Has the features take back what they did for an endpoint that is gone, or did not come about.
+    pub(crate) async fn withdraw(&self, record: &EndpointRecord) {
+        let remembered = record.identity.as_ref().is_some_and(|id| self.identities.get(id).is_some());
+        if let Err(error) = self.admission.withdrawn(Withdrawn::Endpoint { record, remembered }).await {
+            tracing::warn!(error = %crate::chain(&error), "something of an endpoint is left");
+        }
+    }
+
     /// Takes the link away again, and gives the lease back if that is wanted.
     pub(crate) async fn lower(&self, raised: Raised, release: bool) {
         raised.endpoint.stop(release).await;
@@ -598,7 +624,7 @@ impl Engine {
     /// share one), and the parent's MTU.
     async fn plan_link(
         &self,
-        endpoint: &EndpointId,
+        wanted: &CreateEndpoint,
         network: &NetworkRecord,
         mac: Mac,
     ) -> Result<(Plan, IfName, Mac, u32), CreateEndpointError> {
@@ -628,7 +654,7 @@ impl Engine {
         let parent = &parent;
         let driver = driver_of(options.mode);
         let mac = driver.facts().shared_mac(parent).unwrap_or(mac);
-        let host_name = self.host_end_of(endpoint);
+        let (endpoint, host_name) = (&wanted.endpoint, wanted.host_end.clone());
         let request = LinkRequest { endpoint, options, parent, mac, host_name };
         let link = if driver.facts().moves_parent() {
             parent.name.clone()

@@ -1,65 +1,23 @@
 //! The engine: what there is, and its beginning and end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use landline_kernel::boottime::{self, Alarm};
-use landline_spec::{EndpointId, NetworkId};
-use landline_types::IfName;
-use tokio_util::sync::CancellationToken;
+use landline_spec::EndpointId;
+use tokio::sync::watch;
 
-use crate::addressing::book::AddressBook;
-use crate::attach::{AttachmentRecord, Attachments};
-use crate::blocking;
+use crate::admission::Admission;
 use crate::bridge_mac::BridgeMacs;
 use crate::cell::Cell;
-use crate::doctor::Openings;
-use crate::host::{Host, HostError};
-use crate::host_access::{self, Beginning, HostAccess, Keeper};
-use crate::host_lease::HostLeases;
+use crate::foundation::Foundation;
+use crate::host::Host;
 use crate::identities::{Derivation, Identities};
-use crate::inventory::{Ledger, Networks};
-use crate::ipv6::{Company, Ears, Status6};
-use crate::lease::{Orders, Sentries, Services, Supervised};
-use crate::link_table::{LinkEvents, LinkTable};
-use crate::links::{ParentIs, facts_of};
-use crate::nat::{self, Nat, OpenBridges};
-use crate::pending::Pending;
-use crate::pools::{Ahead, Pools};
-use crate::records::NetworkRecord;
+use crate::inventory::{Inventory, Ledger, Networks};
+use crate::ipv6::Status6;
+use crate::lease::{Orders, Services, Supervised};
 use crate::refused_starts::RefusedStarts;
 use crate::release::Releaser;
-use crate::store::{Store, StoreError};
-
-/// Why the engine could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The store.
-    #[error("cannot use the state in {path}")]
-    Store {
-        /// The state file.
-        path: String,
-        /// What is wrong with it.
-        #[source]
-        source: StoreError,
-    },
-    /// The kernel.
-    #[error("cannot look at the host's network")]
-    Host(#[source] HostError),
-    /// Timers or events of the kernel.
-    #[error("cannot {what}")]
-    Kernel {
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-}
+use crate::store::Store;
 
 /// An endpoint that exists or is being made.
 #[derive(Debug)]
@@ -123,6 +81,15 @@ impl Slot {
     }
 }
 
+/// What one at a time may do.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// Held while interfaces of VLANs are looked at, made and removed.
+    pub(crate) vlans: tokio::sync::Mutex<()>,
+    /// Held while a container's `resolv.conf` is looked at and written.
+    pub(crate) resolver: tokio::sync::Mutex<()>,
+}
+
 /// Networks and endpoints, and everything done to them.
 pub struct Engine {
     pub(crate) host: Arc<dyn Host>,
@@ -130,128 +97,70 @@ pub struct Engine {
     pub(crate) services: Services,
     pub(crate) identities: Arc<Identities>,
     pub(crate) releaser: Releaser,
-    pub(crate) pools: Pools,
-    pub(crate) ahead: Ahead,
     pub(crate) refused_starts: RefusedStarts,
-    host_access: HostAccess,
-    pub(crate) nat: Nat,
-    /// Held while interfaces of VLANs are looked at, made and removed.
-    pub(crate) vlans: tokio::sync::Mutex<()>,
-    /// Held while a container's `resolv.conf` is looked at and written.
-    pub(crate) resolver: tokio::sync::Mutex<()>,
-    pub(crate) attachments: Attachments,
-    pub(crate) openings: Openings,
-    pub(crate) bridge_macs: Arc<BridgeMacs>,
+    /// What there is, as all others see it.
     pub(crate) ledger: Ledger,
-    /// When the networks were created that Docker has asked for since the daemon started.
-    pub(crate) created: Mutex<BTreeMap<NetworkId, Duration>>,
+    /// The features that take part in the answers to Docker.
+    pub(crate) admission: Arc<dyn Admission>,
+    pub(crate) bridge_macs: Arc<BridgeMacs>,
+    pub(crate) turns: Turns,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
-    pub(crate) host_leases: HostLeases,
-    pub(crate) cancel: CancellationToken,
 }
 
 impl Engine {
-    /// The file of the store in this directory.
-    pub fn store_in(state_dir: &Path) -> PathBuf {
-        state_dir.join("landline.redb")
-    }
-
-    /// Opens the store in `state_dir` (which must exist), starts to follow the host's links, and takes up every
-    /// endpoint that was there before. Must be called within a tokio runtime, in the host's namespace.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub async fn open(state_dir: &Path, host: Arc<dyn Host>) -> Result<Arc<Self>, OpenError> {
-        let path = Self::store_in(state_dir);
-        let name = path.display().to_string();
-        let failed = |source| OpenError::Store { path: name, source };
-        let (store, mut rows) = blocking(move || Store::open(&path).map_err(failed)).await?;
-        let (attachments, endpoints) = Attachments::resume(rows.take(), rows.take()).await;
-        let mut networks: Vec<NetworkRecord> = rows.take();
-        networks.extend(attachments.networks());
-        let all_networks = !rows.lacks::<NetworkRecord>() && !rows.lacks::<AttachmentRecord>();
-        let openings = Openings::resume(rows.take(), &networks, &store).await;
-        let (store, identities) = (Arc::new(store), Arc::new(Identities::new(rows.take())));
-
-        let cancel = CancellationToken::new();
-        let links = Arc::<Pending<LinkEvents>>::default();
-        let kernel = |what| move |source| OpenError::Kernel { what, source };
-        let present =
-            LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
-        let services = Services {
-            alarm: Alarm::start().map_err(kernel("set timers"))?,
-            ears: Ears::new(present.clone()),
-            company: Company::default(),
-            sentries: Sentries::new(present.clone()),
-            book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
-            present,
-            boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
-        };
-        let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), rows.take()));
+    /// Takes up every endpoint that was there before, and keeps networks and endpoints as they are to be from now on. Must be
+    /// called within a tokio runtime, in the host's namespace, once the features in `admission` have started.
+    pub async fn start(ground: &mut Foundation, admission: Arc<dyn Admission>) -> Arc<Self> {
+        let (host, store, services) = (ground.host.clone(), ground.store.clone(), ground.services.clone());
+        let identities = Arc::new(Identities::new(ground.rows.take()));
+        let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), ground.rows.take()));
         let releaser = Releaser::start(
             host.clone(),
             store.clone(),
             bridge_macs.clone(),
             identities.clone(),
             services.clone(),
-            cancel.clone(),
+            services.cancel.clone(),
         );
-        let (host_access, inbox) = HostAccess::new();
-        let pools = Pools::new(store.clone(), rows.take());
-        let refused_starts = RefusedStarts::new(store.clone(), rows.take());
-        let nat = nat::Beginning {
-            bound: nat::all_bound(endpoints.iter()),
-            privates: nat::private_bridges(networks.iter(), &openings.all()),
-            bridges: open_bridges(networks.iter(), &openings.all()),
-            ..nat::Beginning::new(store.clone(), &services, rows.take())
-        };
+        let refused_starts = RefusedStarts::new(store.clone(), ground.rows.take());
+        let ledger = ground.ledger.clone();
+        for network in std::mem::take(&mut ground.networks) {
+            ledger.put_network(network);
+        }
         let engine = Arc::new(Self {
-            host_access,
-            nat: Nat::start(nat, cancel.clone()),
             host,
             store,
             services,
             identities,
             releaser,
-            pools,
-            ahead: Ahead::default(),
             refused_starts,
-            vlans: tokio::sync::Mutex::default(),
-            resolver: tokio::sync::Mutex::default(),
-            attachments,
-            openings,
+            ledger,
+            admission,
             bridge_macs,
-            ledger: Ledger::new(networks),
-            created: Mutex::default(),
+            turns: Turns::default(),
             slots: Mutex::default(),
-            host_leases: HostLeases::default(),
-            cancel,
         });
-        engine.reconcile(endpoints).await;
-        for lease in rows.take() {
-            engine.start_host_lease(lease);
-        }
-        engine.reopen_all_network_links(all_networks).await;
-        tokio::spawn(Self::keep_switches(Arc::downgrade(&engine), engine.host.switches_ended()));
+        engine.reconcile(std::mem::take(&mut ground.endpoints)).await;
+        engine.reopen_all_network_links(ground.all_networks).await;
+        let cancel = &engine.services.cancel;
+        let (kept, ended) = (engine.clone(), engine.host.switches_ended());
+        tokio::spawn(cancel.clone().run_until_cancelled_owned(kept.keep_switches(ended)));
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let alarm = engine.services.alarm.clone();
-            tokio::spawn(crate::forgotten::run(engine.clone(), alarm, engine.cancel.clone()));
+            tokio::spawn(crate::forgotten::run(engine.clone(), alarm, cancel.clone()));
         }
-        let beginning = Beginning {
-            keeper: Keeper::Daemon,
-            records: rows.take(),
-            loosened: rows.take(),
-            store: Some(engine.store.clone()),
-            inventory: Some(engine.ledger.watch()),
-        };
-        host_access::start(inbox, beginning, engine.cancel.clone());
-        let (watch, cancel) = (|| engine.ledger.watch(), &engine.cancel);
+        let watch = || engine.ledger.watch();
         tokio::spawn(crate::switch_ports::run(engine.clone(), watch(), cancel.clone()));
-        tokio::spawn(crate::repair::run(engine.clone(), links, watch(), cancel.clone()));
+        tokio::spawn(crate::repair::run(engine.clone(), ground.links.clone(), watch(), cancel.clone()));
         tokio::spawn(crate::collisions::run(engine.clone(), cancel.clone()));
         tokio::spawn(crate::resolver::run(engine.clone(), watch(), cancel.clone()));
-        Ok(engine)
+        engine
+    }
+
+    /// What there is, now and whenever it changes.
+    pub fn inventory(&self) -> watch::Receiver<Inventory> {
+        self.ledger.watch()
     }
 
     /// Stops supervising. No lease is released, no link removed: containers go on with what they have.
@@ -259,12 +168,7 @@ impl Engine {
         for endpoint in self.endpoints() {
             endpoint.stop(false).await;
         }
-        self.cancel.cancel();
-    }
-
-    /// How the host reaches containers on its NICs' macvlan and ipvlan networks.
-    pub fn host_access(&self) -> &HostAccess {
-        &self.host_access
+        self.services.cancel.cancel();
     }
 
     /// From now on identities are derived like this. Those that there are stay as they are.
@@ -272,9 +176,9 @@ impl Engine {
         self.identities.derive(derivation);
     }
 
-    /// Containers with addresses on the host.
-    pub fn nat(&self) -> &Nat {
-        &self.nat
+    /// The endpoint of this id.
+    pub(crate) fn endpoint(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        self.slot_if_known(id)?.current()
     }
 
     /// Whether there is such an endpoint.
@@ -322,23 +226,4 @@ impl Engine {
         let slots: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
         slots.iter().filter_map(|slot| slot.current()).collect()
     }
-}
-
-/// The bridges of these networks for which the host's firewall is to be opened: as their users say, or the administrator, and
-/// Landline's own, which nobody but the network's containers is on.
-pub(crate) fn open_bridges<'a>(
-    networks: impl Iterator<Item = &'a NetworkRecord>,
-    openings: &BTreeSet<IfName>,
-) -> OpenBridges {
-    let mut open = OpenBridges::default();
-    for options in networks.map(|network| &network.options) {
-        let asked = options.open_firewall || openings.contains(&options.parent);
-        let facts = facts_of(options.mode);
-        if facts.is_lan_bridge() && asked {
-            open.asked.insert(options.parent.clone());
-        } else if facts.parent == ParentIs::OwnBridge {
-            open.own.insert(options.parent.clone());
-        }
-    }
-    open
 }

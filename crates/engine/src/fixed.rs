@@ -15,6 +15,7 @@ use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::permit::NotPermitted;
+use crate::admission::AddressNews;
 use crate::blocking;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
@@ -82,7 +83,7 @@ impl Engine {
             Ok(Some((by, all))) => {
                 let (address, mac) = (address.addr(), record.mac);
                 tracing::warn!(endpoint = %record.id.short(), %address, %by, %mac, "another host uses the address");
-                self.address_contested(&network.id, address.into()).await;
+                self.admission.address(&network.id, AddressNews::Contested(address.into())).await;
                 let network = network_name(network);
                 Err(if all {
                     CreateEndpointError::ProxyArp { network, address, by }
@@ -117,7 +118,7 @@ impl Engine {
                 permitted = book.permit_endpoint(net, &network.options, &record.id);
             }
             if let Err(why) = permitted {
-                self.address_contested(&network.id, net.addr()).await;
+                self.admission.address(&network.id, AddressNews::Contested(net.addr())).await;
                 let hint = if crate::mark::is_implicit(&network.id) {
                     "choose another"
                 } else {
@@ -162,7 +163,7 @@ impl Engine {
                 }
             }
         };
-        tokio::spawn(self.cancel.clone().run_until_cancelled_owned(announce));
+        tokio::spawn(self.services.cancel.clone().run_until_cancelled_owned(announce));
     }
 }
 

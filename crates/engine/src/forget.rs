@@ -4,7 +4,6 @@
 //! asked for again: it is removed on its own, once whoever watches Docker has made sure of that.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use landline_spec::NetworkId;
@@ -14,7 +13,6 @@ use crate::engine::Engine;
 use crate::lease::Place;
 use crate::networks::DeleteNetworkError;
 use crate::records::NetworkRecord;
-use crate::store::StoreError;
 
 /// Why a network was not forgotten.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +43,6 @@ pub enum ForgetNetworkError {
         #[source]
         source: DeleteEndpointError,
     },
-    /// The network's pool could not be removed from the store.
-    #[error("cannot store that the network's addresses are free")]
-    Pool(#[source] StoreError),
     /// The network could not be removed.
     #[error(transparent)]
     Network(#[from] DeleteNetworkError),
@@ -57,11 +52,9 @@ impl Engine {
     /// The networks that were made for Docker, and when each was created (`CLOCK_BOOTTIME`): zero for those of before
     /// the daemon started.
     pub fn docker_networks(&self) -> BTreeMap<NetworkId, Duration> {
-        // In this order: one that is created meanwhile is in neither, or has its time.
-        let known: Vec<NetworkId> =
-            self.networks().keys().filter(|id| !crate::mark::is_implicit(id)).cloned().collect();
-        let created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
-        known.into_iter().map(|id| (id.clone(), created.get(&id).copied().unwrap_or_default())).collect()
+        let inventory = self.ledger.read();
+        let known = inventory.networks.keys().filter(|id| !crate::mark::is_implicit(id));
+        known.map(|id| (id.clone(), inventory.created.get(id).copied().unwrap_or_default())).collect()
     }
 
     /// The network made for Docker with this name or id, or with an id that begins like this.
@@ -109,10 +102,6 @@ impl Engine {
             let deleted = self.delete_endpoint(&record.id).await;
             deleted.map_err(|source| ForgetNetworkError::Endpoint { network: network.clone(), source })?;
         }
-        // Docker lets go of pools by name, and of these it does not know.
-        for pool in self.pools.of_network(id) {
-            self.pools.remove(&pool).await.map_err(ForgetNetworkError::Pool)?;
-        }
-        Ok(self.delete_network(id).await?)
+        Ok(self.remove_network(id, true).await?)
     }
 }

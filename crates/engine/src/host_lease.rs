@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::engine::Engine;
+use crate::foundation::Foundation;
 use crate::host::HostError;
 use crate::lease::{Received, Services, Wire, receive, sleep};
 use crate::random::OsRandom;
-use crate::store::{Record, StoreError};
+use crate::store::{Record, Store, StoreError};
 use crate::{blocking, chain};
 
 /// An address of the host's that is to be renewed.
@@ -60,18 +60,31 @@ impl Record for HostLease {
     }
 }
 
-/// The running tasks. Dropping one's guard ends it; nothing is released.
-#[derive(Debug, Default)]
-pub(crate) struct HostLeases(Mutex<BTreeMap<IfName, DropGuard>>);
+/// The host's own leases that are to be renewed, each with a task. Dropping one's guard ends it; nothing is released.
+pub struct HostLeases {
+    services: Services,
+    store: Arc<Store>,
+    running: Mutex<BTreeMap<IfName, DropGuard>>,
+}
 
-impl Engine {
+impl HostLeases {
+    /// Goes on with those of the last run.
+    pub fn start(ground: &mut Foundation) -> Self {
+        let (services, store) = (ground.services.clone(), ground.store.clone());
+        let leases = Self { services, store, running: Mutex::default() };
+        for lease in ground.rows.take() {
+            leases.renew(lease);
+        }
+        leases
+    }
+
     /// Renews an address of the host's from now on, also after a restart, until it is told not to.
     ///
     /// # Errors
     /// If that cannot be stored; then it is not done.
-    pub async fn keep_host_lease(&self, lease: HostLease) -> Result<(), StoreError> {
+    pub async fn keep(&self, lease: HostLease) -> Result<(), StoreError> {
         self.store.put(&lease).await?;
-        self.start_host_lease(lease);
+        self.renew(lease);
         Ok(())
     }
 
@@ -79,12 +92,12 @@ impl Engine {
     ///
     /// # Errors
     /// If that cannot be stored.
-    pub async fn drop_host_lease(&self, interface: &IfName) -> Result<(), StoreError> {
-        self.host_leases.lock().remove(interface);
+    pub async fn leave(&self, interface: &IfName) -> Result<(), StoreError> {
+        self.lock().remove(interface);
         self.store.remove::<HostLease>(interface).await
     }
 
-    pub(crate) fn start_host_lease(&self, lease: HostLease) {
+    fn renew(&self, lease: HostLease) {
         let (interface, cancel) = (lease.interface.clone(), CancellationToken::new());
         let guard = cancel.clone().drop_guard();
         let (services, store) = (self.services.clone(), self.store.clone());
@@ -92,20 +105,18 @@ impl Engine {
             let kept = Keeper { lease, services, store, left: None };
             cancel.run_until_cancelled(kept.run()).await;
         });
-        self.host_leases.lock().insert(interface, guard);
+        self.lock().insert(interface, guard);
     }
-}
 
-impl HostLeases {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IfName, DropGuard>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Keeper {
     lease: HostLease,
     services: Services,
-    store: std::sync::Arc<crate::store::Store>,
+    store: Arc<Store>,
     /// What went with an address that was lost, for the next one.
     left: Option<Held>,
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_spec::{EndpointId, NetworkId};
@@ -19,6 +20,8 @@ pub struct Inventory {
     pub(crate) networks: BTreeMap<NetworkId, NetworkRecord>,
     /// The endpoints whose creation was answered.
     pub(crate) endpoints: BTreeMap<EndpointId, Present>,
+    /// When the networks were created (`CLOCK_BOOTTIME`) that Docker has asked for since the daemon started.
+    pub(crate) created: BTreeMap<NetworkId, Duration>,
     /// The ids of the containers there are, once the watcher has listed all of them.
     pub(crate) containers: Option<BTreeSet<String>>,
 }
@@ -30,10 +33,18 @@ pub(crate) struct Present {
     pub(crate) record: Arc<EndpointRecord>,
     /// How often its link in the sandbox was set up.
     pub(crate) set_up: u64,
+    /// How often its link was made again.
+    pub(crate) remade: u64,
     /// How often something was heard that may change what its container is to know about names (`dns=search|replace`).
     pub(crate) names: u64,
     /// How often its sandbox could not be found.
     pub(crate) lost: u64,
+}
+
+impl Present {
+    fn new(record: &EndpointRecord) -> Self {
+        Self { record: Arc::new(record.clone()), set_up: 0, remade: 0, names: 0, lost: 0 }
+    }
 }
 
 /// The engine's side of the [`Inventory`]: the only one that changes it.
@@ -41,10 +52,9 @@ pub(crate) struct Present {
 pub(crate) struct Ledger(watch::Sender<Inventory>);
 
 impl Ledger {
-    /// A ledger that begins with these networks.
-    pub(crate) fn new(networks: Vec<NetworkRecord>) -> Self {
-        let networks = networks.into_iter().map(|network| (network.id.clone(), network)).collect();
-        Self(watch::Sender::new(Inventory { networks, ..Inventory::default() }))
+    /// What there is now. To be held for a moment only: while it is, nothing can be changed.
+    pub(crate) fn read(&self) -> watch::Ref<'_, Inventory> {
+        self.0.borrow()
     }
 
     /// Another receiver of what there is.
@@ -67,10 +77,19 @@ impl Ledger {
         });
     }
 
+    /// Adds a network that was created at this time (`CLOCK_BOOTTIME`).
+    pub(crate) fn create_network(&self, network: NetworkRecord, at: Duration) {
+        self.0.send_modify(|all| {
+            all.created.insert(network.id.clone(), at);
+            all.networks.insert(network.id.clone(), network);
+        });
+    }
+
     /// Removes a network, if there is one of that id.
     pub(crate) fn remove_network(&self, id: &NetworkId) -> Option<NetworkRecord> {
         let mut removed = None;
         self.0.send_if_modified(|all| {
+            all.created.remove(id);
             removed = all.networks.remove(id);
             removed.is_some()
         });
@@ -100,8 +119,7 @@ impl Ledger {
                 true
             }
             None => {
-                let present = Present { record: Arc::new(record.clone()), set_up: 0, names: 0, lost: 0 };
-                all.endpoints.insert(record.id.clone(), present);
+                all.endpoints.insert(record.id.clone(), Present::new(record));
                 true
             }
         });
@@ -115,6 +133,11 @@ impl Ledger {
     /// An endpoint's link in its sandbox was set up.
     pub(crate) fn set_up(&self, id: &EndpointId) {
         self.note(id, |present| present.set_up += 1);
+    }
+
+    /// An endpoint's link was made again in its sandbox, and has what its lease or its fixed address gives it.
+    pub(crate) fn remade(&self, id: &EndpointId) {
+        self.note(id, |present| present.remade += 1);
     }
 
     /// Something was heard that may change what an endpoint's container is to know about names.

@@ -15,6 +15,7 @@
 //! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
 
 mod addressing;
+mod admission;
 mod adopt;
 mod attach;
 mod bridge_mac;
@@ -31,6 +32,7 @@ mod first_lease;
 mod fixed;
 mod forget;
 mod forgotten;
+mod foundation;
 mod host;
 mod host_access;
 mod host_lease;
@@ -46,6 +48,8 @@ mod link_table;
 mod links;
 mod mark;
 mod nat;
+mod nat_binding;
+mod nat_bridge;
 mod network_links;
 mod networks;
 mod no_lease;
@@ -69,23 +73,27 @@ mod switch_ports;
 pub mod uplink;
 mod view;
 
+pub use admission::{
+    AddressNews, Admission, Admissions, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn,
+};
 pub use attach::{
-    AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentView, Chosen, Occupied, Origin,
-    namespace_at, process_called,
+    AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentSlots, AttachmentView,
+    Attachments, Chosen, Occupied, Origin, namespace_at, process_called,
 };
 pub use bridge_mac::KeptMac;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
-pub use doctor::{DroppedError, Finding, OpeningRecord, Report};
+pub use doctor::{Doctor, DroppedError, Finding, FirewallCheck, Report};
 pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
-pub use engine::{Engine, OpenError};
+pub use engine::Engine;
 pub use forget::ForgetNetworkError;
+pub use foundation::{Foundation, OpenError};
 pub use host::{Host, HostError, LinuxHost};
 pub use host_access::{
-    AccessContainer, AccessError, AccessOrigin, AccessView, HostAccess, Keeper, LoosenedRecord, Member, Seen,
-    SeenNetwork, Wire,
+    AccessContainer, AccessError, AccessOrigin, AccessView, FilterCheck, HostAccess, Keeper, LoosenedRecord,
+    Member, Seen, SeenNetwork, StrictFilter, Wire,
 };
-pub use host_lease::HostLease;
+pub use host_lease::{HostLease, HostLeases};
 pub use identities::Derivation;
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
@@ -96,12 +104,16 @@ pub use links::ovs::{Datapath, OvsView};
 pub use links::vde::{SwitchProcessError, VdeError, run_switches};
 pub use links::vlan::VlanError;
 pub use links::{ParentError, wants_bridge_alone};
-pub use nat::{Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, PrivateError, Published};
-pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, Ipam, PoolV6};
+pub use nat::{
+    Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, OpeningRecord, PrivateRefusal,
+};
+pub use nat_binding::Published;
+pub use nat_bridge::PrivateError;
+pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, NetworkIpam, PoolV6};
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
 pub use pools::{
-    AdoptPool, PoolError, PoolId, PoolRecord, RequestAddress, RequestAddressError, RequestPool,
-    RequestPoolError, TakeError,
+    AdoptPool, Ipam, PoolError, PoolId, PoolRecord, PoolRefusal, Pools, RequestAddress, RequestAddressError,
+    RequestPool, RequestPoolError, TakeError,
 };
 pub use refused_starts::RefusedStart;
 pub use reservation::{Reservation, ReservationError};

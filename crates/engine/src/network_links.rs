@@ -1,7 +1,7 @@
 //! What networks need on the host beside their containers' links: there when it is needed, and gone with the last that
 //! needs it.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use landline_kernel::Link;
 use landline_spec::NetworkOptions;
@@ -28,7 +28,7 @@ impl Engine {
         }
         // Networks of the same NIC and VLAN share its interface.
         let _turn = match vlan::of_nic(&network.options) {
-            Some(_) => Some(self.vlans.lock().await),
+            Some(_) => Some(self.turns.vlans.lock().await),
             None => None,
         };
         let (host, network) = (self.host.clone(), network.clone());
@@ -104,11 +104,10 @@ impl Engine {
     }
 
     /// Brings switches back whose process has ended, whoever ended it.
-    pub(crate) async fn keep_switches(engine: Weak<Self>, ended: Arc<Notify>) {
+    pub(crate) async fn keep_switches(self: Arc<Self>, ended: Arc<Notify>) {
         loop {
             ended.notified().await;
-            let Some(engine) = engine.upgrade() else { return };
-            engine.reopen_own_bridges().await;
+            self.reopen_own_bridges().await;
         }
     }
 
@@ -140,7 +139,7 @@ impl Engine {
 
     /// Removes the marked interface of this name, or all of them, unless a network needs it.
     async fn leave_vlans(&self, which: Option<&IfName>) {
-        let _turn = self.vlans.lock().await;
+        let _turn = self.turns.vlans.lock().await;
         let needed: Vec<IfName> = self.networks().values().map(|n| n.options.parent.clone()).collect();
         let (host, which) = (self.host.clone(), which.cloned());
         let wanted = move |link: &Link| {

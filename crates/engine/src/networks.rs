@@ -1,20 +1,19 @@
 //! Creating and deleting networks.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::PoisonError;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use landline_kernel::{Link, boottime};
+use landline_kernel::boottime;
 use landline_spec::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
 use landline_types::IfName;
 
+use crate::admission::{NetworkRequest, Refusal, Withdrawn};
 use crate::blocking;
 use crate::engine::Engine;
 use crate::host::HostError;
-use crate::host_access;
 use crate::links::network::{NetworkLinksError, name_bridge};
-use crate::links::{HostEnd, ParentError, Shim, check_vlan, facts_of, find_parent, wants_bridge_alone};
-use crate::pools::PoolId;
+use crate::links::{HostEnd, ParentError, check_vlan, facts_of, find_parent, wants_bridge_alone};
+use crate::nat_bridge::PrivateError;
 use crate::records::NetworkRecord;
 use crate::release::Policy;
 use crate::spanning_tree::LONGEST;
@@ -22,7 +21,7 @@ use crate::store::StoreError;
 
 /// Where Docker's IPAM takes this network's addresses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ipam {
+pub enum NetworkIpam {
     /// From nowhere: `--ipam-driver null`.
     Null,
     /// From a pool of its own.
@@ -38,6 +37,8 @@ pub enum Ipam {
         subnet: Ipv4Net,
         /// The gateway its user named.
         gateway: Option<Ipv4Addr>,
+        /// Where the pool's addresses come from, if it is known.
+        source: Option<PoolSource>,
     },
 }
 
@@ -49,7 +50,7 @@ pub struct CreateNetwork {
     /// What the user chose.
     pub options: NetworkOptions,
     /// Docker's side of the addresses.
-    pub ipam: Ipam,
+    pub ipam: NetworkIpam,
     /// Its side of IPv6 addresses, if it gives any.
     pub ipam_v6: Option<PoolV6>,
 }
@@ -99,9 +100,6 @@ pub enum CreateNetworkError {
          -o addressing=static: leave out --ipv6 and its --subnet, or -o ipv6 and DHCP"
     )]
     PoolV6,
-    /// Docker speaks of a pool that Landline did not make, or has forgotten.
-    #[error("Landline's IPAM driver knows no pool {0} that waits for a network; try again")]
-    UnknownPool(IpNet),
     /// More bytes than the parent takes: larger packets would get lost.
     #[error(
         "mtu={mtu} is more than {parent} carries, which is {carries}; leave it out, \
@@ -117,7 +115,7 @@ pub enum CreateNetworkError {
     },
     /// Its containers' addresses cannot be translated.
     #[error(transparent)]
-    Private(#[from] crate::PrivateError),
+    Private(#[from] PrivateError),
     /// Its NIC has no interface for its VLAN.
     #[error(transparent)]
     Vlan(#[from] crate::VlanError),
@@ -136,18 +134,12 @@ pub enum CreateNetworkError {
         /// The network that has it.
         other: String,
     },
-    /// What the containers answer would be dropped on the way to the host.
-    #[error("leave out host_access and decide with landline host-access enable: {0}")]
-    StrictFilter(String),
     /// The id exists with other settings.
     #[error("the network exists already with other options")]
     Differs,
-    /// The host's firewall drops what its containers send.
+    /// A feature does not admit it.
     #[error(transparent)]
-    Dropped(#[from] crate::doctor::DroppedError),
-    /// The host's firewall could not be opened.
-    #[error(transparent)]
-    Firewall(#[from] crate::nat::NatError),
+    Refused(#[from] Refusal),
     /// Open vSwitch has no such bridge, or cannot be asked.
     #[error(transparent)]
     Ovs(#[from] landline_ovsdb::Error),
@@ -176,14 +168,9 @@ pub enum DeleteNetworkError {
     /// It could not be removed from the store.
     #[error("cannot remove the network from the store")]
     Store(#[source] StoreError),
-}
-
-/// Refuses a NIC whose reverse path filter only the user may change.
-fn strict_filter(parent: &Link) -> Result<(), CreateNetworkError> {
-    match host_access::strict_filter(parent) {
-        Some(why) => Err(CreateNetworkError::StrictFilter(why)),
-        None => Ok(()),
-    }
+    /// A feature could not give up what it has.
+    #[error(transparent)]
+    Feature(#[from] Refusal),
 }
 
 impl Engine {
@@ -194,48 +181,50 @@ impl Engine {
     pub async fn create_network(&self, request: CreateNetwork) -> Result<(), CreateNetworkError> {
         let CreateNetwork { id, mut options, ipam, ipam_v6 } = request;
         let translated = facts_of(options.mode).is_translated();
-        let mut pools = Vec::new();
+        let mut pools: Vec<IpNet> = Vec::new();
         if let Some(pool) = ipam_v6 {
             if translated {
-                return Err(crate::PrivateError::V6.into());
+                return Err(PrivateError::V6.into());
             }
             if options.addressing != Addressing::Static || options.ipv6 != Ipv6Mode::Off {
                 return Err(CreateNetworkError::PoolV6);
             }
             if pool.ours {
-                pools.push(self.find_pool(&id, pool.subnet.into())?.0);
+                pools.push(pool.subnet.into());
             }
         }
-        let mut source = None;
-        if let Ipam::Landline { subnet, .. } = ipam {
-            let (pool, from) = self.find_pool(&id, subnet.into())?;
-            source = Some(from);
-            pools.push(pool);
+        if let NetworkIpam::Landline { subnet, .. } = ipam {
+            pools.push(subnet.into());
         }
         let ipam_gateway = match (options.addressing, ipam) {
-            (Addressing::Dhcp, Ipam::Landline { gateway, .. }) => {
+            (Addressing::Dhcp, NetworkIpam::Landline { gateway, source, .. }) => {
                 if source == Some(PoolSource::Pool) {
                     return Err(CreateNetworkError::PoolWithDhcp);
                 }
                 options.gateway = options.gateway.or(gateway);
                 None
             }
-            (Addressing::Dhcp, Ipam::Pool { .. }) => return Err(CreateNetworkError::DockerIpam),
-            (Addressing::None, Ipam::Pool { .. } | Ipam::Landline { .. }) => {
+            (Addressing::Dhcp, NetworkIpam::Pool { .. }) => return Err(CreateNetworkError::DockerIpam),
+            (Addressing::None, NetworkIpam::Pool { .. } | NetworkIpam::Landline { .. }) => {
                 return Err(CreateNetworkError::NoAddressing);
             }
-            (Addressing::Static, Ipam::Null) if translated => {
-                return Err(crate::PrivateError::NoPool.into());
+            (Addressing::Static, NetworkIpam::Null) if translated => {
+                return Err(PrivateError::NoPool.into());
             }
-            (Addressing::Static, Ipam::Null) => return Err(CreateNetworkError::NoIpam),
-            (Addressing::Static, Ipam::Pool { gateway, .. } | Ipam::Landline { gateway, .. }) => gateway,
-            (_, Ipam::Null) => None,
+            (Addressing::Static, NetworkIpam::Null) => return Err(CreateNetworkError::NoIpam),
+            (
+                Addressing::Static,
+                NetworkIpam::Pool { gateway, .. } | NetworkIpam::Landline { gateway, .. },
+            ) => gateway,
+            (_, NetworkIpam::Null) => None,
         };
         let bridge_address = match (translated, ipam, ipam_gateway) {
-            (true, Ipam::Pool { subnet, .. } | Ipam::Landline { subnet, .. }, Some(gateway)) => {
-                Ipv4Net::new(gateway, subnet.prefix_len()).ok()
-            }
-            (true, ..) => return Err(crate::PrivateError::NoGateway.into()),
+            (
+                true,
+                NetworkIpam::Pool { subnet, .. } | NetworkIpam::Landline { subnet, .. },
+                Some(gateway),
+            ) => Ipv4Net::new(gateway, subnet.prefix_len()).ok(),
+            (true, ..) => return Err(PrivateError::NoGateway.into()),
             _ => None,
         };
         let mut record = NetworkRecord {
@@ -254,33 +243,22 @@ impl Engine {
             let same = NetworkRecord { name: None, ..known.clone() } == record;
             return if same { Ok(()) } else { Err(CreateNetworkError::Differs) };
         }
-        self.check_private(&record).await?;
+        let proposal = NetworkRequest { record: &record, pools: &pools, parent: None };
+        self.admission.proposed(proposal).await?;
         self.enter_network_links(&mut record).await?;
-        if let Err(error) = self.open_private(&record).await {
+        let made = self.add_network(record.clone(), &pools).await;
+        if made.is_err() {
             self.remove_network_links(&record).await;
-            return Err(error.into());
+            let withdrawn = Withdrawn::Network { id: &record.id, record: Some(&record), forgotten: false };
+            if let Err(error) = self.admission.withdrawn(withdrawn).await {
+                tracing::warn!(error = %crate::chain(&error), "something of a network that was not created is left");
+            }
         }
-        let added = self.add_network(record.clone(), &pools).await;
-        if added.is_err() {
-            self.close_private(&record).await;
-            self.remove_network_links(&record).await;
-        }
-        added
+        made
     }
 
-    /// The pool of Landline's IPAM driver that the network has or is about to have.
-    fn find_pool(
-        &self,
-        network: &NetworkId,
-        subnet: IpNet,
-    ) -> Result<(PoolId, PoolSource), CreateNetworkError> {
-        let pool = self.pools.find(network, subnet);
-        let source = pool.as_ref().and_then(|pool| self.pools.look(pool, |record| record.source));
-        pool.zip(source).ok_or(CreateNetworkError::UnknownPool(subnet))
-    }
-
-    /// Checks the new network's parent and stores it, and that it has these pools.
-    async fn add_network(&self, record: NetworkRecord, pools: &[PoolId]) -> Result<(), CreateNetworkError> {
+    /// Checks the new network's parent, has the features admit it, and stores it.
+    async fn add_network(&self, record: NetworkRecord, pools: &[IpNet]) -> Result<(), CreateNetworkError> {
         let id = record.id.clone();
         let host = self.host.clone();
         let links = blocking(move || host.links()).await.map_err(CreateNetworkError::Host)?;
@@ -292,24 +270,13 @@ impl Engine {
         if facts_of(record.options.mode).host_end == HostEnd::OvsPort {
             crate::links::ovs::check_bridge(&record.options.parent).await?;
         }
-        if record.options.host_access && facts_of(record.options.mode).shim == Some(Shim::Ipvlan) {
-            strict_filter(parent)?;
-        }
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
         }
-        self.check_firewall(&record).await?;
-        for pool in pools {
-            self.pools.bind(pool, &record.id).await.map_err(CreateNetworkError::Store)?;
-        }
-        self.open_firewall(&record).await?;
-        if let Err(error) = self.store.put(&record).await {
-            self.close_firewall(&record).await;
-            return Err(CreateNetworkError::Store(error));
-        }
+        self.admission.network(NetworkRequest { record: &record, pools, parent: Some(parent) }).await?;
+        self.store.put(&record).await.map_err(CreateNetworkError::Store)?;
         tracing::info!(network = %id.short(), mode = %record.options.mode, parent = %record.options.parent, "network created");
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), boottime::now());
-        self.ledger.put_network(record);
+        self.ledger.create_network(record, boottime::now());
         Ok(())
     }
 
@@ -344,19 +311,20 @@ impl Engine {
     /// # Errors
     /// See [`DeleteNetworkError`].
     pub async fn delete_network(&self, id: &NetworkId) -> Result<(), DeleteNetworkError> {
+        self.remove_network(id, false).await
+    }
+
+    /// Removes a network with all that was made for it. `forgotten`: Docker does not have it any more.
+    pub(crate) async fn remove_network(
+        &self,
+        id: &NetworkId,
+        forgotten: bool,
+    ) -> Result<(), DeleteNetworkError> {
         self.store.remove::<NetworkRecord>(id).await.map_err(DeleteNetworkError::Store)?;
         let removed = self.ledger.remove_network(id);
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        // Docker lets go of the others by name.
-        for pool in self.pools.of_network(id) {
-            if self.pools.look(&pool, |record| record.adopted) == Some(true) {
-                self.pools.remove(&pool).await.map_err(DeleteNetworkError::Store)?;
-            }
-        }
+        self.admission.withdrawn(Withdrawn::Network { id, record: removed.as_ref(), forgotten }).await?;
         if let Some(network) = removed {
-            self.close_private(&network).await;
             self.remove_network_links(&network).await;
-            self.close_firewall(&network).await;
             tracing::info!(network = %id.short(), "network deleted");
         }
         Ok(())

@@ -37,7 +37,7 @@ impl Engine {
             if let Err(error) = self.store.write(ended(&id, identity.as_ref())).await {
                 tracing::warn!(error = %crate::chain(&error), "an endpoint could not be removed from the store");
             }
-            self.unclaim(&record).await;
+            self.withdraw(&record).await;
             self.after_endpoint(&record).await;
             return;
         };
@@ -52,11 +52,6 @@ impl Engine {
             &self.services.book,
             &self.ledger,
         ));
-        let attached = id.as_str().parse().ok().and_then(|id| self.attachments.get(&id));
-        if let Some(attached) = attached {
-            let spec = attached.read().spec;
-            cell.has_also(spec.addresses.iter().map(|address| address.net.addr()).collect()).await;
-        }
         let supervised = match &record.address {
             AddressRecord::Dhcp(state) => {
                 let config = dhcp::config(&network.options, record.mac, state, None);

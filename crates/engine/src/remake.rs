@@ -77,7 +77,7 @@ impl Engine {
             tracing::error!(error = %crate::chain(&error), "a change of a sandbox could not be stored");
         }
         tracing::info!(endpoint = %record.id.short(), "its link is there again");
-        self.dress_again(&record.id).await;
+        self.ledger.remade(&record.id);
         endpoint.tasks().iter().for_each(Orders::reconnected);
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Engine {
         let options = &network.options;
         let parent = find_parent(&options.parent, options.mode, &links)?;
         self.bridge_macs.keep(options, parent, &links).await;
-        let host_name = self.host_end_of(&record.id);
+        let host_name = record.host_end.clone();
         let request = LinkRequest { endpoint: &record.id, options, parent, mac: record.mac, host_name };
         Ok(driver_of(options.mode).endpoint(&request))
     }

@@ -108,7 +108,6 @@ impl Engine {
     /// Repairs what may be broken when these links are as they are now.
     async fn repair(&self, parents: &mut Parents, links: &[Link]) {
         self.nics_are_up(links).await;
-        self.cards_back().await;
         let back = parents.back(self, links);
         if !back.is_empty() || links.iter().any(|link| self.is_stray(link)) {
             self.put_ports_back().await;

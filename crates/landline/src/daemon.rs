@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::Watcher;
-use landline_engine::{Engine, HostError, LinuxHost, OpenError, blocking};
+use landline_engine::{Foundation, HostError, LinuxHost, OpenError, blocking};
 use landline_kernel::Inherited;
 use landline_kernel::boottime::Alarm;
 use tokio::net::UnixListener;
@@ -26,6 +26,7 @@ use crate::host_access;
 use crate::identity::{Site, SiteError};
 use crate::log::{self, LevelError};
 use crate::network::Lost;
+use crate::parts::Parts;
 use crate::preset::Preset;
 use crate::starts;
 
@@ -121,12 +122,13 @@ async fn serve(
     make_directory(&options.state_dir, 0o700)?;
 
     make_directory(Path::new(alone::DIRECTORY), 0o700)?;
-    let store = Engine::store_in(&options.state_dir);
+    let store = Foundation::store_in(&options.state_dir);
     let _alone = alone::alone(Path::new(alone::DIRECTORY), &store, alone::PATIENCE).await?;
     let host = Arc::new(LinuxHost::open().map_err(DaemonError::Host)?);
     let control_path = options.control.control_socket;
     let control = listen(&control_path, 0o700).await?;
-    let engine = Engine::open(&options.state_dir, host).await?;
+    let parts = Parts::start(&options.state_dir, host).await?;
+    let engine = parts.engine.clone();
     let site = Site::open(&options.state_dir)?;
     let view = watcher.view();
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -135,12 +137,12 @@ async fn serve(
     let driver = drop_in.is_none();
     let config_path = options.config.config.clone();
     let attacher = Arc::new(match (drop_in, config) {
-        (Some(drop_in), _) => Attacher::drop_in(engine.clone(), view.clone(), drop_in),
+        (Some(drop_in), _) => Attacher::drop_in(parts.attach.clone(), view.clone(), drop_in),
         (None, config) => {
-            Attacher::new(engine.clone(), view.clone(), config.unwrap_or_default(), config_path)
+            Attacher::new(parts.attach.clone(), view.clone(), config.unwrap_or_default(), config_path)
         }
     });
-    let frontends = Frontend::under(&names, &ipam_names, &engine, &view, &attacher.config(), &watcher.sign());
+    let frontends = Frontend::under(&names, &ipam_names, &parts, &view, &attacher.config(), &watcher.sign());
     let (plugin, handed_over) = match handed_over(inherited, &options.plugin_socket)? {
         _ if !driver => (None, true),
         Some(listener) => (Some(listener), true),
@@ -174,18 +176,18 @@ async fn serve(
     // Before the first request of Docker's.
     site.declare(&engine, &attacher.config().borrow());
     let follow_site = site.clone().follow(engine.clone(), attacher.config(), cancel.clone());
-    let parts = control::Parts {
-        engine: engine.clone(),
+    let context = control::Context {
+        parts: parts.clone(),
         docker: view,
         attacher: attacher.clone(),
         lost,
         site,
         around,
     };
-    tasks.spawn(control::serve(control, parts, cancel.clone()));
+    tasks.spawn(control::serve(control, context, cancel.clone()));
     tasks.spawn(follow_site);
     tasks.spawn(attacher.clone().follow(cancel.clone()));
-    tasks.spawn(host_access::declare(engine.clone(), attacher.config(), cancel.clone()));
+    tasks.spawn(host_access::declare(parts.host_access.clone(), attacher.config(), cancel.clone()));
     if let Some(first) = frontends.first() {
         tasks.spawn(first.clone().follow(cancel.clone()));
     }

@@ -4,11 +4,12 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use landline_engine::{Engine, Finding, NatError, Report};
+use landline_engine::{Finding, NatError, Report};
 
 use crate::cli::DoctorOptions;
 use crate::control::{Answer, Request, call};
 use crate::output::{CommandError, show};
+use crate::parts::Parts;
 
 /// Looks, mends or takes back. It fails if something is wrong.
 pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandError> {
@@ -55,15 +56,19 @@ pub(crate) struct Surroundings {
 
 /// Looks, and mends what can be.
 pub(crate) async fn examine(
-    engine: &Engine,
+    parts: &Parts,
     around: &Surroundings,
     docker: bool,
     fix: bool,
 ) -> Result<Report, NatError> {
-    let mut report =
-        if fix { engine.fix().await? } else { Report { fixed: Vec::new(), found: engine.doctor().await } };
+    let mut report = if fix {
+        parts.doctor.fix().await?
+    } else {
+        Report { fixed: Vec::new(), found: parts.doctor.look().await }
+    };
     // Nobody misses it where there are attachments to other things only.
-    let docker = docker || (engine.network_views().is_empty() && !engine.attachment_views().await.is_empty());
+    let docker =
+        docker || (parts.engine.network_views().is_empty() && !parts.attach.views().await.is_empty());
     report.found.splice(0..0, around.look(docker));
     Ok(report)
 }

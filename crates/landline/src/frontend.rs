@@ -13,8 +13,8 @@ use landline_docker::{
     ReleaseAddressRequest, Sketch, StaticRoute,
 };
 use landline_engine::{
-    AdoptPool, Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, Ipam,
-    PoolId, PoolV6, Port, Published, RequestAddress, RequestPool, ResolverFile,
+    AdoptPool, Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Ipam,
+    NetworkIpam, PoolId, PoolV6, Port, Published, RequestAddress, RequestPool, ResolverFile,
 };
 use landline_spec::{
     Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,
@@ -23,6 +23,7 @@ use landline_spec::{
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::parts::Parts;
 use crate::preset::Preset;
 
 /// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
@@ -33,7 +34,7 @@ const LATE: Duration = Duration::from_millis(250);
 
 /// The engine as a Docker driver, and the watcher's ear.
 pub(crate) struct Frontend {
-    engine: Arc<Engine>,
+    parts: Arc<Parts>,
     view: watch::Receiver<Arc<DockerView>>,
     /// What Docker calls this driver, and what its networks have unless they say otherwise.
     preset: Preset,
@@ -71,14 +72,14 @@ impl Frontend {
     pub(crate) fn under(
         names: &Arc<[Preset]>,
         ipam_names: &Arc<[String]>,
-        engine: &Arc<Engine>,
+        parts: &Arc<Parts>,
         view: &watch::Receiver<Arc<DockerView>>,
         config: &watch::Receiver<Arc<ConfigFile>>,
         docker_lives: &Arc<Notify>,
     ) -> Vec<Arc<Self>> {
         let frontend = |preset: &Preset| {
             Arc::new(Self {
-                engine: engine.clone(),
+                parts: parts.clone(),
                 view: view.clone(),
                 preset: preset.clone(),
                 names: names.clone(),
@@ -100,7 +101,7 @@ impl Frontend {
             let seen = view.borrow_and_update().clone();
             if seen.connected && !connected {
                 // Docker may have been killed, and its containers with it.
-                self.engine.close_dead().await;
+                self.parts.engine.close_dead().await;
                 self.adopt_networks(&seen).await;
                 let ours = seen.networks.iter().filter(|(_, network)| self.gives_addresses(network));
                 doubtful = ours.map(|(id, _)| id.clone()).collect();
@@ -108,16 +109,16 @@ impl Frontend {
             connected = seen.connected;
             self.adopt_pools(&seen, &mut doubtful).await;
             self.adopt_endpoints(&seen).await;
-            self.engine.nat().see(crate::nat::seen(&seen));
-            self.engine.host_access().see(crate::host_access::seen(&seen));
+            self.parts.nat.see(crate::nat::seen(&seen));
+            self.parts.host_access.see(crate::host_access::seen(&seen));
             for (id, network) in &seen.networks {
-                self.engine.network_seen(id, &network.name).await;
+                self.parts.engine.network_seen(id, &network.name).await;
             }
             for (id, container) in &seen.endpoints {
-                self.engine.container_seen(id, record(container)).await;
+                self.parts.engine.container_seen(id, record(container)).await;
             }
             if seen.connected {
-                self.engine.containers_present(seen.containers.keys().cloned().collect()).await;
+                self.parts.engine.containers_present(seen.containers.keys().cloned().collect()).await;
             }
             match cancel.run_until_cancelled(view.changed()).await {
                 Some(Ok(())) => {}
@@ -133,7 +134,7 @@ impl Frontend {
         let ours = view.networks.iter().filter_map(|(id, n)| Some((id, n, preset(&n.driver)?)));
         for (id, network, preset) in ours {
             match read_shown(id, network, preset, &self.defaults(), self.gives_addresses(network)) {
-                Ok(network) => self.engine.adopt_network(network).await,
+                Ok(network) => self.parts.engine.adopt_network(network).await,
                 Err(error) => {
                     tracing::warn!(network = network.name, %error, "this network cannot be taken up");
                 }
@@ -157,7 +158,10 @@ impl Frontend {
                 let in_use = network.in_use.iter().flatten().chain(&pool.set_aside).copied().collect();
                 let DockerPool { subnet, range, gateway, .. } = *pool;
                 let network = id.clone();
-                self.engine.adopt_pool(AdoptPool { network, source, subnet, range, gateway, in_use }).await;
+                self.parts
+                    .ipam
+                    .adopt_pool(AdoptPool { network, source, subnet, range, gateway, in_use })
+                    .await;
             }
         }
     }
@@ -171,10 +175,10 @@ impl Frontend {
     async fn adopt_endpoints(&self, view: &DockerView) {
         for (id, container) in &view.endpoints {
             if let (Some(sandbox), Some(network)) = (&container.sandbox, view.network_of(id))
-                && !self.engine.knows(id)
+                && !self.parts.engine.knows(id)
             {
                 let request = again(network, id, container);
-                self.engine.adopt_endpoint(&request, sandbox.clone()).await;
+                self.parts.engine.adopt_endpoint(&request, sandbox.clone()).await;
             }
         }
     }
@@ -232,7 +236,7 @@ impl Frontend {
             Sketch::Info(info) => known(id, info),
         });
         let ended = view.endpoints.iter().filter(|(endpoint, info)| {
-            info.running && view.network_of(endpoint) == Some(network) && !self.engine.knows(endpoint)
+            info.running && view.network_of(endpoint) == Some(network) && !self.parts.engine.knows(endpoint)
         });
         stopped.chain(ended.filter_map(|(_, info)| known(&info.container_id, info))).collect()
     }
@@ -242,7 +246,7 @@ impl Frontend {
         if !landline_engine::wants_bridge_alone(options) {
             return Ok(());
         }
-        let addresses = self.engine.parent_addresses(&options.parent).await;
+        let addresses = self.parts.engine.parent_addresses(&options.parent).await;
         let view = self.view.borrow().clone();
         match view.bridge_user(&options.parent, &addresses, id) {
             Some(other) => Err(CreateNetworkError::BridgeInUse {
@@ -275,6 +279,8 @@ fn again(network: &NetworkId, endpoint: &EndpointId, container: &ContainerInfo) 
         ports: container.ports.clone(),
         published: container.published.iter().copied().filter_map(published).collect(),
         candidates: None,
+        reservation: None,
+        host_end: None,
     }
 }
 
@@ -306,10 +312,10 @@ fn published(port: PublishedPort) -> Option<Published> {
 }
 
 /// The IPAM side of a network, Docker's or ours.
-fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
+fn ipam(request: &CreateNetworkRequest) -> Result<NetworkIpam, RequestError> {
     let pools: Vec<_> = request.ipv4.iter().filter(|data| !data.is_null()).collect();
     match pools.as_slice() {
-        [] => Ok(Ipam::Null),
+        [] => Ok(NetworkIpam::Null),
         [data] => {
             let (Some(IpNet::V4(subnet)), None | Some(IpAddr::V4(_))) = (data.pool, data.gateway_address())
             else {
@@ -317,9 +323,9 @@ fn ipam(request: &CreateNetworkRequest) -> Result<Ipam, RequestError> {
             };
             let gateway = data.gateway_address().and_then(v4);
             Ok(if data.is_ours() {
-                Ipam::Landline { subnet, gateway }
+                NetworkIpam::Landline { subnet, gateway, source: None }
             } else {
-                Ipam::Pool { subnet, gateway }
+                NetworkIpam::Pool { subnet, gateway }
             })
         }
         _ => Err(RequestError::Pools),
@@ -360,15 +366,15 @@ fn read_shown(
     ours: bool,
 ) -> Result<CreateNetwork, OptionError> {
     let mut options = preset.with(&network.options);
-    let (mut ipam, mut ipam_v6) = (Ipam::Null, None);
+    let (mut ipam, mut ipam_v6) = (NetworkIpam::Null, None);
     for pool in &network.pools {
         match (pool.subnet, pool.gateway) {
             (IpNet::V4(subnet), gateway) => {
                 let gateway = gateway.and_then(v4);
                 if ours {
-                    ipam = Ipam::Landline { subnet, gateway };
+                    ipam = NetworkIpam::Landline { subnet, gateway, source: None };
                 } else if subnet.prefix_len() > 0 {
-                    ipam = Ipam::Pool { subnet, gateway };
+                    ipam = NetworkIpam::Pool { subnet, gateway };
                 }
                 if ours && pool_source(network, pool) == Some(PoolSource::Pool) {
                     options.entry("addressing".to_owned()).or_insert_with(|| Addressing::Static.to_string());
@@ -394,16 +400,19 @@ fn v4(address: IpAddr) -> Option<Ipv4Addr> {
 }
 
 fn read_network(
-    engine: &Engine,
+    ipams: &Ipam,
     request: &CreateNetworkRequest,
     preset: &Preset,
     defaults: &Defaults,
 ) -> Result<CreateNetwork, RequestError> {
-    let (id, ipam, ipam_v6) = (request.network.clone(), ipam(request)?, ipam_v6(request)?);
+    let (id, mut ipam, ipam_v6) = (request.network.clone(), ipam(request)?, ipam_v6(request)?);
     let mut options = preset.with(&request.user_options()?);
     // Who asked our own IPAM driver for a pool need not say again that there is no asking the LAN's server.
-    if let Ipam::Landline { subnet, .. } = ipam
-        && engine.pool_source(&id, subnet.into()) == Some(PoolSource::Pool)
+    if let NetworkIpam::Landline { subnet, source, .. } = &mut ipam {
+        *source = ipams.source(&id, (*subnet).into());
+    }
+    if let NetworkIpam::Landline { source, .. } = ipam
+        && source == Some(PoolSource::Pool)
     {
         options.entry("addressing".to_owned()).or_insert_with(|| Addressing::Static.to_string());
     }
@@ -425,13 +434,13 @@ impl Driver for Frontend {
     }
 
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
-        let network = read_network(&self.engine, &request, &self.preset, &self.defaults())?;
+        let network = read_network(&self.parts.ipam, &request, &self.preset, &self.defaults())?;
         self.free_bridge(&network.id, &network.options).await?;
-        Ok(self.engine.create_network(network).await?)
+        Ok(self.parts.engine.create_network(network).await?)
     }
 
     async fn delete_network(&self, network: NetworkId) -> Result<(), DriverError> {
-        Ok(self.engine.delete_network(&network).await?)
+        Ok(self.parts.engine.delete_network(&network).await?)
     }
 
     async fn create_endpoint(
@@ -451,6 +460,8 @@ impl Driver for Frontend {
             published: request.published().into_iter().filter_map(published).collect(),
             ports,
             candidates,
+            reservation: None,
+            host_end: None,
             network: request.network,
             endpoint: request.endpoint,
             mac: request.interface.mac,
@@ -458,16 +469,18 @@ impl Driver for Frontend {
             address_v6: request.interface.address_ipv6,
             options,
         };
-        let made = self.engine.create_endpoint(wanted, cancel).await?;
+        let reservation = self.parts.ipam.reservation(&wanted)?;
+        let wanted = CreateEndpoint { reservation, ..wanted };
+        let made = self.parts.engine.create_endpoint(wanted, cancel).await?;
         Ok(EndpointInterface { address: made.address, address_ipv6: made.address_v6, mac: made.mac })
     }
 
     fn create_endpoint_deadline(&self, network: &NetworkId) -> Duration {
-        self.engine.start_limit(network).unwrap_or_default() + MARGIN
+        self.parts.engine.start_limit(network).unwrap_or_default() + MARGIN
     }
 
     async fn delete_endpoint(&self, request: EndpointRequest) -> Result<(), DriverError> {
-        Ok(self.engine.delete_endpoint(&request.endpoint).await?)
+        Ok(self.parts.engine.delete_endpoint(&request.endpoint).await?)
     }
 
     async fn endpoint_info(&self, request: EndpointRequest) -> Result<BTreeMap<String, String>, DriverError> {
@@ -479,7 +492,7 @@ impl Driver for Frontend {
     async fn join(&self, request: JoinRequest) -> Result<JoinResponse, DriverError> {
         let view = self.view.borrow().clone();
         let occupant = request.sandbox.as_deref().and_then(|sandbox| view.occupant(sandbox));
-        let joined = self.engine.join(&request.endpoint, request.sandbox.clone(), occupant).await?;
+        let joined = self.parts.engine.join(&request.endpoint, request.sandbox.clone(), occupant).await?;
         let routes = joined.routes.into_iter();
         Ok(JoinResponse {
             interface_name: Some(InterfaceName {
@@ -501,7 +514,7 @@ impl Driver for Frontend {
     }
 
     async fn leave(&self, request: EndpointRequest) -> Result<(), DriverError> {
-        self.engine.leave(&request.endpoint).await;
+        self.parts.engine.leave(&request.endpoint).await;
         Ok(())
     }
 }
@@ -510,12 +523,12 @@ impl IpamDriver for Frontend {
     async fn request_pool(&self, request: PoolRequest) -> Result<PoolAnswer, DriverError> {
         let options = IpamOptions::parse(&request.user_options())?;
         let PoolRequest { pool: subnet, sub_pool: range, v6, .. } = request;
-        let (id, subnet) = self.engine.request_pool(RequestPool { subnet, range, v6, options }).await?;
+        let (id, subnet) = self.parts.ipam.request_pool(RequestPool { subnet, range, v6, options }).await?;
         Ok(PoolAnswer { id: id.to_string(), subnet })
     }
 
     async fn release_pool(&self, pool: String) -> Result<(), DriverError> {
-        Ok(self.engine.release_pool(&pool.into()).await?)
+        Ok(self.parts.ipam.release_pool(&pool.into()).await?)
     }
 
     async fn request_address(
@@ -526,25 +539,25 @@ impl IpamDriver for Frontend {
     ) -> Result<IpNet, DriverError> {
         let pool: PoolId = request.pool.clone().into();
         if request.is_gateway() {
-            return Ok(self.engine.request_gateway(&pool, request.address).await?);
+            return Ok(self.parts.ipam.request_gateway(&pool, request.address).await?);
         }
         let name = request.endpoint_name().map(str::to_owned);
-        self.engine.recognise_pool(&pool).await;
-        let candidates = match (&name, self.engine.network_of_pool(&pool)) {
+        self.parts.ipam.recognise_pool(&pool).await;
+        let candidates = match (&name, self.parts.ipam.network_of_pool(&pool)) {
             (None, Some(network)) => self.starting(&network, None, dockerd).await,
             _ => Some(Vec::new()),
         };
         let wanted = RequestAddress { pool, named: request.address, name, candidates };
-        Ok(self.engine.request_address(wanted, cancel).await?)
+        Ok(self.parts.ipam.request_address(wanted, cancel).await?)
     }
 
     fn request_address_deadline(&self, pool: &str) -> Duration {
-        let network = self.engine.network_of_pool(&pool.to_owned().into());
-        network.and_then(|id| self.engine.start_limit(&id)).unwrap_or_default() + MARGIN
+        let network = self.parts.ipam.network_of_pool(&pool.to_owned().into());
+        network.and_then(|id| self.parts.engine.start_limit(&id)).unwrap_or_default() + MARGIN
     }
 
     async fn release_address(&self, request: ReleaseAddressRequest) -> Result<(), DriverError> {
         let Some(address) = request.address else { return Ok(()) };
-        Ok(self.engine.release_address(&request.pool.into(), address).await?)
+        Ok(self.parts.ipam.release_address(&request.pool.into(), address).await?)
     }
 }

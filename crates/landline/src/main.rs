@@ -18,6 +18,7 @@ mod ls;
 mod nat;
 mod network;
 mod output;
+mod parts;
 mod plain;
 mod preset;
 mod starts;

@@ -77,6 +77,9 @@ pub struct EndpointRecord {
     /// Whether the user gave that address, in which case Docker must not be told it again.
     #[serde(default)]
     pub mac_given: bool,
+    /// What the administrator calls the host's end of the link, if not as its mark has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_end: Option<IfName>,
     /// What the container end is called on the host.
     pub link: IfName,
     /// The letters before the number of its name in the container.

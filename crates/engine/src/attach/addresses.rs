@@ -10,16 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::inside::{self, Defaults, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside};
-use super::{AttachFailure, Slot};
+use super::{AttachFailure, Attachments, Slot};
 use crate::blocking;
-use crate::engine::Engine;
 use crate::probe;
 use crate::random::OsRandom;
 
 /// How long duplicate address detection may take: a second, and up to another before it begins (RFC 4862 section 5.4).
 const DAD: Duration = Duration::from_secs(5);
 
-impl Engine {
+impl Attachments {
     /// Whether the endpoint may have the static addresses: that is not for the user to leave out. It has them from now on.
     pub(super) async fn permit_addresses(
         &self,
@@ -28,14 +27,14 @@ impl Engine {
     ) -> Result<(), AttachFailure> {
         let Some(options) = &record.network else { return Ok(()) };
         let id = record.id.endpoint();
-        let endpoint = self.slot_if_known(id).and_then(|slot| slot.current());
+        let endpoint = self.engine.slot_if_known(id).and_then(|slot| slot.current());
         if let Some(endpoint) = endpoint {
             // First, so that of two that want one address at the same moment one gets it.
             let addresses = record.spec.addresses.iter().chain(&spec.addresses);
             endpoint.cell.has_also(addresses.map(|address| address.net.addr()).collect()).await;
         }
         for address in &spec.addresses {
-            let permitted = self.services.book.permit_endpoint(address.net, options, id);
+            let permitted = self.engine.services.book.permit_endpoint(address.net, options, id);
             permitted.map_err(AttachFailure::NotPermitted)?;
         }
         Ok(())
@@ -52,7 +51,7 @@ impl Engine {
         else {
             return Ok(());
         };
-        let (host, alias) = (self.host.clone(), record.alias());
+        let (host, alias) = (self.engine.host.clone(), record.alias());
         let link = blocking(move || {
             Ok::<_, crate::HostError>(
                 host.links()?.into_iter().find(|link| link.alias.as_deref() == Some(&*alias)),

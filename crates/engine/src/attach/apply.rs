@@ -11,19 +11,19 @@ use tokio_util::sync::CancellationToken;
 use super::inside::{self, Defaults, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
 use super::view::AttachmentView;
-use super::{AttachFailure, AttachRequest, Slot, place, process_called};
+use super::{AttachFailure, AttachRequest, Attachments, Slot, place, process_called};
+use crate::admission::{NetworkRequest, Withdrawn};
 use crate::blocking;
 use crate::endpoints::{CreateEndpoint, container_name};
-use crate::engine::Engine;
 use crate::links::facts_of;
 use crate::mark::{End, Mark};
 use crate::probe;
 use crate::random::OsRandom;
-use crate::records::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding};
+use crate::records::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding, NetworkRecord};
 use crate::routes::NextHop;
 use crate::sandbox::{Sandbox, Task, Wanted};
 
-impl Engine {
+impl Attachments {
     /// Attaches, and remembers it. What is attached there as wanted already stays as it is; what differs in its
     /// addresses alone is given those.
     ///
@@ -47,13 +47,13 @@ impl Engine {
                 self.remember(&slot, |record| record.spec = before.spec).await?;
             } else {
                 self.attachments.lock().remove(&before.id);
-                self.ledger.remove_network(&before.id.network());
-                self.store.remove::<AttachmentRecord>(&before.id).await?;
+                self.engine.ledger.remove_network(&before.id.network());
+                self.engine.store.remove::<AttachmentRecord>(&before.id).await?;
             }
             return Err(error);
         }
         drop(turn);
-        let view = self.attachment_view(&slot).await;
+        let view = self.view(&slot).await;
         if before.inside != slot.read().inside {
             let container = view.container.as_deref().unwrap_or(&view.target);
             tracing::info!(container, interface = view.interface, parent = view.parent, "attached");
@@ -166,9 +166,9 @@ impl Engine {
         };
         if done.is_err() {
             self.clear(slot).await?;
-            self.ledger.remove_network(&record.id.network());
+            self.engine.ledger.remove_network(&record.id.network());
             if let Some(network) = slot.read().network_record() {
-                self.close_firewall(&network).await;
+                self.withdraw_network(&network).await;
             }
             self.leave_parent(&slot.read()).await;
         }
@@ -177,7 +177,7 @@ impl Engine {
 
     /// Whether the interface is in its sandbox, as far as can be seen.
     pub(super) async fn is_there(&self, record: &AttachmentRecord, there: &Inside) -> bool {
-        if !there.dummy && !self.knows(record.id.endpoint()) {
+        if !there.dummy && !self.engine.knows(record.id.endpoint()) {
             return false;
         }
         let (path, alias) = (there.sandbox.clone(), record.alias());
@@ -193,8 +193,9 @@ impl Engine {
         let record = slot.read();
         let network = record.network_record().ok_or(AttachFailure::Cancelled)?;
         let (options, id) = (network.options.clone(), record.id.clone());
-        self.ledger.put_network(network.clone());
-        self.open_firewall(&network).await?;
+        self.engine.ledger.put_network(network.clone());
+        let proposal = NetworkRequest { record: &network, pools: &[], parent: None };
+        self.engine.admission.network(proposal).await?;
         let card = if facts_of(options.mode).moves_parent() {
             self.take_card(slot, &options).await?.mac
         } else {
@@ -221,16 +222,18 @@ impl Engine {
             ports: std::collections::BTreeSet::new(),
             published: Vec::new(),
             candidates: Some(Vec::new()),
+            reservation: None,
+            host_end: record.spec.host_end.clone(),
         };
-        self.create_endpoint(wanted, cancel.clone()).await?;
+        self.engine.create_endpoint(wanted, cancel.clone()).await?;
         self.permit_addresses(&record, &record.spec).await?;
         self.check_addresses(&record, cancel).await?;
 
         let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
         let _alone = lock.lock().await;
-        self.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
-        if let Some(endpoint) = self.slot_if_known(id.endpoint()).and_then(|slot| slot.current()) {
-            let wanted = self.wanted_of(&endpoint).await;
+        self.engine.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
+        if let Some(endpoint) = self.engine.slot_if_known(id.endpoint()).and_then(|slot| slot.current()) {
+            let wanted = self.engine.wanted_of(&endpoint).await;
             let default = wanted.as_ref().and_then(|wanted| wanted.routing.default);
             // The lease's task follows the default route from now on, which is set here, as are the other routes.
             let to_be = DefaultRecord {
@@ -252,9 +255,9 @@ impl Engine {
             self.set_up(slot, put, setting).await?;
         }
         // Host access wants to know where the link has gone.
-        self.ledger.set_up(id.endpoint());
+        self.engine.ledger.set_up(id.endpoint());
         if let Some(container) = &put.request.place.container {
-            self.container_seen(id.endpoint(), container.clone()).await;
+            self.engine.container_seen(id.endpoint(), container.clone()).await;
         }
         self.wait_for_dad(&record.target, &put.netns, record.alias(), &record.spec).await
     }
@@ -262,7 +265,7 @@ impl Engine {
     /// Moves the link, once what it replaces is written down.
     async fn move_in(&self, slot: &Slot, put: &Put<'_>, gateway: bool) -> Result<IfName, AttachFailure> {
         let record = slot.read();
-        let (host, alias) = (self.host.clone(), record.alias());
+        let (host, alias) = (self.engine.host.clone(), record.alias());
         let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
         let (v4, v6) = inside::gateways(&record.spec);
         let look = blocking(move || {
@@ -326,11 +329,21 @@ impl Engine {
             Ok(())
         });
         done.await.map_err(|source| AttachFailure::Inside { target: record.target.clone(), source })?;
-        if let Some(endpoint) = self.slot_if_known(record.id.endpoint()).and_then(|slot| slot.current()) {
+        if let Some(endpoint) =
+            self.engine.slot_if_known(record.id.endpoint()).and_then(|slot| slot.current())
+        {
             let name = setting.name;
             endpoint.cell.update(|record| record.interface = Some(name)).await?;
         }
         Ok(())
+    }
+
+    /// Has the features take back what they did for the network behind an attachment.
+    pub(super) async fn withdraw_network(&self, network: &NetworkRecord) {
+        let what = Withdrawn::Network { id: &network.id, record: Some(network), forgotten: true };
+        if let Err(error) = self.engine.admission.withdrawn(what).await {
+            tracing::warn!(error = %crate::chain(&error), "something of an attachment's network is left");
+        }
     }
 
     /// Changes what is remembered of an attachment, on disk first.
@@ -341,7 +354,7 @@ impl Engine {
     ) -> Result<(), AttachFailure> {
         let mut record = slot.read();
         change(&mut record);
-        self.store.put(&record).await?;
+        self.engine.store.put(&record).await?;
         *slot.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = record;
         Ok(())
     }

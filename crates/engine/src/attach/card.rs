@@ -11,9 +11,8 @@ use landline_spec::NetworkOptions;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Card, SavedAddress};
-use super::{AttachFailure, Slot};
+use super::{AttachFailure, Attachments, Slot};
 use crate::blocking;
-use crate::engine::Engine;
 use crate::links::find_parent;
 use crate::mark::{End, Mark};
 use crate::plan::Step;
@@ -33,14 +32,14 @@ enum Whereabouts {
     Away,
 }
 
-impl Engine {
+impl Attachments {
     /// Writes down what a card is, and marks it.
     pub(super) async fn take_card(
         &self,
         slot: &Slot,
         options: &NetworkOptions,
     ) -> Result<Card, AttachFailure> {
-        let (host, name, mode) = (self.host.clone(), options.parent.clone(), options.mode);
+        let (host, name, mode) = (self.engine.host.clone(), options.parent.clone(), options.mode);
         let mark = Mark::new(slot.read().id.endpoint(), End::Card).to_string();
         let own = mark.clone();
         let card = blocking(move || {
@@ -56,7 +55,7 @@ impl Engine {
         let card = card.await?;
         let stored = card.clone();
         self.remember(slot, |record| record.card = Some(stored)).await?;
-        let (host, link) = (self.host.clone(), options.parent.clone());
+        let (host, link) = (self.engine.host.clone(), options.parent.clone());
         blocking(move || host.apply(&Step::SetAlias { link, alias: mark })).await?;
         Ok(card)
     }
@@ -65,7 +64,7 @@ impl Engine {
     pub(super) async fn give_card_back(&self, slot: &Slot) -> Result<(), AttachFailure> {
         let record = slot.read();
         let Some(card) = record.card.clone() else { return Ok(()) };
-        let mut present = self.services.present.clone();
+        let mut present = self.engine.services.present.clone();
         let back = async {
             loop {
                 let record = record.clone();
@@ -100,7 +99,7 @@ impl Engine {
             }
             // Whoever is putting it there or back has the turn.
             let Ok(_turn) = slot.turn.try_lock() else { continue };
-            let (host, alias) = (self.host.clone(), record.alias());
+            let (host, alias) = (self.engine.host.clone(), record.alias());
             let here = blocking(move || {
                 host.links().map(|links| links.iter().any(|l| l.alias.as_deref() == Some(&*alias)))
             });

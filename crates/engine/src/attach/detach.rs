@@ -8,12 +8,11 @@ use landline_types::IfName;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, SavedRoute};
-use super::{AttachFailure, Slot, place};
+use super::{AttachFailure, Attachments, Slot, place};
 use crate::blocking;
-use crate::engine::Engine;
 use crate::identities::erase;
 
-impl Engine {
+impl Attachments {
     /// Detaches what a target has attached: the interface of this name, or all. Leases are given back, and what was
     /// replaced is there again. Returns how many there were.
     ///
@@ -58,7 +57,7 @@ impl Engine {
             return Ok(false);
         }
         let id = record.id.endpoint();
-        let endpoint = self.slot_if_known(id).and_then(|slot| slot.current());
+        let endpoint = self.engine.slot_if_known(id).and_then(|slot| slot.current());
         let mut identity = None;
         if let Some(endpoint) = endpoint {
             identity = endpoint.cell.read().await.identity;
@@ -69,16 +68,16 @@ impl Engine {
             return Err(AttachFailure::CardAway { card: card.name, target: record.target });
         }
         if for_good && let Some(identity) = identity.or_else(|| self.identity_of(&record)) {
-            self.identities.let_go(&identity);
-            if self.identities.forget(&identity).is_some() {
-                erase(&self.store, identity).await;
+            self.engine.identities.let_go(&identity);
+            if self.engine.identities.forget(&identity).is_some() {
+                erase(&self.engine.store, identity).await;
             }
         }
-        self.store.remove::<AttachmentRecord>(&record.id).await?;
-        self.ledger.remove_network(&record.id.network());
+        self.engine.store.remove::<AttachmentRecord>(&record.id).await?;
+        self.engine.ledger.remove_network(&record.id.network());
         self.attachments.lock().remove(&record.id);
         if let Some(network) = record.network_record() {
-            self.close_firewall(&network).await;
+            self.withdraw_network(&network).await;
         }
         self.leave_parent(&record).await;
         tracing::info!(target = %record.target, "detached");
@@ -87,7 +86,7 @@ impl Engine {
 
     fn identity_of(&self, record: &AttachmentRecord) -> Option<landline_model::IdentityId> {
         let key = record.key();
-        self.identities.all().into_iter().find(|i| i.key.as_deref() == Some(&*key)).map(|i| i.id)
+        self.engine.identities.all().into_iter().find(|i| i.key.as_deref() == Some(&*key)).map(|i| i.id)
     }
 
     /// The container behind an attachment has ended, and its sandbox with it: the attachment waits for its next start.
@@ -110,7 +109,7 @@ impl Engine {
             None => None,
         };
         // An interface that goes away takes its routes along: it goes first, so that those of before fit again.
-        if let Err(error) = self.delete_endpoint(record.id.endpoint()).await {
+        if let Err(error) = self.engine.delete_endpoint(record.id.endpoint()).await {
             tracing::warn!(error = %crate::chain(&error), "an attachment's link could not be removed");
         }
         self.give_card_back(slot).await?;

@@ -6,16 +6,15 @@ use landline_types::IfName;
 use super::apply::{Put, inside_error};
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Inside};
-use super::{AttachFailure, Slot};
+use super::{AttachFailure, Attachments, Slot};
 use crate::blocking;
-use crate::engine::Engine;
 use crate::host::Host;
 use crate::plan::{LinkEnd, LinkType, Step};
 
 /// The MTU of the kernel's dummy interfaces.
 const DUMMY_MTU: u32 = 1500;
 
-impl Engine {
+impl Attachments {
     pub(super) async fn put_dummy(&self, slot: &Slot, put: &Put<'_>) -> Result<(), AttachFailure> {
         let record = slot.read();
         let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
@@ -40,7 +39,8 @@ impl Engine {
         };
         self.remember(slot, |record| record.inside = Some(there)).await?;
 
-        let (netns, host, spec, alias) = (copy()?, self.host.clone(), record.spec.clone(), record.alias());
+        let (netns, host, spec, alias) =
+            (copy()?, self.engine.host.clone(), record.spec.clone(), record.alias());
         let work = blocking(move || {
             let index = add_dummy(&*host, &record, &alias)?;
             host.hand_over(index, &netns)?;
@@ -66,7 +66,7 @@ impl Engine {
         record: &AttachmentRecord,
         there: &Inside,
     ) -> Result<(), AttachFailure> {
-        let (alias, there, host) = (record.alias(), there.clone(), self.host.clone());
+        let (alias, there, host) = (record.alias(), there.clone(), self.engine.host.clone());
         let target = record.target.clone();
         let done = blocking(move || take(&*host, &there, &alias));
         done.await.map_err(|error| AttachFailure::Inside { target, source: error.into() })

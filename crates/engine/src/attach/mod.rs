@@ -10,6 +10,7 @@ mod apply;
 mod card;
 mod detach;
 mod dummy;
+mod follow;
 mod inside;
 mod parent;
 mod place;
@@ -22,22 +23,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use landline_spec::{AttachSpec, Change, EndpointId, OptionError, Target};
+use landline_spec::{AttachSpec, Change, OptionError, Target};
 use landline_types::{IfName, Mac};
 
 use crate::addressing::permit::NotPermitted;
+use crate::admission::Refusal;
 use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
+use crate::foundation::Foundation;
 use crate::host::HostError;
 use crate::join::JoinError;
 use crate::links::ParentError;
 use crate::links::network::NetworkLinksError;
 use crate::links::vde::VdeError;
 use crate::links::vlan::VlanError;
-use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
+use crate::records::{ContainerRecord, NetworkRecord};
 use crate::store::StoreError;
 pub use parent::Chosen;
 pub use place::{namespace_at, process_called};
+use record::Inside;
 pub use record::{AttachmentId, AttachmentRecord, Origin};
 pub use view::AttachmentView;
 
@@ -109,9 +113,9 @@ pub enum AttachFailure {
     /// The parent will not do.
     #[error(transparent)]
     Parent(#[from] ParentError),
-    /// The host's firewall could not be opened.
+    /// A feature does not admit its network: the host's firewall could not be opened.
     #[error(transparent)]
-    Firewall(#[from] crate::nat::NatError),
+    Refused(#[from] Refusal),
     /// The parent's VLAN.
     #[error(transparent)]
     Vlan(#[from] VlanError),
@@ -228,13 +232,13 @@ impl Slot {
 
 /// All attachments.
 #[derive(Debug, Default)]
-pub(crate) struct Attachments {
+pub struct AttachmentSlots {
     slots: Mutex<BTreeMap<AttachmentId, Arc<Slot>>>,
     /// Whoever changes something that attachments of one sandbox share holds its lock.
     sandboxes: Mutex<BTreeMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>,
 }
 
-impl Attachments {
+impl AttachmentSlots {
     fn new(records: Vec<AttachmentRecord>) -> Self {
         let slots = records.into_iter().map(|record| (record.id.clone(), Slot::new(record)));
         Self { slots: Mutex::new(slots.collect()), sandboxes: Mutex::default() }
@@ -242,23 +246,27 @@ impl Attachments {
 
     /// What there was when the daemon stopped. A path may name another namespace by now, and numbers of processes are
     /// given again: an endpoint whose namespace is not the one it was in has none.
-    pub(crate) async fn resume(
-        records: Vec<AttachmentRecord>,
-        mut endpoints: Vec<EndpointRecord>,
-    ) -> (Self, Vec<EndpointRecord>) {
-        crate::blocking(move || {
-            for inside in records.iter().map(|record| (record.id.endpoint(), record.inside.as_ref())) {
-                let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.id == *inside.0) else {
+    pub async fn resume(ground: &mut Foundation) -> Self {
+        let records: Vec<AttachmentRecord> = ground.rows.take();
+        ground.all_networks &= !ground.rows.lacks::<AttachmentRecord>();
+        let mut endpoints = std::mem::take(&mut ground.endpoints);
+        let (attachments, endpoints) = crate::blocking(move || {
+            for record in &records {
+                let Some(endpoint) = endpoints.iter_mut().find(|one| one.id == *record.id.endpoint()) else {
                     continue;
                 };
-                let there = inside.1.filter(|i| namespace_at(&i.sandbox).as_ref() == Some(&i.namespace));
-                if there.is_none() {
+                let same = |i: &Inside| namespace_at(&i.sandbox).as_ref() == Some(&i.namespace);
+                if !record.inside.as_ref().is_some_and(same) {
                     endpoint.sandbox = None;
                 }
+                endpoint.host_end.clone_from(&record.spec.host_end);
             }
             (Self::new(records), endpoints)
         })
-        .await
+        .await;
+        ground.endpoints = endpoints;
+        ground.networks.extend(attachments.networks());
+        attachments
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<AttachmentId, Arc<Slot>>> {
@@ -269,7 +277,7 @@ impl Attachments {
         self.lock().values().cloned().collect()
     }
 
-    pub(crate) fn get(&self, id: &AttachmentId) -> Option<Arc<Slot>> {
+    fn get(&self, id: &AttachmentId) -> Option<Arc<Slot>> {
         self.lock().get(id).cloned()
     }
 
@@ -284,22 +292,32 @@ impl Attachments {
         lock
     }
 
-    /// What the administrator calls the host's end of an attachment's link.
-    fn host_end(&self, endpoint: &EndpointId) -> Option<IfName> {
-        let slot = self.get(&endpoint.as_str().parse().ok()?)?;
-        slot.read().spec.host_end
-    }
-
     /// The networks that stand behind those whose links were made before.
-    pub(crate) fn networks(&self) -> Vec<NetworkRecord> {
+    fn networks(&self) -> Vec<NetworkRecord> {
         self.all().iter().filter_map(|slot| slot.read().network_record()).collect()
     }
 }
 
-impl Engine {
-    /// What an endpoint's end on the host is called, if not as its mark has it.
-    pub(crate) fn host_end_of(&self, endpoint: &EndpointId) -> Option<IfName> {
-        self.attachments.host_end(endpoint)
+/// Attaches and detaches.
+pub struct Attachments {
+    engine: Arc<Engine>,
+    attachments: AttachmentSlots,
+}
+
+impl Attachments {
+    /// Goes on with the attachments there were, whose endpoints the engine has taken up, and keeps them as they are to be.
+    pub async fn start(engine: Arc<Engine>, attachments: AttachmentSlots) -> Arc<Self> {
+        let attach = Arc::new(Self { engine, attachments });
+        for slot in attach.attachments.all() {
+            let record = slot.read();
+            if let Some(endpoint) = attach.engine.endpoint(record.id.endpoint()) {
+                let addresses = record.spec.addresses.iter().map(|address| address.net.addr());
+                endpoint.cell.has_also(addresses.collect()).await;
+            }
+        }
+        let cancel = attach.engine.services.cancel.clone();
+        tokio::spawn(cancel.run_until_cancelled_owned(follow::run(attach.clone())));
+        attach
     }
 
     /// Changes routes, rules or queues in a container's namespace, once.

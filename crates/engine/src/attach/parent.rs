@@ -5,9 +5,8 @@ use landline_spec::{AttachSpec, KindWord, LinkChoice, NetworkOptions, Parent};
 use landline_types::IfName;
 
 use super::record::Card;
-use super::{AttachFailure, AttachmentRecord, inside};
+use super::{AttachFailure, AttachmentRecord, Attachments, inside};
 use crate::blocking;
-use crate::engine::Engine;
 use crate::host::HostError;
 use crate::links::network::name_bridge;
 use crate::links::{HostEnd, ParentError, ParentIs, check_vlan, facts_of, find_parent, mode_over};
@@ -69,13 +68,13 @@ pub(super) fn bridge_plan(chosen: &Chosen) -> Result<Plan, HostError> {
     Ok(Plan { steps: vec![Step::MakeBridge { name: name.clone() }, Step::Up { link: name }] })
 }
 
-impl Engine {
+impl Attachments {
     /// Looks at the parent and says what the link will be. Nothing is changed.
     ///
     /// # Errors
     /// There is no such parent, or an option does not go with it.
     pub async fn choose(&self, spec: &AttachSpec) -> Result<Chosen, AttachFailure> {
-        let (host, spec) = (self.host.clone(), spec.clone());
+        let (host, spec) = (self.engine.host.clone(), spec.clone());
         let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
         blocking(move || choose(&spec, &host.links()?, &cards)).await
     }
@@ -87,7 +86,7 @@ impl Engine {
         if chosen.make || matches!(facts_of(options.mode).parent, ParentIs::OwnBridge | ParentIs::Itself) {
             return Ok(());
         }
-        let host = self.host.clone();
+        let host = self.engine.host.clone();
         let links = blocking(move || host.links()).await?;
         match find_parent(&options.parent, options.mode, &links) {
             Err(error @ (ParentError::Missing { .. } | ParentError::Down { .. })) => Err(error.into()),
@@ -97,7 +96,7 @@ impl Engine {
 
     /// Makes the bridge an attachment hangs on.
     pub(super) async fn make_parent(&self, chosen: &Chosen) -> Result<(), HostError> {
-        let (host, chosen) = (self.host.clone(), chosen.clone());
+        let (host, chosen) = (self.engine.host.clone(), chosen.clone());
         let made = blocking(move || bridge_plan(&chosen)?.apply(&*host)).await;
         match made {
             // Two that start at once: the other one was quicker.
@@ -117,7 +116,7 @@ impl Engine {
         let mut network = NetworkRecord::new(record.id.network(), options);
         name_bridge(&mut network);
         if facts_of(network.options.mode).parent != ParentIs::OwnBridge {
-            self.enter_network_links(&mut network).await?;
+            self.engine.enter_network_links(&mut network).await?;
         }
         Ok((Some(network.options), network.nic))
     }
@@ -125,7 +124,7 @@ impl Engine {
     /// Makes what an attachment's network needs. A VDE switch must be running.
     pub(super) async fn enter_parent(&self, record: &AttachmentRecord) -> Result<(), AttachFailure> {
         if let Some(network) = record.network_record() {
-            self.ensure_network_links(&network, true).await?;
+            self.engine.ensure_network_links(&network, true).await?;
         }
         Ok(())
     }
@@ -134,7 +133,7 @@ impl Engine {
     pub(super) async fn leave_parent(&self, record: &AttachmentRecord) {
         let Some(network) = &record.network else { return };
         if let Some(network) = record.network_record() {
-            self.remove_network_links(&network).await;
+            self.engine.remove_network_links(&network).await;
         }
         if record.spec.create {
             self.unmake_parent(network).await;
@@ -143,8 +142,8 @@ impl Engine {
 
     /// Removes a bridge that was made for an attachment and has no port any more.
     async fn unmake_parent(&self, network: &NetworkOptions) {
-        let (host, name, on_ovs) = (self.host.clone(), network.parent.clone(), is_on_ovs(network));
-        if self.networks().values().any(|network| network.options.parent == name) {
+        let (host, name, on_ovs) = (self.engine.host.clone(), network.parent.clone(), is_on_ovs(network));
+        if self.engine.networks().values().any(|network| network.options.parent == name) {
             return;
         }
         let removed = blocking(move || {

@@ -8,11 +8,10 @@ use landline_kernel::{Link, LinkKind};
 use landline_types::IfName;
 
 use super::record::AttachmentId;
-use super::{AttachFailure, AttachRequest, Chosen, inside, parent, place};
+use super::{AttachFailure, AttachRequest, Attachments, Chosen, inside, parent, place};
 use crate::blocking;
 use crate::bridge_mac::BridgeMacs;
 use crate::endpoints::random_mac;
-use crate::engine::Engine;
 use crate::links::network::{as_planned, name_bridge};
 use crate::links::{LinkRequest, driver_of, find_parent};
 use crate::mark::{End, Mark, PROTOCOL};
@@ -20,13 +19,13 @@ use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::random::OsRandom;
 use crate::records::NetworkRecord;
 
-impl Engine {
-    /// What [`Engine::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an
+impl Attachments {
+    /// What [`Attachments::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an
     /// address.
     ///
     /// # Errors
     /// What would keep it from being done, as far as that can be seen beforehand.
-    pub async fn attach_script(&self, request: &AttachRequest) -> Result<String, AttachFailure> {
+    pub async fn script(&self, request: &AttachRequest) -> Result<String, AttachFailure> {
         let (netns, _) = place::open(&request.target, &request.place.sandbox).await?;
         let chosen = self.choose(&request.spec).await?;
         let taken = blocking(move || inside::names(&netns))
@@ -36,10 +35,10 @@ impl Engine {
         if taken.contains(&name) {
             return Err(AttachFailure::NameTaken { target: request.target.clone(), name });
         }
-        let host = self.host.clone();
+        let host = self.engine.host.clone();
         let links = blocking(move || host.links()).await?;
         let id = AttachmentId::draw(&mut OsRandom);
-        let (wanted, choice, macs) = (request.clone(), chosen.clone(), self.bridge_macs.clone());
+        let (wanted, choice, macs) = (request.clone(), chosen.clone(), self.engine.bridge_macs.clone());
         let (plan, link) = blocking(move || plan(&wanted, &choice, &id, &links, &macs)).await?;
         Ok(render(request, &chosen, &plan, &link, &name))
     }

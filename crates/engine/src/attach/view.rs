@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Slot;
 use super::record::{AttachmentId, Origin};
-use crate::engine::Engine;
+use super::{Attachments, Slot};
 use crate::view::EndpointView;
 
 /// An attachment, as shown to people and programs.
@@ -32,12 +31,12 @@ pub struct AttachmentView {
     pub endpoint: Option<EndpointView>,
 }
 
-impl Engine {
+impl Attachments {
     /// All attachments, ordered by container and interface.
-    pub async fn attachment_views(&self) -> Vec<AttachmentView> {
+    pub async fn views(&self) -> Vec<AttachmentView> {
         let mut views = Vec::new();
         for slot in self.attachments.all() {
-            views.push(self.attachment_view(&slot).await);
+            views.push(self.view(&slot).await);
         }
         views.sort_by(|a, b| {
             (&a.container, &a.target, &a.interface, &a.id).cmp(&(
@@ -50,9 +49,9 @@ impl Engine {
         views
     }
 
-    pub(super) async fn attachment_view(&self, slot: &Slot) -> AttachmentView {
+    pub(super) async fn view(&self, slot: &Slot) -> AttachmentView {
         let record = slot.read();
-        let endpoint = self.endpoint_view(record.id.endpoint()).await;
+        let endpoint = self.engine.endpoint_view(record.id.endpoint()).await;
         AttachmentView {
             id: record.id.to_string(),
             target: record.target.to_string(),
@@ -72,12 +71,12 @@ impl Engine {
     }
 
     /// All attachments as they are stored.
-    pub fn attachment_records(&self) -> Vec<super::AttachmentRecord> {
+    pub fn records(&self) -> Vec<super::AttachmentRecord> {
         self.attachments.all().iter().map(|slot| slot.read()).collect()
     }
 
     /// The attachment of this id.
-    pub fn attachment(&self, id: &AttachmentId) -> Option<super::AttachmentRecord> {
+    pub fn get(&self, id: &AttachmentId) -> Option<super::AttachmentRecord> {
         self.attachments.get(id).map(|slot| slot.read())
     }
 }

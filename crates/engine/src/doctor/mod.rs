@@ -1,35 +1,34 @@
 //! What keeps containers from being reached, and what can be done about it.
 //!
 //! Each check looks at what there is and says nothing unless it is certain. What a host's firewall drops can be let
-//! through on the administrator's word: that is what `firewall=open` does, afterwards and until it is taken back
-//! (`openings`). What a firewall does with a packet is read off its rules (`filter`, `iptables`, `nft`).
+//! through on the administrator's word: that is what `firewall=open` does, afterwards and until it is taken back. What a firewall does with a packet is read off its rules (`filter`, `iptables`, `nft`).
 
+mod admission;
 mod filter;
 mod firewall;
 mod iptables;
 mod nft;
-mod openings;
 mod parents;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use landline_model::NatOwner;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use openings::Openings;
-pub use openings::{DroppedError, OpeningRecord};
+pub use admission::{DroppedError, FirewallCheck};
 
 use crate::blocking;
 use crate::collisions::Collision;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
-use crate::host_access::{AccessView, READY};
+use crate::host_access::{AccessView, HostAccess, READY};
 use crate::links::ovs::check_bridge;
 use crate::links::{HostEnd, facts_of};
 use crate::mark::is_implicit;
-use crate::nat::{ASKING, NatError, NatView};
+use crate::nat::{ASKING, Nat, NatError, NatView};
 use crate::records::NetworkRecord;
 
 /// How long somebody who only looks waits for Open vSwitch.
@@ -84,9 +83,21 @@ impl From<Finding> for Found {
     }
 }
 
-impl Engine {
+/// Finds what keeps containers from being reached, and mends what can be.
+pub struct Doctor {
+    engine: Arc<Engine>,
+    nat: Arc<Nat>,
+    host_access: Arc<HostAccess>,
+}
+
+impl Doctor {
+    /// One that looks at all of these.
+    pub fn new(engine: Arc<Engine>, nat: Arc<Nat>, host_access: Arc<HostAccess>) -> Self {
+        Self { engine, nat, host_access }
+    }
+
     /// What keeps containers from being reached.
-    pub async fn doctor(&self) -> Vec<Finding> {
+    pub async fn look(&self) -> Vec<Finding> {
         self.examine().await.into_iter().map(|found| found.finding).collect()
     }
 
@@ -104,17 +115,17 @@ impl Engine {
             match cure {
                 Cure::Nat(owner) => drop(owners.insert(owner)),
                 Cure::Bridge(bridge) => {
-                    let networks = self.networks().clone();
+                    let networks = self.engine.networks().clone();
                     let on_it = |id| networks.get(id).is_some_and(|network| network.options.parent == bridge);
                     owners.extend(views.keys().filter(|owner| owner.network().is_some_and(on_it)).cloned());
                     tracing::warn!(%bridge, "let through the host's firewall, until landline doctor --undo");
-                    self.add_opening(bridge).await?;
+                    self.nat.add_opening(bridge).await?;
                 }
             }
         }
-        self.reopen_firewall().await?;
+        self.nat.reopen_firewall().await?;
         self.nat.open(owners).await?;
-        let found = self.doctor().await;
+        let found = self.look().await;
         let fixed = before.into_iter().map(|found| found.finding).filter(|finding| !found.contains(finding));
         Ok(Report { fixed: fixed.collect(), found })
     }
@@ -124,16 +135,16 @@ impl Engine {
     /// # Errors
     /// As there.
     pub async fn unfix(&self) -> Result<bool, NatError> {
-        let openings = self.openings.all();
+        let openings = self.nat.exceptions();
         for bridge in &openings {
-            self.forget_opening(bridge).await?;
+            self.nat.forget_opening(bridge).await?;
         }
-        self.reopen_firewall().await?;
+        self.nat.reopen_firewall().await?;
         Ok(self.nat.close().await? || !openings.is_empty())
     }
 
     async fn examine(&self) -> Vec<Found> {
-        let networks: Vec<NetworkRecord> = self.networks().values().cloned().collect();
+        let networks: Vec<NetworkRecord> = self.engine.networks().values().cloned().collect();
         let mut found: Vec<Finding> = self.access_troubles();
         found.extend(self.address_troubles().await);
         // Where the switch itself is out of reach there is no more to say about it.
@@ -145,7 +156,7 @@ impl Engine {
             }
         }
         found.dedup();
-        let (host, views, openings) = (self.host.clone(), self.nat.views(), self.openings.all());
+        let (host, views, openings) = (self.engine.host.clone(), self.nat.views(), self.nat.exceptions());
         let looked = blocking(move || {
             found.extend(parents::look(&*host, &rest));
             if !views.is_empty() || rest.iter().any(|network| facts_of(network.options.mode).is_translated())
@@ -161,14 +172,14 @@ impl Engine {
     /// Containers whose DHCP client declines one address after the other.
     async fn address_troubles(&self) -> Vec<Finding> {
         let mut found = Vec::new();
-        for endpoint in self.endpoints() {
+        for endpoint in self.engine.endpoints() {
             let troubles = endpoint.supervised().as_ref().map(|task| task.status.borrow().troubles.clone());
             if let Some((why, hint)) = troubles.and_then(|troubles| troubles.repeated()) {
                 let holder = endpoint.cell.read().await.holder_name();
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
             }
         }
-        found.extend(self.collisions().await.into_iter().map(|Collision { holder, address, interface, .. }| {
+        found.extend(self.engine.collisions().await.into_iter().map(|Collision { holder, address, interface, .. }| {
             let says = format!(
                 "{holder} has {address}, and so has this host itself, on {interface}: only one of the two is reached; remove \
                  it from {interface}, or give the container another address"
@@ -181,7 +192,7 @@ impl Engine {
 
     /// Networks that the host has no access to, though it should.
     fn access_troubles(&self) -> Vec<Finding> {
-        let views = self.host_access().views().into_iter().filter(|view| view.state != READY);
+        let views = self.host_access.views().into_iter().filter(|view| view.state != READY);
         let says = |view: AccessView| format!("host access to {}: {}", view.network, view.state);
         views.map(|view| Finding::new("host-access", says(view))).collect()
     }

@@ -9,6 +9,7 @@
 //! endpoint of the engine changes, when the kernel reports a change of a parent or a shim, and for commands; then it
 //! makes a plan (`plan`, a pure value) and has it carried out (`hands`).
 
+mod admission;
 mod enable;
 mod follow;
 mod hands;
@@ -31,12 +32,15 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use plan::READY;
 pub(crate) use probe::user as in_use;
 
+pub use admission::{FilterCheck, StrictFilter};
 pub use enable::AccessError;
 pub use record::LoosenedRecord;
 pub use seen::{Member, Seen, SeenNetwork, Wire};
 pub use shim::Keeper;
 pub use view::{AccessContainer, AccessOrigin, AccessView};
 
+use crate::engine::Engine;
+use crate::foundation::Foundation;
 use crate::inventory::Inventory;
 use crate::store::Store;
 
@@ -74,7 +78,7 @@ pub(crate) struct Beginning {
 }
 
 impl HostAccess {
-    pub(crate) fn new() -> (Self, Inbox) {
+    fn new() -> (Self, Inbox) {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (seen, picture) = watch::channel(Seen::default());
         let (declared, written) = watch::channel(Vec::new());
@@ -91,6 +95,20 @@ impl HostAccess {
             Beginning { keeper, records: Vec::new(), loosened: Vec::new(), store: None, inventory: None };
         tokio::spawn(follow::run(inbox, beginning, cancel));
         access
+    }
+
+    /// Begins to keep what there was, and what networks of the engine's ask for.
+    pub fn start(ground: &mut Foundation, engine: &Engine) -> Arc<Self> {
+        let (access, inbox) = Self::new();
+        let beginning = Beginning {
+            keeper: Keeper::Daemon,
+            records: ground.rows.take(),
+            loosened: ground.rows.take(),
+            store: Some(ground.store.clone()),
+            inventory: Some(engine.inventory()),
+        };
+        tokio::spawn(follow::run(inbox, beginning, ground.cancel.clone()));
+        Arc::new(access)
     }
 
     /// The front end sees this now. While it is out of touch it tells what it knew last: nothing is removed then.
@@ -140,11 +158,7 @@ impl HostAccess {
 }
 
 /// Why an unnumbered shim on this NIC would be of no use to ipvlan containers; `None`: it would be.
-pub(crate) fn strict_filter(parent: &landline_kernel::Link) -> Option<String> {
+fn strict_filter(parent: &landline_kernel::Link) -> Option<String> {
     let strict = hands::strict([parent].into_iter()).contains(&parent.name);
     strict.then(|| plan::strict_filter(&parent.name))
-}
-
-pub(crate) fn start(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {
-    tokio::spawn(follow::run(inbox, beginning, cancel));
 }

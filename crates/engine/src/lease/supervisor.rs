@@ -19,6 +19,7 @@ use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
 use landline_types::Mac;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::handle::{Command, Supervised};
 use super::motion::Arrival;
@@ -50,6 +51,8 @@ pub(crate) struct Services {
     pub(crate) company: Company,
     pub(crate) sentries: Sentries,
     pub(crate) boot: Arc<str>,
+    /// The daemon stops.
+    pub(crate) cancel: CancellationToken,
 }
 
 /// What is known of a lease from outside its task.

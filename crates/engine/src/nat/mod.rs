@@ -10,7 +10,9 @@
 //! networks of our own: these have a private bridge (`private`), and their endpoints are bound to an address (`claim`).
 
 mod address;
+mod admission;
 mod claim;
+mod exceptions;
 mod firewall;
 mod follow;
 mod hairpin;
@@ -34,22 +36,22 @@ use landline_model::NatOwner;
 use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
 use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 
-pub use claim::Published;
-pub(crate) use claim::{all_bound, binding};
+pub use exceptions::OpeningRecord;
 pub(crate) use firewall::{opening_program, rules, words};
 pub(crate) use follow::{ASKING, forwards};
 pub(crate) use place::place;
-pub use private::PrivateError;
-pub(crate) use private::private_bridges;
+pub use private::PrivateRefusal;
+use private::private_bridges;
 pub use record::{NatLease, NatRecord, NatView};
 pub(crate) use table::Private;
 
 use crate::addressing::permit::NotPermitted;
-use crate::host::HostError;
-use crate::lease::Services;
+use crate::foundation::Foundation;
+use crate::host::{Host, HostError};
+use crate::inventory::Inventory;
 use crate::store::{Store, StoreError};
+use exceptions::Exceptions;
 
 /// How long a server may take to give `landline nat` an address.
 const FIRST_LEASE: Duration = landline_spec::DEFAULT_LEASE_TIMEOUT;
@@ -107,7 +109,7 @@ pub(crate) struct Bound {
     pub(crate) ports: Option<BTreeSet<NatPort>>,
 }
 
-/// What there is when the engine starts.
+/// What there is at the start.
 pub(crate) struct Beginning {
     pub(crate) records: Vec<NatRecord>,
     pub(crate) bound: BTreeMap<NatOwner, Bound>,
@@ -115,19 +117,6 @@ pub(crate) struct Beginning {
     pub(crate) bridges: OpenBridges,
     pub(crate) store: Arc<Store>,
     pub(crate) shared: lease::Shared,
-}
-
-impl Beginning {
-    pub(crate) fn new(store: Arc<Store>, services: &Services, records: Vec<NatRecord>) -> Self {
-        let shared = lease::Shared {
-            alarm: services.alarm.clone(),
-            present: services.present.clone(),
-            boot: services.boot.clone(),
-            book: services.book.clone(),
-        };
-        let (bound, privates, bridges) = (BTreeMap::new(), BTreeSet::new(), OpenBridges::default());
-        Self { records, bound, privates, bridges, store, shared }
-    }
 }
 
 /// Why a container was not given an address.
@@ -254,23 +243,44 @@ pub(crate) enum Command {
 }
 
 /// The door.
-#[derive(Debug)]
 pub struct Nat {
     commands: mpsc::UnboundedSender<Command>,
     looks: mpsc::UnboundedSender<follow::Waiter>,
     seen: watch::Sender<NatSeen>,
     views: watch::Receiver<BTreeMap<NatOwner, NatView>>,
+    inventory: watch::Receiver<Inventory>,
+    /// The bridges that are let through the host's firewall on the administrator's word.
+    exceptions: Exceptions,
+    host: Arc<dyn Host>,
+    store: Arc<Store>,
 }
 
 impl Nat {
     /// Begins to keep what there is.
-    pub(crate) fn start(beginning: Beginning, cancel: CancellationToken) -> Self {
+    pub async fn start(ground: &mut Foundation) -> Arc<Self> {
+        let (store, host) = (ground.store.clone(), ground.host.clone());
+        let exceptions = Exceptions::resume(ground.rows.take(), &ground.networks, &store).await;
+        let (networks, openings) = (&ground.networks, exceptions.all());
+        let beginning = Beginning {
+            records: ground.rows.take(),
+            bound: claim::all_bound(ground.endpoints.iter()),
+            privates: private_bridges(networks.iter(), &openings),
+            bridges: exceptions::open_bridges(networks.iter(), &openings),
+            store: store.clone(),
+            shared: lease::Shared {
+                alarm: ground.services.alarm.clone(),
+                present: ground.services.present.clone(),
+                boot: ground.services.boot.clone(),
+                book: ground.services.book.clone(),
+            },
+        };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (looks, waiters) = mpsc::unbounded_channel();
         let (seen, picture) = watch::channel(NatSeen::default());
         let (shown, views) = watch::channel(BTreeMap::new());
-        tokio::spawn(follow::run(beginning, inbox, waiters, picture, shown, cancel));
-        Self { commands, looks, seen, views }
+        tokio::spawn(follow::run(beginning, inbox, waiters, picture, shown, ground.cancel.clone()));
+        let inventory = ground.ledger.watch();
+        Arc::new(Self { commands, looks, seen, views, inventory, exceptions, host, store })
     }
 
     /// The front end sees this now.

@@ -7,8 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use landline_spec::{NetworkId, PoolSource};
 
-use super::{Pool, PoolId, PoolRecord};
-use crate::engine::Engine;
+use super::{Ipam, Pool, PoolId, PoolRecord};
 use crate::random::OsRandom;
 
 /// What Docker shows of a pool.
@@ -28,7 +27,7 @@ pub struct AdoptPool {
     pub in_use: BTreeSet<IpAddr>,
 }
 
-impl Engine {
+impl Ipam {
     /// Takes up a pool that Docker has and the state does not, with the addresses that are in use. One that is known
     /// stays as it is.
     pub async fn adopt_pool(&self, lost: AdoptPool) {

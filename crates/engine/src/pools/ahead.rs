@@ -17,14 +17,12 @@ use landline_spec::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{RequestAddress, RequestAddressError};
+use super::{Ipam, RequestAddress, RequestAddressError};
 use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, first_name, network_name};
-use crate::engine::Engine;
 use crate::identity::Wish;
 use crate::random::OsRandom;
 use crate::records::{ContainerRecord, LeaseRecord, NetworkRecord};
-use crate::release::endpoint_of;
 
 /// How long an endpoint may take to come for its lease: Docker asks for it next. After that the identity is free, and the lease
 /// runs out unless somebody takes it up.
@@ -63,7 +61,7 @@ impl RequestAddress {
     }
 }
 
-impl Engine {
+impl Ipam {
     /// Gets a lease for whoever starts, of the address that was named or of any.
     pub(super) async fn lease_ahead(
         &self,
@@ -72,7 +70,7 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<IpNet, RequestAddressError> {
         for identity in self.ahead.stale() {
-            self.let_go_unused(&identity);
+            self.engine.let_go_unused(&identity);
         }
         let subnet = self.pools.look(&request.pool, |record| record.pool.subnet()).unwrap_or_default();
         let named = match request.named {
@@ -94,13 +92,15 @@ impl Engine {
             ports: BTreeSet::new(),
             published: Vec::new(),
             candidates: request.candidates.clone(),
+            reservation: None,
+            host_end: None,
         };
-        self.make_way(&as_endpoint, network).await;
+        self.engine.make_way(&as_endpoint, network).await;
         let wish = Wish { address: named, ..request.wish(network) };
-        self.refuse_unsure(network, &wish).await?;
+        self.engine.refuse_unsure(network, &wish).await?;
         // What is known before this counts as an endpoint.
-        let starting = self.identities.starting(&wish);
-        let mut identity = self.identities.take(&stand_in, network, &wish);
+        let starting = self.engine.identities.starting(&wish);
+        let mut identity = self.engine.identities.take(&stand_in, network, &wish);
         let id = identity.id.clone();
         if let (None, Some(name)) = (&identity.container, &request.name) {
             // The watcher will say the rest.
@@ -115,7 +115,7 @@ impl Engine {
                 Ok(address.into())
             }
             Err(error) => {
-                self.identities.let_go(&id);
+                self.engine.identities.let_go(&id);
                 Err(error)
             }
         }
@@ -134,9 +134,9 @@ impl Engine {
         // IPv6 has time until there is an endpoint.
         let options = NetworkOptions { ipv6: Ipv6Mode::Off, ..network.options.clone() };
         let network = &NetworkRecord { options, ..network.clone() };
-        let raised = self.raise(request, network, identity, name, |_| {}, cancel).await?;
+        let raised = self.engine.raise(request, network, identity, name, |_| {}, cancel).await?;
         let lease = raised.endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
-        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, clock::now()));
+        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.engine.services.boot, clock::now()));
         let net = lease.as_ref().map(LeaseRecord::net);
         let result = match net {
             // `on_timeout=continue` does not help somebody who must be given an address.
@@ -146,28 +146,31 @@ impl Engine {
             }
             Some(net) => {
                 identity.lease = lease;
-                let stored = self.store.put(&*identity).await;
+                let stored = self.engine.store.put(&*identity).await;
                 stored.map(|()| net).map_err(RequestAddressError::Store)
             }
         };
         if result.is_ok() {
-            self.identities.keep(identity.clone());
+            self.engine.identities.keep(identity.clone());
         }
-        self.lower(raised, result.is_err()).await;
+        self.engine.lower(raised, result.is_err()).await;
         result
     }
 
-    /// The identity that has the lease of the address which Docker's IPAM gave the endpoint, for the endpoint to
-    /// hold. `None`: the address is not leased, or by whom is not remembered.
-    pub(crate) fn come_for_lease(
-        &self,
-        request: &CreateEndpoint,
-        network: &NetworkRecord,
-    ) -> Result<Option<IdentityRecord>, CreateEndpointError> {
-        let Some(address) = request.address.map(|net| net.addr()).filter(|_| self.leases_ahead(&network.id))
+    /// The identity that has the lease of the address which Docker's IPAM gave the endpoint, and which is the endpoint's from
+    /// now on. `None`: the address is not leased, or by whom is not remembered.
+    ///
+    /// # Errors
+    /// The request says what it was too late to say.
+    pub fn reservation(&self, request: &CreateEndpoint) -> Result<Option<IdentityId>, CreateEndpointError> {
+        let network = &request.network;
+        let Some(address) = request.address.map(|net| net.addr()).filter(|_| self.leases_ahead(network))
         else {
             return Ok(None);
         };
+        if self.engine.knows(&request.endpoint) {
+            return Ok(None);
+        }
         let options = &request.options;
         let late = [
             ("landline.id", options.id.is_some()),
@@ -177,45 +180,31 @@ impl Engine {
         if let Some((option, _)) = late.iter().find(|(_, given)| *given) {
             return Err(CreateEndpointError::TooLate { option });
         }
-        let key = (network.id.clone(), address);
-        let identity = self.ahead.lock().get(&key).and_then(|(id, _)| self.identities.get(id));
-        let Some(mut identity) = identity else { return Ok(None) };
+        let key = (network.clone(), address);
+        let mut ahead = self.ahead.lock();
+        let Some(identity) = ahead.get(&key).and_then(|(id, _)| self.engine.identities.get(id)) else {
+            return Ok(None);
+        };
         if let Some(mac) = request.mac.filter(|mac| *mac != identity.mac) {
             return Err(CreateEndpointError::MacTooLate { mac, address });
         }
-        self.ahead.lock().remove(&key);
-        self.identities.hold(&identity.id, &request.endpoint);
-        identity.ports.clone_from(&request.ports);
-        Ok(Some(identity))
+        ahead.remove(&key);
+        Ok(Some(identity.id))
     }
 
     /// Whether the network's addresses are leased before its endpoints are made.
-    pub(crate) fn leases_ahead(&self, network: &NetworkId) -> bool {
+    fn leases_ahead(&self, network: &NetworkId) -> bool {
         let dhcp = |id| self.pools.look(id, |record| record.source == PoolSource::Dhcp) == Some(true);
         let asks = |n: &NetworkRecord| n.options.addressing == Addressing::Dhcp;
-        self.networks().get(network).is_some_and(asks) && self.pools.of_network(network).iter().any(dhcp)
+        self.engine.networks().get(network).is_some_and(asks)
+            && self.pools.of_network(network).iter().any(dhcp)
     }
 
     /// No endpoint will come for a lease.
     pub(super) fn lease_not_used(&self, network: &NetworkId, address: Ipv4Addr) {
         let unused = self.ahead.lock().remove(&(network.clone(), address));
         if let Some((identity, _)) = unused {
-            self.let_go_unused(&identity);
-        }
-    }
-
-    /// Nobody holds the identity any more. One that nobody could ask for again goes away with its lease.
-    pub(crate) fn let_go_unused(&self, id: &IdentityId) {
-        match self.identities.get(id) {
-            Some(identity) if self.is_nobodys(&identity) => {
-                self.identities.retire(id, endpoint_of(id));
-                self.releaser.discard(identity);
-            }
-            Some(identity) => {
-                self.identities.let_go(id);
-                self.releaser.stopped(&identity, &self.release_policy(&identity.network));
-            }
-            None => self.identities.let_go(id),
+            self.engine.let_go_unused(&identity);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `pool` is the arithmetic, a value; `table` keeps all pools and stores them; `ahead` gets a lease for a container whose
 //! link is not there yet. Pools of one subnet know nothing of each other: two networks may have the same.
 
+mod admission;
 mod adopt;
 mod ahead;
 mod pool;
@@ -11,6 +12,7 @@ mod record;
 mod table;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
@@ -21,15 +23,15 @@ use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
 use crate::identity::Candidate;
 use crate::random::OsRandom;
-use crate::records::{AddressRecord, EndpointRecord};
 use crate::store::StoreError;
 
+pub use admission::PoolRefusal;
 pub use adopt::AdoptPool;
-pub(crate) use ahead::Ahead;
+use ahead::Ahead;
 pub(crate) use pool::Pool;
 pub use pool::{PoolError, TakeError};
 pub use record::{PoolId, PoolRecord};
-pub(crate) use table::Pools;
+pub use table::Pools;
 
 /// A request for a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +133,19 @@ pub enum RequestAddressError {
     Store(#[from] StoreError),
 }
 
-impl Engine {
+/// The IPAM driver.
+pub struct Ipam {
+    engine: Arc<Engine>,
+    pools: Arc<Pools>,
+    ahead: Ahead,
+}
+
+impl Ipam {
+    /// One that gives addresses from these pools, to the engine's networks and to others.
+    pub fn new(engine: Arc<Engine>, pools: Arc<Pools>) -> Self {
+        Self { engine, pools, ahead: Ahead::default() }
+    }
+
     /// Makes a pool and returns its id and subnet.
     ///
     /// # Errors
@@ -166,7 +180,7 @@ impl Engine {
     }
 
     /// Where the addresses of a network of ours come from that has, or is about to be created with, this subnet.
-    pub fn pool_source(&self, network: &NetworkId, subnet: IpNet) -> Option<PoolSource> {
+    pub fn source(&self, network: &NetworkId, subnet: IpNet) -> Option<PoolSource> {
         self.pools.look(&self.pools.find(network, subnet)?, |record| record.source)
     }
 
@@ -217,7 +231,7 @@ impl Engine {
         let known = self.pools.look(&request.pool, |record| (record.source, record.network.clone()));
         let unknown = || RequestAddressError::UnknownPool(request.pool.clone());
         let (source, network) = known.ok_or_else(unknown)?;
-        let network = network.and_then(|id| self.networks().get(&id).cloned());
+        let network = network.and_then(|id| self.engine.networks().get(&id).cloned());
         match (source, network) {
             (PoolSource::Dhcp, None) if request.named.is_none() => Err(RequestAddressError::NoNetwork),
             (PoolSource::Dhcp, Some(network)) if network.options.addressing == Addressing::Dhcp => {
@@ -228,7 +242,8 @@ impl Engine {
                 let lan = network.as_ref().map(|network| Lan::of(&network.options));
                 // Whose it will be, as far as that can be told: it is only about who has the same one again. Until a
                 // container that was just made has started, Docker often says no more of it than its name.
-                let expected = network.and_then(|network| self.identities.expected(&request.wish(&network)));
+                let expected =
+                    network.and_then(|network| self.engine.identities.expected(&request.wish(&network)));
                 let owner = request.name.clone().or(expected);
                 self.take(&request, owner.as_deref(), lan.as_ref()).await
             }
@@ -245,7 +260,7 @@ impl Engine {
         // judged once an endpoint is to have it.
         let usable = |address: IpAddr| {
             let asker = lan.map(|lan| Asker { lan, endpoint: None, interface: None });
-            asker.is_none_or(|asker| self.services.book.permit(address.into(), &asker).is_ok())
+            asker.is_none_or(|asker| self.engine.services.book.permit(address.into(), &asker).is_ok())
         };
         let taken = self.pools.change(&request.pool, |record| {
             let address = match request.named {
@@ -271,29 +286,6 @@ impl Engine {
             self.lease_not_used(&network, address);
         }
         Ok(())
-    }
-
-    /// The watcher has seen whose an address is.
-    pub(crate) async fn address_seen(&self, record: &EndpointRecord, name: &str) {
-        let v4 = match record.address {
-            AddressRecord::Static { address } => Some(IpAddr::from(address.addr())),
-            _ => None,
-        };
-        let all = [v4, record.address_v6.map(|net| net.addr().into())];
-        let note = |pool: &mut Pool| all.iter().flatten().for_each(|address| pool.belongs_to(*address, name));
-        self.note(&record.network, note).await;
-    }
-
-    /// A machine outside has the address that was given.
-    pub(crate) async fn address_contested(&self, network: &NetworkId, address: IpAddr) {
-        self.note(network, |pool| pool.contested(address)).await;
-    }
-
-    /// Takes note of something in all pools of the network.
-    async fn note(&self, network: &NetworkId, note: impl Fn(&mut Pool)) {
-        if let Err(error) = self.pools.change_all_of(network, |record| note(&mut record.pool)).await {
-            tracing::warn!(error = %crate::chain(&error), "whose an address is could not be stored");
-        }
     }
 }
 

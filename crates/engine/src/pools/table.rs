@@ -9,6 +9,7 @@ use landline_spec::NetworkId;
 use tokio::sync::Notify;
 
 use super::record::{PoolId, PoolRecord};
+use crate::foundation::Foundation;
 use crate::store::{Batch, Store, StoreError};
 
 /// How long a network may take to be created after its pool was; between the two Docker does next to nothing.
@@ -16,7 +17,7 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// The pools.
 #[derive(Debug)]
-pub(crate) struct Pools {
+pub struct Pools {
     store: Arc<Store>,
     inner: Mutex<Inner>,
     /// One change at a time, so that what is stored last is what holds.
@@ -38,6 +39,11 @@ impl Pools {
         let records = records.into_iter().map(|r| (r.id.clone(), r)).collect();
         let inner = Mutex::new(Inner { records, ..Inner::default() });
         Self { store, inner, turn: tokio::sync::Mutex::default(), bound: Notify::new() }
+    }
+
+    /// Those of the last run.
+    pub fn resume(ground: &mut Foundation) -> Arc<Self> {
+        Arc::new(Self::new(ground.store.clone(), ground.rows.take()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -104,7 +104,7 @@ impl Engine {
     pub(crate) async fn write_names(&self, container: &ContainerRecord) {
         let Some(path) = own_file(container) else { return };
         // From looking to writing nobody else.
-        let _turn = self.resolver.lock().await;
+        let _turn = self.turns.resolver.lock().await;
         let names = self.names_of(container).await;
         let result = blocking(move || rewrite(&path, &names).map_err(|error| (path, error)));
         match result.await {

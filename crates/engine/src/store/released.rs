@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::OpeningRecord;
 use crate::attach::AttachmentRecord;
-use crate::doctor::OpeningRecord;
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
 use crate::nat::NatRecord;

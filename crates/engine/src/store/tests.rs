@@ -8,9 +8,9 @@ use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 use super::disk::META;
 use super::*;
+use crate::OpeningRecord;
 use crate::attach::AttachmentRecord;
 use crate::bridge_mac::KeptMac;
-use crate::doctor::OpeningRecord;
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
 use crate::nat::{NatLease, NatRecord};
@@ -36,6 +36,7 @@ fn endpoint(n: u8) -> EndpointRecord {
         identity: Some(identity(n).id),
         mac: Mac::new([2, 0, 0, 0, 0, n]),
         mac_given: false,
+        host_end: None,
         link: "llc0".parse().unwrap(),
         prefix: "eth".into(),
         parent_mtu: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::DockerView;
-use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Engine, Origin, blocking, chain};
+use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin, blocking, chain};
 use landline_spec::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub(crate) struct Where {
 
 /// What attaches.
 pub(crate) struct Attacher {
-    engine: Arc<Engine>,
+    attach: Arc<Attachments>,
     view: watch::Receiver<Arc<DockerView>>,
     /// The configuration file; one of docker-pipework's has none.
     config_path: Option<PathBuf>,
@@ -79,32 +79,32 @@ pub(crate) fn read_config(path: &Path) -> Result<ConfigFile, SettingsError> {
 impl Attacher {
     /// One whose configuration was read from this file, and is read from there again.
     pub(crate) fn new(
-        engine: Arc<Engine>,
+        attach: Arc<Attachments>,
         view: watch::Receiver<Arc<DockerView>>,
         config: ConfigFile,
         config_path: PathBuf,
     ) -> Self {
-        Self::with(engine, view, config, Some(config_path), None)
+        Self::with(attach, view, config, Some(config_path), None)
     }
 
     /// One that is configured as docker-pipework is.
     pub(crate) fn drop_in(
-        engine: Arc<Engine>,
+        attach: Arc<Attachments>,
         view: watch::Receiver<Arc<DockerView>>,
         drop_in: DropIn,
     ) -> Self {
-        Self::with(engine, view, drop_in.config.clone(), None, Some(drop_in))
+        Self::with(attach, view, drop_in.config.clone(), None, Some(drop_in))
     }
 
     fn with(
-        engine: Arc<Engine>,
+        attach: Arc<Attachments>,
         view: watch::Receiver<Arc<DockerView>>,
         config: ConfigFile,
         config_path: Option<PathBuf>,
         drop_in: Option<DropIn>,
     ) -> Self {
         let config = watch::Sender::new(Arc::new(config));
-        Self { engine, view, config_path, drop_in, config, board: Arc::default(), changed: Arc::default() }
+        Self { attach, view, config_path, drop_in, config, board: Arc::default(), changed: Arc::default() }
     }
 
     /// Reads the configuration again. One that is wrong changes nothing.
@@ -153,9 +153,9 @@ impl Attacher {
             for (key, job) in std::mem::take(&mut all.wanted) {
                 let worker = workers.entry(key.clone()).or_insert_with(|| {
                     let (sender, receiver) = watch::channel(Some(job.clone()));
-                    let (engine, board, gone) =
-                        (self.engine.clone(), self.board.clone(), self.changed.clone());
-                    tasks.spawn(Worker { key, engine, board, job: receiver, gone }.run(cancel.clone()));
+                    let (attach, board, gone) =
+                        (self.attach.clone(), self.board.clone(), self.changed.clone());
+                    tasks.spawn(Worker { key, attach, board, job: receiver, gone }.run(cancel.clone()));
                     sender
                 });
                 worker.send_if_modified(|now| {
@@ -182,13 +182,13 @@ impl Attacher {
 
     /// What there should be.
     async fn jobs(&self, view: &Arc<DockerView>, config: &Arc<ConfigFile>) -> Jobs {
-        let (view, records, config) = (view.clone(), self.engine.attachment_records(), config.clone());
+        let (view, records, config) = (view.clone(), self.attach.records(), config.clone());
         blocking(move || jobs(&view, &records, &config)).await
     }
 
     /// Ends an attachment that nobody can want any more.
     async fn end(self: Arc<Self>, record: AttachmentRecord, how: Over) {
-        match self.engine.detach_by_id(&record.id, how != Over::Removed).await {
+        match self.attach.detach_by_id(&record.id, how != Over::Removed).await {
             Ok(true) if matches!(record.target, Target::Pid(_)) => {
                 let process = record.target.to_string();
                 self.board.end(AttachRow {
@@ -231,15 +231,15 @@ impl Attacher {
         let request =
             AttachRequest { target, spec, origin: Origin::Command, place, again: false, may_make: true };
         if dry_run {
-            return match self.engine.attach_script(&request).await {
+            return match self.attach.script(&request).await {
                 Ok(script) => Answer::Script(script),
                 Err(error) => Answer::Error(chain(&error)),
             };
         }
         self.board.forget(&request.target.to_string());
         // Whoever hangs up does not leave half an interface behind.
-        let (engine, cancel) = (self.engine.clone(), cancel.clone());
-        let work = tokio::spawn(async move { engine.attach(request, cancel).await });
+        let (attach, cancel) = (self.attach.clone(), cancel.clone());
+        let work = tokio::spawn(async move { attach.attach(request, cancel).await });
         let answer = match work.await {
             Ok(Ok(view)) => Answer::Attachments(vec![view]),
             Ok(Err(error)) => Answer::Error(chain(&error)),
@@ -252,7 +252,7 @@ impl Attacher {
     /// `landline detach`.
     pub(crate) async fn detach(&self, target: &Target, name: Option<&IfName>) -> Answer {
         let ended = self.board.forget(&target.to_string());
-        let answer = match self.engine.detach(target, name).await {
+        let answer = match self.attach.detach(target, name).await {
             Ok(_) => Answer::Done,
             Err(AttachFailure::Unknown { .. }) if ended => Answer::Done,
             Err(error) => Answer::Error(chain(&error)),
@@ -264,7 +264,7 @@ impl Attacher {
     /// `pipework route|rule|tc`.
     pub(crate) async fn change(&self, target: &Target, change: &Change) -> Answer {
         let Some(place) = self.find(target).await else { return not_running(target) };
-        match self.engine.change(target, &place.sandbox, change).await {
+        match self.attach.change(target, &place.sandbox, change).await {
             Ok(()) => Answer::Done,
             Err(error) => Answer::Error(chain(&error)),
         }

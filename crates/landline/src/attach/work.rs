@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_engine::{AttachFailure, AttachRequest, ContainerRecord, Engine, Occupied, Origin, chain};
+use landline_engine::{AttachFailure, AttachRequest, Attachments, ContainerRecord, Occupied, Origin, chain};
 use landline_spec::{Ask, ConfigFile, Parent, Target, Wish};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 pub(super) struct Worker {
     pub(super) key: Key,
-    pub(super) engine: Arc<Engine>,
+    pub(super) attach: Arc<Attachments>,
     pub(super) board: Arc<Board>,
     pub(super) job: watch::Receiver<Option<Job>>,
     /// Told when there is nothing more to do and the worker is gone.
@@ -91,7 +91,7 @@ impl Worker {
 
     /// The container has ended, or is in another sandbox.
     async fn undo(&self, before: &Occupied) {
-        for record in self.engine.attachment_records() {
+        for record in self.attach.records() {
             let mine = match (&self.key, &record.origin) {
                 (Key::Command(id), _) => record.id == *id,
                 (Key::Container(_), Origin::Container(_)) | (Key::Config(_), Origin::Config) => {
@@ -99,7 +99,7 @@ impl Worker {
                 }
                 _ => false,
             };
-            if mine && let Err(error) = self.engine.container_ended(&record.id).await {
+            if mine && let Err(error) = self.attach.container_ended(&record.id).await {
                 tracing::warn!(error = %chain(&error), "an attachment could not be taken back");
             }
         }
@@ -160,7 +160,7 @@ impl Worker {
                         rows.push(AttachRow { reason, allow: Some(refusal.to_string()), ..row });
                     }
                 }
-                Ok(Wish::Attach(spec)) => match self.engine.choose(spec).await {
+                Ok(Wish::Attach(spec)) => match self.attach.choose(spec).await {
                     // What is wrong with a parent is no business of a container that may not use it.
                     Err(error)
                         if matches!(spec.parent, Parent::Mac(_))
@@ -212,9 +212,9 @@ impl Worker {
                             again: false,
                             may_make: chosen.make,
                         };
-                        let (engine, stop) = (self.engine.clone(), stop.clone());
+                        let (attach, stop) = (self.attach.clone(), stop.clone());
                         attempts.spawn(async move {
-                            let done = within(&engine, request, &stop).await;
+                            let done = within(&attach, request, &stop).await;
                             done.err().map(|error| AttachRow {
                                 parent,
                                 state: "failed".into(),
@@ -238,14 +238,14 @@ impl Worker {
 
     /// Detaches what the container had while it was allowed.
     async fn take_back(&self, container: &ContainerRecord, refused: &BTreeSet<&str>) {
-        for record in self.engine.attachment_records() {
+        for record in self.attach.records() {
             let mine = record.container.as_ref().is_some_and(|owner| owner.id == container.id);
             let Origin::Container(source) = &record.origin else { continue };
             if !mine || !refused.contains(source.as_str()) {
                 continue;
             }
             tracing::info!(container = container.name, source, "no longer allowed; detached");
-            if let Err(error) = self.engine.detach_by_id(&record.id, true).await {
+            if let Err(error) = self.attach.detach_by_id(&record.id, true).await {
                 tracing::warn!(error = %chain(&error), "an attachment could not be taken back");
             }
         }
@@ -255,7 +255,7 @@ impl Worker {
         let mut rows = Vec::new();
         for ask in asks {
             let Ok(Wish::Change(change)) = &ask.wish else { continue };
-            match self.engine.change(target, &place.sandbox, change).await {
+            match self.attach.change(target, &place.sandbox, change).await {
                 Ok(()) => {}
                 // It was done before the daemon restarted.
                 Err(AttachFailure::Inside { source, .. }) if is_there_already(&*source) => {}
@@ -266,18 +266,18 @@ impl Worker {
     }
 
     async fn within(&self, request: AttachRequest, stop: &CancellationToken) -> Result<(), AttachFailure> {
-        within(&self.engine, request, stop).await
+        within(&self.attach, request, stop).await
     }
 }
 
 /// One attempt, given up when its time is over.
 async fn within(
-    engine: &Arc<Engine>,
+    attach: &Arc<Attachments>,
     request: AttachRequest,
     stop: &CancellationToken,
 ) -> Result<(), AttachFailure> {
     let stop = stop.child_token();
-    let work = engine.attach(request, stop.clone());
+    let work = attach.attach(request, stop.clone());
     tokio::pin!(work);
     if let Ok(done) = tokio::time::timeout(DEADLINE, &mut work).await {
         return done.map(drop);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::attach::{AttachRow, Where};
 use crate::network::NetworkRow;
 pub(crate) use client::{CallError, call};
-pub(crate) use server::{Parts, serve};
+pub(crate) use server::{Context, serve};
 
 /// The longest request or answer, in bytes; room for some ten thousand endpoints.
 const MAX_LINE: u64 = 16 << 20;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use landline_docker::DockerView;
-use landline_engine::{AccessError, Engine, NatOwner};
+use landline_engine::{AccessError, NatOwner};
 use landline_kernel::Acceptor;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -16,10 +16,11 @@ use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
 use crate::identity::Site;
 use crate::network::Lost;
+use crate::parts::Parts;
 
 /// What requests are about.
-pub(crate) struct Parts {
-    pub(crate) engine: Arc<Engine>,
+pub(crate) struct Context {
+    pub(crate) parts: Arc<Parts>,
     pub(crate) docker: watch::Receiver<Arc<DockerView>>,
     pub(crate) attacher: Arc<Attacher>,
     pub(crate) lost: Arc<Lost>,
@@ -28,13 +29,13 @@ pub(crate) struct Parts {
 }
 
 /// Serves until `cancel`; every connection has a task of its own.
-pub(crate) async fn serve(listener: UnixListener, parts: Parts, cancel: CancellationToken) {
-    let parts = Arc::new(parts);
+pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: CancellationToken) {
+    let context = Arc::new(context);
     let mut acceptor = Acceptor::new(listener, "control");
     while let Some(stream) = cancel.run_until_cancelled(acceptor.accept()).await {
-        let (parts, cancel) = (parts.clone(), cancel.clone());
+        let (context, cancel) = (context.clone(), cancel.clone());
         tokio::spawn(async move {
-            let conversation = Box::pin(converse(stream, &parts, &cancel));
+            let conversation = Box::pin(converse(stream, &context, &cancel));
             let served = cancel.run_until_cancelled(conversation).await;
             if let Some(Err(error)) = served {
                 tracing::debug!(%error, "a control connection failed");
@@ -43,79 +44,79 @@ pub(crate) async fn serve(listener: UnixListener, parts: Parts, cancel: Cancella
     }
 }
 
-async fn converse(stream: UnixStream, parts: &Parts, cancel: &CancellationToken) -> io::Result<()> {
-    let Parts { engine, docker, attacher, lost, site, around } = parts;
+async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationToken) -> io::Result<()> {
+    let Context { parts, docker, attacher, lost, site, around } = context;
     let (input, mut output) = stream.into_split();
     let mut lines = BufReader::new(input.take(MAX_LINE));
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).await? > 0 {
         let answer = match serde_json::from_slice(&line) {
             Ok(Request::Ls) => {
-                let endpoints = engine.endpoint_views().await;
+                let endpoints = parts.engine.endpoint_views().await;
                 let docker = docker.borrow().connected;
                 let attachments = attacher.rows();
-                Answer::Ls(Listing { docker, networks: engine.network_views(), endpoints, attachments })
+                Answer::Ls(Listing { docker, networks: parts.engine.network_views(), endpoints, attachments })
             }
-            Ok(Request::Inspect { target }) => Answer::Inspected(engine.inspect(&target).await),
+            Ok(Request::Inspect { target }) => Answer::Inspected(parts.engine.inspect(&target).await),
             Ok(Request::Renew { container, network }) => {
-                Answer::Renewing(engine.renew_container(&container, network.as_deref()).await)
+                Answer::Renewing(parts.engine.renew_container(&container, network.as_deref()).await)
             }
             Ok(Request::Release { container, network }) => {
-                Answer::Renewing(engine.release_container(&container, network.as_deref()).await)
+                Answer::Renewing(parts.engine.release_container(&container, network.as_deref()).await)
             }
             Ok(Request::Networks) => Answer::Networks(lost.rows()),
             Ok(Request::ForgetNetwork { network }) => done(lost.forget(&network).await),
-            Ok(Request::Identities) => Answer::Identities(engine.identity_views().await),
+            Ok(Request::Identities) => Answer::Identities(parts.engine.identity_views().await),
             Ok(Request::IdentityOf { name, network }) => {
-                match engine.reservation_for(&network, &name).await {
+                match parts.engine.reservation_for(&network, &name).await {
                     Ok(reservation) => Answer::IdentityOf(Box::new(reservation)),
                     Err(error) => Answer::Error(landline_engine::chain(&error)),
                 }
             }
             Ok(Request::SiteKey) => Answer::SiteKey(site.text()),
             Ok(Request::SetSiteKey { key }) => done(site.replace(&key)),
-            Ok(Request::Forget { id }) => done(engine.forget_identity(&id).await),
-            Ok(Request::KeepHostLease(lease)) => done(engine.keep_host_lease(lease).await),
-            Ok(Request::DropHostLease { interface }) => done(engine.drop_host_lease(&interface).await),
-            Ok(Request::Nat) => Answer::Nat(engine.nat_views().await),
-            Ok(Request::NatAdd { record }) => match engine.nat().add(*record).await {
+            Ok(Request::Forget { id }) => done(parts.engine.forget_identity(&id).await),
+            Ok(Request::KeepHostLease(lease)) => done(parts.host_leases.keep(lease).await),
+            Ok(Request::DropHostLease { interface }) => done(parts.host_leases.leave(&interface).await),
+            Ok(Request::Nat) => Answer::Nat(parts.nat.list(&parts.engine)),
+            Ok(Request::NatAdd { record }) => match parts.nat.add(*record).await {
                 Ok(view) => Answer::Nat(vec![view]),
                 Err(error) => Answer::Error(landline_engine::chain(&error)),
             },
             Ok(Request::NatRemove { container }) => {
-                done(engine.nat().remove(&NatOwner::Container(container)).await)
+                done(parts.nat.remove(&NatOwner::Container(container)).await)
             }
             Ok(Request::Attach { attach, dry_run }) => {
                 Box::pin(attacher.attach(*attach, dry_run, cancel)).await
             }
-            Ok(Request::Attachments) => Answer::Attachments(engine.attachment_views().await),
+            Ok(Request::Attachments) => Answer::Attachments(parts.attach.views().await),
             Ok(Request::Detach { target, name }) => attacher.detach(&target, name.as_ref()).await,
             Ok(Request::Change { target, change }) => attacher.change(&target, &change).await,
             Ok(Request::Where { target }) => attacher.locate(&target).await,
             Ok(Request::Doctor { fix }) => {
                 let docker = docker.borrow().connected;
-                match Box::pin(examine(engine, around, docker, fix)).await {
+                match Box::pin(examine(parts, around, docker, fix)).await {
                     Ok(report) => Answer::Doctor(report),
                     Err(error) => Answer::Error(landline_engine::chain(&error)),
                 }
             }
-            Ok(Request::DoctorUndo) => match engine.unfix().await {
+            Ok(Request::DoctorUndo) => match parts.doctor.unfix().await {
                 Ok(undone) => Answer::Undone(undone),
                 Err(error) => Answer::Error(landline_engine::chain(&error)),
             },
             Ok(Request::Reload) => done(attacher.reload()),
-            Ok(Request::HostAccess) => Answer::HostAccess(engine.host_access().views()),
+            Ok(Request::HostAccess) => Answer::HostAccess(parts.host_access.views()),
             Ok(Request::HostAccessEnable { request }) => {
                 let enabled = async {
                     let access = request.read().map_err(AccessError::from)?;
-                    engine.host_access().enable(access).await
+                    parts.host_access.enable(access).await
                 };
                 match enabled.await {
                     Ok(view) => Answer::HostAccess(vec![view]),
                     Err(error) => Answer::Error(landline_engine::chain(&error)),
                 }
             }
-            Ok(Request::HostAccessDisable { network }) => done(engine.host_access().disable(&network).await),
+            Ok(Request::HostAccessDisable { network }) => done(parts.host_access.disable(&network).await),
             Err(error) => Answer::Error(format!("the request makes no sense: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;

@@ -5,7 +5,7 @@ mod seen;
 
 use std::sync::Arc;
 
-use landline_engine::{AccessView, Engine};
+use landline_engine::{AccessView, HostAccess};
 use landline_spec::{AccessRequest, ConfigFile};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -50,15 +50,15 @@ pub(crate) async fn run(command: HostAccessCommand) -> Result<(), HostAccessErro
     }
 }
 
-/// Tells the engine which networks the configuration names, whenever it is read, until `cancel`.
+/// Tells host access which networks the configuration names, whenever it is read, until `cancel`.
 pub(crate) async fn declare(
-    engine: Arc<Engine>,
+    access: Arc<HostAccess>,
     mut config: watch::Receiver<Arc<ConfigFile>>,
     cancel: CancellationToken,
 ) {
     loop {
         let networks = config.borrow_and_update().host_access.clone();
-        engine.host_access().declare(networks);
+        access.declare(networks);
         match cancel.run_until_cancelled(config.changed()).await {
             Some(Ok(())) => {}
             Some(Err(_)) | None => return,

@@ -6,10 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-use crate::blocking;
-use crate::engine::{Engine, open_bridges};
+use super::{Nat, NatError, OpenBridges, private_bridges};
 use crate::links::{ParentIs, facts_of};
-use crate::nat::{NatError, private_bridges};
 use crate::records::NetworkRecord;
 use crate::store::{Record, Store};
 
@@ -34,27 +32,13 @@ impl Record for OpeningRecord {
     }
 }
 
-/// A new network's containers could not be reached.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the host's firewall drops what goes over {bridge} ({chain}), so containers on this network would get no address from the \
-     LAN and could not be reached; add -o firewall=open to let it through (for networks that exist: landline doctor --fix), \
-     or -o firewall=keep to have the network all the same"
-)]
-pub struct DroppedError {
-    /// The bridge.
-    pub bridge: IfName,
-    /// The chain and the program whose it is.
-    pub chain: String,
-}
-
 /// All of those; as long as a network hangs on them.
 #[derive(Debug)]
-pub(crate) struct Openings(Mutex<BTreeSet<IfName>>);
+pub(crate) struct Exceptions(Mutex<BTreeSet<IfName>>);
 
-impl Openings {
+impl Exceptions {
     /// Those of the last run. One whose networks are gone is forgotten: a later one on that bridge is another.
-    pub(crate) async fn resume(
+    pub(super) async fn resume(
         records: Vec<OpeningRecord>,
         networks: &[NetworkRecord],
         store: &Store,
@@ -79,20 +63,17 @@ impl Openings {
     }
 }
 
-impl Engine {
+impl Nat {
     /// Opens the host's firewall for a new network, if its user says so or the bridge is its own.
-    pub(crate) async fn open_firewall(&self, network: &NetworkRecord) -> Result<(), NatError> {
+    pub(super) async fn open_firewall(&self, network: &NetworkRecord) -> Result<(), NatError> {
         let asked = network.options.open_firewall && facts_of(network.options.mode).is_lan_bridge();
         let own = is_own(network);
         if !asked && !own {
             return Ok(());
         }
-        let bridges = {
-            let networks = self.networks();
-            let networks = networks.values().filter(|other| other.id != network.id).chain([network]);
-            open_bridges(networks, &self.openings.all())
-        };
-        match self.nat.open_bridges(bridges).await {
+        let others = self.others(network);
+        let bridges = open_bridges(others.iter().chain([network]), &self.exceptions.all());
+        match self.open_bridges(bridges).await {
             // It works on every host whose firewall lets bridged packets through, and doctor knows the others.
             Err(error) if !asked => {
                 tracing::warn!(bridge = %network.options.parent, error = %crate::chain(&error),
@@ -105,38 +86,26 @@ impl Engine {
 
     /// Before a container's first packet: the host's firewall may have been closed without a word, as the kernel's settings for bridged
     /// packets and the rules of `iptables-legacy` are.
-    pub(crate) async fn open_for_start(&self, network: &NetworkRecord) {
+    pub(super) async fn open_for_start(&self, network: &NetworkRecord) {
         let options = &network.options;
         let facts = facts_of(options.mode);
         let openable = facts.is_lan_bridge() || facts.is_translated();
-        if openable && (options.open_firewall || self.openings.all().contains(&options.parent)) {
-            self.nat.look().await;
+        if openable && (options.open_firewall || self.exceptions.all().contains(&options.parent)) {
+            self.look().await;
         }
-    }
-
-    /// Refuses a new network on a bridge whose packets the host's firewall drops, unless its user has that opened or wants it so.
-    pub(crate) async fn check_firewall(&self, network: &NetworkRecord) -> Result<(), DroppedError> {
-        let options = &network.options;
-        let asked = options.open_firewall || options.keep_firewall;
-        if !facts_of(options.mode).is_lan_bridge() || asked || self.openings.all().contains(&options.parent) {
-            return Ok(());
-        }
-        let (bridge, addressing) = (options.parent.clone(), options.addressing);
-        let chain = blocking(move || super::firewall::what_drops(&bridge, addressing)).await;
-        chain.map_or(Ok(()), |chain| Err(DroppedError { bridge: options.parent.clone(), chain }))
     }
 
     /// Closes it for a network that is gone, unless another one needs it open.
-    pub(crate) async fn close_firewall(&self, network: &NetworkRecord) {
+    pub(super) async fn close_firewall(&self, network: &NetworkRecord) {
         let parent = &network.options.parent;
-        let used = self.networks().values().any(|other| other.options.parent == *parent);
-        let opened = !used && self.openings.all().contains(parent);
+        let used = self.others(network).iter().any(|other| other.options.parent == *parent);
+        let opened = !used && self.exceptions.all().contains(parent);
         let closed = async {
             if opened {
                 self.forget_opening(parent).await?;
             }
             if opened || network.options.open_firewall || is_own(network) {
-                self.reopen_firewall().await
+                self.reopen_firewall_but(Some(network)).await
             } else {
                 Ok(())
             }
@@ -147,28 +116,58 @@ impl Engine {
     }
 
     /// Opens it for a bridge.
-    pub(super) async fn add_opening(&self, bridge: IfName) -> Result<(), NatError> {
+    pub(crate) async fn add_opening(&self, bridge: IfName) -> Result<(), NatError> {
         self.store.put(&OpeningRecord { bridge: bridge.clone() }).await?;
-        self.openings.lock().insert(bridge);
+        self.exceptions.lock().insert(bridge);
         Ok(())
     }
 
-    pub(super) async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
+    pub(crate) async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
         self.store.remove::<OpeningRecord>(bridge).await?;
-        self.openings.lock().remove(bridge);
+        self.exceptions.lock().remove(bridge);
         Ok(())
     }
 
     /// Has the openings there should be.
-    pub(super) async fn reopen_firewall(&self) -> Result<(), NatError> {
-        let openings = self.openings.all();
-        let (bridges, privates) = {
-            let networks = self.networks();
-            (open_bridges(networks.values(), &openings), private_bridges(networks.values(), &openings))
-        };
-        self.nat.open_bridges(bridges).await?;
-        self.nat.privates(privates).await
+    pub(crate) async fn reopen_firewall(&self) -> Result<(), NatError> {
+        self.reopen_firewall_but(None).await
     }
+
+    /// As [`Self::reopen_firewall`], once this network is gone.
+    async fn reopen_firewall_but(&self, gone: Option<&NetworkRecord>) -> Result<(), NatError> {
+        let openings = self.exceptions.all();
+        let (bridges, privates) = {
+            let inventory = self.inventory.borrow();
+            let networks = || inventory.networks.values().filter(|n| gone.is_none_or(|gone| gone.id != n.id));
+            (open_bridges(networks(), &openings), private_bridges(networks(), &openings))
+        };
+        self.open_bridges(bridges).await?;
+        self.privates(privates).await
+    }
+
+    /// The bridges that are let through on the administrator's word.
+    pub(crate) fn exceptions(&self) -> BTreeSet<IfName> {
+        self.exceptions.all()
+    }
+}
+
+/// The bridges of these networks for which the host's firewall is to be opened: as their users say, or the administrator, and
+/// Landline's own, which nobody but the network's containers is on.
+pub(super) fn open_bridges<'a>(
+    networks: impl Iterator<Item = &'a NetworkRecord>,
+    openings: &BTreeSet<IfName>,
+) -> OpenBridges {
+    let mut open = OpenBridges::default();
+    for options in networks.map(|network| &network.options) {
+        let asked = options.open_firewall || openings.contains(&options.parent);
+        let facts = facts_of(options.mode);
+        if facts.is_lan_bridge() && asked {
+            open.asked.insert(options.parent.clone());
+        } else if facts.parent == ParentIs::OwnBridge {
+            open.own.insert(options.parent.clone());
+        }
+    }
+    open
 }
 
 /// Whether the network's bridge is Landline's own.
@@ -178,8 +177,6 @@ fn is_own(network: &NetworkRecord) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::Mode;
-
     use super::*;
 
     #[tokio::test]
@@ -192,8 +189,16 @@ mod tests {
         for record in &records {
             store.put(record).await.unwrap();
         }
-        let network = crate::doctor::tests::network(Mode::Bridge, "br1");
-        let openings = Openings::resume(records, &[network], &store).await;
+        let network = NetworkRecord {
+            id: "n".repeat(64).parse().unwrap(),
+            name: None,
+            options: landline_spec::NetworkOptions::new("br1".parse().unwrap()),
+            nic: None,
+            ipam_gateway: None,
+            ipam_gateway_v6: None,
+            bridge_address: None,
+        };
+        let openings = Exceptions::resume(records, &[network], &store).await;
         assert_eq!(openings.all(), BTreeSet::from([record("br1").bridge]));
         drop(store);
         assert_eq!(Store::open(&path).unwrap().1.take::<OpeningRecord>(), [record("br1")]);

@@ -1,0 +1,59 @@
+//! A new network on a bridge whose packets the host's firewall drops is refused.
+
+use std::sync::Arc;
+
+use landline_types::IfName;
+
+use super::firewall::what_drops;
+use crate::admission::{Admission, NetworkRequest, Refusal, Verdict};
+use crate::blocking;
+use crate::links::facts_of;
+use crate::mark::is_implicit;
+use crate::nat::Nat;
+
+/// A new network's containers could not be reached.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the host's firewall drops what goes over {bridge} ({chain}), so containers on this network would get no address from the \
+     LAN and could not be reached; add -o firewall=open to let it through (for networks that exist: landline doctor --fix), \
+     or -o firewall=keep to have the network all the same"
+)]
+pub struct DroppedError {
+    /// The bridge.
+    pub bridge: IfName,
+    /// The chain and the program whose it is.
+    pub chain: String,
+}
+
+/// Looks at the host's firewall before there is a new network.
+pub struct FirewallCheck {
+    nat: Arc<Nat>,
+}
+
+impl FirewallCheck {
+    /// Bridges that are let through by `nat` are not looked at.
+    pub fn new(nat: Arc<Nat>) -> Self {
+        Self { nat }
+    }
+}
+
+impl Admission for FirewallCheck {
+    /// Unless its user has it opened or wants it so.
+    fn network<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
+        Box::pin(async move {
+            let options = &network.record.options;
+            let asked = options.open_firewall || options.keep_firewall;
+            if !facts_of(options.mode).is_lan_bridge()
+                || asked
+                || is_implicit(&network.record.id)
+                || self.nat.exceptions().contains(&options.parent)
+            {
+                return Ok(());
+            }
+            let (bridge, addressing) = (options.parent.clone(), options.addressing);
+            let chain = blocking(move || what_drops(&bridge, addressing)).await;
+            let dropped = |chain| Refusal::new(DroppedError { bridge: options.parent.clone(), chain });
+            chain.map_or(Ok(()), |chain| Err(dropped(chain)))
+        })
+    }
+}

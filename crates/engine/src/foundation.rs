@@ -1,0 +1,112 @@
+//! What everything else is built on: the store with what was in it, what the tasks of leases share, and the inventory.
+//!
+//! The daemon lays it, starts the features and the [`Engine`](crate::Engine) on it, each of which takes its own rows, and drops it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use landline_kernel::boottime::{self, Alarm};
+use tokio_util::sync::CancellationToken;
+
+use crate::addressing::book::AddressBook;
+use crate::blocking;
+use crate::host::{Host, HostError};
+use crate::inventory::Ledger;
+use crate::ipv6::{Company, Ears};
+use crate::lease::{Sentries, Services};
+use crate::link_table::{LinkEvents, LinkTable};
+use crate::pending::Pending;
+use crate::records::{EndpointRecord, NetworkRecord};
+use crate::store::{Rows, Store, StoreError};
+
+/// Why the engine could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The store.
+    #[error("cannot use the state in {path}")]
+    Store {
+        /// The state file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: StoreError,
+    },
+    /// The kernel.
+    #[error("cannot look at the host's network")]
+    Host(#[source] HostError),
+    /// Timers or events of the kernel.
+    #[error("cannot {what}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The ground of a daemon.
+pub struct Foundation {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) store: Arc<Store>,
+    /// What nobody has taken yet.
+    pub(crate) rows: Rows,
+    /// The stored networks and those behind attachments.
+    pub(crate) networks: Vec<NetworkRecord>,
+    /// Whether those are all.
+    pub(crate) all_networks: bool,
+    pub(crate) endpoints: Vec<EndpointRecord>,
+    pub(crate) ledger: Ledger,
+    pub(crate) services: Services,
+    pub(crate) links: Arc<Pending<LinkEvents>>,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Foundation {
+    /// The file of the store in this directory.
+    pub fn store_in(state_dir: &Path) -> PathBuf {
+        state_dir.join("landline.redb")
+    }
+
+    /// Opens the store in `state_dir` (which must exist) and starts to follow the host's links and addresses. Must be called
+    /// within a tokio runtime, in the host's namespace.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn lay(state_dir: &Path, host: Arc<dyn Host>) -> Result<Self, OpenError> {
+        let path = Self::store_in(state_dir);
+        let name = path.display().to_string();
+        let failed = |source| OpenError::Store { path: name, source };
+        let (store, mut rows) = blocking(move || Store::open(&path).map_err(failed)).await?;
+        let cancel = CancellationToken::new();
+        let links = Arc::<Pending<LinkEvents>>::default();
+        let kernel = |what| move |source| OpenError::Kernel { what, source };
+        let present =
+            LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
+        let services = Services {
+            alarm: Alarm::start().map_err(kernel("set timers"))?,
+            ears: Ears::new(present.clone()),
+            company: Company::default(),
+            sentries: Sentries::new(present.clone()),
+            book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
+            present,
+            cancel: cancel.clone(),
+            boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
+        };
+        let networks = rows.take();
+        Ok(Self {
+            host,
+            store: Arc::new(store),
+            networks,
+            all_networks: !rows.lacks::<NetworkRecord>(),
+            endpoints: rows.take(),
+            rows,
+            ledger: Ledger::default(),
+            services,
+            links,
+            cancel,
+        })
+    }
+}

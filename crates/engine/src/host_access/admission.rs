@@ -1,0 +1,32 @@
+//! A network whose containers' answers would be dropped on the way to the host is refused.
+
+use super::strict_filter;
+use crate::admission::{Admission, NetworkRequest, Refusal, Verdict};
+use crate::blocking;
+use crate::links::{Shim, facts_of};
+use crate::mark::is_implicit;
+
+/// What the containers answer would be dropped on the way to the host.
+#[derive(Debug, thiserror::Error)]
+#[error("leave out host_access and decide with landline host-access enable: {0}")]
+pub struct StrictFilter(String);
+
+/// Looks at the reverse path filter of a NIC, which only the user may change, before there is a network with `host_access`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FilterCheck;
+
+impl Admission for FilterCheck {
+    fn network<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
+        Box::pin(async move {
+            let options = &network.record.options;
+            let concerned = options.host_access && facts_of(options.mode).shim == Some(Shim::Ipvlan);
+            let Some(parent) = network.parent.filter(|_| concerned && !is_implicit(&network.record.id))
+            else {
+                return Ok(());
+            };
+            let parent = parent.clone();
+            let strict = blocking(move || strict_filter(&parent)).await;
+            strict.map_or(Ok(()), |why| Err(Refusal::new(StrictFilter(why))))
+        })
+    }
+}

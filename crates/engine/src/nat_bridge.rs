@@ -1,0 +1,64 @@
+//! The bridge that a network with translated addresses (`mode=nat`) has in the place of a NIC.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use landline_model::IdentityRecord;
+use landline_spec::NetworkId;
+
+use crate::addressing::dhcp::drawn_client_id;
+use crate::blocking;
+use crate::engine::Engine;
+use crate::host::HostError;
+use crate::links::facts_of;
+use crate::mark::{NetworkMark, Role};
+use crate::random::OsRandom;
+use crate::records::NetworkRecord;
+
+/// Why a network with translated addresses cannot be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrivateError {
+    /// Its containers have no addresses of their own.
+    #[error(
+        "with mode=nat containers have private addresses of their own: leave out --ipam-driver null, and give \
+         --subnet if they are to be of your choice"
+    )]
+    NoPool,
+    /// There is no IPv6.
+    #[error("mode=nat translates IPv4 only; leave out --ipv6 and its --subnet")]
+    V6,
+    /// The host has no address among its containers.
+    #[error(
+        "with mode=nat the host is the containers' router and needs an address of their subnet: add --gateway"
+    )]
+    NoGateway,
+    /// The bridge.
+    #[error("the network's bridge cannot be made")]
+    Host(#[from] HostError),
+}
+
+/// An identity that is to be told apart by a DHCP server which it has not met.
+pub(crate) fn introduce(network: &NetworkRecord, identity: &mut IdentityRecord) {
+    if facts_of(network.options.mode).is_translated() {
+        identity.client_id.get_or_insert_with(|| drawn_client_id(&mut OsRandom));
+    }
+}
+
+impl Engine {
+    /// The host's address among a network's containers, which Docker tells only of networks whose user has named it: that
+    /// on the network's bridge, or else the one that Docker takes.
+    pub(crate) async fn router_of(&self, id: &NetworkId, subnet: Ipv4Net) -> Option<Ipv4Addr> {
+        let (host, bridge) = (self.host.clone(), NetworkMark::new(id, Role::Nat).link_name());
+        let addresses = blocking(move || {
+            let bridge = host.links()?.into_iter().find(|link| link.name == bridge);
+            bridge.map(|bridge| host.addresses(bridge.index)).transpose()
+        });
+        let addresses = addresses.await.ok().flatten().unwrap_or_default();
+        let there = addresses.into_iter().find_map(|net| match net.addr() {
+            IpAddr::V4(address) => Some(address).filter(|address| subnet.contains(address)),
+            IpAddr::V6(_) => None,
+        });
+        there.or_else(|| subnet.hosts().next())
+    }
+}

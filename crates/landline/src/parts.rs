@@ -1,0 +1,50 @@
+//! The engine and its features: the only place where they are built and wired.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use landline_engine::{
+    Admissions, AttachmentSlots, Attachments, Doctor, Engine, FilterCheck, FirewallCheck, Foundation, Host,
+    HostAccess, HostLeases, Ipam, Nat, OpenError, Pools,
+};
+
+/// The engine and its features.
+pub(crate) struct Parts {
+    /// Networks and endpoints.
+    pub(crate) engine: Arc<Engine>,
+    /// Addresses from pools, and leases for endpoints to come.
+    pub(crate) ipam: Ipam,
+    /// Addresses on the host that stand for containers.
+    pub(crate) nat: Arc<Nat>,
+    /// The host's way to containers on its NICs.
+    pub(crate) host_access: Arc<HostAccess>,
+    /// The host's own leases.
+    pub(crate) host_leases: HostLeases,
+    /// Attachments.
+    pub(crate) attach: Arc<Attachments>,
+    /// What keeps containers from being reached.
+    pub(crate) doctor: Doctor,
+}
+
+impl Parts {
+    /// Opens the store in `state_dir` and goes on with everything that was there. Those that the engine asks before it answers
+    /// are there before it, those that follow its inventory after it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub(crate) async fn start(state_dir: &Path, host: Arc<dyn Host>) -> Result<Arc<Self>, OpenError> {
+        let mut ground = Foundation::lay(state_dir, host).await?;
+        let attachments = AttachmentSlots::resume(&mut ground).await;
+        let pools = Pools::resume(&mut ground);
+        let nat = Nat::start(&mut ground).await;
+        let firewall = Arc::new(FirewallCheck::new(nat.clone()));
+        let admissions = Admissions::new(vec![Arc::new(FilterCheck), firewall, pools.clone(), nat.clone()]);
+        let engine = Engine::start(&mut ground, Arc::new(admissions)).await;
+        let host_leases = HostLeases::start(&mut ground);
+        let host_access = HostAccess::start(&mut ground, &engine);
+        let attach = Attachments::start(engine.clone(), attachments).await;
+        let ipam = Ipam::new(engine.clone(), pools);
+        let doctor = Doctor::new(engine.clone(), nat.clone(), host_access.clone());
+        Ok(Arc::new(Self { engine, ipam, nat, host_access, host_leases, attach, doctor }))
+    }
+}
