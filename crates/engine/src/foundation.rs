@@ -79,7 +79,7 @@ impl Foundation {
         let path = Self::store_in(state_dir);
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
-        let (store, mut rows) = blocking(move || Store::open(&path).map_err(failed)).await?;
+        let (store, rows) = blocking(move || Store::open(&path).map_err(failed)).await?;
         let cancel = CancellationToken::new();
         let links = Arc::<Pending<LinkEvents>>::default();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
@@ -95,8 +95,19 @@ impl Foundation {
             cancel: cancel.clone(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
-        let networks = rows.take();
-        Ok(Self {
+        Ok(Self::on(host, store, rows, services, links))
+    }
+
+    /// As [`Self::lay`], with what was opened.
+    pub(crate) fn on(
+        host: Arc<dyn Host>,
+        store: Store,
+        mut rows: Rows,
+        services: Services,
+        links: Arc<Pending<LinkEvents>>,
+    ) -> Self {
+        let (networks, cancel) = (rows.take(), services.cancel.clone());
+        Self {
             host,
             store: Arc::new(store),
             networks,
@@ -107,6 +118,6 @@ impl Foundation {
             services,
             links,
             cancel,
-        })
+        }
     }
 }

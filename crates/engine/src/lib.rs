@@ -120,6 +120,9 @@ pub use reservation::{Reservation, ReservationError};
 pub use store::StoreError;
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 
+#[cfg(test)]
+mod tests;
+
 use landline_model as records;
 pub use landline_model::{
     ContainerRecord, DefaultRecord, Defaults6, DroppedRoute, Holding, IdentityId, IdentityIdError,

@@ -79,6 +79,24 @@ impl Merge for LinkEvents {
     }
 }
 
+/// The other side of a table for tests.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct FakeTable(watch::Sender<Links>);
+
+#[cfg(test)]
+impl FakeTable {
+    /// These are the host's links now.
+    pub(crate) fn set(&self, all: &[Link]) {
+        let all: Links = all.iter().map(|link| (link.index, state(link))).collect();
+        self.0.send_if_modified(|links| std::mem::replace(links, all.clone()) != all);
+    }
+
+    pub(crate) fn table(&self) -> LinkTable {
+        LinkTable { links: self.0.subscribe() }
+    }
+}
+
 /// The host's links by index, as of the last event.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkTable {

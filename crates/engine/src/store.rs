@@ -59,6 +59,9 @@ impl Batch {
 #[derive(Debug)]
 pub(crate) struct Store {
     writer: Writer,
+    /// How many writes still reach the disk.
+    #[cfg(test)]
+    left: std::sync::atomic::AtomicUsize,
 }
 
 impl Store {
@@ -72,7 +75,13 @@ impl Store {
     /// See [`StoreError`]: a file of a newer version, one that cannot be read, and one that cannot be made.
     pub(crate) fn open(path: &Path) -> Result<(Self, Rows), StoreError> {
         let (disk, rows) = Disk::open(path)?;
-        Ok((Self { writer: Writer::start(disk)? }, rows))
+        let writer = Writer::start(disk)?;
+        let store = Self {
+            writer,
+            #[cfg(test)]
+            left: usize::MAX.into(),
+        };
+        Ok((store, rows))
     }
 
     /// Writes a record, replacing the one with its key.
@@ -87,10 +96,27 @@ impl Store {
 
     /// Makes these changes, all of them or none.
     pub(crate) fn write(&self, batch: Batch) -> Stored {
+        #[cfg(test)]
+        if !self.reaches_the_disk() {
+            return Stored::refused(StoreError::Ended);
+        }
         match batch.unfit {
             Some(error) => Stored::refused(error),
             None => self.writer.write(batch.changes),
         }
+    }
+
+    /// No write but the next few reaches the disk from now on.
+    #[cfg(test)]
+    pub(crate) fn break_after(&self, writes: usize) {
+        self.left.store(writes, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    fn reaches_the_disk(&self) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.left.load(Relaxed) == usize::MAX
+            || self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     /// How many transactions were committed since the file was opened.

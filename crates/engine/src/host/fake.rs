@@ -1,9 +1,11 @@
 //! A host that is a list of links and fails when it is told to.
 
 use super::*;
+use crate::link_table::{FakeTable, LinkTable};
 
 #[derive(Default)]
 struct State {
+    table: FakeTable,
     links: Vec<Link>,
     taken: usize,
     fail_at: Option<usize>,
@@ -17,7 +19,26 @@ impl FakeHost {
             link(1, "br0", LinkKind::Bridge { vlan_filtering: false }),
             link(2, "eth0", LinkKind::Physical),
         ];
-        Self(Mutex::new(State { links, ..State::default() }))
+        Self::with(links)
+    }
+
+    /// One with these links.
+    pub(crate) fn with(links: Vec<Link>) -> Self {
+        let state = State { links, ..State::default() };
+        state.tell();
+        Self(Mutex::new(state))
+    }
+
+    /// The table of its links.
+    pub(crate) fn table(&self) -> LinkTable {
+        self.0.lock().unwrap().table.table()
+    }
+
+    /// Somebody changes something about its links.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Vec<Link>)) {
+        let mut state = self.0.lock().unwrap();
+        change(&mut state.links);
+        state.tell();
     }
 
     /// The next plan fails at this step, counted from 0.
@@ -58,7 +79,28 @@ pub(crate) fn link(index: u32, name: &str, kind: LinkKind) -> Link {
 }
 
 fn marked(index: u32, end: &LinkEnd, kind: LinkKind) -> Link {
-    Link { alias: Some(end.alias.clone()), ..link(index, end.name.as_str(), kind) }
+    let down = Link { up: false, running: false, lower_up: false, ..link(index, end.name.as_str(), kind) };
+    Link { alias: Some(end.alias.clone()), mac: end.mac, mtu: end.mtu, ..down }
+}
+
+impl State {
+    /// A veth's other end goes with it.
+    fn remove(&mut self, is_it: impl Fn(&Link) -> bool) {
+        let gone: Vec<Link> = self.links.iter().filter(|link| is_it(link)).cloned().collect();
+        let endpoint = |link: &Link| mark_of(link).map(|mark| mark.endpoint);
+        self.links.retain(|link| {
+            !gone.iter().any(|gone| {
+                let pair = gone.kind == LinkKind::Veth && link.kind == LinkKind::Veth;
+                gone.index == link.index
+                    || pair && endpoint(gone).is_some() && endpoint(gone) == endpoint(link)
+            })
+        });
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.table.set(&self.links);
+    }
 }
 
 /// The other end of the pair that a step makes.
@@ -118,10 +160,18 @@ impl Host for FakeHost {
                 let kind = LinkKind::Bridge { vlan_filtering: false };
                 state.links.push(link(next, name.as_str(), kind));
             }
-            Step::Enslave { link, .. }
-            | Step::SetAddress { link, .. }
+            Step::Enslave { link, bridge } => {
+                let bridge = state.links.iter().find(|l| l.name == *bridge).map(|l| l.index);
+                let found = state.links.iter_mut().find(|l| l.name == *link);
+                found.ok_or_else(|| HostError::NoLink(link.clone()))?.controller = bridge;
+            }
+            Step::Up { link } => {
+                let found = state.links.iter_mut().find(|l| l.name == *link);
+                let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
+                (found.up, found.running, found.lower_up) = (true, true, true);
+            }
+            Step::SetAddress { link, .. }
             | Step::Readdress { link, .. }
-            | Step::Up { link }
             | Step::AddAddress { link, .. }
             | Step::PortVlan { port: link, .. }
             | Step::ForwardGroups { port: link }
@@ -133,6 +183,7 @@ impl Host for FakeHost {
             // Nothing that is among the links.
             Step::Driver(_) => {}
         }
+        state.tell();
         Ok(())
     }
 
@@ -144,6 +195,7 @@ impl Host for FakeHost {
             _ => vec![],
         };
         state.links.retain(|l| !gone.contains(&&l.name));
+        state.tell();
         Ok(())
     }
 
@@ -164,21 +216,21 @@ impl Host for FakeHost {
     }
 
     fn hand_over(&self, index: u32, _netns: &Netns) -> Result<(), HostError> {
-        self.0.lock().unwrap().links.retain(|link| link.index != index);
+        self.change(|links| links.retain(|link| link.index != index));
         Ok(())
     }
 
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError> {
         let mut state = self.0.lock().unwrap();
         let before = state.links.len();
-        state.links.retain(|l| !(l.index == index && l.alias.as_deref() == Some(alias)));
+        state.remove(|l| l.index == index && l.alias.as_deref() == Some(alias));
         Ok(state.links.len() != before)
     }
 
     fn remove_half_made(&self, index: u32) -> Result<bool, HostError> {
         let mut state = self.0.lock().unwrap();
         let before = state.links.len();
-        state.links.retain(|l| !(l.index == index && is_half_made(l)));
+        state.remove(|l| l.index == index && is_half_made(l));
         Ok(state.links.len() != before)
     }
 }

@@ -150,7 +150,7 @@ fn a_disk_that_was_full_is_used_again() {
     let full = PowerCut::default();
     let writer = Writer::start(Disk::of(&path, Some(on(&full)))).unwrap();
     full.fail_after(0);
-    let store = Store { writer };
+    let store = Store { writer, left: usize::MAX.into() };
     let error = store.put(&network(2)).wait().unwrap_err();
     assert!(crate::chain(&error).contains("power"), "{error}");
     store.put(&network(1)).wait().unwrap();
@@ -286,7 +286,7 @@ fn what_the_host_is_owed_by_translated_addresses_is_taken_from_records_that_cann
 fn writes_that_wait_share_a_transaction_and_are_answered_when_it_is_on_disk() {
     let slow = PowerCut::default();
     let writer = Writer::start(Disk::of(Path::new("/nowhere"), Some(on(&slow)))).unwrap();
-    let store = Store { writer };
+    let store = Store { writer, left: usize::MAX.into() };
     slow.hold_syncs(true);
     let mut first = store.put(&network(0));
     slow.wait_for_a_sync();

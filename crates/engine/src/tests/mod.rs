@@ -1,0 +1,66 @@
+//! The engine's decisions, on a host that is a list of links: nothing here touches the machine's own.
+
+mod endpoints;
+mod failures;
+mod kills;
+mod networks;
+mod restarts;
+mod world;
+
+/// A test for each kind of link that needs no program beside the kernel.
+macro_rules! for_each_kind {
+    ($name:ident) => {
+        mod $name {
+            use crate::tests::world::Kind;
+
+            #[tokio::test]
+            async fn bridge() {
+                super::$name(Kind::Bridge).await;
+            }
+
+            #[tokio::test]
+            async fn bridge_in_a_vlan() {
+                super::$name(Kind::BridgeVlan).await;
+            }
+
+            #[tokio::test]
+            async fn macvlan() {
+                super::$name(Kind::Macvlan).await;
+            }
+
+            #[tokio::test]
+            async fn macvlan_in_a_vlan() {
+                super::$name(Kind::MacvlanVlan).await;
+            }
+
+            #[tokio::test]
+            async fn ipvlan() {
+                super::$name(Kind::Ipvlan).await;
+            }
+
+            #[tokio::test]
+            async fn vde() {
+                super::$name(Kind::Vde).await;
+            }
+
+            #[tokio::test]
+            async fn nat() {
+                super::$name(Kind::Nat).await;
+            }
+        }
+    };
+}
+use for_each_kind;
+
+/// Numbered tests of one kind of link, each of which fails by itself.
+macro_rules! numbered {
+    ($check:ident: $($name:ident = $kind:ident, $n:expr;)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $check(crate::tests::world::Kind::$kind, $n).await;
+            }
+        )*
+    };
+}
+use numbered;

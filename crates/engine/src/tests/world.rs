@@ -1,0 +1,287 @@
+//! A host, a store and a feature that can be made to fail, and the requests that Docker would make.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use landline_kernel::boottime::{self, Alarm};
+use landline_kernel::{Link, LinkKind};
+use landline_spec::{
+    Addressing, ConflictCheck, EndpointId, EndpointOptions, Mode, NetworkId, NetworkOptions,
+};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::addressing::book::AddressBook;
+use crate::admission::{Admission, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn};
+use crate::endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
+use crate::engine::Engine;
+use crate::foundation::Foundation;
+use crate::host::fake::{FakeHost, link};
+use crate::host::{Host as _, mark_of};
+use crate::identity::Candidate;
+use crate::ipv6::{Company, Ears};
+use crate::lease::{Sentries, Services};
+use crate::mark::End;
+use crate::networks::{CreateNetwork, CreateNetworkError, NetworkIpam};
+use crate::store::Store;
+
+/// How a network's containers are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bridge,
+    BridgeVlan,
+    Macvlan,
+    MacvlanVlan,
+    Ipvlan,
+    Vde,
+    Nat,
+}
+
+impl Kind {
+    pub(super) fn options(self) -> NetworkOptions {
+        let (mode, parent, vlan) = match self {
+            Self::Bridge => (Mode::Bridge, "br0", None),
+            Self::BridgeVlan => (Mode::Bridge, "br1", Some(12)),
+            Self::Macvlan => (Mode::Macvlan, "eth0", None),
+            Self::MacvlanVlan => (Mode::Macvlan, "eth0", Some(12)),
+            Self::Ipvlan => (Mode::Ipvlan, "eth0", None),
+            Self::Vde => (Mode::Vde, "vde", None),
+            Self::Nat => (Mode::Nat, "eth0", None),
+        };
+        NetworkOptions {
+            mode,
+            vlan: vlan.map(|id: u16| id.try_into().unwrap()),
+            addressing: if self == Self::Nat { Addressing::Static } else { Addressing::None },
+            conflict_check: ConflictCheck::Off,
+            // Nothing here is to be waited for.
+            lease_timeout: Duration::from_millis(200),
+            ..NetworkOptions::new(parent.parse().unwrap())
+        }
+    }
+
+    pub(super) fn network(self) -> CreateNetwork {
+        let ipam = match self {
+            Self::Nat => NetworkIpam::Pool {
+                subnet: "203.0.113.0/24".parse().unwrap(),
+                gateway: "203.0.113.1".parse().ok(),
+            },
+            _ => NetworkIpam::Null,
+        };
+        CreateNetwork { id: network_id(), options: self.options(), ipam, ipam_v6: None }
+    }
+
+    pub(super) fn endpoint(self, n: u8) -> CreateEndpoint {
+        CreateEndpoint {
+            network: network_id(),
+            endpoint: endpoint_id(n),
+            mac: None,
+            address: (self == Self::Nat).then(|| format!("203.0.113.{}/24", 10 + n).parse().unwrap()),
+            address_v6: None,
+            options: EndpointOptions::default(),
+            ports: BTreeSet::new(),
+            published: Vec::new(),
+            candidates: Some(vec![candidate(n)]),
+            reservation: None,
+            host_end: None,
+        }
+    }
+}
+
+pub(super) fn network_id() -> NetworkId {
+    "a".repeat(64).parse().unwrap()
+}
+
+pub(super) fn endpoint_id(n: u8) -> EndpointId {
+    format!("{n:02x}{:062}", 0).parse().unwrap()
+}
+
+/// The container that an endpoint is for.
+pub(super) fn candidate(n: u8) -> Candidate {
+    let (id, name) = (format!("{n:064}"), format!("web{n}"));
+    Candidate { id, name, hostname: None, ports: Some(BTreeSet::new()) }
+}
+
+/// Where a feature is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Proposed,
+    Network,
+    Endpoint,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the feature says no")]
+struct No;
+
+/// A feature that remembers what it did and has not taken back yet.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    refuses: Mutex<Option<Stage>>,
+    /// Whether it is asked about an endpoint and never answers.
+    pub(super) hangs: Mutex<bool>,
+    /// Rings when it hangs.
+    pub(super) reached: Notify,
+    held: Mutex<BTreeSet<String>>,
+}
+
+impl Gate {
+    pub(super) fn refuse(&self, stage: Option<Stage>) {
+        *self.refuses.lock().unwrap() = stage;
+    }
+
+    /// What it has done and not taken back.
+    pub(super) fn held(&self) -> Vec<String> {
+        self.held.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Done by halves before it refuses.
+    fn hold(&self, what: String, stage: Stage) -> Result<(), Refusal> {
+        self.held.lock().unwrap().insert(what);
+        self.answer(stage)
+    }
+
+    fn answer(&self, stage: Stage) -> Result<(), Refusal> {
+        if *self.refuses.lock().unwrap() == Some(stage) { Err(Refusal::new(No)) } else { Ok(()) }
+    }
+}
+
+impl Admission for Gate {
+    fn proposed<'a>(&'a self, _network: NetworkRequest<'a>) -> Verdict<'a> {
+        Box::pin(async { self.answer(Stage::Proposed) })
+    }
+
+    fn network<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
+        Box::pin(async move { self.hold(format!("network {}", network.record.id), Stage::Network) })
+    }
+
+    fn endpoint<'a>(&'a self, endpoint: EndpointRequest<'a>) -> Verdict<'a> {
+        Box::pin(async move {
+            self.hold(format!("endpoint {}", endpoint.record.id), Stage::Endpoint)?;
+            if *self.hangs.lock().unwrap() {
+                self.reached.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn withdrawn<'a>(&'a self, what: Withdrawn<'a>) -> Verdict<'a> {
+        let what = match what {
+            Withdrawn::Network { id, .. } => format!("network {id}"),
+            Withdrawn::Endpoint { record, .. } => format!("endpoint {}", record.id),
+        };
+        Box::pin(async move {
+            self.held.lock().unwrap().remove(&what);
+            Ok(())
+        })
+    }
+}
+
+/// All of it.
+pub(super) struct World {
+    dir: TempDir,
+    pub(super) host: Arc<FakeHost>,
+    pub(super) gate: Arc<Gate>,
+}
+
+impl World {
+    /// A host with two bridges, one of which filters VLANs, and a NIC.
+    pub(super) fn new() -> Self {
+        let nic = Link { mac: "02:11:22:33:44:55".parse().ok(), ..link(2, "eth0", LinkKind::Physical) };
+        let bridge = |index, name, vlan_filtering| link(index, name, LinkKind::Bridge { vlan_filtering });
+        let links = vec![bridge(1, "br0", false), nic, bridge(3, "br1", true)];
+        let (dir, gate) = (tempfile::tempdir().unwrap(), Arc::default());
+        Self { dir, host: Arc::new(FakeHost::with(links)), gate }
+    }
+
+    /// One with a network of this kind.
+    pub(super) async fn with(kind: Kind) -> (Self, Arc<Engine>) {
+        let world = Self::new();
+        let engine = world.start().await;
+        engine.create_network(kind.network()).await.unwrap();
+        (world, engine)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("state.redb")
+    }
+
+    /// A daemon starts.
+    pub(super) async fn start(&self) -> Arc<Engine> {
+        let (store, rows) = Store::open(&self.path()).unwrap();
+        let present = self.host.table();
+        let services = Services {
+            alarm: Alarm::start().unwrap(),
+            ears: Ears::new(present.clone()),
+            company: Company::default(),
+            sentries: Sentries::new(present.clone()),
+            book: AddressBook::default(),
+            present,
+            boot: boottime::boot_id().unwrap().into(),
+            cancel: CancellationToken::new(),
+        };
+        let mut ground = Foundation::on(self.host.clone(), store, rows, services, Arc::default());
+        Engine::start(&mut ground, self.gate.clone()).await
+    }
+
+    /// The daemon ends without a word to anybody.
+    pub(super) async fn kill(&self, engine: Arc<Engine>) {
+        let store = Arc::downgrade(&engine.store);
+        engine.shutdown().await;
+        drop(engine);
+        // Its tasks end when they are next looked at; until then the file is open.
+        wait_for("the state is closed", || store.strong_count() == 0).await;
+    }
+
+    pub(super) async fn restart(&self, engine: Arc<Engine>) -> Arc<Engine> {
+        self.kill(engine).await;
+        self.start().await
+    }
+
+    /// The links that belong to endpoints, by which end they are.
+    pub(super) fn ends(&self) -> Vec<(EndpointId, End)> {
+        let links = self.host.links().unwrap();
+        let mut ends: Vec<_> =
+            links.iter().filter_map(mark_of).map(|mark| (mark.endpoint, mark.end)).collect();
+        ends.sort_by_key(|(endpoint, end)| (endpoint.clone(), format!("{end:?}")));
+        ends
+    }
+
+    /// Docker moves an endpoint's link into the container.
+    pub(super) fn moves_in(&self, id: &EndpointId) {
+        let inside = |link: &Link| {
+            mark_of(link).is_some_and(|mark| mark.endpoint == *id && mark.end == End::Container)
+        };
+        self.host.change(|links| links.retain(|link| !inside(link)));
+    }
+}
+
+/// Requests that nobody gives up.
+pub(super) async fn create(
+    engine: &Engine,
+    request: CreateEndpoint,
+) -> Result<EndpointAddress, CreateEndpointError> {
+    engine.create_endpoint(request, CancellationToken::new()).await
+}
+
+/// What `docker network create` prints.
+pub(super) fn says(result: Result<(), CreateNetworkError>) -> String {
+    result.map_or_else(|error| crate::chain(&error), |()| "created".into())
+}
+
+/// A sandbox that lives as long as the test.
+pub(super) fn living() -> PathBuf {
+    "/proc/self/ns/net".into()
+}
+
+/// Waits for something that tasks bring about.
+pub(super) async fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !is() {
+        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
