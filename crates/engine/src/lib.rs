@@ -1,7 +1,9 @@
 //! The product: networks, endpoints, links, addressing, leases and the store.
 //!
 //! # Who does what
-//! - [`Engine`] is the only door. Its methods are idempotent by network and endpoint id and never ask Docker.
+//! - [`Engine`] is the entry point for networks and endpoints. Its methods are idempotent by id and never ask Docker. It knows no
+//!   feature: those that take part in the answers to Docker are its [`Admission`]s, and all follow its [`Inventory`].
+//! - [`Foundation`] is what the engine and the features are started on; the daemon does that.
 //! - A link kind (`links/`) turns a request into a [`Plan`]; the [`Host`] carries plans out, all or nothing.
 //! - Each DHCP endpoint has one task, its lease supervisor (`lease/`), which owns the DHCP machine. It is told
 //!   things through a channel and publishes what it knows through a `watch`.
