@@ -92,8 +92,8 @@ pub use forget::ForgetNetworkError;
 pub use foundation::{Foundation, OpenError};
 pub use host::{Host, HostError, LinuxHost};
 pub use host_access::{
-    AccessContainer, AccessError, AccessOrigin, AccessView, FilterCheck, HostAccess, Keeper, LoosenedRecord,
-    Member, Seen, SeenNetwork, StrictFilter, Wire,
+    AccessContainer, AccessError, AccessOrigin, AccessState, AccessView, FilterCheck, HostAccess, Keeper,
+    LoosenedRecord, Member, Seen, SeenNetwork, StrictFilter, Wire,
 };
 pub use host_lease::{HostLease, HostLeases};
 pub use identities::Derivation;
@@ -107,7 +107,8 @@ pub use links::vde::{SwitchProcessError, VdeError, run_switches};
 pub use links::vlan::VlanError;
 pub use links::{ParentError, wants_bridge_alone};
 pub use nat::{
-    Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatView, OpeningRecord, PrivateRefusal,
+    Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatState, NatView, OpeningRecord,
+    PrivateRefusal,
 };
 pub use nat_binding::Published;
 pub use nat_bridge::PrivateError;

@@ -33,7 +33,7 @@ fn render(listing: &Listing) -> String {
 fn missing(row: &AttachRow) -> [String; 8] {
     let network = row.parent.as_ref().map_or_else(dash, |parent| format!("attach:{parent}"));
     let [interface, mac, address, server, left] = [(); 5].map(|()| dash());
-    [network, row.container.clone(), interface, mac, address, server, left, row.state.clone()]
+    [network, row.container.clone(), interface, mac, address, server, left, row.state.to_string()]
 }
 
 fn explain(row: &AttachRow) -> String {

@@ -103,7 +103,7 @@ fn row(view: &NatView) -> [String; 7] {
         view.interface.to_string(),
         view.inside.map_or_else(dash, |inside| inside.to_string()),
         if view.ports.is_empty() { dash() } else { view.ports.join(" ") },
-        view.state.clone(),
+        view.state.to_string(),
     ]
 }
 

@@ -24,11 +24,11 @@ use crate::blocking;
 use crate::collisions::Collision;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
-use crate::host_access::{AccessView, HostAccess, READY};
+use crate::host_access::{AccessState, AccessView, HostAccess};
 use crate::links::ovs::check_bridge;
 use crate::links::{HostEnd, facts_of};
 use crate::mark::is_implicit;
-use crate::nat::{ASKING, Nat, NatError, NatView};
+use crate::nat::{Nat, NatError, NatState, NatView};
 use crate::records::NetworkRecord;
 
 /// How long somebody who only looks waits for Open vSwitch.
@@ -192,7 +192,7 @@ impl Doctor {
 
     /// Networks that the host has no access to, though it should.
     fn access_troubles(&self) -> Vec<Finding> {
-        let views = self.host_access.views().into_iter().filter(|view| view.state != READY);
+        let views = self.host_access.views().into_iter().filter(|view| view.state != AccessState::Ready);
         let says = |view: AccessView| format!("host access to {}: {}", view.network, view.state);
         views.map(|view| Finding::new("host-access", says(view))).collect()
     }
@@ -200,7 +200,7 @@ impl Doctor {
 
 /// What keeps an address on the host from being leased.
 fn nat_trouble(owner: &NatOwner, view: &NatView) -> Option<Finding> {
-    let is_waiting = view.address.is_some() || view.state == ASKING;
+    let is_waiting = view.address.is_some() || view.state == NatState::Asking;
     let whose = match owner {
         NatOwner::Container(name) => format!("container {name}"),
         NatOwner::Network(_) | NatOwner::Identity { .. } => view

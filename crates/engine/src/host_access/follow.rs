@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::enable::{AccessError, Situation, check};
 use super::hands::{self, Hands, Outcome, Picture};
 use super::own::{Own, own_networks};
-use super::plan::{Facts, READY, Wanted, plan};
+use super::plan::{Facts, Wanted, plan};
 use super::record::LoosenedRecord;
 use super::seen::{Seen, SeenNetwork, Wire, find};
 use super::settle::Settling;
-use super::view::{AccessOrigin, AccessView};
+use super::view::{AccessOrigin, AccessState, AccessView};
 use super::{Beginning, Command, Inbox};
 use crate::blocking;
 use crate::chain;
@@ -224,8 +224,10 @@ impl Follower {
         self.records.retain(|other| other.network != record.network);
         self.records.push(record.clone());
         let done = match self.pass().await.into_iter().find(|view| view.network == record.network) {
-            Some(view) if view.state == READY => self.keep(&record).await.map(|()| view).map_err(Into::into),
-            Some(view) => Err(AccessError::Failed(view.state)),
+            Some(view) if view.state == AccessState::Ready => {
+                self.keep(&record).await.map(|()| view).map_err(Into::into)
+            }
+            Some(view) => Err(AccessError::Failed(view.state.into())),
             None => Err(AccessError::NoNetwork(record.network)),
         };
         if done.is_err() {
@@ -330,7 +332,8 @@ impl Follower {
     }
 
     /// Whether that is what a network is shown with.
-    fn says(&self, network: &str, state: &str) -> bool {
+    fn says(&self, network: &str, why: &str) -> bool {
+        let state = AccessState::Trouble(why.to_owned());
         self.views.borrow().iter().any(|view| view.network == network && view.state == state)
     }
 
@@ -507,18 +510,18 @@ impl Work {
 fn finish(key: Option<&str>, mut view: AccessView, outcome: &Outcome) -> AccessView {
     let Some(key) = key else { return view };
     if let Some(why) = outcome.failed.get(key) {
-        view.state.clone_from(why);
+        view.state = AccessState::Trouble(why.clone());
         view.interface = None;
     }
     if let Some(problems) = outcome.problems.get(key) {
         for container in &mut view.containers {
             let problem = container.addresses.iter().find_map(|address| problems.get(&IpNet::from(*address)));
             if let Some(problem) = problem {
-                container.state.clone_from(problem);
+                container.state = AccessState::Trouble(problem.clone());
             }
         }
         if let Some(problem) = view.routes.iter().find_map(|route| problems.get(route)) {
-            view.state.clone_from(problem);
+            view.state = AccessState::Trouble(problem.clone());
         }
     }
     view

@@ -29,7 +29,6 @@ use landline_spec::Access;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use plan::READY;
 pub(crate) use probe::user as in_use;
 
 pub use admission::{FilterCheck, StrictFilter};
@@ -37,7 +36,7 @@ pub use enable::AccessError;
 pub use record::LoosenedRecord;
 pub use seen::{Member, Seen, SeenNetwork, Wire};
 pub use shim::Keeper;
-pub use view::{AccessContainer, AccessOrigin, AccessView};
+pub use view::{AccessContainer, AccessOrigin, AccessState, AccessView};
 
 use crate::engine::Engine;
 use crate::foundation::Foundation;

@@ -10,7 +10,7 @@ use landline_spec::{Access, NetworkId};
 use landline_types::{IfName, Mac};
 
 use super::seen::{Member, SeenNetwork, Wire, find};
-use super::view::{AccessContainer, AccessOrigin, AccessView};
+use super::view::{AccessContainer, AccessOrigin, AccessState, AccessView};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -103,21 +103,18 @@ pub(crate) fn plan(
             addresses: access.addresses.clone(),
             routes: access.routes.clone(),
             containers: Vec::new(),
-            state: READY.into(),
+            state: AccessState::Ready,
             notes: Vec::new(),
         };
         let placed = match found {
             Some((id, network)) => target.place((access, held.as_ref()), id, network, facts, &mut view),
             None => Err(held.clone().unwrap_or_else(|| "there is no such network now".into())),
         };
-        let key = placed.map_err(|why| view.state = why).ok();
+        let key = placed.map_err(|why| view.state = AccessState::Trouble(why)).ok();
         target.views.push((key, view));
     }
     target
 }
-
-/// The state of a network with which all is well.
-pub(crate) const READY: &str = "ready";
 
 impl Target {
     /// Adds one network; its shim's key, or why it cannot have one.
@@ -201,19 +198,19 @@ impl Shim {
         let mut shown = AccessContainer {
             container: member.container.clone(),
             addresses: member.addresses.clone(),
-            state: READY.into(),
+            state: AccessState::Ready,
         };
         let mut known = BTreeSet::new();
         for &address in &member.addresses {
             let serving = hosts.iter().filter(|host| serves(host, address, &network.subnets));
             let serving: Vec<IpAddr> = serving.map(IpNet::addr).collect();
             let Some(source) = self.number_like(address).or_else(|| serving.first().copied()) else {
-                shown.state =
-                    format!("the host has no address on {} that {address} would answer", parent.name);
+                let why = format!("the host has no address on {} that {address} would answer", parent.name);
+                shown.state = AccessState::Trouble(why);
                 continue;
             };
             if self.routes.insert(IpNet::from(address), source).is_some() {
-                shown.state = format!("{address} is there twice");
+                shown.state = AccessState::Trouble(format!("{address} is there twice"));
             }
             let mac = match self.wire {
                 ShimWire::Macvlan(_) => member.mac,

@@ -1,5 +1,6 @@
 //! Host access as shown to people and programs.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -17,6 +18,41 @@ pub enum AccessOrigin {
     Configuration,
     /// An option of the network.
     Option,
+}
+
+/// Whether all is well with a network or a container; its text is what people and programs see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum AccessState {
+    /// It is reached.
+    #[default]
+    Ready,
+    /// It is not, for this reason.
+    Trouble(String),
+}
+
+/// The text of [`AccessState::Ready`].
+const READY: &str = "ready";
+
+impl fmt::Display for AccessState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str(READY),
+            Self::Trouble(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<String> for AccessState {
+    fn from(text: String) -> Self {
+        if text == READY { Self::Ready } else { Self::Trouble(text) }
+    }
+}
+
+impl From<AccessState> for String {
+    fn from(state: AccessState) -> Self {
+        state.to_string()
+    }
 }
 
 /// A network with host access.
@@ -40,7 +76,7 @@ pub struct AccessView {
     /// The containers there are.
     pub containers: Vec<AccessContainer>,
     /// `ready`, or what is wrong.
-    pub state: String,
+    pub state: AccessState,
     /// What was changed about the host's own settings.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -54,5 +90,18 @@ pub struct AccessContainer {
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// `ready`, or what is wrong.
-    pub state: String,
+    pub state: AccessState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_its_text_to_programs() {
+        for (state, text) in [(AccessState::Ready, "ready"), (AccessState::Trouble("gone".into()), "gone")] {
+            assert_eq!(serde_json::to_value(&state).unwrap(), text);
+            assert_eq!(serde_json::from_value::<AccessState>(text.into()).unwrap(), state);
+        }
+    }
 }

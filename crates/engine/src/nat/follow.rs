@@ -36,9 +36,6 @@ pub(crate) use filter::forwards;
 use looks::Looks;
 pub(crate) use looks::Waiter;
 
-/// The state of an address that no server has given yet.
-pub(crate) const ASKING: &str = "asks the DHCP server";
-
 type Words<T> = mpsc::UnboundedSender<(NatOwner, T)>;
 
 pub(crate) struct Follower {

@@ -39,11 +39,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use exceptions::OpeningRecord;
 pub(crate) use firewall::{opening_program, rules, words};
-pub(crate) use follow::{ASKING, forwards};
+pub(crate) use follow::forwards;
 pub(crate) use place::place;
 pub use private::PrivateRefusal;
 use private::private_bridges;
-pub use record::{NatLease, NatRecord, NatView};
+pub use record::{NatLease, NatRecord, NatState, NatView};
 pub(crate) use table::Private;
 
 use crate::addressing::permit::NotPermitted;
@@ -328,7 +328,7 @@ impl Nat {
         if view.address.is_some() {
             return Ok(view);
         }
-        let why = Some(view.state).filter(|state| state != ASKING);
+        let why = Some(view.state).filter(|state| *state != NatState::Asking).map(Into::into);
         Err(NatError::NoLease { interface: view.interface, waited: wait, why })
     }
 

@@ -1,5 +1,6 @@
 //! What was asked for, and what is shown of it.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use landline_model::{LeaseRecord, NatOwner};
@@ -111,6 +112,45 @@ impl NatRecord {
     }
 }
 
+/// How it is with an address; its text is what people and programs see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum NatState {
+    /// No server has given it yet.
+    Asking,
+    /// Nothing is behind it.
+    Waiting,
+    /// What comes to it is passed on.
+    Ready,
+    /// It is not, for this reason.
+    Trouble(String),
+}
+
+impl fmt::Display for NatState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asking => "asks the DHCP server",
+            Self::Waiting => "waits for its container",
+            Self::Ready => "ready",
+            Self::Trouble(why) => why,
+        })
+    }
+}
+
+impl From<String> for NatState {
+    fn from(text: String) -> Self {
+        let known =
+            [Self::Asking, Self::Waiting, Self::Ready].into_iter().find(|state| state.to_string() == text);
+        known.unwrap_or(Self::Trouble(text))
+    }
+}
+
+impl From<NatState> for String {
+    fn from(state: NatState) -> Self {
+        state.to_string()
+    }
+}
+
 /// A container's address, as people want to see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatView {
@@ -134,12 +174,25 @@ pub struct NatView {
     /// What is passed on, as `80/tcp` or `80:8080/tcp`, or `all`.
     pub ports: Vec<String>,
     /// `ready`, `waits for its container`, or what is wrong.
-    pub state: String,
+    pub state: NatState,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_is_its_text_to_programs() {
+        for (state, text) in [
+            (NatState::Asking, "asks the DHCP server"),
+            (NatState::Waiting, "waits for its container"),
+            (NatState::Ready, "ready"),
+            (NatState::Trouble("eth0 is not there, or down".into()), "eth0 is not there, or down"),
+        ] {
+            assert_eq!(serde_json::to_value(&state).unwrap(), text);
+            assert_eq!(serde_json::from_value::<NatState>(text.into()).unwrap(), state);
+        }
+    }
 
     #[test]
     fn records_read_as_they_were_written_before_there_were_other_owners() {

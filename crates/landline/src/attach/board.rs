@@ -1,11 +1,34 @@
 //! What containers ask for and have not got, for `landline ls`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::jobs::Key;
+
+/// What came of a wish for an attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RowState {
+    /// It is not allowed, or makes no sense.
+    Refused,
+    /// It did not work, and is tried again.
+    Failed,
+    /// What it was for has ended.
+    Ended,
+}
+
+impl fmt::Display for RowState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Ended => "ended",
+        })
+    }
+}
 
 /// Something that is not attached, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +39,8 @@ pub(crate) struct AttachRow {
     pub(crate) source: String,
     /// What it is to hang on, if that could be read.
     pub(crate) parent: Option<String>,
-    /// `refused`, `failed` or `ended`.
-    pub(crate) state: String,
+    /// What came of it.
+    pub(crate) state: RowState,
     /// Why, in words.
     pub(crate) reason: String,
     /// The command that would allow it.

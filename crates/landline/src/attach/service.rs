@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::board::{AttachRow, Board};
+use super::board::{AttachRow, Board, RowState};
 use super::drop_in::DropIn;
 use super::jobs::{Job, Jobs, Key, Over, find, jobs};
 use super::places::Places;
@@ -196,7 +196,7 @@ impl Attacher {
                     container: process,
                     source: "landline attach".into(),
                     parent: Some(record.spec.parent.to_string()),
-                    state: "ended".into(),
+                    state: RowState::Ended,
                     allow: None,
                 });
             }

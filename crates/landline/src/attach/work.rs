@@ -10,7 +10,7 @@ use landline_spec::{Ask, ConfigFile, Parent, Target, Wish};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::board::{AttachRow, Board};
+use super::board::{AttachRow, Board, RowState};
 use super::jobs::{Job, Key, Work};
 
 /// How long one attempt may take; what it has made is taken back then.
@@ -52,7 +52,7 @@ impl Worker {
             };
             done = here;
             let rows = self.attempt_until_superseded(&job, &cancel).await;
-            let again = rows.iter().any(|row| row.state == "failed");
+            let again = rows.iter().any(|row| row.state == RowState::Failed);
             self.board.set(&self.key, rows);
             let wait = async {
                 if again {
@@ -145,7 +145,7 @@ impl Worker {
                 container: container.name.clone(),
                 source: ask.source.clone(),
                 parent: None,
-                state: "refused".into(),
+                state: RowState::Refused,
                 reason: String::new(),
                 allow: None,
             };
@@ -166,7 +166,7 @@ impl Worker {
                         if matches!(spec.parent, Parent::Mac(_))
                             || config.containers.allow.contains_key(&spec.parent.to_string()) =>
                     {
-                        rows.push(AttachRow { state: "failed".into(), reason: chain(&error), ..row });
+                        rows.push(AttachRow { state: RowState::Failed, reason: chain(&error), ..row });
                     }
                     Err(_) => {
                         refused.insert(ask.source.as_str());
@@ -192,7 +192,7 @@ impl Worker {
                         }
                         if let Err(refusal) = judge(chosen.make) {
                             // It may come: at boot containers can be earlier than the host's bridges.
-                            let (state, allow) = ("failed".into(), Some(refusal.to_string()));
+                            let (state, allow) = (RowState::Failed, Some(refusal.to_string()));
                             let reason = format!("there is no {named}, and containers may not have it made");
                             rows.push(AttachRow { parent, state, reason, allow, ..row });
                             continue;
@@ -217,7 +217,7 @@ impl Worker {
                             let done = within(&attach, request, &stop).await;
                             done.err().map(|error| AttachRow {
                                 parent,
-                                state: "failed".into(),
+                                state: RowState::Failed,
                                 reason: chain(&error),
                                 ..row
                             })
@@ -310,7 +310,7 @@ fn failed(container: &str, source: &str, parent: Option<String>, error: &AttachF
         container: container.to_owned(),
         source: source.to_owned(),
         parent,
-        state: "failed".into(),
+        state: RowState::Failed,
         reason: chain(error),
         allow: None,
     }

@@ -5,7 +5,7 @@ mod seen;
 
 use std::sync::Arc;
 
-use landline_engine::{AccessView, HostAccess};
+use landline_engine::{AccessState, AccessView, HostAccess};
 use landline_spec::{AccessRequest, ConfigFile};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -94,12 +94,12 @@ fn row(view: &AccessView) -> [String; 8] {
     let name = |name: Option<&landline_types::IfName>| name.map_or_else(dash, ToString::to_string);
     let list = |texts: Vec<String>| if texts.is_empty() { dash() } else { texts.join(" ") };
     // One thing that is wrong is enough for a table; JSON has all.
-    let broken = view.containers.iter().find(|container| container.state != "ready");
+    let broken = view.containers.iter().find(|container| container.state != AccessState::Ready);
     let state = match broken {
-        Some(container) if view.state == "ready" => {
+        Some(container) if view.state == AccessState::Ready => {
             format!("{}: {}", container.container.clone().unwrap_or_else(dash), container.state)
         }
-        _ => view.state.clone(),
+        _ => view.state.to_string(),
     };
     [
         view.network.clone(),

@@ -44,8 +44,8 @@ fn planned(accesses: &[Access], networks: &[(NetworkId, SeenNetwork)], addresses
     plan(&wanted, &networks.iter().cloned().collect(), &facts)
 }
 
-fn states(target: &Target) -> Vec<&str> {
-    target.views.iter().map(|(_, view)| view.state.as_str()).collect()
+fn states(target: &Target) -> Vec<String> {
+    target.views.iter().map(|(_, view)| view.state.to_string()).collect()
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn networks_on_one_nic_share_a_shim_without_an_address() {
     ];
     let accesses = [Access::new("one"), Access::new("id-of-two")];
     let target = planned(&accesses, &networks, &["192.0.2.10/24", "203.0.113.1/24"]);
-    assert_eq!(states(&target), [READY, READY]);
+    assert_eq!(states(&target), ["ready", "ready"]);
     let [(key, shim)] = target.shims.iter().collect::<Vec<_>>()[..] else { panic!("{target:?}") };
     assert_eq!((key.as_str(), shim.name.as_str()), ("macvlan:eth0", "lls2"));
     let ours: IpAddr = "192.0.2.10".parse().unwrap();
@@ -98,10 +98,10 @@ fn ipvlan_needs_the_users_word_or_an_address() {
 
     let loosened = Access { loosen: true, ..Access::new("one") };
     let target = planned(&[loosened], &networks, &["192.0.2.10/24"]);
-    assert_eq!((states(&target), target.loosen.len()), (vec![READY], 1));
+    assert_eq!((states(&target), target.loosen.len()), (vec!["ready".to_owned()], 1));
     let numbered = Access { addresses: vec!["192.0.2.50/32".parse().unwrap()], ..Access::new("one") };
     let target = planned(&[numbered], &networks, &["192.0.2.10/24"]);
-    assert_eq!((states(&target), target.loosen.len()), (vec![READY], 0));
+    assert_eq!((states(&target), target.loosen.len()), (vec!["ready".to_owned()], 0));
     let shim = &target.shims["id-of-one"];
     assert_eq!(shim.neighbours.values().collect::<Vec<_>>(), [&nic().mac.unwrap()], "all have the parent's");
 }
@@ -113,7 +113,7 @@ fn what_is_missing_is_said() {
         change(&mut one.1);
         let target = planned(&[Access::new("one")], &[one], &["203.0.113.1/32"]);
         assert!(target.shims.is_empty(), "{target:?}");
-        states(&target)[0].to_owned()
+        states(&target)[0].clone()
     };
     assert_eq!(
         cut_off(&|n| n.wire = Wire::macvlan("vepa")),

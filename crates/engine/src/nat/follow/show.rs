@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use landline_model::NatOwner;
 use landline_spec::NatPorts;
 
+use super::Follower;
 use super::filter::forwards;
-use super::{ASKING, Follower};
-use crate::nat::record::{NatRecord, NatView};
+use crate::nat::record::{NatRecord, NatState, NatView};
 use crate::nat::table::Mapping;
 
 impl Follower {
@@ -31,17 +31,17 @@ fn view(record: &NatRecord, mapping: Option<&Mapping>, problem: Option<&String>)
     };
     let ours = record.owner.network().is_some();
     let state = match (problem, record.address, mapping) {
-        (Some(problem), _, _) => problem.clone(),
-        (None, None, _) => ASKING.into(),
-        (None, Some(_), None) => "waits for its container".into(),
+        (Some(problem), _, _) => NatState::Trouble(problem.clone()),
+        (None, None, _) => NatState::Asking,
+        (None, Some(_), None) => NatState::Waiting,
         (None, Some(_), Some(_)) if ports.is_empty() => {
             let how = if ours { "-o ports=80 or -p" } else { "--port" };
-            format!("its container exposes no port; give {how}")
+            NatState::Trouble(format!("its container exposes no port; give {how}"))
         }
         (None, Some(_), Some(_)) if !forwards() => {
-            "net.ipv4.ip_forward is 0; landline doctor --fix sets it".into()
+            NatState::Trouble("net.ipv4.ip_forward is 0; landline doctor --fix sets it".into())
         }
-        (None, Some(_), Some(_)) => "ready".into(),
+        (None, Some(_), Some(_)) => NatState::Ready,
     };
     NatView {
         container: match &record.owner {
