@@ -14,7 +14,7 @@ use super::{Sandbox, Task, Wanted};
 use crate::mark::{End, Mark, PROTOCOL};
 use crate::records::{Applied, DefaultRecord, Holding};
 use crate::routes::property::cases;
-use crate::routes::{NextHop, Offer, plan};
+use crate::routes::{Offer, plan};
 
 struct Lab {
     netns: Netns,
@@ -288,7 +288,7 @@ fn a_route_that_somebody_removed_stays_removed() {
 #[test]
 fn a_sandbox_takes_whatever_a_server_says_next() {
     const CASES: u32 = 100;
-    let counts = std::cell::Cell::new([0u32; 2]);
+    let with_routes = std::cell::Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let lives = prop::collection::vec((cases(), any::<bool>()), 1..4);
     let tried = runner.run(&lives, |life| {
@@ -301,9 +301,7 @@ fn a_sandbox_takes_whatever_a_server_says_next() {
             for _ in 0..2 {
                 takes(&mut lab, &wanted, &mut now)?;
             }
-            let [routes, link] = counts.get();
-            let on_link = wanted.routing.default == Some(NextHop::Link);
-            counts.set([routes + u32::from(!wanted.routing.routes.is_empty()), link + u32::from(on_link)]);
+            with_routes.set(with_routes.get() + u32::from(!wanted.routing.routes.is_empty()));
             if ends {
                 let task = Task { wanted: None, setting_up: false, shared: false };
                 let done = lab.sandbox().configure(task, &mut now);
@@ -314,8 +312,7 @@ fn a_sandbox_takes_whatever_a_server_says_next() {
         Ok(())
     });
     tried.unwrap_or_else(|error| panic!("{error}"));
-    let [routes, on_link] = counts.get();
-    assert!(routes > CASES / 2 && on_link > 0, "{routes} {on_link}");
+    assert!(with_routes.get() > CASES / 2, "the cases have hardly any routes");
 }
 
 fn takes(lab: &mut Lab, wanted: &Wanted, now: &mut Applied) -> Result<(), TestCaseError> {
