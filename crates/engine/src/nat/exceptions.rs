@@ -92,6 +92,9 @@ impl Nat {
         let openable = facts.is_lan_bridge() || facts.is_translated();
         if openable && (options.open_firewall || self.exceptions.all().contains(&options.parent)) {
             self.look().await;
+        } else if is_own(network) {
+            // What is sent on it before that is sent once more: its containers ask no DHCP server.
+            drop(self.ask_to_look());
         }
     }
 

@@ -391,11 +391,15 @@ impl Nat {
     /// Looks whether everything is let through that is to be, and lets it through where it is not. For whoever is about to send
     /// the first packet.
     pub(crate) async fn look(&self) {
+        // If there is no answer, the daemon stops.
+        let _ = self.ask_to_look().await;
+    }
+
+    /// As [`Self::look`], for whoever need not wait.
+    pub(crate) fn ask_to_look(&self) -> oneshot::Receiver<()> {
         let (waiter, answered) = oneshot::channel();
-        // If it cannot be asked, or does not answer, the daemon stops.
-        if self.looks.send(waiter).is_ok() {
-            let _ = answered.await;
-        }
+        let _ = self.looks.send(waiter);
+        answered
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, NatError> {

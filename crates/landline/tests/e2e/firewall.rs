@@ -119,6 +119,22 @@ fn bridges_of_our_own_are_let_through() -> Result {
     Ok(())
 }
 
+/// `iptables-legacy` changes its rules without a word, as Docker does at boot before it starts containers.
+#[test]
+fn a_start_on_a_bridge_of_our_own_has_it_let_through_again() -> Result {
+    let world = behind_rules("iptables-legacy", DROPPING, &[])?;
+    let create =
+        ["network", "create", "-d", "landline", "--subnet", "198.51.100.0/24", "-o", "mode=vde", "vde1"];
+    world.host.docker_ok(&create)?;
+    let rules = || world.host.check(&["iptables", "-S", "DOCKER-USER"]);
+    let open = rules()?;
+    assert!(open.contains("landline: llb"), "{open}");
+    world.host.check(&["iptables", "-F", "DOCKER-USER"])?;
+    world.run("one", "vde1", &[])?;
+    wait_for("the rule", SOON, || rules().is_ok_and(|rules| rules.contains("landline: llb")))?;
+    Ok(())
+}
+
 /// A host may have no rules for IPv6 and nobody to ask for them. Where there are some that cannot be changed, nothing is.
 #[test]
 fn openings_for_both_families_or_none() -> Result {
