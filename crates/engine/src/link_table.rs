@@ -142,7 +142,10 @@ impl LinkTable {
             }
         };
         if tokio::time::timeout(CARRIER, wait).await.is_err() {
-            tracing::warn!(?indexes, "a new link has no carrier; is its parent plugged in?");
+            // On a busy host those that have one may be late.
+            for link in without_carrier(indexes.to_vec()).await {
+                tracing::warn!(%link, "a new link has no carrier; is its parent plugged in?");
+            }
         }
     }
 
@@ -205,6 +208,16 @@ async fn exists(index: u32) -> bool {
     let look = move || Netlink::open().ok().and_then(|mut n| n.link_by_index(index).ok());
     // What cannot be looked at is taken to be there: the next event looks again.
     crate::blocking(look).await.is_none_or(|found| found.is_some())
+}
+
+/// Those of these links that have none, by name.
+async fn without_carrier(indexes: Vec<u32>) -> Vec<IfName> {
+    let look = move || {
+        let Ok(mut netlink) = Netlink::open() else { return Vec::new() };
+        let links = indexes.into_iter().filter_map(|index| netlink.link_by_index(index).ok().flatten());
+        links.filter(|link| !link.lower_up).map(|link| link.name).collect()
+    };
+    crate::blocking(look).await
 }
 
 fn state(link: &Link) -> State {

@@ -118,7 +118,7 @@ impl Doctor {
                     let networks = self.engine.networks().clone();
                     let on_it = |id| networks.get(id).is_some_and(|network| network.options.parent == bridge);
                     owners.extend(views.keys().filter(|owner| owner.network().is_some_and(on_it)).cloned());
-                    tracing::warn!(%bridge, "let through the host's firewall, until landline doctor --undo");
+                    tracing::info!(%bridge, "let through the host's firewall, until landline doctor --undo");
                     self.nat.add_opening(bridge).await?;
                 }
             }

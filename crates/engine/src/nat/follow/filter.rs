@@ -145,7 +145,7 @@ impl Follower {
 /// Has the host pass packets on.
 pub(super) fn forward() -> Result<(), NatError> {
     sysctl::set_ip_forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
-    tracing::warn!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
+    tracing::info!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
     Ok(())
 }
 
