@@ -88,10 +88,15 @@ pub(crate) fn unpack(package: &Path, tree: &Path) -> Result<()> {
 
 /// Runs a program that must succeed in a directory; its standard output.
 pub(crate) fn run_in(dir: &Path, argv: &[impl AsRef<OsStr>]) -> Result<String> {
+    run_within(Duration::from_mins(5), dir, argv)
+}
+
+/// As [`run_in`], for at most `limit`.
+pub(crate) fn run_within(limit: Duration, dir: &Path, argv: &[impl AsRef<OsStr>]) -> Result<String> {
     let words = shell_words(argv);
     let mut command = Command::new(argv[0].as_ref());
     command.args(&argv[1..]).current_dir(dir).env("PATH", path()).env("LC_ALL", "C");
-    run(command, &words, Duration::from_mins(5)).into_result(&words, "the machine")
+    run(command, &words, limit).into_result(&words, "the machine")
 }
 
 /// `PATH` with the places of administrators' programs.

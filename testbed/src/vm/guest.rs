@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{CPU, QEMU, Vm};
+use super::{CPU, MACHINE, QEMU, Vm};
 use crate::apt::run_in;
 use crate::error::{Error, Result};
 use crate::host::DockerHost;
@@ -57,7 +57,7 @@ impl DockerHost {
         let initramfs = self.node().dir().join(format!("guest{number}.initramfs"));
         let mut argv: Vec<String> = vec![QEMU.to_owned()];
         let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
-        add("-machine", "q35".to_owned());
+        add("-machine", MACHINE.to_owned());
         add("-accel", "tcg".to_owned());
         add("-cpu", CPU.to_owned());
         add("-m", "192".to_owned());

@@ -19,7 +19,7 @@ use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::time::Duration;
 
 use kernel::Kernel;
-use machine::{CPU, Killed, QEMU, Run, check_programs};
+use machine::{CPU, Killed, MACHINE, QEMU, Run, check_programs};
 pub use system::{SystemImage, SystemVm};
 
 use crate::error::{Error, Result};
@@ -159,7 +159,7 @@ impl Vm {
         );
         let mut argv: Vec<String> = ["setpriv", "--pdeathsig=KILL", "--", QEMU].map(str::to_owned).to_vec();
         let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
-        add("-machine", "q35".to_owned());
+        add("-machine", MACHINE.to_owned());
         add("-accel", "tcg,thread=multi".to_owned());
         add("-cpu", CPU.to_owned());
         add("-smp", self.cpus.to_string());

@@ -4,9 +4,10 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::super::kernel::{Kernel, cached, initramfs};
-use crate::apt::{mirror, run_in};
+use crate::apt::{mirror, run_in, run_within};
 use crate::error::{Error, Result};
 
 const SUITE: &str = "bookworm";
@@ -32,6 +33,8 @@ const PACKAGES: [&str; 18] = [
     "ca-certificates",
 ];
 const SIZE: &str = "4G";
+/// How long its packages may take to be fetched and installed.
+const INSTALL: Duration = Duration::from_mins(20);
 /// What the kernel needs to find it, and the line to the outer machine.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_console", "virtio_blk", "ext4"];
 /// Programs of the machine, by name.
@@ -81,15 +84,17 @@ impl Disk {
 fn install(root: &Path) -> Result<()> {
     let (tree, mirror) = (root.display().to_string(), mirror());
     let include = format!("--include={}", PACKAGES.join(","));
-    let mut argv = vec!["mmdebstrap", "--quiet", "--variant=minbase", &include];
+    // It mounts things in the tree, which are gone with it however it ends.
+    let mut argv = vec!["unshare", "--mount", "mmdebstrap", "--quiet", "--variant=minbase", &include];
     argv.extend([
+        "--dpkgopt=force-unsafe-io",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
     ]);
     let source = format!("deb {mirror} {SUITE} main");
     argv.extend([SUITE, &tree, &source]);
-    run_in(Path::new("/"), &argv).map(drop)
+    run_within(INSTALL, Path::new("/"), &argv).map(drop)
 }
 
 fn set_up(root: &Path, kernel: &Kernel, version: &str) -> Result<()> {
