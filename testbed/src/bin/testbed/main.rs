@@ -65,7 +65,7 @@ enum Task {
     Vm(vm::Options),
     /// Run lines of shell on a machine whose init is systemd, with Docker of its own: a VM that boots in about a minute.
     SystemVm(vm::SystemOptions),
-    /// Check that a VM can run here, and fetch its kernel.
+    /// Check that VMs can run here, fetch their kernel, and make the disk of one with systemd.
     VmSetup,
     /// A LAN and a host that live until this process ends, however it ends.
     #[command(hide = true)]

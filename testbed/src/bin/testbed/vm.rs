@@ -67,5 +67,7 @@ pub(crate) fn run_system(options: &SystemOptions) -> Result<u8> {
 /// Says what the VM will run.
 pub(crate) fn set_up() -> Result<u8> {
     println!("a VM with Linux {} can run here", Vm::prepare()?.kernel_version()?);
+    SystemImage::prepare()?;
+    println!("and one with systemd and Docker of its own");
     Ok(0)
 }

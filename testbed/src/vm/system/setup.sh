@@ -49,69 +49,43 @@ Requires=lan.service
 After=lan.service
 Before=network.target
 [Service]
-ExecStart=ip netns exec router dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --interface=lan --no-ping \
-	--dhcp-range=192.0.2.100,192.0.2.199,10m --dhcp-leasefile=/var/lib/misc/lan.leases --dhcp-authoritative --log-facility=/var/log/lan-dhcp
+ExecStart=ip netns exec router dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --no-ping \
+	--dhcp-range=192.0.2.100,192.0.2.199,10m --dhcp-range=203.0.113.100,203.0.113.199,10m --dhcp-leasefile=/var/lib/misc/lan.leases --dhcp-authoritative --log-facility=/var/log/lan-dhcp
 [Install]
 WantedBy=sysinit.target
 END
 
-network() { cat >"etc/systemd/network/$1"; }
-network br0.netdev <<'END'
-[NetDev]
-Name=br0
-Kind=bridge
-END
-network br0.network <<'END'
-[Match]
-Name=br0
-[Network]
-Address=192.0.2.10/24
-Gateway=192.0.2.1
-END
-network eth0.network <<'END'
-[Match]
-Name=eth0
-[Network]
-Bridge=br0
-END
-network br1.netdev <<'END'
-[NetDev]
-Name=br1
-Kind=bridge
-END
-network br1.network <<'END'
-[Match]
-Name=br1
-[Link]
-RequiredForOnline=no
-[Network]
-LinkLocalAddressing=no
-END
-network eth2.network <<'END'
-[Match]
-Name=eth2
-[Network]
-Bridge=br1
-END
-network eth1.network <<'END'
-[Match]
-Name=eth1
-[Link]
-RequiredForOnline=no
-[Network]
-LinkLocalAddressing=no
-END
-network eth3.network <<'END'
-[Match]
-Name=eth3
-[Network]
-Address=198.51.100.13/24
-END
+# What one manager of networks is told, and what the other is told in its place: bridge br0 on eth0, br1 on eth2, eth1 without an
+# address, eth3 and eth4 with one each.
+configured() { # NAME NETWORKD NETWORK_MANAGER
+	printf "[Match]\nName=$1\n$2" >"etc/systemd/network/$1.network"
+	file=etc/NetworkManager/system-connections/$1.nmconnection
+	printf "[connection]\nid=$1\ninterface-name=$1\n$3\n" >"$file"
+	chmod 600 "$file"
+}
+for bridge in br0 br1; do
+	printf "[NetDev]\nName=$bridge\nKind=bridge\n" >"etc/systemd/network/$bridge.netdev"
+done
+quiet='[Link]\nRequiredForOnline=no\n[Network]\nLinkLocalAddressing=no\n'
+none='[ipv4]\nmethod=disabled\n[ipv6]\nmethod=disabled'
+fixed='[ipv6]\nmethod=link-local\n[ipv4]\nmethod=manual\naddress1'
+bridge='type=bridge\n[bridge]\nstp=false'
+configured br0 '[Network]\nAddress=192.0.2.10/24\nGateway=192.0.2.1\n' "$bridge\n$fixed=192.0.2.10/24,192.0.2.1"
+configured br1 "$quiet" "$bridge\n$none"
+configured eth0 '[Network]\nBridge=br0\n' 'type=ethernet\nmaster=br0\nslave-type=bridge'
+configured eth2 '[Network]\nBridge=br1\n' 'type=ethernet\nmaster=br1\nslave-type=bridge'
+configured eth1 "$quiet" "type=ethernet\n$none"
+configured eth3 '[Network]\nAddress=198.51.100.13/24\n' "type=ethernet\n$fixed=198.51.100.13/24"
+configured eth4 '[Network]\nAddress=203.0.113.13/24\n' "type=ethernet\n$fixed=203.0.113.13/24"
 
 chroot . systemctl enable --quiet agent lan lan-dhcp systemd-networkd
 chroot . systemctl disable --quiet NetworkManager NetworkManager-wait-online
 # What wants the Internet, or time for its own sake.
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer \
-	systemd-timesyncd.service e2scrub_reap.service getty@tty1.service serial-getty@ttyS0.service; do
+	systemd-timesyncd.service e2scrub_reap.service getty@tty1.service serial-getty@ttyS0.service \
+	systemd-pstore.service modprobe@drm.service modprobe@efi_pstore.service modprobe@loop.service modprobe@dm_mod.service \
+	dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount; do
 	ln -sf /dev/null "etc/systemd/system/$unit"
 done
+# Profiles of programs that are not here, which take seconds to compile. Docker loads its own.
+rm -f etc/apparmor.d/lsb_release etc/apparmor.d/nvidia_modprobe

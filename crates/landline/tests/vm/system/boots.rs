@@ -17,48 +17,38 @@ pub(crate) fn set_up(host: &mut Host) -> Result {
         "network() { docker network create -d landline \"$@\" >/dev/null; }
         network --ipam-driver null -o bridge=br0 -o firewall=open open
         network --ipam-driver null -o bridge=br1 -o firewall=keep fixed
-        network --ipam-driver null -o mode=macvlan -o parent=eth1 -o host_access=true direct
+        network --ipam-driver null -o mode=macvlan -o parent=eth4 -o host_access=true direct
         network -o mode=vde --subnet 10.12.1.0/24 vde
+        # A second NIC on the LAN that the host reaches through br0.
         network -o mode=nat -o parent=eth1 --subnet 10.12.2.0/24 -o lan_ip=192.0.2.117 -o ports=all -o firewall=open nat
-        landline doctor --fix",
+        said=$(landline doctor --fix || true)
+        for words in 'fixed: .*br1' 'route to 192.0.2.117 leads through br0, not eth1'; do
+            grep -q \"$words\" <<<\"$said\" || { echo \"$said\"; exit 1; }
+        done",
     )?;
+    // With a key, a container has its address also while several start at once and Docker's API does not answer yet.
     host.sh(
-        "for container in open1:open open2:open fixed:fixed direct:direct vde1:vde vde2:vde nat:nat; do
-            docker create --restart=always --name ${container%:*} --network ${container#*:} box httpd -f -p 80 -h / >/dev/null
+        "start() {
+            docker run -d --restart=always --stop-timeout 1 --name $1 --network name=$2,driver-opt=landline.id=$1 \\
+                box httpd -f -p 80 -h / >/dev/null
+        }
+        for pair in open:open fixed:fixed direct:direct vde1:vde vde2:vde nat:nat; do
+            start ${pair%:*} ${pair#*:} &
+            jobs+=($!)
         done
-        docker start open1 open2 fixed direct vde1 vde2 nat",
+        for job in ${jobs[@]}; do wait $job; done",
     )?;
-    host.all_is_reached()
-}
-
-pub(crate) fn reboots(host: &mut Host) -> Result {
-    host.sh("landline bridge adopt eth3 --as br-eth3 --confirm-within 50m
-        peer ping -q -c1 -W5 198.51.100.13")?;
-    host.reboot()?;
-    host.sh("fine
-        ip -4 -o address show eth3 | grep -q 198.51.100.13
-        peer ping -q -c1 -W5 198.51.100.13")?;
     host.all_is_reached()
 }
 
 /// `docker.socket` is there, which starts Docker for whoever connects to it.
-pub(crate) fn docker_stays_down(host: &mut Host) -> Result {
-    host.sh("systemctl is-active docker.socket; systemctl stop docker.service")?;
+pub(crate) fn docker_stays_away(host: &mut Host) -> Result {
     // Staying down is something that takes its time.
-    let state = host
-        .sh("sleep 15; systemctl is-active docker.service || true; systemctl is-active landline.service")?;
-    let started = host.sh("systemctl start docker.service");
-    assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["inactive", "active"], "{started:?}");
-    host.all_is_reached()
-}
-
-pub(crate) fn docker_stays_disabled(host: &mut Host) -> Result {
-    host.sh("systemctl disable --quiet docker.service")?;
-    host.reboot()?;
-    let state = host.sh("sleep 15; systemctl is-active docker.service || true; systemctl is-active landline.service docker.socket")?;
-    let fine = host.sh("fine");
-    host.sh("systemctl enable --quiet --now docker.service")?;
-    assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["inactive", "active", "active"]);
-    fine?;
+    let down = "sleep 10; for unit in docker.service docker.socket landline.service; do systemctl is-active $unit || true; done";
+    host.sh("systemctl disable --quiet docker.service; systemctl stop docker.service")?;
+    assert_eq!(host.sh(down)?.lines().collect::<Vec<_>>(), ["inactive", "active", "active"], "after a stop");
+    host.lose_power()?;
+    assert_eq!(host.sh(down)?.lines().collect::<Vec<_>>(), ["inactive", "active", "active"], "after a boot");
+    host.sh("fine; systemctl enable --quiet --now docker.service")?;
     host.all_is_reached()
 }

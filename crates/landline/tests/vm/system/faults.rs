@@ -11,7 +11,9 @@ pub(crate) fn crashes(host: &mut Host) -> Result {
         for crash in 1 2 3 4 5 6 7 8 9 10; do
             before=$(pid)
             kill -KILL \"$before\"
-            within 60 other \"$before\"
+            # Docker's requests wait for the daemon.
+            [ $crash != 10 ] || docker restart open >/dev/null
+            within 30 other \"$before\"
         done
         systemctl is-active landline.socket landline.service docker.service
         [ \"$(systemctl show -P NRestarts landline.service)\" -ge 10 ]
@@ -23,23 +25,23 @@ pub(crate) fn crashes(host: &mut Host) -> Result {
 }
 
 pub(crate) fn broken_configuration(host: &mut Host) -> Result {
-    let tried = host.sh("file=/etc/landline/landline.toml
+    host.sh("file=/etc/landline/landline.toml
         mkdir -p /etc/landline
         echo '[defaults' >$file
         before=$(systemctl show -P MainPID landline.service)
         systemctl reload landline.service 2>/dev/null && { echo 'the reload succeeds'; exit 1; }
         [ \"$(systemctl show -P MainPID landline.service)\" = \"$before\" ]
-        at=$(address direct)
         systemctl restart landline.service 2>/dev/null && { echo 'the restart succeeds'; exit 1; }
         within 30 systemctl is-failed --quiet landline.service
         # Nobody tries again what cannot succeed.
-        sleep 5
+        sleep 4
         systemctl show -p ExecMainStatus -p NRestarts -p SubState landline.service
         [ \"$(systemctl show -P ExecMainStatus landline.service)\" = 78 ]
         [ \"$(systemctl show -P NRestarts landline.service)\" = 0 ]
         # The containers go on.
-        peer ping -q -c1 -W5 \"$at\"");
-    host.sh("rm /etc/landline/landline.toml; systemctl reset-failed landline.service landline.socket || true; systemctl restart landline.socket landline.service")?;
-    tried?;
+        while read -r name address; do [ $name != fixed ] || answers ${address%/*} peer; done </root/addresses
+        rm $file
+        # As docs/service.md says.
+        systemctl start landline.service")?;
     host.all_is_reached()
 }

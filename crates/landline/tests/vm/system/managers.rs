@@ -3,23 +3,39 @@
 use super::host::Host;
 use crate::world::Result;
 
+/// The interface for the host's access to containers is not made again: whoever remembers its index still has it.
 pub(crate) fn networkd(host: &mut Host) -> Result {
-    host.sh("systemctl restart systemd-networkd.service
-        within 60 ip -4 -o address show br0 scope global
+    host.sh("index() { cat /sys/class/net/lls*/ifindex; }
+        before=$(index)
+        systemctl restart systemd-networkd.service
+        configured() { networkctl list --no-legend br0 eth4 | grep -cw configured | grep -qx 2; }
+        within 60 configured
+        within 60 reached
+        [ \"$(index)\" = \"$before\" ] || { echo \"its index was $before and is $(index)\"; exit 1; }
         fine")?;
-    host.all_is_reached()
+    Ok(())
 }
 
 /// It finds the bridges as they are, and leaves alone what is not its own.
 pub(crate) fn network_manager(host: &mut Host) -> Result {
     host.sh("systemctl stop systemd-networkd.socket systemd-networkd.service
+        connected() {
+            local name
+            for name in br0 eth3 eth4; do
+                nmcli -g GENERAL.STATE device show $name | grep -q '^100 ' || { echo $name is not; return 1; }
+            done
+        }
         systemctl start NetworkManager.service
-        within 60 nmcli -t general status
-        nmcli device status")?;
-    let reached = host.all_is_reached();
-    let fine = host.sh("fine");
-    host.sh("systemctl stop NetworkManager.service; systemctl start systemd-networkd.service")?;
-    reached?;
-    fine?;
+        within 60 connected
+        within 60 reached
+        systemctl restart NetworkManager.service
+        within 60 connected
+        within 60 reached
+        ours=$(nmcli -g DEVICE,STATE device | grep '^ll[hs]' | grep -v unmanaged || true)
+        [ -z \"$ours\" ] || { echo \"it manages $ours\"; exit 1; }
+        fine
+        systemctl stop NetworkManager.service
+        systemctl start systemd-networkd.service
+        within 60 ip -4 -o address show br0 scope global")?;
     host.all_is_reached()
 }

@@ -3,6 +3,7 @@
 //!
 //! By hand such a host is at `testbed system-vm`, whose standard input is a shell on it.
 
+mod adopted;
 mod boots;
 mod faults;
 mod host;
@@ -16,33 +17,32 @@ use host::Host;
 
 type Part = fn(&mut Host) -> Result;
 
-/// What is done to it, in this order. Each part leaves it as it found it.
+/// What is done to it, in this order. Each part leaves it as it found it, except for the NIC whose bridge waits for a confirmation while the
+/// host reboots.
 const PARTS: [(&str, Part); 8] = [
-    ("a stock host: the firewall is found and opened", boots::set_up),
-    ("a reboot with an adopted NIC that waits for its confirmation", boots::reboots),
-    ("Docker is stopped", boots::docker_stays_down),
-    ("a reboot with Docker disabled", boots::docker_stays_disabled),
-    ("the daemon crashes", faults::crashes),
+    ("a stock host: the firewall is found and opened, containers start", boots::set_up),
+    ("a NIC is adopted, the service restarted, the bridge confirmed and released", adopted::confirmed),
+    ("a reboot while an adopted NIC waits for its confirmation", adopted::reverted),
+    ("the daemon crashes ten times", faults::crashes),
     ("a configuration file with a mistake", faults::broken_configuration),
     ("systemd-networkd is restarted", managers::networkd),
-    ("NetworkManager takes its place", managers::network_manager),
+    ("NetworkManager takes its place, and is restarted", managers::network_manager),
+    ("Docker is stopped, disabled over a loss of power, and started", boots::docker_stays_away),
 ];
 
 #[test]
 fn a_host_with_systemd() -> Result {
     let Some(image) = SystemImage::prepare_or_skip()? else { return Ok(()) };
     let mut host = Host::start(&image)?;
-    let mut failures = Vec::new();
     for (what, part) in PARTS {
-        host.step(what);
-        // What comes after it is worth knowing, too.
+        host.begin(what);
         if let Err(error) = part(&mut host) {
-            println!("FAILED: {error}");
-            failures.push(format!("{what}: {error}"));
+            return Err(format!("{what}: {error}\n{}", host.last_words()).into());
         }
     }
-    host.step("its journal");
-    failures.extend(journal::read(&mut host)?);
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    host.begin("its journal");
+    let troubles = journal::read(&mut host)?;
+    host.begin("done");
+    assert!(troubles.is_empty(), "{}", troubles.join("\n"));
     Ok(())
 }
