@@ -65,8 +65,8 @@ enum Task {
     Vm(vm::Options),
     /// Run lines of shell on a machine whose init is systemd, with Docker of its own: a VM that boots in about a minute.
     SystemVm(vm::SystemOptions),
-    /// Check that VMs can run here, fetch their kernel, and make the disk of one with systemd.
-    VmSetup,
+    /// Check that VMs can run here, and fetch their kernel.
+    VmSetup(vm::SetUpOptions),
     /// A LAN and a host that live until this process ends, however it ends.
     #[command(hide = true)]
     Hold,
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
         Task::RecordEngines(options) => record::record(&options),
         Task::Vm(options) => vm::run(&options),
         Task::SystemVm(options) => vm::run_system(&options),
-        Task::VmSetup => vm::set_up(),
+        Task::VmSetup(options) => vm::set_up(&options),
         Task::Hold => hold(),
     };
     match done {

@@ -64,10 +64,19 @@ pub(crate) fn run_system(options: &SystemOptions) -> Result<u8> {
     Ok(0)
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct SetUpOptions {
+    /// The disk of a machine with systemd and Docker as well, which takes some minutes to make.
+    #[arg(long)]
+    system: bool,
+}
+
 /// Says what the VM will run.
-pub(crate) fn set_up() -> Result<u8> {
+pub(crate) fn set_up(options: &SetUpOptions) -> Result<u8> {
     println!("a VM with Linux {} can run here", Vm::prepare()?.kernel_version()?);
-    SystemImage::prepare()?;
-    println!("and one with systemd and Docker of its own");
+    if options.system {
+        SystemImage::prepare()?;
+        println!("and one with systemd and Docker of its own");
+    }
     Ok(0)
 }
