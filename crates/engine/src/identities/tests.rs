@@ -1,0 +1,241 @@
+use landline_spec::Mode;
+
+use super::*;
+use landline_model::ResolverFile;
+use landline_spec::NetworkOptions;
+use landline_types::Mac;
+
+fn network() -> NetworkRecord {
+    NetworkRecord {
+        id: "net1".parse().unwrap(),
+        name: Some("lan".into()),
+        options: NetworkOptions::new("br0".parse().unwrap()),
+        nic: None,
+        ipam_gateway: None,
+        ipam_gateway_v6: None,
+        bridge_address: None,
+    }
+}
+
+fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<landline_model::Port>) -> Wish<'a> {
+    Wish {
+        network: &network.id,
+        network_name: network.name.as_deref(),
+        parent: &network.options.parent,
+        mac: None,
+        key: None,
+        name: None,
+        address: None,
+        ports: Some(ports),
+        candidates: Some(&[]),
+    }
+}
+
+fn endpoint(n: u8) -> EndpointId {
+    format!("{n:064x}").parse().unwrap()
+}
+
+fn container(n: u8, name: &str) -> ContainerRecord {
+    ContainerRecord {
+        id: format!("{n:064x}"),
+        name: name.into(),
+        hostname: None,
+        resolver: ResolverFile::default(),
+        auto_remove: false,
+    }
+}
+
+/// Takes a fresh identity for `endpoint` and finds out that it is `name`'s.
+fn start(identities: &Identities, n: u8, name: &str) -> IdentityRecord {
+    let (network, ports) = (network(), BTreeSet::new());
+    let wish = wish(&network, &ports);
+    let identity = identities.take(&endpoint(n), &network, &wish);
+    identities.keep(identity.clone());
+    identities.confirm(&identity.id, &wish, &container(n, name));
+    identities.get(&identity.id).unwrap()
+}
+
+/// Identities that are derived on every network.
+fn site() -> Identities {
+    let identities = Identities::default();
+    let key = Some(SiteKey::new([7; 32]));
+    identities.derive(Derivation { key, by_default: true });
+    identities
+}
+
+#[test]
+fn who_has_a_name_is_the_same_on_every_host() {
+    let (network, ports) = (network(), BTreeSet::new());
+    let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+    let [here, there] = [1, 2].map(|n| site().take(&endpoint(n), &network, &by_name));
+    assert_eq!(here.derived.as_deref(), Some("web"));
+    assert_eq!((here.mac, &here.client_id, &here.ipv6), (there.mac, &there.client_id, &there.ipv6));
+    assert_eq!(site().derived(&network, "web").unwrap().mac, here.mac);
+    let by_key = Wish { key: Some("web"), ..wish(&network, &ports) };
+    assert_eq!(site().take(&endpoint(1), &network, &by_key).mac, here.mac);
+    let candidates = [Candidate { id: "c".into(), name: "web".into(), hostname: None, ports: None }];
+    let only = Wish { candidates: Some(&candidates), ..wish(&network, &ports) };
+    assert_eq!(site().take(&endpoint(1), &network, &only).mac, here.mac);
+}
+
+#[test]
+fn who_has_no_certain_name_or_a_hardware_address_of_its_own_is_not_derived() {
+    let (network, ports) = (network(), BTreeSet::new());
+    let drawn_is = |identity: IdentityRecord| identity.derived.is_none();
+    assert!(drawn_is(site().take(&endpoint(1), &network, &wish(&network, &ports))), "nameless");
+    let mac = Some(Mac::new([2, 0, 0, 0, 0, 1]));
+    let given = Wish { mac, name: Some("web"), ..wish(&network, &ports) };
+    let given = site().take(&endpoint(1), &network, &given);
+    assert_eq!(Some(given.mac), mac);
+    assert!(drawn_is(given));
+    let drawn = NetworkOptions { identity: Some(IdentitySource::Drawn), ..network.options.clone() };
+    let drawn = NetworkRecord { options: drawn, ..network.clone() };
+    let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+    assert!(drawn_is(site().take(&endpoint(1), &drawn, &by_name)), "the network says otherwise");
+    assert!(drawn_is(Identities::default().take(&endpoint(1), &network, &by_name)), "without a key");
+}
+
+#[test]
+fn one_derived_identity_lives_once_on_a_host() {
+    let (network, ports) = (network(), BTreeSet::new());
+    let by_key = Wish { key: Some("web"), ..wish(&network, &ports) };
+    let identities = site();
+    let first = identities.take(&endpoint(1), &network, &by_key);
+    identities.keep(first.clone());
+    let second = identities.take(&endpoint(2), &network, &by_key);
+    assert!(first.derived.is_some() && second.derived.is_none());
+    assert_ne!(first.mac, second.mac);
+}
+
+#[test]
+fn what_was_drawn_stays_until_it_is_forgotten() {
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    identities.let_go(&web.id);
+    identities.derive(Derivation { key: Some(SiteKey::new([7; 32])), by_default: true });
+    let (network, ports) = (network(), BTreeSet::new());
+    let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+    assert_eq!(identities.take(&endpoint(2), &network, &by_name).mac, web.mac);
+    identities.let_go(&web.id);
+    identities.forget(&web.id);
+    let again = identities.take(&endpoint(2), &network, &by_name);
+    assert!(again.derived.is_some() && again.mac != web.mac);
+}
+
+#[test]
+fn what_was_derived_for_another_container_is_lent_for_one_run() {
+    let (network, ports) = (network(), BTreeSet::new());
+    let identities = site();
+    let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+    let lent = identities.take(&endpoint(1), &network, &by_name);
+    identities.keep(lent.clone());
+    identities.confirm(&lent.id, &by_name, &container(9, "db"));
+    assert!(identities.get(&lent.id).unwrap().temporary);
+    identities.let_go(&lent.id);
+    let own = identities.take(&endpoint(2), &network, &by_name);
+    assert_eq!((own.mac, own.id == lent.id), (lent.mac, false));
+    identities.keep(own.clone());
+    identities.confirm(&own.id, &by_name, &container(1, "web"));
+    assert!(!identities.get(&own.id).unwrap().temporary);
+}
+
+#[test]
+fn the_first_identity_of_a_container_is_its_own() {
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    assert!(!web.temporary);
+    assert_eq!(web.container.unwrap().name, "web");
+}
+
+#[test]
+fn a_second_one_is_temporary_and_the_first_stays() {
+    let identities = Identities::default();
+    let first = start(&identities, 1, "web");
+    identities.let_go(&first.id);
+    let second = start(&identities, 2, "web");
+    assert!(second.temporary);
+    assert_ne!(first.mac, second.mac);
+    // More becomes known of the container, and it is the same one.
+    let (network, ports) = (network(), BTreeSet::new());
+    let more = ContainerRecord { hostname: Some("web".into()), ..container(2, "web") };
+    identities.confirm(&second.id, &wish(&network, &ports), &more);
+    assert!(identities.get(&second.id).unwrap().temporary);
+    assert!(!identities.get(&first.id).unwrap().temporary);
+}
+
+#[test]
+fn a_wrong_choice_is_not_written_into_the_others_record() {
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    let (network, ports) = (network(), BTreeSet::new());
+    let changed = identities.confirm(&web.id, &wish(&network, &ports), &container(2, "db"));
+    assert_eq!(changed, None);
+    assert_eq!(identities.get(&web.id), Some(web));
+}
+
+#[test]
+fn an_identity_is_named_by_its_id_or_its_key() {
+    let identities = Identities::default();
+    let (web, db) = (start(&identities, 1, "web"), start(&identities, 2, "db"));
+    identities.change(&web.id, |record| record.key = Some("shop".into()));
+    identities.change(&db.id, |record| record.key = Some("shop".into()));
+    let mut both = identities.named("shop");
+    both.sort();
+    let mut all = vec![web.id.clone(), db.id.clone()];
+    all.sort();
+    assert_eq!(both, all);
+    assert_eq!(identities.named(web.id.as_str()), std::slice::from_ref(&web.id));
+    assert!(identities.named("").is_empty() && identities.named("shop2").is_empty());
+    // A key that looks like an id is a key as long as no identity has that id.
+    identities.change(&db.id, |record| record.key = Some("0".repeat(16)));
+    assert_eq!(identities.named(&"0".repeat(16)), [db.id]);
+}
+
+#[test]
+fn what_shared_its_parents_hardware_address_gets_one_of_its_own_elsewhere() {
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    identities.change(&web.id, |r| (r.mode, r.client_id) = (Mode::Ipvlan, Some(vec![255, 1])));
+    identities.let_go(&web.id);
+    let (network, ports) = (network(), BTreeSet::new());
+    let candidate = Candidate {
+        id: web.container.as_ref().unwrap().id.clone(),
+        name: "web".into(),
+        hostname: None,
+        ports: None,
+    };
+    let candidates = [candidate];
+    let wish = Wish { candidates: Some(&candidates), ..wish(&network, &ports) };
+    let again = identities.take(&endpoint(2), &network, &wish);
+    assert_eq!((again.id, again.mode, again.client_id), (web.id, Mode::Bridge, None));
+    assert_ne!(again.mac, web.mac);
+    assert_eq!(again.container, web.container);
+}
+
+#[test]
+fn what_is_held_is_neither_forgotten_nor_swept() {
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    identities.change(&web.id, |r| (r.destroyed, r.used) = (true, 0));
+    assert_eq!(identities.forget(&web.id), None);
+    assert!(identities.sweep().is_empty());
+    identities.let_go(&web.id);
+    assert_eq!(identities.sweep(), [web.id]);
+}
+
+#[test]
+fn a_stopped_container_is_never_swept() {
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    identities.let_go(&web.id);
+    identities.change(&web.id, |r| r.used = 0);
+    assert!(identities.sweep().is_empty());
+}
+
+#[test]
+fn hardware_addresses_are_local_and_unicast() {
+    for _ in 0..100 {
+        let [first, ..] = random_mac().octets();
+        assert_eq!(first & 3, 2);
+    }
+}
