@@ -91,7 +91,7 @@ impl Engine {
             ports: Some(&identity.ports),
             candidates: None,
         };
-        write(&self.store, self.identities.confirm(id, &wish, container)).await;
+        write(&self.store, self.identities.confirm(id, &wish, &network.options, container)).await;
     }
 
     /// All the containers there are, running or not, as of a complete look. Identities of others lose their

@@ -122,7 +122,7 @@ impl Engine {
             services.clone(),
             services.cancel.clone(),
         );
-        let refused_starts = RefusedStarts::new(store.clone(), ground.rows.take());
+        let refused_starts = RefusedStarts::new(store.clone(), ground.rows.take(), services.boot.clone());
         let ledger = ground.ledger.clone();
         for network in std::mem::take(&mut ground.networks) {
             ledger.put_network(network);

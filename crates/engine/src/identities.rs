@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use landline_model::{DerivedIdentity, IdentityId, IdentityRecord, SiteKey};
 use landline_spec::{EndpointId, IdentitySource, NetworkOptions};
+use landline_types::Mac;
 
 use crate::endpoints::random_mac;
 use crate::identity::{Candidate, Wish};
@@ -77,8 +78,12 @@ impl Identities {
         let mut inner = self.lock();
         inner.doubted.retain(|_, since| since.elapsed() < DOUBT);
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
-        let known = wish.choose(inner.records.values(), &held).cloned();
-        let fresh = |inner: &Inner| fresh(network, wish, inner.derived(network, wish, &held));
+        let known = wish.choose(inner.records.values(), &held);
+        let known = known.filter(|known| !inner.lives(known.mac, known.client_id.as_deref())).cloned();
+        let fresh = |inner: &Inner| {
+            let derives = inner.derivation.on(&network.options).is_some();
+            fresh(network, wish, inner.derived(network, wish, &held), derives)
+        };
         tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
         let mut identity = known.unwrap_or_else(|| fresh(&inner));
         if facts_of(identity.mode).shares_mac() && !facts_of(network.options.mode).shares_mac() {
@@ -238,9 +243,11 @@ impl Identities {
         &self,
         id: &IdentityId,
         wish: &Wish<'_>,
+        options: &NetworkOptions,
         container: &ContainerRecord,
     ) -> Option<IdentityRecord> {
         let mut inner = self.lock();
+        let derives = inner.derivation.on(options).is_some();
         let own = inner.records.get(id)?;
         let keyed = own.key.is_some();
         let theirs = own.container.as_ref();
@@ -262,6 +269,8 @@ impl Identities {
         // What was found out once stays so when more of the container becomes known.
         let temporary = match theirs {
             Some(_) => own.temporary,
+            // Drawn only because it could not be told: the next start derives its own.
+            None if derives && !keyed && own.derived.is_none() => true,
             None => borrowed || !keyed && inner.records.values().any(|r| has_another(&r)),
         };
         let record = inner.records.get_mut(id)?;
@@ -309,8 +318,26 @@ impl Inner {
         let candidate = || wish.expected(self.records.values(), held);
         let key = wish.key.or(wish.name).or_else(candidate)?;
         let identity = site.identity(network.name.as_deref()?, key);
-        let lives = |id: &IdentityId| self.records.get(id).is_some_and(|other| other.mac == identity.mac);
-        (!self.held.keys().any(lives)).then(|| (key.to_owned(), identity))
+        let (mac, client_id) = (identity.mac, identity.client_id());
+        // One that another container of this host has for good is that container's.
+        let is_kept = |other: &IdentityRecord| {
+            let kept = !other.temporary && !other.destroyed && other.container.is_some();
+            kept && (other.mac == mac || other.client_id.as_ref() == Some(&client_id))
+        };
+        let free = !self.lives(mac, Some(&client_id)) && !self.records.values().any(is_kept);
+        free.then(|| (key.to_owned(), identity))
+    }
+
+    /// Whether somebody has this derived hardware address or client identifier now.
+    fn lives(&self, mac: Mac, client_id: Option<&[u8]>) -> bool {
+        let has = |other: &IdentityRecord| {
+            let shared = facts_of(other.mode).shares_mac();
+            (!shared && other.mac == mac) || (client_id.is_some() && other.client_id.as_deref() == client_id)
+        };
+        self.held
+            .keys()
+            .filter_map(|id| self.records.get(id))
+            .any(|other| other.derived.is_some() && has(other))
     }
 }
 
@@ -319,8 +346,10 @@ fn fresh(
     network: &NetworkRecord,
     wish: &Wish<'_>,
     derived: Option<(String, DerivedIdentity)>,
+    derives: bool,
 ) -> IdentityRecord {
     let (from, derived) = derived.unzip();
+    let unnamed = derives && network.name.is_none() && wish.mac.is_none();
     IdentityRecord {
         id: IdentityId::random(&mut OsRandom),
         network: network.id.clone(),
@@ -336,7 +365,8 @@ fn fresh(
         lease: None,
         ipv6: derived.as_ref().map(DerivedIdentity::ipv6),
         ports: wish.ports.cloned().unwrap_or_default(),
-        temporary: false,
+        // Derived at the next start, when the network's name is known.
+        temporary: unnamed,
         used: now(),
         destroyed: false,
         derived: from,

@@ -8,28 +8,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use landline_dhcp::Random as _;
+use landline_kernel::boottime;
 use landline_model::{NetworkRecord, Record};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::clock;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
 use crate::identity::Wish;
 use crate::random::OsRandom;
 use crate::store::Store;
 
-/// How long a container is looked for that was refused, in seconds.
-const LOOKED_FOR: u64 = 3600;
+/// How long a container is looked for that was refused.
+const LOOKED_FOR: Duration = Duration::from_hours(1);
 
 /// A start that was refused, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedStart {
     /// A word that is in the reason Docker keeps with the container.
     pub token: String,
-    /// When, in seconds of the wall clock.
+    /// The boot during which that was: after another one Docker starts its containers by itself.
+    pub boot: String,
+    /// When, in seconds since then (`CLOCK_BOOTTIME`).
     pub at: u64,
 }
 
@@ -42,18 +45,40 @@ impl Record for RefusedStart {
     }
 }
 
+impl RefusedStart {
+    fn is_current(&self, boot: &str) -> bool {
+        let now = boottime::now().as_secs();
+        self.boot == boot && now < self.at.saturating_add(LOOKED_FOR.as_secs())
+    }
+}
+
 /// Those that wait to be started again, by token.
 #[derive(Debug)]
 pub(crate) struct RefusedStarts {
     store: Arc<Store>,
     waiting: watch::Sender<BTreeMap<String, RefusedStart>>,
     allowed: AtomicBool,
+    /// Whether Docker may be restoring its containers, as far as is known.
+    restoring: AtomicBool,
+    boot: Arc<str>,
 }
 
 impl RefusedStarts {
-    pub(crate) fn new(store: Arc<Store>, stored: Vec<RefusedStart>) -> Self {
-        let waiting = stored.into_iter().map(|start| (start.token.clone(), start)).collect();
-        Self { store, waiting: watch::Sender::new(waiting), allowed: AtomicBool::new(true) }
+    pub(crate) fn new(store: Arc<Store>, stored: Vec<RefusedStart>, boot: Arc<str>) -> Self {
+        let (current, stale): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|start| start.is_current(&boot));
+        for start in stale {
+            // Nobody waits for that.
+            drop(store.remove::<RefusedStart>(&start.token));
+        }
+        let waiting = current.into_iter().map(|start| (start.token.clone(), start)).collect();
+        Self {
+            store,
+            waiting: watch::Sender::new(waiting),
+            allowed: AtomicBool::new(true),
+            restoring: AtomicBool::new(false),
+            boot,
+        }
     }
 }
 
@@ -61,6 +86,11 @@ impl Engine {
     /// Whether starts may be refused at all.
     pub fn allow_refused_starts(&self, allowed: bool) {
         self.refused_starts.allowed.store(allowed, Ordering::Relaxed);
+    }
+
+    /// Whether Docker may be restoring its containers: only then a start is refused because its API does not answer.
+    pub fn docker_restores(&self, restoring: bool) {
+        self.refused_starts.restoring.store(restoring, Ordering::Relaxed);
     }
 
     /// The tokens of starts that were refused and not tried again.
@@ -82,7 +112,8 @@ impl Engine {
         network: &NetworkRecord,
         wish: &Wish<'_>,
     ) -> Result<(), CreateEndpointError> {
-        if !self.refused_starts.allowed.load(Ordering::Relaxed) {
+        let RefusedStarts { allowed, restoring, boot, .. } = &self.refused_starts;
+        if !allowed.load(Ordering::Relaxed) || !restoring.load(Ordering::Relaxed) {
             return Ok(());
         }
         let possible = self.identities.possible(wish);
@@ -90,16 +121,16 @@ impl Engine {
             return Ok(());
         }
         let token = format!("landline-start-{:08x}{:08x}", OsRandom.next_u32(), OsRandom.next_u32());
-        let start = RefusedStart { token: token.clone(), at: clock::wall() };
+        let start =
+            RefusedStart { token: token.clone(), boot: boot.to_string(), at: boottime::now().as_secs() };
         // What is not remembered is not refused: nobody would start it again.
         if let Err(error) = self.refused_starts.store.put(&start).await {
             tracing::warn!(error = %landline_types::chain(&error), "a container gets a new address, because nothing can be stored");
             return Ok(());
         }
-        let old = |start: &RefusedStart| start.at.saturating_add(LOOKED_FOR) < clock::wall();
         let mut gone = Vec::new();
         self.refused_starts.waiting.send_modify(|waiting| {
-            gone.extend(waiting.extract_if(.., |_, start| old(start)).map(|(token, _)| token));
+            gone.extend(waiting.extract_if(.., |_, start| !start.is_current(boot)).map(|(token, _)| token));
             waiting.insert(token.clone(), start);
         });
         for token in gone {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use landline_dhcp::v4::ClientId;
 use landline_dhcp::v6::Duid;
 use landline_model::{IdentityRecord, NetworkRecord};
-use landline_spec::{HostnameMode, IdentitySource};
+use landline_spec::{Addressing, HostnameMode, IdentitySource, LanIp};
 use landline_types::Mac;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,16 @@ pub enum ReservationError {
     /// No such network.
     #[error(transparent)]
     Network(#[from] ForgetNetworkError),
+    /// Its addresses come from elsewhere.
+    #[error(
+        "the network {network} has addressing={addressing}: its containers ask no DHCP server, so there is nothing to reserve"
+    )]
+    NoDhcp {
+        /// The network.
+        network: String,
+        /// Where from.
+        addressing: Addressing,
+    },
     /// Its identity is drawn when it starts for the first time.
     #[error(
         "{name} has no identity on the network {network} yet: it is drawn at the first start. Start the container once, or set \
@@ -66,6 +76,10 @@ impl Engine {
         let id = self.find_network(network)?;
         let record = self.networks().get(&id).cloned();
         let record = record.ok_or_else(|| ForgetNetworkError::Unknown(network.to_owned()))?;
+        if record.options.addressing != Addressing::Dhcp && !translates(&record) {
+            let network = record.name.clone().unwrap_or_else(|| id.short().to_owned());
+            return Err(ReservationError::NoDhcp { network, addressing: record.options.addressing });
+        }
         let called = record.name.clone().unwrap_or_else(|| id.short().to_owned());
         if let Some(identity) = self.identities.of(&record, name) {
             let address = self.last_address(&identity).await;
@@ -88,13 +102,15 @@ impl Engine {
 }
 
 fn known(network: &NetworkRecord, name: &str, identity: &IdentityRecord) -> Reservation {
-    let of_mac = || ClientId::from_mac(identity.mac).as_bytes().to_vec();
+    let of_mac = || own_mac(network, identity.mac).map(|mac| ClientId::from_mac(mac).as_bytes().to_vec());
+    // Only the start expands the network's template.
+    let own = identity.client_id.clone().filter(|_| network.options.client_id.is_none());
     let hostname =
         identity.container.as_ref().and_then(|c| chosen_name(&c.id, c.hostname.as_deref(), &c.name));
     let nobody = nobody(network, name);
     Reservation {
         mac: own_mac(network, identity.mac),
-        client_id: Some(identity.client_id.clone().unwrap_or_else(of_mac)),
+        client_id: own.or_else(|| of_mac().filter(|_| network.options.client_id.is_none())),
         duid: identity.ipv6.as_ref().map(|ipv6| ipv6.duid.clone()),
         iaid: identity.ipv6.as_ref().map(|ipv6| ipv6.iaid),
         hostname: hostname
@@ -121,5 +137,12 @@ fn nobody(network: &NetworkRecord, name: &str) -> Reservation {
 }
 
 fn own_mac(network: &NetworkRecord, mac: Mac) -> Option<Mac> {
-    (!facts_of(network.options.mode).shares_mac()).then_some(mac)
+    let facts = facts_of(network.options.mode);
+    // Behind a translation the host asks, with its NIC's.
+    (!facts.shares_mac() && !facts.is_translated()).then_some(mac)
+}
+
+/// Whether the host may ask a DHCP server for the network's containers.
+fn translates(network: &NetworkRecord) -> bool {
+    facts_of(network.options.mode).is_translated() && network.options.nat.lan_ip == LanIp::Dhcp
 }

@@ -57,4 +57,4 @@ pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};
 pub use tap::open_tap;
 pub use unix::socket_file;
-pub use watch::{MountWatch, NameWatch, ProcessWatch, process_start};
+pub use watch::{MountWatch, NameWatch, ProcessWatch, process_age, process_start};

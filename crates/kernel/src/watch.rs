@@ -143,6 +143,17 @@ pub fn process_start(pid: u32) -> io::Result<u64> {
     start.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// How long a process has run.
+///
+/// # Errors
+/// It is gone, or cannot be looked at.
+pub fn process_age(pid: u32) -> io::Result<Duration> {
+    // What the kernel shows is in these, whatever it counts in itself.
+    const TICKS_PER_SECOND: u64 = 100;
+    let started = Duration::from_millis(process_start(pid)?.saturating_mul(1000 / TICKS_PER_SECOND));
+    Ok(crate::boottime::now().saturating_sub(started))
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -154,6 +165,8 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let watch = ProcessWatch::open(child.id()).unwrap();
         assert!(process_start(child.id()).unwrap() > 0);
+        assert!(process_age(child.id()).unwrap() < Duration::from_mins(1));
+        assert!(process_age(1).unwrap() >= process_age(child.id()).unwrap());
         assert!(tokio::time::timeout(Duration::from_millis(20), watch.ended()).await.is_err());
         drop(child.stdin.take());
         tokio::time::timeout(Duration::from_secs(10), watch.ended()).await.unwrap().unwrap();

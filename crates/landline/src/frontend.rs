@@ -29,6 +29,9 @@ use crate::preset::Preset;
 /// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
 const MARGIN: Duration = Duration::from_secs(10);
 
+/// How long after its start Docker may be restoring its containers. While it does, its API does not answer.
+const RESTORE: Duration = Duration::from_mins(15);
+
 /// How long word of a container may be late. Docker tells of it before it asks for its endpoint, but on the side.
 const LATE: Duration = Duration::from_millis(250);
 
@@ -191,6 +194,8 @@ impl Frontend {
         ports: Option<&BTreeSet<Port>>,
         dockerd: Option<u32>,
     ) -> Option<Vec<Candidate>> {
+        let age = dockerd.and_then(|pid| landline_kernel::process_age(pid).ok());
+        self.parts.engine.docker_restores(age.is_some_and(|age| age < RESTORE));
         // One look is enough: what starts was mounted before this was asked.
         let mounts = mounts(dockerd).await;
         let mut view = self.view.clone();
@@ -231,7 +236,13 @@ impl Frontend {
         };
         let stopped = view.stopped_on(network).filter_map(|(id, sketch)| match sketch {
             Sketch::Name(name) => {
-                Some(Candidate { id: id.to_owned(), name: name.clone(), hostname: None, ports: None })
+                let idle = mounts.and_then(|mounts| mounts.in_use(id, None)) == Some(false);
+                (!idle).then(|| Candidate {
+                    id: id.to_owned(),
+                    name: name.clone(),
+                    hostname: None,
+                    ports: None,
+                })
             }
             Sketch::Info(info) => known(id, info),
         });

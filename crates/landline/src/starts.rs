@@ -1,19 +1,26 @@
 //! Containers whose start was refused while Docker restored them: started again as soon as Docker's API answers, one at a time.
+//!
+//! A token tells that Docker, or a user of Docker's, has tried to start the container.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use landline_docker::{DockerView, Sketch, start_container};
 use landline_engine::{Engine, RefusedStart};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// How long is waited until everything is known of every container.
+const COMPLETE: Duration = Duration::from_secs(30);
 
 /// What is to be done about one start that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Next {
     /// The container waits for it.
     Start { token: String, id: String, name: String },
-    /// It does not: it runs, or its user says meanwhile that Docker must not start it.
+    /// It runs.
     Settle { token: String },
 }
 
@@ -25,15 +32,23 @@ pub(crate) async fn follow(
     cancel: CancellationToken,
 ) {
     let mut refused = engine.refused_starts();
+    let mut wait = None;
     loop {
         let seen = view.borrow_and_update().clone();
-        let next = next(&refused.borrow_and_update(), &seen);
+        let (next, waits) = {
+            let refused = refused.borrow_and_update();
+            let enough = wait.is_some_and(|until| until <= Instant::now());
+            (next(&refused, &seen, enough), !refused.is_empty() && seen.connected)
+        };
+        wait = waits.then(|| wait.unwrap_or_else(|| Instant::now() + COMPLETE));
         match next {
             None => {
                 let changed = async {
                     tokio::select! {
                         changed = view.changed() => changed,
                         changed = refused.changed() => changed,
+                        () = tokio::time::sleep_until(wait.unwrap_or_else(Instant::now)),
+                            if wait.is_some_and(|until| until > Instant::now()) => Ok(()),
                     }
                 };
                 if !matches!(cancel.run_until_cancelled(changed).await, Some(Ok(()))) {
@@ -59,22 +74,20 @@ pub(crate) async fn follow(
     }
 }
 
-/// The first thing to do. Nothing while Docker cannot be seen whole: a container that was not looked at may be any.
-fn next(refused: &BTreeMap<String, RefusedStart>, view: &DockerView) -> Option<Next> {
+/// The first thing to do. Nothing while Docker cannot be seen whole, because a container that was not looked at may be any;
+/// unless that has been waited for long `enough`.
+fn next(refused: &BTreeMap<String, RefusedStart>, view: &DockerView, enough: bool) -> Option<Next> {
     if refused.is_empty() || !view.connected {
         return None;
     }
-    let known: Option<Vec<_>> = view
-        .containers
-        .values()
-        .map(|sketch| match sketch {
-            Sketch::Info(info) => Some(info),
-            Sketch::Name(_) => None,
-        })
-        .collect();
-    known?.into_iter().find_map(|container| {
+    let unknown = |sketch: &Sketch| matches!(sketch, Sketch::Name(_));
+    if !enough && view.containers.values().any(unknown) {
+        return None;
+    }
+    view.containers.values().find_map(|sketch| {
+        let Sketch::Info(container) = sketch else { return None };
         let token = refused.keys().find(|token| container.error.contains(token.as_str()))?.clone();
-        Some(if container.running || !container.restarts {
+        Some(if container.running {
             Next::Settle { token }
         } else {
             Next::Start { token, id: container.container_id.clone(), name: container.name.clone() }
@@ -91,7 +104,9 @@ mod tests {
     fn refused(tokens: &[&str]) -> BTreeMap<String, RefusedStart> {
         tokens
             .iter()
-            .map(|token| ((*token).to_owned(), RefusedStart { token: (*token).into(), at: 0 }))
+            .map(|token| {
+                ((*token).to_owned(), RefusedStart { token: (*token).into(), boot: "boot".into(), at: 0 })
+            })
             .collect()
     }
 
@@ -100,7 +115,6 @@ mod tests {
             container_id: id.into(),
             name: format!("name-{id}"),
             error: error.into(),
-            restarts: true,
             ..ContainerInfo::default()
         }
     }
@@ -116,26 +130,25 @@ mod tests {
         let failed = "failed to create endpoint a on network lan: NetworkDriver.CreateEndpoint: … (tok-2)";
         let all = view(&[stopped("a", "no such image"), stopped("b", failed), stopped("c", "")]);
         let wanted = Next::Start { token: "tok-2".into(), id: "b".into(), name: "name-b".into() };
-        assert_eq!(next(&refused(&["tok-1", "tok-2"]), &all), Some(wanted));
-        assert_eq!(next(&refused(&["tok-1"]), &all), None);
-        assert_eq!(next(&refused(&[]), &all), None);
+        assert_eq!(next(&refused(&["tok-1", "tok-2"]), &all, false), Some(wanted));
+        assert_eq!(next(&refused(&["tok-1"]), &all, false), None);
+        assert_eq!(next(&refused(&[]), &all, false), None);
     }
 
     #[test]
-    fn who_runs_or_may_not_be_restarted_is_left_alone() {
+    fn who_runs_is_left_alone() {
         let settled = Some(Next::Settle { token: "tok".into() });
         let running = ContainerInfo { running: true, ..stopped("a", "tok") };
-        assert_eq!(next(&refused(&["tok"]), &view(&[running])), settled);
-        let never = ContainerInfo { restarts: false, ..stopped("a", "tok") };
-        assert_eq!(next(&refused(&["tok"]), &view(&[never])), settled);
+        assert_eq!(next(&refused(&["tok"]), &view(&[running]), false), settled);
     }
 
     #[test]
     fn nothing_is_started_before_all_is_known() {
         let mut all = view(&[stopped("a", "tok")]);
         all.containers.insert("b".into(), Sketch::Name("b".into()));
-        assert_eq!(next(&refused(&["tok"]), &all), None);
+        assert_eq!(next(&refused(&["tok"]), &all, false), None);
+        assert!(matches!(next(&refused(&["tok"]), &all, true), Some(Next::Start { .. })), "not for ever");
         let away = DockerView { connected: false, ..view(&[stopped("a", "tok")]) };
-        assert_eq!(next(&refused(&["tok"]), &away), None);
+        assert_eq!(next(&refused(&["tok"]), &away, false), None);
     }
 }

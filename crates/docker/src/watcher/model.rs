@@ -193,22 +193,12 @@ pub(super) struct HostConfig {
     #[serde(default)]
     pub(super) auto_remove: bool,
     #[serde(default, deserialize_with = "nullable")]
-    restart_policy: RestartPolicy,
-    #[serde(default, deserialize_with = "nullable")]
     pub(super) dns: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) dns_search: Vec<String>,
     /// Published ports by `port/protocol`.
     #[serde(default, deserialize_with = "nullable")]
     port_bindings: BTreeMap<String, Value>,
-}
-
-/// When Docker starts a container without being asked.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RestartPolicy {
-    #[serde(default)]
-    name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -278,11 +268,6 @@ impl Container {
         let data = &self.graph_driver.data;
         let path = data.get("MergedDir").or_else(|| data.get("Mountpoint"))?.as_str()?;
         path.starts_with('/').then(|| path.into())
-    }
-
-    /// Whether Docker starts it without being asked.
-    pub(super) fn restarts(&self) -> bool {
-        !matches!(self.host_config.restart_policy.name.as_str(), "" | "no")
     }
 
     /// Its `resolv.conf` on the host.
@@ -422,16 +407,6 @@ mod tests {
         .unwrap();
         assert_eq!(container.endpoints().len(), 1);
         assert_eq!(container.config.hostname, "web");
-    }
-
-    #[test]
-    fn a_restart_policy_is_one_that_restarts() {
-        let policy = |json: &str| serde_json::from_str::<Container>(json).unwrap().restarts();
-        let named =
-            |name: &str| policy(&format!(r#"{{"HostConfig":{{"RestartPolicy":{{"Name":"{name}"}}}}}}"#));
-        assert!(named("always") && named("unless-stopped") && named("on-failure"));
-        assert!(!named("no") && !named(""));
-        assert!(!policy("{}") && !policy(r#"{"HostConfig":{"RestartPolicy":null}}"#));
     }
 
     #[test]

@@ -161,7 +161,6 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
     ContainerInfo {
         sandbox: container.sandbox().filter(|_| running),
         auto_remove: container.host_config.auto_remove,
-        restarts: container.restarts(),
         error: container.state.error.clone(),
         ports: container.ports(),
         published: container.published(),

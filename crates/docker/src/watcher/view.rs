@@ -122,8 +122,6 @@ pub struct ContainerInfo {
     pub dns_search: Vec<String>,
     /// Whether it is removed when it ends (`--rm`).
     pub auto_remove: bool,
-    /// Whether Docker starts it without being asked (its restart policy).
-    pub restarts: bool,
     /// Why its last start failed; empty if it did not.
     pub error: String,
     /// The ports it exposes or publishes: IP protocol number and port.

@@ -51,7 +51,7 @@ fn start(identities: &Identities, n: u8, name: &str) -> IdentityRecord {
     let wish = wish(&network, &ports);
     let identity = identities.take(&endpoint(n), &network, &wish);
     identities.keep(identity.clone());
-    identities.confirm(&identity.id, &wish, &container(n, name));
+    identities.confirm(&identity.id, &wish, &network.options, &container(n, name));
     identities.get(&identity.id).unwrap()
 }
 
@@ -108,6 +108,47 @@ fn one_derived_identity_lives_once_on_a_host() {
 }
 
 #[test]
+fn one_derived_identity_lives_once_where_hardware_addresses_are_shared() {
+    let ports = BTreeSet::new();
+    let shared = NetworkOptions { mode: Mode::Ipvlan, ..network().options };
+    let shared = NetworkRecord { options: shared, ..network() };
+    let by_key = Wish { key: Some("web"), ..wish(&shared, &ports) };
+    let identities = site();
+    let first = identities.take(&endpoint(1), &shared, &by_key);
+    // As the start leaves it.
+    identities.keep(IdentityRecord { mac: Mac::new([0x52, 0x54, 0, 0, 0, 1]), ..first.clone() });
+    assert_eq!(identities.take(&endpoint(2), &shared, &by_key).derived, None);
+    assert!(first.derived.is_some());
+}
+
+#[test]
+fn a_container_that_was_renamed_keeps_its_derived_identity_to_itself() {
+    let (network, ports) = (network(), BTreeSet::new());
+    let identities = site();
+    let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+    let old = identities.take(&endpoint(1), &network, &by_name);
+    identities.keep(old.clone());
+    identities.confirm(&old.id, &by_name, &network.options, &container(1, "web"));
+    identities.change(&old.id, |record| record.container = Some(container(1, "web-old")));
+    identities.let_go(&old.id);
+    let new = identities.take(&endpoint(2), &network, &by_name);
+    assert_eq!(new.derived, None, "web-old may come back");
+}
+
+#[test]
+fn who_could_not_be_told_at_first_is_derived_at_the_next_start() {
+    let (network, ports) = (network(), BTreeSet::new());
+    let identities = site();
+    let drawn = identities.take(&endpoint(1), &network, &wish(&network, &ports));
+    identities.keep(drawn.clone());
+    identities.confirm(&drawn.id, &wish(&network, &ports), &network.options, &container(1, "web"));
+    assert!(identities.get(&drawn.id).unwrap().temporary);
+    identities.let_go(&drawn.id);
+    let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
+    assert!(identities.take(&endpoint(2), &network, &by_name).derived.is_some());
+}
+
+#[test]
 fn what_was_drawn_stays_until_it_is_forgotten() {
     let identities = Identities::default();
     let web = start(&identities, 1, "web");
@@ -129,13 +170,13 @@ fn what_was_derived_for_another_container_is_lent_for_one_run() {
     let by_name = Wish { name: Some("web"), ..wish(&network, &ports) };
     let lent = identities.take(&endpoint(1), &network, &by_name);
     identities.keep(lent.clone());
-    identities.confirm(&lent.id, &by_name, &container(9, "db"));
+    identities.confirm(&lent.id, &by_name, &network.options, &container(9, "db"));
     assert!(identities.get(&lent.id).unwrap().temporary);
     identities.let_go(&lent.id);
     let own = identities.take(&endpoint(2), &network, &by_name);
     assert_eq!((own.mac, own.id == lent.id), (lent.mac, false));
     identities.keep(own.clone());
-    identities.confirm(&own.id, &by_name, &container(1, "web"));
+    identities.confirm(&own.id, &by_name, &network.options, &container(1, "web"));
     assert!(!identities.get(&own.id).unwrap().temporary);
 }
 
@@ -158,7 +199,7 @@ fn a_second_one_is_temporary_and_the_first_stays() {
     // More becomes known of the container, and it is the same one.
     let (network, ports) = (network(), BTreeSet::new());
     let more = ContainerRecord { hostname: Some("web".into()), ..container(2, "web") };
-    identities.confirm(&second.id, &wish(&network, &ports), &more);
+    identities.confirm(&second.id, &wish(&network, &ports), &network.options, &more);
     assert!(identities.get(&second.id).unwrap().temporary);
     assert!(!identities.get(&first.id).unwrap().temporary);
 }
@@ -168,7 +209,7 @@ fn a_wrong_choice_is_not_written_into_the_others_record() {
     let identities = Identities::default();
     let web = start(&identities, 1, "web");
     let (network, ports) = (network(), BTreeSet::new());
-    let changed = identities.confirm(&web.id, &wish(&network, &ports), &container(2, "db"));
+    let changed = identities.confirm(&web.id, &wish(&network, &ports), &network.options, &container(2, "db"));
     assert_eq!(changed, None);
     assert_eq!(identities.get(&web.id), Some(web));
 }

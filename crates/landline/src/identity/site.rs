@@ -1,8 +1,9 @@
 //! The key that the hosts of a site share, and what the configuration makes of it.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::Permissions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ impl Site {
         let failed = |source| SiteError::File { path: path.clone(), source };
         let key = match File::open(&path) {
             Ok(file) => {
+                // A copy from another host may be readable for all.
+                file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
                 let mut text = String::new();
                 file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
                 text.parse().map_err(|source| SiteError::Damaged { path: path.clone(), source })?
@@ -83,23 +86,26 @@ impl Site {
     }
 
     /// Does so whenever the key or the configuration changes, until `cancel`.
-    pub(crate) async fn follow(
+    pub(crate) fn follow(
         self: Arc<Self>,
         engine: Arc<Engine>,
         mut config: watch::Receiver<Arc<ConfigFile>>,
         cancel: CancellationToken,
-    ) {
+    ) -> impl Future<Output = ()> + Send + 'static {
+        // From now on, not from the first poll.
         let mut key = self.key.subscribe();
-        loop {
-            let changed = async {
-                tokio::select! {
-                    changed = config.changed() => changed,
-                    changed = key.changed() => changed,
+        async move {
+            loop {
+                let changed = async {
+                    tokio::select! {
+                        changed = config.changed() => changed,
+                        changed = key.changed() => changed,
+                    }
+                };
+                match cancel.run_until_cancelled(changed).await {
+                    Some(Ok(())) => self.declare(&engine, &config.borrow_and_update().clone()),
+                    Some(Err(_)) | None => return,
                 }
-            };
-            match cancel.run_until_cancelled(changed).await {
-                Some(Ok(())) => self.declare(&engine, &config.borrow_and_update().clone()),
-                Some(Err(_)) | None => return,
             }
         }
     }
@@ -110,9 +116,7 @@ fn make(path: &Path) -> io::Result<SiteKey> {
     let mut octets = [0; 32];
     getrandom::fill(&mut octets).map_err(io::Error::other)?;
     let key = SiteKey::new(octets);
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(format!("{key}\n").as_bytes())?;
-    file.sync_all()?;
+    files::replace(path, &format!("{key}\n"), 0o600)?;
     Ok(key)
 }
 

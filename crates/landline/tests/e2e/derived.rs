@@ -36,9 +36,12 @@ fn a_reservation_from_before_the_first_start_is_what_three_servers_give() -> Res
         assert_eq!((said["source"].as_str(), said["address"].as_str()), (Some("derived"), Some(address)));
         let mac = world.mac(name, "br00")?;
         assert!(line.contains(&mac), "{line} {mac}");
-        let leases = server.leases();
-        let lease = leases.iter().find(|lease| lease.mac == mac).ok_or("no lease")?;
-        assert!(lease.client_id.as_deref().is_some_and(|id| id.starts_with("ff")), "RFC 4361: {lease:?}");
+        // dhcpd writes no leases of what is reserved.
+        if format != "isc" {
+            let leases = server.leases();
+            let lease = leases.iter().find(|lease| lease.mac == mac).ok_or("no lease")?;
+            assert!(lease.client_id.as_deref().is_some_and(|id| id.starts_with("ff")), "RFC 4361: {lease:?}");
+        }
         server.stop()?;
     }
     Ok(())
