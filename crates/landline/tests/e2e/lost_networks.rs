@@ -101,7 +101,7 @@ fn everything_that_was_made_for_a_lost_network_goes() -> Result {
         let rows = world.host.landline_ok(binary(), &["network", "ls", "--json"]);
         rows.is_ok_and(|rows| rows.trim() == "[]")
     })?;
-    assert!(!answers(&world), "nobody has the address");
+    wait_for("nobody to have the address", SOON, || !answers(&world))?;
     wait_for("the host to be as before", SOON, || {
         world.host.snapshot().is_ok_and(|now| before.diff(&now).is_empty())
     })
