@@ -144,7 +144,9 @@ pub(crate) async fn look_again<T: Send + 'static>(
     loop {
         match blocking(look.clone()).await {
             Ok(seen) => return seen,
-            Err(error) => tracing::warn!(%error, ?pause, "cannot list {what}; trying again"),
+            // One line for each time it began to fail.
+            Err(error) if pause == FIRST => tracing::warn!(%error, "cannot list {what}; trying again"),
+            Err(error) => tracing::debug!(%error, ?pause, "cannot list {what}"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
