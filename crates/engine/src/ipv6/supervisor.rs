@@ -434,9 +434,11 @@ impl Supervisor6 {
                     Ok(shared) => {
                         let setting_up = self.told_until.is_some_and(|until| boottime::now() < until);
                         self.deferred = shared && setting_up;
+                        self.pace.succeeded();
                     }
                     Err(error) => {
                         tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
+                        self.pace.failed(now().since_boot());
                     }
                 }
                 // Which addresses there may be is stored already; that some of them are gone can wait.
@@ -459,9 +461,10 @@ impl Supervisor6 {
                 }
                 self.seat.cell.was_set_up();
             }
-            Ok(None) => {}
+            Ok(None) => self.pace.succeeded(),
             Err::<_, SandboxError>(error) => {
                 tracing::error!(endpoint = %self.seat.cell.id().short(), error = %chain(&error), "IPv6 not configured");
+                self.pace.failed(now().since_boot());
             }
         }
     }

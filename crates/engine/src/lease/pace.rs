@@ -9,6 +9,9 @@ use std::time::Duration;
 /// The time from one store and setup of an endpoint to the next.
 const PACE: Duration = Duration::from_secs(1);
 
+/// The longest time from a setup that failed to the next attempt.
+const LONGEST: Duration = Duration::from_mins(1);
+
 /// What is to be done about a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
@@ -23,6 +26,10 @@ pub(crate) enum Due {
 pub(crate) struct Pace {
     waiting: Option<Due>,
     not_before: Duration,
+    /// When a setup that failed is tried again, if nothing else has the link set up before.
+    again: Option<Duration>,
+    /// How many setups have failed since the last that did not.
+    failures: u32,
 }
 
 impl Pace {
@@ -31,10 +38,25 @@ impl Pace {
         self.waiting = self.waiting.max(Some(due));
     }
 
-    /// What is to be done now. The caller does it.
+    /// Setting the link up failed. It is tried again after a pause, which doubles with each failure.
+    pub(crate) fn failed(&mut self, now: Duration) {
+        let pause = PACE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        self.again = Some(now + pause);
+    }
+
+    /// The link was set up, or there is none any more.
+    pub(crate) fn succeeded(&mut self) {
+        (self.again, self.failures) = (None, 0);
+    }
+
+    /// What is to be done now. The caller does it, and says what became of a setup.
     pub(crate) fn take(&mut self, now: Duration) -> Option<Due> {
         if now < self.not_before {
             return None;
+        }
+        if self.again.take_if(|at| *at <= now).is_some() {
+            self.want(Due::SetUp);
         }
         let due = self.waiting.take();
         if due.is_some() {
@@ -45,12 +67,15 @@ impl Pace {
 
     /// What waits, whether or not it is time.
     pub(crate) fn take_early(&mut self) -> Option<Due> {
-        self.waiting.take()
+        let again = self.again.take().map(|_| Due::SetUp);
+        self.waiting.take().max(again)
     }
 
     /// When there is something to be done, if nothing else comes.
     pub(crate) fn next(&self) -> Option<Duration> {
-        self.waiting.map(|_| self.not_before)
+        let waiting = self.waiting.map(|_| self.not_before);
+        let again = self.again.map(|at| at.max(self.not_before));
+        waiting.into_iter().chain(again).min()
     }
 }
 
@@ -122,6 +147,31 @@ mod tests {
         assert_eq!(pace.take(at(9000)), Some(Due::Store), "a quiet time is over");
         pace.want(Due::Store);
         assert_eq!(pace.take_early(), Some(Due::Store), "the end waits for nothing");
+    }
+
+    #[test]
+    fn a_setup_that_failed_is_tried_again_after_pauses_that_grow() {
+        let mut pace = Pace::default();
+        pace.want(Due::SetUp);
+        let (mut now, mut pauses) = (at(0), Vec::new());
+        assert_eq!(pace.take(now), Some(Due::SetUp));
+        for _ in 0..9 {
+            pace.failed(now);
+            let next = pace.next().unwrap();
+            assert_eq!(pace.take(next - at(1)), None);
+            assert_eq!(pace.take(next), Some(Due::SetUp));
+            pauses.push((next - now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        pace.failed(now);
+        pace.want(Due::Store);
+        assert_eq!(pace.take(now + at(1000)), Some(Due::Store), "what is new does not wait so long");
+        assert_eq!(pace.next(), Some(now + at(60_000)), "and the setup is still due");
+        pace.succeeded();
+        assert_eq!((pace.take(now + at(90_000)), pace.next()), (None, None));
+        pace.failed(now + at(90_000));
+        assert_eq!(pace.next(), Some(now + at(91_000)), "the first pause is short again");
     }
 
     #[test]

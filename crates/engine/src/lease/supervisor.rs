@@ -519,9 +519,13 @@ impl Supervisor {
                 }
                 // What was done counts, even where something failed after it.
                 match done {
-                    Ok(again) => self.deferred |= again,
+                    Ok(again) => {
+                        self.deferred |= again;
+                        self.pace.succeeded();
+                    }
                     Err(error) => {
                         tracing::error!(endpoint, error = %chain(&error), "sandbox not configured");
+                        self.pace.failed(boottime::now());
                     }
                 }
                 let change = |record: &mut EndpointRecord| {
@@ -533,9 +537,10 @@ impl Supervisor {
                 }
                 self.seat.cell.was_set_up();
             }
-            Ok(None) => {}
+            Ok(None) => self.pace.succeeded(),
             Err::<_, SandboxError>(error) => {
                 tracing::error!(endpoint, error = %chain(&error), "sandbox not configured");
+                self.pace.failed(boottime::now());
             }
         }
     }
