@@ -151,7 +151,7 @@ impl Engine {
                 false,
                 &mut OsRandom,
             )
-            .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), ..ipv6 });
+            .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), switched_on: true, ..ipv6 });
         let record = EndpointRecord {
             ipv6: ipv6.clone(),
             id: id.clone(),

@@ -58,6 +58,10 @@ impl Engine {
             let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {
                 let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(()) };
                 sandbox.quiet_v6(own_v6);
+                if own_v6 {
+                    // Docker has it off on links that are new in a sandbox.
+                    sandbox.set_v6("disable_ipv6", "0");
+                }
                 sandbox.set_up(name)?;
                 if let Some(wanted) = &wanted {
                     let task = Task { wanted: Some(wanted), setting_up: false, shared };

@@ -31,6 +31,9 @@ pub struct Ipv6Record {
     /// Whose the default routes are.
     #[serde(default)]
     pub defaults: Defaults6,
+    /// Whether IPv6 was switched on for the link in its sandbox. That is done once: who switches it off later means it.
+    #[serde(default)]
+    pub switched_on: bool,
 }
 
 /// Whose the IPv6 default routes of an endpoint's link are.

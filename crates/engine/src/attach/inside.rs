@@ -141,14 +141,24 @@ pub(super) fn dress(
     // Two interfaces of one container may be on one LAN, and neither is to answer for the other's address: it would be
     // taken for another machine.
     netlink.set_link(index, &LinkChange::new().arp_ignore(1))?;
-    if spec.addresses.iter().any(|address| address.net.addr().is_ipv6())
+    let has_v6 = |spec: &AttachSpec| spec.addresses.iter().any(|address| address.net.addr().is_ipv6());
+    let mut off = false;
+    if has_v6(spec)
         && let Some(link) = netlink.link_by_index(index)?
     {
-        allow_v6(netns, &link.name);
+        if matches!(defaults, Defaults::TakeNew(old) if has_v6(old)) {
+            off = is_off_v6(netns, &link.name);
+        } else {
+            allow_v6(netns, &link.name);
+        }
     }
     let present = netlink.addresses()?;
     for address in &spec.addresses {
         let net = address.net;
+        if off && net.addr().is_ipv6() {
+            tracing::warn!(address = %net, "left out: IPv6 was switched off in the container (disable_ipv6)");
+            continue;
+        }
         let there = present.iter().any(|a| a.index == index && a.net == net);
         if !there {
             let mut new = Address::new(index, net).protocol(PROTOCOL);
@@ -167,6 +177,12 @@ pub(super) fn dress(
         }
     }
     Ok(())
+}
+
+/// Whether IPv6 is off on the link. Once it has had such addresses, somebody inside did that.
+fn is_off_v6(netns: &Netns, link: &IfName) -> bool {
+    let setting = netns.run(|| sysctl::get(Family::V6, link, "disable_ipv6"));
+    matches!(setting, Ok(Ok(off)) if off != "0")
 }
 
 /// Docker switches IPv6 off where it gives no such address.

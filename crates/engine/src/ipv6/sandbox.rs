@@ -1,5 +1,8 @@
 //! What a state means for the link in a sandbox.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,8 +26,9 @@ const METRICS: u32 = 16;
 
 impl Sandbox {
     /// Brings the link in line with the state, as far as the kernel takes it, and writes what was done into `now`. Only what
-    /// is marked as ours is removed, and the addresses in `now.applied`, which Docker or we put there. The first error is
-    /// returned; it keeps nothing else from being done. `true`: another link of the container has default routes of
+    /// is marked as ours is removed, and the addresses in `now.applied`, which Docker or we put there. Where somebody inside
+    /// has switched IPv6 off since it was first set up, nothing is put there. The first error is returned; it keeps nothing
+    /// else from being done. `true`: another link of the container has default routes of
     /// Landline's as well, so it matters which of them Docker chooses.
     pub(crate) fn configure_v6(
         &mut self,
@@ -36,9 +40,17 @@ impl Sandbox {
         let wanted = addresses(state);
         if !wanted.is_empty() {
             self.quiet_v6(true);
-            // Docker switches IPv6 off on links that it gave no address.
-            self.set_v6("disable_ipv6", "0");
+            if !now.switched_on {
+                // Docker switches IPv6 off on links that it gave no address.
+                now.switched_on = self.set_v6("disable_ipv6", "0");
+            }
             self.limit_v6(state.mtu);
+        }
+        if now.switched_on && self.get_v6("disable_ipv6").is_some_and(|off| off != "0") {
+            // Somebody inside did that. The kernel has removed all there was, and nothing comes back by itself.
+            now.defaults.foreign = true;
+            now.applied = wanted.into_iter().map(|(net, _)| net).collect();
+            return Ok(false);
         }
         let present = self.addresses_v6()?;
         let is_there = |net: &Ipv6Net| present.iter().any(|a| a.net == IpNet::V6(*net));
@@ -107,9 +119,7 @@ impl Sandbox {
     fn limit_v6(&self, mtu: Option<u16>) {
         let carried = self.link.mtu;
         let mtu = mtu.map_or(carried, |mtu| u32::from(mtu).min(carried)).to_string();
-        let name = self.link.name.clone();
-        let now = self.netns.run(move || sysctl::get(Family::V6, &name, "mtu"));
-        if !matches!(now, Ok(Ok(now)) if now == mtu) {
+        if self.get_v6("mtu").as_ref() != Some(&mtu) {
             self.set_v6("mtu", &mtu);
         }
     }
@@ -168,11 +178,18 @@ impl Sandbox {
         Ok(shared)
     }
 
-    /// Writes an IPv6 setting of the link.
-    pub(crate) fn set_v6(&self, key: &'static str, value: &str) {
+    /// An IPv6 setting of the link, if it can be read.
+    fn get_v6(&self, key: &'static str) -> Option<String> {
+        let name = self.link.name.clone();
+        self.netns.run(move || sysctl::get(Family::V6, &name, key)).ok()?.ok()
+    }
+
+    /// Writes an IPv6 setting of the link. `false`: it was not written.
+    pub(crate) fn set_v6(&self, key: &'static str, value: &str) -> bool {
         let (name, text) = (self.link.name.clone(), value.to_owned());
         let set = self.netns.run(move || sysctl::set(Family::V6, &name, key, &text));
-        match set.and_then(|inner| inner) {
+        let set = set.and_then(|inner| inner);
+        match &set {
             Ok(()) => {}
             // Renamed under our hands, or no IPv6 there: arriving ends with the final name.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -180,6 +197,7 @@ impl Sandbox {
                 tracing::debug!(%error, link = %self.link.name, key, value, "IPv6 setting not written");
             }
         }
+        set.is_ok()
     }
 }
 
@@ -252,50 +270,4 @@ fn routes(index: u32, state: &State6, skip_routes: bool, metric: u32) -> Vec<Rou
         routes.push(ours(Route::via(everywhere, router.address.into()), metric + rank));
     }
     routes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn default(oif: u32, protocol: u8, metric: u32) -> Route {
-        let gateway: Ipv6Addr = "fe80::1".parse().unwrap();
-        Route::via("::/0".parse().unwrap(), gateway.into()).oif(oif).protocol(protocol).priority(metric)
-    }
-
-    #[test]
-    fn links_of_one_container_have_metrics_of_their_own_and_keep_them() {
-        let (tunnel, none) = (Some(9), None);
-        // The one that Docker has chosen first.
-        assert_eq!((first_metric(2, &[], Some(2)), first_metric(2, &[], none)), (1040, 1056));
-        assert_eq!(first_metric(2, &[default(3, PROTOCOL, 1040)], Some(2)), 1056);
-        assert_eq!(first_metric(2, &[default(3, 3, 1024), default(4, PROTOCOL, 1057)], none), 1072);
-        let both = [default(3, PROTOCOL, 1040), default(2, PROTOCOL, 1057)];
-        for chosen in [Some(3), tunnel, none] {
-            assert_eq!((first_metric(2, &both, chosen), first_metric(3, &both, chosen)), (1056, 1040));
-        }
-        // Docker has chosen another since: that is left behind, and moves to the front if it can.
-        assert_eq!((first_metric(3, &both, Some(2)), first_metric(2, &both, Some(2))), (1072, 1056));
-        let behind = [default(3, PROTOCOL, 1057), default(2, PROTOCOL, 1072)];
-        assert_eq!((first_metric(2, &behind, Some(2)), first_metric(3, &behind, Some(2))), (1040, 1088));
-        assert_eq!((first_metric(2, &behind, Some(3)), first_metric(3, &behind, Some(3))), (1072, 1056));
-        // What is the best stays as it is, and does not move back when a VPN takes the IPv4 default route.
-        for chosen in [Some(2), tunnel, none] {
-            assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1056), default(3, 3, 1024)], chosen), 1056);
-            assert_eq!(first_metric(2, &[default(2, PROTOCOL, 1040)], chosen), 1040);
-        }
-        // One that the user set does not count as ours, and one that is better than any of ours does not matter.
-        assert_eq!(first_metric(2, &[default(2, 3, 1056), default(3, 3, 50)], Some(2)), 1040);
-    }
-
-    #[test]
-    fn a_default_route_that_is_gone_was_taken() {
-        let [a, b]: [Ipv6Addr; 2] = ["fe80::1", "fe80::2"].map(|router| router.parse().unwrap());
-        assert!(!is_taken(None, &[]), "a start");
-        assert!(!is_taken(Some(&[]), &[]), "no router so far");
-        assert!(!is_taken(Some(&[a, b]), &[b, a]));
-        assert!(!is_taken(Some(&[a]), &[a, b]), "one more is no harm");
-        assert!(is_taken(Some(&[a, b]), &[a]));
-        assert!(is_taken(Some(&[a]), &[]));
-    }
 }

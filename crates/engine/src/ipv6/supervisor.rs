@@ -13,7 +13,7 @@ use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
 use landline_kernel::boottime;
-use landline_model::{EndpointRecord, StateRecord};
+use landline_model::{EndpointRecord, Ipv6Record, StateRecord};
 use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
@@ -425,10 +425,10 @@ impl Supervisor6 {
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
             let done = sandbox.configure_v6(&state, skip_routes, &mut ipv6);
-            Ok(Some((ipv6.applied, ipv6.defaults, done)))
+            Ok(Some((ipv6, done)))
         });
         match done.await {
-            Ok(Some((applied, defaults, done))) => {
+            Ok(Some((now_there, done))) => {
                 // What was done counts, even where something failed after it.
                 match done {
                     Ok(shared) => {
@@ -442,11 +442,14 @@ impl Supervisor6 {
                     }
                 }
                 // Which addresses there may be is stored already; that some of them are gone can wait.
-                let known =
-                    defaults == before.defaults && applied.iter().all(|net| before.applied.contains(net));
+                let Ipv6Record { applied, defaults, switched_on, .. } = now_there;
+                let known = defaults == before.defaults
+                    && switched_on == before.switched_on
+                    && applied.iter().all(|net| before.applied.contains(net));
                 let change = |record: &mut EndpointRecord| {
                     if let Some(ipv6) = &mut record.ipv6 {
                         (ipv6.applied, ipv6.defaults) = (applied, defaults);
+                        ipv6.switched_on = switched_on;
                     }
                 };
                 let written = async {
