@@ -2,8 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use landline_testbed::{DhcpKind, DhcpMessage, Dnsmasq, FakeServer, Lan, Ra, Reply, wait_for};
+use landline_testbed::{DhcpKind, DhcpMessage, Dnsmasq, FakeServer, Lan, Ra, Reply, Signal, wait_for};
 
+use crate::sockets::advertise_mtu;
+use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -92,7 +94,7 @@ fn ipv6_that_the_containers_user_switched_off() -> Result {
     let dhcp = lan.dnsmasq(Dnsmasq { ra: Ra::Slaac, ..Dnsmasq::default() })?;
     let host = lan.docker_host("host1")?;
     host.make_bridge("br0", Some("192.0.2.10/24"))?;
-    let world = World::start(lan, dhcp, host)?;
+    let mut world = World::start(lan, dhcp, host)?;
     world.network("lan", &["bridge=br0", "ipv6=true"])?;
     world.run("web", "lan", &[])?;
     let addresses = || {
@@ -106,6 +108,31 @@ fn ipv6_that_the_containers_user_switched_off() -> Result {
     let row = world.row("web")?;
     assert_eq!(row["ipv6"]["addresses"], serde_json::json!([]), "{row}");
     assert!(row["ipv6"]["state"].as_str().is_some_and(|state| state.contains("disable_ipv6")), "{row}");
+    stays_off(&world, 1400, "after other words of the router")?;
+    stays_off(&world, 1401, "after other words of the router")?;
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.daemon = start_daemon(&world.host)?;
+    world.row("web")?;
+    stays_off(&world, 1402, "after a restart of the daemon")?;
+    stays_off(&world, 1403, "after a restart of the daemon")
+}
+
+/// The LAN's router says another MTU, and what Landline does about that switches no IPv6 on.
+fn stays_off(world: &World, mtu: u32, when: &str) -> Result {
+    let setting = |key: &str| {
+        let value = world.inside("web", &["cat", &format!("/proc/sys/net/ipv6/conf/br00/{key}")]);
+        value.map(|value| value.trim().to_owned())
+    };
+    wait_for("the router's words to count", SOON, || {
+        // The router has words of its own, which may come in between.
+        advertise_mtu(&world.lan.router().netns_path(), "eth0", mtu).ok()?;
+        setting("mtu").is_ok_and(|now| now == mtu.to_string()).then_some(())
+    })?;
+    let (off, routes) = (setting("disable_ipv6")?, world.routes6("web")?);
+    let addresses = world.inside("web", &["ip", "-6", "-o", "address", "show", "dev", "br00"])?;
+    assert_eq!((&*off, &*addresses), ("1", ""), "{when}");
+    assert!(!routes.iter().any(|route| route.contains("br00")), "{when}: {routes:?}");
     Ok(())
 }
 
