@@ -25,6 +25,10 @@ use crate::random::OsRandom;
 use crate::store::{Record, Store, StoreError};
 use crate::{blocking, chain};
 
+mod default;
+
+use default::{Step, is_default, is_of_lease};
+
 /// An address of the host's that is to be renewed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLease {
@@ -38,6 +42,9 @@ pub struct HostLease {
     /// Option 12.
     #[serde(default)]
     pub hostname: Option<String>,
+    /// The router that the server spoke of with this address, by which its default route is known; `None`: not heard yet.
+    #[serde(default)]
+    pub router: Option<Ipv4Addr>,
 }
 
 impl Record for HostLease {
@@ -56,6 +63,7 @@ impl Record for HostLease {
             address: serde_json::from_value(part("address")).ok()?,
             client_id: serde_json::from_value(part("client_id")).unwrap_or_default(),
             hostname: serde_json::from_value(part("hostname")).unwrap_or_default(),
+            router: serde_json::from_value(part("router")).unwrap_or_default(),
         })
     }
 }
@@ -181,14 +189,18 @@ impl Keeper {
         match event {
             Event::Bound(lease) | Event::Renewed(lease) => {
                 tracing::info!(%interface, address = %lease.address, server = %lease.server, "the host's own lease");
-                let before = std::mem::replace(&mut self.lease.address, lease.address);
-                if before != lease.address
+                let before = self.lease.clone();
+                self.lease.address = lease.address;
+                if before.address != lease.address || before.router.is_none() {
+                    self.lease.router = lease.options.gateway().or(before.router);
+                }
+                if before != self.lease
                     && let Err(error) = self.store.put(&self.lease).await
                 {
                     tracing::error!(error = %chain(&error), "the host's new address could not be stored");
                 }
                 let left = self.left.take();
-                report(blocking(move || configure(link, &lease, before, left)).await, &interface);
+                report(blocking(move || configure(link, &lease, &before, left)).await, &interface);
             }
             Event::Lost { address, reason } => {
                 tracing::error!(%interface, %address, %reason, "the host has lost its address");
@@ -216,14 +228,18 @@ fn report<T>(done: Result<T, HostError>, interface: &IfName) -> Option<T> {
 struct Held {
     address: Option<Address>,
     routes: Vec<Route>,
+    /// The host's default routes, those through other links as well.
+    defaults: Vec<Route>,
 }
 
 impl Held {
     fn look(netlink: &mut Netlink, link: u32, address: Ipv4Addr) -> Result<Self, HostError> {
         let here = |own: &Address| own.index == link && own.net.addr() == IpAddr::V4(address);
         let address = netlink.addresses()?.into_iter().find(here);
-        let routes = netlink.routes()?.into_iter().filter(|route| route.oif == Some(link));
-        Ok(Self { address, routes: routes.collect() })
+        let mut routes = netlink.routes()?;
+        let defaults = routes.iter().filter(|route| is_default(route)).cloned().collect();
+        routes.retain(|route| route.oif == Some(link));
+        Ok(Self { address, routes, defaults })
     }
 
     /// Another address that has of this one what a server does not say.
@@ -234,8 +250,21 @@ impl Held {
         if was.has_prefix_route() { fresh } else { fresh.no_prefix_route() }
     }
 
-    /// The routes from this address, and the default route, as they are from that one; networks before the routers in them.
-    fn routes_from(&self, net: Ipv4Net, gateway: Option<Ipv4Addr>, link: u32) -> Vec<Route> {
+    /// The default routes that came with the lease.
+    fn own_defaults(&self, said: Option<Ipv4Addr>) -> Vec<Route> {
+        let address = self.address.as_ref().map(|was| was.net.addr());
+        let own = |route: &&Route| is_default(route) && is_of_lease(route, address, said);
+        self.routes.iter().filter(own).cloned().collect()
+    }
+
+    /// The routes from this address, and the default route that came with the lease, as they are from that one; networks
+    /// before the routers in them.
+    fn routes_from(
+        &self,
+        net: Ipv4Net,
+        (gateway, said): (Option<Ipv4Addr>, Option<Ipv4Addr>),
+        link: u32,
+    ) -> Vec<Route> {
         let was = self.address.as_ref();
         let source = was.map(|was| was.net.addr());
         let by_kernel = was.is_none_or(Address::has_prefix_route);
@@ -243,7 +272,8 @@ impl Held {
             let plain = route.kind == RouteKind::Unicast && !route.multipath;
             let own = route.source.is_some() && route.source == source;
             // The kernel makes that to the network with the address.
-            plain && (own || is_default(route)) && !(by_kernel && route.protocol == Route::BY_KERNEL)
+            let own = if is_default(route) { is_of_lease(route, source, said) } else { own };
+            plain && own && !(by_kernel && route.protocol == Route::BY_KERNEL)
         };
         let mut routes: Vec<Route> = self.routes.iter().filter(ours).cloned().collect();
         for route in &mut routes {
@@ -257,7 +287,8 @@ impl Held {
                 route.gateway = gateway.map(IpAddr::V4).or(route.gateway);
             }
         }
-        if let (Some(gateway), false) = (gateway, routes.iter().any(is_default)) {
+        // Where nothing is known of an address before, there may have been one.
+        if let (Some(gateway), None, false) = (gateway, was, self.routes.iter().any(is_default)) {
             routes.push(
                 Route::via(Ipv4Net::default().into(), gateway.into()).oif(link).protocol(Route::BY_DHCP),
             );
@@ -267,13 +298,10 @@ impl Held {
     }
 }
 
-fn is_default(route: &Route) -> bool {
-    route.is_default() && route.destination.addr().is_ipv4()
-}
-
 /// The address has no end by itself any more, and its routes are as they were. Another one than before, or one that was
 /// lost, takes the place of what is there, or was.
-fn configure(link: u32, lease: &Lease, before: Ipv4Addr, left: Option<Held>) -> Result<(), HostError> {
+fn configure(link: u32, lease: &Lease, before: &HostLease, left: Option<Held>) -> Result<(), HostError> {
+    let (before, said) = (before.address, before.router);
     let mut netlink = Netlink::open().map_err(HostError::Open)?;
     let net = Ipv4Net::new(lease.address, lease.prefix_len.min(32)).unwrap_or_else(|_| lease.address.into());
     let now = Held::look(&mut netlink, link, lease.address)?;
@@ -282,10 +310,21 @@ fn configure(link: u32, lease: &Lease, before: Ipv4Addr, left: Option<Held>) -> 
     } else {
         let there = Held::look(&mut netlink, link, before)?;
         let was = left.filter(|_| there.address.is_none()).unwrap_or(there);
+        let own = was.own_defaults(said);
         netlink.replace_address(&was.address_like_it(link, net))?;
-        for route in was.routes_from(net, lease.options.gateway(), link) {
+        for route in was.routes_from(net, (lease.options.gateway(), said), link) {
+            let step = if is_default(&route) {
+                default::step(&route, &now.defaults, &own, &was.defaults)
+            } else {
+                Step::Replace
+            };
+            let done = match step {
+                Step::Keep => Ok(()),
+                Step::Replace => netlink.replace_route(&route),
+                Step::Add => netlink.add_route(&route),
+            };
             // One that leads nowhere from the new network must not keep the others.
-            if let Err(error) = netlink.replace_route(&route) {
+            if let Err(error) = done {
                 tracing::warn!(%error, "a route of the host's was not taken along");
             }
         }
@@ -311,6 +350,7 @@ mod tests {
     fn routes_go_along_as_they_were() {
         let v4 = |text: &str| text.parse::<Ipv4Addr>().unwrap();
         let (old, new) = (v4("192.0.2.9"), "198.51.100.7/24".parse().unwrap());
+        let (gateway, said) = (Some(v4("198.51.100.1")), Some(v4("192.0.2.1")));
         let mut address = Address::new(3, "192.0.2.9/24".parse().unwrap());
         address.metric = Some(1024);
         let by_dhcp = |route: Route| route.oif(3).protocol(Route::BY_DHCP).priority(1024).source(old.into());
@@ -321,9 +361,9 @@ mod tests {
             // Somebody's own.
             Route::on_link("10.12.0.0/21".parse().unwrap(), 3),
         ];
-        let held = Held { address: Some(address.clone()), routes: routes.clone() };
+        let held = Held { address: Some(address.clone()), routes: routes.clone(), ..Held::default() };
         assert_eq!(held.address_like_it(3, new).metric, Some(1024));
-        let moved = held.routes_from(new, Some(v4("198.51.100.1")), 3);
+        let moved = held.routes_from(new, (gateway, said), 3);
         let shown: Vec<_> = moved.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
@@ -334,12 +374,19 @@ mod tests {
         );
         assert!(moved.iter().all(|r| r.source == Some(new.addr().into()) && r.protocol == Route::BY_DHCP));
         // Where the kernel makes no route to the network, it goes along too.
-        let held = Held { address: Some(address.no_prefix_route()), routes };
-        let moved = held.routes_from(new, None, 3);
+        let held = Held { address: Some(address.clone().no_prefix_route()), routes, ..Held::default() };
+        let moved = held.routes_from(new, (None, said), 3);
         assert_eq!(moved.len(), 3);
         assert_eq!(moved[0].destination, new.trunc().into());
         // Nothing is known of before.
-        let moved = Held::default().routes_from(new, Some(v4("198.51.100.1")), 3);
+        let moved = Held::default().routes_from(new, (gateway, None), 3);
         assert_eq!(moved.len(), 1);
+        // A default that another has removed, or set in its place, is none of the lease's.
+        for there in
+            [Vec::new(), vec![Route::via("0.0.0.0/0".parse().unwrap(), v4("192.0.2.77").into()).oif(3)]]
+        {
+            let held = Held { address: Some(address.clone()), routes: there, ..Held::default() };
+            assert_eq!(held.routes_from(new, (gateway, said), 3), []);
+        }
     }
 }

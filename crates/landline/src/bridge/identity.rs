@@ -14,7 +14,7 @@ use super::persist::{read, value};
 pub(super) fn lease(root: &Path, nic: &IfName, index: u32, bridge: &IfName, address: Ipv4Addr) -> HostLease {
     let notes = [networkd(root, index), networkmanager(root, nic, address), dhclient(root, nic, address)];
     let client_id = notes.into_iter().flatten().next();
-    HostLease { interface: bridge.clone(), address, client_id, hostname: hostname(root) }
+    HostLease { interface: bridge.clone(), address, client_id, hostname: hostname(root), router: None }
 }
 
 /// systemd-networkd writes down its leases, with the identifier in hexadecimal digits.

@@ -1,6 +1,7 @@
 //! A NIC becomes the port of a bridge and comes back, and the host can be reached all the time.
 
 use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use landline_testbed::{
@@ -272,12 +273,41 @@ fn an_address_from_a_server_goes_on_being_renewed() -> Result {
 
     // Another server gives another address: the routes are from that one now, and otherwise as they were.
     drop(dhcp);
-    let server = FakeServer::start(lan.router(), ROUTER, |message| grant(message, NEXT))?;
+    let gives = Arc::new(Mutex::new(NEXT));
+    let given = gives.clone();
+    let _server = FakeServer::start(lan.router(), ROUTER, move |message| {
+        given.lock().map(|address| grant(message, *address)).unwrap_or_default()
+    })?;
     let moved: Vec<String> = before.iter().map(|route| route.replace(own, NEXT)).collect();
     wait_for("the host to have moved", 6 * SOON, || routes("br-eth0").is_ok_and(|now| now == moved))
         .map_err(|error| format!("{error}\n{moved:?}\n{:?}", routes("br-eth0")))?;
     lan.peer().check(&["ping", "-c1", "-W5", NEXT])?;
-    drop(server);
+
+    // A default route that is another's, or that another removed, is none of the lease's business.
+    let default = || host.node().sh("ip -4 route show default");
+    let moves_to = |address: &'static str| -> Result {
+        *gives.lock().map_err(|error| error.to_string())? = address;
+        let there = || host.check(&["ip", "-4", "address", "show", "dev", "br-eth0"]);
+        wait_for("the host to have moved", 6 * SOON, || {
+            there().is_ok_and(|now| {
+                now.contains(&format!("inet {address}/")) && now.matches("inet ").count() == 1
+            })
+        })?;
+        lan.peer().check(&["ping", "-c1", "-W5", address])?;
+        Ok(())
+    };
+    host.node()
+        .sh("ip link add wg0 type dummy; ip link set wg0 up; ip route replace default dev wg0 metric 1024")?;
+    let tunnel = default()?;
+    assert!(tunnel.contains("dev wg0") && tunnel.lines().count() == 1, "{tunnel}");
+    moves_to("192.0.2.178")?;
+    assert_eq!(default()?, tunnel);
+    host.node().sh("ip route del default; ip link del wg0")?;
+    moves_to(NEXT)?;
+    assert_eq!(default()?, "");
+    host.node()
+        .sh(&format!("ip route add default via 192.0.2.1 dev br-eth0 proto dhcp src {NEXT} metric 1024"))?;
+    assert_eq!(routes("br-eth0")?, moved);
 
     host.landline_ok(binary(), &["bridge", "release", "br-eth0"])?;
     let back = host.check(&["ip", "-4", "address", "show", "dev", "eth0"])?;
@@ -290,11 +320,11 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// What the other server gives.
 const NEXT: &str = "192.0.2.177";
 
-/// What a server says that has this address only, and gives it for a minute.
+/// What a server says that has this address only, and gives it for some seconds.
 fn grant(message: &DhcpMessage, address: &str) -> Vec<Reply> {
     let Ok(address) = address.parse::<Ipv4Addr>() else { return Vec::new() };
     let grant = |kind| {
-        let grant = DhcpMessage::grant(message, kind, ROUTER, address, 60);
+        let grant = DhcpMessage::grant(message, kind, ROUTER, address, 8);
         vec![Reply::now(&grant.with(3, ROUTER.octets()))]
     };
     let asked = message.address_option(50).unwrap_or(message.ciaddr);
