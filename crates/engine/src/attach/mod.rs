@@ -8,6 +8,7 @@
 mod addresses;
 mod apply;
 mod card;
+mod changes;
 mod detach;
 mod dummy;
 mod follow;
@@ -236,12 +237,13 @@ pub struct AttachmentSlots {
     slots: Mutex<BTreeMap<AttachmentId, Arc<Slot>>>,
     /// Whoever changes something that attachments of one sandbox share holds its lock.
     sandboxes: Mutex<BTreeMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>,
+    changes: Arc<changes::Changes>,
 }
 
 impl AttachmentSlots {
-    fn new(records: Vec<AttachmentRecord>) -> Self {
+    fn new(records: Vec<AttachmentRecord>, changes: changes::Changes) -> Self {
         let slots = records.into_iter().map(|record| (record.id.clone(), Slot::new(record)));
-        Self { slots: Mutex::new(slots.collect()), sandboxes: Mutex::default() }
+        Self { slots: Mutex::new(slots.collect()), sandboxes: Mutex::default(), changes: Arc::new(changes) }
     }
 
     /// What there was when the daemon stopped. A path may name another namespace by now, and numbers of processes are
@@ -249,6 +251,7 @@ impl AttachmentSlots {
     pub async fn resume(ground: &mut Foundation) -> Self {
         let records: Vec<AttachmentRecord> = ground.rows.take();
         ground.all_networks &= !ground.rows.lacks::<AttachmentRecord>();
+        let changes = changes::Changes::new(ground.rows.take(), &ground.services.boot);
         let mut endpoints = std::mem::take(&mut ground.endpoints);
         let (attachments, endpoints) = crate::blocking(move || {
             for record in &records {
@@ -261,7 +264,7 @@ impl AttachmentSlots {
                 }
                 endpoint.host_end.clone_from(&record.spec.host_end);
             }
-            (Self::new(records), endpoints)
+            (Self::new(records, changes), endpoints)
         })
         .await;
         ground.endpoints = endpoints;
@@ -320,7 +323,7 @@ impl Attachments {
         attach
     }
 
-    /// Changes routes, rules or queues in a container's namespace, once.
+    /// Changes routes, rules or queues in a container's namespace, each time that it is told to.
     ///
     /// # Errors
     /// See [`AttachFailure`].

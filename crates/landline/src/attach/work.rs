@@ -231,7 +231,7 @@ impl Worker {
             rows.extend(attempt.ok().flatten());
         }
         if config.containers.changes {
-            rows.extend(self.changes(place, &target, asks).await);
+            rows.extend(self.changes(place, &container.id, &target, asks).await);
         }
         rows
     }
@@ -251,15 +251,20 @@ impl Worker {
         }
     }
 
-    async fn changes(&self, place: &Occupied, target: &Target, asks: &[Ask]) -> Vec<AttachRow> {
+    /// Each once in a namespace: what somebody changes after that stays.
+    async fn changes(
+        &self,
+        place: &Occupied,
+        container: &str,
+        target: &Target,
+        asks: &[Ask],
+    ) -> Vec<AttachRow> {
         let mut rows = Vec::new();
         for ask in asks {
             let Ok(Wish::Change(change)) = &ask.wish else { continue };
-            match self.attach.change(target, &place.sandbox, change).await {
-                Ok(()) => {}
-                // It was done before the daemon restarted.
-                Err(AttachFailure::Inside { source, .. }) if is_there_already(&*source) => {}
-                Err(error) => rows.push(failed(&name(place, target), &ask.source, None, &error)),
+            let change = (ask.source.as_str(), change);
+            if let Err(error) = self.attach.change_once(container, target, &place.sandbox, change).await {
+                rows.push(failed(&name(place, target), &ask.source, None, &error));
             }
         }
         rows
@@ -284,20 +289,6 @@ async fn within(
     }
     stop.cancel();
     work.await.map(drop)
-}
-
-fn is_there_already(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error
-            .downcast_ref::<landline_kernel::NetlinkError>()
-            .is_some_and(landline_kernel::NetlinkError::exists)
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 fn name(place: &Occupied, target: &Target) -> String {

@@ -166,6 +166,51 @@ fn what_is_not_allowed_is_refused_until_it_is() -> Result {
     Ok(())
 }
 
+/// What somebody changes after a container's own changes of its routes stays, though others of them are tried again and again.
+#[test]
+fn each_change_that_a_container_asks_for_is_made_once_in_a_start() -> Result {
+    let mut asked = Asked::new("[containers]\nchanges = true\n[containers.allow.br0]\n")?;
+    let attach = "pipework_cmd_1=br0 @CONTAINER_NAME@ 192.0.2.73/24";
+    // None of the others' routers is there yet.
+    let changes = [
+        "pipework_cmd_2=route @CONTAINER_NAME@ replace default via 192.0.2.2",
+        "pipework_cmd_3=route @CONTAINER_NAME@ add 198.51.100.0/25 via 10.9.1.1",
+        "pipework_cmd_4=route @CONTAINER_NAME@ add 198.51.100.128/25 via 10.9.2.1",
+    ];
+    let variables = changes.iter().chain([&attach]).flat_map(|variable| ["-e", *variable]);
+    let arguments: Vec<&str> = ["--network", "none"].into_iter().chain(variables).collect();
+    asked.world.run_without("web", &arguments)?;
+    let default = |world: &World, line: &str| world.gateways("web").is_ok_and(|all| all == [line]);
+    wait_for("its default route", SOON, || default(&asked.world, "192.0.2.2"))?;
+    let inside = |world: &World, script: &str| -> Result {
+        let pid = world.host.container_pid("web")?.to_string();
+        world.host.check(&["nsenter", "--net", "-t", &pid, "sh", "-ec", script])?;
+        Ok(())
+    };
+    // A VPN.
+    inside(&asked.world, "ip route replace default via 192.0.2.9")?;
+    let comes = |world: &World, router: &str, route: &str| -> Result {
+        inside(world, &format!("ip address add {router}/24 dev eth1"))?;
+        wait_for(format!("the route to {route}"), SOON, || {
+            world.routes("web").is_ok_and(|all| all.iter().any(|line| line.starts_with(route)))
+        })?;
+        assert!(default(world, "192.0.2.9"), "{:?}\n{}", world.routes("web"), world.daemon.log());
+        Ok(())
+    };
+    comes(&asked.world, "10.9.1.2", "198.51.100.0/25")?;
+    asked.world.daemon.kill(Signal::KILL)?;
+    asked.world.daemon.wait()?;
+    inside(&asked.world, "ip route del 198.51.100.0/25")?;
+    asked.restart_daemon()?;
+    comes(&asked.world, "10.9.2.2", "198.51.100.128/25")?;
+    let routes = asked.world.routes("web")?;
+    assert!(!routes.iter().any(|line| line.starts_with("198.51.100.0/25")), "{routes:?}");
+
+    asked.world.host.docker_ok(&["restart", "-t0", "web"])?;
+    wait_for("its default route after a start", SOON, || default(&asked.world, "192.0.2.2"))?;
+    Ok(())
+}
+
 #[test]
 fn nothing_that_a_container_says_is_ever_run() -> Result {
     let asked = Asked::new("[containers]\nchanges = true\n[containers.allow.br0]\n")?;

@@ -1,0 +1,164 @@
+//! The changes of its routes, rules and queues that a container asks for: each is made once in a network namespace. Whoever
+//! changes the same thing afterwards, a VPN for instance, has the last word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use landline_spec::{Change, Target};
+use serde::{Deserialize, Serialize};
+
+use super::inside::InsideError;
+use super::{AttachFailure, Attachments, namespace_at, place, routes};
+use crate::store::Record;
+
+/// Which a container has had, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ChangesRecord {
+    /// The container's id.
+    container: String,
+    /// A path that names the namespace.
+    sandbox: PathBuf,
+    /// Which namespace that was, in which boot.
+    namespace: String,
+    boot: String,
+    /// The labels or variables that asked for them.
+    done: BTreeSet<String>,
+}
+
+impl Record for ChangesRecord {
+    const TABLE: &'static str = "container_changes";
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.container
+    }
+}
+
+impl ChangesRecord {
+    /// Whether its namespace is still there. Blocks.
+    pub(super) fn stands(&self, boot: &str) -> bool {
+        self.boot == boot && namespace_at(&self.sandbox).as_ref() == Some(&self.namespace)
+    }
+}
+
+/// Those of all containers.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Mutex<BTreeMap<String, ChangesRecord>>);
+
+impl Changes {
+    /// Those of this boot: the next one may call its namespaces the same.
+    pub(super) fn new(records: Vec<ChangesRecord>, boot: &str) -> Self {
+        let records = records.into_iter().filter(|record| record.boot == boot);
+        Self(Mutex::new(records.map(|record| (record.container.clone(), record)).collect()))
+    }
+
+    fn has(&self, container: &str, namespace: &str, source: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = all.get(container).filter(|record| record.namespace == namespace);
+        there.is_some_and(|record| record.done.contains(source))
+    }
+
+    /// Notes one. Another namespace is another start, for which nothing was done yet.
+    fn note(&self, mut record: ChangesRecord) -> ChangesRecord {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all.get(&record.container).filter(|before| before.namespace == record.namespace);
+        record.done.extend(before.into_iter().flat_map(|before| before.done.iter().cloned()));
+        all.insert(record.container.clone(), record.clone());
+        record
+    }
+
+    /// Forgets those whose namespaces are gone, and says whose they were. Blocks.
+    fn sweep(&self, boot: &str) -> Vec<String> {
+        let records: Vec<_> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let gone: Vec<_> = records.into_iter().filter(|record| !record.stands(boot)).collect();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = gone.into_iter().filter(|record| all.get(&record.container) == Some(record));
+        let gone: Vec<String> = gone.map(|record| record.container).collect();
+        all.retain(|container, _| !gone.contains(container));
+        gone
+    }
+}
+
+impl Attachments {
+    /// Makes a change that a container asks for in this label or variable, unless it was made in this namespace before.
+    ///
+    /// # Errors
+    /// See [`AttachFailure`]. Then it was not made, and may be tried again.
+    pub async fn change_once(
+        &self,
+        container: &str,
+        target: &Target,
+        sandbox: &Path,
+        (source, change): (&str, &Change),
+    ) -> Result<(), AttachFailure> {
+        let (netns, namespace) = place::open(target, sandbox).await?;
+        let changes = &self.attachments.changes;
+        if changes.has(container, &namespace, source) {
+            return Ok(());
+        }
+        let (change, target) = (change.clone(), target.clone());
+        match crate::blocking(move || routes::change(&netns, &change)).await {
+            Ok(()) => {}
+            // It is as it is to be.
+            Err(InsideError::Netlink(error)) if error.exists() => {}
+            Err(source) => return Err(AttachFailure::Inside { target, source: source.into() }),
+        }
+        let boot = self.engine.services.boot.to_string();
+        let done = BTreeSet::from([source.to_owned()]);
+        let (container, sandbox) = (container.to_owned(), sandbox.to_owned());
+        let record = changes.note(ChangesRecord { container, sandbox, namespace, boot: boot.clone(), done });
+        if let Err(error) = self.engine.store.put(&record).await {
+            tracing::warn!(error = %crate::chain(&error), "it could not be stored that a container's route was changed");
+        }
+        let changes = changes.clone();
+        for gone in crate::blocking(move || changes.sweep(&boot)).await {
+            if let Err(error) = self.engine.store.remove::<ChangesRecord>(&gone).await {
+                tracing::warn!(error = %crate::chain(&error), "an ended container could not be forgotten");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(namespace: &str, source: &str) -> ChangesRecord {
+        ChangesRecord {
+            container: "c".into(),
+            sandbox: "/nowhere".into(),
+            namespace: namespace.into(),
+            boot: "boot".into(),
+            done: BTreeSet::from([source.to_owned()]),
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_done_until_the_next_start() {
+        let changes = Changes::default();
+        changes.note(record("7", "a"));
+        let stored = changes.note(record("7", "b"));
+        // The next daemon.
+        assert!(!Changes::new(vec![stored.clone()], "the next").has("c", "7", "a"));
+        let changes = Changes::new(vec![stored], "boot");
+        assert!(changes.has("c", "7", "a") && changes.has("c", "7", "b"));
+        assert!(!changes.has("c", "7", "x") && !changes.has("d", "7", "a"));
+        assert!(!changes.has("c", "8", "a"), "another start");
+        changes.note(record("8", "b"));
+        assert!(!changes.has("c", "8", "a") && changes.has("c", "8", "b"));
+    }
+
+    #[test]
+    fn those_of_namespaces_that_are_gone_are_forgotten() {
+        let sandbox = PathBuf::from("/proc/self/ns/net");
+        let namespace = namespace_at(&sandbox).unwrap();
+        let here = ChangesRecord { container: "h".into(), sandbox, namespace, ..record("", "a") };
+        assert!(here.stands("boot") && !here.stands("the next"));
+        let changes = Changes::new(vec![record("7", "a"), here], "boot");
+        assert_eq!(changes.sweep("boot"), ["c"]);
+        assert_eq!(changes.sweep("boot"), [""; 0]);
+    }
+}
