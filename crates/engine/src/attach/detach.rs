@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use landline_kernel::Netlink;
+use landline_kernel::{Netlink, Route};
+use landline_model::Holding;
 use landline_spec::Target;
 use landline_types::IfName;
 
@@ -11,6 +12,7 @@ use super::record::{AttachmentId, AttachmentRecord, Inside, SavedRoute};
 use super::{AttachFailure, Attachments, Slot, place};
 use crate::blocking;
 use crate::identities::erase;
+use crate::mark::PROTOCOL;
 
 impl Attachments {
     /// Detaches what a target has attached: the interface of this name, or all. Leases are given back, and what was
@@ -102,12 +104,13 @@ impl Attachments {
 
     /// Takes the interface out of its sandbox, wherever that is, and puts back what it had replaced.
     pub(super) async fn clear(&self, slot: &Slot) -> Result<(), AttachFailure> {
-        let record = slot.read();
-        let lock = record.inside.as_ref().map(|inside| self.attachments.of_sandbox(&inside.sandbox));
+        let lock = slot.read().inside.as_ref().map(|inside| self.attachments.of_sandbox(&inside.sandbox));
         let _alone = match &lock {
             Some(lock) => Some(lock.lock().await),
             None => None,
         };
+        self.give_up_replaced(slot).await?;
+        let record = slot.read();
         // An interface that goes away takes its routes along: it goes first, so that those of before fit again.
         if let Err(error) = self.engine.delete_endpoint(record.id.endpoint()).await {
             tracing::warn!(error = %crate::chain(&error), "an attachment's link could not be removed");
@@ -121,24 +124,76 @@ impl Attachments {
         self.remember(slot, |record| record.inside = None).await
     }
 
+    /// Forgets the default routes that an attachment has replaced where its own is not there any more: somebody has replaced
+    /// or removed that, a VPN or its kill switch, and what was before is not to come back. It is written down before the
+    /// interface goes, which takes its routes along.
+    async fn give_up_replaced(&self, slot: &Slot) -> Result<(), AttachFailure> {
+        let record = slot.read();
+        let Some(there) = record.inside.clone().filter(|there| !there.replaced.is_empty()) else {
+            return Ok(());
+        };
+        if self.heir(&record, &there).is_some() || self.has_parked(&record).await {
+            return Ok(());
+        }
+        let alias = record.alias();
+        let look = blocking(move || {
+            if place::namespace_at(&there.sandbox).as_ref() != Some(&there.namespace) {
+                return Ok(None);
+            }
+            let Some((_, mut netlink, link)) = inside::find(&there.sandbox, &alias)? else { return Ok(None) };
+            let routes = netlink.routes()?;
+            let replaced = there.replaced;
+            Ok::<_, InsideError>(Some(
+                replaced.into_iter().filter(|r| is_held(r, &routes, link.index)).collect(),
+            ))
+        });
+        match look.await {
+            Ok(Some(held)) => {
+                self.remember(slot, |record| {
+                    if let Some(inside) = &mut record.inside {
+                        inside.replaced = held;
+                    }
+                })
+                .await
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                tracing::debug!(error = %crate::chain(&error), "an attachment's default route cannot be looked at");
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the default route of its lease is away because no server speaks of one, or with the address.
+    async fn has_parked(&self, record: &AttachmentRecord) -> bool {
+        let endpoint = self.engine.slot_if_known(record.id.endpoint()).and_then(|slot| slot.current());
+        match endpoint {
+            Some(endpoint) => endpoint.cell.read().await.applied.default.holding == Holding::Parked,
+            None => false,
+        }
+    }
+
+    /// The attachment that has replaced this one's default route.
+    fn heir(&self, record: &AttachmentRecord, there: &Inside) -> Option<Arc<Slot>> {
+        self.attachments.all().into_iter().find(|other| {
+            let heir = other.read();
+            heir.id != record.id
+                && heir.inside.is_some_and(|inside| {
+                    inside.namespace == there.namespace
+                        && inside.replaced.iter().any(|route| is_over(route, there))
+                })
+        })
+    }
+
     /// Sets the default routes again that an attachment has replaced, or leaves them to the one that has replaced its own.
     async fn put_back(&self, record: &AttachmentRecord, there: &Inside) {
         if there.replaced.is_empty() {
             return;
         }
-        for other in self.attachments.all() {
-            let heir = other.read();
-            let Some(inside) = heir.inside.as_ref() else { continue };
-            let over_ours = |route: &SavedRoute| route.dev.as_ref() == Some(&there.name);
-            if heir.id == record.id
-                || inside.namespace != there.namespace
-                || !inside.replaced.iter().any(over_ours)
-            {
-                continue;
-            }
-            let left = self.remember(&other, |record| {
+        if let Some(heir) = self.heir(record, there) {
+            let left = self.remember(&heir, |record| {
                 if let Some(inside) = &mut record.inside {
-                    inside.replaced.retain(|route| !over_ours(route));
+                    inside.replaced.retain(|route| !is_over(route, there));
                     inside.replaced.extend(there.replaced.iter().cloned());
                 }
             });
@@ -161,7 +216,7 @@ impl Attachments {
                 !defaults.iter().any(|known| {
                     known.is_default()
                         && known.destination == route.destination
-                        && known.table == landline_kernel::Route::MAIN_TABLE
+                        && known.table == Route::MAIN_TABLE
                 })
             };
             let routes: Vec<SavedRoute> = routes.into_iter().filter(|route| free(route)).collect();
@@ -171,5 +226,41 @@ impl Attachments {
         if let Err(error) = done.await {
             tracing::warn!(error = %crate::chain(&error), target = %record.target, "a default route could not be set again");
         }
+    }
+}
+
+/// Whether a default route leads through the interface of an attachment.
+fn is_over(route: &SavedRoute, there: &Inside) -> bool {
+    route.dev.as_ref() == Some(&there.name)
+}
+
+/// Whether what has replaced a default route is still there: one through the attachment's `link` with Landline's mark.
+fn is_held(replaced: &SavedRoute, routes: &[Route], link: u32) -> bool {
+    routes.iter().any(|route| {
+        route.is_default()
+            && route.destination == replaced.destination
+            && route.table == Route::MAIN_TABLE
+            && route.oif == Some(link)
+            && route.protocol == PROTOCOL
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_replaced_comes_back_only_for_the_attachments_own() {
+        let (v4, v6) = ("0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap());
+        let own = |to| Route::on_link(to, 7).protocol(PROTOCOL);
+        let before = inside::saved(&Route::on_link(v4, 2), &[]);
+        assert!(is_held(&before, &[own(v4)], 7));
+        // Removed; of the other family; replaced through this link or by a tunnel; in another table; blocked.
+        let blocked = Route { kind: landline_kernel::RouteKind::Unreachable, ..own(v4) };
+        let by_hand = own(v4).protocol(3);
+        for there in [own(v6), by_hand, Route { oif: Some(9), ..own(v4) }, own(v4).table(7), blocked] {
+            assert!(!is_held(&before, &[there.clone()], 7), "{there}");
+        }
+        assert!(!is_held(&before, &[], 7));
     }
 }

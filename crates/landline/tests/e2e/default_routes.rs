@@ -392,5 +392,14 @@ fn what_replaces_an_attachments_stays() -> Result {
     renewals(&mut world)?;
     restart(&mut world)?;
     assert_eq!(defaults(&world)?, chosen, "{}", world.daemon.log());
+
+    // A kill switch stays as well when the attachment goes; the other family's is as it was before.
+    let before = world.gateways6("web")?;
+    ip(&world, "route del default")?;
+    assert_eq!(world.gateways("web")?, [""; 0]);
+    world.landline("detach web eth7")?;
+    let now = world.gateways6("web")?;
+    assert!(!now.is_empty() && now != before, "{now:?}");
+    assert_eq!(world.gateways("web")?, [""; 0], "{}", world.daemon.log());
     Ok(())
 }
