@@ -34,6 +34,13 @@ impl Poll {
         Ok(Self { epoll, wake })
     }
 
+    /// One that waits for nothing: whatever is added to it is refused.
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> Self {
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+        Self { epoll: wake.try_clone().unwrap(), wake }
+    }
+
     pub(crate) fn add(&self, fd: impl AsFd, token: u64, what: EventFlags) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), what)?)
     }

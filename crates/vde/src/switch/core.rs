@@ -376,6 +376,16 @@ impl Core {
         };
         let id = self.next;
         self.next = self.next.wrapping_add(1);
+        if let Err(error) = self.take_in(id, stream, source, now)
+            && let Some(count) = self.refused.again(now)
+        {
+            tracing::warn!(dir = %self.dir.display(), %error, count, "a VDE client cannot be waited for");
+        }
+        Ok(())
+    }
+
+    /// Waits for what a new client says. One that cannot be waited for is closed: it sees so at once.
+    fn take_in(&mut self, id: u32, stream: OwnedFd, source: Source, now: Instant) -> io::Result<()> {
         match source {
             Source::Management => {
                 // Nobody can keep others out by saying nothing.
@@ -484,5 +494,38 @@ fn with(form: Form, frame: &[u8], mut send: impl FnMut(&[u8])) {
         Form::AsItIs => send(frame),
         Form::Untagged => send(&untagged(frame)),
         Form::Tagged(vlan) => send(&tagged(frame, vlan)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dir::Dir;
+
+    #[test]
+    fn a_client_that_cannot_be_waited_for_is_closed_and_the_switch_goes_on() {
+        let above = tempfile::tempdir().unwrap();
+        let (dir, management) = (above.path().join("switch"), above.path().join("manage"));
+        let config =
+            SwitchConfig { dir: dir.clone(), management: Some(management.clone()), group: None, ports: 4 };
+        let access = Access { group: None };
+        let (parent, name) = Dir::above(&dir, access).unwrap();
+        let (own, _) = socket::prepare(&parent, &name, access).unwrap();
+        let place = Place { own: Arc::new(own), parent: Arc::new(parent), name };
+        let poll = Poll::new().unwrap();
+        let orders = Queue::new(&poll);
+        let mut core = Core::open(poll, orders, &config, access, place).unwrap();
+        core.poll = Poll::of_nothing();
+        for (source, path) in [(Source::Ctl, dir.join(CTL)), (Source::Management, management)] {
+            let mut client = UnixStream::connect(path).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            core.accept(source, Instant::now()).unwrap();
+            assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "it is closed");
+        }
+        assert!(core.pending.is_empty() && core.sessions.is_empty());
     }
 }
