@@ -247,3 +247,51 @@ pub(super) fn v4(spec: &AttachSpec) -> Vec<Ipv4Addr> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use landline_kernel::{NewLink, NewLinkKind, PeerLink};
+
+    use super::*;
+
+    #[test]
+    fn ipv6_is_switched_on_with_the_first_address_and_not_when_it_was_switched_off_since() {
+        let netns = Netns::create().unwrap();
+        let mut netlink = Netlink::open_in(&netns).unwrap();
+        let name: IfName = "eth0".parse().unwrap();
+        let peer = PeerLink { up: true, addr_gen_none: true, ..PeerLink::new("eth0p".parse().unwrap()) };
+        let mut new = NewLink::new(name.clone(), NewLinkKind::Veth { peer });
+        (new.up, new.addr_gen_none) = (true, true);
+        netlink.add_link(&new).unwrap();
+        let index = netlink.link_by_name(&name).unwrap().unwrap().index;
+        let switch =
+            |value| netns.run(|| sysctl::set(Family::V6, &name, "disable_ipv6", value)).unwrap().unwrap();
+        let mut dressed = |spec: &AttachSpec, defaults: Defaults<'_>| {
+            dress(&netns, &mut netlink, index, spec, defaults).unwrap();
+            let all = netlink.addresses().unwrap().into_iter().filter(|a| a.index == index);
+            let mut nets: Vec<String> = all.map(|address| address.net.to_string()).collect();
+            nets.sort();
+            (is_off_v6(&netns, &name), nets)
+        };
+        let spec = |text: &str| AttachSpec { force: true, ..text.parse().unwrap() };
+        let (four, six) = ("192.0.2.77/24", "2001:db8:1::77/64");
+        let only_v4 = spec("br0 192.0.2.77/24");
+        let both = spec("br0 192.0.2.77/24 2001:db8:1::77/64@2001:db8:1::2");
+
+        // As Docker leaves it.
+        switch("1");
+        assert_eq!(dressed(&only_v4, Defaults::Take), (true, vec![four.to_owned()]));
+        let on = (false, vec![four.to_owned(), six.to_owned()]);
+        assert_eq!(dressed(&both, Defaults::TakeNew(&only_v4)), on);
+        switch("1");
+        let more = spec("br0 192.0.2.77/24 192.0.2.78/24 2001:db8:1::77/64@2001:db8:1::2");
+        let off = (true, vec![four.to_owned(), "192.0.2.78/24".to_owned()]);
+        assert_eq!(dressed(&more, Defaults::TakeNew(&both)), off);
+        switch("0");
+        assert_eq!(
+            dressed(&more, Defaults::TakeNew(&more)).1.len(),
+            3,
+            "whoever switched it off wants it again"
+        );
+    }
+}
