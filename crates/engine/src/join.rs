@@ -146,6 +146,7 @@ impl Engine {
                 // Docker puts it there.
                 ipv6.applied = ipv6.told.into_iter().collect();
                 ipv6.defaults = Defaults6::default();
+                ipv6.routes.clear();
                 ipv6.switched_on = false;
             }
         });

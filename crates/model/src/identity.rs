@@ -155,6 +155,7 @@ impl IdentityRecord {
             told: None,
             applied: Vec::new(),
             defaults: Defaults6::default(),
+            routes: Vec::new(),
             switched_on: false,
         })
     }

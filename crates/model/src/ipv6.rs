@@ -31,10 +31,16 @@ pub struct Ipv6Record {
     /// Whose the default routes are.
     #[serde(default)]
     pub defaults: Defaults6,
+    /// The routes other than default routes that were set on it, where the mark does not tell whose they are.
+    #[serde(default)]
+    pub routes: Vec<Route6>,
     /// Whether IPv6 was switched on for the link in its sandbox. That is done once: who switches it off later means it.
     #[serde(default)]
     pub switched_on: bool,
 }
+
+/// A route: its destination, its router unless that is on the link, and its metric.
+pub type Route6 = (Ipv6Net, Option<Ipv6Addr>, u32);
 
 /// Whose the IPv6 default routes of an endpoint's link are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

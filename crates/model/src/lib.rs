@@ -17,7 +17,7 @@ mod routes;
 pub use clock::Now;
 pub use derived::{DerivedIdentity, SiteKey, SiteKeyError};
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
-pub use ipv6::{Defaults6, Ipv6Identity, Ipv6Record, StateRecord, drawn_uuid};
+pub use ipv6::{Defaults6, Ipv6Identity, Ipv6Record, Route6, StateRecord, drawn_uuid};
 pub use nat::{NatBinding, NatOwner, NoOwner};
 pub use record::Record;
 pub use records::{

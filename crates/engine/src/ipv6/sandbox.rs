@@ -14,7 +14,7 @@ use landline_kernel::{Address, Route};
 
 use crate::chain;
 use crate::mark::PROTOCOL;
-use crate::records::{Defaults6, Ipv6Record};
+use crate::records::{Ipv6Record, Route6};
 use crate::sandbox::{Sandbox, SandboxError};
 
 /// `IFA_PROTO` of link-local addresses the kernel made (`IFAPROT_KERNEL_LL`).
@@ -24,18 +24,28 @@ const KERNEL_LINK_LOCAL: u8 = 3;
 const METRIC: u32 = 1024;
 const METRICS: u32 = 16;
 
+/// What is to be brought about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task6<'a> {
+    pub(crate) state: &'a State6,
+    /// No routes other than to routers and to what is on the link.
+    pub(crate) skip_routes: bool,
+    /// An attachment has marked addresses and routes of its own on the link, so the mark does not tell whose they are.
+    pub(crate) shared: bool,
+}
+
 impl Sandbox {
     /// Brings the link in line with the state, as far as the kernel takes it, and writes what was done into `now`. Only what
-    /// is marked as ours is removed, and the addresses in `now.applied`, which Docker or we put there. Where somebody inside
-    /// has switched IPv6 off since it was first set up, nothing is put there. The first error is returned; it keeps nothing
-    /// else from being done. `true`: another link of the container has default routes of
+    /// is marked as ours is removed (with `task.shared` not even that), and what is in `now`, which Docker or we put there.
+    /// Where somebody inside has switched IPv6 off since it was first set up, nothing is put there. The first error is
+    /// returned; it keeps nothing else from being done. `true`: another link of the container has default routes of
     /// Landline's as well, so it matters which of them Docker chooses.
     pub(crate) fn configure_v6(
         &mut self,
-        state: &State6,
-        skip_routes: bool,
+        task: Task6<'_>,
         now: &mut Ipv6Record,
     ) -> Result<bool, SandboxError> {
+        let state = task.state;
         let mut failed = None;
         let wanted = addresses(state);
         if !wanted.is_empty() {
@@ -69,7 +79,7 @@ impl Sandbox {
         }
         for address in &present {
             let IpNet::V6(net) = address.net else { continue };
-            let ours = address.protocol == PROTOCOL || now.applied.contains(&net);
+            let ours = address.protocol == PROTOCOL && !task.shared || now.applied.contains(&net);
             // The kernel made one of its own before it was told not to.
             let kernels = address.protocol == KERNEL_LINK_LOCAL && state.link_local.is_some();
             if (ours || kernels) && wanted.iter().all(|(wanted, _)| *wanted != net) {
@@ -79,12 +89,12 @@ impl Sandbox {
                 }
             }
         }
-        let shared = self.set_routes(state, skip_routes, fresh, &mut now.defaults)?;
+        let others = self.set_routes(task, fresh, now)?;
         if let Some(error) = failed {
             return Err(error);
         }
         now.applied = wanted.into_iter().map(|(net, _)| net).collect();
-        Ok(shared)
+        Ok(others)
     }
 
     /// Puts a fixed address on a new link, and the default route through `gateway` unless the sandbox has one.
@@ -126,23 +136,32 @@ impl Sandbox {
 
     fn set_routes(
         &mut self,
-        state: &State6,
-        skip_routes: bool,
+        task: Task6<'_>,
         fresh: bool,
-        defaults: &mut Defaults6,
+        now: &mut Ipv6Record,
     ) -> Result<bool, SandboxError> {
+        let state = task.state;
+        let Ipv6Record { defaults, routes: recorded, .. } = now;
         let all: Vec<Route> = self.netlink.routes().map_err(|e| self.failed(e))?;
         let index = self.link.index;
         let v4 = |route: &&Route| route.is_default() && route.destination == IpNet::V4(Ipv4Net::default());
         let chosen = all.iter().filter(v4).min_by_key(|route| route.priority).and_then(|route| route.oif);
-        let all: Vec<Route> = all.into_iter().filter(|r| r.destination.addr().is_ipv6()).collect();
-        let own = |route: &Route| route.oif == Some(index) && route.protocol == PROTOCOL;
-        let shared = all.iter().any(|r| r.is_default() && r.protocol == PROTOCOL && r.oif != Some(index));
+        let marked = |route: &Route| route.oif == Some(index) && route.protocol == PROTOCOL;
+        let own = |route: &Route| {
+            let known = || recorded.iter().any(|known| Some(*known) == recorded_as(route));
+            // An attachment's default routes have the kernel's metric for routes without one.
+            let of_state = || if route.is_default() { route.priority > Some(METRIC) } else { known() };
+            marked(route) && (!task.shared || of_state())
+        };
+        // The attachment's own are of no concern here.
+        let counts = |route: &Route| route.destination.addr().is_ipv6() && (own(route) || !marked(route));
+        let all: Vec<Route> = all.into_iter().filter(counts).collect();
+        let others = all.iter().any(|r| r.is_default() && r.protocol == PROTOCOL && r.oif != Some(index));
         let routers: Vec<Ipv6Addr> =
             all.iter().filter(|route| own(route) && route.is_default()).filter_map(router).collect();
         defaults.foreign |= !fresh && is_taken(defaults.set.as_deref(), &routers);
         let metric = first_metric(index, &all, chosen);
-        let mut wanted = routes(index, state, skip_routes, metric);
+        let mut wanted = routes(index, state, task.skip_routes, metric);
         if defaults.foreign {
             // None is set any more. Those that are left stay for as long as their routers do.
             wanted.retain(|route| !route.is_default());
@@ -152,11 +171,13 @@ impl Sandbox {
             };
             wanted.extend(all.iter().filter(still).cloned());
         }
+        let mut kept = Vec::new();
         for route in all.iter().filter(|route| own(route)) {
             if !wanted.contains(route)
                 && let Err(error) = self.netlink.delete_route(route)
             {
                 tracing::warn!(error = %chain(&error), "an IPv6 route of the container could not be removed");
+                kept.extend(recorded_as(route));
             }
         }
         let mut set = Vec::new();
@@ -169,13 +190,15 @@ impl Sandbox {
                 }
                 continue;
             }
+            kept.extend(recorded_as(&route));
             set.extend(router(&route).filter(|_| route.is_default()));
         }
+        *recorded = if task.shared { kept } else { Vec::new() };
         // Before there was a router nothing was set that could be taken away.
         if defaults.set.is_some() || !set.is_empty() {
             defaults.set = Some(set);
         }
-        Ok(shared)
+        Ok(others)
     }
 
     /// An IPv6 setting of the link, if it can be read.
@@ -206,6 +229,15 @@ pub(super) fn addresses(state: &State6) -> Vec<(Ipv6Net, bool)> {
     let link_local = state.link_local.and_then(|address| Ipv6Net::new(address, 64).ok());
     let others = state.addresses.iter().map(|address| (address.net, address.deprecated));
     link_local.map(|net| (net, false)).into_iter().chain(others).collect()
+}
+
+/// What is stored of a route that was set. Default routes can be told without.
+fn recorded_as(route: &Route) -> Option<Route6> {
+    let IpNet::V6(destination) = route.destination else { return None };
+    if route.is_default() {
+        return None;
+    }
+    Some((destination, router(route), route.priority?))
 }
 
 fn router(route: &Route) -> Option<Ipv6Addr> {

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
 use super::ears::{Advertisement, Listener};
-use super::sandbox::addresses;
+use super::sandbox::{Task6, addresses};
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::chain;
@@ -418,22 +418,25 @@ impl Supervisor6 {
         if self.pace.take_early().is_some() || *self.client.current() != self.kept {
             self.remember().await;
         }
-        let Some(mut ipv6) = self.seat.cell.read().await.ipv6 else { return };
+        let record = self.seat.cell.read().await;
+        let shared = crate::mark::is_implicit(&record.network);
+        let Some(mut ipv6) = record.ipv6 else { return };
         let before = ipv6.clone();
         let (mark, state) = (self.seat.mark.clone(), self.kept.clone());
         let skip_routes = self.seat.cell.options().skip_routes;
         let done = crate::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
-            let done = sandbox.configure_v6(&state, skip_routes, &mut ipv6);
+            let task = Task6 { state: &state, skip_routes, shared };
+            let done = sandbox.configure_v6(task, &mut ipv6);
             Ok(Some((ipv6, done)))
         });
         match done.await {
             Ok(Some((now_there, done))) => {
                 // What was done counts, even where something failed after it.
                 match done {
-                    Ok(shared) => {
+                    Ok(others) => {
                         let setting_up = self.told_until.is_some_and(|until| boottime::now() < until);
-                        self.deferred = shared && setting_up;
+                        self.deferred = others && setting_up;
                         self.pace.succeeded();
                     }
                     Err(error) => {
@@ -442,14 +445,15 @@ impl Supervisor6 {
                     }
                 }
                 // Which addresses there may be is stored already; that some of them are gone can wait.
-                let Ipv6Record { applied, defaults, switched_on, .. } = now_there;
+                let Ipv6Record { applied, defaults, routes, switched_on, .. } = now_there;
                 let known = defaults == before.defaults
+                    && routes == before.routes
                     && switched_on == before.switched_on
                     && applied.iter().all(|net| before.applied.contains(net));
                 let change = |record: &mut EndpointRecord| {
                     if let Some(ipv6) = &mut record.ipv6 {
                         (ipv6.applied, ipv6.defaults) = (applied, defaults);
-                        ipv6.switched_on = switched_on;
+                        (ipv6.routes, ipv6.switched_on) = (routes, switched_on);
                     }
                 };
                 let written = async {

@@ -199,6 +199,7 @@ mod tests {
             told: None,
             applied: Vec::new(),
             defaults: Defaults6::default(),
+            routes: Vec::new(),
             switched_on: false,
         };
         let record = EndpointRecord { ipv6: Some(ipv6), ..record };

@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
-use landline_dhcp::v6::{Address as Held, Origin, Preference, Router};
+use landline_dhcp::v6::{Address as Held, OnLink, Origin, Preference, Router};
 use landline_kernel::{Netlink, Netns, NewLink, NewLinkKind, PeerLink};
-use landline_model::Ipv6Identity;
+use landline_model::{Defaults6, Ipv6Identity};
 use landline_spec::EndpointId;
 use landline_types::Mac;
 
@@ -48,7 +48,8 @@ impl Lab {
     }
 
     fn configure(&self, state: &State6, now: &mut Ipv6Record) {
-        self.sandbox().configure_v6(state, false, now).unwrap();
+        let task = Task6 { state, skip_routes: false, shared: false };
+        self.sandbox().configure_v6(task, now).unwrap();
     }
 
     fn addresses(&self) -> Vec<String> {
@@ -104,6 +105,7 @@ fn record() -> Ipv6Record {
         told: None,
         applied: Vec::new(),
         defaults: Defaults6::default(),
+        routes: Vec::new(),
         switched_on: false,
     }
 }
@@ -132,6 +134,42 @@ fn ipv6_is_switched_on_once_and_not_when_somebody_inside_has_switched_it_off() {
     lab.switch("0");
     lab.configure(&state(B, ROUTER), &mut now);
     assert_eq!((lab.addresses(), lab.routes()), (vec![B.to_owned()], Vec::new()));
+}
+
+/// `landline attach br0 web dhcp ADDRESS@GATEWAY ipv6=true`.
+#[test]
+fn what_an_attachment_has_set_itself_stays_and_what_the_state_had_goes() {
+    let (lab, mut now) = (Lab::new(), record());
+    lab.switch("0");
+    let (own, gateway, index) = ("2001:db8:5::77/64", "2001:db8:5::2", lab.sandbox().link.index);
+    let mut netlink = Netlink::open_in(&lab.netns).unwrap();
+    let address = Address::new(index, own.parse().unwrap()).protocol(PROTOCOL).no_dad();
+    netlink.add_address(&address).unwrap();
+    let everywhere: IpNet = "::/0".parse().unwrap();
+    let default = Route::via(everywhere, gateway.parse().unwrap()).oif(index).protocol(PROTOCOL);
+    netlink.add_route(&default).unwrap();
+
+    let on_link = |prefix: &str, state: State6| {
+        let on_link = OnLink { prefix: prefix.parse().unwrap(), until: None };
+        State6 { on_link: vec![on_link], ..state }
+    };
+    let configure = |state: &State6, now: &mut Ipv6Record| {
+        let task = Task6 { state, skip_routes: false, shared: true };
+        lab.sandbox().configure_v6(task, now).unwrap();
+    };
+    let own_default = format!("::/0 {gateway}");
+    for _ in 0..2 {
+        configure(&on_link("2001:db8:c::/64", state(A, ROUTER)), &mut now);
+        assert_eq!(lab.addresses(), [own, A]);
+        assert_eq!(lab.routes(), ["2001:db8:c::/64 link", &*own_default, "::/0 fe80::1"]);
+    }
+    configure(&on_link("2001:db8:d::/64", state(B, "fe80::9")), &mut now);
+    assert_eq!(lab.addresses(), [own, B]);
+    assert_eq!(lab.routes(), ["2001:db8:d::/64 link", &*own_default, "::/0 fe80::9"]);
+    assert!(!now.defaults.foreign);
+    configure(&State6::default(), &mut now);
+    assert_eq!((lab.addresses(), lab.routes()), (vec![own.to_owned()], vec![own_default]));
+    assert_eq!((now.applied, now.routes), (Vec::new(), Vec::new()));
 }
 
 fn default(oif: u32, protocol: u8, metric: u32) -> Route {
