@@ -1,8 +1,9 @@
 //! `landline attach`: by hand, to containers, processes and namespaces.
 
-use landline_testbed::{Signal, wait_for};
+use landline_testbed::{Dnsmasq, Ra, Signal, wait_for};
 use serde_json::Value;
 
+use crate::sockets::advertise_mtu;
 use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World, bare, binary};
 
@@ -87,6 +88,28 @@ fn a_static_address_by_hand() -> Result {
     assert_eq!(world.interfaces("web")?, [""; 0]);
     assert!(world.attached()?.is_empty());
     assert!(world.marked_links()?.is_empty(), "{:?}", world.marked_links()?);
+    Ok(())
+}
+
+#[test]
+fn a_static_ipv6_address_stays_beside_those_from_the_lan() -> Result {
+    let world = World::bridge_with(Dnsmasq { ra: Ra::Slaac, ..Dnsmasq::default() })?;
+    world.run_without("web", &["--network", "none"])?;
+    world.landline("attach br0 web dhcp 2001:db8:1::77/64@2001:db8:1::2 ipv6=true --ifname eth1")?;
+    for mtu in [1400, 1401] {
+        wait_for("the router's words to count", SOON, || {
+            advertise_mtu(&world.lan.router().netns_path(), "eth0", mtu).ok()?;
+            let now = world.inside("web", &["cat", "/proc/sys/net/ipv6/conf/eth1/mtu"]).ok()?;
+            (now.trim() == mtu.to_string()).then_some(())
+        })?;
+        let addresses = world.addresses6("web", "eth1")?;
+        assert!(
+            addresses.iter().any(|net| net == "2001:db8:1::77/64") && addresses.len() == 2,
+            "{addresses:?}"
+        );
+        let gateways = world.gateways6("web")?;
+        assert!(gateways.iter().any(|hop| hop == "2001:db8:1::2") && gateways.len() == 2, "{gateways:?}");
+    }
     Ok(())
 }
 
