@@ -1,6 +1,7 @@
 //! Taps plugged into switches that others run, and plugged in again when such a switch comes back.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -39,9 +40,21 @@ fn pause_after(held: Duration, before: Duration) -> Duration {
     if held >= LONGEST { Duration::ZERO } else { (before * 2).clamp(PAUSE, LONGEST) }
 }
 
+/// What starts the wires; the system may have no thread or descriptor for them.
+struct Starter(fn(Lost) -> io::Result<Wires>);
+
+type Lost = Box<dyn Fn(WireLost) + Send>;
+
+impl Default for Starter {
+    fn default() -> Self {
+        Self(|lost| Wires::start(lost))
+    }
+}
+
 /// All cables. Each ends with its tap.
 #[derive(Default)]
 pub(crate) struct Cables {
+    starter: Starter,
     wires: OnceLock<Wires>,
     plugged: Mutex<BTreeMap<WireId, Cable>>,
     /// Those whose switch is waited for.
@@ -83,24 +96,28 @@ impl Cables {
             return Ok(());
         }
         let plug = connect(&cable).map_err(BoardError::Plug)?;
-        self.join(cable, tap, plug)
+        self.join(self.wires().map_err(BoardError::Wires)?, cable, tap, plug);
+        Ok(())
     }
 
-    fn join(self: &Arc<Self>, cable: Cable, tap: OwnedFd, plug: Plug) -> Result<(), BoardError> {
-        if self.wires.get().is_none() {
-            let (cables, runtime) = (Arc::downgrade(self), Handle::current());
-            let lost = move |lost| {
-                if let Some(cables) = cables.upgrade() {
-                    cables.lost(&runtime, lost);
-                }
-            };
-            let _ = self.wires.set(Wires::start(lost).map_err(BoardError::Wires)?);
+    /// What moves the frames, from the first cable on.
+    fn wires(self: &Arc<Self>) -> io::Result<&Wires> {
+        if let Some(wires) = self.wires.get() {
+            return Ok(wires);
         }
-        let Some(wires) = self.wires.get() else { return Ok(()) };
+        let (cables, runtime) = (Arc::downgrade(self), Handle::current());
+        let started = (self.starter.0)(Box::new(move |lost| {
+            if let Some(cables) = cables.upgrade() {
+                cables.lost(&runtime, lost);
+            }
+        }))?;
+        Ok(self.wires.get_or_init(|| started))
+    }
+
+    fn join(&self, wires: &Wires, cable: Cable, tap: OwnedFd, plug: Plug) {
         // Whoever reports its end waits until it is known.
         let mut plugged = self.plugged();
         plugged.insert(wires.join(tap, plug), cable);
-        Ok(())
     }
 
     fn lost(self: &Arc<Self>, runtime: &Handle, lost: WireLost) {
@@ -121,14 +138,23 @@ impl Cables {
         let cables = Arc::downgrade(self);
         runtime.spawn(async move {
             let mut pause = cable.pause;
-            let found = loop {
+            loop {
                 tokio::time::sleep(pause).await;
                 if is_gone(&tap) {
-                    break None;
+                    break;
                 }
                 let wanted = cable.clone();
-                match blocking(move || connect(&wanted)).await {
-                    Ok(plug) => break Some(plug),
+                let plug = blocking(move || connect(&wanted)).await.map_err(BoardError::Plug);
+                let Some(cables) = cables.upgrade() else { return };
+                match plug.and_then(|plug| Ok((cables.wires().map_err(BoardError::Wires)?, plug))) {
+                    Ok((wires, plug)) => {
+                        if cable.pause.is_zero() {
+                            tracing::info!(dir = %cable.dir.display(), tap = %cable.tap, "plugged into its VDE switch");
+                        }
+                        cable.since = Instant::now();
+                        cables.waiting().retain(|name| *name != cable.tap);
+                        return cables.join(wires, cable, tap, plug);
+                    }
                     Err(error) if pause.is_zero() => {
                         let (dir, error) = (cable.dir.display(), crate::chain(&error));
                         tracing::warn!(%dir, tap = %cable.tap, %error, "waiting for a VDE switch");
@@ -136,17 +162,9 @@ impl Cables {
                     Err(_) => {}
                 }
                 pause = (pause * 2).clamp(PAUSE, LONGEST);
-            };
-            let Some(cables) = cables.upgrade() else { return };
-            cables.waiting().retain(|name| *name != cable.tap);
-            if let Some(plug) = found {
-                if cable.pause.is_zero() {
-                    tracing::info!(dir = %cable.dir.display(), tap = %cable.tap, "plugged into its VDE switch");
-                }
-                cable.since = Instant::now();
-                if let Err(error) = cables.join(cable, tap, plug) {
-                    tracing::warn!(error = %crate::chain(&error), "a VDE cable is lost");
-                }
+            }
+            if let Some(cables) = cables.upgrade() {
+                cables.waiting().retain(|name| *name != cable.tap);
             }
         });
     }
@@ -166,6 +184,10 @@ fn is_gone(tap: &OwnedFd) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use landline_vde::{Switch, SwitchConfig};
+
     use super::*;
 
     #[test]
@@ -177,5 +199,31 @@ mod tests {
         }
         assert!((12..20).contains(&tries), "{tries} tries in a minute");
         assert_eq!(pause_after(LONGEST, pause), Duration::ZERO, "one that held is worth a try at once");
+    }
+
+    #[tokio::test]
+    async fn a_cable_is_not_lost_if_it_cannot_be_joined_at_once() {
+        static TRIES: AtomicUsize = AtomicUsize::new(0);
+        let starter = Starter(|lost| match TRIES.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(io::ErrorKind::OutOfMemory.into()),
+            _ => Wires::start(lost),
+        });
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("switch");
+        let config = SwitchConfig { dir: dir.clone(), management: None, group: None, ports: 4 };
+        let switch = Switch::start(&config, || {}).unwrap();
+        let (tap, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        tap.set_nonblocking(true).unwrap();
+        let cables = Arc::new(Cables { starter, ..Cables::default() });
+        cables.plug_in(&"tap0".parse().unwrap(), tap.into(), &dir, true).unwrap();
+        let joined = async {
+            while cables.plugged().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), joined).await.unwrap();
+        assert_eq!(TRIES.load(Ordering::Relaxed), 2);
+        assert!(cables.waiting().is_empty());
+        switch.remove();
     }
 }
