@@ -259,7 +259,7 @@ mod tests {
         let blocked = Route { kind: landline_kernel::RouteKind::Unreachable, ..own(v4) };
         let by_hand = own(v4).protocol(3);
         for there in [own(v6), by_hand, Route { oif: Some(9), ..own(v4) }, own(v4).table(7), blocked] {
-            assert!(!is_held(&before, &[there.clone()], 7), "{there}");
+            assert!(!is_held(&before, std::slice::from_ref(&there), 7), "{there}");
         }
         assert!(!is_held(&before, &[], 7));
     }

@@ -39,14 +39,14 @@ pub(super) fn step(wanted: &Route, now: &[Route], own: &[Route], before: &[Route
     // The kernel replaces the first one with this metric, whoever set that.
     match rivals().find(|route| metric(route) == metric(wanted)) {
         Some(first) if own.contains(first) => Step::Replace,
-        Some(_) => Step::Keep,
         // It went with the address. One that was set since then stays the one that is used.
         None if rivals().all(|route| metric(route) < metric(wanted) || before.contains(route)) => Step::Add,
-        None => Step::Keep,
+        Some(_) | None => Step::Keep,
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::cloned_ref_to_slice_refs, reason = "lists of routes read as such")]
 mod tests {
     use super::*;
 

@@ -125,7 +125,7 @@ async fn take_over(record: GuardRecord) -> Result<bool, BridgeError> {
                     Ok(listener) => guard::confirmed(listener).await,
                     Err(error) => {
                         tracing::warn!(error = %chain(&error), "nobody can confirm the bridge");
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     }
                 }
             };

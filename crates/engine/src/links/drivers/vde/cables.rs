@@ -47,7 +47,7 @@ type Lost = Box<dyn Fn(WireLost) + Send>;
 
 impl Default for Starter {
     fn default() -> Self {
-        Self(|lost| Wires::start(lost))
+        Self(Wires::start)
     }
 }
 
