@@ -297,7 +297,7 @@ fn an_address_from_a_server_goes_on_being_renewed() -> Result {
         Ok(())
     };
     host.node()
-        .sh("ip link add wg0 type dummy; ip link set wg0 up; ip route replace default dev wg0 metric 1024")?;
+        .sh("ip link add wg0 type veth peer name wg1; ip link set wg1 up; ip link set wg0 up; ip route replace default dev wg0 metric 1024")?;
     let tunnel = default()?;
     assert!(tunnel.contains("dev wg0") && tunnel.lines().count() == 1, "{tunnel}");
     moves_to("192.0.2.178")?;
