@@ -229,7 +229,12 @@ impl Supervisor6 {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Joined { index, sandbox } => {
-                let told = self.seat.cell.read().await.ipv6.and_then(|ipv6| ipv6.told);
+                let record = self.seat.cell.read().await;
+                // Nobody but Docker puts the address there that is told, and it does not set up attachments.
+                let told = record
+                    .ipv6
+                    .and_then(|ipv6| ipv6.told)
+                    .filter(|_| !crate::mark::is_implicit(&record.network));
                 self.seat.joined(index, sandbox, told.map(|net| net.addr().into()), true);
             }
             Command::Left => {
