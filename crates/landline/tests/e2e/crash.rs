@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::footprint::Footprint;
 use crate::kinds::Kind;
-use crate::tools::{at_once, start_daemon};
+use crate::tools::{at_once, hears_router, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
 
 /// How often the daemon is killed in one test.
@@ -40,6 +40,7 @@ fn storm(kind: Kind) -> Result {
     let mut world = kind.world(&Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
     world.network_of(kind, "lan", &["ipv6=true"])?;
     let names = CONTAINERS.map(|(name, _)| name.to_owned());
+    hears_router(&world.host)?;
     let before = Footprint::of(&world)?;
     let empty = sandboxes(&world.host)?;
     at_once(&names, |name| run(&world.host, name))?;

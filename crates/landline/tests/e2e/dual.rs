@@ -7,7 +7,7 @@ use landline_testbed::{BEYOND_V6, Dnsmasq, Frame, Ra, Reservation6, Signal, wait
 
 use crate::kinds::Kind;
 use crate::six::declines6;
-use crate::tools::{at_once, names, start_daemon};
+use crate::tools::{at_once, hears_router, names, start_daemon};
 use crate::world::{Result, SOON, World, bare};
 
 #[test]
@@ -200,9 +200,7 @@ fn ipv6_alone_is_waited_for() -> Result {
 #[test]
 fn the_lan_hears_of_containers_only_what_it_must() -> Result {
     let world = World::bridge_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
-    wait_for("the host's own default route", SOON, || {
-        world.host.check(&["ip", "-6", "route", "show", "default"]).is_ok_and(|shown| !shown.is_empty())
-    })?;
+    hears_router(&world.host)?;
     let before = world.host.snapshot()?;
     world.network("lan", &["bridge=br0", "ipv6=true"])?;
     let known: Vec<String> = [world.lan.router(), world.lan.peer(), world.host.node()]

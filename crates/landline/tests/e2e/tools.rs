@@ -34,6 +34,14 @@ pub(crate) fn answers_for_all(node: &Node) -> Result {
     Ok(())
 }
 
+/// The host has heard its LAN's router: what a router advertises comes after a host is up.
+pub(crate) fn hears_router(host: &DockerHost) -> Result {
+    wait_for("the host's own default route", SOON, || {
+        host.check(&["ip", "-6", "route", "show", "default"]).is_ok_and(|shown| !shown.is_empty())
+    })?;
+    Ok(())
+}
+
 /// A second NIC `eth1` of the host, up, without an address, on the same LAN: what one network hangs on does not
 /// meet what another hangs on.
 pub(crate) fn second_nic(lan: &Lan, host: &impl AsRef<Node>) -> Result {
