@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use landline_engine::{Derivation, Engine, SiteKey, SiteKeyError};
 use landline_spec::ConfigFile;
@@ -43,6 +44,8 @@ pub(crate) enum SiteError {
 pub(crate) struct Site {
     path: PathBuf,
     key: watch::Sender<SiteKey>,
+    /// Whether it is in the file.
+    stored: AtomicBool,
 }
 
 impl Site {
@@ -50,18 +53,29 @@ impl Site {
     pub(crate) fn open(state_dir: &Path) -> Result<Arc<Self>, SiteError> {
         let path = state_dir.join("site.key");
         let failed = |source| SiteError::File { path: path.clone(), source };
+        let mut stored = true;
         let key = match File::open(&path) {
             Ok(file) => {
                 // A copy from another host may be readable for all.
-                file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+                if let Err(error) = file.set_permissions(Permissions::from_mode(0o600)) {
+                    tracing::warn!(%error, path = %path.display(), "the site key may be readable for others");
+                }
                 let mut text = String::new();
                 file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
                 text.parse().map_err(|source| SiteError::Damaged { path: path.clone(), source })?
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = draw().map_err(failed)?;
+                if let Err(error) = files::replace(&path, &format!("{key}\n"), 0o600) {
+                    // Containers go on as they are; what would be derived from a key that is lost is drawn.
+                    tracing::warn!(%error, path = %path.display(), "the site key cannot be stored; no identity is derived");
+                    stored = false;
+                }
+                key
+            }
             Err(error) => return Err(failed(error)),
         };
-        Ok(Arc::new(Self { path, key: watch::Sender::new(key) }))
+        Ok(Arc::new(Self { path, key: watch::Sender::new(key), stored: AtomicBool::new(stored) }))
     }
 
     /// The key as text.
@@ -74,6 +88,7 @@ impl Site {
         let key: SiteKey = text.parse()?;
         let written = files::replace(&self.path, &format!("{key}\n"), 0o600);
         written.map_err(|source| SiteError::File { path: self.path.clone(), source })?;
+        self.stored.store(true, Ordering::Relaxed);
         self.key.send_replace(key);
         Ok(())
     }
@@ -81,7 +96,8 @@ impl Site {
     /// Tells the engine what identities are derived from, and what becomes of containers that have none for certain.
     pub(crate) fn declare(&self, engine: &Engine, config: &ConfigFile) {
         let key = self.key.borrow().of_site(&config.identity.site);
-        engine.derive_identities(Derivation { key: Some(key), by_default: config.identity.derive });
+        let key = Some(key).filter(|_| self.stored.load(Ordering::Relaxed));
+        engine.derive_identities(Derivation { key, by_default: config.identity.derive });
         engine.allow_refused_starts(config.identity.restart_unsure);
     }
 
@@ -111,13 +127,11 @@ impl Site {
     }
 }
 
-/// A new key in a new file, which nobody else has read.
-fn make(path: &Path) -> io::Result<SiteKey> {
+/// A new key.
+fn draw() -> io::Result<SiteKey> {
     let mut octets = [0; 32];
     getrandom::fill(&mut octets).map_err(io::Error::other)?;
-    let key = SiteKey::new(octets);
-    files::replace(path, &format!("{key}\n"), 0o600)?;
-    Ok(key)
+    Ok(SiteKey::new(octets))
 }
 
 #[cfg(test)]
