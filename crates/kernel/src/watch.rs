@@ -84,12 +84,16 @@ impl NameWatch {
         let appears = inotify::WatchFlags::CREATE
             | inotify::WatchFlags::MOVED_TO
             | inotify::WatchFlags::ATTRIB
-            | inotify::WatchFlags::CLOSE_WRITE;
+            | inotify::WatchFlags::CLOSE_WRITE
+            | inotify::WatchFlags::MOVE_SELF;
         inotify::add_watch(&events, directory, appears | inotify::WatchFlags::ONLYDIR)?;
         Ok(Self { events: sys::register_for(events, Interest::READABLE)?, name })
     }
 
     /// Waits until the name was given to something, its owner or mode set, or it was written, since this was opened or returned last.
+    ///
+    /// # Errors
+    /// The directory is gone, or is no longer where it was: whoever has a new one made there has to open a new watch.
     pub async fn appeared(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.events.readable().await?;
@@ -99,6 +103,10 @@ impl NameWatch {
             loop {
                 match events.next() {
                     Ok(event) => {
+                        let gone = inotify::ReadFlags::IGNORED | inotify::ReadFlags::MOVE_SELF;
+                        if event.events().intersects(gone) {
+                            return Err(io::ErrorKind::NotFound.into());
+                        }
                         let lost = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
                         let own = self.name.as_ref().is_none_or(|own| {
                             event.file_name().is_some_and(|name| name.to_bytes() == own.as_bytes())
@@ -199,6 +207,14 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(10), watch.appeared()).await.unwrap().unwrap();
         }
         assert!(NameWatch::open(&dir.path().join("missing/socket")).is_err());
+        let mut moved = NameWatch::anything_in(dir.path()).unwrap();
+        let elsewhere = dir.path().with_extension("moved");
+        std::fs::rename(dir.path(), &elsewhere).unwrap();
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+        for watch in [&mut watch, &mut all, &mut moved] {
+            let ended = async { while watch.appeared().await.is_ok() {} };
+            tokio::time::timeout(Duration::from_secs(10), ended).await.expect("its directory is gone");
+        }
         assert!(NameWatch::open(Path::new("/")).is_err());
     }
 

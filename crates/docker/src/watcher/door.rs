@@ -100,13 +100,10 @@ impl Signs {
     }
 }
 
-/// Waits until a file appears; for ever if that cannot be seen.
+/// Waits until a file appears, or can no longer be followed: then it is time to look, too. For ever if it is not followed.
 async fn appears(watch: &mut Option<NameWatch>) {
-    if let Some(watching) = watch {
-        match watching.appeared().await {
-            Ok(()) => return,
-            Err(_) => *watch = None,
-        }
+    let Some(watching) = watch else { return std::future::pending().await };
+    if watching.appeared().await.is_err() {
+        *watch = None;
     }
-    std::future::pending::<()>().await;
 }
