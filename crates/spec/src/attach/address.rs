@@ -46,9 +46,8 @@ pub(crate) fn parse(text: &str) -> Result<StaticAddress, AttachError> {
         .ok()
         .filter(|net| net.prefix_len() > 0)
         .ok_or_else(|| bad("the length of an IPv4 prefix is 1 to 32, of an IPv6 prefix 1 to 128"))?;
-    if let IpNet::V4(v4) = net
-        && v4.prefix_len() < 31
-        && (v4.addr() == v4.network() || v4.addr() == v4.broadcast())
+    if let IpAddr::V4(v4) = address
+        && is_of_all(net, v4)
     {
         return Err(bad("that is the address of the whole network; write the container's own"));
     }
@@ -60,8 +59,16 @@ pub(crate) fn parse(text: &str) -> Result<StaticAddress, AttachError> {
             Err(bad("the router's address is of the other family; give each address its own router"))
         }
         Some(gateway) if gateway == address => Err(bad("a container cannot be its own router")),
+        Some(IpAddr::V4(gateway)) if is_of_all(net, gateway) => {
+            Err(bad("the address after the @ is that of the whole network; write the router's own"))
+        }
         gateway => Ok(StaticAddress { net, gateway }),
     }
+}
+
+/// Whether that is the address of the network itself, or the one by which all in it are meant.
+fn is_of_all(net: IpNet, address: Ipv4Addr) -> bool {
+    matches!(net, IpNet::V4(net) if net.prefix_len() < 31 && [net.network(), net.broadcast()].contains(&address))
 }
 
 /// An address a machine can have.
@@ -85,6 +92,7 @@ mod tests {
             "192.0.2.50/24",
             "192.0.2.50/24@192.0.2.1",
             "192.0.2.50/32@198.51.100.1",
+            "192.0.2.50/24@198.51.100.255",
             "192.0.2.0/31",
             "2001:db8::5/64",
             "2001:db8::5/64@fe80::1",
@@ -115,6 +123,8 @@ mod tests {
             "192.0.2.5/24@2001:db8::1",
             "192.0.2.5/24@192.0.2.5",
             "192.0.2.5/24@192.0.2.1@192.0.2.2",
+            "192.0.2.5/24@192.0.2.255",
+            "192.0.2.5/24@192.0.2.0",
             "192.0.2.5 /24",
             "$(id)/24",
             "a/24",
