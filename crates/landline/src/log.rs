@@ -50,6 +50,20 @@ pub(crate) fn last_words(why: &str) {
     eprintln!("{priority}landline: {}", Shown(why));
 }
 
+/// Has panics told like everything else, escaped and on one line: what they speak of may be another's text.
+pub(crate) fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let why = panic.payload_as_str().unwrap_or("no message");
+        if tracing::dispatcher::has_been_set() {
+            let thread = std::thread::current();
+            tracing::error!(at, why, thread = thread.name(), "a fault in Landline itself");
+        } else {
+            last_words(&format!("a fault in Landline itself, at {at}: {why}"));
+        }
+    }));
+}
+
 fn filter(level: Option<&str>) -> Result<EnvFilter, LevelError> {
     let from_env = || std::env::var("LOG_LEVEL").ok();
     let level = level.filter(|l| !l.is_empty()).map(str::to_owned).or_else(from_env);
@@ -128,6 +142,23 @@ mod tests {
         for other in ["9:1235", "8:1234", "", ":", "9", "9:1234:", "a:b"] {
             assert!(!names(other, 9, 1234), "{other}");
         }
+    }
+
+    #[test]
+    fn a_panic_is_one_line_and_escaped() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let log = tracing_subscriber::fmt().fmt_fields(plain::fields()).with_ansi(false).without_time();
+        tracing::subscriber::with_default(log.with_writer(move || writer.clone()).finish(), || {
+            tell_panics();
+            let ended = std::panic::catch_unwind(|| panic!("no room for {}", "\u{1b}[31mweb\nERROR"));
+            drop(std::panic::take_hook());
+            ended.unwrap_err();
+        });
+        let text = kept.text();
+        assert!(text.starts_with("ERROR") && text.contains("a fault in Landline itself"), "{text}");
+        assert!(text.contains("no room for") && text.contains("log.rs"), "{text}");
+        assert!(text.lines().count() == 1 && !text.contains('\u{1b}'), "{text:?}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     // Before the program has descriptors of its own.
     let inherited = landline_kernel::Inherited::adopt();
+    log::tell_panics();
     let cli = cli::Cli::parse_from(cli::arguments());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Two workers carry hundreds of leases; what blocks has threads of its own.
