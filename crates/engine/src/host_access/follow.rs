@@ -17,7 +17,7 @@ use super::own::{Own, own_networks};
 use super::plan::{Facts, Wanted, plan};
 use super::record::LoosenedRecord;
 use super::seen::{Seen, SeenNetwork, Wire, find};
-use super::settle::Settling;
+use super::settle::{Burst, Settling, is_loss};
 use super::view::{AccessOrigin, AccessState, AccessView};
 use super::{Beginning, Command, Inbox};
 use crate::blocking;
@@ -51,13 +51,14 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
         parents: BTreeSet::new(),
         picture: Picture::default(),
     };
-    let mut settling = Settling::default();
+    let (mut settling, mut burst) = (Settling::default(), Burst::default());
     follower.pass().await;
     loop {
         let reason = tokio::select! {
             () = cancel.cancelled() => return,
             Some(command) = commands.recv() => Reason::Command(command),
             reason = follower.reason() => reason,
+            loss = burst.due() => Reason::Looks { loss },
             () = settling.over() => Reason::Settled,
         };
         match reason {
@@ -68,11 +69,14 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
             Reason::Inventory if !follower.look_at_own() => {}
             Reason::Containers | Reason::Inventory | Reason::Settled => drop(follower.pass().await),
             Reason::Host(event) => {
-                if follower.concerns(&event) && follower.differs().await {
+                if follower.concerns(&event) {
                     let shims = &follower.picture.shims;
-                    if settling.note(&event, |index| shims.contains(&index), Instant::now()) {
-                        follower.pass().await;
-                    }
+                    burst.add(is_loss(&event, |index| shims.contains(&index)));
+                }
+            }
+            Reason::Looks { loss } => {
+                if follower.differs().await && settling.note(loss, Instant::now()) {
+                    follower.pass().await;
                 }
             }
         }
@@ -88,6 +92,10 @@ enum Reason {
     Inventory,
     /// Something happened to the host.
     Host(Event),
+    /// It is time to look at what did. `loss`: the host may have less than before.
+    Looks {
+        loss: bool,
+    },
     /// What the host had lost a while ago has had its time to come back.
     Settled,
 }
