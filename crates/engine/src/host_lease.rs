@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
@@ -110,7 +111,7 @@ impl HostLeases {
         let guard = cancel.clone().drop_guard();
         let (services, store) = (self.services.clone(), self.store.clone());
         tokio::spawn(async move {
-            let kept = Keeper { lease, services, store, left: None };
+            let kept = Keeper { lease, services, store, left: None, owed: None };
             cancel.run_until_cancelled(kept.run()).await;
         });
         self.lock().insert(interface, guard);
@@ -127,6 +128,8 @@ struct Keeper {
     store: Arc<Store>,
     /// What went with an address that was lost, for the next one.
     left: Option<Held>,
+    /// An address that is lost and could not be removed yet.
+    owed: Option<Owed>,
 }
 
 fn now() -> Instant {
@@ -180,8 +183,20 @@ impl Keeper {
                 },
                 () = carrier.back() => client.link_up(now()),
                 () = sleep(&self.services.alarm, deadline) => client.handle_timeout(now()),
+                () = due(self.owed.as_ref()) => self.remove_owed(link).await,
             }
         }
+    }
+
+    /// Removes an address that is lost; one that cannot be removed now is tried again.
+    async fn remove_owed(&mut self, link: u32) {
+        let Some(owed) = self.owed.take() else { return };
+        let address = owed.address;
+        let removed = blocking(move || remove(link, address)).await;
+        if removed.is_err() {
+            self.owed = Some(owed.later(tokio::time::Instant::now()));
+        }
+        self.left = report(removed, &self.lease.interface).or(self.left.take());
     }
 
     async fn event(&mut self, event: Event, link: u32) {
@@ -199,16 +214,45 @@ impl Keeper {
                 {
                     tracing::error!(error = %chain(&error), "the host's new address could not be stored");
                 }
+                // Whatever is still to be removed goes with the address of before, or is this one.
+                self.owed = self.owed.take_if(|owed| owed.address != lease.address);
                 let left = self.left.take();
                 report(blocking(move || configure(link, &lease, &before, left)).await, &interface);
             }
             Event::Lost { address, reason } => {
                 tracing::error!(%interface, %address, %reason, "the host has lost its address");
-                let removed = blocking(move || remove(link, address)).await;
-                self.left = report(removed, &interface);
+                self.owed = Some(Owed { address, pause: PAUSE, next: tokio::time::Instant::now() });
+                self.remove_owed(link).await;
             }
             Event::Conflict { .. } | Event::Refused { .. } => {}
         }
+    }
+}
+
+/// The pause after the first attempt to remove an address, which doubles, and the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// An address that is to be removed, and when that is tried next.
+#[derive(Debug)]
+struct Owed {
+    address: Ipv4Addr,
+    pause: Duration,
+    next: tokio::time::Instant,
+}
+
+impl Owed {
+    /// After an attempt that failed.
+    fn later(self, now: tokio::time::Instant) -> Self {
+        Self { next: now + self.pause, pause: LONGEST.min(self.pause * 2), ..self }
+    }
+}
+
+/// Waits until what is owed is tried again; for ever if nothing is.
+async fn due(owed: Option<&Owed>) {
+    match owed {
+        Some(owed) => tokio::time::sleep_until(owed.next).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -345,6 +389,22 @@ fn remove(link: u32, address: Ipv4Addr) -> Result<Held, HostError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_removed_is_tried_again_less_and_less_often() {
+        let now = tokio::time::Instant::now();
+        let mut owed = Owed { address: Ipv4Addr::new(192, 0, 2, 9), pause: PAUSE, next: now };
+        due(Some(&owed)).await;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            owed = owed.later(now);
+            pauses.push((owed.next - now).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        for never in [None, Some(&owed)] {
+            assert!(tokio::time::timeout(Duration::from_millis(10), due(never)).await.is_err());
+        }
+    }
 
     #[test]
     fn routes_go_along_as_they_were() {

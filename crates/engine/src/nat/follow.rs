@@ -3,6 +3,7 @@
 mod filter;
 mod heard;
 mod looks;
+mod owed;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,7 @@ use filter::forward;
 pub(crate) use filter::forwards;
 use looks::Looks;
 pub(crate) use looks::Waiter;
+use owed::Owed;
 
 type Words<T> = mpsc::UnboundedSender<(NatOwner, T)>;
 
@@ -71,6 +73,8 @@ pub(crate) struct Follower {
     translated: BTreeSet<Ipv4Addr>,
     /// Whether there may be openings in the firewall.
     opened: bool,
+    /// Addresses that are over and could not be removed yet.
+    owed: Owed,
 }
 
 /// Follows until `cancel`. Everything stays: containers go on being reached while the daemon restarts.
@@ -116,6 +120,7 @@ pub(super) async fn run(
             () = follower.looks.asked() => follower.reopen().await,
             Some((owner, heard)) = leases.recv() => follower.hear(&owner, heard).await,
             Some((owner, ())) = removals.recv() => follower.due(&owner).await,
+            () = follower.owed.due() => follower.owed.settle().await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
             () = others => follower.reopen().await,
             event = monitor.next() => if follower.concerns(&event) {
@@ -157,6 +162,7 @@ impl Follower {
             loaded: None,
             translated: BTreeSet::new(),
             opened,
+            owed: Owed::default(),
         }
     }
 
@@ -169,9 +175,7 @@ impl Follower {
             let lives = dhcp.lease.as_ref().is_some_and(|lease| live(lease, &self.shared.boot).is_some());
             if let (Some(address), false) = (record.address, lives) {
                 record.address = None;
-                if let Err(error) = address::take(&self.places.of(&record.interface), address).await {
-                    tracing::warn!(%address, error = chain(&error), "its lease is over, and it could not be removed");
-                }
+                self.owed.take(&self.places.of(&record.interface), address).await;
                 self.records.insert(record.owner.clone(), record.clone());
             }
             self.lease(&record);
@@ -382,10 +386,8 @@ impl Follower {
         {
             said("its port is still in hairpin mode", error.to_string());
         }
-        if let Some(address) = record.address
-            && let Err(error) = address::take(&self.places.of(&record.interface), address).await
-        {
-            said("it could not be removed", chain(&error));
+        if let Some(address) = record.address {
+            self.owed.take(&self.places.of(&record.interface), address).await;
         }
         if record.forwarding
             && let Err(error) = self.forward_no_more().await
@@ -473,16 +475,15 @@ impl Follower {
             let Some(address) = record.address else { continue };
             let place = self.places.of(&record.interface);
             // Whether a leased address is free is for its DHCP client to find out.
+            self.owed.keep(&place, address);
             let problem = match address::put(&place, address, record.dhcp.is_none()).await {
                 Ok(true) => None,
                 Ok(false) => Some(format!("{place} is not there, or down")),
                 Err(error) => Some(chain(&error)),
             };
             problems.extend(problem.map(|problem| (record.owner.clone(), problem)));
-            if let Some(before) = before.get(&record.interface)
-                && let Err(error) = address::take(before, address).await
-            {
-                tracing::warn!(%address, %before, error = chain(&error), "an address could not be removed where it was");
+            if let Some(before) = before.get(&record.interface) {
+                self.owed.take(before, address).await;
             }
         }
         // After a start what was loaded before stays until it is known what runs.

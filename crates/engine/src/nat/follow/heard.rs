@@ -90,10 +90,8 @@ impl Follower {
         self.records.insert(record.owner.clone(), record);
         // What is there stays until the new one is reached.
         self.pass().await;
-        if let Some(before) = before.filter(|before| Some(*before) != now)
-            && let Err(error) = address::take(&place, before).await
-        {
-            tracing::warn!(address = %before, error = chain(&error), "an address that is over could not be removed");
+        if let Some(before) = before.filter(|before| Some(*before) != now) {
+            self.owed.take(&place, before).await;
         }
     }
 }
