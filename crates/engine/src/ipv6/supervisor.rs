@@ -24,7 +24,7 @@ use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
 use crate::lease::{
-    Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Supervised, maybe, sleep,
+    Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Spaced, Supervised, maybe, sleep,
 };
 use crate::links::{ParentIs, facts_of};
 use crate::random::OsRandom;
@@ -66,6 +66,8 @@ pub(crate) struct Supervisor6 {
     outbox: VecDeque<Transmit>,
     /// What is stored and set up once in a while.
     pace: Pace,
+    /// The name the server is to learn.
+    names: Spaced<Option<String>>,
     /// How much is logged of what others do.
     quota: Quota,
     /// The state that was stored last.
@@ -151,6 +153,7 @@ impl Supervisor6 {
             wire: None,
             outbox: VecDeque::new(),
             pace: Pace::default(),
+            names: Spaced::default(),
             quota: Quota::default(),
             kept: first.current.clone(),
             undecided: false,
@@ -170,7 +173,8 @@ impl Supervisor6 {
         self.configure().await;
         loop {
             self.settle().await;
-            let deadlines = [self.client.poll_timeout().map(Instant::since_boot), self.pace.next()];
+            let deadlines =
+                [self.client.poll_timeout().map(Instant::since_boot), self.pace.next(), self.names.next()];
             let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
                 biased;
@@ -241,7 +245,7 @@ impl Supervisor6 {
                 self.wire = None;
                 self.seat.left();
             }
-            Command::Hostname(name) => self.client.set_hostname(now(), name),
+            Command::Hostname(name) => self.names.want(name),
             // Given back, and wanted again.
             Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
@@ -282,6 +286,9 @@ impl Supervisor6 {
 
     /// Does everything the machine wants done now.
     async fn settle(&mut self) {
+        if let Some(name) = self.names.take(boottime::now()) {
+            self.client.set_hostname(now(), name);
+        }
         loop {
             let mut quiet = true;
             while let Some(event) = self.client.poll_event() {

@@ -16,7 +16,7 @@ mod wire;
 
 pub(crate) use handle::{Command, Orders, Supervised};
 pub(crate) use motion::{Arrival, Motion, arrive};
-pub(crate) use pace::{Due, Pace, Quota};
+pub(crate) use pace::{Due, Pace, Quota, Spaced};
 pub(crate) use seat::Seat;
 pub(crate) use sentries::Sentries;
 pub(crate) use supervisor::{SET_UP, Services, Status, Supervisor, maybe, receive, sleep};

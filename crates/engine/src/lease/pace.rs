@@ -79,6 +79,42 @@ impl Pace {
     }
 }
 
+/// The last of what was asked for, which is done at once if nothing was a moment ago, and else when its time has come. Times are of
+/// one clock.
+#[derive(Debug)]
+pub(crate) struct Spaced<T> {
+    waiting: Option<T>,
+    not_before: Duration,
+}
+
+impl<T> Default for Spaced<T> {
+    fn default() -> Self {
+        Self { waiting: None, not_before: Duration::ZERO }
+    }
+}
+
+impl<T> Spaced<T> {
+    /// This is to be done, in the place of what waits.
+    pub(crate) fn want(&mut self, value: T) {
+        self.waiting = Some(value);
+    }
+
+    /// What is to be done now.
+    pub(crate) fn take(&mut self, now: Duration) -> Option<T> {
+        if now < self.not_before {
+            return None;
+        }
+        let value = self.waiting.take()?;
+        self.not_before = now + PACE;
+        Some(value)
+    }
+
+    /// When there is something to be done, if nothing else comes.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.waiting.as_ref().map(|_| self.not_before)
+    }
+}
+
 /// How many lines one endpoint may log within [`PERIOD`].
 const LINES: u32 = 20;
 const PERIOD: Duration = Duration::from_secs(20);
@@ -129,6 +165,21 @@ mod tests {
 
     fn at(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn the_last_of_many_names_is_told_after_the_first() {
+        let (mut names, ms) = (Spaced::default(), Duration::from_millis);
+        assert_eq!((names.take(ms(5000)), names.next()), (None, None));
+        names.want("web");
+        assert_eq!(names.take(ms(5000)), Some("web"), "at once");
+        for n in 1..=300 {
+            names.want(if n == 300 { "last" } else { "another" });
+            assert_eq!(names.take(ms(5000 + n)), None);
+        }
+        assert_eq!(names.next(), Some(ms(6000)));
+        assert_eq!(names.take(ms(6000)), Some("last"));
+        assert_eq!((names.take(ms(9000)), names.next()), (None, None));
     }
 
     #[test]

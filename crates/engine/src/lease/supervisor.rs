@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::{Command, Supervised};
 use super::motion::Arrival;
-use super::pace::{Due, Pace, Quota};
+use super::pace::{Due, Pace, Quota, Spaced};
 use super::seat::Seat;
 use super::sentries::{Post, Sentries};
 use super::troubles::Troubles;
@@ -96,6 +96,8 @@ pub(crate) struct Supervisor {
     deferred: bool,
     /// Renewals that are stored and set up once in a while.
     pace: Pace,
+    /// The name the server is to learn.
+    names: Spaced<Option<String>>,
     /// How much is logged of what others do.
     quota: Quota,
     status: watch::Sender<Status>,
@@ -200,6 +202,7 @@ impl Supervisor {
             told_until: None,
             deferred: false,
             pace: Pace::default(),
+            names: Spaced::default(),
             quota: Quota::default(),
             status: watch::Sender::new(first),
         }
@@ -219,7 +222,8 @@ impl Supervisor {
         }
         loop {
             self.settle().await;
-            let deadlines = [self.client.poll_timeout().map(Instant::since_boot), self.pace.next()];
+            let deadlines =
+                [self.client.poll_timeout().map(Instant::since_boot), self.pace.next(), self.names.next()];
             let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
                 biased;
@@ -328,7 +332,7 @@ impl Supervisor {
                 self.wire = None;
                 self.seat.left();
             }
-            Command::Hostname(name) => self.client.set_hostname(now(), name),
+            Command::Hostname(name) => self.names.want(name),
             // It was given back, and is wanted again.
             Command::Renew if self.client.state() == StateName::Stopped => self.client.restart(now()),
             Command::Renew => self.client.renew(now()),
@@ -351,6 +355,9 @@ impl Supervisor {
 
     /// Does everything the machine wants done now.
     async fn settle(&mut self) {
+        if let Some(name) = self.names.take(boottime::now()) {
+            self.client.set_hostname(now(), name);
+        }
         loop {
             let mut quiet = true;
             while let Some(event) = self.client.poll_event() {
