@@ -42,6 +42,15 @@ fn an_address_that_a_squatter_has_is_declined() -> Result {
     })?;
     assert_eq!(decline.address_option(50), Some(TAKEN));
     assert_eq!(world.row("c0")?["conflicts"], 1);
+    // Whoever reads the log at its usual level learns which address it was, who has it, and what it became.
+    let log = world.daemon.log();
+    let line = |what: &str| log.lines().find(|line| line.contains(what) && !line.contains(" DEBUG "));
+    let declined = line("another host uses the address").ok_or("no line for the conflict")?;
+    let squatter = world.lan.peer().mac("eth0")?;
+    for known in [format!("address={TAKEN}"), format!("by={squatter}"), format!("mac={MAC}")] {
+        assert!(declined.contains(&known), "{declined}");
+    }
+    assert!(line(&format!("address={address}")).is_some(), "{log}");
     let listed = world.host.landline_ok(crate::world::binary(), &["ls"])?;
     assert!(listed.contains(&address.to_string()) && !listed.contains(&TAKEN.to_string()), "{listed}");
     world.lan.router().check(&["ping", "-c1", "-W5", &address.to_string()])?;

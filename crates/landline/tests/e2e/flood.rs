@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use landline_testbed::{DhcpKind, DhcpMessage, Dnsmasq, FakeServer, Ra, Reply, wait_for};
+use landline_testbed::{DhcpKind, DhcpMessage, Dnsmasq, FakeServer, Ra, Reply, Signal, wait_for};
 
 use crate::sockets::{advertisement, flood};
-use crate::world::{Result, SOON, World};
+use crate::world::{Result, SOON, World, bare};
 
 /// What the containers' interface is called.
 const INTERFACE: &str = "br00";
@@ -137,5 +137,77 @@ fn leases_of_a_second_cost_a_store_a_second_and_no_lines() -> Result {
         assert!(lines <= if refuse { 30 } else { 2 }, "{lines} lines\n{}", world.daemon.log());
         assert!(bytes < SECONDS * 64 * 1024, "{bytes} bytes in {SECONDS} s");
     }
+    Ok(())
+}
+
+#[test]
+fn addresses_and_links_that_come_and_go_cost_a_look_in_a_while() -> Result {
+    const ROUNDS: u64 = 1000;
+    let mut world = World::nic()?;
+    world.network("lan", &["mode=macvlan", "parent=eth0", "host_access=true"])?;
+    world.run("web", "lan", &[])?;
+    let address = world.address("web", "eth0")?;
+    let reached = |world: &World| world.host.node().run(&["ping", "-c1", "-W1", bare(&address)]).success();
+    wait_for("the host to reach the container", SOON, || reached(&world).then_some(()))?;
+    let (bytes, wakes, lines, start) = (world.written()?, world.wakes()?, world.lines(), Instant::now());
+    // An address of the parent's, which everybody follows who asks what the host has; a link; and a reload of the configuration.
+    world.host.node().sh(&format!(
+        "for n in $(seq {ROUNDS}); do
+             echo address add 198.51.100.77/32 dev eth0
+             echo link add flood0 type veth peer name flood1
+             echo address del 198.51.100.77/32 dev eth0
+             echo link delete flood0
+         done | ip -batch -"
+    ))?;
+    for _ in 0..100 {
+        world.daemon.kill(Signal::HUP)?;
+    }
+    let seconds = start.elapsed().as_secs() + 1;
+    let (bytes, wakes, lines) = (world.written()? - bytes, world.wakes()? - wakes, world.lines() - lines);
+    println!("{seconds} s, {ROUNDS} rounds: {wakes} wakes, {lines} lines, {} KiB", bytes / 1024);
+    // Whoever follows the kernel is woken by it; what it does then is bounded.
+    assert!(wakes < 12 * ROUNDS, "{wakes} wakes in {seconds} s");
+    assert!(lines <= 120, "{lines} lines in {seconds} s\n{}", world.daemon.log());
+    assert!(bytes < (seconds + 1) * 256 * 1024, "{bytes} bytes in {seconds} s");
+    // And nothing was overlooked.
+    wait_for("the host to reach the container", SOON, || reached(&world).then_some(()))?;
+    Ok(())
+}
+
+#[test]
+fn what_docker_says_of_a_container_costs_a_renewal_in_a_while() -> Result {
+    const NAMES: usize = 300;
+    let world = World::bridge()?;
+    let capture = world.lan.capture(world.lan.router(), "eth0", "udp port 67")?;
+    world.network("lan", &["bridge=br0"])?;
+    world.run("web", "lan", &[])?;
+    let address = world.address("web", INTERFACE)?;
+    let asked = || {
+        let mut messages = capture.dhcp().into_iter().map(|(_, message)| message);
+        messages.by_ref().filter(|m| m.kind() == Some(DhcpKind::Request)).count()
+    };
+    let (bytes, lines, requests, start) = (world.written()?, world.lines(), asked(), Instant::now());
+    let name = |n: usize| if n == 0 { "web".to_owned() } else { format!("web-{n}") };
+    for n in 0..NAMES {
+        let (status, answer) = world.host.docker_api(
+            "POST",
+            &format!("/containers/{}/rename?name={}", name(n), name(n + 1)),
+            "",
+        )?;
+        assert_eq!(status, 204, "{answer}");
+    }
+    let last = name(NAMES);
+    wait_for("the last name to be the server's", SOON, || {
+        world.dhcp.leases().iter().any(|lease| lease.hostname.as_deref() == Some(&*last)).then_some(())
+    })?;
+    let seconds = start.elapsed().as_secs() + 1;
+    let (bytes, lines) = (world.written()? - bytes, world.lines() - lines);
+    let requests = asked() - requests;
+    println!("{seconds} s, {NAMES} names: {requests} requests, {lines} lines, {} KiB", bytes / 1024);
+    assert!(requests as u64 <= seconds + 1, "{requests} requests in {seconds} s");
+    assert!(lines as u64 <= seconds + 2, "{lines} lines in {seconds} s\n{}", world.daemon.log());
+    // Whose the identity is now is stored before Docker is asked to start it again: a row for each name.
+    assert!(bytes < NAMES as u64 * 16 * 1024, "{bytes} bytes in {seconds} s");
+    assert_eq!(world.address(&last, INTERFACE)?, address);
     Ok(())
 }

@@ -108,3 +108,33 @@ fn everything_that_was_made_for_a_lost_network_goes() -> Result {
     .map_err(|error| format!("{error}\n{}", before.diff(&world.host.snapshot().unwrap())))?;
     Ok(())
 }
+
+#[test]
+fn a_pool_of_another_data_root_makes_way() -> Result {
+    const POOL: [&str; 4] = ["--subnet", "192.0.2.0/24", "--ip-range", "192.0.2.64/30"];
+    let mut world = World::bridge()?;
+    let create = |world: &World| {
+        let ipam = ["network", "create", "-d", "landline", "--ipam-driver", "landline"];
+        world.host.docker_ok(&[&ipam[..], &POOL, &["-o", "bridge=br0", "lan"]].concat())
+    };
+    create(&world)?;
+    world.run("web", "lan", &[])?;
+    let first = world.address("web", "br00")?;
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    // Docker comes back with nothing that it knew of networks.
+    world.daemon.kill(Signal::TERM)?;
+    world.daemon.wait()?;
+    world.host.dockerd_stop(Signal::TERM)?;
+    world.host.check(&["mv", "/var/lib/docker/network", "/var/lib/docker/network-of-before"])?;
+    world.host.dockerd_start()?;
+    world.daemon = world.host.start_landline(binary(), &NO_GRACE, &[])?;
+    wait_for("the network to be removed", SOON, || world.network_row("lan").is_ok_and(|row| row.is_none()))?;
+    // Its name, its bridge and its pool are free.
+    create(&world)?;
+    for name in ["web", "next"] {
+        world.run(name, "lan", &[])?;
+    }
+    let addresses = [world.address("web", "br00")?, world.address("next", "br00")?];
+    assert!(addresses.contains(&first), "{addresses:?}, before: {first}");
+    Ok(())
+}

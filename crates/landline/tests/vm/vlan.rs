@@ -83,6 +83,18 @@ fn cases(world: &mut World) -> Result {
     assert_eq!(sub_interfaces(world)?, [""; 0], "gone with the last network");
     assert_eq!(before.diff(&world.host.snapshot()?), "");
 
+    println!("a network that Docker has no more");
+    world.network("lost", &["mode=macvlan", "parent=eth0", "vlan=12"])?;
+    world.daemon.kill(Signal::TERM)?;
+    world.daemon.wait()?;
+    world.host.docker_ok(&["network", "rm", "lost"])?;
+    assert_eq!(sub_interfaces(world)?, ["eth0.12"], "nobody is there to remove it");
+    world.daemon = world.host.start_landline(binary(), &["--network-grace", "1s"], &[])?;
+    wait_for("the VLAN's interface to go", SLOWLY, || {
+        sub_interfaces(world).is_ok_and(|left| left.is_empty()).then_some(())
+    })?;
+    assert_eq!(before.diff(&world.host.snapshot()?), "");
+
     println!("an interface of the user's own");
     world.host.check(&["ip", "link", "add", "link", "eth0", "name", "guests", "type", "vlan", "id", "12"])?;
     world.host.check(&["ip", "link", "set", "guests", "up"])?;
