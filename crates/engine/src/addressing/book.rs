@@ -16,7 +16,7 @@ use landline_types::{IfName, Mac};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::permit::{Asker, Holder, InUse, Lan, NotPermitted, is_link_local, permit};
+use super::permit::{Asker, Holder, InUse, Lan, NotPermitted, permit};
 use crate::links::facts_of;
 use crate::look_again;
 
@@ -71,8 +71,10 @@ impl AddressBook {
         let card = card(options).cloned();
         Taken::by(move |address| {
             let asker = Asker { lan: &lan, endpoint: Some(&endpoint), interface: card.as_ref() };
-            // What it is to its subnet the client looks at itself, and its link-local address is of its own making.
-            !is_link_local(address) && book.permit(IpNet::from(address), &asker).is_err()
+            // What it is to its subnet the client looks at itself, and its link-local address is of its own making. One of IPv4
+            // can only be a server's word.
+            let own = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            !own && book.permit(IpNet::from(address), &asker).is_err()
         })
     }
 
@@ -220,6 +222,15 @@ mod tests {
         assert!(!book.taken(&options, &a.endpoint).contains(net.addr()));
         assert!(book.shares_sandbox(a.mac, Path::new("/run/netns/a")));
         assert!(!book.shares_sandbox(a.mac, Path::new("/run/netns/b")));
+        // A link-local address of IPv4 is a server's word like any other; one of IPv6 is the client's own.
+        let (mine, theirs) = ("169.254.7.7".parse().unwrap(), "fe80::7".parse().unwrap());
+        book.write().set_host(vec![
+            (options.parent.clone(), IpNet::from(IpAddr::from(mine))),
+            (options.parent.clone(), IpNet::from(IpAddr::V6(theirs))),
+        ]);
+        let taken = book.taken(&options, &b.endpoint);
+        assert!(taken.contains(IpAddr::V4(mine)) && !taken.contains(IpAddr::V6(theirs)));
+        book.write().set_host(Vec::new());
         // One that is made again is there before the one of before is gone.
         let mut again = book.enter(&options, a.clone());
         again.set(a.clone(), [net.addr()].into());

@@ -198,7 +198,7 @@ fn of_subnet(net: IpNet) -> Option<&'static str> {
     }
 }
 
-pub(super) fn is_link_local(address: IpAddr) -> bool {
+fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
