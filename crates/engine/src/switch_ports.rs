@@ -9,6 +9,7 @@ use landline_ovsdb::{Client, Error, Port, Switch};
 use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
@@ -71,6 +72,9 @@ async fn tidy(engine: &Engine) {
     }
 }
 
+/// The time from one look at the database to the next: others may write into it as often as they like.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// One connection, to its end. `Ok`: nobody needs it any more.
 async fn session(engine: &Engine, ports: &mut Ports, worked: &mut bool) -> Result<(), Error> {
     let mut client = connect().await?;
@@ -78,10 +82,12 @@ async fn session(engine: &Engine, ports: &mut Ports, worked: &mut bool) -> Resul
     while ports.look() {
         engine.audit(&mut client).await?;
         *worked = true;
+        let next = Instant::now() + MOMENT;
         tokio::select! {
             changed = client.changed() => changed?,
             () = ports.changed() => {}
         }
+        tokio::time::sleep_until(next).await;
     }
     Ok(())
 }
