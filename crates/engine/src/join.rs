@@ -71,13 +71,13 @@ pub enum JoinError {
         /// The network.
         network: String,
         /// Its address for the container.
-        address: Ipv4Net,
+        address: IpNet,
         /// The network's parent.
         parent: IfName,
         /// The other network.
         other: String,
         /// The address the container has there.
-        taken: Ipv4Net,
+        taken: IpNet,
     },
     /// The host could not be looked at.
     #[error("cannot look at the host's routes")]
@@ -126,12 +126,14 @@ impl Engine {
             _ => (None, Vec::new()),
         };
         // What sets up attachments does not mind.
-        if let (Some(address), Some(sandbox)) =
-            (address, sandbox.as_ref().filter(|_| !is_implicit(&network.id)))
-            && let Some((other, taken)) = self.on_same_lan(id, sandbox, address).await
-        {
-            let (network, parent) = (network_name(&network), network.options.parent);
-            return Err(JoinError::SameLan { network, address, parent, other, taken });
+        if let Some(sandbox) = sandbox.as_ref().filter(|_| !is_implicit(&network.id)) {
+            let v6 = record.ipv6.as_ref().and_then(|ipv6| ipv6.told).or(record.address_v6);
+            for address in address.map(IpNet::V4).into_iter().chain(v6.map(IpNet::V6)) {
+                if let Some((other, taken)) = self.on_same_lan(id, sandbox, address).await {
+                    let (network, parent) = (network_name(&network), network.options.parent);
+                    return Err(JoinError::SameLan { network, address, parent, other, taken });
+                }
+            }
         }
         let applied = Applied { address, ..applied_by_docker(&record, wanted.as_ref(), gateway, &routes) };
         for dropped in &applied.dropped {
@@ -188,15 +190,12 @@ impl Engine {
     }
 
     /// The network of another endpoint in this sandbox whose address is on the same LAN, and that address.
-    async fn on_same_lan(
-        &self,
-        id: &EndpointId,
-        sandbox: &Path,
-        address: Ipv4Net,
-    ) -> Option<(String, Ipv4Net)> {
+    async fn on_same_lan(&self, id: &EndpointId, sandbox: &Path, address: IpNet) -> Option<(String, IpNet)> {
         for endpoint in self.endpoints().into_iter().filter(|other| other.cell.id() != id) {
             let record = endpoint.cell.read().await;
-            let taken = record.applied.address.filter(|taken| overlap(*taken, address));
+            let v6 = record.ipv6.iter().flat_map(|ipv6| &ipv6.applied).copied().chain(record.address_v6);
+            let mut theirs = record.applied.address.map(IpNet::V4).into_iter().chain(v6.map(IpNet::V6));
+            let taken = theirs.find(|taken| overlap(*taken, address));
             if record.sandbox.as_deref() != Some(sandbox) || taken.is_none() {
                 continue;
             }
@@ -232,7 +231,7 @@ impl Engine {
 }
 
 /// Whether two addresses are on one LAN, by what either says of it.
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
@@ -341,5 +340,7 @@ mod tests {
         assert!(is("192.0.2.50/25", "192.0.2.200/24") && is("192.0.2.200/24", "192.0.2.50/25"));
         assert!(!is("192.0.2.50/25", "192.0.2.200/25"));
         assert!(!is("192.0.2.50/24", "198.51.100.50/24"));
+        assert!(is("2001:db8:1::5/128", "2001:db8:1::/64") && !is("2001:db8:1::5/64", "2001:db8:2::5/64"));
+        assert!(!is("192.0.2.50/24", "2001:db8::5/64"));
     }
 }

@@ -89,6 +89,22 @@ fn a_second_network_on_the_same_lan() -> Result {
 }
 
 #[test]
+fn a_second_network_on_the_same_lan_of_ipv6_alone() -> Result {
+    let world = World::bridge_with(Dnsmasq { ra: Ra::Slaac, ..Dnsmasq::default() })?;
+    let only = ["bridge=br0", "addressing=none", "ipv6=slaac"];
+    world.network("one", &only)?;
+    world.network("two", &[&only[..], &["ignore_conflicts=true"]].concat())?;
+    world.run("web", "one", &[])?;
+    let address = world.address6("web", "br00", "2001:db8:1:")?;
+    let output = world.host.docker(&["network", "connect", "two", "web"]);
+    assert!(!output.success(), "{}", output.stderr);
+    let cause = format!("network two: the container has {address} by network one already");
+    assert!(output.stderr.contains(&cause), "{}", output.stderr);
+    assert_eq!(world.address6("web", "br00", "2001:db8:1:")?, address, "the first one goes on");
+    Ok(())
+}
+
+#[test]
 fn ipv6_that_the_containers_user_switched_off() -> Result {
     let lan = Lan::new()?;
     let dhcp = lan.dnsmasq(Dnsmasq { ra: Ra::Slaac, ..Dnsmasq::default() })?;
