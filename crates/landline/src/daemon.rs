@@ -1,7 +1,7 @@
 //! `landline daemon`: everything wired together.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use landline_docker::Watcher;
 use landline_engine::{Foundation, HostError, LinuxHost, OpenError, blocking};
 use landline_kernel::Inherited;
 use landline_kernel::boottime::Alarm;
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -118,7 +120,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signal)?;
     // Everything made from here on is for root alone.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     make_directory(&options.state_dir, 0o700)?;
 
     make_directory(Path::new(alone::DIRECTORY), 0o700)?;
@@ -286,7 +288,14 @@ async fn listen(path: &Path, directory_mode: u32) -> Result<UnixListener, Daemon
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
+    let bound = || -> io::Result<UnixListener> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // The kernel takes the file's mode from the socket, so nobody has more of it for a moment.
+        rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        rustix::net::listen(&socket, 128)?;
+        UnixListener::from_std(socket.into())
+    };
+    bound().map_err(failed)
 }

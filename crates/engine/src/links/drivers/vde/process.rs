@@ -79,15 +79,10 @@ impl Process {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(error) => {
-                    let Failure { pause, count } = failures.another(Instant::now());
-                    if let Some(count) = count {
-                        tracing::warn!(%error, count, "nobody can be let in for the moment");
-                    }
-                    self.wait_for_room(pause);
+                    self.let_nobody_in(&mut failures, &error);
                     continue;
                 }
             };
-            failures.over();
             match &mut *self.connections() {
                 Some(count) => *count += 1,
                 None => return,
@@ -100,11 +95,23 @@ impl Process {
                 drop(socket);
                 process.left();
             };
-            if let Err(error) = std::thread::Builder::new().name("switches-serve".into()).spawn(serve) {
-                tracing::warn!(%error, "nobody can be let in for the moment");
-                self.left();
+            match std::thread::Builder::new().name("switches-serve".into()).spawn(serve) {
+                Ok(_) => failures.over(),
+                Err(error) => {
+                    self.left();
+                    self.let_nobody_in(&mut failures, &error);
+                }
             }
         }
+    }
+
+    /// What lets somebody in has failed: waits before it is tried again.
+    fn let_nobody_in(&self, failures: &mut Failures, error: &dyn std::error::Error) {
+        let Failure { pause, count } = failures.another(Instant::now());
+        if let Some(count) = count {
+            tracing::warn!(%error, count, "nobody can be let in for the moment");
+        }
+        self.wait_for_room(pause);
     }
 
     fn connections(&self) -> MutexGuard<'_, Option<usize>> {

@@ -1,10 +1,10 @@
 //! The daemon's side of switching: the taps it makes, and the process that gets them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,7 @@ use landline_kernel::Netns;
 use landline_types::IfName;
 use landline_vde::SwitchConfig;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -238,8 +239,9 @@ fn spawn(path: &Path) -> io::Result<Child> {
         _ => {}
     }
     let listener = seqpacket()?;
+    // The kernel takes the file's mode from the socket.
+    rustix::fs::fchmod(&listener, Mode::from_raw_mode(0o600))?;
     rustix::net::bind(&listener, &SocketAddrUnix::new(path)?)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
     rustix::net::listen(&listener, 64)?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("landline").arg("switches").stdin(Stdio::from(listener)).stdout(Stdio::null());
