@@ -48,6 +48,15 @@ pub enum DirError {
         /// The directory above it.
         parent: PathBuf,
     },
+    /// Somebody else made it where everybody may make one.
+    #[error(
+        "{path} cannot be used because another user made it, in a directory where everybody can; remove it, or choose \
+         another directory"
+    )]
+    Foreign {
+        /// What was to be used.
+        path: PathBuf,
+    },
     /// The system's answer.
     #[error("cannot {what} {path}")]
     Io {
@@ -89,6 +98,13 @@ impl Access {
         let others = mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && !known);
         others && !mode.contains(Mode::SVTX)
     }
+}
+
+/// Whether somebody else has made a directory where everybody may make one (`/tmp`): who is there first would be the one who says
+/// what is switched there. `user`: who is to use it.
+fn is_foreign(dir: &Stat, parent: &Stat, user: u32) -> bool {
+    let anybody = Mode::from_raw_mode(parent.st_mode).contains(Mode::WOTH);
+    anybody && ![0, user].contains(&dir.st_uid)
 }
 
 /// Whether sockets can be made in this directory at all.
@@ -150,8 +166,12 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd =
             rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed("open the directory"))?;
+        let own = rustix::fs::fstat(&fd).map_err(failed("look at"))?;
+        let parent = rustix::fs::fstat(&self.fd).map_err(failed("look at the directory of"))?;
+        if is_foreign(&own, &parent, rustix::process::geteuid().as_raw()) {
+            return Err(DirError::Foreign { path });
+        }
         if made {
-            let own = rustix::fs::fstat(&fd).map_err(failed("look at"))?;
             if own.st_uid != rustix::process::geteuid().as_raw() {
                 return Err(failed("keep the directory")(Errno::PERM));
             }
@@ -326,6 +346,30 @@ mod tests {
         }
         for name in ["loop", "file", "nothing", "file/x"] {
             assert!(walked(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_where_everybody_may_make_one_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let stat = |mode: u32, user: u32| {
+            let mut stat = rustix::fs::stat(place.path()).unwrap();
+            (stat.st_mode, stat.st_uid) = (0o40_000 | mode, user);
+            stat
+        };
+        let tmp = stat(0o1777, 0);
+        assert!(is_foreign(&stat(0o700, 1000), &tmp, 0) && is_foreign(&stat(0o700, 1001), &tmp, 1000));
+        assert!(!is_foreign(&stat(0o700, 0), &tmp, 0) && !is_foreign(&stat(0o700, 1000), &tmp, 1000));
+        // In a user's own directory he says what is there.
+        assert!(!is_foreign(&stat(0o700, 1000), &stat(0o755, 1000), 0));
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(place.path(), Permissions::from_mode(0o1777)).unwrap();
+            let theirs = place.path().join("sw");
+            fs::create_dir(&theirs).unwrap();
+            std::os::unix::fs::chown(&theirs, Some(65534), None).unwrap();
+            let access = Access { group: None };
+            let (above, name) = Dir::above(&theirs, access).unwrap();
+            assert!(matches!(above.make(&name, access), Err(DirError::Foreign { path }) if path == theirs));
         }
     }
 
