@@ -1,6 +1,8 @@
 //! What anybody on the LAN may send as fast as the wire carries it costs the host a bounded amount of work.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -27,16 +29,23 @@ impl World {
         Ok(line.trim().parse()?)
     }
 
-    /// How often threads of the daemon's process have been woken (`/proc/PID/task/TID/status`).
-    fn wakes(&self) -> Result<u64> {
-        let mut all = 0;
+    /// How often each thread of the daemon's process has been woken (`/proc/PID/task/TID/status`).
+    fn wakes(&self) -> Result<BTreeMap<PathBuf, u64>> {
+        let mut all = BTreeMap::new();
         for task in std::fs::read_dir(format!("/proc/{}/task", self.daemon.pid()?))? {
+            let path = task?.path();
             // A thread may end meanwhile.
-            let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+            let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
             let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            all += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+            all.extend(line.and_then(|count| count.trim().parse().ok()).map(|count| (path, count)));
         }
         Ok(all)
+    }
+
+    /// How often the threads that are there have been woken since.
+    fn woken(&self, since: &BTreeMap<PathBuf, u64>) -> Result<u64> {
+        let now = self.wakes()?;
+        Ok(now.iter().map(|(task, count)| count - since.get(task).unwrap_or(&0).min(count)).sum())
     }
 
     /// How many lines an administrator has in the log.
@@ -68,7 +77,7 @@ fn router_advertisements_cost_a_store_and_a_setup_a_second() -> Result {
     let (lines, wakes) = (world.lines(), world.wakes()?);
     flood(&world.lan.router().netns_path(), "eth0", GAP, messages)?;
     let flooded = before.elapsed().as_secs() + 1;
-    let (lines, wakes) = (world.lines() - lines, world.wakes()? - wakes);
+    let (lines, wakes) = (world.lines() - lines, world.woken(&wakes)?);
     println!("{flooded} s of flood: {lines} lines, {wakes} wakes");
     assert!(wakes < flooded * 60 * CONTAINERS as u64, "{wakes} wakes in {flooded} s");
     assert!(lines as u64 <= flooded * 3 * CONTAINERS as u64, "{lines} lines in {flooded} s");
@@ -163,7 +172,7 @@ fn addresses_and_links_that_come_and_go_cost_a_look_in_a_while() -> Result {
         world.daemon.kill(Signal::HUP)?;
     }
     let seconds = start.elapsed().as_secs() + 1;
-    let (bytes, wakes, lines) = (world.written()? - bytes, world.wakes()? - wakes, world.lines() - lines);
+    let (bytes, wakes, lines) = (world.written()? - bytes, world.woken(&wakes)?, world.lines() - lines);
     println!("{seconds} s, {ROUNDS} rounds: {wakes} wakes, {lines} lines, {} KiB", bytes / 1024);
     // Whoever follows the kernel is woken by it; what it does then is bounded.
     assert!(wakes < 12 * ROUNDS, "{wakes} wakes in {seconds} s");
@@ -209,5 +218,23 @@ fn what_docker_says_of_a_container_costs_a_renewal_in_a_while() -> Result {
     // Whose the identity is now is stored before Docker is asked to start it again: a row for each name.
     assert!(bytes < NAMES as u64 * 16 * 1024, "{bytes} bytes in {seconds} s");
     assert_eq!(world.address(&last, INTERFACE)?, address);
+    Ok(())
+}
+
+#[test]
+fn what_others_write_into_open_vswitch_costs_a_look_in_a_while() -> Result {
+    const WRITES: u64 = 300;
+    let (ovs, world) = crate::ovs::world()?;
+    world.network("lan", &["mode=ovs", "bridge=ovs0"])?;
+    world.run("web", "lan", &[])?;
+    let (wakes, lines, start) = (world.wakes()?, world.lines(), Instant::now());
+    for n in 0..WRITES {
+        ovs.vsctl(&["--no-wait", "set", "bridge", "ovs0", &format!("external_ids:n={n}")])?;
+    }
+    let seconds = start.elapsed().as_secs() + 1;
+    let (wakes, lines) = (world.woken(&wakes)?, world.lines() - lines);
+    println!("{seconds} s, {WRITES} writes: {wakes} wakes, {lines} lines");
+    assert!(wakes < 40 * seconds + 4 * WRITES, "{wakes} wakes in {seconds} s");
+    assert_eq!(lines, 0, "{}", world.daemon.log());
     Ok(())
 }
