@@ -64,7 +64,10 @@ pub(crate) fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, link
     let controller = || links.iter().find(|other| Some(other.index) == link.controller);
     let facts = facts_of(options.mode);
     match (facts.parent, facts.host_end) {
-        (ParentIs::Nic, _) => link.name == options.parent,
+        // The parent may be a bridge itself, or a bond.
+        (ParentIs::Nic, _) => {
+            link.name == options.parent || controller().is_some_and(|over| over.name == options.parent)
+        }
         // All of its ports belong to one link, whichever bridge they are in.
         (ParentIs::LanBridge, HostEnd::OvsPort) => {
             controller().is_some_and(|switch| switch.kind == LinkKind::OpenVswitch)
@@ -157,6 +160,7 @@ mod tests {
         };
         assert!(is(Mode::Macvlan, "eth0", &nic(true)));
         assert!(!is(Mode::Macvlan, "eth1", &nic(true)));
+        assert!(is(Mode::Macvlan, "br0", &port(2, PortState::Forwarding)), "the cable of its bridge");
         assert!(!is(Mode::Bridge, "br0", &nic(true)), "it is not in it");
         assert!(is(Mode::Bridge, "br0", &port(5, PortState::Forwarding)));
         assert!(!is(Mode::Bridge, "br1", &port(5, PortState::Forwarding)));

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Event, Group, Link, Monitor, Netlink, PortState};
+use landline_kernel::{Event, Group, Link, LinkKind, Monitor, Netlink, PortState};
 use landline_types::{IfName, Mac};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,10 @@ struct State {
     host_mac: Option<Mac>,
     /// What its bridge does with them.
     port: Option<PortState>,
+    /// The bridge or switch that it is a port of, unless it is one of ours.
+    controller: Option<u32>,
+    /// It belongs to an Open vSwitch: all ports have one link as their controller, whichever bridge they are in.
+    of_switch: bool,
 }
 
 type Links = BTreeMap<u32, State>;
@@ -155,10 +159,10 @@ impl LinkTable {
         self.links.borrow().values().any(|link| link.host_mac == Some(mac))
     }
 
-    /// Follows whether this link carries packets.
+    /// Follows whether this link carries packets, or, if it is a bridge, whether those of its ports do that are not ours: it has
+    /// a carrier itself as long as any container is there.
     pub(crate) fn carrier(&self, index: u32) -> Carrier {
-        let running = is_running(&self.links.borrow(), index);
-        Carrier { links: self.links.clone(), index, running }
+        Carrier::new(self.links.clone(), index)
     }
 
     /// What happened until now is no change: it is about to be looked at.
@@ -175,21 +179,30 @@ impl LinkTable {
     }
 }
 
-/// Whether one of the host's links carries packets.
+/// Whether one of the host's links carries packets onto the LAN.
 #[derive(Debug)]
 pub(crate) struct Carrier {
     links: watch::Receiver<Links>,
     index: u32,
-    running: bool,
+    /// The links that its packets go by, and whether each carries them.
+    ways: BTreeMap<u32, bool>,
 }
 
 impl Carrier {
-    /// Resolves when the link carries packets and did not before. Cancel-safe.
+    fn new(links: watch::Receiver<Links>, index: u32) -> Self {
+        let ways = ways(&links.borrow(), index);
+        Self { links, index, ways }
+    }
+
+    /// Resolves when packets get onto the LAN again. Cancel-safe.
     pub(crate) async fn back(&mut self) {
         loop {
-            let running = is_running(&self.links.borrow_and_update(), self.index);
-            let before = std::mem::replace(&mut self.running, running);
-            if running && !before {
+            let now = ways(&self.links.borrow_and_update(), self.index);
+            // A port that is new was no way before either: a guest that is plugged in.
+            let back = |(index, carries): (&u32, &bool)| *carries && self.ways.get(index) == Some(&false);
+            let back = now.iter().any(back);
+            self.ways = now;
+            if back {
                 return;
             }
             if self.links.changed().await.is_err() {
@@ -200,8 +213,17 @@ impl Carrier {
     }
 }
 
-fn is_running(links: &Links, index: u32) -> bool {
-    links.get(&index).is_some_and(|link| link.running)
+/// The links by which packets of this one get onto the LAN, and whether each carries them.
+fn ways(links: &Links, index: u32) -> BTreeMap<u32, bool> {
+    let switch = links.get(&index).is_some_and(|own| own.of_switch);
+    let is_port = |controller: u32| {
+        controller == index || switch && links.get(&controller).is_some_and(|link| link.of_switch)
+    };
+    let is_way = |at: u32, link: &State| at == index || link.controller.is_some_and(is_port);
+    let carries = |link: &State| link.running && !link.port.is_some_and(PortState::is_held);
+    // One that is gone carries nothing.
+    let ways = links.iter().filter(|(at, link)| is_way(**at, link)).map(|(at, link)| (*at, carries(link)));
+    std::iter::once((index, false)).chain(ways).collect()
 }
 
 async fn exists(index: u32) -> bool {
@@ -227,6 +249,8 @@ fn state(link: &Link) -> State {
         running: link.up && link.running && link.lower_up,
         port: link.port_state,
         host_mac: link.mac.filter(|_| !is_containers),
+        controller: link.controller.filter(|_| mark_of(link).is_none()),
+        of_switch: link.kind == LinkKind::OpenVswitch,
     }
 }
 
@@ -283,10 +307,70 @@ fn changes(sender: &watch::Sender<Links>, index: u32, state: PortState) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use landline_kernel::LinkKind;
-
     use super::*;
     use crate::host::fake::link;
+    use crate::mark::Mark;
+
+    /// The links there are, each with a carrier or without one.
+    fn table(links: &[(Link, bool)]) -> Links {
+        let running = |(link, on): &(Link, bool)| {
+            (link.index, state(&Link { up: true, running: *on, lower_up: *on, ..link.clone() }))
+        };
+        links.iter().map(running).collect()
+    }
+
+    #[tokio::test]
+    async fn a_bridge_has_its_carrier_back_with_the_cable_and_not_with_a_guest() {
+        let bridge = link(3, "br0", LinkKind::Bridge { vlan_filtering: false });
+        let port = |index, name| Link { controller: Some(3), ..link(index, name, LinkKind::Veth) };
+        let mark = Mark::new(&"e".repeat(64).parse().unwrap(), End::Host).to_string();
+        let ours = Link { alias: Some(mark), ..port(4, "llh0") };
+        let (nic, guest) = (port(2, "eth0"), port(5, "tap0"));
+        let lan = |nic_on, ours_on, guests: &[(Link, bool)]| {
+            let mut links = vec![(bridge.clone(), true), (nic.clone(), nic_on), (ours.clone(), ours_on)];
+            links.extend(guests.iter().cloned());
+            table(&links)
+        };
+        let (links, follows) = watch::channel(lan(true, true, &[]));
+        let mut carrier = Carrier::new(follows, 3);
+        let mut is_back = async |now: Links| {
+            links.send_replace(now);
+            tokio::time::timeout(Duration::from_millis(20), carrier.back()).await.is_ok()
+        };
+        assert!(!is_back(lan(false, true, &[])).await, "the cable is pulled");
+        assert!(!is_back(lan(false, false, &[])).await);
+        assert!(!is_back(lan(false, true, &[])).await, "a container of ours");
+        assert!(!is_back(lan(false, true, &[(guest.clone(), true)])).await, "somebody is plugged in");
+        assert!(is_back(lan(true, true, &[(guest, true)])).await, "the cable is in again");
+        // The spanning tree protocol holds the port back, and lets it go.
+        let held = |port_state| {
+            let mut links = lan(true, true, &[]);
+            links.insert(
+                2,
+                state(&Link {
+                    port_state: Some(port_state),
+                    up: true,
+                    running: true,
+                    lower_up: true,
+                    ..nic.clone()
+                }),
+            );
+            links
+        };
+        assert!(!is_back(held(PortState::Learning)).await);
+        assert!(is_back(held(PortState::Forwarding)).await);
+    }
+
+    #[tokio::test]
+    async fn a_nic_has_its_carrier_back() {
+        let nic = link(2, "eth0", LinkKind::Physical);
+        let (links, follows) = watch::channel(table(&[(nic.clone(), true)]));
+        let mut carrier = Carrier::new(follows, 2);
+        links.send_replace(Links::new());
+        assert!(tokio::time::timeout(Duration::from_millis(20), carrier.back()).await.is_err());
+        links.send_replace(table(&[(nic, true)]));
+        assert!(tokio::time::timeout(Duration::from_secs(10), carrier.back()).await.is_ok());
+    }
 
     #[test]
     fn links_that_change_often_are_kept_once_and_too_many_are_everything() {
