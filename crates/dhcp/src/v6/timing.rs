@@ -105,17 +105,18 @@ pub(super) fn refused_wait(count: u32) -> Duration {
 /// A refusal this long after the last one is a new story: longer than the longest wait, and an exchange after it.
 pub(super) const REFUSALS_IN_A_ROW: Duration = Duration::from_mins(2);
 
-/// How long to stay away after the `count`th conflict in a row: not at all, then ten seconds, then a minute.
+/// How long to stay away after the `count`th conflict in a row: not at all, then 10, 20, 40 ... 320 s. What contests one
+/// address after the other contests them all, and each Decline takes an address out of the server's pool.
 pub(super) fn declined_wait(count: u32) -> Duration {
+    const LONGEST: u32 = 5;
     match count {
         0 | 1 => Duration::ZERO,
-        2..10 => Duration::from_secs(10),
-        _ => Duration::from_mins(1),
+        _ => Duration::from_secs(10 << (count - 2).min(LONGEST)),
     }
 }
 
-/// A conflict this long after the last one is a new story.
-pub(super) const CONFLICTS_IN_A_ROW: Duration = Duration::from_mins(2);
+/// A conflict this long after the last one is a new story: longer than the longest wait, and the check after it.
+pub(super) const CONFLICTS_IN_A_ROW: Duration = Duration::from_mins(10);
 
 /// T1 is not before this, unless the lease is short.
 const LEAST_T1: Duration = Duration::from_secs(10);

@@ -173,8 +173,9 @@ impl Doctor {
     async fn address_troubles(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         for endpoint in self.engine.endpoints() {
-            let troubles = endpoint.supervised().as_ref().map(|task| task.status.borrow().troubles.clone());
-            if let Some((why, hint)) = troubles.and_then(|troubles| troubles.repeated()) {
+            let v4 = endpoint.supervised().as_ref().map(|task| task.status.borrow().troubles.clone());
+            let v6 = endpoint.ipv6().as_ref().map(|task| task.status.borrow().troubles.clone());
+            for (why, hint) in v4.into_iter().chain(v6).filter_map(|troubles| troubles.repeated()) {
                 let holder = endpoint.cell.read().await.holder_name();
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
             }

@@ -93,13 +93,19 @@ impl Engine {
         }
         let status = status.borrow().clone();
         if alone && !status.has_address() {
-            let error = CreateEndpointError::NoLease {
-                network: network_name(network),
-                parent: network.options.parent.clone(),
-                why: "no router and no DHCPv6 server gave an IPv6 address".into(),
-                waited,
-                held: Duration::ZERO,
-                hint: "check that one serves this LAN and that the parent is plugged in".into(),
+            let (network_name, parent) = (network_name(network), network.options.parent.clone());
+            let error = match status.troubles.sentence() {
+                Some((why, hint)) => {
+                    CreateEndpointError::NoUsableLease { network: network_name, parent, why, waited, hint }
+                }
+                None => CreateEndpointError::NoLease {
+                    network: network_name,
+                    parent,
+                    why: "no router and no DHCPv6 server gave an IPv6 address".into(),
+                    waited,
+                    held: Duration::ZERO,
+                    hint: "check that one serves this LAN and that the parent is plugged in".into(),
+                },
             };
             if network.options.on_timeout == OnTimeout::Fail {
                 return Err(error);

@@ -24,7 +24,8 @@ use crate::cell::Cell;
 use crate::chain;
 use crate::clock;
 use crate::lease::{
-    Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Spaced, Supervised, maybe, sleep,
+    Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Spaced, Supervised, Troubles, maybe,
+    sleep,
 };
 use crate::links::{ParentIs, facts_of};
 use crate::random::OsRandom;
@@ -47,6 +48,8 @@ pub(crate) struct Status6 {
     pub(crate) settled: bool,
     /// Address conflicts since the daemon started.
     pub(crate) conflicts: u32,
+    /// What went wrong since there was an address.
+    pub(crate) troubles: Troubles,
 }
 
 impl Status6 {
@@ -141,6 +144,7 @@ impl Supervisor6 {
             current: client.current().clone(),
             settled: false,
             conflicts: 0,
+            troubles: Troubles::default(),
         };
         let options = cell.options();
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
@@ -364,6 +368,9 @@ impl Supervisor6 {
         match event {
             Event::Changed(state) => {
                 self.undecided &= state.addresses.is_empty();
+                if !state.addresses.is_empty() {
+                    self.status.send_modify(|s| s.troubles.clear());
+                }
                 self.pace.want(Due::SetUp);
             }
             Event::Renewed(_) => {
@@ -384,13 +391,19 @@ impl Supervisor6 {
                 );
                 // Whoever had it may have gone since.
                 let Err(why) = judged else { return };
-                self.status.send_modify(|s| s.conflicts += 1);
                 if self.quota.take(now().since_boot(), &endpoint) {
                     tracing::warn!(endpoint, %address, %why, "the LAN's address is not used");
                 }
+                self.status.send_modify(|s| {
+                    s.conflicts += 1;
+                    s.troubles.refuse(None, why);
+                });
             }
             Event::Conflict { address, by } => {
-                self.status.send_modify(|s| s.conflicts += 1);
+                self.status.send_modify(|s| {
+                    s.conflicts += 1;
+                    s.troubles.contest(address, by);
+                });
                 if self.quota.take(now().since_boot(), &endpoint) {
                     let by = by.map(|mac| mac.to_string());
                     let mac = self.seat.cell.read().await.mac;

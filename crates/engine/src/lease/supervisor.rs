@@ -476,7 +476,7 @@ impl Supervisor {
                 }
                 self.status.send_modify(|s| {
                     s.conflicts += 1;
-                    s.troubles.refuse(server, why);
+                    s.troubles.refuse(Some(server), why);
                 });
             }
         }

@@ -1,7 +1,7 @@
 //! What has kept a DHCP client from using the addresses it was given, and the sentence that says so.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use landline_types::Mac;
 
@@ -16,23 +16,24 @@ const REPEATED: u32 = 3;
 /// What went wrong since an address was last used without trouble.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Troubles {
-    /// The last address that may not be used, and the server that gave it.
-    refused: Option<(Ipv4Addr, NotPermitted)>,
+    /// Why the last address may not be used, and the DHCPv4 server that gave it.
+    refused: Option<(Option<Ipv4Addr>, NotPermitted)>,
     /// The addresses that others answered for, and who did; the newest last.
-    contested: Vec<(Ipv4Addr, Mac)>,
+    contested: Vec<(IpAddr, Option<Mac>)>,
     /// How many of both there were.
     count: u32,
 }
 
 impl Troubles {
-    /// A server gave an address that may not be used.
-    pub(crate) fn refuse(&mut self, server: Ipv4Addr, why: NotPermitted) {
+    /// An address was given that may not be used; by which DHCPv4 server.
+    pub(crate) fn refuse(&mut self, server: Option<Ipv4Addr>, why: NotPermitted) {
         self.count = self.count.saturating_add(1);
         self.refused = Some((server, why));
     }
 
-    /// Somebody else answered for an address.
-    pub(crate) fn contest(&mut self, address: Ipv4Addr, by: Mac) {
+    /// Somebody else answered for an address; who is not always known in IPv6.
+    pub(crate) fn contest(&mut self, address: impl Into<IpAddr>, by: impl Into<Option<Mac>>) {
+        let (address, by) = (address.into(), by.into());
         self.count = self.count.saturating_add(1);
         self.contested.retain(|known| *known != (address, by));
         if self.contested.len() == MOST {
@@ -55,22 +56,46 @@ impl Troubles {
     pub(crate) fn sentence(&self) -> Option<(String, &'static str)> {
         if let Some((by, addresses)) = self.one_for_all() {
             let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let hint = if addresses.iter().any(IpAddr::is_ipv6) {
+                "if that is a router that answers neighbour solicitations for all (ndp proxy), switch that off for this \
+                 LAN, or use -o conflict_check=off"
+            } else {
+                "if that is a router that does proxy ARP, switch it off for this LAN, or use -o conflict_check=off"
+            };
             return Some((
                 format!("{by} answers for every address that was given ({})", list.join(", ")),
-                "if that is a router that does proxy ARP, switch it off for this LAN, or use -o conflict_check=off",
+                hint,
             ));
         }
-        if let Some((server, why)) = &self.refused {
-            return Some((
-                format!("the DHCP server {server} gave an address that cannot be used: {why}"),
-                "take the address out of the server's pool, and look for a second DHCP server on this LAN",
-            ));
+        match &self.refused {
+            Some((Some(server), why)) => {
+                return Some((
+                    format!("the DHCP server {server} gave an address that cannot be used: {why}"),
+                    "take the address out of the server's pool, and look for a second DHCP server on this LAN",
+                ));
+            }
+            Some((None, why)) => {
+                return Some((
+                    format!("an IPv6 address cannot be used: {why}"),
+                    "take the address out of the DHCPv6 server's pool, or off the interface that has it",
+                ));
+            }
+            None => {}
         }
-        let who: Vec<String> =
-            self.contested.iter().rev().take(3).map(|(address, by)| format!("{by} has {address}")).collect();
-        (!who.is_empty()).then(|| {
+        let who = |(address, by): &(IpAddr, Option<Mac>)| match by {
+            Some(by) => format!("{by} has {address}"),
+            None => format!("another host has {address}"),
+        };
+        let last: Vec<String> = self.contested.iter().rev().take(3).map(who).collect();
+        let (newest, _) = self.contested.last()?;
+        Some(if newest.is_ipv6() {
             (
-                format!("the addresses that a DHCP server gave are in use: {}", who.join(", ")),
+                format!("the IPv6 addresses for it are in use: {}", last.join(", ")),
+                "look for hosts with addresses from the DHCPv6 server's pool, or with the same hardware address",
+            )
+        } else {
+            (
+                format!("the addresses that a DHCP server gave are in use: {}", last.join(", ")),
                 "look for hosts with addresses from the server's pool",
             )
         })
@@ -82,11 +107,12 @@ impl Troubles {
     }
 
     /// Who answered for several addresses, if nobody else answered for any.
-    fn one_for_all(&self) -> Option<(Mac, BTreeSet<Ipv4Addr>)> {
+    fn one_for_all(&self) -> Option<(Mac, BTreeSet<IpAddr>)> {
         let (_, first) = self.contested.first()?;
-        let addresses: BTreeSet<Ipv4Addr> = self.contested.iter().map(|(address, _)| *address).collect();
+        let addresses: BTreeSet<IpAddr> = self.contested.iter().map(|(address, _)| *address).collect();
         let alone = self.contested.iter().all(|(_, by)| by == first) && self.refused.is_none();
-        (alone && addresses.len() > 1).then_some((*first, addresses))
+        let several = addresses.len() > 1;
+        first.filter(|_| alone && several).map(|by| (by, addresses))
     }
 }
 
@@ -142,7 +168,7 @@ mod tests {
         let mut troubles = Troubles::default();
         troubles.contest(address(150), mac(1));
         let why = NotPermitted::Host { address: address(10).into(), interface: "eth0".parse().unwrap() };
-        troubles.refuse(address(2), why);
+        troubles.refuse(Some(address(2)), why);
         let said = says(&troubles);
         assert!(
             said.contains("192.0.2.2") && said.contains("this host has 192.0.2.10 itself, on eth0"),
@@ -159,5 +185,26 @@ mod tests {
         }
         troubles.clear();
         assert_eq!(troubles.repeated(), None);
+    }
+
+    #[test]
+    fn ipv6_has_its_own_words() {
+        let six = |last: u16| std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+        let mut troubles = Troubles::default();
+        troubles.contest(six(1), None);
+        assert!(
+            says(&troubles)
+                .starts_with("the IPv6 addresses for it are in use: another host has 2001:db8::1;")
+        );
+        troubles.contest(six(2), None);
+        assert!(!says(&troubles).contains("every address"), "nobody is known");
+        let mut troubles = Troubles::default();
+        troubles.contest(six(1), mac(1));
+        troubles.contest(six(2), mac(1));
+        assert!(says(&troubles).starts_with("02:00:00:00:00:01 answers for every address"));
+        assert!(says(&troubles).contains("ndp proxy") && !says(&troubles).contains("ARP"));
+        let why = NotPermitted::Host { address: six(10).into(), interface: "eth0".parse().unwrap() };
+        troubles.refuse(None, why);
+        assert!(says(&troubles).starts_with("an IPv6 address cannot be used: this host has 2001:db8::a"));
     }
 }

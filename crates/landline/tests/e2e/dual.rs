@@ -1,7 +1,7 @@
 //! `ipv6=true|dhcp|slaac` beside IPv4: what routers and servers of a LAN say reaches the container, and nothing they
 //! leave unsaid keeps it from starting.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use landline_testbed::{BEYOND_V6, Dnsmasq, Frame, Ra, Reservation6, Signal, wait_for};
 
@@ -192,6 +192,33 @@ fn ipv6_alone_is_waited_for() -> Result {
         "{}",
         refused.stderr
     );
+    Ok(())
+}
+
+/// Somebody has every address of the DHCPv6 server's pool: whoever waits for one learns who, and so does the doctor.
+#[test]
+fn addresses_that_another_has_are_named() -> Result {
+    const POOL: u16 = 4;
+    let extra = ["--dhcp-range=2001:db8:1::1000,2001:db8:1::1003,64,10m", "--enable-ra"].map(str::to_owned);
+    let world = World::bridge_with(Dnsmasq { extra: extra.to_vec(), ..Dnsmasq::default() })?;
+    for n in 0..POOL {
+        let address = format!("2001:db8:1::{:x}/64", 0x1000 + n);
+        world.lan.peer().check(&["ip", "address", "add", &address, "dev", "eth0", "nodad"])?;
+    }
+    let squatter = world.lan.peer().mac("eth0")?;
+    let alone = ["bridge=br0", "ignore_conflicts=true", "addressing=none", "ipv6=dhcp"];
+    world.network("strict", &[&alone[..], &["lease_timeout=4s"]].concat())?;
+    world.network("lenient", &[&alone[..], &["lease_timeout=1s", "on_timeout=continue"]].concat())?;
+    let refused = world.host.docker(&["run", "--rm", "--network", "strict", "box", "true"]).stderr;
+    assert!(refused.contains(&squatter) && refused.contains("2001:db8:1::100"), "{refused}");
+    world.run("web", "lenient", &[])?;
+    let found = || world.host.landline(crate::world::binary(), &["doctor"]).stdout;
+    let named = || {
+        let found = found();
+        (found.contains("container web") && found.contains(&squatter)).then_some(())
+    };
+    wait_for("the doctor to name who has them", Duration::from_secs(60), named)
+        .map_err(|error| format!("{error}: {}\n{}", found(), world.daemon.log()))?;
     Ok(())
 }
 
