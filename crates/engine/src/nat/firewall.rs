@@ -164,14 +164,25 @@ fn choose(listed: &[(Place, String)]) -> Option<Place> {
 /// The program of each flavour whose rules this host may have, its own choice first. That of old tables is not run unless
 /// there are any: listing them would make them.
 fn programs(family: Family) -> Vec<&'static str> {
-    let Family { program, nft, legacy, tables, .. } = family;
-    let old = fs::read_to_string(tables).is_ok_and(|tables| !tables.is_empty());
+    let Family { program, nft, legacy, .. } = family;
+    let old = family.has_old_tables();
     match run(program, &["-V"]) {
         Ok(version) if version.contains("legacy") => vec![program, nft],
         Ok(_) if !old => vec![program],
         Ok(_) => vec![program, legacy],
         Err(_) if !old => vec![nft],
         Err(_) => vec![nft, legacy],
+    }
+}
+
+/// Whether the kernel tells of all changes of the rules that the host may have: not of those in tables of the old flavour.
+pub(super) fn all_changes_are_heard() -> bool {
+    [IPV4, IPV6].iter().all(|family| !family.has_old_tables())
+}
+
+impl Family {
+    fn has_old_tables(self) -> bool {
+        fs::read_to_string(self.tables).is_ok_and(|tables| !tables.is_empty())
     }
 }
 

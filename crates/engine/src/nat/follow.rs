@@ -4,6 +4,7 @@ mod filter;
 mod heard;
 mod looks;
 mod owed;
+mod ruleset;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Event, Group, Monitor, RulesetMonitor, boottime};
+use landline_kernel::{Event, Group, Monitor, boottime};
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
@@ -37,6 +38,7 @@ pub(crate) use filter::forwards;
 use looks::Looks;
 pub(crate) use looks::Waiter;
 use owed::Owed;
+use ruleset::Ruleset;
 
 type Words<T> = mpsc::UnboundedSender<(NatOwner, T)>;
 
@@ -67,6 +69,7 @@ pub(crate) struct Follower {
     seen: watch::Receiver<NatSeen>,
     views: watch::Sender<BTreeMap<NatOwner, NatView>>,
     looks: Looks,
+    ruleset: Ruleset,
     /// What was loaded last.
     loaded: Option<String>,
     /// The addresses that were translated then.
@@ -92,25 +95,12 @@ pub(super) async fn run(
     // A NIC that comes, or loses its addresses; a container's port that is put back into its bridge.
     let mut monitor = Monitor::follow(&[Group::Links, Group::Addresses]);
     follower.begin().await;
-    let mut rules = None;
     loop {
         // Where something is to be let through, others may close it, or begin to: a firewall that loads its rules, a dockerd.
         let open = !follower.wanted().is_nothing();
-        rules = match rules {
-            None if open => {
-                let heard = RulesetMonitor::follow();
-                // What was done until then was not heard.
-                follower.reopen().await;
-                Some(heard)
-            }
-            rules => rules.filter(|_| open),
-        };
-        let others = async {
-            match &mut rules {
-                Some(rules) => rules.changed().await,
-                None => std::future::pending().await,
-            }
-        };
+        if follower.ruleset.listen(open) {
+            follower.reopen().await;
+        }
         tokio::select! {
             () = cancel.cancelled() => return,
             command = commands.recv() => match command {
@@ -122,7 +112,7 @@ pub(super) async fn run(
             Some((owner, ())) = removals.recv() => follower.due(&owner).await,
             () = follower.owed.due() => follower.owed.settle().await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
-            () = others => follower.reopen().await,
+            () = follower.ruleset.changed() => follower.reopen().await,
             event = monitor.next() => if follower.concerns(&event) {
                 follower.pass().await;
             },
@@ -159,6 +149,7 @@ impl Follower {
             seen,
             views,
             looks,
+            ruleset: Ruleset::unknown(),
             loaded: None,
             translated: BTreeSet::new(),
             opened,

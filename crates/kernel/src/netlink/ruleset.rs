@@ -38,4 +38,10 @@ impl RulesetMonitor {
             self.socket.drain(&mut self.buffer);
         }
     }
+
+    /// Whether something has been changed since the last time, or may have been. Does not wait: a change is heard of before
+    /// the call that makes it returns to its caller.
+    pub fn has_changed(&mut self) -> bool {
+        self.socket.drain(&mut self.buffer)
+    }
 }

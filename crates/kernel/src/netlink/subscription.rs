@@ -81,11 +81,9 @@ impl Subscription {
         }
     }
 
-    /// Throws away what has come in.
-    pub(super) fn drain(&self, buffer: &mut [u8]) {
-        if let Some(fd) = &self.fd {
-            drain(fd.get_ref(), buffer);
-        }
+    /// Throws away what has come in. Whether that was anything, or may have been.
+    pub(super) fn drain(&self, buffer: &mut [u8]) -> bool {
+        self.fd.as_ref().is_none_or(|fd| drain(fd.get_ref(), buffer))
     }
 
     async fn reopen(&mut self) {
@@ -119,14 +117,15 @@ fn is_for_good(error: &io::Error) -> bool {
 }
 
 /// Throws away what is queued. After an overflow the kernel drops every further event, and does not say so
-/// again, until the queue has been empty once; only a listing made after that is complete.
-fn drain(fd: &OwnedFd, buffer: &mut [u8]) {
+/// again, until the queue has been empty once; only a listing made after that is complete. Whether anything was, or may have been.
+fn drain(fd: &OwnedFd, buffer: &mut [u8]) -> bool {
+    let mut any = false;
     loop {
         match receive(fd, buffer) {
-            Ok(_) => {}
-            Err(error) if lost(&error) => {}
+            Ok(_) => any = true,
+            Err(error) if lost(&error) => any = true,
             // Empty; or an error that the next reading meets again.
-            Err(_) => return,
+            Err(error) => return any || error.kind() != io::ErrorKind::WouldBlock,
         }
     }
 }

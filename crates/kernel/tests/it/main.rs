@@ -8,5 +8,6 @@ mod links;
 mod monitor;
 mod namespaces;
 mod packets;
+mod ruleset;
 mod tables;
 mod taps;

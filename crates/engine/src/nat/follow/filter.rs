@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
 
+use super::ruleset::Look;
 use super::{Follower, looks};
 use crate::blocking;
 use crate::chain;
@@ -60,14 +61,19 @@ impl Follower {
         if nothing && !self.opened {
             return Ok(());
         }
+        let look = Look { wanted, bridged: sysctl::bridge_nf() };
+        if self.ruleset.is_as_after(&look, firewall::all_changes_are_heard()) {
+            return Ok(());
+        }
         self.opened = true;
         let open = move || {
-            let needed = wanted.needs_iptables(sysctl::bridge_nf());
-            firewall::open(firewall::IPV4, &wanted.v4, needed)?;
+            let Look { wanted, bridged } = &look;
+            firewall::open(firewall::IPV4, &wanted.v4, wanted.needs_iptables(*bridged))?;
             // Hosts and kernels without IPv6 have neither rules for it nor the means.
-            firewall::open(firewall::IPV6, &wanted.v6, false)
+            firewall::open(firewall::IPV6, &wanted.v6, false)?;
+            Ok::<_, String>(look)
         };
-        blocking(open).await?;
+        self.ruleset.looked(blocking(open).await?);
         self.opened = !nothing;
         Ok(())
     }
