@@ -126,8 +126,7 @@ impl Doctor {
         self.nat.reopen_firewall().await?;
         self.nat.open(owners).await?;
         let found = self.look().await;
-        let fixed = before.into_iter().map(|found| found.finding).filter(|finding| !found.contains(finding));
-        Ok(Report { fixed: fixed.collect(), found })
+        Ok(Report { fixed: mended(before, &found), found })
     }
 
     /// Takes back what [`Self::fix`] has changed; whether that was anything.
@@ -199,6 +198,13 @@ impl Doctor {
     }
 }
 
+/// What of this could be mended, and is found no more. Other findings go by themselves, or say it differently since: Docker has told the
+/// name of a network.
+fn mended(before: Vec<Found>, now: &[Finding]) -> Vec<Finding> {
+    let curable = before.into_iter().filter(|found| !found.cures.is_empty()).map(|found| found.finding);
+    curable.filter(|finding| !now.contains(finding)).collect()
+}
+
 /// What keeps an address on the host from being leased.
 fn nat_trouble(owner: &NatOwner, view: &NatView) -> Option<Finding> {
     let is_waiting = view.address.is_some() || view.state == NatState::Asking;
@@ -267,5 +273,22 @@ mod tests {
             ipam_gateway_v6: None,
             bridge_address: None,
         }
+    }
+
+    #[test]
+    fn only_what_could_be_mended_is_reported_as_mended() {
+        let finding = |says: &str| Finding::new("firewall", says.to_owned());
+        let found = |says: &str, cures: &[Cure]| Found {
+            finding: finding(says),
+            cures: cures.iter().cloned().collect(),
+        };
+        let cure = [Cure::Bridge("br0".parse().unwrap())];
+        let before = vec![
+            found("network lan: br0 is closed", &cure),
+            found("network wan: br1 is closed", &cure),
+            found("network 79aeda61e747: the route leads elsewhere", &[]),
+        ];
+        let now = [finding("network wan: br1 is closed"), finding("network nat: the route leads elsewhere")];
+        assert_eq!(mended(before, &now), [finding("network lan: br0 is closed")]);
     }
 }
