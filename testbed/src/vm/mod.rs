@@ -19,7 +19,7 @@ use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::time::Duration;
 
 use kernel::Kernel;
-use machine::{CPU, Killed, MACHINE, QEMU, Run, check_programs};
+use machine::{CPU, KERNEL_OPTIONS, Killed, MACHINE, QEMU, Run, check_programs};
 pub use system::{SystemImage, SystemVm};
 
 use crate::error::{Error, Result};
@@ -152,11 +152,7 @@ impl Vm {
 
     fn start(&self, run: &Run) -> Result<Child> {
         let kernel = self.kernel.dir.display();
-        let append = format!(
-            "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check \
-             testbed.run={} testbed.kernel={kernel}",
-            run.dir.display()
-        );
+        let append = format!("{KERNEL_OPTIONS} testbed.run={} testbed.kernel={kernel}", run.dir.display());
         let mut argv: Vec<String> = ["setpriv", "--pdeathsig=KILL", "--", QEMU].map(str::to_owned).to_vec();
         let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
         add("-machine", MACHINE.to_owned());

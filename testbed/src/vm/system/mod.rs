@@ -17,7 +17,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::kernel::Kernel;
-use super::machine::{Killed, MACHINE, QEMU, Run, check_programs, or_skip};
+use super::machine::{KERNEL_OPTIONS, Killed, MACHINE, QEMU, Run, check_programs, or_skip};
 use crate::error::{Error, Result};
 use crate::process::{Output, last_lines, read_lossy, wait_child};
 use crate::scratch::base_dir;
@@ -205,12 +205,7 @@ impl SystemVm {
         add("-device", "virtserialport,chardev=agent,name=agent".to_owned());
         add("-kernel", self.image.kernel.dir.join("vmlinuz").display().to_string());
         add("-initrd", self.image.disk.initramfs().display().to_string());
-        add(
-            "-append",
-            "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check net.ifnames=0 \
-             systemd.show_status=0"
-                .to_owned(),
-        );
+        add("-append", format!("{KERNEL_OPTIONS} net.ifnames=0 systemd.show_status=0"));
         argv.extend(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"].map(str::to_owned));
         argv
     }
