@@ -90,7 +90,7 @@ impl<D: Driver + IpamDriver> Answerer<D> {
                 response
             }
             Err(refusal) => {
-                tracing::warn!(%verb, ?took, error = %refusal, "told Docker that it failed");
+                tracing::warn!(%verb, ?took, error = %refusal, "request failed");
                 failure(StatusCode::OK, &refusal)
             }
         }

@@ -294,7 +294,7 @@ impl Follower {
         }
         self.lease(&record);
         self.show(&BTreeMap::new());
-        tracing::info!(%owner, address = ?record.address, interface = %place, "an address on the host for a container");
+        tracing::info!(%owner, address = record.address.map(tracing::field::display), interface = %place, "an address on the host for a container");
         self.views.borrow().get(&owner).cloned().ok_or(NatError::Stopping)
     }
 
@@ -342,7 +342,7 @@ impl Follower {
             return Err(NatError::Unknown(owner.to_string()));
         };
         self.take_back(&record).await;
-        tracing::info!(%owner, address = ?record.address, "a container's address on the host was taken back");
+        tracing::info!(%owner, address = record.address.map(tracing::field::display), "a container's address on the host was taken back");
         Ok(())
     }
 

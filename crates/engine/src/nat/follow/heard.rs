@@ -22,7 +22,7 @@ impl Follower {
         match heard {
             Heard::Leased(lease) => self.leased(record, &lease).await,
             Heard::Lost(reason) => {
-                tracing::error!(%owner, address = ?record.address, %reason, "a container's address on the host is lost");
+                tracing::error!(%owner, address = record.address.map(tracing::field::display), %reason, "a container's address on the host is lost");
                 let said = self.contests.get(owner).and_then(Troubles::sentence);
                 let said = said.filter(|_| reason == LossReason::Conflict);
                 let why = said

@@ -65,6 +65,9 @@ fn troubles(entries: &[Entry]) -> Vec<String> {
         if ["ERROR ", "WARN ", "INFO "].iter().any(|level| message.trim_start().starts_with(level)) {
             troubles.push(format!("the priority twice: {message}"));
         }
+        if message.contains("=Some(") || message.contains("=None") {
+            troubles.push(format!("as the program has it, not its reader: {message}"));
+        }
         let parts: Vec<&str> = message.split(": ").collect();
         if parts.windows(2).any(|pair| pair[0].len() > 20 && pair[0] == pair[1]) {
             troubles.push(format!("says it twice: {message}"));
@@ -106,6 +109,7 @@ fn what_is_wrong_with_a_journal_is_found() {
     for (entries, found) in [
         (vec![("6", "landline", "2026-11-30T05:48:36Z ready")], "the time twice"),
         (vec![("6", "landline", "WARN no server answers")], "the priority twice"),
+        (vec![("6", "landline", "leased address=Some(192.0.2.117)")], "not its reader"),
         (vec![("4", "landline", "no server answers")], "alarming (priority 4)"),
         (vec![("3", "systemd", "Failed to listen on landline.socket")], "alarming (priority 3)"),
         (vec![("6", "landline", "lease renewed"), ("6", "landline", "lease renewed")], "one after the other"),
