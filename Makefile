@@ -10,9 +10,7 @@ LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base ud
 	kea-dhcp6-server isc-dhcp-server isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
 	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 podman \
 	systemd dbus network-manager ifupdown bridge-utils firewalld
-VM_PACKAGES := qemu-system-x86 xz-utils
-# For the disk of the virtual machine with systemd.
-SYSTEM_VM_PACKAGES := mmdebstrap e2fsprogs
+VM_PACKAGES := qemu-system-x86 xz-utils mmdebstrap e2fsprogs
 
 PREFIX ?= /usr/local
 # Where other Docker engines are unpacked.
@@ -57,22 +55,21 @@ test: lab-packages vm-packages nextest deny
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --workspace --all-targets --locked
 	CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=true $(BUILD_STATIC)
-	target/debug/testbed vm-setup
+	target/debug/testbed vm-setup --system
 	$(CARGO) nextest run --workspace --locked --profile $(if $(CI),ci,default)
 	$(CARGO) test --workspace --locked --doc --quiet
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --locked --no-deps
 
-# A host with systemd and a stock Docker in a virtual machine, with what it says and what each part takes. Not yet a part of `test`.
+# One test of those: a host with systemd and a stock Docker in a virtual machine, with what it says and what each part takes. With
+# ENGINE, a directory below $(ENGINES) (`testbed get-engines`), on that Docker instead.
 test-system: lab-packages vm-packages nextest
-	@packaging/install-packages $(SYSTEM_VM_PACKAGES)
 	$(CARGO) build --workspace --all-targets --locked
 	CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=true $(BUILD_STATIC)
 	target/debug/testbed vm-setup --system
-	$(CARGO) nextest run --locked -p landline --ignore-default-filter -E 'binary(vm) & test(system::a_host)' --no-capture
+	$(if $(ENGINE),LANDLINE_TEST_ENGINE=$(abspath $(ENGINE))) $(CARGO) nextest run --locked -p landline -E 'binary(vm) & test(system::a_host)' --no-capture
 
 # The tests of identities and restarts against other Docker engines too, fetched and unpacked side by side (some 230 MB
 # each); prints a table.
-ENGINES ?= target/engines
 test-engines: lab-packages nextest
 	@packaging/install-packages $(BUILD_PACKAGES)
 	$(CARGO) build --locked -p landline-testbed

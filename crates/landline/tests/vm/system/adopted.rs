@@ -21,20 +21,29 @@ pub(crate) fn confirmed(host: &mut Host) -> Result {
         ip -4 -o address show br-eth3 | grep -q 198.51.100.13
         answers 198.51.100.13 peer
         landline bridge release br-eth3
-        within 30 as_before"
+        eventually as_before"
     ))?;
     Ok(())
 }
 
 /// A reboot is the way back of a bridge that nobody has confirmed.
-pub(crate) fn reverted(host: &mut Host) -> Result {
+pub(crate) fn reboots(host: &mut Host) -> Result {
+    reverted_by(host, Host::reboot)
+}
+
+/// So is a loss of power, after which nothing is left to take back, and much that nobody has put away.
+pub(crate) fn loses_power(host: &mut Host) -> Result {
+    reverted_by(host, Host::lose_power)
+}
+
+fn reverted_by(host: &mut Host, boot_again: fn(&mut Host) -> Result) -> Result {
     host.sh("landline bridge adopt eth3 --as br-eth3 --confirm-within 50m
         answers 198.51.100.13 peer")?;
-    host.reboot()?;
+    boot_again(host)?;
     host.sh(&format!(
         "{AS_BEFORE}
         fine
-        within 30 as_before
+        eventually as_before
         ! ip link show br-eth3 2>/dev/null"
     ))?;
     host.all_is_reached()

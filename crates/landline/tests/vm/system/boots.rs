@@ -30,12 +30,16 @@ pub(crate) fn set_up(host: &mut Host) -> Result {
     host.sh(
         "start() {
             docker run -d --restart=always --stop-timeout 1 --name $1 --network name=$2,driver-opt=landline.id=$1 \\
-                box httpd -f -p 80 -h / >/dev/null
-        }
-        for pair in open:open fixed:fixed direct:direct vde1:vde vde2:vde nat:nat; do
-            start ${pair%:*} ${pair#*:} &
+                ${@:3} box httpd -f -p 80 -h / >/dev/null &
             jobs+=($!)
-        done
+        }
+        start open open
+        start fixed fixed
+        start direct direct
+        # Docker's own pools know no identities: the first that starts has the first address.
+        start vde1 vde --ip 10.12.1.11
+        start vde2 vde --ip 10.12.1.12
+        start nat nat
         for job in ${jobs[@]}; do wait $job; done",
     )?;
     host.all_is_reached()

@@ -1,10 +1,11 @@
 //! The host, with Landline installed, and what is asked of it again and again.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use landline_testbed::{SystemImage, SystemVm};
+use landline_testbed::{Engine, SystemImage, SystemVm};
 use tempfile::TempDir;
 
 use crate::tree::{static_binary, tree};
@@ -16,9 +17,9 @@ const LIMIT: Duration = Duration::from_mins(8);
 /// Functions for scripts on the host.
 const TOOLS: &str = r#"
 peer() { ip netns exec peer "$@"; }
-answers() { "${@:2}" ping -q -c1 -W5 "$1" >/dev/null || { echo "no answer: ${*:2} $1"; return 1; }; }
+answers() { "${@:2}" ping -q -c1 -W10 "$1" >/dev/null || { echo "no answer: ${*:2} $1"; return 1; }; }
 inside() { local pid; pid=$(docker inspect -f '{{.State.Pid}}' "$1"); nsenter -t "$pid" -n "${@:2}"; }
-hello() { [ "$(peer timeout 10 wget -q -t 1 -O - "http://$1/hello")" = hello ] || { echo "no web page at $1"; return 1; }; }
+hello() { [ "$(peer timeout 20 wget -q -t 1 -O - "http://$1/hello")" = hello ] || { echo "no web page at $1"; return 1; }; }
 # By the interface that Landline makes for it.
 host_access() { ip route get "$1" | grep -q 'dev lls' && answers "$1"; }
 # Says what cannot be reached of what is there, and fails if that is anything. The addresses stay what they were at first.
@@ -36,15 +37,14 @@ reached() {
 	answers "${at[fixed]}" peer & jobs+=($!)
 	answers "${at[direct]}" peer & jobs+=($!)
 	host_access "${at[direct]}" & jobs+=($!)
-	inside vde1 ping -q -c1 -W5 "${at[vde2]}" >/dev/null & jobs+=($!)
+	inside vde1 ping -q -c1 -W10 "${at[vde2]}" >/dev/null & jobs+=($!)
 	hello 192.0.2.117 & jobs+=($!)
 	for job in "${jobs[@]}"; do wait "$job" || bad=1; done
 	return $bad
 }
 # Waits for something that fails at first.
-within() {
-	local end=$((SECONDS + $1)) said
-	shift
+eventually() {
+	local end=$((SECONDS + 180)) said
 	until said=$("$@" 2>&1); do
 		[ $SECONDS -lt $end ] || { echo "not in time: $*: $said"; return 1; }
 		sleep 0.5
@@ -60,6 +60,17 @@ fine() {
 }
 "#;
 
+/// What another engine brings with it, of what is unpacked of it.
+const ENGINE: [&str; 7] = [
+    "usr/bin/containerd",
+    "usr/bin/containerd-shim-runc-v2",
+    "usr/bin/docker",
+    "usr/sbin/docker-proxy",
+    "usr/sbin/dockerd",
+    "usr/lib/systemd/system/containerd.service",
+    "usr/lib/systemd/system/docker.service",
+];
+
 pub(crate) struct Host {
     vm: SystemVm,
     began: Instant,
@@ -67,7 +78,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Boots it and installs Landline as `make install` does, and an image for containers.
+    /// Boots it and installs Landline as `make install` does, and an image for containers. Its Docker is Debian's, or the one that
+    /// `LANDLINE_TEST_ENGINE` says, on which the administrator has loaded `br_netfilter`: from 28 on Docker itself does not.
     pub(crate) fn start(image: &SystemImage) -> Result<Self> {
         let share = tempfile::tempdir()?;
         fs::copy(static_binary()?, share.path().join("landline"))?;
@@ -75,6 +87,9 @@ impl Host {
         let copied = Command::new("cp").args(["-r"]).arg(units).arg(share.path().join("units")).status()?;
         assert!(copied.success(), "{copied}");
         fs::write(share.path().join("tools"), TOOLS)?;
+        if let Engine::Path(root) = Engine::default() {
+            copy_engine(&root, &share.path().join("engine"))?;
+        }
         let began = Instant::now();
         let vm = image.start(share.path())?;
         let mut host = Self { vm, began, _share: share };
@@ -89,9 +104,18 @@ impl Host {
             chroot /root/box /bin/busybox --install -s /bin
             echo hello >/root/box/hello
             systemctl is-system-running --wait || systemctl --failed --no-pager
+            if [ -e /host/engine ]; then
+                systemctl stop docker.socket docker.service containerd.service
+                cp -r /host/engine/. /
+                echo br_netfilter >/etc/modules-load.d/br_netfilter.conf
+                modprobe br_netfilter
+            fi
             systemctl daemon-reload
+            systemctl start docker.socket docker.service
             systemctl enable --quiet --now landline.socket landline.service
             tar -C /root/box -c . | docker import - box")?;
+        let docker = host.sh("docker version --format '{{.Server.Version}}'")?;
+        println!("              Docker {}", docker.trim_end());
         Ok(host)
     }
 
@@ -114,7 +138,7 @@ impl Host {
 
     /// Everything can be reached, in time.
     pub(crate) fn all_is_reached(&mut self) -> Result {
-        self.sh("within 90 reached").map(drop)
+        self.sh("eventually reached").map(drop)
     }
 
     /// Reboots, and waits until everything that starts has started.
@@ -144,4 +168,13 @@ impl Host {
         let looked = self.vm.run(&look.replace("; ", " || true\n"), LIMIT);
         looked.map_or_else(|error| error.to_string(), |output| output.stdout)
     }
+}
+
+fn copy_engine(root: &Path, to: &Path) -> Result {
+    for file in ENGINE {
+        let copy = to.join(file);
+        fs::create_dir_all(copy.parent().unwrap_or(to))?;
+        fs::copy(root.join(file), copy).map_err(|error| format!("{}: {error}", root.join(file).display()))?;
+    }
+    Ok(())
 }

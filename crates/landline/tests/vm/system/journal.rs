@@ -37,9 +37,12 @@ struct Entry {
 const UNITS: &str =
     "-u landline.service -u landline.socket -u landline-switches.service -u landline-switches.socket";
 
-/// Prints what is in it about Landline, of all boots, and says what is wrong with it.
+/// Prints what is in it about Landline, of all boots, and what others warn of; says what is wrong with the former.
 pub(crate) fn read(host: &mut Host) -> Result<Vec<String>> {
     println!("{}", host.sh(&format!("journalctl {UNITS} --no-pager -o short-precise"))?);
+    let others =
+        r"journalctl -p warning --no-pager -o short-precise | grep -vE ' (landline|systemd)\[' || true";
+    println!("{}", host.sh(others)?);
     let fields = "PRIORITY,SYSLOG_IDENTIFIER,MESSAGE";
     let lines = host.sh(&format!("journalctl {UNITS} --no-pager -o json --output-fields={fields}"))?;
     let entries = lines.lines().map(serde_json::from_str).collect::<serde_json::Result<Vec<Entry>>>()?;

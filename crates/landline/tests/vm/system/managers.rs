@@ -9,8 +9,8 @@ pub(crate) fn networkd(host: &mut Host) -> Result {
         before=$(index)
         systemctl restart systemd-networkd.service
         configured() { networkctl list --no-legend br0 eth4 | grep -cw configured | grep -qx 2; }
-        within 60 configured
-        within 60 reached
+        eventually configured
+        eventually reached
         [ \"$(index)\" = \"$before\" ] || { echo \"its index was $before and is $(index)\"; exit 1; }
         fine")?;
     Ok(())
@@ -26,16 +26,17 @@ pub(crate) fn network_manager(host: &mut Host) -> Result {
             done
         }
         systemctl start NetworkManager.service
-        within 60 connected
-        within 60 reached
+        eventually connected
+        eventually reached
         systemctl restart NetworkManager.service
-        within 60 connected
-        within 60 reached
+        eventually connected
+        eventually reached
         ours=$(nmcli -g DEVICE,STATE device | grep '^ll[hs]' | grep -v unmanaged || true)
         [ -z \"$ours\" ] || { echo \"it manages $ours\"; exit 1; }
         fine
         systemctl stop NetworkManager.service
         systemctl start systemd-networkd.service
-        within 60 ip -4 -o address show br0 scope global")?;
+        back() { ip -4 -o address show br0 | grep -q 192.0.2.10; }
+        eventually back")?;
     host.all_is_reached()
 }

@@ -17,12 +17,12 @@ use host::Host;
 
 type Part = fn(&mut Host) -> Result;
 
-/// What is done to it, in this order. Each part leaves it as it found it, except for the NIC whose bridge waits for a confirmation while the
-/// host reboots.
-const PARTS: [(&str, Part); 8] = [
+/// What is done to it, in this order. Each part leaves it as it found it.
+const PARTS: [(&str, Part); 9] = [
     ("a stock host: the firewall is found and opened, containers start", boots::set_up),
     ("a NIC is adopted, the service restarted, the bridge confirmed and released", adopted::confirmed),
-    ("a reboot while an adopted NIC waits for its confirmation", adopted::reverted),
+    ("a reboot while an adopted NIC waits for its confirmation", adopted::reboots),
+    ("a loss of power while it does", adopted::loses_power),
     ("the daemon crashes ten times", faults::crashes),
     ("a configuration file with a mistake", faults::broken_configuration),
     ("systemd-networkd is restarted", managers::networkd),
