@@ -16,7 +16,7 @@ const REPEATED: u32 = 3;
 /// What went wrong since an address was last used without trouble.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Troubles {
-    /// Why the last address may not be used, and the DHCPv4 server that gave it.
+    /// Why the last address may not be used, and the `DHCPv4` server that gave it.
     refused: Option<(Option<Ipv4Addr>, NotPermitted)>,
     /// The addresses that others answered for, and who did; the newest last.
     contested: Vec<(IpAddr, Option<Mac>)>,
@@ -25,7 +25,7 @@ pub(crate) struct Troubles {
 }
 
 impl Troubles {
-    /// An address was given that may not be used; by which DHCPv4 server.
+    /// An address was given that may not be used; by which `DHCPv4` server.
     pub(crate) fn refuse(&mut self, server: Option<Ipv4Addr>, why: NotPermitted) {
         self.count = self.count.saturating_add(1);
         self.refused = Some((server, why));
