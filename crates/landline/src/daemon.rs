@@ -10,7 +10,6 @@ use landline_docker::Watcher;
 use landline_engine::{Foundation, HostError, LinuxHost, OpenError, blocking};
 use landline_kernel::Inherited;
 use landline_kernel::boottime::Alarm;
-use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -120,7 +119,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signal)?;
     // Everything made from here on is for root alone.
-    rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     make_directory(&options.state_dir, 0o700)?;
 
     make_directory(Path::new(alone::DIRECTORY), 0o700)?;
@@ -292,7 +291,7 @@ async fn listen(path: &Path, directory_mode: u32) -> Result<UnixListener, Daemon
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         // The kernel takes the file's mode from the socket, so nobody has more of it for a moment.
-        rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
+        rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
         rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
         rustix::net::listen(&socket, 128)?;
         UnixListener::from_std(socket.into())

@@ -195,7 +195,7 @@ fn ipv6_alone_is_waited_for() -> Result {
     Ok(())
 }
 
-/// Somebody has every address of the DHCPv6 server's pool: whoever waits for one learns who, and so does the doctor.
+/// Somebody has every address of the `DHCPv6` server's pool: whoever waits for one learns who, and so does the doctor.
 #[test]
 fn addresses_that_another_has_are_named() -> Result {
     const POOL: u16 = 4;
@@ -217,7 +217,7 @@ fn addresses_that_another_has_are_named() -> Result {
         let found = found();
         (found.contains("container web") && found.contains(&squatter)).then_some(())
     };
-    wait_for("the doctor to name who has them", Duration::from_secs(60), named)
+    wait_for("the doctor to name who has them", Duration::from_mins(1), named)
         .map_err(|error| format!("{error}: {}\n{}", found(), world.daemon.log()))?;
     Ok(())
 }
