@@ -1,19 +1,21 @@
 //! `landline doctor`: what keeps containers from being reached, and what to do about it.
 
+use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use landline_engine::{Finding, NatError, Report};
+use landline_engine::{Finding, NatError, Report, chain};
 
+use crate::attach::read_config;
 use crate::cli::DoctorOptions;
-use crate::control::{Answer, Request, call};
+use crate::control::{Answer, CallError, Request, call};
 use crate::output::{CommandError, show};
 use crate::parts::Parts;
 
 /// Looks, mends or takes back. It fails if something is wrong.
 pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandError> {
-    let DoctorOptions { control, fix, undo, json } = options;
+    let DoctorOptions { control, config, fix, undo, json } = options;
     let socket = &control.control_socket;
     if *undo {
         let Answer::Undone(undone) = call(socket, &Request::DoctorUndo).await? else {
@@ -27,11 +29,35 @@ pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandErro
         show(&undone, *json, |_| text.into())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Answer::Doctor(report) = call(socket, &Request::Doctor { fix: *fix }).await? else {
-        return Err(CommandError::Unexpected);
+    let report = match call(socket, &Request::Doctor { fix: *fix }).await {
+        Ok(Answer::Doctor(report)) => report,
+        Ok(_) => return Err(CommandError::Unexpected),
+        // That the daemon does not run is the first thing to be found.
+        Err(CallError::Connect { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
+            Report { fixed: Vec::new(), found: without_daemon(socket, &source, &config.config) }
+        }
+        Err(error) => return Err(error.into()),
     };
     show(&report, *json, text)?;
     Ok(if report.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What keeps a daemon from running that does not answer.
+fn without_daemon(socket: &Path, error: &io::Error, config: &Path) -> Vec<Finding> {
+    let file = read_config(config).err().map(|error| {
+        let says = format!("the daemon does not start with its configuration: {}", chain(&error));
+        Finding::new("config", says)
+    });
+    let away = Finding::new(
+        "daemon",
+        format!(
+            "the daemon does not run: nothing answers at {} ({error}); start it with systemctl start landline, and if it does \
+             not stay, journalctl -u landline says why; meanwhile containers keep their addresses until their leases end, \
+             and none can be started",
+            socket.display()
+        ),
+    );
+    file.into_iter().chain([away]).collect()
 }
 
 fn text(report: &Report) -> String {

@@ -1,6 +1,8 @@
 //! `landline inspect`.
 
-use landline_engine::{Datapath, Inspection, LeaseView, OvsView};
+use std::path::Path;
+
+use landline_engine::{Datapath, IdentityView, Inspection, LeaseView, OvsView};
 
 use crate::cli::InspectOptions;
 use crate::control::{Answer, Request, call};
@@ -13,9 +15,38 @@ pub(crate) async fn run(options: &InspectOptions) -> Result<(), CommandError> {
     let answer = call(&options.control.control_socket, &request).await?;
     let Answer::Inspected(found) = answer else { return Err(CommandError::Unexpected) };
     if found.is_empty() {
-        return Err(CommandError::NoSuch(options.target.clone()));
+        return Err(why_nothing(&options.control.control_socket, &options.target).await);
     }
     show(&found, options.json, |found| found.iter().map(render).collect::<Vec<_>>().join("\n\n"))
+}
+
+/// Why nothing was found that is called so: what stopped and what is empty has a name, too.
+pub(crate) async fn why_nothing(socket: &Path, target: &str) -> CommandError {
+    let networks = match call(socket, &Request::Networks).await {
+        Ok(Answer::Networks(networks)) => networks,
+        _ => Vec::new(),
+    };
+    if networks.iter().any(|row| row.network.name.as_deref() == Some(target)) {
+        return CommandError::Empty(target.to_owned());
+    }
+    let identities = match call(socket, &Request::Identities).await {
+        Ok(Answer::Identities(identities)) => identities,
+        _ => Vec::new(),
+    };
+    stopped(&identities, target).unwrap_or_else(|| CommandError::NoSuch(target.to_owned()))
+}
+
+/// What is known of a container that does not run.
+fn stopped(identities: &[IdentityView], target: &str) -> Option<CommandError> {
+    let is_it = |identity: &&IdentityView| {
+        identity.container.as_deref() == Some(target) && !identity.in_use && !identity.destroyed
+    };
+    let identity = identities.iter().find(is_it)?;
+    Some(CommandError::Stopped {
+        container: target.to_owned(),
+        network: identity.network.clone()?,
+        address: identity.address.map_or_else(|| "no address".to_owned(), |address| address.to_string()),
+    })
 }
 
 /// One line for each thing, what belongs to another below it and further in.

@@ -1,21 +1,35 @@
 //! `landline lease`.
 
+use std::path::Path;
+
 use crate::cli::LeaseCommand;
 use crate::control::{Answer, Request, call};
+use crate::inspect::why_nothing;
 use crate::output::CommandError;
 
 /// Has leases renewed or given back.
 pub(crate) async fn run(command: &LeaseCommand) -> Result<(), CommandError> {
     let (LeaseCommand::Renew { control, container, network }
     | LeaseCommand::Release { control, container, network }) = command;
-    let (called, network) = (container.clone(), network.clone());
+    let (called, on) = (container.clone(), network.clone());
     let request = match command {
-        LeaseCommand::Renew { .. } => Request::Renew { container: called, network },
-        LeaseCommand::Release { .. } => Request::Release { container: called, network },
+        LeaseCommand::Renew { .. } => Request::Renew { container: called, network: on },
+        LeaseCommand::Release { .. } => Request::Release { container: called, network: on },
     };
     match call(&control.control_socket, &request).await? {
-        Answer::Renewing(0) => Err(CommandError::NoSuch(container.clone())),
+        Answer::Renewing(0) => Err(nothing(&control.control_socket, container, network.as_deref()).await),
         Answer::Renewing(_) => Ok(()),
         _ => Err(CommandError::Unexpected),
+    }
+}
+
+/// Why there is no lease of what is called so, on that network if one was named.
+async fn nothing(socket: &Path, container: &str, network: Option<&str>) -> CommandError {
+    let inspect = Request::Inspect { target: container.to_owned() };
+    match (network, call(socket, &inspect).await) {
+        (Some(network), Ok(Answer::Inspected(found))) if !found.is_empty() => {
+            CommandError::Elsewhere { container: container.to_owned(), network: network.to_owned() }
+        }
+        _ => why_nothing(socket, container).await,
     }
 }

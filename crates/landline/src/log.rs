@@ -68,7 +68,13 @@ fn filter(level: Option<&str>) -> Result<EnvFilter, LevelError> {
     let from_env = || std::env::var("LOG_LEVEL").ok();
     let level = level.filter(|l| !l.is_empty()).map(str::to_owned).or_else(from_env);
     let level = level.filter(|l| !l.is_empty()).unwrap_or_else(|| "info".into());
-    EnvFilter::try_new(&level).map_err(|_| LevelError(level.chars().take(64).collect()))
+    let wrong = || LevelError(level.chars().take(64).collect());
+    // What is no level would be taken for the name of a module, and nothing else logged.
+    let is_level = |word: &str| word.parse::<Level>().is_ok() || word.eq_ignore_ascii_case("off");
+    if !level.split(',').all(|part| part.contains('=') || is_level(part.trim())) {
+        return Err(wrong());
+    }
+    EnvFilter::try_new(&level).map_err(|_| wrong())
 }
 
 /// Log lines begin with the time where `TZ` says.
@@ -141,6 +147,16 @@ mod tests {
         assert!(names("9:1234", 9, 1234));
         for other in ["9:1235", "8:1234", "", ":", "9", "9:1234:", "a:b"] {
             assert!(!names(other, 9, 1234), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for level in ["info", "DEBUG", "off", "landline_engine=debug", "warn,landline_engine=trace"] {
+            assert!(filter(Some(level)).is_ok(), "{level}");
+        }
+        for level in ["foo", "information", "info,foo", "3,"] {
+            assert!(filter(Some(level)).is_err(), "{level}");
         }
     }
 

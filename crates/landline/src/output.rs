@@ -18,6 +18,12 @@ pub(crate) enum CommandError {
     Call(#[from] CallError),
     #[error("nothing on a Landline network is called {0:?}; landline ls shows what there is")]
     NoSuch(String),
+    #[error("no container runs on network {0}; landline identity ls shows those that ran there")]
+    Empty(String),
+    #[error("{container} does not run; on network {network} it last had {address} (landline identity ls)")]
+    Stopped { container: String, network: String, address: String },
+    #[error("{container} has no lease on network {network}; landline ls shows what there is")]
+    Elsewhere { container: String, network: String },
     #[error("the daemon answered something else")]
     Unexpected,
     #[error(transparent)]

@@ -38,7 +38,12 @@ pub(crate) enum AllowError {
 /// Says whether the daemon would take the file.
 pub(crate) fn check(options: &ConfigOptions) -> Result<(), SettingsError> {
     read(&options.config)?;
-    say(format_args!("{} is right", options.config.display()));
+    let path = options.config.display();
+    if options.config.exists() {
+        say(format_args!("{path} is right"));
+    } else {
+        say(format_args!("there is no {path}; the daemon uses its defaults"));
+    }
     Ok(())
 }
 
@@ -73,6 +78,11 @@ pub(crate) async fn allow(options: &AllowOptions) -> Result<(), AllowError> {
         text = ConfigFile::allow_changes(&text).map_err(edit)?;
     }
     write(path, &text).map_err(|source| AllowError::Write { path: path.clone(), source })?;
+    if let Some(Parent::Name(name)) = &options.parent
+        && !Path::new("/sys/class/net").join(name.as_str()).exists()
+    {
+        complain(format_args!("there is no interface {name} on this host yet"));
+    }
     match call(&options.control.control_socket, &Request::Reload).await.map_err(CommandError::from) {
         Ok(Answer::Done) => {}
         Ok(_) => return Err(CommandError::Unexpected.into()),

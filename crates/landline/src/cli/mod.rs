@@ -96,6 +96,8 @@ pub(crate) enum Command {
 pub(crate) struct DoctorOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
+    #[command(flatten)]
+    pub(crate) config: ConfigOptions,
     /// Do what Landline can do about it: let containers through the host's firewall by rules in DOCKER-USER or FORWARD, and
     /// switch on `ip_forward`. It stays so until --undo, or until no network needs it any more.
     #[arg(long, conflicts_with = "undo")]

@@ -63,6 +63,40 @@ fn ls_shows_what_runs() -> Result {
     Ok(())
 }
 
+/// What stopped, what is empty and what is elsewhere has a name, and is told from what there is not.
+#[test]
+fn what_is_not_found_is_told_apart() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.network("empty", &["bridge=br0", "ignore_conflicts=true"])?;
+    world.run("web", "lan", &[])?;
+    let says = |args: &[&str]| {
+        let output = world.host.landline(binary(), args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", output.stdout);
+        output.stderr.trim().to_owned()
+    };
+    assert_eq!(
+        says(&["lease", "renew", "web", "empty"]),
+        "landline: web has no lease on network empty; landline ls shows what there is"
+    );
+    assert!(says(&["inspect", "empty"]).starts_with("landline: no container runs on network empty;"));
+    let address = world.address("web", "br00")?;
+    world.host.docker_ok(&["stop", "-t0", "web"])?;
+    let address = crate::world::bare(&address);
+    let stopped =
+        format!("landline: web does not run; on network lan it last had {address} (landline identity ls)");
+    for args in [&["inspect", "web"][..], &["lease", "renew", "web"], &["lease", "renew", "web", "lan"]] {
+        assert_eq!(says(args), stopped, "{args:?}");
+    }
+    assert!(says(&["inspect", "nobody"]).contains("nothing on a Landline network is called \"nobody\""));
+    let refused = world.host.landline(binary(), &["allow", "br9", "--kind", "foo"]);
+    let kinds = "\"foo\" is no kind of link; use bridge, macvlan, ipvlan, ovs, vde, nat, nic, dummy";
+    assert!(!refused.success() && refused.stderr.contains(kinds), "{}", refused.stderr);
+    let allowed = world.host.landline(binary(), &["allow", "br9"]);
+    assert!(allowed.success() && allowed.stderr.contains("there is no interface br9 on this host yet"));
+    Ok(())
+}
+
 #[test]
 fn one_daemon_and_only_for_root() -> Result {
     let mut world = World::bridge()?;
@@ -113,6 +147,22 @@ fn one_daemon_and_only_for_root() -> Result {
 
     let output = world.host.landline(binary(), &["ls"]);
     assert_eq!(output.status.code(), Some(1));
+    // That it does not run is the first thing the doctor finds, with the reason if there is one.
+    let doctor = |args: &[&str]| world.host.landline(binary(), &[&["doctor"][..], args].concat());
+    let found = doctor(&[]);
+    assert_eq!(found.status.code(), Some(1), "{}", found.stderr);
+    assert!(
+        found.stdout.starts_with("the daemon does not run: nothing answers at /run/landline/control.sock")
+    );
+    assert!(found.stdout.contains("systemctl start landline") && found.stdout.lines().count() == 1);
+    let broken = world.host.node().dir().join("broken.toml");
+    std::fs::write(&broken, "[defaults]\nlease_timout = \"5s\"\n")?;
+    let found = doctor(&["--config", &broken.to_string_lossy()]).stdout;
+    assert!(found.starts_with("the daemon does not start with its configuration: "), "{found}");
+    assert!(found.contains("did you mean lease_timeout?") && found.lines().count() == 2, "{found}");
+    let checked = world.host.landline_ok(binary(), &["config", "check", "--config", "/nosuch"])?;
+    assert_eq!(checked.trim(), "there is no /nosuch; the daemon uses its defaults");
+
     let sentence = "landline: cannot reach the daemon at /run/landline/control.sock; \
                     is it running (systemctl status landline), and are you root?";
     assert!(output.stderr.starts_with(sentence) && output.stderr.lines().count() == 1, "{}", output.stderr);

@@ -81,6 +81,11 @@ impl KindWord {
     /// A port of a VDE switch.
     pub const VDE: &'static str = "vde";
 
+    /// All such words.
+    fn all() -> Vec<String> {
+        Mode::ALL.iter().map(ToString::to_string).chain([Self::DUMMY.to_owned()]).collect()
+    }
+
     /// The word.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -95,7 +100,7 @@ impl TryFrom<String> for KindWord {
         match Mode::deserialize(deserializer) {
             Ok(_) => Ok(Self(text)),
             Err(_) if text == Self::NIC || text == Self::DUMMY => Ok(Self(text)),
-            Err(error) => Err(error.to_string()),
+            Err(_) => Err(format!("{text:?} is no kind of link; use {}", Self::all().join(", "))),
         }
     }
 }

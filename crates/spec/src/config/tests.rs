@@ -32,7 +32,12 @@ fn what_is_wrong_has_a_place() {
     for (text, line, column, part) in [
         ("[containers]\nkay = \"x\"\n", 2, 1, "unknown field `kay`"),
         ("[container]\n", 1, 2, "unknown field `container`"),
-        ("[containers.allow.br0]\nkinds = [\"bridge\", \"brigde\"]\n", 2, 9, "unknown variant"),
+        (
+            "[containers.allow.br0]\nkinds = [\"bridge\", \"brigde\"]\n",
+            2,
+            9,
+            "is no kind of link; use bridge",
+        ),
         ("[containers.allow.br0]\nsubnets = [\"192.0.2.0\"]\n", 2, 12, "invalid"),
         ("\n\n[[attach]]\ncontainer = \"a b\"\ninterface = \"br0\"\n", 4, 13, "not a container"),
         (

@@ -74,7 +74,7 @@ pub(crate) enum HostAccess {
 
 impl Mode {
     /// All there are.
-    const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Bridge, Self::Macvlan, Self::Ipvlan, Self::Ovs, Self::Vde, Self::Nat, Self::Nic];
 
     /// What it says about the options beside it.
