@@ -30,6 +30,7 @@ mod delete;
 mod doctor;
 mod endpoints;
 mod engine;
+mod first_ipv6;
 mod first_lease;
 mod fixed;
 mod forget;

@@ -10,7 +10,7 @@ use landline_kernel::boottime::{self, Alarm};
 use landline_model::Ipv6Identity;
 use landline_types::Mac;
 
-use super::first::own_config;
+use super::config::own_config;
 use super::wire::{Wire6, now};
 use crate::lease::{Place, Services};
 use crate::mark::Mark;

@@ -4,18 +4,19 @@
 //! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
 //! [`supervisor`] owns the machine and stores what it says, at a [pace](crate::lease::Pace) that a flood of advertisements cannot
 //! quicken, [`wire`] is its socket, [`ears`] what is heard without one, [`sandbox`] brings a link in line with a state, [`company`] has
-//! the links of one container look again, [`first`] is what Docker waits for, and [`goodbye`] what is said when nobody will come back.
+//! the links of one container look again, [`config`](mod@config) says how the machine is set up, and [`goodbye`] what is said when nobody will
+//! come back.
 
 mod company;
+mod config;
 mod ears;
-mod first;
 mod goodbye;
 mod sandbox;
 mod supervisor;
 mod wire;
 
 pub(crate) use company::Company;
+pub(crate) use config::config;
 pub(crate) use ears::Ears;
-pub(crate) use first::config;
 pub(crate) use goodbye::release;
 pub(crate) use supervisor::{Status6, Supervisor6};

@@ -1,19 +1,15 @@
-//! The first addresses of an endpoint: what Docker waits for, and no longer than it has to.
+//! The first IPv6 addresses of an endpoint: what Docker waits for, and no longer than it has to.
 
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
-use landline_dhcp::v6::{self, Config, InterfaceId};
-use landline_model::{Ipv6Identity, Ipv6Record};
-use landline_spec::{Addressing, Ipv6Address, Ipv6Mode, NetworkOptions, OnTimeout};
-use landline_types::Mac;
+use landline_spec::{Addressing, OnTimeout};
 use tokio_util::sync::CancellationToken;
 
-use super::supervisor::{Status6, Supervisor6};
-use crate::addressing::dhcp::conflict_check;
 use crate::clock;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
+use crate::ipv6::{Status6, Supervisor6, config};
 use crate::records::NetworkRecord;
 
 /// How long an answer waits for IPv6 once all else is there. Servers and most routers answer in less; a router may
@@ -22,36 +18,6 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The same with addresses that are remembered and known to live: the time in which they are confirmed.
 const CONFIRMATION: Duration = Duration::from_millis(40);
-
-/// The machine's configuration for an endpoint.
-pub(crate) fn config(options: &NetworkOptions, mac: Mac, record: &Ipv6Record) -> Config {
-    let mut config = own_config(mac, &record.identity);
-    config.mode = match options.ipv6 {
-        Ipv6Mode::Off | Ipv6Mode::Auto => v6::Mode::Auto,
-        Ipv6Mode::Dhcp => v6::Mode::Dhcp,
-        Ipv6Mode::Slaac => v6::Mode::Slaac,
-    };
-    if options.ipv6_address == Ipv6Address::Eui64 {
-        config.interface_id = InterfaceId::Eui64;
-    }
-    config.hostname.clone_from(&record.hostname);
-    config.user_class.clone_from(&options.user_class);
-    config.conflict_check = conflict_check(options);
-    config
-}
-
-/// As far as it is the identity's alone.
-pub(super) fn own_config(mac: Mac, identity: &Ipv6Identity) -> Config {
-    let mut config = Config::new(mac);
-    config.duid = identity.duid.clone();
-    config.iaid = identity.iaid;
-    config.interface_id = InterfaceId::Stable {
-        secret: identity.secret.clone(),
-        interface: identity.duid.as_bytes().to_vec(),
-        network: Vec::new(),
-    };
-    config
-}
 
 impl Engine {
     /// For endpoints with IPv6: starts the task that looks for it over the link with this index.
