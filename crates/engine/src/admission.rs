@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_kernel::Link;
-use landline_model::IdentityRecord;
+use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_spec::NetworkId;
 
 use crate::endpoints::CreateEndpoint;
-use crate::records::{EndpointRecord, NetworkRecord};
 
 /// Why a feature does not admit something. The sentence is the feature's, and reaches Docker as it is.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
-use landline_model::Ipv6Record;
+use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
 use landline_spec::Addressing;
 
 use crate::addressing::dhcp;
@@ -27,7 +27,6 @@ use crate::nat_binding::binding;
 use crate::nat_bridge::introduce;
 use crate::networks::{CreateNetwork, NetworkIpam};
 use crate::random::OsRandom;
-use crate::records::{AddressRecord, Applied, DhcpRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError};
 
 /// What a sandbox shows of an endpoint.
@@ -78,7 +77,7 @@ impl Engine {
         self.adopt_network_links(&mut record).await;
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
         if let Err(error) = self.store.put(&record).await {
-            tracing::warn!(error = %crate::chain(&error), "a network could not be stored");
+            tracing::warn!(error = %landline_types::chain(&error), "a network could not be stored");
         }
         self.ledger.put_network(record.clone());
         self.admission.adopted(&record).await;
@@ -99,7 +98,7 @@ impl Engine {
             Ok(Some(found)) => found,
             Ok(None) => return false,
             Err(error) => {
-                tracing::debug!(error = %crate::chain(&error), "a sandbox cannot be looked at");
+                tracing::debug!(error = %landline_types::chain(&error), "a sandbox cannot be looked at");
                 return false;
             }
         };
@@ -183,7 +182,7 @@ impl Engine {
             again: true,
         };
         if let Err(error) = self.admission.endpoint(again).await {
-            tracing::warn!(error = %crate::chain(&error), "a container has no address on the LAN for now");
+            tracing::warn!(error = %landline_types::chain(&error), "a container has no address on the LAN for now");
         }
         let cell = Arc::new(Cell::fresh(
             record,
@@ -193,7 +192,7 @@ impl Engine {
             &self.ledger,
         ));
         if let Err(error) = cell.commit(identity.clone()).await {
-            tracing::warn!(error = %crate::chain(&error), "an endpoint could not be stored");
+            tracing::warn!(error = %landline_types::chain(&error), "an endpoint could not be stored");
             cell.list().await;
         }
         self.identities.keep(identity);

@@ -12,12 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_kernel::{Link, LinkKind};
 use landline_spec::NetworkOptions;
-use landline_types::{IfName, Mac};
+use landline_types::{IfName, Mac, chain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::blocking;
-use crate::chain;
 use crate::host::{Host, HostError, mark_of};
 use crate::links::facts_of;
 use crate::mark::{End, host_end_mac, is_low};

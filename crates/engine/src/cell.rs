@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use landline_model::IdentityRecord;
+use landline_model::{EndpointRecord, IdentityRecord};
 use landline_spec::{DnsMode, EndpointId, NetworkOptions};
 use tokio::sync::Mutex;
 
 use crate::addressing::book::{AddressBook, Entry};
 use crate::addressing::permit::Holder;
 use crate::inventory::Ledger;
-use crate::records::EndpointRecord;
 use crate::store::{Batch, Store, StoreError};
 
 /// A record that several tasks read and change. Once [`commit`](Cell::commit)ted every change is on disk before

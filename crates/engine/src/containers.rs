@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use landline_model::{IdentityId, IdentityRecord};
+use landline_model::{AddressRecord, ContainerRecord, EndpointRecord, IdentityId, IdentityRecord};
 use landline_spec::EndpointId;
 
 use crate::admission::AddressNews;
@@ -12,7 +12,6 @@ use crate::clock::wall;
 use crate::engine::Engine;
 use crate::identities::{erase, write};
 use crate::identity::Wish;
-use crate::records::{AddressRecord, ContainerRecord, EndpointRecord};
 use crate::release::endpoint_of;
 
 /// Why an identity was not forgotten.
@@ -56,7 +55,7 @@ impl Engine {
             }
         });
         if let Err(error) = written.await {
-            tracing::warn!(error = %crate::chain(&error), "a container's name could not be stored");
+            tracing::warn!(error = %landline_types::chain(&error), "a container's name could not be stored");
         }
         for task in endpoint.tasks() {
             task.hostname(hostname.clone());

@@ -61,12 +61,14 @@ impl Engine {
                 let mark = Mark::new(&owner, End::Container);
                 match Sandbox::enter(&path, &mark).and_then(|s| s.map_or(Ok(()), Sandbox::remove_link)) {
                     Ok(()) => {}
-                    Err(error) => tracing::debug!(error = %crate::chain(&error), "sandbox not searched"),
+                    Err(error) => {
+                        tracing::debug!(error = %landline_types::chain(&error), "sandbox not searched");
+                    }
                 }
             }
             if ovs && let Err(error) = crate::links::ovs::unplug(&owner) {
                 // It is removed when Open vSwitch can be reached again.
-                tracing::warn!(error = %crate::chain(&error), "a port of Open vSwitch could not be removed");
+                tracing::warn!(error = %landline_types::chain(&error), "a port of Open vSwitch could not be removed");
             }
             Ok(())
         });
@@ -76,7 +78,7 @@ impl Engine {
             let identity = self.settle_identity(&record);
             if let Err(error) = endpoint.cell.end(identity).await {
                 // The link is gone, which is what counts; the next start finds that out by itself.
-                tracing::error!(error = %crate::chain(&error), "the end of an endpoint could not be stored");
+                tracing::error!(error = %landline_types::chain(&error), "the end of an endpoint could not be stored");
             }
             self.after_endpoint(&record).await;
             if let (Some(container), true) = (&record.container, endpoint.cell.options().dns != DnsMode::Off)

@@ -10,7 +10,10 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
-use landline_model::{IdentityId, IdentityRecord, Port};
+use landline_model::{
+    AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
+    NetworkRecord, Port,
+};
 use landline_spec::{Addressing, EndpointId, EndpointOptions, NetworkId, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +32,6 @@ use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
 use crate::plan::Plan;
 use crate::random::OsRandom;
-use crate::records::{AddressRecord, Applied, DhcpRecord, EndpointRecord, LeaseRecord, NetworkRecord};
 use crate::spanning_tree::{remedy, until_forwarding};
 pub use error::CreateEndpointError;
 pub(crate) use names::{chosen_name, container_name, first_name, lan_name, network_name};
@@ -236,7 +238,7 @@ impl Engine {
             }
             // Its NIC may be about to come, which is waited for.
             Err(NetworkLinksError::Vlan(error)) => {
-                tracing::debug!(error = %crate::chain(&error), "a VLAN is missing for now");
+                tracing::debug!(error = %landline_types::chain(&error), "a VLAN is missing for now");
             }
             Ok(_) => {}
         }
@@ -361,7 +363,7 @@ impl Engine {
     pub(crate) async fn withdraw(&self, record: &EndpointRecord) {
         let remembered = record.identity.as_ref().is_some_and(|id| self.identities.get(id).is_some());
         if let Err(error) = self.admission.withdrawn(Withdrawn::Endpoint { record, remembered }).await {
-            tracing::warn!(error = %crate::chain(&error), "something of an endpoint is left");
+            tracing::warn!(error = %landline_types::chain(&error), "something of an endpoint is left");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
+use landline_model::NetworkRecord;
 use landline_spec::{Addressing, OnTimeout};
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +11,6 @@ use crate::clock;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
 use crate::ipv6::{Status6, Supervisor6, config};
-use crate::records::NetworkRecord;
 
 /// How long an answer waits for IPv6 once all else is there. Servers and most routers answer in less; a router may
 /// take up to half a second (RFC 4861 section 6.2.6), and what comes later is configured in the container.
@@ -76,7 +76,7 @@ impl Engine {
             if network.options.on_timeout == OnTimeout::Fail {
                 return Err(error);
             }
-            tracing::warn!(error = %crate::chain(&error), "the container starts without an address");
+            tracing::warn!(error = %landline_types::chain(&error), "the container starts without an address");
         }
         let told = best(&status);
         let stored = endpoint.cell.update(|record| {

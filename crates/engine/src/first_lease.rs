@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_dhcp::v4::Remembered;
+use landline_model::{AddressRecord, LeaseRecord, NetworkRecord};
 use landline_spec::OnTimeout;
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,6 @@ use crate::engine::{Endpoint, Engine};
 use crate::lease::{Status, Supervisor};
 use crate::links::facts_of;
 use crate::no_lease::{self, Attempt, has_server};
-use crate::records::{AddressRecord, LeaseRecord, NetworkRecord};
 
 impl Engine {
     /// For DHCP endpoints: starts the supervisor and waits until there is an address.
@@ -45,7 +45,7 @@ impl Engine {
             Err(
                 error @ (CreateEndpointError::NoLease { .. } | CreateEndpointError::NoUsableLease { .. }),
             ) if network.options.on_timeout == OnTimeout::Continue => {
-                tracing::warn!(error = %crate::chain(&error), "the container starts without an address");
+                tracing::warn!(error = %landline_types::chain(&error), "the container starts without an address");
                 return Ok(());
             }
             result => result?,

@@ -11,6 +11,7 @@ use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
+use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,6 @@ use crate::links::facts_of;
 use crate::mark::Mark;
 use crate::probe;
 use crate::random::OsRandom;
-use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError};
 
 /// How often an address is announced, and how far apart (RFC 5227 section 1.1; RFC 4861 section 7.2.6 allows three).
@@ -159,7 +159,7 @@ impl Engine {
                 }
                 let (sandbox, mark) = (sandbox.clone(), mark.clone());
                 if let Err(error) = blocking(move || announce(&sandbox, &mark, fixed)).await {
-                    tracing::debug!(error = %crate::chain(&error), "an address was not announced");
+                    tracing::debug!(error = %landline_types::chain(&error), "an address was not announced");
                 }
             }
         };

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use landline_model::NetworkRecord;
 use landline_spec::NetworkId;
 
 use crate::delete::DeleteEndpointError;
 use crate::engine::Engine;
 use crate::lease::Place;
 use crate::networks::DeleteNetworkError;
-use crate::records::NetworkRecord;
 
 /// Why a network was not forgotten.
 #[derive(Debug, thiserror::Error)]

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
+use landline_model::{EndpointRecord, NetworkRecord};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::Candidate;
 use crate::lease::Place;
-use crate::records::{EndpointRecord, NetworkRecord};
 
 /// Longer than Docker goes on repeating a request (30 s): what has not joined by then never will.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -82,7 +82,7 @@ impl Engine {
         }
         tracing::info!(endpoint = %record.id.short(), "Docker has forgotten it; closed");
         if let Err(error) = self.delete_endpoint(&record.id).await {
-            tracing::warn!(error = %crate::chain(&error), "an endpoint could not be closed");
+            tracing::warn!(error = %landline_types::chain(&error), "an endpoint could not be closed");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landline_kernel::boottime::{self, Alarm};
+use landline_model::{EndpointRecord, NetworkRecord};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::book::AddressBook;
@@ -17,7 +18,6 @@ use crate::ipv6::{Company, Ears};
 use crate::lease::{Sentries, Services};
 use crate::link_table::{LinkEvents, LinkTable};
 use crate::pending::Pending;
-use crate::records::{EndpointRecord, NetworkRecord};
 use crate::store::{Rows, Store, StoreError};
 
 /// Why the engine could not start.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use landline_model::{DerivedIdentity, IdentityId, IdentityRecord, SiteKey};
+use landline_model::{ContainerRecord, DerivedIdentity, IdentityId, IdentityRecord, NetworkRecord, SiteKey};
 use landline_spec::{EndpointId, IdentitySource, NetworkOptions};
 use landline_types::Mac;
 
@@ -12,7 +12,6 @@ use crate::endpoints::random_mac;
 use crate::identity::{Candidate, Wish};
 use crate::links::facts_of;
 use crate::random::OsRandom;
-use crate::records::{ContainerRecord, NetworkRecord};
 use crate::store::{Store, StoreError};
 
 /// How long an identity whose container is removed is kept while nobody uses it: 90 days, in seconds.
@@ -391,7 +390,7 @@ pub(crate) async fn erase(store: &Arc<Store>, id: IdentityId) {
 
 fn report(written: Result<(), StoreError>) {
     if let Err(error) = written {
-        tracing::warn!(error = %crate::chain(&error), "an identity could not be stored");
+        tracing::warn!(error = %landline_types::chain(&error), "an identity could not be stored");
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
-use landline_model::IdentityRecord;
+use landline_model::{AddressRecord, Applied, IdentityRecord};
 use landline_spec::{EndpointId, NetworkOptions};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,6 @@ use crate::identities::write;
 use crate::lease::Orders;
 use crate::links::ovs::{OvsView, look};
 use crate::links::{HostEnd, facts_of};
-use crate::records::{AddressRecord, Applied};
 use crate::view::{EndpointView, IdentityView, view};
 
 /// Everything about an endpoint.

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Route, RouteKind};
+use landline_model::{
+    AddressRecord, Applied, DefaultRecord, Defaults6, DroppedRoute, EndpointRecord, Holding, NetworkRecord,
+    WhyDropped,
+};
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 
@@ -17,10 +21,6 @@ use crate::lease::Orders;
 use crate::links::{ParentIs, facts_of};
 use crate::mark::Mark;
 use crate::mark::is_implicit;
-use crate::records::{
-    AddressRecord, Applied, DefaultRecord, Defaults6, DroppedRoute, EndpointRecord, Holding, NetworkRecord,
-    WhyDropped,
-};
 use crate::routes::{Offer, Route4, for_docker, plan};
 use crate::sandbox::Wanted;
 use crate::store::StoreError;

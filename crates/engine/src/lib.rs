@@ -102,7 +102,6 @@ pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use inventory::Inventory;
 pub use join::{JoinAnswer, JoinError};
-pub use landline_types::chain;
 pub use links::ovs::{Datapath, OvsView};
 pub use links::vde::{SwitchProcessError, VdeError, run_switches};
 pub use links::vlan::VlanError;
@@ -126,13 +125,6 @@ pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 
 #[cfg(test)]
 mod tests;
-
-use landline_model as records;
-pub use landline_model::{
-    ContainerRecord, DefaultRecord, Defaults6, DroppedRoute, Holding, IdentityId, IdentityIdError,
-    Ipv6Identity, Ipv6Record, NatBinding, NatOwner, Port, ResolverFile, SiteKey, SiteKeyError, StateRecord,
-    WhyDropped,
-};
 
 /// Looks at the host until that works: with a pause, which grows, after each failure.
 pub(crate) async fn look_again<T: Send + 'static>(

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use landline_model::IdentityRecord;
+use landline_model::{IdentityRecord, NetworkRecord};
 use landline_spec::NetworkId;
 
 use crate::addressing::dhcp::drawn_client_id;
@@ -13,7 +13,6 @@ use crate::host::HostError;
 use crate::links::facts_of;
 use crate::mark::{NetworkMark, Role};
 use crate::random::OsRandom;
-use crate::records::NetworkRecord;
 
 /// Why a network with translated addresses cannot be.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use landline_kernel::Link;
+use landline_model::{EndpointRecord, NetworkRecord};
 use landline_spec::NetworkOptions;
 use landline_types::IfName;
 use tokio::sync::Notify;
@@ -13,7 +14,6 @@ use crate::engine::Engine;
 use crate::lease::Place;
 use crate::links::network::{self, NetworkLinksError, has_links};
 use crate::links::{ParentIs, facts_of, vlan};
-use crate::records::{EndpointRecord, NetworkRecord};
 
 impl Engine {
     /// Makes what the network needs on the host, as far as it is not there; what its parent is called. `new`: the network is
@@ -66,7 +66,7 @@ impl Engine {
                 tracing::warn!(network, %was, is = %parent, "the interface of a VLAN has another name now; rename it");
             }
             Err(error) if vlan::of_nic(&network.options).is_some() => {
-                tracing::debug!(error = %crate::chain(&error), "a VLAN is missing for now");
+                tracing::debug!(error = %landline_types::chain(&error), "a VLAN is missing for now");
             }
             Err(error) => missing(network, &error),
         }
@@ -133,7 +133,7 @@ impl Engine {
         let (host, gone) = (self.host.clone(), network.clone());
         if let Err(error) = blocking(move || network::remove(&*host, &gone)).await {
             let network = network.id.short();
-            tracing::warn!(network, error = %crate::chain(&error), "the links of a network could not be removed");
+            tracing::warn!(network, error = %landline_types::chain(&error), "the links of a network could not be removed");
         }
     }
 
@@ -146,7 +146,7 @@ impl Engine {
             which.as_ref().is_none_or(|name| link.name == *name) && !needed.contains(&link.name)
         };
         if let Err(error) = blocking(move || vlan::remove(&*host, wanted)).await {
-            tracing::warn!(error = %crate::chain(&error), "the interface of a VLAN could not be removed");
+            tracing::warn!(error = %landline_types::chain(&error), "the interface of a VLAN could not be removed");
         }
     }
 
@@ -164,7 +164,7 @@ impl Engine {
         });
         if let Err(error) = plugged.await {
             let endpoint = record.id.short();
-            tracing::warn!(endpoint, error = %crate::chain(&error), "a container is cut off from its VDE switch");
+            tracing::warn!(endpoint, error = %landline_types::chain(&error), "a container is cut off from its VDE switch");
         }
     }
 
@@ -175,7 +175,7 @@ impl Engine {
 
 fn missing(network: &NetworkRecord, error: &NetworkLinksError) {
     let network = network.id.short();
-    tracing::warn!(network, error = %crate::chain(error), "a network has no way to the LAN for now");
+    tracing::warn!(network, error = %landline_types::chain(error), "a network has no way to the LAN for now");
 }
 
 /// A network has this parent in the place of the NIC that was named.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::boottime;
+use landline_model::NetworkRecord;
 use landline_spec::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
 use landline_types::IfName;
 
@@ -14,7 +15,6 @@ use crate::host::HostError;
 use crate::links::network::{NetworkLinksError, name_bridge};
 use crate::links::{HostEnd, ParentError, check_vlan, facts_of, find_parent, wants_bridge_alone};
 use crate::nat_bridge::PrivateError;
-use crate::records::NetworkRecord;
 use crate::release::Policy;
 use crate::spanning_tree::LONGEST;
 use crate::store::StoreError;
@@ -251,7 +251,7 @@ impl Engine {
             self.remove_network_links(&record).await;
             let withdrawn = Withdrawn::Network { id: &record.id, record: Some(&record), forgotten: false };
             if let Err(error) = self.admission.withdrawn(withdrawn).await {
-                tracing::warn!(error = %crate::chain(&error), "something of a network that was not created is left");
+                tracing::warn!(error = %landline_types::chain(&error), "something of a network that was not created is left");
             }
         }
         made
@@ -352,7 +352,7 @@ impl Engine {
     pub async fn network_seen(&self, id: &NetworkId, name: &str) {
         let Some(row) = self.ledger.name_network(id, name) else { return };
         if let Err(error) = self.store.put(&row).await {
-            tracing::warn!(error = %crate::chain(&error), "a network's name could not be stored");
+            tracing::warn!(error = %landline_types::chain(&error), "a network's name could not be stored");
         }
     }
 }

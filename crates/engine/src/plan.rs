@@ -294,7 +294,7 @@ impl Plan {
 fn undo(host: &dyn Host, steps: &[Step]) {
     for step in steps.iter().rev() {
         if let Err(error) = host.undo(step) {
-            tracing::warn!(error = %crate::chain(&error), "a step could not be undone: {step}");
+            tracing::warn!(error = %landline_types::chain(&error), "a step could not be undone: {step}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use landline_kernel::Netns;
+use landline_model::{AddressRecord, EndpointRecord};
 use landline_spec::EndpointId;
 
 use crate::addressing::dhcp;
@@ -15,7 +16,6 @@ use crate::host::{is_half_made, mark_of};
 use crate::ipv6::Supervisor6;
 use crate::lease::{Place, Supervisor};
 use crate::mark::{End, Mark};
-use crate::records::{AddressRecord, EndpointRecord};
 
 impl Engine {
     /// Takes up the stored endpoints whose links are still there, forgets the others, and removes links of ours
@@ -35,7 +35,7 @@ impl Engine {
             tracing::info!(endpoint = %id.short(), "its link is gone; forgotten");
             let identity = self.settle_identity(&record);
             if let Err(error) = self.store.write(ended(&id, identity.as_ref())).await {
-                tracing::warn!(error = %crate::chain(&error), "an endpoint could not be removed from the store");
+                tracing::warn!(error = %landline_types::chain(&error), "an endpoint could not be removed from the store");
             }
             self.withdraw(&record).await;
             self.after_endpoint(&record).await;
@@ -94,7 +94,7 @@ impl Engine {
         match found.await {
             Ok(place) => place,
             Err::<_, crate::HostError>(error) => {
-                tracing::error!(error = %crate::chain(&error), "cannot look at the host's links");
+                tracing::error!(error = %landline_types::chain(&error), "cannot look at the host's links");
                 // Rather supervise a link that is gone than drop one that lives.
                 record.sandbox.clone().map(Place::Sandbox)
             }
@@ -118,7 +118,7 @@ impl Engine {
         }
         tracing::info!(endpoint = %id.short(), "its sandbox is gone; closed");
         if let Err(error) = self.delete_endpoint(id).await {
-            tracing::warn!(error = %crate::chain(&error), "an endpoint could not be closed");
+            tracing::warn!(error = %landline_types::chain(&error), "an endpoint could not be closed");
         }
     }
 
@@ -134,7 +134,7 @@ impl Engine {
                 if is_half_made(&link) {
                     tracing::info!(link = %link.name, "removing a link that was not finished");
                     if let Err(error) = host.remove_half_made(link.index) {
-                        tracing::warn!(error = %crate::chain(&error), "it could not be removed");
+                        tracing::warn!(error = %landline_types::chain(&error), "it could not be removed");
                     }
                     continue;
                 }
@@ -142,7 +142,7 @@ impl Engine {
                 if mark.end == End::Container && !known.contains(&mark.endpoint) {
                     tracing::info!(link = %link.name, "removing a link that belongs to no endpoint");
                     if let Err(error) = host.remove_marked(link.index, &alias) {
-                        tracing::warn!(error = %crate::chain(&error), "it could not be removed");
+                        tracing::warn!(error = %landline_types::chain(&error), "it could not be removed");
                     }
                 }
             }

@@ -178,7 +178,7 @@ impl Task {
         }
         match self.send(identity, lease, ipv6).await {
             Ok(()) => tracing::info!(?addresses, "released"),
-            Err(error) => tracing::warn!(?addresses, error = %crate::chain(&error), "not released"),
+            Err(error) => tracing::warn!(?addresses, error = %landline_types::chain(&error), "not released"),
         }
     }
 

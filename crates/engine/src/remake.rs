@@ -1,6 +1,7 @@
 //! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
 
 use landline_kernel::Netns;
+use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
@@ -11,7 +12,6 @@ use crate::lease::Orders;
 use crate::links::{LinkRequest, ParentError, driver_of, facts_of, find_parent};
 use crate::mark::{End, Mark};
 use crate::plan::Plan;
-use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
 use crate::sandbox::{Sandbox, SandboxError, Task, Wanted};
 
 /// Why a link was not made again.
@@ -78,7 +78,7 @@ impl Engine {
         if matches!(record.address, AddressRecord::Static { .. })
             && let Err(error) = endpoint.cell.update(|record| record.applied = applied).await
         {
-            tracing::error!(error = %crate::chain(&error), "a change of a sandbox could not be stored");
+            tracing::error!(error = %landline_types::chain(&error), "a change of a sandbox could not be stored");
         }
         tracing::info!(endpoint = %record.id.short(), "its link is there again");
         self.ledger.remade(&record.id);

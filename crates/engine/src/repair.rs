@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use landline_kernel::Link;
+use landline_model::NetworkRecord;
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::watch;
@@ -24,7 +25,6 @@ use crate::links::{HostEnd, ParentIs, VlanBy, check_vlan, facts_of};
 use crate::mark::{End, Mark};
 use crate::pending::Pending;
 use crate::plan::Step;
-use crate::records::NetworkRecord;
 
 /// Follows link events, and endpoints whose sandbox was not found, until `cancel`.
 pub(crate) async fn run(
@@ -101,7 +101,9 @@ impl Engine {
                 self.repair(parents, &present).await;
                 self.ask_over(&carriers.back(&present, true)).await;
             }
-            Err(error) => tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed"),
+            Err(error) => {
+                tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
+            }
         }
     }
 
@@ -157,7 +159,9 @@ impl Engine {
         let host = self.host.clone();
         match blocking(move || host.links()).await {
             Ok(links) => self.bridge_macs.follow(bridges.iter(), &links).await,
-            Err(error) => tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed"),
+            Err(error) => {
+                tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
+            }
         }
     }
 
@@ -175,7 +179,9 @@ impl Engine {
                     endpoint.tasks().iter().for_each(Orders::reconnected);
                 }
             }
-            Err(error) => tracing::warn!(error = %crate::chain(&error), "links could not be put back"),
+            Err(error) => {
+                tracing::warn!(error = %landline_types::chain(&error), "links could not be put back");
+            }
         }
     }
 
@@ -186,7 +192,7 @@ impl Engine {
                 && let Err(error) = self.make_link_again(&endpoint).await
             {
                 let endpoint = endpoint.cell.id().short();
-                tracing::warn!(endpoint, error = %crate::chain(&error), "a link could not be made again");
+                tracing::warn!(endpoint, error = %landline_types::chain(&error), "a link could not be made again");
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::NameWatch;
+use landline_model::NetworkRecord;
 use landline_ovsdb::{Client, Error, Port, Switch};
 use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
@@ -19,7 +20,6 @@ use crate::inventory::Inventory;
 use crate::links::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
 use crate::links::{HostEnd, facts_of};
 use crate::mark::End;
-use crate::records::NetworkRecord;
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -54,7 +54,7 @@ async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
             Ok(()) => continue,
             // Said once, not at every attempt.
             Err(error) if !told => {
-                tracing::warn!(error = %crate::chain(&error), "Open vSwitch cannot be followed");
+                tracing::warn!(error = %landline_types::chain(&error), "Open vSwitch cannot be followed");
                 told = true;
             }
             Err(_) => {}
@@ -68,7 +68,7 @@ async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
 async fn tidy(engine: &Engine) {
     let Ok(mut client) = connect().await else { return };
     if let Err(error) = engine.audit(&mut client).await {
-        tracing::debug!(error = %crate::chain(&error), "Open vSwitch not looked at");
+        tracing::debug!(error = %landline_types::chain(&error), "Open vSwitch not looked at");
     }
 }
 
@@ -142,7 +142,7 @@ impl Engine {
         let links = match blocking(move || host.links()).await {
             Ok(links) => links,
             Err(error) => {
-                tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed");
+                tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
                 return Ok(());
             }
         };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::{Address, Link, boottime};
-use landline_model::{IdentityId, IdentityRecord};
+use landline_model::{AddressRecord, IdentityId, IdentityRecord, NetworkRecord};
 use landline_spec::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,6 @@ use crate::engine::{Endpoint, Engine};
 use crate::ipv6::Status6;
 use crate::links::facts_of;
 use crate::mark::{End, Mark};
-use crate::records::{AddressRecord, NetworkRecord};
 use crate::sandbox::Sandbox;
 use crate::spanning_tree::held_back;
 

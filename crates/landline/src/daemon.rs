@@ -213,7 +213,7 @@ async fn serve(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => if let Err(error) = attacher.reload() {
-                tracing::error!(error = %landline_engine::chain(&error), "the configuration stays as it was");
+                tracing::error!(error = %landline_types::chain(&error), "the configuration stays as it was");
             },
         }
     }

@@ -13,9 +13,10 @@ use landline_docker::{
     ReleaseAddressRequest, Sketch, StaticRoute,
 };
 use landline_engine::{
-    AdoptPool, Candidate, ContainerRecord, CreateEndpoint, CreateNetwork, CreateNetworkError, Ipam,
-    NetworkIpam, PoolId, PoolV6, Port, Published, RequestAddress, RequestPool, ResolverFile,
+    AdoptPool, Candidate, CreateEndpoint, CreateNetwork, CreateNetworkError, Ipam, NetworkIpam, PoolId,
+    PoolV6, Published, RequestAddress, RequestPool,
 };
+use landline_model::{ContainerRecord, Port, ResolverFile};
 use landline_spec::{
     Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,
     NetworkOptions, OptionError, PoolSource,

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            log::last_words(&landline_engine::chain(&*error));
+            log::last_words(&landline_types::chain(&*error));
             error
                 .downcast_ref::<daemon::DaemonError>()
                 .map_or(ExitCode::FAILURE, |error| error.exit_code().into())

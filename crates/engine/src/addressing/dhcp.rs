@@ -7,11 +7,10 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Fqdn, Lease};
 use landline_dhcp::v6::Duid;
-use landline_model::drawn_uuid;
+use landline_model::{DhcpRecord, EndpointRecord, drawn_uuid};
 use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
 
-use crate::records::{DhcpRecord, EndpointRecord};
 use crate::routes::{Offer, Route4, Routing, plan};
 use crate::sandbox::Wanted;
 

@@ -194,7 +194,7 @@ impl Attachments {
             Ok::<_, InsideError>(())
         });
         if let Err(error) = done.await {
-            tracing::warn!(error = %crate::chain(&error), "an attachment's addresses could not be set again");
+            tracing::warn!(error = %landline_types::chain(&error), "an attachment's addresses could not be set again");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Netlink, Netns};
+use landline_model::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding, NetworkRecord};
 use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,6 @@ use crate::links::facts_of;
 use crate::mark::{End, Mark};
 use crate::probe;
 use crate::random::OsRandom;
-use crate::records::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding, NetworkRecord};
 use crate::routes::NextHop;
 use crate::sandbox::{Sandbox, Task, Wanted};
 
@@ -342,7 +342,7 @@ impl Attachments {
     pub(super) async fn withdraw_network(&self, network: &NetworkRecord) {
         let what = Withdrawn::Network { id: &network.id, record: Some(network), forgotten: true };
         if let Err(error) = self.engine.admission.withdrawn(what).await {
-            tracing::warn!(error = %crate::chain(&error), "something of an attachment's network is left");
+            tracing::warn!(error = %landline_types::chain(&error), "something of an attachment's network is left");
         }
     }
 

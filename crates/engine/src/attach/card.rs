@@ -106,7 +106,7 @@ impl Attachments {
             if here.await.unwrap_or(false)
                 && let Err(error) = self.clear(&slot).await
             {
-                tracing::warn!(error = %crate::chain(&error), "a network card could not be set up as it was");
+                tracing::warn!(error = %landline_types::chain(&error), "a network card could not be set up as it was");
             }
         }
     }

@@ -110,12 +110,12 @@ impl Attachments {
         let (container, sandbox) = (container.to_owned(), sandbox.to_owned());
         let record = changes.note(ChangesRecord { container, sandbox, namespace, boot: boot.clone(), done });
         if let Err(error) = self.engine.store.put(&record).await {
-            tracing::warn!(error = %crate::chain(&error), "it could not be stored that a container's route was changed");
+            tracing::warn!(error = %landline_types::chain(&error), "it could not be stored that a container's route was changed");
         }
         let changes = changes.clone();
         for gone in crate::blocking(move || changes.sweep(&boot)).await {
             if let Err(error) = self.engine.store.remove::<ChangesRecord>(&gone).await {
-                tracing::warn!(error = %crate::chain(&error), "an ended container could not be forgotten");
+                tracing::warn!(error = %landline_types::chain(&error), "an ended container could not be forgotten");
             }
         }
         Ok(())

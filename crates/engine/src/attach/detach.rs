@@ -113,7 +113,7 @@ impl Attachments {
         let record = slot.read();
         // An interface that goes away takes its routes along: it goes first, so that those of before fit again.
         if let Err(error) = self.engine.delete_endpoint(record.id.endpoint()).await {
-            tracing::warn!(error = %crate::chain(&error), "an attachment's link could not be removed");
+            tracing::warn!(error = %landline_types::chain(&error), "an attachment's link could not be removed");
         }
         self.give_card_back(slot).await?;
         let Some(there) = record.inside.clone() else { return Ok(()) };
@@ -158,7 +158,7 @@ impl Attachments {
             }
             Ok(None) => Ok(()),
             Err(error) => {
-                tracing::debug!(error = %crate::chain(&error), "an attachment's default route cannot be looked at");
+                tracing::debug!(error = %landline_types::chain(&error), "an attachment's default route cannot be looked at");
                 Ok(())
             }
         }
@@ -198,7 +198,7 @@ impl Attachments {
                 }
             });
             if let Err(error) = left.await {
-                tracing::warn!(error = %crate::chain(&error), "what was replaced could not be stored");
+                tracing::warn!(error = %landline_types::chain(&error), "what was replaced could not be stored");
             }
             return;
         }
@@ -224,7 +224,7 @@ impl Attachments {
             Ok::<_, InsideError>(())
         });
         if let Err(error) = done.await {
-            tracing::warn!(error = %crate::chain(&error), target = %record.target, "a default route could not be set again");
+            tracing::warn!(error = %landline_types::chain(&error), target = %record.target, "a default route could not be set again");
         }
     }
 }

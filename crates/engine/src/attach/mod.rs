@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, Change, OptionError, Target};
 use landline_types::{IfName, Mac};
 
@@ -38,7 +39,6 @@ use crate::links::ParentError;
 use crate::links::network::NetworkLinksError;
 use crate::links::vde::VdeError;
 use crate::links::vlan::VlanError;
-use crate::records::{ContainerRecord, NetworkRecord};
 use crate::store::StoreError;
 pub use parent::Chosen;
 pub use place::{namespace_at, process_called};

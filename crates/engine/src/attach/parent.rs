@@ -1,6 +1,7 @@
 //! What an attachment hangs on: found, and made if it may be.
 
 use landline_kernel::{Link, LinkKind as Kind};
+use landline_model::NetworkRecord;
 use landline_spec::{AttachSpec, KindWord, LinkChoice, NetworkOptions, Parent};
 use landline_types::IfName;
 
@@ -12,7 +13,6 @@ use crate::links::network::name_bridge;
 use crate::links::{HostEnd, ParentError, ParentIs, check_vlan, facts_of, find_parent, mode_over};
 use crate::mark::MADE;
 use crate::plan::{Plan, Step};
-use crate::records::NetworkRecord;
 
 /// How an attachment's wire runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,7 +172,7 @@ impl Attachments {
             host.remove_marked(bridge.index, MADE)
         });
         if let Err::<_, HostError>(error) = removed.await {
-            tracing::warn!(error = %crate::chain(&error), "a bridge that was made for an attachment stays");
+            tracing::warn!(error = %landline_types::chain(&error), "a bridge that was made for an attachment stays");
         }
     }
 }

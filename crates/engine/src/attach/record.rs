@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::mark::ATTACHMENT_PREFIX;
-use crate::records::{ContainerRecord, NetworkRecord};
 use crate::store::Record;
 use crate::uplink::settings::Setting;
 

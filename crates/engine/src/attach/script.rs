@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_kernel::{Link, LinkKind};
+use landline_model::NetworkRecord;
 use landline_types::IfName;
 
 use super::record::AttachmentId;
@@ -17,7 +18,6 @@ use crate::links::{LinkRequest, driver_of, find_parent};
 use crate::mark::{End, Mark, PROTOCOL};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::random::OsRandom;
-use crate::records::NetworkRecord;
 
 impl Attachments {
     /// What [`Attachments::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an

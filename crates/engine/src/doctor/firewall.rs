@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
-use landline_model::NatOwner;
+use landline_model::{NatOwner, NetworkRecord};
 use landline_spec::{Addressing, NatPort};
 use landline_types::IfName;
 use serde_json::Value;
@@ -14,7 +14,6 @@ use super::nft::{self as nftables, Dropping};
 use super::{Cure, Finding, Found, iptables, label};
 use crate::links::{HostEnd, facts_of};
 use crate::nat::{self, NatView};
-use crate::records::NetworkRecord;
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
@@ -96,7 +95,7 @@ impl Firewall {
     /// What there is. Blocks.
     fn look() -> Self {
         let listing = nft::list().unwrap_or_else(|error| {
-            tracing::debug!(error = crate::chain(&error), "rules of nftables cannot be listed");
+            tracing::debug!(error = landline_types::chain(&error), "rules of nftables cannot be listed");
             String::new()
         });
         let nftables = serde_json::from_str(&listing).unwrap_or_default();

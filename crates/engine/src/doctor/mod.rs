@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_model::NatOwner;
+use landline_model::{NatOwner, NetworkRecord};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,6 @@ use crate::links::ovs::check_bridge;
 use crate::links::{HostEnd, facts_of};
 use crate::mark::is_implicit;
 use crate::nat::{Nat, NatError, NatState, NatView};
-use crate::records::NetworkRecord;
 
 /// How long somebody who only looks waits for Open vSwitch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -235,7 +234,7 @@ async fn switch_trouble(network: &NetworkRecord) -> Option<Finding> {
     let checked = tokio::time::timeout(PATIENCE, check_bridge(&network.options.parent)).await;
     let why = match checked {
         Ok(Ok(())) => return None,
-        Ok(Err(error)) => crate::chain(&error),
+        Ok(Err(error)) => landline_types::chain(&error),
         Err(_) => {
             "Open vSwitch's database does not answer; restart it (systemctl restart openvswitch-switch)"
                 .into()
@@ -249,7 +248,7 @@ fn filter_trouble() -> Option<Finding> {
     let error = landline_kernel::nft::apply("").err()?;
     let says = format!(
         "no address of the LAN can be translated to a container: {}; see to package nftables",
-        crate::chain(&error)
+        landline_types::chain(&error)
     );
     Some(Finding::new("nft", says))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use landline_kernel::{Link, Route};
+use landline_model::NetworkRecord;
 use landline_spec::LanIp;
 use landline_types::IfName;
 
@@ -11,7 +12,6 @@ use super::{Finding, label};
 use crate::host::Host;
 use crate::links::{ParentIs, check_vlan, facts_of, find_parent};
 use crate::nat;
-use crate::records::NetworkRecord;
 use crate::spanning_tree;
 
 /// What is wrong with them. Blocks.
@@ -19,7 +19,7 @@ pub(super) fn look(host: &dyn Host, networks: &[NetworkRecord]) -> Vec<Finding> 
     let links = match host.links() {
         Ok(links) => links,
         Err(error) => {
-            let says = format!("the host's interfaces cannot be listed: {}", crate::chain(&error));
+            let says = format!("the host's interfaces cannot be listed: {}", landline_types::chain(&error));
             return vec![Finding::new("parent", says)];
         }
     };
@@ -48,7 +48,7 @@ fn trouble(network: &NetworkRecord, links: &[Link], routes: &[Route]) -> Option<
     let checked = find_parent(&options.parent, options.mode, links);
     let parent = match checked.and_then(|parent| check_vlan(options, parent).map(|()| parent)) {
         Ok(parent) => parent,
-        Err(error) => return Some(crate::chain(&error)),
+        Err(error) => return Some(landline_types::chain(&error)),
     };
     match facts.parent {
         ParentIs::Nic => no_carrier(parent),

@@ -1,10 +1,9 @@
 //! What networks and containers are called: in messages, and on the LAN.
 
-use landline_model::IdentityRecord;
+use landline_model::{ContainerRecord, EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_spec::{EndpointOptions, Hostname, HostnameMode, NetworkOptions};
 
 use crate::identity::Candidate;
-use crate::records::{ContainerRecord, EndpointRecord, NetworkRecord};
 
 /// How messages call a network.
 pub(crate) fn network_name(network: &NetworkRecord) -> String {

@@ -11,10 +11,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v6::State6;
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{Address, Route};
+use landline_model::{Ipv6Record, Route6};
+use landline_types::chain;
 
-use crate::chain;
 use crate::mark::PROTOCOL;
-use crate::records::{Ipv6Record, Route6};
 use crate::sandbox::{Sandbox, SandboxError};
 
 /// `IFA_PROTO` of link-local addresses the kernel made (`IFAPROT_KERNEL_LL`).

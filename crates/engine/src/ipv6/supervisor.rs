@@ -14,6 +14,7 @@ use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Tr
 use landline_dhcp::wire::udp::Check;
 use landline_kernel::boottime;
 use landline_model::{EndpointRecord, Ipv6Record, StateRecord};
+use landline_types::chain;
 use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
@@ -21,7 +22,6 @@ use super::ears::{Advertisement, Listener};
 use super::sandbox::{Task6, addresses};
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
-use crate::chain;
 use crate::clock;
 use crate::lease::{
     Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Spaced, Supervised, Troubles, maybe,

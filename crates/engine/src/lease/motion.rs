@@ -50,7 +50,7 @@ pub(crate) async fn arrive(motion: Motion) -> Arrival {
     match tokio::time::timeout(SET_UP, set_up(&motion)).await {
         Ok(Ok(arrival)) => arrival,
         Ok(Err(error)) => {
-            tracing::warn!(error = %crate::chain(&error), "cannot see whether a link was set up");
+            tracing::warn!(error = %landline_types::chain(&error), "cannot see whether a link was set up");
             Arrival::Late
         }
         Err(_) => Arrival::Late,

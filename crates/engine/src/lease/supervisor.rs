@@ -17,7 +17,8 @@ use landline_dhcp::v4::{
 };
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
-use landline_types::Mac;
+use landline_model::{AddressRecord, EndpointRecord, LeaseRecord};
+use landline_types::{Mac, chain};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -31,13 +32,11 @@ use super::wire::{Place, Received, Wire};
 use crate::addressing::book::AddressBook;
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
-use crate::chain;
 use crate::clock;
 use crate::ipv6::{Company, Ears};
 use crate::link_table::LinkTable;
 use crate::links::facts_of;
 use crate::random::OsRandom;
-use crate::records::{AddressRecord, EndpointRecord, LeaseRecord};
 use crate::sandbox::{Sandbox, SandboxError, Task};
 
 /// What every supervisor shares.

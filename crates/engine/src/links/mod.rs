@@ -8,6 +8,7 @@ pub(crate) mod network;
 mod uses;
 
 use landline_kernel::{Link, LinkKind as Kind};
+use landline_model::NetworkRecord;
 use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 
@@ -16,7 +17,6 @@ use self::uses::Use;
 use crate::host::{Host, HostError};
 use crate::mark::{End, Mark, NetworkMark};
 use crate::plan::{LinkEnd, Plan};
-use crate::records::NetworkRecord;
 
 pub(crate) use self::drivers::{driver_of, ovs, vde, vlan};
 pub use self::facts::wants_bridge_alone;

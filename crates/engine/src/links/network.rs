@@ -2,6 +2,7 @@
 //! driver plans it; it is made, made again and removed in the same way for all of them.
 
 use landline_kernel::{Link, LinkKind};
+use landline_model::NetworkRecord;
 use landline_spec::NetworkOptions;
 use landline_types::IfName;
 
@@ -11,7 +12,6 @@ use super::{ParentIs, driver_of, facts_of};
 use crate::host::{Host, HostError};
 use crate::mark::{NetworkMark, Role};
 use crate::plan::{LinkType, Plan, Step};
-use crate::records::NetworkRecord;
 
 /// What a network needs, as its driver plans it.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use landline_model::{IdentityRecord, NatOwner};
+use landline_model::{IdentityRecord, NatOwner, NetworkRecord};
 
 use super::Nat;
 use crate::admission::{Admission, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn};
 use crate::links::facts_of;
-use crate::records::NetworkRecord;
 
 impl Admission for Nat {
     fn proposed<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
@@ -24,10 +23,10 @@ impl Admission for Nat {
     fn adopted<'a>(&'a self, network: &'a NetworkRecord) -> Done<'a> {
         Box::pin(async move {
             if let Err(error) = self.open_private(network, true).await {
-                tracing::warn!(network = network.id.short(), error = %crate::chain(&error), "a network has no way to the LAN for now");
+                tracing::warn!(network = network.id.short(), error = %landline_types::chain(&error), "a network has no way to the LAN for now");
             }
             if let Err(error) = self.open_firewall(network).await {
-                tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be opened");
+                tracing::warn!(error = %landline_types::chain(&error), "the host's firewall could not be opened");
             }
         })
     }

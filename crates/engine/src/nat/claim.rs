@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use landline_model::{IdentityRecord, NatBinding, NatOwner};
+use landline_model::{AddressRecord, EndpointRecord, IdentityRecord, NatBinding, NatOwner, NetworkRecord};
 use landline_spec::{HostnameMode, LanIp, NetworkId};
 
 use super::{Bound, Nat, NatError, NatLease, NatRecord, NatView};
@@ -10,7 +10,6 @@ use crate::admission::EndpointRequest;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::mark::{End, Mark};
-use crate::records::{AddressRecord, EndpointRecord, NetworkRecord};
 
 /// The other half of a binding: the container behind it.
 fn bound(record: &EndpointRecord, binding: &NatBinding) -> Option<Bound> {
@@ -109,7 +108,7 @@ impl Nat {
             && !remembered
             && let Err(error) = self.remove(&binding.owner).await
         {
-            tracing::debug!(error = %crate::chain(&error), "an address was not asked for yet");
+            tracing::debug!(error = %landline_types::chain(&error), "an address was not asked for yet");
         }
     }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use landline_model::NetworkRecord;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 use super::{Nat, NatError, OpenBridges, private_bridges};
 use crate::links::{ParentIs, facts_of};
-use crate::records::NetworkRecord;
 use crate::store::{Record, Store};
 
 /// A bridge that is let through on the administrator's word (`landline doctor --fix`), whatever its networks' users say.
@@ -48,7 +48,7 @@ impl Exceptions {
             records.into_iter().map(|record| record.bridge).partition(|bridge| used.contains(bridge));
         for bridge in gone {
             if let Err(error) = store.remove::<OpeningRecord>(&bridge).await {
-                tracing::warn!(%bridge, error = crate::chain(&error), "an opening that is over is still stored");
+                tracing::warn!(%bridge, error = landline_types::chain(&error), "an opening that is over is still stored");
             }
         }
         Self(Mutex::new(kept))
@@ -76,7 +76,7 @@ impl Nat {
         match self.open_bridges(bridges).await {
             // It works on every host whose firewall lets bridged packets through, and doctor knows the others.
             Err(error) if !asked => {
-                tracing::warn!(bridge = %network.options.parent, error = %crate::chain(&error),
+                tracing::warn!(bridge = %network.options.parent, error = %landline_types::chain(&error),
                     "a network's own bridge could not be let through the host's firewall");
                 Ok(())
             }
@@ -114,7 +114,7 @@ impl Nat {
             }
         };
         if let Err(error) = closed.await {
-            tracing::warn!(error = %crate::chain(&error), "the host's firewall could not be closed");
+            tracing::warn!(error = %landline_types::chain(&error), "the host's firewall could not be closed");
         }
     }
 

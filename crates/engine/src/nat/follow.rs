@@ -15,7 +15,7 @@ use std::time::Duration;
 use landline_kernel::{Event, Group, Monitor, boottime};
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, NetworkId};
-use landline_types::IfName;
+use landline_types::{IfName, chain};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,6 @@ use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
 use crate::addressing::dhcp::drawn_client_id;
 use crate::addressing::permit::{Asker, Lan, NotPermitted};
 use crate::blocking;
-use crate::chain;
 use crate::lease::Troubles;
 use crate::random::OsRandom;
 use crate::store::Store;

@@ -90,7 +90,7 @@ impl Leaser {
 }
 
 /// The lease as it is on this boot's clock, if it still lives, and whether it was made during this boot.
-pub(super) fn live(lease: &crate::records::LeaseRecord, boot: &str) -> Option<(Lease, bool)> {
+pub(super) fn live(lease: &landline_model::LeaseRecord, boot: &str) -> Option<(Lease, bool)> {
     let now = clock::now();
     let restored = match lease.restore(boot) {
         Some(lease) => (lease, true),

@@ -25,7 +25,7 @@ impl Places {
         let links = match blocking(list).await {
             Ok(links) => links,
             Err::<_, HostError>(error) => {
-                tracing::warn!(error = %crate::chain(&error), "the host's links cannot be listed");
+                tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
                 return BTreeMap::new();
             }
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_model::NatOwner;
+use landline_model::{NatOwner, NetworkRecord};
 use landline_spec::LanIp;
 use landline_types::IfName;
 
@@ -12,7 +12,6 @@ use super::{Nat, NatError, NatRecord, Private, address};
 use crate::blocking;
 use crate::host::{Host, HostError};
 use crate::links::facts_of;
-use crate::records::NetworkRecord;
 
 /// Why a network with translated addresses is not admitted.
 #[derive(Debug, thiserror::Error)]
@@ -111,11 +110,11 @@ impl Nat {
             tracing::warn!(network = network.id.short(), error, "{what}");
         };
         if let Err(error) = self.remove_network(&network.id).await {
-            said("its addresses on the LAN are still there", crate::chain(&error));
+            said("its addresses on the LAN are still there", landline_types::chain(&error));
         }
         let others = private_bridges(self.others(network).iter(), &self.exceptions.all());
         if let Err(error) = self.privates(others).await {
-            said("its rules are still loaded", crate::chain(&error));
+            said("its rules are still loaded", landline_types::chain(&error));
         }
     }
 

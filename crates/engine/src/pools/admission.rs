@@ -61,7 +61,7 @@ impl Admission for Pools {
                 AddressNews::Of(address, name) => record.pool.belongs_to(address, name),
             });
             if let Err(error) = noted.await {
-                tracing::warn!(error = %crate::chain(&error), "whose an address is could not be stored");
+                tracing::warn!(error = %landline_types::chain(&error), "whose an address is could not be stored");
             }
         })
     }

@@ -54,7 +54,9 @@ impl Ipam {
                 tracing::warn!(network = %network.short(), %subnet, "Docker has a pool the state does not; taken up");
             }
             Ok(false) => {}
-            Err(error) => tracing::warn!(error = %crate::chain(&error), "a pool could not be stored"),
+            Err(error) => {
+                tracing::warn!(error = %landline_types::chain(&error), "a pool could not be stored");
+            }
         }
     }
 }

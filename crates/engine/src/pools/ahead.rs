@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::Random as _;
-use landline_model::{IdentityId, IdentityRecord};
+use landline_model::{ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
 use landline_spec::{
     Addressing, EndpointId, EndpointOptions, Ipv6Mode, NetworkId, NetworkOptions, PoolSource,
 };
@@ -22,7 +22,6 @@ use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, first_name, network_name};
 use crate::identity::Wish;
 use crate::random::OsRandom;
-use crate::records::{ContainerRecord, LeaseRecord, NetworkRecord};
 
 /// How long an endpoint may take to come for its lease: Docker asks for it next. After that the identity is free, and the lease
 /// runs out unless somebody takes it up.

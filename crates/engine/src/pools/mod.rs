@@ -192,7 +192,7 @@ impl Ipam {
     /// Makes sure that a pool that Docker names is known if it was lost with the state and can be found again.
     pub async fn recognise_pool(&self, id: &PoolId) {
         if let Err(error) = self.pools.recognise(id).await {
-            tracing::warn!(error = %crate::chain(&error), "a pool could not be stored");
+            tracing::warn!(error = %landline_types::chain(&error), "a pool could not be stored");
         }
     }
 

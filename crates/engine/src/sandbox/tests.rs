@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Address, Link, Netlink, Netns, NewLink, NewLinkKind, PeerLink, Route};
+use landline_model::{Applied, DefaultRecord, Holding};
 use landline_spec::EndpointId;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{Sandbox, Task, Wanted};
 use crate::mark::{End, Mark, PROTOCOL};
-use crate::records::{Applied, DefaultRecord, Holding};
 use crate::routes::property::cases;
 use crate::routes::{Offer, plan};
 

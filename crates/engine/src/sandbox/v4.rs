@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Address, LinkChange, NetlinkError, Route, RouteKind};
+use landline_model::{Applied, DroppedRoute, Holding, WhyDropped};
+use landline_types::chain;
 
 use super::{Sandbox, SandboxError};
-use crate::chain;
 use crate::mark::PROTOCOL;
-use crate::records::{Applied, DroppedRoute, Holding, WhyDropped};
 use crate::routes::default::{Moment, SeenDefault, SetBy, Step, decide, own};
 use crate::routes::{NextHop, Route4, Routing};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use landline_kernel::{Link, LinkKind};
+use landline_model::ContainerRecord;
 use landline_spec::EndpointOptions;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,6 @@ use crate::endpoints::{CreateEndpoint, CreateEndpointError};
 use crate::engine::Engine;
 use crate::join::JoinError;
 use crate::mark::End;
-use crate::records::ContainerRecord;
 
 async fn an_endpoint_is_created_once(kind: Kind) {
     let (world, engine) = World::with(kind).await;
@@ -140,7 +140,7 @@ async fn said(kind: Kind, change: impl FnOnce(&mut CreateEndpoint)) -> String {
     let error = create(&engine, request).await.unwrap_err();
     assert_eq!(world.host.names(), before);
     assert!(!engine.knows(&id));
-    crate::chain(&error)
+    landline_types::chain(&error)
 }
 
 macro_rules! said {
@@ -233,7 +233,7 @@ async fn the_parent_is_gone(kind: Kind) {
         made.unwrap();
         return;
     }
-    let said = crate::chain(&made.unwrap_err());
+    let said = landline_types::chain(&made.unwrap_err());
     assert!(said.contains("has lost its parent"), "{said}");
     world.host.change(|links| links.extend(gone));
     create(&engine, kind.endpoint(1)).await.unwrap();

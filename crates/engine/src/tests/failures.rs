@@ -99,7 +99,7 @@ async fn a_feature_refuses_the_endpoint(kind: Kind) {
     let before = world.host.names();
     world.gate.refuse(Some(Stage::Endpoint));
     let error = create(&engine, kind.endpoint(1)).await.unwrap_err();
-    assert!(crate::chain(&error).ends_with("the feature says no"), "{error}");
+    assert!(landline_types::chain(&error).ends_with("the feature says no"), "{error}");
     nothing_left(&world, &engine, &before, &endpoint_id(1));
     world.gate.refuse(None);
     create(&engine, kind.endpoint(1)).await.unwrap();

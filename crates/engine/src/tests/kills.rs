@@ -1,9 +1,10 @@
 //! Answered means stored: killed at any write, the next daemon has what was answered, and nothing by halves.
 
+use landline_model::ContainerRecord;
+
 use super::numbered;
 use super::world::{Kind, World, candidate, create, endpoint_id, living, network_id};
 use crate::mark::End;
-use crate::records::ContainerRecord;
 
 /// What was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -154,9 +154,9 @@ for_each_kind!(a_port_that_was_set_down_is_set_up);
 async fn what_docker_forgot_makes_way_for_its_container(kind: Kind) {
     let (world, engine) = World::with(kind).await;
     create(&engine, kind.endpoint(1)).await.unwrap();
-    let container = crate::records::ContainerRecord {
+    let container = landline_model::ContainerRecord {
         id: super::world::candidate(1).id,
-        ..crate::records::ContainerRecord::named("web1")
+        ..landline_model::ContainerRecord::named("web1")
     };
     engine.container_seen(&endpoint_id(1), container).await;
     engine.join(&endpoint_id(1), Some("/nowhere/ns/net".into()), None).await.unwrap();

@@ -269,7 +269,7 @@ pub(super) async fn create(
 
 /// What `docker network create` prints.
 pub(super) fn says(result: Result<(), CreateNetworkError>) -> String {
-    result.map_or_else(|error| crate::chain(&error), |()| "created".into())
+    result.map_or_else(|error| landline_types::chain(&error), |()| "created".into())
 }
 
 /// A sandbox that lives as long as the test.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::DockerView;
-use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin, blocking, chain};
+use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin, blocking};
 use landline_spec::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
-use landline_types::IfName;
+use landline_types::{IfName, chain};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_engine::{AttachFailure, AttachRequest, Attachments, ContainerRecord, Occupied, Origin, chain};
+use landline_engine::{AttachFailure, AttachRequest, Attachments, Occupied, Origin};
+use landline_model::ContainerRecord;
 use landline_spec::{Ask, ConfigFile, Parent, Target, Wish};
+use landline_types::chain;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 

@@ -7,9 +7,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use landline_engine::chain;
 use landline_kernel::NameWatch;
 use landline_kernel::boottime::Alarm;
+use landline_types::chain;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

@@ -148,7 +148,7 @@ pub(crate) async fn sweep_left_over() {
         }
         // Most hosts have none.
         Err(error) => {
-            tracing::debug!(error = %landline_engine::chain(&error), "Open vSwitch was not looked at");
+            tracing::debug!(error = %landline_types::chain(&error), "Open vSwitch was not looked at");
         }
     }
 }
@@ -197,7 +197,7 @@ async fn adopt(options: &AdoptOptions) -> Result<(), BridgeError> {
         return Err(match back(bridge, nic, kind).await {
             Ok(()) => BridgeError::Undone(source),
             Err(back) => {
-                BridgeError::Stuck { bridge: bridge.clone(), back: landline_engine::chain(&back), source }
+                BridgeError::Stuck { bridge: bridge.clone(), back: landline_types::chain(&back), source }
             }
         });
     }
@@ -241,7 +241,7 @@ fn tell(nic: &IfName, told: Result<(), manager::ManagerError>) {
     if let Err(error) = told {
         complain(format_args!(
             "the network manager was not told about {nic}: {}",
-            landline_engine::chain(&error)
+            landline_types::chain(&error)
         ));
     }
 }

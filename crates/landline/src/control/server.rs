@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use landline_docker::DockerView;
-use landline_engine::{AccessError, NatOwner};
+use landline_engine::AccessError;
 use landline_kernel::Acceptor;
+use landline_model::NatOwner;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -70,7 +71,7 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
             Ok(Request::IdentityOf { name, network }) => {
                 match parts.engine.reservation_for(&network, &name).await {
                     Ok(reservation) => Answer::IdentityOf(Box::new(reservation)),
-                    Err(error) => Answer::Error(landline_engine::chain(&error)),
+                    Err(error) => Answer::Error(landline_types::chain(&error)),
                 }
             }
             Ok(Request::SiteKey) => Answer::SiteKey(site.text()),
@@ -81,7 +82,7 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
             Ok(Request::Nat) => Answer::Nat(parts.nat.list(&parts.engine)),
             Ok(Request::NatAdd { record }) => match parts.nat.add(*record).await {
                 Ok(view) => Answer::Nat(vec![view]),
-                Err(error) => Answer::Error(landline_engine::chain(&error)),
+                Err(error) => Answer::Error(landline_types::chain(&error)),
             },
             Ok(Request::NatRemove { container }) => {
                 done(parts.nat.remove(&NatOwner::Container(container)).await)
@@ -97,12 +98,12 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
                 let docker = docker.borrow().connected;
                 match Box::pin(examine(parts, around, docker, fix)).await {
                     Ok(report) => Answer::Doctor(report),
-                    Err(error) => Answer::Error(landline_engine::chain(&error)),
+                    Err(error) => Answer::Error(landline_types::chain(&error)),
                 }
             }
             Ok(Request::DoctorUndo) => match parts.doctor.unfix().await {
                 Ok(undone) => Answer::Undone(undone),
-                Err(error) => Answer::Error(landline_engine::chain(&error)),
+                Err(error) => Answer::Error(landline_types::chain(&error)),
             },
             Ok(Request::Reload) => done(attacher.reload()),
             Ok(Request::HostAccess) => Answer::HostAccess(parts.host_access.views()),
@@ -113,7 +114,7 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
                 };
                 match enabled.await {
                     Ok(view) => Answer::HostAccess(vec![view]),
-                    Err(error) => Answer::Error(landline_engine::chain(&error)),
+                    Err(error) => Answer::Error(landline_types::chain(&error)),
                 }
             }
             Ok(Request::HostAccessDisable { network }) => done(parts.host_access.disable(&network).await),
@@ -130,6 +131,6 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
 fn done<E: std::error::Error>(result: Result<(), E>) -> Answer {
     match result {
         Ok(()) => Answer::Done,
-        Err(error) => Answer::Error(landline_engine::chain(&error)),
+        Err(error) => Answer::Error(landline_types::chain(&error)),
     }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use landline_engine::{Derivation, Engine, SiteKey, SiteKeyError};
+use landline_engine::{Derivation, Engine};
+use landline_model::{SiteKey, SiteKeyError};
 use landline_spec::ConfigFile;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use landline_docker::{DockerView, has_network};
-use landline_engine::{Engine, ForgetNetworkError, chain};
+use landline_engine::{Engine, ForgetNetworkError};
 use landline_kernel::boottime::{self, Alarm};
 use landline_spec::NetworkId;
+use landline_types::chain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

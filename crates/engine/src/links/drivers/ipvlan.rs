@@ -2,6 +2,7 @@
 //! IP address.
 
 use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
+use landline_model::NetworkRecord;
 use landline_spec::Mode;
 
 use super::vlan;
@@ -10,7 +11,6 @@ use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Sh
 use crate::links::network::{NetworkLinks, NetworkLinksError};
 use crate::links::{LinkDriver, LinkRequest, ParentError, check_nic};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
-use crate::records::NetworkRecord;
 
 pub(crate) struct Ipvlan;
 

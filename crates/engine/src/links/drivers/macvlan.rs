@@ -1,6 +1,7 @@
 //! `mode=macvlan`: a child of a NIC, with a hardware address of its own.
 
 use landline_kernel::Link;
+use landline_model::NetworkRecord;
 use landline_spec::Mode;
 
 use super::vlan;
@@ -9,7 +10,6 @@ use crate::links::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Sh
 use crate::links::network::{NetworkLinks, NetworkLinksError};
 use crate::links::{LinkDriver, LinkRequest, ParentError, check_nic};
 use crate::plan::{LinkType, Plan, Step};
-use crate::records::NetworkRecord;
 
 pub(crate) struct Macvlan;
 

@@ -3,6 +3,7 @@
 
 use ipnet::Ipv4Net;
 use landline_kernel::{Link, LinkKind as Kind};
+use landline_model::NetworkRecord;
 use landline_spec::{LinkMtu, Mode, NetworkId};
 use landline_types::IfName;
 
@@ -12,7 +13,6 @@ use crate::links::network::{NetworkLinks, NetworkLinksError};
 use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{NetworkMark, Role};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
-use crate::records::NetworkRecord;
 
 /// The MTU of a bridge whose NIC is not there.
 const DEFAULT_MTU: u32 = 1500;

@@ -6,6 +6,7 @@
 //! it answers no ARP.
 
 use landline_kernel::{Link, LinkKind};
+use landline_model::NetworkRecord;
 use landline_spec::{NetworkOptions, Vlan};
 use landline_types::IfName;
 
@@ -13,7 +14,6 @@ use crate::host::{Host, HostError};
 use crate::links::network::NetworkLinks;
 use crate::links::{ParentError, VlanBy, facts_of, find_parent};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
-use crate::records::NetworkRecord;
 
 /// What is written into the `ifalias` of sub-interfaces that are made here.
 const MARK: &str = "landline:vlan";

@@ -44,7 +44,7 @@ fn a_failure_at_any_step_leaves_nothing_behind() {
         for failing in 0..steps {
             host.fail_at(Some(failing));
             let error = ensure(&host, &network, true).unwrap_err();
-            assert!(crate::chain(&error).ends_with("injected failure"), "{error}");
+            assert!(landline_types::chain(&error).ends_with("injected failure"), "{error}");
             assert_eq!(host.names(), ["br0", "eth0"], "{mode}, step {failing}");
         }
     }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use landline_dhcp::v4::{Lease, LossReason};
+use landline_model::LeaseRecord;
+use landline_types::chain;
 
 use super::Follower;
-use crate::chain;
 use crate::clock;
 use crate::lease::Troubles;
 use crate::nat::address;
 use crate::nat::lease::Heard;
 use crate::nat::record::NatRecord;
-use crate::records::LeaseRecord;
 use landline_model::NatOwner;
 
 impl Follower {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use landline_types::IfName;
 use tokio::time::Instant;
 
-use crate::chain;
 use crate::nat::address;
+use landline_types::chain;
 
 /// The pauses between attempts: the first, which doubles, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));

@@ -156,7 +156,7 @@ impl Cables {
                         return cables.join(wires, cable, tap, plug);
                     }
                     Err(error) if pause.is_zero() => {
-                        let (dir, error) = (cable.dir.display(), crate::chain(&error));
+                        let (dir, error) = (cable.dir.display(), landline_types::chain(&error));
                         tracing::warn!(%dir, tap = %cable.tap, %error, "waiting for a VDE switch");
                     }
                     Err(_) => {}

@@ -14,6 +14,7 @@ mod steps;
 mod switching;
 
 use landline_kernel::{Link, LinkKind as Kind};
+use landline_model::NetworkRecord;
 use landline_spec::{LinkMtu, Mode};
 
 use crate::host::{Host, HostError};
@@ -22,7 +23,6 @@ use crate::links::network::{NetworkLinks, NetworkLinksError};
 use crate::links::{LinkDriver, LinkRequest, ParentError, describe};
 use crate::mark::{End, NetworkMark, Role, host_end_mac};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
-use crate::records::NetworkRecord;
 
 /// The MTU of everything between containers, so that each may have the one it likes; what `vdeplug` can carry.
 pub(crate) const WIRE_MTU: u32 = 9216;

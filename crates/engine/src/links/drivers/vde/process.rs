@@ -168,7 +168,7 @@ impl Process {
         };
         match done {
             Ok(()) => Answer::Done,
-            Err(error) => Answer::Failed(crate::chain(&error)),
+            Err(error) => Answer::Failed(landline_types::chain(&error)),
         }
     }
 }

@@ -129,7 +129,7 @@ impl Switching {
     /// Ends a switch for good; one that does not run is fine.
     pub(crate) fn end(&self, dir: &Path) {
         if let Err(error) = self.asks(&Ask::End(dir.to_owned())) {
-            tracing::warn!(dir = %dir.display(), error = %crate::chain(&error), "a VDE switch was not ended");
+            tracing::warn!(dir = %dir.display(), error = %landline_types::chain(&error), "a VDE switch was not ended");
         }
     }
 

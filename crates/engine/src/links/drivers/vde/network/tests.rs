@@ -1,10 +1,10 @@
 use landline_kernel::LinkKind;
+use landline_model::NetworkRecord;
 use landline_spec::Mode;
 
 use super::*;
 use crate::host::fake::{FakeHost, link};
 use crate::links::network::name_bridge;
-use crate::records::NetworkRecord;
 
 fn network() -> NetworkId {
     "b".repeat(64).parse().unwrap()

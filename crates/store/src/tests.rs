@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 
+use landline_model::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
 use landline_spec::NetworkOptions;
 use landline_types::{IfName, Mac};
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
@@ -14,7 +15,6 @@ use crate::bridge_mac::KeptMac;
 use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
 use crate::nat::{NatLease, NatRecord};
-use crate::records::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
 use landline_model::IdentityRecord;
 
 fn network(n: u8) -> NetworkRecord {
@@ -152,7 +152,7 @@ fn a_disk_that_was_full_is_used_again() {
     full.fail_after(0);
     let store = Store { writer, left: usize::MAX.into() };
     let error = store.put(&network(2)).wait().unwrap_err();
-    assert!(crate::chain(&error).contains("power"), "{error}");
+    assert!(landline_types::chain(&error).contains("power"), "{error}");
     store.put(&network(1)).wait().unwrap();
     assert_eq!(store.commits(), 1);
     drop(store);

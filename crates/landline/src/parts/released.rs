@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use landline_model::{EndpointRecord, NetworkRecord};
 use serde_json::{Map, Value};
 
 use super::*;
@@ -14,7 +15,6 @@ use crate::host_access::LoosenedRecord;
 use crate::host_lease::HostLease;
 use crate::nat::NatRecord;
 use crate::pools::PoolRecord;
-use crate::records::{EndpointRecord, NetworkRecord};
 use landline_model::IdentityRecord;
 
 fn released() -> Vec<PathBuf> {

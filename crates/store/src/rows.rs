@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use landline_types::chain;
 use serde_json::Value;
 
 use super::Record;
-use crate::chain;
 
 /// All rows of the file, until they are [`take`](Rows::take)n.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -38,7 +38,7 @@ impl Disk {
         let (db, rows) = match open_whole(path) {
             Err(error) if error.is_damage() => {
                 let aside = set_aside(path).map_err(redb::Error::Io)?;
-                let error = crate::chain(&error);
+                let error = landline_types::chain(&error);
                 tracing::error!(
                     error,
                     "the state file is damaged; kept as {}, a new one is begun",
@@ -48,7 +48,7 @@ impl Disk {
             }
             Err(error) if error.is_read_only() => {
                 let rows = read_copy(path)?;
-                let error = crate::chain(&error);
+                let error = landline_types::chain(&error);
                 tracing::error!(
                     error,
                     "the state cannot be written; what runs goes on, nothing new can start"
