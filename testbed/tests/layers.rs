@@ -12,6 +12,7 @@ const CRATES: &[&[&str]] = &[
     &["types"],
     &["dhcp", "kernel", "ovsdb", "spec"],
     &["docker", "model", "vde"],
+    &["store"],
     &["engine"],
     &["landline"],
 ];
@@ -19,7 +20,6 @@ const CRATES: &[&[&str]] = &[
 /// The engine's rooms from the ground up, with the modules in them.
 const ROOMS: &[(u8, &str, &[&str])] = &[
     (0, "ground", &["clock", "inventory", "pending", "random", "routes"]),
-    (1, "store", &["store"]),
     (
         2,
         "links",

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_kernel::{Link, LinkKind};
 use landline_spec::NetworkOptions;
+use landline_store::{Record, Store};
 use landline_types::{IfName, Mac, chain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,7 +22,6 @@ use crate::host::{Host, HostError, mark_of};
 use crate::links::facts_of;
 use crate::mark::{End, host_end_mac, is_low};
 use crate::plan::Step;
-use crate::store::{Record, Store};
 
 /// A bridge whose hardware address was set to what it was, so that it stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

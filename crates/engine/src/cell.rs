@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use landline_model::{EndpointRecord, IdentityRecord};
 use landline_spec::{DnsMode, EndpointId, NetworkOptions};
+use landline_store::{Batch, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::addressing::book::{AddressBook, Entry};
 use crate::addressing::permit::Holder;
 use crate::inventory::Ledger;
-use crate::store::{Batch, Store, StoreError};
 
 /// A record that several tasks read and change. Once [`commit`](Cell::commit)ted every change is on disk before
 /// it returns, in the order the changes were made.

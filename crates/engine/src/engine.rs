@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_spec::EndpointId;
+use landline_store::Store;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
@@ -17,7 +18,6 @@ use crate::ipv6::Status6;
 use crate::lease::{Orders, Services, Supervised};
 use crate::refused_starts::RefusedStarts;
 use crate::release::Releaser;
-use crate::store::Store;
 
 /// An endpoint that exists or is being made.
 #[derive(Debug)]

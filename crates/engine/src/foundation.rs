@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use landline_kernel::boottime::{self, Alarm};
 use landline_model::{EndpointRecord, NetworkRecord};
+use landline_store::{Rows, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::book::AddressBook;
@@ -18,7 +19,6 @@ use crate::ipv6::{Company, Ears};
 use crate::lease::{Sentries, Services};
 use crate::link_table::{LinkEvents, LinkTable};
 use crate::pending::Pending;
-use crate::store::{Rows, Store, StoreError};
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]

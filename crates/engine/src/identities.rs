@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use landline_model::{ContainerRecord, DerivedIdentity, IdentityId, IdentityRecord, NetworkRecord, SiteKey};
 use landline_spec::{EndpointId, IdentitySource, NetworkOptions};
+use landline_store::{Store, StoreError};
 use landline_types::Mac;
 
 use crate::endpoints::random_mac;
 use crate::identity::{Candidate, Wish};
 use crate::links::facts_of;
 use crate::random::OsRandom;
-use crate::store::{Store, StoreError};
 
 /// How long an identity whose container is removed is kept while nobody uses it: 90 days, in seconds.
 const IDLE: u64 = 90 * 24 * 3600;

@@ -10,6 +10,7 @@ use landline_model::{
     WhyDropped,
 };
 use landline_spec::{EndpointId, NetworkOptions};
+use landline_store::StoreError;
 use landline_types::IfName;
 
 use crate::addressing::dhcp;
@@ -23,7 +24,6 @@ use crate::mark::Mark;
 use crate::mark::is_implicit;
 use crate::routes::{Offer, Route4, for_docker, plan};
 use crate::sandbox::Wanted;
-use crate::store::StoreError;
 
 /// What Docker is to do with an endpoint's link.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -71,7 +71,6 @@ mod resolver;
 mod routes;
 mod sandbox;
 mod spanning_tree;
-mod store;
 mod switch_ports;
 pub mod uplink;
 mod view;
@@ -120,7 +119,6 @@ pub use pools::{
 };
 pub use refused_starts::RefusedStart;
 pub use reservation::{Reservation, ReservationError};
-pub use store::StoreError;
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 
 #[cfg(test)]

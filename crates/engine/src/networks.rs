@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::boottime;
 use landline_model::NetworkRecord;
 use landline_spec::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
+use landline_store::StoreError;
 use landline_types::IfName;
 
 use crate::admission::{NetworkRequest, Refusal, Withdrawn};
@@ -17,7 +18,6 @@ use crate::links::{HostEnd, ParentError, check_vlan, facts_of, find_parent, want
 use crate::nat_bridge::PrivateError;
 use crate::release::Policy;
 use crate::spanning_tree::LONGEST;
-use crate::store::StoreError;
 
 /// Where Docker's IPAM takes this network's addresses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

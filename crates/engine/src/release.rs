@@ -13,6 +13,7 @@ use landline_dhcp::v4::{Client, ClientId, Config, Lease};
 use landline_kernel::boottime;
 use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
 use landline_spec::{EndpointId, NetworkOptions, Release};
+use landline_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
@@ -29,7 +30,6 @@ use crate::mark::{End, Mark};
 use crate::plan::Plan;
 use crate::random::OsRandom;
 use crate::spanning_tree::until_forwarding;
-use crate::store::Store;
 
 /// When and where to release.
 #[derive(Debug, Clone)]

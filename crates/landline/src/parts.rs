@@ -48,3 +48,6 @@ impl Parts {
         Ok(Arc::new(Self { engine, ipam, nat, host_access, host_leases, attach, doctor }))
     }
 }
+
+#[cfg(test)]
+mod released;

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use disk::{Change, Disk};
 pub use error::StoreError;
-pub(crate) use landline_model::Record;
-pub(crate) use rows::Rows;
-pub(crate) use writer::Stored;
+pub use landline_model::Record;
+pub use rows::Rows;
+pub use writer::Stored;
 use writer::Writer;
 
 /// The format this program writes. Raise it when older programs could not read what newer ones write.
@@ -25,14 +25,14 @@ const VERSION: u64 = 1;
 /// Changes that are stored together, all of them or none.
 #[derive(Debug, Default)]
 #[must_use = "nothing is stored until it is written"]
-pub(crate) struct Batch {
+pub struct Batch {
     changes: Vec<Change>,
     unfit: Option<StoreError>,
 }
 
 impl Batch {
     /// Writes a record, replacing the one with its key.
-    pub(crate) fn put<R: Record>(mut self, record: &R) -> Self {
+    pub fn put<R: Record>(mut self, record: &R) -> Self {
         let (table, key) = (R::TABLE, record.key().to_string());
         match serde_json::to_vec(record) {
             Ok(value) => self.changes.push(Change { table, key, value: Some(value) }),
@@ -45,7 +45,7 @@ impl Batch {
     }
 
     /// Removes the record with this key, if there is one.
-    pub(crate) fn remove<R: Record>(mut self, key: &R::Key) -> Self {
+    pub fn remove<R: Record>(mut self, key: &R::Key) -> Self {
         self.changes.push(Change { table: R::TABLE, key: key.to_string(), value: None });
         self
     }
@@ -57,10 +57,10 @@ impl Batch {
 /// fails changes nothing, and the next one starts over with the file: a disk that was full or read-only for a while is
 /// used again as soon as it can be.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub struct Store {
     writer: Writer,
     /// How many writes still reach the disk.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     left: std::sync::atomic::AtomicUsize,
 }
 
@@ -73,30 +73,30 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`]: a file of a newer version, one that cannot be read, and one that cannot be made.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Rows), StoreError> {
+    pub fn open(path: &Path) -> Result<(Self, Rows), StoreError> {
         let (disk, rows) = Disk::open(path)?;
         let writer = Writer::start(disk)?;
         let store = Self {
             writer,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             left: usize::MAX.into(),
         };
         Ok((store, rows))
     }
 
     /// Writes a record, replacing the one with its key.
-    pub(crate) fn put<R: Record>(&self, record: &R) -> Stored {
+    pub fn put<R: Record>(&self, record: &R) -> Stored {
         self.write(Batch::default().put(record))
     }
 
     /// Removes the record with this key, if there is one.
-    pub(crate) fn remove<R: Record>(&self, key: &R::Key) -> Stored {
+    pub fn remove<R: Record>(&self, key: &R::Key) -> Stored {
         self.write(Batch::default().remove::<R>(key))
     }
 
     /// Makes these changes, all of them or none.
-    pub(crate) fn write(&self, batch: Batch) -> Stored {
-        #[cfg(test)]
+    pub fn write(&self, batch: Batch) -> Stored {
+        #[cfg(any(test, feature = "testing"))]
         if !self.reaches_the_disk() {
             return Stored::refused(StoreError::Ended);
         }
@@ -107,12 +107,12 @@ impl Store {
     }
 
     /// No write but the next few reaches the disk from now on.
-    #[cfg(test)]
-    pub(crate) fn break_after(&self, writes: usize) {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn break_after(&self, writes: usize) {
         self.left.store(writes, std::sync::atomic::Ordering::Relaxed);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     fn reaches_the_disk(&self) -> bool {
         use std::sync::atomic::Ordering::Relaxed;
         self.left.load(Relaxed) == usize::MAX
@@ -120,13 +120,11 @@ impl Store {
     }
 
     /// How many transactions were committed since the file was opened.
-    #[cfg(test)]
-    pub(crate) fn commits(&self) -> u64 {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn commits(&self) -> u64 {
         self.writer.commits()
     }
 }
 
-#[cfg(test)]
-mod released;
 #[cfg(test)]
 mod tests;

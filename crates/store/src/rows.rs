@@ -9,7 +9,7 @@ use super::Record;
 
 /// All rows of the file, until they are [`take`](Rows::take)n.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rows {
+pub struct Rows {
     pub(super) tables: BTreeMap<String, Vec<(String, Vec<u8>)>>,
     unreadable: BTreeMap<&'static str, usize>,
 }
@@ -19,7 +19,7 @@ impl Rows {
     ///
     /// A row that cannot be read is logged and left in the file, where a version that can read it finds it again; what the
     /// host is owed by it is among the records.
-    pub(crate) fn take<R: Record>(&mut self) -> Vec<R> {
+    pub fn take<R: Record>(&mut self) -> Vec<R> {
         let mut records = Vec::new();
         for (key, value) in self.tables.remove(R::TABLE).unwrap_or_default() {
             match serde_json::from_slice(&value) {
@@ -46,7 +46,7 @@ impl Rows {
     }
 
     /// Whether a record of this kind could not be read.
-    pub(crate) fn lacks<R: Record>(&self) -> bool {
+    pub fn lacks<R: Record>(&self) -> bool {
         self.unreadable.contains_key(R::TABLE)
     }
 }

@@ -2,20 +2,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 
-use landline_model::{AddressRecord, Applied, EndpointRecord, NetworkRecord};
+use landline_model::{AddressRecord, Applied, EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_spec::NetworkOptions;
-use landline_types::{IfName, Mac};
+use landline_types::Mac;
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 use super::disk::META;
 use super::*;
-use crate::OpeningRecord;
-use crate::attach::AttachmentRecord;
-use crate::bridge_mac::KeptMac;
-use crate::host_access::LoosenedRecord;
-use crate::host_lease::HostLease;
-use crate::nat::{NatLease, NatRecord};
-use landline_model::IdentityRecord;
 
 fn network(n: u8) -> NetworkRecord {
     NetworkRecord {
@@ -96,7 +89,7 @@ fn what_was_written_is_there_after_a_restart() {
     assert_eq!(rows.take::<NetworkRecord>(), [network(1)]);
     assert_eq!(rows.take::<EndpointRecord>(), [endpoint(1)]);
     assert_eq!(rows.take::<IdentityRecord>(), [identity(1), identity(2)]);
-    assert_eq!(rows.take::<HostLease>(), []);
+    assert_eq!(rows.take::<landline_spec::Access>(), []);
 }
 
 #[test]
@@ -214,72 +207,6 @@ fn a_record_that_cannot_be_read_takes_no_other_along_and_stays_in_the_file() {
         assert_eq!(raw(&path, "endpoints", &format!("x{n}")).unwrap(), text.as_bytes());
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was set aside");
-}
-
-#[test]
-fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("state.redb");
-    drop(Store::open(&path).unwrap());
-    put_raw(&path, "loosened", "eth0", r#"{"parent":{"name":"eth0"},"before":1}"#);
-    put_raw(&path, "loosened", "eth1", r#"{"parent":"eth1","before":"strict"}"#);
-    put_raw(&path, "host_leases", "br0", r#"{"address":"192.0.2.10","client_id":"later","hostname":"host"}"#);
-    put_raw(&path, "openings", "br0", r#"{"since":1}"#);
-    put_raw(&path, "openings", "br1", "{");
-    put_raw(&path, "kept_macs", "br0", r#"{"bridge":["br0"],"mac":"02:00:00:00:00:07"}"#);
-    let card = r#"{"name":"eth2","mac":"02:00:00:00:00:09","up":true,"addresses":[],"routes":[]}"#;
-    let key = "0123456789abcdef0123456789abcdef";
-    let inside = r#"{"sandbox":"/run/netns/blue","namespace":"7","name":"lan0"}"#;
-    let attachment = format!(r#"{{"id":"{key}","target":"?","spec":{{}},"inside":{inside},"card":{card}}}"#);
-    put_raw(&path, "attachments", key, &attachment);
-    put_raw(&path, "attachments", "1123456789abcdef0123456789abcdef", r#"{"spec":{}}"#);
-    let (_, mut rows) = Store::open(&path).unwrap();
-    let eth0: IfName = "eth0".parse().unwrap();
-    assert_eq!(rows.take::<LoosenedRecord>(), [LoosenedRecord { parent: eth0, before: 1 }]);
-    let [lease] = rows.take::<HostLease>().try_into().unwrap();
-    assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
-    assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));
-    assert_eq!(rows.take::<OpeningRecord>().len(), 2, "the key is all there is to it");
-    let [kept] = rows.take::<KeptMac>().try_into().unwrap();
-    assert_eq!((kept.bridge.as_str(), kept.mac.octets()[5]), ("br0", 7));
-    let [attachment] = rows.take::<AttachmentRecord>().try_into().unwrap();
-    assert_eq!(attachment.id.to_string(), key);
-    assert_eq!(attachment.target.to_string(), "netns:/run/netns/blue");
-    assert_eq!(attachment.inside.map(|there| there.namespace).as_deref(), Some("7"));
-    assert_eq!(attachment.card.map(|card| card.name.to_string()).as_deref(), Some("eth2"));
-}
-
-/// The host's address, its setting and a port's mode are taken back with the record.
-#[test]
-fn what_the_host_is_owed_by_translated_addresses_is_taken_from_records_that_cannot_be_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("state.redb");
-    drop(Store::open(&path).unwrap());
-    let (network, identity) = ("0".repeat(64), "0123456789abcdef");
-    let put = |key: &str, rest: &str| put_raw(&path, "nat", key, &format!(r#"{{"owner":7{rest}}}"#));
-    put("app", r#","interface":"eth0","address":"192.0.2.7","ports":"most","hairpin":"veth1""#);
-    put("nowhere", r#","address":"192.0.2.8","forwarding":true"#);
-    put(&format!("network {network}"), r#","interface":"eth0","address":"192.0.2.9","dhcp":{"lease":7}"#);
-    let one = format!("network {network} {identity}");
-    put(&one, r#","interface":"eth0","forwarding":true,"open_firewall":true,"dhcp":null"#);
-    put("nothing", r#","interface":"eth0","address":null"#);
-    put("no owner at all", r#","forwarding":true"#);
-    let (_, mut rows) = Store::open(&path).unwrap();
-    let records = rows.take::<NatRecord>();
-    let found: Vec<String> = records.iter().map(|record| record.key().to_string()).collect();
-    assert_eq!(found, ["app", &format!("network {network}"), &one, "nowhere"]);
-    let [app, leased, opened, nowhere] = records.try_into().unwrap();
-    assert_eq!(app.address.map(|address| address.octets()), Some([192, 0, 2, 7]));
-    assert_eq!(
-        app.ports,
-        landline_spec::NatPorts::Only(Vec::new()),
-        "nothing is passed on that was not asked for"
-    );
-    assert_eq!(app.hairpin.as_ref().map(IfName::as_str), Some("veth1"));
-    assert!(app.dhcp.is_none() && !app.forwarding);
-    assert_eq!(leased.dhcp, Some(NatLease::default()), "its lease may be over");
-    assert!(opened.forwarding && opened.open_firewall && opened.dhcp.is_none());
-    assert!(nowhere.forwarding && nowhere.address.is_none());
 }
 
 #[test]

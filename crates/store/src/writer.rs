@@ -94,7 +94,7 @@ fn run(mut disk: Disk, requests: &Receiver<Request>, commits: &AtomicU64) {
 /// The answer to a write, once it is on disk. The write happens whether this is waited for or not.
 #[derive(Debug)]
 #[must_use = "what is not waited for may be lost with the power"]
-pub(crate) struct Stored(oneshot::Receiver<Result<(), StoreError>>);
+pub struct Stored(oneshot::Receiver<Result<(), StoreError>>);
 
 impl Stored {
     /// A write that is not even tried.
@@ -113,7 +113,7 @@ impl Stored {
     ///
     /// # Errors
     /// If it could not be written.
-    pub(crate) fn wait(self) -> Result<(), StoreError> {
+    pub fn wait(self) -> Result<(), StoreError> {
         self.0.blocking_recv().unwrap_or(Err(StoreError::Ended))
     }
 }

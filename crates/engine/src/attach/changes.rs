@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use landline_spec::{Change, Target};
+use landline_store::Record;
 use serde::{Deserialize, Serialize};
 
 use super::inside::InsideError;
 use super::{AttachFailure, Attachments, namespace_at, place, routes};
-use crate::store::Record;
 
 /// Which a container has had, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

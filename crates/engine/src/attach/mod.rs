@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, Change, OptionError, Target};
+use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
 use crate::addressing::permit::NotPermitted;
@@ -39,7 +40,6 @@ use crate::links::ParentError;
 use crate::links::network::NetworkLinksError;
 use crate::links::vde::VdeError;
 use crate::links::vlan::VlanError;
-use crate::store::StoreError;
 pub use parent::Chosen;
 pub use place::{namespace_at, process_called};
 use record::Inside;

@@ -7,12 +7,12 @@ use std::str::FromStr;
 
 use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
+use landline_store::Record;
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::mark::ATTACHMENT_PREFIX;
-use crate::store::Record;
 use crate::uplink::settings::Setting;
 
 /// Which attachment: 32 hex digits. It is the id of its endpoint too.

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_spec::{Mode, NetworkId};
+use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
 use crate::addressing::permit::NotPermitted;
 use crate::admission::Refusal;
 use crate::host::HostError;
 use crate::links::ParentError;
-use crate::store::StoreError;
 
 /// Why an endpoint was not created. The text is what `docker run` prints.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
 use landline_spec::{Access, NetworkId};
+use landline_store::{Store, StoreError};
 use landline_types::{IfName, chain};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,7 +24,6 @@ use super::{Beginning, Command, Inbox};
 use crate::blocking;
 use crate::inventory::Inventory;
 use crate::mark::PROTOCOL;
-use crate::store::{Store, StoreError};
 
 /// Follows until `cancel`. Shims stay: containers go on being reached while the daemon restarts.
 pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {

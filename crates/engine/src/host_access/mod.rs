@@ -26,6 +26,7 @@ mod view;
 use std::sync::Arc;
 
 use landline_spec::Access;
+use landline_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +42,6 @@ pub use view::{AccessContainer, AccessOrigin, AccessState, AccessView};
 use crate::engine::Engine;
 use crate::foundation::Foundation;
 use crate::inventory::Inventory;
-use crate::store::Store;
 
 pub(crate) enum Command {
     Enable(Access, oneshot::Sender<Result<AccessView, AccessError>>),

@@ -1,10 +1,9 @@
 //! What the store keeps of host access.
 
+use landline_store::Record;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::store::Record;
 
 /// A NIC whose `rp_filter` is 2 because a user said so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

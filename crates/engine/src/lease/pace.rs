@@ -154,6 +154,7 @@ mod tests {
     use landline_dhcp::v6::{Preference, Router, State6};
     use landline_model::{Defaults6, EndpointRecord, Ipv6Identity, Ipv6Record, Now, StateRecord};
     use landline_spec::NetworkOptions;
+    use landline_store::Store;
     use landline_types::Mac;
 
     use super::*;
@@ -161,7 +162,6 @@ mod tests {
     use crate::cell::Cell;
     use crate::inventory::Ledger;
     use crate::random::OsRandom;
-    use crate::store::Store;
 
     fn at(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)

@@ -15,6 +15,7 @@ use std::time::Duration;
 use landline_kernel::{Event, Group, Monitor, boottime};
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, NetworkId};
+use landline_store::Store;
 use landline_types::{IfName, chain};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,6 @@ use crate::addressing::permit::{Asker, Lan, NotPermitted};
 use crate::blocking;
 use crate::lease::Troubles;
 use crate::random::OsRandom;
-use crate::store::Store;
 
 use filter::forward;
 pub(crate) use filter::forwards;

@@ -34,6 +34,7 @@ use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
+use landline_store::{Store, StoreError};
 use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -50,7 +51,6 @@ use crate::addressing::permit::NotPermitted;
 use crate::foundation::Foundation;
 use crate::host::{Host, HostError};
 use crate::inventory::Inventory;
-use crate::store::{Store, StoreError};
 use exceptions::Exceptions;
 
 /// How long a server may take to give `landline nat` an address.

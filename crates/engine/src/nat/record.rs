@@ -5,11 +5,10 @@ use std::net::Ipv4Addr;
 
 use landline_model::{LeaseRecord, NatOwner};
 use landline_spec::{LanIp, NatPorts};
+use landline_store::Record;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::store::Record;
 
 /// An address of the LAN on the host that stands for a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

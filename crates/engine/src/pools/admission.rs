@@ -2,10 +2,10 @@
 
 use ipnet::IpNet;
 use landline_spec::NetworkId;
+use landline_store::StoreError;
 
 use super::Pools;
 use crate::admission::{AddressNews, Admission, Done, NetworkRequest, Refusal, Verdict, Withdrawn};
-use crate::store::StoreError;
 
 /// Why a network is not given the pool that Docker speaks of.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
+use landline_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::permit::{Asker, Lan};
@@ -23,7 +24,6 @@ use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
 use crate::identity::Candidate;
 use crate::random::OsRandom;
-use crate::store::StoreError;
 
 pub use admission::PoolRefusal;
 pub use adopt::AdoptPool;

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use ipnet::IpNet;
+use landline_store::Record;
 
 use landline_dhcp::Random;
 use landline_spec::{NetworkId, PoolSource};
 use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;
-use crate::store::Record;
 
 /// What a pool is called: where its addresses come from, its subnet, the range for addresses nobody names, and a random
 /// number. Docker keeps that and shows it to nobody, so it is what a pool that was lost with the state is known by.

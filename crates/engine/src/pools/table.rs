@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_spec::NetworkId;
+use landline_store::{Batch, Store, StoreError};
 use tokio::sync::Notify;
 
 use super::record::{PoolId, PoolRecord};
 use crate::foundation::Foundation;
-use crate::store::{Batch, Store, StoreError};
 
 /// How long a network may take to be created after its pool was; between the two Docker does next to nothing.
 const SOON: Duration = Duration::from_secs(3);

@@ -10,6 +10,7 @@ use landline_kernel::{Link, LinkKind};
 use landline_spec::{
     Addressing, ConflictCheck, EndpointId, EndpointOptions, Mode, NetworkId, NetworkOptions,
 };
+use landline_store::Store;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,6 @@ use crate::ipv6::{Company, Ears};
 use crate::lease::{Sentries, Services};
 use crate::mark::End;
 use crate::networks::{CreateNetwork, CreateNetworkError, NetworkIpam};
-use crate::store::Store;
 
 /// How a network's containers are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

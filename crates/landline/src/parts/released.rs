@@ -1,21 +1,18 @@
-//! Files as released versions wrote them, in `tests/released`: `state-N.redb` is a whole store with every kind of record in
+//! What is in stores of other versions: files as released versions wrote them, in `tests/released`: `state-N.redb` is a whole store with every kind of record in
 //! it, and `state-N.json` what the version that wrote it said is in it.
 //!
 //! A version that changes what is stored adds a pair of its own, written by the version before the change.
 
 use std::path::{Path, PathBuf};
 
-use landline_model::{EndpointRecord, NetworkRecord};
+use landline_engine::{
+    AttachmentRecord, HostLease, KeptMac, LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord,
+};
+use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
+use landline_store::{Record, Rows, Store};
+use landline_types::IfName;
+use redb::{Database, TableDefinition};
 use serde_json::{Map, Value};
-
-use super::*;
-use crate::OpeningRecord;
-use crate::attach::AttachmentRecord;
-use crate::host_access::LoosenedRecord;
-use crate::host_lease::HostLease;
-use crate::nat::NatRecord;
-use crate::pools::PoolRecord;
-use landline_model::IdentityRecord;
 
 fn released() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/released");
@@ -23,8 +20,8 @@ fn released() -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|kind| kind == "redb")).collect()
 }
 
-/// Compares the records of one kind with those that were written; their number.
-fn check<R: Record>(rows: &mut Rows, written: &mut Map<String, Value>) -> usize {
+/// Compares the records of one kind with those that were written, and writes them again; their number.
+fn check<R: Record>(store: &Store, rows: &mut Rows, written: &mut Map<String, Value>) -> usize {
     let Value::Object(mut expected) = written.remove(R::TABLE).unwrap() else { panic!("{}", R::TABLE) };
     let records = rows.take::<R>();
     assert!(!rows.lacks::<R>(), "{} has a record that cannot be read", R::TABLE);
@@ -33,6 +30,7 @@ fn check<R: Record>(rows: &mut Rows, written: &mut Map<String, Value>) -> usize 
         let expected = expected.remove(&key).unwrap_or_else(|| panic!("{}: {key}", R::TABLE));
         let read = serde_json::to_value(record).unwrap();
         assert_kept(&format!("{} {key}", R::TABLE), &expected, &read);
+        store.put(record).wait().unwrap();
     }
     assert_eq!(expected.keys().collect::<Vec<_>>(), [""; 0], "{} lacks some", R::TABLE);
     records.len()
@@ -72,40 +70,95 @@ fn what_released_versions_wrote_is_read_whole() {
             let (store, mut rows) = Store::open(&path).unwrap();
             let mut left = written.clone();
             let counts = [
-                check::<NetworkRecord>(&mut rows, &mut left),
-                check::<EndpointRecord>(&mut rows, &mut left),
-                check::<IdentityRecord>(&mut rows, &mut left),
-                check::<HostLease>(&mut rows, &mut left),
-                check::<landline_spec::Access>(&mut rows, &mut left),
-                check::<NatRecord>(&mut rows, &mut left),
-                check::<LoosenedRecord>(&mut rows, &mut left),
-                check::<PoolRecord>(&mut rows, &mut left),
-                check::<AttachmentRecord>(&mut rows, &mut left),
-                check::<OpeningRecord>(&mut rows, &mut left),
+                check::<NetworkRecord>(&store, &mut rows, &mut left),
+                check::<EndpointRecord>(&store, &mut rows, &mut left),
+                check::<IdentityRecord>(&store, &mut rows, &mut left),
+                check::<HostLease>(&store, &mut rows, &mut left),
+                check::<landline_spec::Access>(&store, &mut rows, &mut left),
+                check::<NatRecord>(&store, &mut rows, &mut left),
+                check::<LoosenedRecord>(&store, &mut rows, &mut left),
+                check::<PoolRecord>(&store, &mut rows, &mut left),
+                check::<AttachmentRecord>(&store, &mut rows, &mut left),
+                check::<OpeningRecord>(&store, &mut rows, &mut left),
             ];
             assert!(counts.iter().all(|count| *count > 0), "{}: every kind is in it", file.display());
             assert_eq!(left.keys().collect::<Vec<_>>(), [""; 0], "tables that nobody reads");
-            assert!(rows.tables.is_empty(), "tables that the text does not have");
-            rewrite(&store, &path);
+            assert_eq!(rows, Rows::default(), "tables that the text does not have");
         }
     }
 }
 
-/// Writes every record again, as this version does.
-fn rewrite(store: &Store, path: &Path) {
-    fn again<R: Record>(rows: &mut Rows, batch: Batch) -> Batch {
-        rows.take::<R>().iter().fold(batch, Batch::put)
-    }
-    let rows = &mut disk::read_copy(path).unwrap();
-    let batch = again::<NetworkRecord>(rows, Batch::default());
-    let batch = again::<EndpointRecord>(rows, batch);
-    let batch = again::<IdentityRecord>(rows, batch);
-    let batch = again::<HostLease>(rows, batch);
-    let batch = again::<landline_spec::Access>(rows, batch);
-    let batch = again::<NatRecord>(rows, batch);
-    let batch = again::<LoosenedRecord>(rows, batch);
-    let batch = again::<PoolRecord>(rows, batch);
-    let batch = again::<AttachmentRecord>(rows, batch);
-    let batch = again::<OpeningRecord>(rows, batch);
-    store.write(batch).wait().unwrap();
+/// Puts this row into the file, past the store.
+fn put_raw(path: &Path, table: &str, key: &str, value: &str) {
+    let db = Database::create(path).unwrap();
+    let write = db.begin_write().unwrap();
+    let rows = TableDefinition::<&str, &[u8]>::new(table);
+    write.open_table(rows).unwrap().insert(key, value.as_bytes()).unwrap();
+    write.commit().unwrap();
+}
+
+#[test]
+fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.redb");
+    drop(Store::open(&path).unwrap());
+    put_raw(&path, "loosened", "eth0", r#"{"parent":{"name":"eth0"},"before":1}"#);
+    put_raw(&path, "loosened", "eth1", r#"{"parent":"eth1","before":"strict"}"#);
+    put_raw(&path, "host_leases", "br0", r#"{"address":"192.0.2.10","client_id":"later","hostname":"host"}"#);
+    put_raw(&path, "openings", "br0", r#"{"since":1}"#);
+    put_raw(&path, "openings", "br1", "{");
+    put_raw(&path, "kept_macs", "br0", r#"{"bridge":["br0"],"mac":"02:00:00:00:00:07"}"#);
+    let card = r#"{"name":"eth2","mac":"02:00:00:00:00:09","up":true,"addresses":[],"routes":[]}"#;
+    let key = "0123456789abcdef0123456789abcdef";
+    let inside = r#"{"sandbox":"/run/netns/blue","namespace":"7","name":"lan0"}"#;
+    let attachment = format!(r#"{{"id":"{key}","target":"?","spec":{{}},"inside":{inside},"card":{card}}}"#);
+    put_raw(&path, "attachments", key, &attachment);
+    put_raw(&path, "attachments", "1123456789abcdef0123456789abcdef", r#"{"spec":{}}"#);
+    let (_, mut rows) = Store::open(&path).unwrap();
+    let eth0: IfName = "eth0".parse().unwrap();
+    assert_eq!(rows.take::<LoosenedRecord>(), [LoosenedRecord { parent: eth0, before: 1 }]);
+    let [lease] = rows.take::<HostLease>().try_into().unwrap();
+    assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
+    assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));
+    assert_eq!(rows.take::<OpeningRecord>().len(), 2, "the key is all there is to it");
+    let [kept] = rows.take::<KeptMac>().try_into().unwrap();
+    assert_eq!((kept.bridge.as_str(), kept.mac.octets()[5]), ("br0", 7));
+    let [attachment] = rows.take::<AttachmentRecord>().try_into().unwrap();
+    assert_eq!(attachment.id.to_string(), key);
+    assert_eq!(attachment.target.to_string(), "netns:/run/netns/blue");
+    assert_eq!(attachment.inside.map(|there| there.namespace).as_deref(), Some("7"));
+    assert_eq!(attachment.card.map(|card| card.name.to_string()).as_deref(), Some("eth2"));
+}
+
+/// The host's address, its setting and a port's mode are taken back with the record.
+#[test]
+fn what_the_host_is_owed_by_translated_addresses_is_taken_from_records_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.redb");
+    drop(Store::open(&path).unwrap());
+    let (network, identity) = ("0".repeat(64), "0123456789abcdef");
+    let put = |key: &str, rest: &str| put_raw(&path, "nat", key, &format!(r#"{{"owner":7{rest}}}"#));
+    put("app", r#","interface":"eth0","address":"192.0.2.7","ports":"most","hairpin":"veth1""#);
+    put("nowhere", r#","address":"192.0.2.8","forwarding":true"#);
+    put(&format!("network {network}"), r#","interface":"eth0","address":"192.0.2.9","dhcp":{"lease":7}"#);
+    let one = format!("network {network} {identity}");
+    put(&one, r#","interface":"eth0","forwarding":true,"open_firewall":true,"dhcp":null"#);
+    put("nothing", r#","interface":"eth0","address":null"#);
+    put("no owner at all", r#","forwarding":true"#);
+    let (_, mut rows) = Store::open(&path).unwrap();
+    let records = rows.take::<NatRecord>();
+    let found: Vec<String> = records.iter().map(|record| record.key().to_string()).collect();
+    assert_eq!(found, ["app", &format!("network {network}"), &one, "nowhere"]);
+    let [app, leased, opened, nowhere] = records.try_into().unwrap();
+    assert_eq!(app.address.map(|address| address.octets()), Some([192, 0, 2, 7]));
+    assert_eq!(
+        app.ports,
+        landline_spec::NatPorts::Only(Vec::new()),
+        "nothing is passed on that was not asked for"
+    );
+    assert_eq!(app.hairpin.as_ref().map(IfName::as_str), Some("veth1"));
+    assert!(app.dhcp.is_none() && !app.forwarding);
+    assert_eq!(leased.dhcp, Some(NatLease::default()), "its lease may be over");
+    assert!(opened.forwarding && opened.open_firewall && opened.dhcp.is_none());
+    assert!(nowhere.forwarding && nowhere.address.is_none());
 }
