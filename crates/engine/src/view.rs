@@ -11,12 +11,12 @@ use landline_spec::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::addressing::dhcp;
 use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::ipv6::Status6;
 use crate::links::facts_of;
 use crate::mark::{End, Mark};
+use crate::routes;
 use crate::sandbox::Sandbox;
 use crate::spanning_tree::held_back;
 
@@ -220,7 +220,7 @@ pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -
     };
     let address = match &record.address {
         AddressRecord::Static { address } => Some(*address),
-        _ => lease.map(dhcp::address),
+        _ => lease.map(routes::address),
     };
     let expires = lease.and_then(|lease| lease.expires);
     let told = endpoint.ipv6().as_ref().map(|ipv6| ipv6_view(&ipv6.status.borrow()));

@@ -3,7 +3,6 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Fqdn, Lease};
 use landline_dhcp::v6::Duid;
@@ -11,7 +10,7 @@ use landline_model::{DhcpRecord, EndpointRecord, drawn_uuid};
 use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
 
-use crate::routes::{Offer, Route4, Routing, plan};
+use crate::routes;
 use crate::sandbox::Wanted;
 
 /// The machine's configuration for an endpoint.
@@ -56,29 +55,10 @@ pub(crate) fn drawn_client_id(random: &mut impl Random) -> Vec<u8> {
     [&[RFC4361][..], &IAID, Duid::from_uuid(drawn_uuid(random)).as_bytes()].concat()
 }
 
-/// The leased address with its prefix.
-pub(crate) fn address(lease: &Lease) -> Ipv4Net {
-    Ipv4Net::new(lease.address, lease.prefix_len.min(32)).unwrap_or_else(|_| lease.address.into())
-}
-
-/// Gateway and routes of a lease, as the network's options have it.
-///
-/// Option 121 replaces option 3 (RFC 3442); `gateway` replaces both. `skip_routes` leaves out all but the
-/// default route. `copied` are the static routes of the host's bridge.
-pub(crate) fn routing(lease: &Lease, options: &NetworkOptions, copied: &[Route4]) -> Routing {
-    let mut routes = Vec::new();
-    if !options.skip_routes {
-        routes.extend(lease.options.routes().map(|route| (route.destination, route.via())));
-        routes.extend(copied.iter().filter(|(destination, _)| !destination.contains(&lease.address)));
-    }
-    let defaults = lease.options.default_hops().collect();
-    plan(address(lease), &Offer { gateway: options.gateway, defaults, routes })
-}
-
 /// What the sandbox should carry for a lease.
 pub(crate) fn wanted(lease: &Lease, options: &NetworkOptions, record: &EndpointRecord) -> Wanted {
-    let routing = routing(lease, options, &record.copied_routes);
-    Wanted { address: address(lease), routing, mtu: mtu(lease, options, record.parent_mtu) }
+    let routing = routes::of_lease(lease, options, &record.copied_routes);
+    Wanted { address: routes::address(lease), routing, mtu: mtu(lease, options, record.parent_mtu) }
 }
 
 /// The MTU that a lease asks for (`mtu=dhcp`): the server's, as far as the parent can carry it; the parent's if the

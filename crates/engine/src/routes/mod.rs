@@ -6,6 +6,7 @@
 
 pub(crate) mod default;
 mod docker;
+mod lease;
 mod plan;
 #[cfg(test)]
 pub(crate) mod property;
@@ -16,6 +17,7 @@ use ipnet::Ipv4Net;
 use landline_model::DroppedRoute;
 
 pub(crate) use docker::for_docker;
+pub(crate) use lease::{address, of_lease};
 pub(crate) use plan::plan;
 
 /// A destination and the next hop on the way to it; `None`: the destination is on the link.

@@ -10,8 +10,7 @@ use landline_spec::NetworkOptions;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{NextHop, Route4, Routing, for_docker};
-use crate::addressing::dhcp;
+use super::{NextHop, Route4, Routing, for_docker, of_lease};
 
 /// How many servers' answers are tried.
 const CASES: u32 = 3000;
@@ -146,7 +145,7 @@ impl Case {
         network.gateway = self.gateway;
         let copied = self.copied.iter().map(|&(to, len, by)| (Ipv4Net::new_assert(to, len).trunc(), by));
         let copied: Vec<Route4> = copied.filter(|(to, _)| to.prefix_len() != 0).collect();
-        dhcp::routing(&lease(self.own, self.options.clone()), &network, &copied)
+        of_lease(&lease(self.own, self.options.clone()), &network, &copied)
     }
 }
 
