@@ -8,26 +8,24 @@ use std::sync::{Arc, Mutex};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
+use landline_links::mark::{End, Mark};
+use landline_links::network::name_bridge;
+use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
 use landline_spec::Addressing;
 
 use crate::addressing::dhcp;
 use crate::admission::EndpointRequest;
-use crate::blocking;
 use crate::cell::Cell;
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::Wish;
 use crate::ipv6::Supervisor6;
 use crate::lease::{Place, Supervisor};
-use crate::links::facts_of;
-use crate::links::network::name_bridge;
-use crate::mark::{End, Mark};
 use crate::nat_binding::binding;
 use crate::nat_bridge::introduce;
 use crate::networks::{CreateNetwork, NetworkIpam};
 use crate::random::OsRandom;
-use crate::sandbox::{Sandbox, SandboxError};
 
 /// What a sandbox shows of an endpoint.
 struct Found {

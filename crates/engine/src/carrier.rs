@@ -7,11 +7,9 @@
 use std::collections::BTreeMap;
 
 use landline_kernel::{Link, LinkKind, PortState};
+use landline_links::mark::Mark;
+use landline_links::{HostEnd, ParentIs, facts_of, mark_of};
 use landline_spec::NetworkOptions;
-
-use crate::host::mark_of;
-use crate::links::{HostEnd, ParentIs, facts_of};
-use crate::mark::Mark;
 
 /// What was last seen of a link.
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +78,11 @@ pub(crate) fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, link
 
 #[cfg(test)]
 mod tests {
+    use landline_links::fake::link;
+    use landline_links::mark::End;
     use landline_spec::Mode;
 
     use super::*;
-    use crate::host::fake::link;
-    use crate::mark::End;
 
     fn nic(lower_up: bool) -> Link {
         Link { lower_up, ..link(2, "eth0", LinkKind::Physical) }

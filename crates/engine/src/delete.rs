@@ -1,13 +1,10 @@
 //! Deleting endpoints.
 
+use landline_links::mark::{End, Mark};
+use landline_links::{Host, HostEnd, HostError, Sandbox, blocking, facts_of, mark_of};
 use landline_spec::{DnsMode, EndpointId};
 
-use crate::blocking;
 use crate::engine::{Endpoint, Engine};
-use crate::host::{Host, HostError, mark_of};
-use crate::links::{HostEnd, facts_of};
-use crate::mark::{End, Mark};
-use crate::sandbox::Sandbox;
 
 /// Why an endpoint was not deleted.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +63,7 @@ impl Engine {
                     }
                 }
             }
-            if ovs && let Err(error) = crate::links::ovs::unplug(&owner) {
+            if ovs && let Err(error) = landline_links::ovs::unplug(&owner) {
                 // It is removed when Open vSwitch can be reached again.
                 tracing::warn!(error = %landline_types::chain(&error), "a port of Open vSwitch could not be removed");
             }

@@ -10,6 +10,12 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
+use landline_links::mark::{End, Mark, is_implicit};
+use landline_links::network::NetworkLinksError;
+use landline_links::spanning_tree::{remedy, until_forwarding};
+use landline_links::{
+    LinkRequest, MacOf, ParentError, Plan, blocking, check_vlan, driver_of, facts_of, find_parent, lay,
+};
 use landline_model::{
     AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
     NetworkRecord, Port,
@@ -20,19 +26,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addressing::dhcp;
 use crate::admission::{EndpointRequest, Withdrawn};
-use crate::blocking;
 use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::{Candidate, Wish};
-use crate::lay::lay;
-use crate::links::network::NetworkLinksError;
-use crate::links::{LinkRequest, MacOf, ParentError, check_vlan, driver_of, facts_of, find_parent};
-use crate::mark::{End, Mark, is_implicit};
 use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
-use crate::plan::Plan;
 use crate::random::OsRandom;
-use crate::spanning_tree::{remedy, until_forwarding};
 pub use error::CreateEndpointError;
 pub(crate) use names::{chosen_name, container_name, first_name, lan_name, network_name};
 

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use landline_links::{BridgeMacs, Host};
 use landline_spec::EndpointId;
 use landline_store::Store;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
-use crate::bridge_mac::BridgeMacs;
 use crate::cell::Cell;
 use crate::foundation::Foundation;
-use crate::host::Host;
 use crate::identities::{Derivation, Identities};
 use crate::inventory::{Inventory, Ledger, Networks};
 use crate::ipv6::Status6;

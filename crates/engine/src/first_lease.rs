@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_dhcp::v4::Remembered;
+use landline_links::facts_of;
 use landline_model::{AddressRecord, LeaseRecord, NetworkRecord};
 use landline_spec::OnTimeout;
 use landline_types::{IfName, Mac};
@@ -14,7 +15,6 @@ use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
 use crate::lease::{Status, Supervisor};
-use crate::links::facts_of;
 use crate::no_lease::{self, Attempt, has_server};
 
 impl Engine {

@@ -11,21 +11,19 @@ use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
+use landline_links::mark::Mark;
+use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::permit::NotPermitted;
 use crate::admission::AddressNews;
-use crate::blocking;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
 use crate::lease::{Arrival, Motion, arrive, link_on_host};
-use crate::links::facts_of;
-use crate::mark::Mark;
 use crate::probe;
 use crate::random::OsRandom;
-use crate::sandbox::{Sandbox, SandboxError};
 
 /// How often an address is announced, and how far apart (RFC 5227 section 1.1; RFC 4861 section 7.2.6 allows three).
 const ANNOUNCEMENTS: u32 = 2;
@@ -66,7 +64,7 @@ impl Engine {
             _ => None,
         };
         let Some(address) = fixed else { return Ok(()) };
-        if crate::mark::is_implicit(&network.id) {
+        if landline_links::mark::is_implicit(&network.id) {
             // Attachments may have several, and look for all of them together.
             return Ok(());
         }
@@ -119,7 +117,7 @@ impl Engine {
             }
             if let Err(why) = permitted {
                 self.admission.address(&network.id, AddressNews::Contested(net.addr())).await;
-                let hint = if crate::mark::is_implicit(&network.id) {
+                let hint = if landline_links::mark::is_implicit(&network.id) {
                     "choose another"
                 } else {
                     "name another one with --ip, or keep what Docker gives (--ip-range) apart from it"

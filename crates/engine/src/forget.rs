@@ -53,7 +53,7 @@ impl Engine {
     /// the daemon started.
     pub fn docker_networks(&self) -> BTreeMap<NetworkId, Duration> {
         let inventory = self.ledger.read();
-        let known = inventory.networks.keys().filter(|id| !crate::mark::is_implicit(id));
+        let known = inventory.networks.keys().filter(|id| !landline_links::mark::is_implicit(id));
         known.map(|id| (id.clone(), inventory.created.get(id).copied().unwrap_or_default())).collect()
     }
 
@@ -63,7 +63,7 @@ impl Engine {
     /// There is none, or there are several.
     pub fn find_network(&self, called: &str) -> Result<NetworkId, ForgetNetworkError> {
         let networks = self.networks();
-        let all = || networks.values().filter(|network| !crate::mark::is_implicit(&network.id));
+        let all = || networks.values().filter(|network| !landline_links::mark::is_implicit(&network.id));
         let named: Vec<&NetworkRecord> = all().filter(|n| n.name.as_deref() == Some(called)).collect();
         let begins = |n: &&NetworkRecord| !called.is_empty() && n.id.as_str().starts_with(called);
         let found = if named.is_empty() { all().filter(begins).collect() } else { named };

@@ -7,18 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landline_kernel::boottime::{self, Alarm};
+use landline_links::{Host, HostError, LinkEvents, LinkTable, Pending, blocking};
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_store::{Rows, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::book::AddressBook;
-use crate::blocking;
-use crate::host::{Host, HostError};
 use crate::inventory::Ledger;
 use crate::ipv6::{Company, Ears};
 use crate::lease::{Sentries, Services};
-use crate::link_table::{LinkEvents, LinkTable};
-use crate::pending::Pending;
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]

@@ -13,15 +13,14 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, ConflictCheck, Event, Lease, Remembered};
 use landline_kernel::{Address, Netlink, Route, RouteKind, boottime};
+use landline_links::{HostError, blocking};
 use landline_store::{Record, Store, StoreError};
 use landline_types::{IfName, chain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::blocking;
 use crate::foundation::Foundation;
-use crate::host::HostError;
 use crate::lease::{Received, Services, Wire, receive, sleep};
 use crate::random::OsRandom;
 

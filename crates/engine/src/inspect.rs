@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
+use landline_links::ovs::{OvsView, look};
+use landline_links::{HostEnd, facts_of};
 use landline_model::{AddressRecord, Applied, IdentityRecord};
 use landline_spec::{EndpointId, NetworkOptions};
 use serde::{Deserialize, Serialize};
@@ -13,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Endpoint, Engine};
 use crate::identities::write;
 use crate::lease::Orders;
-use crate::links::ovs::{OvsView, look};
-use crate::links::{HostEnd, facts_of};
 use crate::view::{EndpointView, IdentityView, view};
 
 /// Everything about an endpoint.

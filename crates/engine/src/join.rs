@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Route, RouteKind};
+use landline_links::mark::{Mark, is_implicit};
+use landline_links::routes::{Offer, Route4, for_docker, plan};
+use landline_links::{Host, HostError, ParentIs, Wanted, blocking, facts_of};
 use landline_model::{
     AddressRecord, Applied, DefaultRecord, Defaults6, DroppedRoute, EndpointRecord, Holding, NetworkRecord,
     WhyDropped,
@@ -14,16 +17,9 @@ use landline_store::StoreError;
 use landline_types::IfName;
 
 use crate::addressing::dhcp;
-use crate::blocking;
 use crate::endpoints::network_name;
 use crate::engine::{Endpoint, Engine};
-use crate::host::{Host, HostError};
 use crate::lease::Orders;
-use crate::links::{ParentIs, facts_of};
-use crate::mark::Mark;
-use crate::mark::is_implicit;
-use crate::routes::{Offer, Route4, for_docker, plan};
-use crate::sandbox::Wanted;
 
 /// What Docker is to do with an endpoint's link.
 #[derive(Debug, Clone, PartialEq, Eq)]

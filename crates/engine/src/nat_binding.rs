@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use landline_links::facts_of;
 use landline_model::{IdentityRecord, NatBinding, NatOwner, NetworkRecord, Port};
 use landline_spec::{LanIp, NatPort, NatPorts, Transport};
 
 use crate::endpoints::CreateEndpoint;
-use crate::links::facts_of;
 
 /// A port that was published (`-p`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

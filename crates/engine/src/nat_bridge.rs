@@ -3,15 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
+use landline_links::mark::{NetworkMark, Role};
+use landline_links::{HostError, blocking, facts_of};
 use landline_model::{IdentityRecord, NetworkRecord};
 use landline_spec::NetworkId;
 
 use crate::addressing::dhcp::drawn_client_id;
-use crate::blocking;
 use crate::engine::Engine;
-use crate::host::HostError;
-use crate::links::facts_of;
-use crate::mark::{NetworkMark, Role};
 use crate::random::OsRandom;
 
 /// Why a network with translated addresses cannot be.

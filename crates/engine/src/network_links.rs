@@ -4,16 +4,15 @@
 use std::sync::Arc;
 
 use landline_kernel::Link;
+use landline_links::network::{self, NetworkLinksError, has_links};
+use landline_links::{ParentIs, blocking, facts_of, vlan};
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_spec::NetworkOptions;
 use landline_types::IfName;
 use tokio::sync::Notify;
 
-use crate::blocking;
 use crate::engine::Engine;
 use crate::lease::Place;
-use crate::links::network::{self, NetworkLinksError, has_links};
-use crate::links::{ParentIs, facts_of, vlan};
 
 impl Engine {
     /// Makes what the network needs on the host, as far as it is not there; what its parent is called. `new`: the network is

@@ -4,20 +4,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::boottime;
+use landline_links::network::{NetworkLinksError, name_bridge};
+use landline_links::spanning_tree::LONGEST;
+use landline_links::{
+    HostEnd, HostError, ParentError, blocking, check_vlan, facts_of, find_parent, wants_bridge_alone,
+};
 use landline_model::NetworkRecord;
 use landline_spec::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
 use landline_store::StoreError;
 use landline_types::IfName;
 
 use crate::admission::{NetworkRequest, Refusal, Withdrawn};
-use crate::blocking;
 use crate::engine::Engine;
-use crate::host::HostError;
-use crate::links::network::{NetworkLinksError, name_bridge};
-use crate::links::{HostEnd, ParentError, check_vlan, facts_of, find_parent, wants_bridge_alone};
 use crate::nat_bridge::PrivateError;
 use crate::release::Policy;
-use crate::spanning_tree::LONGEST;
 
 /// Where Docker's IPAM takes this network's addresses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,10 +118,10 @@ pub enum CreateNetworkError {
     Private(#[from] PrivateError),
     /// Its NIC has no interface for its VLAN.
     #[error(transparent)]
-    Vlan(#[from] crate::VlanError),
+    Vlan(#[from] landline_links::vlan::VlanError),
     /// There is no VDE switch for it.
     #[error(transparent)]
-    Switch(#[from] crate::VdeError),
+    Switch(#[from] landline_links::vde::VdeError),
     /// Another network has this bridge.
     #[error(
         "the bridge {bridge} is already used by the Docker network {other}; use that network, \
@@ -268,7 +268,7 @@ impl Engine {
             return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
         }
         if facts_of(record.options.mode).host_end == HostEnd::OvsPort {
-            crate::links::ovs::check_bridge(&record.options.parent).await?;
+            landline_links::ovs::check_bridge(&record.options.parent).await?;
         }
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });
@@ -288,7 +288,7 @@ impl Engine {
         let networks = self.networks();
         let other = networks
             .values()
-            .filter(|n| !crate::mark::is_implicit(&n.id))
+            .filter(|n| !landline_links::mark::is_implicit(&n.id))
             .find(|n| facts_of(n.options.mode).is_lan_bridge() && n.options.parent == new.options.parent)
             // In another VLAN it is another LAN.
             .filter(|n| n.options.vlan == new.options.vlan)?;

@@ -1,10 +1,9 @@
 //! Why there is no lease, in words.
 
 use landline_dhcp::v4::{StateName, Unusable};
+use landline_links::{ParentIs, facts_of};
 use landline_spec::Mode;
 use landline_types::IfName;
-
-use crate::links::{ParentIs, facts_of};
 
 /// What is wrong, and what to do about it.
 pub(crate) type Reason = (Box<str>, Box<str>);

@@ -9,14 +9,13 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::wire::arp;
 use landline_kernel::{Link, LinkKind, Netlink, Netns, PacketSocket};
+use landline_links::mark::End;
+use landline_links::{blocking, mark_of};
 use landline_spec::ConflictCheck;
 use landline_types::Mac;
 use tokio::time::Instant;
 
-use crate::blocking;
-use crate::host::mark_of;
 use crate::lease::heard;
-use crate::mark::End;
 
 /// When probes are sent and how long answers are waited for. The long one is that of RFC 5227 section 1.1 without its
 /// random parts; the short one is enough for whoever is there to answer on a LAN.

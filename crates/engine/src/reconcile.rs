@@ -5,17 +5,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use landline_kernel::Netns;
+use landline_links::mark::{End, Mark};
+use landline_links::{blocking, is_half_made, mark_of};
 use landline_model::{AddressRecord, EndpointRecord};
 use landline_spec::EndpointId;
 
 use crate::addressing::dhcp;
-use crate::blocking;
 use crate::cell::{Cell, ended};
 use crate::engine::{Endpoint, Engine};
-use crate::host::{is_half_made, mark_of};
 use crate::ipv6::Supervisor6;
 use crate::lease::{Place, Supervisor};
-use crate::mark::{End, Mark};
 
 impl Engine {
     /// Takes up the stored endpoints whose links are still there, forgets the others, and removes links of ours
@@ -93,7 +92,7 @@ impl Engine {
         });
         match found.await {
             Ok(place) => place,
-            Err::<_, crate::HostError>(error) => {
+            Err::<_, landline_links::HostError>(error) => {
                 tracing::error!(error = %landline_types::chain(&error), "cannot look at the host's links");
                 // Rather supervise a link that is gone than drop one that lives.
                 record.sandbox.clone().map(Place::Sandbox)

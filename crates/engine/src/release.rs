@@ -11,6 +11,11 @@ use std::time::Duration;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
 use landline_kernel::boottime;
+use landline_links::mark::{End, Mark};
+use landline_links::spanning_tree::until_forwarding;
+use landline_links::{
+    BridgeMacs, Host, HostError, LinkRequest, Plan, blocking, driver_of, facts_of, find_parent, lay,
+};
 use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
 use landline_spec::{EndpointId, NetworkOptions, Release};
 use landline_store::Store;
@@ -18,18 +23,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
-use crate::blocking;
-use crate::bridge_mac::BridgeMacs;
 use crate::clock;
-use crate::host::{Host, HostError};
 use crate::identities::{Identities, erase, write};
-use crate::lay::lay;
 use crate::lease::{Place, Services, Wire};
-use crate::links::{LinkRequest, driver_of, facts_of, find_parent};
-use crate::mark::{End, Mark};
-use crate::plan::Plan;
 use crate::random::OsRandom;
-use crate::spanning_tree::until_forwarding;
 
 /// When and where to release.
 #[derive(Debug, Clone)]
@@ -266,7 +263,7 @@ enum SendError {
     #[error("cannot look at the host")]
     Host(#[from] HostError),
     #[error(transparent)]
-    Parent(#[from] crate::ParentError),
+    Parent(#[from] landline_links::ParentError),
     #[error("cannot send")]
     Io(#[from] std::io::Error),
 }

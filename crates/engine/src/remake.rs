@@ -1,18 +1,16 @@
 //! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
 
 use landline_kernel::Netns;
+use landline_links::mark::{End, Mark};
+use landline_links::{
+    HostError, LinkRequest, ParentError, Plan, Sandbox, SandboxError, Task, Wanted, blocking, driver_of,
+    facts_of, find_parent, lay,
+};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 
-use crate::blocking;
 use crate::engine::{Endpoint, Engine};
-use crate::host::HostError;
 use crate::join::{self, fixed_gateway_v6};
-use crate::lay::lay;
 use crate::lease::Orders;
-use crate::links::{LinkRequest, ParentError, driver_of, facts_of, find_parent};
-use crate::mark::{End, Mark};
-use crate::plan::Plan;
-use crate::sandbox::{Sandbox, SandboxError, Task, Wanted};
 
 /// Why a link was not made again.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +50,8 @@ impl Engine {
         let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
         let (wanted, own_v6) = (fixed(&record, &network), record.ipv6.is_some());
-        let (mut applied, shared) = (record.applied.clone(), crate::mark::is_implicit(&record.network));
+        let (mut applied, shared) =
+            (record.applied.clone(), landline_links::mark::is_implicit(&record.network));
         let (fixed_v6, gateway_v6) = (record.address_v6, fixed_gateway_v6(&record, &network));
         let moved = blocking(move || {
             let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {

@@ -8,23 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use landline_kernel::Link;
+use landline_links::mark::{End, Mark};
+use landline_links::{
+    Host, HostEnd, HostError, LinkEvents, ParentIs, Pending, Step, VlanBy, blocking, check_vlan, facts_of,
+    mark_of,
+};
 use landline_model::NetworkRecord;
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking;
 use crate::carrier::{Carriers, leads_over};
 use crate::engine::{Endpoint, Engine};
-use crate::host::{Host, HostError, mark_of};
 use crate::inventory::Inventory;
 use crate::lease::Orders;
-use crate::link_table::LinkEvents;
-use crate::links::{HostEnd, ParentIs, VlanBy, check_vlan, facts_of};
-use crate::mark::{End, Mark};
-use crate::pending::Pending;
-use crate::plan::Step;
 
 /// Follows link events, and endpoints whose sandbox was not found, until `cancel`.
 pub(crate) async fn run(
@@ -272,9 +270,9 @@ fn put_back(
 #[cfg(test)]
 mod tests {
     use landline_kernel::LinkKind;
+    use landline_links::fake::link;
 
     use super::*;
-    use crate::host::fake::link;
     use landline_spec::Mode;
 
     #[test]

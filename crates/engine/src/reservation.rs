@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use landline_dhcp::v4::ClientId;
 use landline_dhcp::v6::Duid;
+use landline_links::facts_of;
 use landline_model::{IdentityRecord, NetworkRecord};
 use landline_spec::{Addressing, HostnameMode, IdentitySource, LanIp};
 use landline_types::Mac;
@@ -12,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::endpoints::chosen_name;
 use crate::engine::Engine;
 use crate::forget::ForgetNetworkError;
-use crate::links::facts_of;
 
 /// Who a container is on one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::NameWatch;
+use landline_links::mark::End;
+use landline_links::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
+use landline_links::{HostEnd, blocking, facts_of, mark_of};
 use landline_model::NetworkRecord;
 use landline_ovsdb::{Client, Error, Port, Switch};
 use landline_spec::{EndpointId, NetworkId};
@@ -13,13 +16,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking;
 use crate::engine::{Endpoint, Engine};
-use crate::host::mark_of;
 use crate::inventory::Inventory;
-use crate::links::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
-use crate::links::{HostEnd, facts_of};
-use crate::mark::End;
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

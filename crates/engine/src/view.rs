@@ -6,19 +6,16 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::{Address, Link, boottime};
+use landline_links::mark::{End, Mark};
+use landline_links::spanning_tree::held_back;
+use landline_links::{Sandbox, blocking, facts_of, routes};
 use landline_model::{AddressRecord, IdentityId, IdentityRecord, NetworkRecord};
 use landline_spec::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::ipv6::Status6;
-use crate::links::facts_of;
-use crate::mark::{End, Mark};
-use crate::routes;
-use crate::sandbox::Sandbox;
-use crate::spanning_tree::held_back;
 
 /// A network, as shown to people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +153,7 @@ impl Engine {
         let networks = self.networks();
         networks
             .values()
-            .filter(|n| !crate::mark::is_implicit(&n.id))
+            .filter(|n| !landline_links::mark::is_implicit(&n.id))
             .map(|n| NetworkView {
                 id: n.id.to_string(),
                 name: n.name.clone(),

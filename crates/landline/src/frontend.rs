@@ -255,7 +255,7 @@ impl Frontend {
 
     /// Refuses a bridge that a network of another driver uses, as far as the watcher knows.
     async fn free_bridge(&self, id: &NetworkId, options: &NetworkOptions) -> Result<(), CreateNetworkError> {
-        if !landline_engine::wants_bridge_alone(options) {
+        if !landline_links::wants_bridge_alone(options) {
             return Ok(());
         }
         let addresses = self.parts.engine.parent_addresses(&options.parent).await;
@@ -273,7 +273,7 @@ impl Frontend {
 /// What Docker has mounted. Nothing is left out for it when that cannot be seen.
 async fn mounts(dockerd: Option<u32>) -> Option<Mounts> {
     let pid = dockerd?;
-    let read = landline_engine::blocking(move || Mounts::of(pid)).await;
+    let read = landline_links::blocking(move || Mounts::of(pid)).await;
     read.inspect_err(|error| tracing::debug!(%error, pid, "Docker's mounts cannot be seen")).ok()
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use landline_engine::{Datapath, IdentityView, Inspection, LeaseView, OvsView};
+use landline_engine::{IdentityView, Inspection, LeaseView};
+use landline_links::ovs::{Datapath, OvsView};
 
 use crate::cli::InspectOptions;
 use crate::control::{Answer, Request, call};

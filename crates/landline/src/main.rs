@@ -65,7 +65,7 @@ async fn run(
         cli::Command::Daemon(options) => Ok(daemon::run(options, inherited).await?),
         cli::Command::Switches => {
             log::start(None, false)?;
-            Ok(landline_engine::run_switches().await?)
+            Ok(landline_links::vde::run_switches().await?)
         }
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
         cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),

@@ -11,14 +11,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use landline_dhcp::Taken;
 use landline_kernel::{Group, Monitor, Netlink};
+use landline_links::{facts_of, look_again};
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::permit::{Asker, Holder, InUse, Lan, NotPermitted, permit};
-use crate::links::facts_of;
-use crate::look_again;
 
 /// The time in which events of addresses are one.
 const MOMENT: Duration = Duration::from_millis(250);

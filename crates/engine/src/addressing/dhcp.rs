@@ -6,12 +6,10 @@ use std::net::Ipv4Addr;
 use landline_dhcp::Random;
 use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Fqdn, Lease};
 use landline_dhcp::v6::Duid;
+use landline_links::{Wanted, routes};
 use landline_model::{DhcpRecord, EndpointRecord, drawn_uuid};
 use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
-
-use crate::routes;
-use crate::sandbox::Wanted;
 
 /// The machine's configuration for an endpoint.
 pub(crate) fn config(

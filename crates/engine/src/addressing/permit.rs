@@ -9,10 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use landline_links::{VlanBy, facts_of};
 use landline_spec::{EndpointId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
-
-use crate::links::{VlanBy, facts_of};
 
 /// A broadcast domain, as far as this host can tell two of them apart. On separate ones the same address may be used
 /// twice.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
+use landline_links::blocking;
 use landline_spec::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
 
 use super::inside::{self, Defaults, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside};
 use super::{AttachFailure, Attachments, Slot};
-use crate::blocking;
 use crate::probe;
 use crate::random::OsRandom;
 
@@ -53,7 +53,7 @@ impl Attachments {
         };
         let (host, alias) = (self.engine.host.clone(), record.alias());
         let link = blocking(move || {
-            Ok::<_, crate::HostError>(
+            Ok::<_, landline_links::HostError>(
                 host.links()?.into_iter().find(|link| link.alias.as_deref() == Some(&*alias)),
             )
         });

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Netlink, Netns};
+use landline_links::mark::{End, Mark};
+use landline_links::routes::NextHop;
+use landline_links::{Sandbox, Task, Wanted, blocking, facts_of};
 use landline_model::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding, NetworkRecord};
 use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
@@ -14,14 +17,9 @@ use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
 use super::view::AttachmentView;
 use super::{AttachFailure, AttachRequest, Attachments, Slot, place, process_called};
 use crate::admission::{NetworkRequest, Withdrawn};
-use crate::blocking;
 use crate::endpoints::{CreateEndpoint, container_name};
-use crate::links::facts_of;
-use crate::mark::{End, Mark};
 use crate::probe;
 use crate::random::OsRandom;
-use crate::routes::NextHop;
-use crate::sandbox::{Sandbox, Task, Wanted};
 
 impl Attachments {
     /// Attaches, and remembers it. What is attached there as wanted already stays as it is; what differs in its
@@ -296,7 +294,7 @@ impl Attachments {
         blocking(move || {
             let links = host.links()?;
             let link = links.iter().find(|link| link.alias.as_deref() == Some(&*alias));
-            let link = link.ok_or_else(|| crate::HostError::NoLink(mark.link_name()))?;
+            let link = link.ok_or_else(|| landline_links::HostError::NoLink(mark.link_name()))?;
             host.hand_over(link.index, &netns)
         })
         .await?;

@@ -7,15 +7,13 @@
 use std::time::Duration;
 
 use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, Route, RouteKind};
+use landline_links::mark::{End, Mark};
+use landline_links::{Step, blocking, find_parent};
 use landline_spec::NetworkOptions;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Card, SavedAddress};
 use super::{AttachFailure, Attachments, Slot};
-use crate::blocking;
-use crate::links::find_parent;
-use crate::mark::{End, Mark};
-use crate::plan::Step;
 use crate::uplink::settings;
 
 /// How long the kernel may take over the end of a namespace.
@@ -113,8 +111,8 @@ impl Attachments {
 }
 
 /// What the card is on the host.
-fn look(link: &Link, links: &[Link]) -> Result<Card, crate::HostError> {
-    let mut netlink = Netlink::open().map_err(crate::HostError::Open)?;
+fn look(link: &Link, links: &[Link]) -> Result<Card, landline_links::HostError> {
+    let mut netlink = Netlink::open().map_err(landline_links::HostError::Open)?;
     let own = |address: &Address| {
         let made = MADE_BY_KERNEL.contains(&address.protocol)
             || inside::is_automatic(&address.net)

@@ -99,7 +99,7 @@ impl Attachments {
             return Ok(());
         }
         let (change, target) = (change.clone(), target.clone());
-        match crate::blocking(move || routes::change(&netns, &change)).await {
+        match landline_links::blocking(move || routes::change(&netns, &change)).await {
             Ok(()) => {}
             // It is as it is to be.
             Err(InsideError::Netlink(error)) if error.exists() => {}
@@ -113,7 +113,7 @@ impl Attachments {
             tracing::warn!(error = %landline_types::chain(&error), "it could not be stored that a container's route was changed");
         }
         let changes = changes.clone();
-        for gone in crate::blocking(move || changes.sweep(&boot)).await {
+        for gone in landline_links::blocking(move || changes.sweep(&boot)).await {
             if let Err(error) = self.engine.store.remove::<ChangesRecord>(&gone).await {
                 tracing::warn!(error = %landline_types::chain(&error), "an ended container could not be forgotten");
             }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use landline_kernel::{Netlink, Route};
+use landline_links::blocking;
+use landline_links::mark::PROTOCOL;
 use landline_model::Holding;
 use landline_spec::Target;
 use landline_types::IfName;
@@ -10,9 +12,7 @@ use landline_types::IfName;
 use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, SavedRoute};
 use super::{AttachFailure, Attachments, Slot, place};
-use crate::blocking;
 use crate::identities::erase;
-use crate::mark::PROTOCOL;
 
 impl Attachments {
     /// Detaches what a target has attached: the interface of this name, or all. Leases are given back, and what was

@@ -1,15 +1,13 @@
 //! Attachments without an endpoint: interfaces that go nowhere.
 
 use landline_kernel::{LinkChange, Netlink, Netns};
+use landline_links::{Host, LinkEnd, LinkType, Step, blocking};
 use landline_types::IfName;
 
 use super::apply::{Put, inside_error};
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Inside};
 use super::{AttachFailure, Attachments, Slot};
-use crate::blocking;
-use crate::host::Host;
-use crate::plan::{LinkEnd, LinkType, Step};
 
 /// The MTU of the kernel's dummy interfaces.
 const DUMMY_MTU: u32 = 1500;
@@ -82,7 +80,8 @@ fn set_v6(netns: &Netns, name: &IfName) {
 }
 
 fn add_dummy(host: &dyn Host, record: &AttachmentRecord, alias: &str) -> Result<u32, InsideError> {
-    let name = crate::mark::Mark::new(record.id.endpoint(), crate::mark::End::Container).link_name();
+    let name = landline_links::mark::Mark::new(record.id.endpoint(), landline_links::mark::End::Container)
+        .link_name();
     let end = LinkEnd {
         name: name.clone(),
         mac: record.spec.mac,

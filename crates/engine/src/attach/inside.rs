@@ -6,11 +6,11 @@ use std::path::Path;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError, Netns, Route, RouteKind};
+use landline_links::mark::PROTOCOL;
 use landline_spec::AttachSpec;
 use landline_types::IfName;
 
 use super::record::SavedRoute;
-use crate::mark::PROTOCOL;
 
 /// The metric of IPv6 routes that have none of their own.
 const IP6_RT_PRIO_USER: u32 = 1024;
@@ -28,7 +28,7 @@ pub(super) enum InsideError {
     #[error("the kernel refused")]
     Netlink(#[from] NetlinkError),
     #[error(transparent)]
-    Host(#[from] crate::host::HostError),
+    Host(#[from] landline_links::HostError),
     #[error("the interface is not there any more")]
     Lost,
     #[error("there is no interface {0} in it")]

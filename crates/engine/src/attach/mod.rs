@@ -24,6 +24,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use landline_links::network::NetworkLinksError;
+use landline_links::vde::VdeError;
+use landline_links::vlan::VlanError;
+use landline_links::{HostError, ParentError};
 use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, Change, OptionError, Target};
 use landline_store::StoreError;
@@ -34,12 +38,7 @@ use crate::admission::Refusal;
 use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
 use crate::foundation::Foundation;
-use crate::host::HostError;
 use crate::join::JoinError;
-use crate::links::ParentError;
-use crate::links::network::NetworkLinksError;
-use crate::links::vde::VdeError;
-use crate::links::vlan::VlanError;
 pub use parent::Chosen;
 pub use place::{namespace_at, process_called};
 use record::Inside;
@@ -253,7 +252,7 @@ impl AttachmentSlots {
         ground.all_networks &= !ground.rows.lacks::<AttachmentRecord>();
         let changes = changes::Changes::new(ground.rows.take(), &ground.services.boot);
         let mut endpoints = std::mem::take(&mut ground.endpoints);
-        let (attachments, endpoints) = crate::blocking(move || {
+        let (attachments, endpoints) = landline_links::blocking(move || {
             for record in &records {
                 let Some(endpoint) = endpoints.iter_mut().find(|one| one.id == *record.id.endpoint()) else {
                     continue;
@@ -335,7 +334,7 @@ impl Attachments {
     ) -> Result<(), AttachFailure> {
         let (netns, _) = place::open(target, sandbox).await?;
         let (change, target) = (change.clone(), target.clone());
-        crate::blocking(move || routes::change(&netns, &change))
+        landline_links::blocking(move || routes::change(&netns, &change))
             .await
             .map_err(|source| AttachFailure::Inside { target, source: source.into() })
     }

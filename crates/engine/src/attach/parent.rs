@@ -1,18 +1,18 @@
 //! What an attachment hangs on: found, and made if it may be.
 
 use landline_kernel::{Link, LinkKind as Kind};
+use landline_links::mark::MADE;
+use landline_links::network::name_bridge;
+use landline_links::{
+    HostEnd, HostError, ParentError, ParentIs, Plan, Step, blocking, check_vlan, facts_of, find_parent,
+    mode_over,
+};
 use landline_model::NetworkRecord;
 use landline_spec::{AttachSpec, KindWord, LinkChoice, NetworkOptions, Parent};
 use landline_types::IfName;
 
 use super::record::Card;
 use super::{AttachFailure, AttachmentRecord, Attachments, inside};
-use crate::blocking;
-use crate::host::HostError;
-use crate::links::network::name_bridge;
-use crate::links::{HostEnd, ParentError, ParentIs, check_vlan, facts_of, find_parent, mode_over};
-use crate::mark::MADE;
-use crate::plan::{Plan, Step};
 
 /// How an attachment's wire runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,8 +62,8 @@ pub(super) fn bridge_plan(chosen: &Chosen) -> Result<Plan, HostError> {
     let name = chosen.parent.clone();
     if chosen.network.as_ref().is_some_and(is_on_ovs) {
         // As pipework does: its local port is the administrator's to set up.
-        let in_user_space = crate::links::ovs::in_user_space()?;
-        return Ok(Plan { steps: vec![crate::links::ovs::MakeBridge { name, in_user_space }.into()] });
+        let in_user_space = landline_links::ovs::in_user_space()?;
+        return Ok(Plan { steps: vec![landline_links::ovs::MakeBridge { name, in_user_space }.into()] });
     }
     Ok(Plan { steps: vec![Step::MakeBridge { name: name.clone() }, Step::Up { link: name }] })
 }
@@ -152,7 +152,7 @@ impl Attachments {
                 let local = links.iter().find(|link| link.name == name);
                 let addresses = local.map_or(Ok(Vec::new()), |link| host.addresses(link.index))?;
                 if addresses.iter().all(inside::is_automatic) {
-                    crate::links::ovs::unmake_bridge(&name)?;
+                    landline_links::ovs::unmake_bridge(&name)?;
                 }
                 return Ok(true);
             }

@@ -11,7 +11,7 @@ use super::AttachFailure;
 /// own is refused.
 pub(super) async fn open(target: &Target, sandbox: &Path) -> Result<(Netns, String), AttachFailure> {
     let (target, path) = (target.clone(), sandbox.to_owned());
-    crate::blocking(move || {
+    landline_links::blocking(move || {
         let gone = |source| AttachFailure::Gone { target: target.clone(), source };
         let netns = Netns::open(&path).map_err(gone)?;
         let id = netns.id().map_err(gone)?;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use landline_links::mark::ATTACHMENT_PREFIX;
 use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
 use landline_store::Record;
@@ -12,7 +13,6 @@ use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::mark::ATTACHMENT_PREFIX;
 use crate::uplink::settings::Setting;
 
 /// Which attachment: 32 hex digits. It is the id of its endpoint too.

@@ -5,18 +5,17 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_kernel::{Link, LinkKind};
+use landline_links::mark::{End, Mark, PROTOCOL};
+use landline_links::network::{as_planned, name_bridge};
+use landline_links::{
+    BridgeMacs, LinkEnd, LinkRequest, LinkType, Plan, Step, blocking, driver_of, find_parent,
+};
 use landline_model::NetworkRecord;
 use landline_types::IfName;
 
 use super::record::AttachmentId;
 use super::{AttachFailure, AttachRequest, Attachments, Chosen, inside, parent, place};
-use crate::blocking;
-use crate::bridge_mac::BridgeMacs;
 use crate::endpoints::random_mac;
-use crate::links::network::{as_planned, name_bridge};
-use crate::links::{LinkRequest, driver_of, find_parent};
-use crate::mark::{End, Mark, PROTOCOL};
-use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::random::OsRandom;
 
 impl Attachments {

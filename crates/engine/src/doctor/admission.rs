@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use landline_links::mark::is_implicit;
+use landline_links::{blocking, facts_of};
 use landline_types::IfName;
 
 use super::firewall::what_drops;
 use crate::admission::{Admission, NetworkRequest, Refusal, Verdict};
-use crate::blocking;
-use crate::links::facts_of;
-use crate::mark::is_implicit;
 use crate::nat::Nat;
 
 /// A new network's containers could not be reached.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
+use landline_links::{HostEnd, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
 use landline_spec::{Addressing, NatPort};
 use landline_types::IfName;
@@ -12,7 +13,6 @@ use serde_json::Value;
 use super::filter::{Fate, Packet};
 use super::nft::{self as nftables, Dropping};
 use super::{Cure, Finding, Found, iptables, label};
-use crate::links::{HostEnd, facts_of};
 use crate::nat::{self, NatView};
 
 const UDP: u8 = 17;

@@ -14,20 +14,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use landline_links::mark::is_implicit;
+use landline_links::ovs::check_bridge;
+use landline_links::{HostEnd, blocking, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 pub use admission::{DroppedError, FirewallCheck};
 
-use crate::blocking;
 use crate::collisions::Collision;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
 use crate::host_access::{AccessState, AccessView, HostAccess};
-use crate::links::ovs::check_bridge;
-use crate::links::{HostEnd, facts_of};
-use crate::mark::is_implicit;
 use crate::nat::{Nat, NatError, NatState, NatView};
 
 /// How long somebody who only looks waits for Open vSwitch.

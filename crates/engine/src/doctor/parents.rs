@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use landline_kernel::{Link, Route};
+use landline_links::{Host, ParentIs, check_vlan, facts_of, find_parent, spanning_tree};
 use landline_model::NetworkRecord;
 use landline_spec::LanIp;
 use landline_types::IfName;
 
 use super::{Finding, label};
-use crate::host::Host;
-use crate::links::{ParentIs, check_vlan, facts_of, find_parent};
 use crate::nat;
-use crate::spanning_tree;
 
 /// What is wrong with them. Blocks.
 pub(super) fn look(host: &dyn Host, networks: &[NetworkRecord]) -> Vec<Finding> {
@@ -95,10 +93,10 @@ fn no_carrier(nic: &Link) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use landline_kernel::LinkKind;
+    use landline_links::fake::link;
 
     use super::*;
     use crate::doctor::tests::network;
-    use crate::host::fake::link;
     use landline_spec::Mode;
 
     #[test]

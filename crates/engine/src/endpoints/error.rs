@@ -3,14 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use landline_links::{HostError, ParentError};
 use landline_spec::{Mode, NetworkId};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
 use crate::addressing::permit::NotPermitted;
 use crate::admission::Refusal;
-use crate::host::HostError;
-use crate::links::ParentError;
 
 /// Why an endpoint was not created. The text is what `docker run` prints.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +131,7 @@ pub enum CreateEndpointError {
         network: String,
         /// What is wrong.
         #[source]
-        source: crate::VdeError,
+        source: landline_links::vde::VdeError,
     },
     /// The link could not be made.
     #[error("cannot make the link on {parent}")]

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError};
+use landline_links::mark::PROTOCOL;
 use landline_types::{IfName, Mac, chain};
 
 use super::plan::{Shim, Target};
 use super::shim::{self, Keeper, Present, Rules, ShimError};
 use super::tables::{self, Problems};
-use crate::mark::PROTOCOL;
 
 /// What of the host matters; when none of it changes, there is nothing to do.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

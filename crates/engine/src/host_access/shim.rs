@@ -14,10 +14,10 @@ use landline_kernel::{
     Address, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Netlink, NetlinkError, NewLink,
     NewLinkKind, nft,
 };
+use landline_links::mark::PROTOCOL;
 use landline_types::IfName;
 
 use super::plan::{Shim, ShimWire, Target};
-use crate::mark::PROTOCOL;
 
 /// Who looks after shims: the daemon, or a command in the foreground that looks after one network. Each knows its own
 /// by their aliases and has tables of rules of its own.

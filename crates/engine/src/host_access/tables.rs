@@ -8,10 +8,10 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use landline_kernel::{Link, Neighbour, NeighbourState, Netlink, NetlinkError, Netns, Route};
+use landline_links::mark::PROTOCOL;
 use landline_types::Mac;
 
 use super::plan::{Inside, Shim};
-use crate::mark::PROTOCOL;
 
 /// What stands in the way, by destination.
 pub(super) type Problems = BTreeMap<IpNet, String>;

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use landline_dhcp::wire::udp::Check;
 use landline_kernel::{Netlink, PacketSocket};
+use landline_links::LinkTable;
 use landline_types::IfName;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::wire::LONGEST;
 use crate::lease::hear;
-use crate::link_table::LinkTable;
 
 /// How many advertisements may wait for a task that is busy. The newest counts; routers repeat themselves.
 const WAITING: usize = 16;
@@ -92,7 +92,7 @@ impl Listener {
 async fn listen(parent: IfName, mut present: LinkTable, heard: broadcast::Sender<Advertisement>) {
     loop {
         let name = parent.clone();
-        let error = match crate::blocking(move || index(&name)).await {
+        let error = match landline_links::blocking(move || index(&name)).await {
             Ok(index) => match PacketSocket::router_advertisements(None, index) {
                 Ok(socket) => pass_on(&socket, &heard).await,
                 Err(error) => error,

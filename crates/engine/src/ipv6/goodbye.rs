@@ -7,13 +7,13 @@ use landline_dhcp::Random;
 use landline_dhcp::v4::ConflictCheck;
 use landline_dhcp::v6::Client;
 use landline_kernel::boottime::{self, Alarm};
+use landline_links::mark::Mark;
 use landline_model::Ipv6Identity;
 use landline_types::Mac;
 
 use super::config::own_config;
 use super::wire::{Wire6, now};
 use crate::lease::{Place, Services};
-use crate::mark::Mark;
 use crate::random::OsRandom;
 
 /// How long a server is given to answer: nothing depends on it but that the message is not lost.

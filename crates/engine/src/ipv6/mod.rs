@@ -3,7 +3,7 @@
 //! The machine decides everything: which routers and servers are asked, which addresses are used and until when. Its
 //! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
 //! [`supervisor`] owns the machine and stores what it says, at a [pace](crate::lease::Pace) that a flood of advertisements cannot
-//! quicken, [`wire`] is its socket, [`ears`] what is heard without one, [`sandbox`] brings a link in line with a state, [`company`] has
+//! quicken, [`wire`] is its socket, [`ears`] what is heard without one, [`company`] has
 //! the links of one container look again, [`config`](mod@config) says how the machine is set up, and [`goodbye`] what is said when nobody will
 //! come back.
 
@@ -11,7 +11,6 @@ mod company;
 mod config;
 mod ears;
 mod goodbye;
-mod sandbox;
 mod supervisor;
 mod wire;
 

@@ -13,13 +13,13 @@ use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_dhcp::wire::udp::Check;
 use landline_kernel::boottime;
+use landline_links::{ParentIs, Sandbox, SandboxError, Task6, addresses_v6, facts_of};
 use landline_model::{EndpointRecord, Ipv6Record, StateRecord};
 use landline_types::chain;
 use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
 use super::ears::{Advertisement, Listener};
-use super::sandbox::{Task6, addresses};
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::clock;
@@ -27,9 +27,7 @@ use crate::lease::{
     Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Spaced, Supervised, Troubles, maybe,
     sleep,
 };
-use crate::links::{ParentIs, facts_of};
 use crate::random::OsRandom;
-use crate::sandbox::{Sandbox, SandboxError};
 
 /// The most addresses that may be on a link as far as is stored; more than this many are not there at once.
 const MOST_APPLIED: usize = 64;
@@ -242,7 +240,7 @@ impl Supervisor6 {
                 let told = record
                     .ipv6
                     .and_then(|ipv6| ipv6.told)
-                    .filter(|_| !crate::mark::is_implicit(&record.network));
+                    .filter(|_| !landline_links::mark::is_implicit(&record.network));
                 self.seat.joined(index, sandbox, told.map(|net| net.addr().into()), true);
             }
             Command::Left => {
@@ -418,7 +416,7 @@ impl Supervisor6 {
         self.kept.clone_from(self.client.current());
         let row = StateRecord::of(&self.kept, &self.seat.services.boot, clock::now());
         let inside = matches!(self.seat.place, Some(Place::Sandbox(_)));
-        let coming: Vec<_> = addresses(&self.kept).into_iter().map(|(net, _)| net).collect();
+        let coming: Vec<_> = addresses_v6(&self.kept).into_iter().map(|(net, _)| net).collect();
         let written = self.seat.cell.update(|record| {
             let Some(ipv6) = &mut record.ipv6 else { return };
             ipv6.identity.state = Some(row);
@@ -444,12 +442,12 @@ impl Supervisor6 {
             self.remember().await;
         }
         let record = self.seat.cell.read().await;
-        let shared = crate::mark::is_implicit(&record.network);
+        let shared = landline_links::mark::is_implicit(&record.network);
         let Some(mut ipv6) = record.ipv6 else { return };
         let before = ipv6.clone();
         let (mark, state) = (self.seat.mark.clone(), self.kept.clone());
         let skip_routes = self.seat.cell.options().skip_routes;
-        let done = crate::blocking(move || {
+        let done = landline_links::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
             let task = Task6 { state: &state, skip_routes, shared };
             let done = sandbox.configure_v6(task, &mut ipv6);

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use landline_dhcp::Instant;
 use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::udp::Check;
-use landline_kernel::boottime;
-use landline_kernel::{Groups, Link, LinkKind, PacketSocket};
+use landline_kernel::{Groups, Link, LinkKind, PacketSocket, boottime};
+use landline_links::Sandbox;
+use landline_links::mark::Mark;
 
 use crate::lease::{Place, hear, link_on_host};
-use crate::mark::Mark;
-use crate::sandbox::Sandbox;
 
 /// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
 pub(super) const LONGEST: usize = 2048;

@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use landline_kernel::{Group, Monitor, Netns};
-
-use crate::blocking;
-use crate::link_table::LinkTable;
-use crate::mark::Mark;
-use crate::sandbox::{Sandbox, SandboxError};
+use landline_links::mark::Mark;
+use landline_links::{LinkTable, Sandbox, SandboxError, blocking};
 
 /// How long Docker may take from moving a link to having it up and addressed. It is a matter of milliseconds, of many seconds
 /// on a machine that is overwhelmed, and an address it finds there already fails its start. After this the lease is

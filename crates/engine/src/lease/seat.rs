@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use landline_links::mark::Mark;
+
 use super::motion::{Arrival, Motion, arrive};
 use super::supervisor::Services;
 use super::wire::Place;
 use crate::cell::Cell;
-use crate::mark::Mark;
 
 pub(crate) struct Seat {
     pub(crate) cell: Arc<Cell>,

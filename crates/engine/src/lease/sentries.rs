@@ -12,11 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::{Netlink, PacketSocket};
+use landline_links::LinkTable;
 use landline_types::{IfName, Mac};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
-
-use crate::link_table::LinkTable;
 
 /// How many packets may wait for a task that is busy.
 const WAITING: usize = 16;
@@ -125,7 +124,7 @@ async fn listen(
 ) {
     loop {
         let name = parent.clone();
-        let error = match crate::blocking(move || index(&name)).await {
+        let error = match landline_links::blocking(move || index(&name)).await {
             Ok(index) => match PacketSocket::claims(None, index) {
                 Ok(socket) => pass_on(&socket, &heard, &mut claims).await,
                 Err(error) => error,

@@ -17,6 +17,7 @@ use landline_dhcp::v4::{
 };
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::boottime::{self, Alarm};
+use landline_links::{LinkTable, Sandbox, SandboxError, Task, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, LeaseRecord};
 use landline_types::{Mac, chain};
 use tokio::sync::{mpsc, watch};
@@ -34,10 +35,7 @@ use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
 use crate::clock;
 use crate::ipv6::{Company, Ears};
-use crate::link_table::LinkTable;
-use crate::links::facts_of;
 use crate::random::OsRandom;
-use crate::sandbox::{Sandbox, SandboxError, Task};
 
 /// What every supervisor shares.
 #[derive(Clone)]
@@ -507,9 +505,9 @@ impl Supervisor {
         let record = self.seat.cell.read().await;
         let target = self.client.lease().map(|lease| wanted(lease, self.seat.cell.options(), &record));
         let setting_up = self.told_until.is_some_and(|until| boottime::now() < until);
-        let shared = crate::mark::is_implicit(&record.network);
+        let shared = landline_links::mark::is_implicit(&record.network);
         let (mark, mut now) = (self.seat.mark.clone(), record.applied.clone());
-        let done = crate::blocking(move || {
+        let done = landline_links::blocking(move || {
             let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
             let name = sandbox.link.name.clone();
             let task = Task { wanted: target.as_ref(), setting_up, shared };

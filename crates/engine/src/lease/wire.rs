@@ -9,10 +9,9 @@ use landline_dhcp::Random;
 use landline_dhcp::v4::{Client, Lease, Transmit};
 use landline_dhcp::wire::{arp, udp};
 use landline_kernel::{Link, LinkKind, Netlink, Netns, PacketSocket, UnicastSocket};
+use landline_links::Sandbox;
+use landline_links::mark::Mark;
 use landline_types::Mac;
-
-use crate::mark::Mark;
-use crate::sandbox::Sandbox;
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;

@@ -7,13 +7,12 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::{Address, Link, Netlink, PacketSocket};
+use landline_links::mark::PROTOCOL;
+use landline_links::{HostError, blocking};
 use landline_types::{IfName, Mac};
 
 use super::NatError;
-use crate::blocking;
-use crate::host::HostError;
 use crate::host_access::in_use;
-use crate::mark::PROTOCOL;
 
 /// RFC 5227 section 2.3: this many announcements, so far apart.
 const ANNOUNCEMENTS: usize = 2;

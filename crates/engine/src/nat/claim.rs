@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use landline_links::mark::{End, Mark};
 use landline_model::{AddressRecord, EndpointRecord, IdentityRecord, NatBinding, NatOwner, NetworkRecord};
 use landline_spec::{HostnameMode, LanIp, NetworkId};
 
@@ -9,7 +10,6 @@ use super::{Bound, Nat, NatError, NatLease, NatRecord, NatView};
 use crate::admission::EndpointRequest;
 use crate::endpoints::network_name;
 use crate::engine::Engine;
-use crate::mark::{End, Mark};
 
 /// The other half of a binding: the container behind it.
 fn bound(record: &EndpointRecord, binding: &NatBinding) -> Option<Bound> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use landline_links::{ParentIs, facts_of};
 use landline_model::NetworkRecord;
 use landline_store::{Record, Store};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 use super::{Nat, NatError, OpenBridges, private_bridges};
-use crate::links::{ParentIs, facts_of};
 
 /// A bridge that is let through on the administrator's word (`landline doctor --fix`), whatever its networks' users say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

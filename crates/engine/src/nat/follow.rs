@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::{Event, Group, Monitor, boottime};
+use landline_links::blocking;
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, NetworkId};
 use landline_store::Store;
@@ -28,7 +29,6 @@ use super::table::Private;
 use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
 use crate::addressing::dhcp::drawn_client_id;
 use crate::addressing::permit::{Asker, Lan, NotPermitted};
-use crate::blocking;
 use crate::lease::Troubles;
 use crate::random::OsRandom;
 

@@ -10,6 +10,7 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Event, Lease, LossReason, Remembered};
 use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, Netlink};
+use landline_links::{LinkTable, blocking};
 use landline_model::NatOwner;
 use landline_spec::DEFAULT_VENDOR_CLASS;
 use landline_types::{IfName, Mac};
@@ -17,10 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::record::NatLease;
 use crate::addressing::book::AddressBook;
-use crate::blocking;
 use crate::clock;
 use crate::lease::{Received, Wire, receive, sleep};
-use crate::link_table::LinkTable;
 use crate::random::OsRandom;
 
 /// What all of them share.
@@ -113,7 +112,7 @@ struct Task {
     client_id: Option<Vec<u8>>,
     hostname: Option<String>,
     before: Option<Before>,
-    shared: Shared,
+    pub shared: Shared,
     heard: mpsc::UnboundedSender<(NatOwner, Heard)>,
 }
 

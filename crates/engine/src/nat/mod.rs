@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
+use landline_links::{Host, HostError};
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
 use landline_store::{Store, StoreError};
@@ -49,7 +50,6 @@ pub(crate) use table::Private;
 
 use crate::addressing::permit::NotPermitted;
 use crate::foundation::Foundation;
-use crate::host::{Host, HostError};
 use crate::inventory::Inventory;
 use exceptions::Exceptions;
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use landline_kernel::{Event, Link, LinkKind, Netlink};
+use landline_links::{HostError, blocking};
 use landline_types::IfName;
 
-use crate::blocking;
-use crate::host::HostError;
 use crate::uplink;
 
 /// The interfaces that speak for NICs, as they were when they were last looked at.
@@ -70,8 +69,9 @@ pub(crate) fn place(nic: &IfName, links: &[Link]) -> IfName {
 
 #[cfg(test)]
 mod tests {
+    use landline_links::fake::link;
+
     use super::*;
-    use crate::host::fake::link;
 
     #[test]
     fn the_bridge_speaks_for_its_port() {

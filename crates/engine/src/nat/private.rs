@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use ipnet::{IpNet, Ipv4Net};
+use landline_links::{Host, HostError, blocking, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
 use landline_spec::LanIp;
 use landline_types::IfName;
 
 use super::follow::forwards;
 use super::{Nat, NatError, NatRecord, Private, address};
-use crate::blocking;
-use crate::host::{Host, HostError};
-use crate::links::facts_of;
 
 /// Why a network with translated addresses is not admitted.
 #[derive(Debug, thiserror::Error)]

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use landline_kernel::{Address, Connection, Conntrack, Netlink};
+use landline_links::HostError;
 
 use super::table::Mapping;
-use crate::host::HostError;
 
 /// IP protocol number of UDP.
 const UDP: u8 = 17;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use landline_dhcp::v4::Lease;
 use landline_dhcp::v6::State6;
+use landline_links::blocking;
 use landline_model::{AddressRecord, ContainerRecord, EndpointRecord};
 use landline_spec::{DnsMode, EndpointId};
 use landline_types::IfName;
@@ -24,7 +25,6 @@ use rustix::fs::OFlags;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking;
 use crate::engine::{Endpoint, Engine};
 use crate::inventory::Inventory;
 use text::{Names, with_names};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use landline_kernel::{Link, LinkKind};
+use landline_links::mark::End;
 use landline_model::ContainerRecord;
 use landline_spec::EndpointOptions;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,6 @@ use super::world::{Kind, World, candidate, create, endpoint_id, living, network_
 use crate::endpoints::{CreateEndpoint, CreateEndpointError};
 use crate::engine::Engine;
 use crate::join::JoinError;
-use crate::mark::End;
 
 async fn an_endpoint_is_created_once(kind: Kind) {
     let (world, engine) = World::with(kind).await;
@@ -225,7 +225,7 @@ async fn the_parent_is_gone(kind: Kind) {
     let nic = engine.networks()[&network_id()].nic.clone();
     let is_it = |link: &Link| link.name == parent || nic.as_ref() == Some(&link.name);
     let gone: Vec<Link> =
-        crate::host::Host::links(&*world.host).unwrap().into_iter().filter(|link| is_it(link)).collect();
+        landline_links::Host::links(&*world.host).unwrap().into_iter().filter(|link| is_it(link)).collect();
     let own = gone.iter().any(|link| link.alias.is_some()) && !matches!(kind, Kind::MacvlanVlan);
     world.host.change(|links| links.retain(|link| !is_it(link)));
     let made = create(&engine, kind.endpoint(1)).await;

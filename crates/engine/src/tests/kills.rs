@@ -1,10 +1,10 @@
 //! Answered means stored: killed at any write, the next daemon has what was answered, and nothing by halves.
 
+use landline_links::mark::End;
 use landline_model::ContainerRecord;
 
 use super::numbered;
 use super::world::{Kind, World, candidate, create, endpoint_id, living, network_id};
-use crate::mark::End;
 
 /// What was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

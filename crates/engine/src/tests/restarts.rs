@@ -1,12 +1,12 @@
 //! What a new daemon makes of what it finds, and what is put right.
 
 use landline_kernel::{Link, LinkKind};
+use landline_links::fake::link;
+use landline_links::mark::{End, Mark};
+use landline_links::{Host as _, mark_of};
 
 use super::for_each_kind;
 use super::world::{Kind, World, create, endpoint_id, living, wait_for};
-use crate::host::fake::link;
-use crate::host::{Host as _, mark_of};
-use crate::mark::{End, Mark};
 
 /// A container runs on the network.
 async fn running(kind: Kind) -> (World, std::sync::Arc<crate::Engine>) {

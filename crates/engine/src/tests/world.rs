@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, LinkKind};
+use landline_links::fake::{FakeHost, link};
+use landline_links::mark::End;
+use landline_links::{Host as _, mark_of};
 use landline_spec::{
     Addressing, ConflictCheck, EndpointId, EndpointOptions, Mode, NetworkId, NetworkOptions,
 };
@@ -20,12 +23,9 @@ use crate::admission::{Admission, EndpointRequest, NetworkRequest, Refusal, Verd
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 use crate::engine::Engine;
 use crate::foundation::Foundation;
-use crate::host::fake::{FakeHost, link};
-use crate::host::{Host as _, mark_of};
 use crate::identity::Candidate;
 use crate::ipv6::{Company, Ears};
 use crate::lease::{Sentries, Services};
-use crate::mark::End;
 use crate::networks::{CreateNetwork, CreateNetworkError, NetworkIpam};
 
 /// How a network's containers are connected.

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use landline_kernel::{Generic, boottime};
+use landline_links::ovs::{BOOT, LANDLINE, OWNER, connect, wait};
 use landline_ovsdb::{Bridge, Client, Error, NewBridge, NewPort, Vlans};
 use landline_types::IfName;
 
 use super::{BridgeKind, RefusedUplink, Uplink, UplinkError};
-use crate::links::ovs::{BOOT, LANDLINE, OWNER, connect, wait};
 
 /// The key of `external_ids` with the NIC a bridge was made for.
 const UPLINK: &str = "landline-uplink";

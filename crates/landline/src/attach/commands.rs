@@ -154,7 +154,7 @@ pub(crate) async fn exec(options: &ExecOptions) -> Result<ExitCode, AttachComman
     let netns = enter(&options.control, &options.container).await?;
     let Some((program, arguments)) = options.command.split_first() else { return Ok(ExitCode::SUCCESS) };
     let (target, program, arguments) = (options.container.clone(), program.clone(), arguments.to_vec());
-    landline_engine::blocking(move || {
+    landline_links::blocking(move || {
         // What a thread starts is where the thread is.
         let status = netns.run(|| std::process::Command::new(&program).args(&arguments).status());
         let status = status.map_err(|source| AttachCommandError::Enter { target, source })?;

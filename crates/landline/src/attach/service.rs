@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::DockerView;
-use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin, blocking};
+use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin};
+use landline_links::blocking;
 use landline_spec::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
 use landline_types::{IfName, chain};
 use serde::{Deserialize, Serialize};

@@ -14,6 +14,7 @@ mod persist;
 mod record;
 
 pub(crate) use heir::follow as follow_guards;
+use landline_links::blocking;
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -23,8 +24,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use landline_engine::HostLease;
 use landline_engine::uplink::{self, BridgeKind, UplinkError};
-use landline_engine::{HostLease, blocking};
 use landline_kernel::boottime;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};

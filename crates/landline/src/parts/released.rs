@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use landline_engine::{
-    AttachmentRecord, HostLease, KeptMac, LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord,
+    AttachmentRecord, HostLease, LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord,
 };
+use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_store::{Record, Rows, Store};
 use landline_types::IfName;

@@ -1,7 +1,7 @@
 use landline_kernel::LinkKind;
+use landline_links::fake::link;
 
 use super::*;
-use crate::host::fake::link;
 
 fn nic() -> Link {
     Link { mac: Some(Mac::new([2, 0, 0, 0, 0, 9])), ..link(2, "eth0", LinkKind::Physical) }

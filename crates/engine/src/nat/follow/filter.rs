@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
+use landline_links::blocking;
 use landline_types::chain;
 
 use super::ruleset::Look;
 use super::{Follower, looks};
-use crate::blocking;
 use crate::nat::openings::Wanted;
 use crate::nat::record::NatRecord;
 use crate::nat::table::{Mapping, mapping, script};

@@ -1,0 +1,280 @@
+//! Link drivers: how a container's interface connects to the LAN. Each is a file in `drivers/`.
+//!
+//! A driver says what is true of its links, which parents it can use, and what plan makes a link.
+
+use landline_kernel::{Link, LinkKind as Kind};
+use landline_model::NetworkRecord;
+use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
+use landline_types::{IfName, Mac};
+
+use crate::host::{Host, HostError};
+use crate::mark::{End, Mark, NetworkMark};
+use crate::network::{NetworkLinks, NetworkLinksError};
+use crate::plan::{LinkEnd, Plan};
+use crate::uses::{self, Use};
+use crate::{LinkFacts, driver_of};
+
+/// What a link is to be made of.
+#[derive(Debug)]
+pub struct LinkRequest<'a> {
+    /// Whose link it is.
+    pub endpoint: &'a EndpointId,
+    /// What was asked for.
+    pub options: &'a NetworkOptions,
+    /// The parent as it is now.
+    pub parent: &'a Link,
+    /// The container's hardware address.
+    pub mac: Mac,
+    /// What the end on the host is called, where there is one; `None`: as its mark has it.
+    pub host_name: Option<IfName>,
+}
+
+impl LinkRequest<'_> {
+    /// The end that will move into the container.
+    pub(crate) fn container_end(&self) -> LinkEnd {
+        self.end(End::Container, self.mac)
+    }
+
+    pub(crate) fn end(&self, end: End, mac: Mac) -> LinkEnd {
+        let mark = Mark::new(self.endpoint, end);
+        let mtu = match end {
+            // What a server says comes with the lease.
+            End::Container | End::Card => {
+                self.options.mtu.and_then(LinkMtu::fixed).unwrap_or(self.parent.mtu)
+            }
+            // A bridge takes over the smallest MTU of its ports, so the host's end always has the parent's.
+            End::Host => self.parent.mtu,
+        };
+        let name = self.host_name.clone().filter(|_| end == End::Host);
+        LinkEnd {
+            name: name.unwrap_or_else(|| mark.link_name()),
+            mac: Some(mac),
+            mtu,
+            alias: mark.to_string(),
+            silent: end == End::Container,
+        }
+    }
+}
+
+/// Why a host interface cannot be the parent of a network. Each says what to do instead.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParentError {
+    /// The interface does not exist.
+    #[error("there is no interface {name}; {}", candidates(suitable, *mode))]
+    Missing {
+        /// What was asked for.
+        name: IfName,
+        /// What would do.
+        suitable: Vec<IfName>,
+        /// The mode that was asked for.
+        mode: Mode,
+    },
+    /// It is not of the kind this mode needs.
+    #[error("{name} is {what}, which mode={mode} cannot use; {hint}")]
+    WrongKind {
+        /// The interface.
+        name: IfName,
+        /// What it is.
+        what: String,
+        /// The mode that was asked for.
+        mode: Mode,
+        /// What to type instead.
+        hint: String,
+    },
+    /// It is a Wi-Fi interface.
+    #[error(
+        "{name} is a Wi-Fi interface: access points drop frames from hardware addresses that did not log in, \
+         so no container would be reachable; use a wired interface, or -o mode=ipvlan"
+    )]
+    Wireless {
+        /// The interface.
+        name: IfName,
+    },
+    /// It has ipvlan children that are not in L2 mode.
+    #[error(
+        "{name} has an ipvlan child in another mode than l2 ({child}), and the kernel has one mode for all; \
+         use another interface, or mode=macvlan once that child is gone"
+    )]
+    OtherIpvlanMode {
+        /// The interface.
+        name: IfName,
+        /// The child.
+        child: IfName,
+    },
+    /// It does not tell VLANs apart.
+    #[error(
+        "{name} does not filter VLANs, so its ports cannot be in one; switch that on: \
+         ip link set {name} type bridge vlan_filtering 1"
+    )]
+    NoVlanFiltering {
+        /// The bridge.
+        name: IfName,
+    },
+    /// It is administratively down.
+    #[error("{name} is down; bring it up first: ip link set {name} up")]
+    Down {
+        /// The interface.
+        name: IfName,
+    },
+}
+
+fn candidates(suitable: &[IfName], mode: Mode) -> String {
+    if suitable.is_empty() {
+        return match mode {
+            Mode::Bridge => {
+                "this host has no bridge yet; make one with your NIC in it, or use -o mode=macvlan \
+                 -o parent=NIC"
+                    .into()
+            }
+            Mode::Ovs => "Open vSwitch has no bridge yet; make one: ovs-vsctl add-br NAME".into(),
+            _ => "this host has no interface that would do".into(),
+        };
+    }
+    let names: Vec<&str> = suitable.iter().map(IfName::as_str).collect();
+    format!("one of these would do: -o parent={}", names.join(", -o parent="))
+}
+
+/// One way to run the wire.
+pub trait LinkDriver: Sync {
+    /// What is true of all of its links.
+    fn facts(&self) -> &'static LinkFacts;
+
+    /// Whether `parent` can carry such links. `links` are all links of the host.
+    fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError>;
+
+    /// What a network needs on the host beside its containers' links, as far as it is not there. `new`: the network is being
+    /// created, so what it only joins must be there.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    fn network(
+        &self,
+        network: &NetworkRecord,
+        links: &[Link],
+        new: bool,
+    ) -> Result<NetworkLinks, NetworkLinksError> {
+        let _ = (links, new);
+        Ok(NetworkLinks::none(network))
+    }
+
+    /// What is said when the host refuses what the network needs.
+    fn refused(&self, network: &NetworkRecord, source: HostError) -> NetworkLinksError {
+        let _ = network;
+        NetworkLinksError::Bridge(source)
+    }
+
+    /// Ends what runs on the host for a network, which has these links with its mark, before they are removed.
+    fn network_ends(&self, host: &dyn Host, network: &NetworkRecord, links: &[(Link, NetworkMark)]) {
+        let _ = (host, network, links);
+    }
+
+    /// What makes the link of an endpoint. It ends up, in the host's namespace, and silent about the host's addresses.
+    fn endpoint(&self, request: &LinkRequest<'_>) -> Plan;
+}
+
+/// Finds `name` among `links` and checks that it can be a parent for `mode`.
+pub fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> Result<&'a Link, ParentError> {
+    let kind = driver_of(mode);
+    let Some(parent) = links.iter().find(|link| link.name == *name) else {
+        let suitable = links.iter().filter(|l| l.alias.as_deref().and_then(Mark::read).is_none());
+        let suitable = suitable.filter(|l| kind.check(l, links).is_ok()).map(|l| l.name.clone()).collect();
+        return Err(ParentError::Missing { name: name.clone(), suitable, mode });
+    };
+    kind.check(parent, links)?;
+    Ok(parent)
+}
+
+/// The mode that a parent of this name and kind suggests; `None`: it is not there yet, and would be a bridge.
+pub fn mode_over(name: &IfName, parent: Option<&Link>) -> Mode {
+    match parent.map(|link| &link.kind) {
+        None if name.as_str().starts_with("ovs") => Mode::Ovs,
+        Some(Kind::Bridge { .. }) | None => Mode::Bridge,
+        Some(Kind::OpenVswitch | Kind::Tun) => Mode::Ovs,
+        Some(_) => Mode::Macvlan,
+    }
+}
+
+/// Whether ports of `parent` can be in a VLAN, if they are to be: without filtering they would be in all of them.
+pub fn check_vlan(options: &NetworkOptions, parent: &Link) -> Result<(), ParentError> {
+    let wanted = options.mode == Mode::Bridge && options.vlan.is_some();
+    if wanted && parent.kind != (Kind::Bridge { vlan_filtering: true }) {
+        return Err(ParentError::NoVlanFiltering { name: parent.name.clone() });
+    }
+    Ok(())
+}
+
+/// Whether `parent` can carry the children of a NIC that `mode` makes.
+pub(crate) fn check_nic(parent: &Link, links: &[Link], mode: Mode) -> Result<(), ParentError> {
+    let name = parent.name.clone();
+    let wrong =
+        |what: String, hint: String| Err(ParentError::WrongKind { name: name.clone(), what, mode, hint });
+    if parent.loopback {
+        return wrong(describe(parent), "name the NIC that is plugged into the LAN".into());
+    }
+    if !parent.ethernet {
+        return wrong("not an Ethernet interface".into(), "name the NIC that is plugged into the LAN".into());
+    }
+    // A Wi-Fi interface may speak with its own hardware address only, which is what ipvlan does.
+    if parent.wireless && mode != Mode::Ipvlan {
+        return Err(ParentError::Wireless { name });
+    }
+    match parent.kind {
+        Kind::Macvlan { .. } | Kind::Macvtap | Kind::Ipvlan { .. } => {
+            let below = parent.parent.and_then(|index| links.iter().find(|l| l.index == index));
+            let hint = match below {
+                Some(nic) => format!("name the NIC below it: -o parent={}", nic.name),
+                None => "name the NIC below it".into(),
+            };
+            return wrong(describe(parent), hint);
+        }
+        _ => {}
+    }
+    match uses::use_of(parent, links) {
+        Use::Port(owner) => return wrong("a port of another interface".into(), uses::of_owner(owner)),
+        Use::Parent(other, child) if other != mode => {
+            return wrong(
+                format!("the parent of {other} links ({})", child.name),
+                format!("use mode={other} there too, or another interface"),
+            );
+        }
+        Use::Parent(..) | Use::Free => {}
+    }
+    if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
+}
+
+/// What people call this kind of link.
+pub(crate) fn describe(link: &Link) -> String {
+    match &link.kind {
+        _ if link.loopback => "the loopback interface".into(),
+        Kind::Physical => "a network card".into(),
+        Kind::Bridge { .. } => "a bridge".into(),
+        Kind::Veth => "a veth".into(),
+        Kind::Macvlan { .. } | Kind::Macvtap => "itself a macvlan".into(),
+        Kind::Ipvlan { .. } => "itself an ipvlan".into(),
+        Kind::OpenVswitch => "a part of Open vSwitch".into(),
+        other => format!("of kind {other:?}").to_lowercase(),
+    }
+}
+
+/// iproute2's word for a macvlan mode.
+pub const fn macvlan_word(mode: MacvlanMode) -> &'static str {
+    match mode {
+        MacvlanMode::Bridge => "bridge",
+        MacvlanMode::Private => "private",
+        MacvlanMode::Vepa => "vepa",
+        MacvlanMode::Passthru => "passthru",
+    }
+}
+
+/// The kernel's word for a macvlan mode.
+pub(crate) fn macvlan_mode(mode: MacvlanMode) -> landline_kernel::MacvlanMode {
+    match mode {
+        MacvlanMode::Bridge => landline_kernel::MacvlanMode::Bridge,
+        MacvlanMode::Private => landline_kernel::MacvlanMode::Private,
+        MacvlanMode::Vepa => landline_kernel::MacvlanMode::Vepa,
+        MacvlanMode::Passthru => landline_kernel::MacvlanMode::Passthru,
+    }
+}
+
+#[cfg(test)]
+mod tests;

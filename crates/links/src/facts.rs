@@ -1,0 +1,213 @@
+//! What the rest of the engine must know about a link driver, as data: nothing outside `links` asks which driver it is.
+
+use landline_kernel::Link;
+use landline_spec::{Mode, NetworkOptions};
+use landline_types::{IfName, Mac};
+
+use super::driver_of;
+
+/// What is true of every link of one driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// What a network has as its parent.
+    pub parent: ParentIs,
+    /// What the end on the host is connected to.
+    pub host_end: HostEnd,
+    /// Whose hardware address the container's interface has.
+    pub mac: MacOf,
+    /// Which addresses the LAN sees.
+    pub(crate) reach: Reach,
+    /// What puts a link into its network's VLAN.
+    pub vlan: VlanBy,
+    /// What the host needs to reach these containers, if it cannot without.
+    pub shim: Option<Shim>,
+    /// What Docker puts before the number when it names the interface inside the container.
+    pub(crate) prefix: Prefix,
+}
+
+/// What a network has as its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParentIs {
+    /// A bridge that the administrator made, with a way to the LAN.
+    LanBridge,
+    /// A bridge that Landline makes for the network, and for nothing else.
+    OwnBridge,
+    /// A NIC, whose children the links are.
+    Nic,
+    /// The interface that moves into the container.
+    Itself,
+}
+
+/// What the end of a link on the host is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostEnd {
+    /// It is a port of a Linux bridge.
+    BridgePort,
+    /// It is a port of an Open vSwitch bridge.
+    OvsPort,
+    /// There is no such end.
+    None,
+}
+
+/// Whose hardware address a container's interface has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacOf {
+    /// Its own, which tells it from every other interface.
+    Own,
+    /// That of the parent and all of its other children.
+    Parent,
+}
+
+/// Which addresses the LAN sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The containers' own.
+    Direct,
+    /// Addresses on the host, which are translated to those of containers.
+    Translated,
+}
+
+/// What puts a link into its network's VLAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VlanBy {
+    /// The port's entry in the bridge's VLAN filter.
+    Filter,
+    /// The port's tag in the switch's database.
+    Tag,
+    /// The parent, which is an 802.1Q sub-interface of the NIC.
+    SubInterface,
+    /// Nothing: there are no VLANs.
+    None,
+}
+
+/// An interface on the host beside those of the containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shim {
+    /// A macvlan sibling.
+    Macvlan,
+    /// An ipvlan sibling.
+    Ipvlan,
+}
+
+/// What an interface is called inside the container, before its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    /// This word.
+    Word(&'static str),
+    /// What the parent is called.
+    Parent,
+}
+
+/// The facts of the driver behind a mode.
+pub fn facts_of(mode: Mode) -> &'static LinkFacts {
+    driver_of(mode).facts()
+}
+
+impl LinkFacts {
+    /// Whether links are ports of a Linux bridge that the administrator made.
+    pub fn is_lan_bridge(&self) -> bool {
+        self.parent == ParentIs::LanBridge && self.host_end == HostEnd::BridgePort
+    }
+
+    /// Whether containers have addresses that the LAN never sees.
+    pub fn is_translated(&self) -> bool {
+        self.reach == Reach::Translated
+    }
+
+    /// Whether all links on one parent have its hardware address.
+    pub fn shares_mac(&self) -> bool {
+        self.mac == MacOf::Parent
+    }
+
+    /// Whether the interface itself moves into the container, and back.
+    pub fn moves_parent(&self) -> bool {
+        self.parent == ParentIs::Itself
+    }
+
+    /// The hardware address of every link on `parent`; `None` where each link has its own.
+    pub fn shared_mac(&self, parent: &Link) -> Option<Mac> {
+        parent.mac.filter(|_| self.shares_mac())
+    }
+
+    /// What Docker puts before the number when it names the interface inside the container.
+    pub fn container_prefix(&self, parent: &IfName) -> String {
+        match self.prefix {
+            // The kernel would not take a longer name: two digits are kept free.
+            Prefix::Parent if parent.as_str().len() + 2 <= IfName::MAX => parent.as_str().into(),
+            Prefix::Parent => "eth".into(),
+            Prefix::Word(word) => word.into(),
+        }
+    }
+}
+
+/// Whether a network with these options wants its bridge for itself: no other network is to have it.
+pub fn wants_bridge_alone(options: &NetworkOptions) -> bool {
+    facts_of(options.mode).is_lan_bridge() && !options.ignore_conflicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LinkRequest;
+    use crate::host::Host as _;
+    use crate::host::fake::FakeHost;
+    use crate::plan::{Plan, Step};
+
+    const MODES: [Mode; 7] =
+        [Mode::Bridge, Mode::Macvlan, Mode::Ipvlan, Mode::Ovs, Mode::Vde, Mode::Nat, Mode::Nic];
+
+    /// The plan for a container with the hardware address 02:00:00:00:00:01 on eth0, a NIC, or br0, a bridge.
+    fn plan(mode: Mode) -> Plan {
+        let on_bridge = facts_of(mode).host_end != HostEnd::None;
+        let parent: IfName = if on_bridge { "br0" } else { "eth0" }.parse().unwrap();
+        let link = FakeHost::with_bridge_and_nic().link(&parent).unwrap().unwrap();
+        let mut options = NetworkOptions { mode, ..NetworkOptions::new(parent) };
+        options.vlan = Some(12.try_into().unwrap()).filter(|_| facts_of(mode).vlan != VlanBy::None);
+        let (endpoint, mac) = ("e".repeat(64).parse().unwrap(), Mac::new([2, 0, 0, 0, 0, 1]));
+        let request =
+            LinkRequest { endpoint: &endpoint, options: &options, parent: &link, mac, host_name: None };
+        driver_of(mode).endpoint(&request)
+    }
+
+    #[test]
+    fn what_a_driver_says_is_what_its_plan_does() {
+        for mode in MODES {
+            let (facts, plan) = (facts_of(mode), plan(mode));
+            let has = |wanted: fn(&Step) -> bool| plan.steps.iter().any(wanted);
+            let script = plan.to_string();
+            assert_eq!(
+                facts.host_end == HostEnd::BridgePort,
+                has(|step| matches!(step, Step::Enslave { .. })),
+                "{mode}"
+            );
+            assert_eq!(facts.host_end == HostEnd::OvsPort, script.contains("ovs-vsctl add-port"), "{mode}");
+            assert_eq!(facts.host_end == HostEnd::None, !script.contains("type veth peer"), "{mode}");
+            assert_eq!(facts.moves_parent(), !script.contains("ip link add"), "{mode}");
+            assert_eq!(facts.shares_mac(), !script.contains("address 02:00:00:00:00:01"), "{mode}");
+            assert_eq!(facts.vlan == VlanBy::Filter, script.contains("bridge vlan add"), "{mode}");
+            assert_eq!(facts.vlan == VlanBy::Tag, script.contains("tag=12"), "{mode}");
+        }
+    }
+
+    #[test]
+    fn interfaces_are_called_after_their_bridge_if_its_name_is_short_enough() {
+        let called = |mode, parent: &str| facts_of(mode).container_prefix(&parent.parse().unwrap());
+        for mode in [Mode::Bridge, Mode::Ovs] {
+            assert_eq!((called(mode, "br0"), called(mode, "br-0123456789a")), ("br0".into(), "eth".into()));
+        }
+        assert_eq!(called(Mode::Vde, "llb0123456789ab"), "vde");
+        for mode in [Mode::Macvlan, Mode::Ipvlan, Mode::Nat, Mode::Nic] {
+            assert_eq!(called(mode, "eth0"), "eth", "{mode}");
+        }
+    }
+
+    #[test]
+    fn only_networks_on_the_administrators_bridges_want_them_alone() {
+        for mode in MODES {
+            let mut options = NetworkOptions { mode, ..NetworkOptions::new("br0".parse().unwrap()) };
+            assert_eq!(wants_bridge_alone(&options), mode == Mode::Bridge, "{mode}");
+            options.ignore_conflicts = true;
+            assert!(!wants_bridge_alone(&options), "{mode}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A host that is a list of links and fails when it is told to.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use landline_kernel::{Link, LinkKind, Netns, Route};
+use landline_spec::EndpointId;
+use landline_types::IfName;
+use tokio::sync::Notify;
+
+use super::{Host, HostError, is_half_made, mark_of};
+use crate::link_table::{FakeTable, LinkTable};
+use crate::plan::{LinkEnd, LinkType, Step};
+
+#[derive(Default)]
+struct State {
+    table: FakeTable,
+    links: Vec<Link>,
+    taken: usize,
+    fail_at: Option<usize>,
+}
+
+/// The fake.
+pub struct FakeHost(Mutex<State>);
+
+impl FakeHost {
+    /// One with the bridge `br0` and the NIC `eth0`.
+    pub fn with_bridge_and_nic() -> Self {
+        let links = vec![
+            link(1, "br0", LinkKind::Bridge { vlan_filtering: false }),
+            link(2, "eth0", LinkKind::Physical),
+        ];
+        Self::with(links)
+    }
+
+    /// One with these links.
+    pub fn with(links: Vec<Link>) -> Self {
+        let state = State { links, ..State::default() };
+        state.tell();
+        Self(Mutex::new(state))
+    }
+
+    /// The table of its links.
+    pub fn table(&self) -> LinkTable {
+        self.0.lock().unwrap().table.table()
+    }
+
+    /// Somebody changes something about its links.
+    pub fn change(&self, change: impl FnOnce(&mut Vec<Link>)) {
+        let mut state = self.0.lock().unwrap();
+        change(&mut state.links);
+        state.tell();
+    }
+
+    /// The next plan fails at this step, counted from 0.
+    pub fn fail_at(&self, step: Option<usize>) {
+        let mut state = self.0.lock().unwrap();
+        state.taken = 0;
+        state.fail_at = step;
+    }
+
+    /// The names of its links.
+    pub fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().links.iter().map(|l| l.name.to_string()).collect()
+    }
+}
+
+/// A link that is up.
+pub fn link(index: u32, name: &str, kind: LinkKind) -> Link {
+    Link {
+        index,
+        name: name.parse().unwrap(),
+        mac: None,
+        ethernet: true,
+        mtu: 1500,
+        up: true,
+        running: true,
+        lower_up: true,
+        loopback: false,
+        flags: 0,
+        kind,
+        controller: None,
+        port_state: None,
+        forward_delay: None,
+        parent: None,
+        parent_netns: None,
+        alias: None,
+        promiscuity: 0,
+        wireless: false,
+    }
+}
+
+fn marked(index: u32, end: &LinkEnd, kind: LinkKind) -> Link {
+    let down = Link { up: false, running: false, lower_up: false, ..link(index, end.name.as_str(), kind) };
+    Link { alias: Some(end.alias.clone()), mac: end.mac, mtu: end.mtu, ..down }
+}
+
+impl State {
+    /// A veth's other end goes with it.
+    fn remove(&mut self, is_it: impl Fn(&Link) -> bool) {
+        let gone: Vec<Link> = self.links.iter().filter(|link| is_it(link)).cloned().collect();
+        let endpoint = |link: &Link| mark_of(link).map(|mark| mark.endpoint);
+        self.links.retain(|link| {
+            !gone.iter().any(|gone| {
+                let pair = gone.kind == LinkKind::Veth && link.kind == LinkKind::Veth;
+                gone.index == link.index
+                    || pair && endpoint(gone).is_some() && endpoint(gone) == endpoint(link)
+            })
+        });
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.table.set(&self.links);
+    }
+}
+
+/// The other end of the pair that a step makes.
+fn peer(step: &Step) -> Option<&LinkEnd> {
+    match step {
+        Step::AddLink { kind: LinkType::Veth { peer }, .. } => Some(peer),
+        _ => None,
+    }
+}
+
+impl Host for FakeHost {
+    fn links(&self) -> Result<Vec<Link>, HostError> {
+        Ok(self.0.lock().unwrap().links.clone())
+    }
+
+    fn link(&self, name: &IfName) -> Result<Option<Link>, HostError> {
+        Ok(self.links()?.into_iter().find(|l| l.name == *name))
+    }
+
+    fn routes(&self) -> Result<Vec<Route>, HostError> {
+        Ok(Vec::new())
+    }
+
+    fn addresses(&self, _index: u32) -> Result<Vec<ipnet::IpNet>, HostError> {
+        Ok(Vec::new())
+    }
+
+    fn has_set_address(&self, _bridge: &IfName) -> Option<bool> {
+        None
+    }
+
+    fn apply(&self, step: &Step) -> Result<(), HostError> {
+        let mut state = self.0.lock().unwrap();
+        state.taken += 1;
+        if state.fail_at == Some(state.taken - 1) {
+            return Err(HostError::Injected);
+        }
+        let next = state.links.iter().map(|l| l.index).max().unwrap_or(0) + 1;
+        match step {
+            Step::AddLink { link, kind } => {
+                let parent = |name: &IfName| state.links.iter().find(|l| l.name == *name).map(|l| l.index);
+                let (kind, parent) = match kind {
+                    LinkType::Veth { .. } => (LinkKind::Veth, None),
+                    LinkType::Macvlan { parent: nic, .. } => (LinkKind::Macvlan { mode: None }, parent(nic)),
+                    LinkType::Ipvlan { parent: nic } => (LinkKind::Ipvlan { mode: None }, parent(nic)),
+                    LinkType::Vlan { parent: nic, id } => (LinkKind::Vlan { id: *id }, parent(nic)),
+                    LinkType::Bridge => (LinkKind::Bridge { vlan_filtering: false }, None),
+                    LinkType::Tap => (LinkKind::Tun, None),
+                    LinkType::Dummy => (LinkKind::Dummy, None),
+                };
+                state.links.push(Link { parent, ..marked(next, link, kind) });
+                if let Some(peer) = peer(step) {
+                    state.links.push(marked(next + 1, peer, LinkKind::Veth));
+                }
+            }
+            Step::MakeBridge { name } => {
+                let kind = LinkKind::Bridge { vlan_filtering: false };
+                state.links.push(link(next, name.as_str(), kind));
+            }
+            Step::Enslave { link, bridge } => {
+                let bridge = state.links.iter().find(|l| l.name == *bridge).map(|l| l.index);
+                let found = state.links.iter_mut().find(|l| l.name == *link);
+                found.ok_or_else(|| HostError::NoLink(link.clone()))?.controller = bridge;
+            }
+            Step::Up { link } => {
+                let found = state.links.iter_mut().find(|l| l.name == *link);
+                let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
+                (found.up, found.running, found.lower_up) = (true, true, true);
+            }
+            Step::SetAddress { link, .. }
+            | Step::Readdress { link, .. }
+            | Step::AddAddress { link, .. }
+            | Step::PortVlan { port: link, .. }
+            | Step::ForwardGroups { port: link }
+            | Step::SetAlias { link, .. } => {
+                if !state.links.iter().any(|l| l.name == *link) {
+                    return Err(HostError::NoLink(link.clone()));
+                }
+            }
+            // Nothing that is among the links.
+            Step::Driver(_) => {}
+        }
+        state.tell();
+        Ok(())
+    }
+
+    fn undo(&self, step: &Step) -> Result<(), HostError> {
+        let mut state = self.0.lock().unwrap();
+        let gone: Vec<&IfName> = match step {
+            Step::AddLink { link, .. } => peer(step).into_iter().chain([link]).map(|end| &end.name).collect(),
+            Step::MakeBridge { name } => vec![name],
+            _ => vec![],
+        };
+        state.links.retain(|l| !gone.contains(&&l.name));
+        state.tell();
+        Ok(())
+    }
+
+    fn plug_again(
+        &self,
+        _endpoint: &EndpointId,
+        _link: &IfName,
+        _sandbox: Option<&Path>,
+        _dir: &Path,
+    ) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn end_switch(&self, _dir: &Path) {}
+
+    fn switches_ended(&self) -> Arc<Notify> {
+        Arc::default()
+    }
+
+    fn hand_over(&self, index: u32, _netns: &Netns) -> Result<(), HostError> {
+        self.change(|links| links.retain(|link| link.index != index));
+        Ok(())
+    }
+
+    fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError> {
+        let mut state = self.0.lock().unwrap();
+        let before = state.links.len();
+        state.remove(|l| l.index == index && l.alias.as_deref() == Some(alias));
+        Ok(state.links.len() != before)
+    }
+
+    fn remove_half_made(&self, index: u32) -> Result<bool, HostError> {
+        let mut state = self.0.lock().unwrap();
+        let before = state.links.len();
+        state.remove(|l| l.index == index && is_half_made(l));
+        Ok(state.links.len() != before)
+    }
+}

@@ -1,0 +1,38 @@
+//! Links on the host and in containers: what they are to be, who makes them, and what is seen of them.
+//!
+//! A [`LinkDriver`] (a file in `drivers/`) turns a request into a [`Plan`]; the [`Host`] carries plans out, all or nothing. Every
+//! link of ours has a [`mark`](mod@mark), by which it is found again. [`LinkTable`] follows the host's links, [`Sandbox`] is the way into
+//! a container's network namespace, and [`routes`] plans what a kernel takes of the routes that are offered there.
+//!
+//! Blocking work (netlink, disk) runs on blocking threads ([`blocking`](fn@blocking)).
+
+mod blocking;
+mod bridge_mac;
+mod driver;
+mod drivers;
+mod facts;
+mod host;
+mod lay;
+mod link_table;
+pub mod mark;
+pub mod network;
+mod pending;
+mod plan;
+pub mod routes;
+mod sandbox;
+pub mod spanning_tree;
+mod uses;
+
+pub use blocking::{blocking, look_again};
+pub use bridge_mac::{BridgeMacs, KeptMac};
+pub use driver::{LinkDriver, LinkRequest, ParentError, check_vlan, find_parent, macvlan_word, mode_over};
+pub use drivers::{driver_of, ovs, vde, vlan};
+pub use facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, wants_bridge_alone};
+#[cfg(any(test, feature = "testing"))]
+pub use host::fake;
+pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
+pub use lay::lay;
+pub use link_table::{LinkEvents, LinkTable};
+pub use pending::Pending;
+pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
+pub use sandbox::{Sandbox, SandboxError, Task, Task6, Wanted, addresses_v6};
