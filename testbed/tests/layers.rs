@@ -14,20 +14,20 @@ const CRATES: &[&[&str]] = &[
     &["docker", "model", "vde"],
     &["store"],
     &["links"],
+    &["leases"],
     &["engine"],
     &["landline"],
 ];
 
 /// The engine's rooms from the ground up, with the modules in them.
 const ROOMS: &[(u8, &str, &[&str])] = &[
-    (0, "ground", &["clock", "inventory", "random"]),
-    (3, "leases", &["addressing", "carrier", "cell", "foundation", "ipv6", "lease", "no_lease", "probe"]),
     (
         4,
         "engine",
         &[
             "admission",
             "adopt",
+            "carrier",
             "collisions",
             "containers",
             "delete",
@@ -46,6 +46,7 @@ const ROOMS: &[(u8, &str, &[&str])] = &[
             "nat_bridge",
             "network_links",
             "networks",
+            "no_lease",
             "reconcile",
             "refused_starts",
             "release",

@@ -2,7 +2,7 @@
 //!
 //! The engine knows no feature. Whatever must have happened when a network or an endpoint counts as created, the daemon hands
 //! to it as an [`Admission`]: address pools, addresses on the host, openings in its firewall. All else follows the
-//! [`Inventory`](crate::Inventory).
+//! [`Inventory`](landline_leases::Inventory).
 
 use std::error::Error;
 use std::fmt;

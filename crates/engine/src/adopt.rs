@@ -8,24 +8,22 @@ use std::sync::{Arc, Mutex};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
+use landline_leases::addressing::dhcp;
+use landline_leases::ipv6::Supervisor6;
+use landline_leases::{Cell, OsRandom, Place, Supervisor};
 use landline_links::mark::{End, Mark};
 use landline_links::network::name_bridge;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
 use landline_spec::Addressing;
 
-use crate::addressing::dhcp;
 use crate::admission::EndpointRequest;
-use crate::cell::Cell;
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::Wish;
-use crate::ipv6::Supervisor6;
-use crate::lease::{Place, Supervisor};
 use crate::nat_binding::binding;
 use crate::nat_bridge::introduce;
 use crate::networks::{CreateNetwork, NetworkIpam};
-use crate::random::OsRandom;
 
 /// What a sandbox shows of an endpoint.
 struct Found {
@@ -204,7 +202,7 @@ impl Engine {
             _ => None,
         };
         let ipv6 = ipv6.map(|ipv6| {
-            let config = crate::ipv6::config(&network.options, mac, &ipv6);
+            let config = landline_leases::ipv6::config(&network.options, mac, &ipv6);
             let known = found.ipv6.iter().map(Ipv6Net::addr).collect();
             let (cell, services) = (cell.clone(), self.services.clone());
             Supervisor6::ask_again(cell, services, config, known, Place::Sandbox(sandbox))

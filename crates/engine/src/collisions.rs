@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use landline_leases::Orders;
+use landline_leases::addressing::permit::NotPermitted;
 use landline_spec::EndpointId;
 use landline_types::IfName;
 use tokio_util::sync::CancellationToken;
 
-use crate::addressing::permit::NotPermitted;
 use crate::engine::{Endpoint, Engine};
-use crate::lease::Orders;
 
 /// An address that an endpoint and the host have.
 pub(crate) struct Collision {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use landline_leases::clock::wall;
 use landline_model::{AddressRecord, ContainerRecord, EndpointRecord, IdentityId, IdentityRecord};
 use landline_spec::EndpointId;
 
 use crate::admission::AddressNews;
-use crate::clock::wall;
 use crate::engine::Engine;
 use crate::identities::{erase, write};
 use crate::identity::Wish;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
+use landline_leases::addressing::dhcp;
+use landline_leases::{Cell, OsRandom};
 use landline_links::mark::{End, Mark, is_implicit};
 use landline_links::network::NetworkLinksError;
 use landline_links::spanning_tree::{remedy, until_forwarding};
@@ -24,14 +26,11 @@ use landline_spec::{Addressing, EndpointId, EndpointOptions, NetworkId, OnTimeou
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
-use crate::addressing::dhcp;
 use crate::admission::{EndpointRequest, Withdrawn};
-use crate::cell::Cell;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::{Candidate, Wish};
 use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
-use crate::random::OsRandom;
 pub use error::CreateEndpointError;
 pub(crate) use names::{chosen_name, container_name, first_name, lan_name, network_name};
 

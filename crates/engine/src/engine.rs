@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use landline_leases::ipv6::Status6;
+use landline_leases::{Cell, Foundation, Inventory, Ledger, Networks, Orders, Services, Supervised};
 use landline_links::{BridgeMacs, Host};
 use landline_spec::EndpointId;
 use landline_store::Store;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
-use crate::cell::Cell;
-use crate::foundation::Foundation;
 use crate::identities::{Derivation, Identities};
-use crate::inventory::{Inventory, Ledger, Networks};
-use crate::ipv6::Status6;
-use crate::lease::{Orders, Services, Supervised};
 use crate::refused_starts::RefusedStarts;
 use crate::release::Releaser;
 

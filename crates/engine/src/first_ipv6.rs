@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
+use landline_leases::clock;
+use landline_leases::ipv6::{Status6, Supervisor6, config};
 use landline_model::NetworkRecord;
 use landline_spec::{Addressing, OnTimeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
-use crate::ipv6::{Status6, Supervisor6, config};
 
 /// How long an answer waits for IPv6 once all else is there. Servers and most routers answer in less; a router may
 /// take up to half a second (RFC 4861 section 6.2.6), and what comes later is configured in the container.

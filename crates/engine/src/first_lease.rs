@@ -4,17 +4,16 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_dhcp::v4::Remembered;
+use landline_leases::addressing::dhcp;
+use landline_leases::{Status, Supervisor, clock};
 use landline_links::facts_of;
 use landline_model::{AddressRecord, LeaseRecord, NetworkRecord};
 use landline_spec::OnTimeout;
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
-use crate::addressing::dhcp;
-use crate::clock;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, network_name};
 use crate::engine::{Endpoint, Engine};
-use crate::lease::{Status, Supervisor};
 use crate::no_lease::{self, Attempt, has_server};
 
 impl Engine {

@@ -11,19 +11,17 @@ use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
+use landline_leases::addressing::permit::NotPermitted;
+use landline_leases::{Arrival, Motion, OsRandom, arrive, link_on_host, probe};
 use landline_links::mark::Mark;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
-use crate::addressing::permit::NotPermitted;
 use crate::admission::AddressNews;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
-use crate::lease::{Arrival, Motion, arrive, link_on_host};
-use crate::probe;
-use crate::random::OsRandom;
 
 /// How often an address is announced, and how far apart (RFC 5227 section 1.1; RFC 4861 section 7.2.6 allows three).
 const ANNOUNCEMENTS: u32 = 2;

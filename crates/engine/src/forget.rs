@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use landline_leases::Place;
 use landline_model::NetworkRecord;
 use landline_spec::NetworkId;
 
 use crate::delete::DeleteEndpointError;
 use crate::engine::Engine;
-use crate::lease::Place;
 use crate::networks::DeleteNetworkError;
 
 /// Why a network was not forgotten.

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
+use landline_leases::Place;
 use landline_model::{EndpointRecord, NetworkRecord};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::Candidate;
-use crate::lease::Place;
 
 /// Longer than Docker goes on repeating a request (30 s): what has not joined by then never will.
 const PATIENCE: Duration = Duration::from_secs(40);

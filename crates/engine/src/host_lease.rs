@@ -13,16 +13,13 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, ConflictCheck, Event, Lease, Remembered};
 use landline_kernel::{Address, Netlink, Route, RouteKind, boottime};
+use landline_leases::{Foundation, OsRandom, Received, Services, Wire, receive, sleep};
 use landline_links::{HostError, blocking};
 use landline_store::{Record, Store, StoreError};
 use landline_types::{IfName, chain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
-
-use crate::foundation::Foundation;
-use crate::lease::{Received, Services, Wire, receive, sleep};
-use crate::random::OsRandom;
 
 mod default;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use landline_leases::OsRandom;
 use landline_links::facts_of;
 use landline_model::{ContainerRecord, DerivedIdentity, IdentityId, IdentityRecord, NetworkRecord, SiteKey};
 use landline_spec::{EndpointId, IdentitySource, NetworkOptions};
@@ -12,7 +13,6 @@ use landline_types::Mac;
 
 use crate::endpoints::random_mac;
 use crate::identity::{Candidate, Wish};
-use crate::random::OsRandom;
 
 /// How long an identity whose container is removed is kept while nobody uses it: 90 days, in seconds.
 const IDLE: u64 = 90 * 24 * 3600;

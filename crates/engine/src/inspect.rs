@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
+use landline_leases::Orders;
 use landline_links::ovs::{OvsView, look};
 use landline_links::{HostEnd, facts_of};
 use landline_model::{AddressRecord, Applied, IdentityRecord};
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Endpoint, Engine};
 use crate::identities::write;
-use crate::lease::Orders;
 use crate::view::{EndpointView, IdentityView, view};
 
 /// Everything about an endpoint.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Route, RouteKind};
+use landline_leases::Orders;
+use landline_leases::addressing::dhcp;
 use landline_links::mark::{Mark, is_implicit};
 use landline_links::routes::{Offer, Route4, for_docker, plan};
 use landline_links::{Host, HostError, ParentIs, Wanted, blocking, facts_of};
@@ -16,10 +18,8 @@ use landline_spec::{EndpointId, NetworkOptions};
 use landline_store::StoreError;
 use landline_types::IfName;
 
-use crate::addressing::dhcp;
 use crate::endpoints::network_name;
 use crate::engine::{Endpoint, Engine};
-use crate::lease::Orders;
 
 /// What Docker is to do with an endpoint's link.
 #[derive(Debug, Clone, PartialEq, Eq)]

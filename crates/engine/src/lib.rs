@@ -16,13 +16,10 @@
 //!
 //! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
 
-mod addressing;
 mod admission;
 mod adopt;
 mod attach;
 mod carrier;
-mod cell;
-mod clock;
 mod collisions;
 mod containers;
 mod delete;
@@ -34,16 +31,12 @@ mod first_lease;
 mod fixed;
 mod forget;
 mod forgotten;
-mod foundation;
 mod host_access;
 mod host_lease;
 mod identities;
 mod identity;
 mod inspect;
-mod inventory;
-mod ipv6;
 mod join;
-mod lease;
 mod nat;
 mod nat_binding;
 mod nat_bridge;
@@ -51,8 +44,6 @@ mod network_links;
 mod networks;
 mod no_lease;
 mod pools;
-mod probe;
-mod random;
 mod reconcile;
 mod refused_starts;
 mod release;
@@ -77,7 +68,6 @@ pub use doctor::{Doctor, DroppedError, Finding, FirewallCheck, Report};
 pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 pub use engine::Engine;
 pub use forget::ForgetNetworkError;
-pub use foundation::{Foundation, OpenError};
 pub use host_access::{
     AccessContainer, AccessError, AccessOrigin, AccessState, AccessView, FilterCheck, HostAccess, Keeper,
     LoosenedRecord, Member, Seen, SeenNetwork, StrictFilter, Wire,
@@ -86,7 +76,6 @@ pub use host_lease::{HostLease, HostLeases};
 pub use identities::Derivation;
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
-pub use inventory::Inventory;
 pub use join::{JoinAnswer, JoinError};
 pub use nat::{
     Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatState, NatView, OpeningRecord,

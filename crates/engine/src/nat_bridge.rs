@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
+use landline_leases::OsRandom;
+use landline_leases::addressing::dhcp::drawn_client_id;
 use landline_links::mark::{NetworkMark, Role};
 use landline_links::{HostError, blocking, facts_of};
 use landline_model::{IdentityRecord, NetworkRecord};
 use landline_spec::NetworkId;
 
-use crate::addressing::dhcp::drawn_client_id;
 use crate::engine::Engine;
-use crate::random::OsRandom;
 
 /// Why a network with translated addresses cannot be.
 #[derive(Debug, thiserror::Error)]

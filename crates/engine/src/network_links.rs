@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use landline_kernel::Link;
+use landline_leases::Place;
 use landline_links::network::{self, NetworkLinksError, has_links};
 use landline_links::{ParentIs, blocking, facts_of, vlan};
 use landline_model::{EndpointRecord, NetworkRecord};
@@ -12,7 +13,6 @@ use landline_types::IfName;
 use tokio::sync::Notify;
 
 use crate::engine::Engine;
-use crate::lease::Place;
 
 impl Engine {
     /// Makes what the network needs on the host, as far as it is not there; what its parent is called. `new`: the network is

@@ -5,16 +5,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use landline_kernel::Netns;
+use landline_leases::addressing::dhcp;
+use landline_leases::ipv6::Supervisor6;
+use landline_leases::{Cell, Place, Supervisor, ended};
 use landline_links::mark::{End, Mark};
 use landline_links::{blocking, is_half_made, mark_of};
 use landline_model::{AddressRecord, EndpointRecord};
 use landline_spec::EndpointId;
 
-use crate::addressing::dhcp;
-use crate::cell::{Cell, ended};
 use crate::engine::{Endpoint, Engine};
-use crate::ipv6::Supervisor6;
-use crate::lease::{Place, Supervisor};
 
 impl Engine {
     /// Takes up the stored endpoints whose links are still there, forgets the others, and removes links of ours
@@ -61,7 +60,7 @@ impl Engine {
             _ => None,
         };
         let ipv6 = record.ipv6.as_ref().map(|ipv6| {
-            let config = crate::ipv6::config(&network.options, record.mac, ipv6);
+            let config = landline_leases::ipv6::config(&network.options, record.mac, ipv6);
             let state = ipv6.identity.state.as_ref();
             Supervisor6::resume(cell.clone(), self.services.clone(), config, state, place)
         });

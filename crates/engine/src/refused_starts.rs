@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use landline_dhcp::Random as _;
 use landline_kernel::boottime;
+use landline_leases::OsRandom;
 use landline_model::{NetworkRecord, Record};
 use landline_store::Store;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,6 @@ use tokio::sync::watch;
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
 use crate::identity::Wish;
-use crate::random::OsRandom;
 
 /// How long a container is looked for that was refused.
 const LOOKED_FOR: Duration = Duration::from_hours(1);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
 use landline_kernel::boottime;
+use landline_leases::{OsRandom, Place, Services, Wire, clock};
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{
@@ -23,10 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
-use crate::clock;
 use crate::identities::{Identities, erase, write};
-use crate::lease::{Place, Services, Wire};
-use crate::random::OsRandom;
 
 /// When and where to release.
 #[derive(Debug, Clone)]
@@ -209,7 +207,8 @@ impl Task {
         let ipv6 = async {
             match ipv6 {
                 Some(ipv6) => {
-                    Box::pin(crate::ipv6::release(ipv6, identity.mac, &self.services, index, &mark)).await
+                    Box::pin(landline_leases::ipv6::release(ipv6, identity.mac, &self.services, index, &mark))
+                        .await
                 }
                 None => Ok(()),
             }

@@ -1,6 +1,7 @@
 //! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
 
 use landline_kernel::Netns;
+use landline_leases::Orders;
 use landline_links::mark::{End, Mark};
 use landline_links::{
     HostError, LinkRequest, ParentError, Plan, Sandbox, SandboxError, Task, Wanted, blocking, driver_of,
@@ -10,7 +11,6 @@ use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 
 use crate::engine::{Endpoint, Engine};
 use crate::join::{self, fixed_gateway_v6};
-use crate::lease::Orders;
 
 /// Why a link was not made again.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use landline_kernel::Link;
+use landline_leases::{Inventory, Orders};
 use landline_links::mark::{End, Mark};
 use landline_links::{
     Host, HostEnd, HostError, LinkEvents, ParentIs, Pending, Step, VlanBy, blocking, check_vlan, facts_of,
@@ -21,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::carrier::{Carriers, leads_over};
 use crate::engine::{Endpoint, Engine};
-use crate::inventory::Inventory;
-use crate::lease::Orders;
 
 /// Follows link events, and endpoints whose sandbox was not found, until `cancel`.
 pub(crate) async fn run(

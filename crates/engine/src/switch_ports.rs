@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::NameWatch;
+use landline_leases::Inventory;
 use landline_links::mark::End;
 use landline_links::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
 use landline_links::{HostEnd, blocking, facts_of, mark_of};
@@ -17,7 +18,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Endpoint, Engine};
-use crate::inventory::Inventory;
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

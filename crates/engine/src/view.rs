@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_kernel::{Address, Link, boottime};
+use landline_leases::ipv6::Status6;
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::held_back;
 use landline_links::{Sandbox, blocking, facts_of, routes};
@@ -15,7 +16,6 @@ use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Endpoint, Engine};
-use crate::ipv6::Status6;
 
 /// A network, as shown to people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

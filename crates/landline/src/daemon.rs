@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::Watcher;
-use landline_engine::{Foundation, OpenError};
 use landline_kernel::Inherited;
 use landline_kernel::boottime::Alarm;
+use landline_leases::{Foundation, OpenError};
 use landline_links::{HostError, LinuxHost, blocking};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use landline_engine::{
-    Admissions, AttachmentSlots, Attachments, Doctor, Engine, FilterCheck, FirewallCheck, Foundation,
-    HostAccess, HostLeases, Ipam, Nat, OpenError, Pools,
+    Admissions, AttachmentSlots, Attachments, Doctor, Engine, FilterCheck, FirewallCheck, HostAccess,
+    HostLeases, Ipam, Nat, Pools,
 };
+use landline_leases::{Foundation, OpenError};
 use landline_links::Host;
 
 /// The engine and its features.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
+use landline_leases::{OsRandom, probe};
 use landline_links::blocking;
 use landline_spec::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::inside::{self, Defaults, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside};
 use super::{AttachFailure, Attachments, Slot};
-use crate::probe;
-use crate::random::OsRandom;
 
 /// How long duplicate address detection may take: a second, and up to another before it begins (RFC 4862 section 5.4).
 const DAD: Duration = Duration::from_secs(5);

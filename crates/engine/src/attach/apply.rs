@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Netlink, Netns};
+use landline_leases::{OsRandom, probe};
 use landline_links::mark::{End, Mark};
 use landline_links::routes::NextHop;
 use landline_links::{Sandbox, Task, Wanted, blocking, facts_of};
@@ -18,8 +19,6 @@ use super::view::AttachmentView;
 use super::{AttachFailure, AttachRequest, Attachments, Slot, place, process_called};
 use crate::admission::{NetworkRequest, Withdrawn};
 use crate::endpoints::{CreateEndpoint, container_name};
-use crate::probe;
-use crate::random::OsRandom;
 
 impl Attachments {
     /// Attaches, and remembers it. What is attached there as wanted already stays as it is; what differs in its

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use landline_leases::Inventory;
 use landline_spec::EndpointId;
 
 use super::Attachments;
-use crate::inventory::Inventory;
 
 /// Follows for ever.
 pub(super) async fn run(attach: Arc<Attachments>) {

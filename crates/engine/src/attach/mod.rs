@@ -24,6 +24,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use landline_leases::Foundation;
+use landline_leases::addressing::permit::NotPermitted;
 use landline_links::network::NetworkLinksError;
 use landline_links::vde::VdeError;
 use landline_links::vlan::VlanError;
@@ -33,11 +35,9 @@ use landline_spec::{AttachSpec, Change, OptionError, Target};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
-use crate::addressing::permit::NotPermitted;
 use crate::admission::Refusal;
 use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
-use crate::foundation::Foundation;
 use crate::join::JoinError;
 pub use parent::Chosen;
 pub use place::{namespace_at, process_called};

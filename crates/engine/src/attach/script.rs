@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_kernel::{Link, LinkKind};
+use landline_leases::OsRandom;
 use landline_links::mark::{End, Mark, PROTOCOL};
 use landline_links::network::{as_planned, name_bridge};
 use landline_links::{
@@ -16,7 +17,6 @@ use landline_types::IfName;
 use super::record::AttachmentId;
 use super::{AttachFailure, AttachRequest, Attachments, Chosen, inside, parent, place};
 use crate::endpoints::random_mac;
-use crate::random::OsRandom;
 
 impl Attachments {
     /// What [`Attachments::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an

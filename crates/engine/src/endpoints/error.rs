@@ -3,12 +3,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use landline_leases::addressing::permit::NotPermitted;
 use landline_links::{HostError, ParentError};
 use landline_spec::{Mode, NetworkId};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
-use crate::addressing::permit::NotPermitted;
 use crate::admission::Refusal;
 
 /// Why an endpoint was not created. The text is what `docker run` prints.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
+use landline_leases::Inventory;
 use landline_links::blocking;
 use landline_links::mark::PROTOCOL;
 use landline_spec::{Access, NetworkId};
@@ -23,7 +24,6 @@ use super::seen::{Seen, SeenNetwork, Wire, find};
 use super::settle::{Burst, Settling, is_loss};
 use super::view::{AccessOrigin, AccessState, AccessView};
 use super::{Beginning, Command, Inbox};
-use crate::inventory::Inventory;
 
 /// Follows until `cancel`. Shims stay: containers go on being reached while the daemon restarts.
 pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {

@@ -25,6 +25,7 @@ mod view;
 
 use std::sync::Arc;
 
+use landline_leases::{Foundation, Inventory};
 use landline_spec::Access;
 use landline_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,8 +41,6 @@ pub use shim::Keeper;
 pub use view::{AccessContainer, AccessOrigin, AccessState, AccessView};
 
 use crate::engine::Engine;
-use crate::foundation::Foundation;
-use crate::inventory::Inventory;
 
 pub(crate) enum Command {
     Enable(Access, oneshot::Sender<Result<AccessView, AccessError>>),

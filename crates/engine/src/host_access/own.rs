@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
+use landline_leases::Inventory;
 use landline_links::{Shim, facts_of, macvlan_word};
 use landline_model::{AddressRecord, EndpointRecord, LeaseRecord, NetworkRecord};
 use landline_spec::NetworkId;
 
 use super::seen::{Member, SeenNetwork, Wire};
-use crate::inventory::Inventory;
 
 /// One of the engine's networks.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::PacketSocket;
+use landline_leases::heard;
+use landline_leases::probe::is_of_host;
 use landline_types::Mac;
-
-use crate::lease::heard;
-use crate::probe::is_of_host;
 
 /// How many probes are sent, one of which a busy machine may miss.
 const PROBES: u32 = 3;

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::{Event, Group, Monitor, boottime};
+use landline_leases::addressing::dhcp::drawn_client_id;
+use landline_leases::addressing::permit::{Asker, Lan, NotPermitted};
+use landline_leases::{OsRandom, Troubles};
 use landline_links::blocking;
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, NetworkId};
@@ -27,10 +30,6 @@ use super::place::Places;
 use super::record::{NatRecord, NatView};
 use super::table::Private;
 use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
-use crate::addressing::dhcp::drawn_client_id;
-use crate::addressing::permit::{Asker, Lan, NotPermitted};
-use crate::lease::Troubles;
-use crate::random::OsRandom;
 
 use filter::forward;
 pub(crate) use filter::forwards;

@@ -10,6 +10,8 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Event, Lease, LossReason, Remembered};
 use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, Netlink};
+use landline_leases::addressing::book::AddressBook;
+use landline_leases::{OsRandom, Received, Wire, clock, receive, sleep};
 use landline_links::{LinkTable, blocking};
 use landline_model::NatOwner;
 use landline_spec::DEFAULT_VENDOR_CLASS;
@@ -17,10 +19,6 @@ use landline_types::{IfName, Mac};
 use tokio::sync::{mpsc, oneshot};
 
 use super::record::NatLease;
-use crate::addressing::book::AddressBook;
-use crate::clock;
-use crate::lease::{Received, Wire, receive, sleep};
-use crate::random::OsRandom;
 
 /// What all of them share.
 #[derive(Clone)]

@@ -32,6 +32,8 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
+use landline_leases::addressing::permit::NotPermitted;
+use landline_leases::{Foundation, Inventory};
 use landline_links::{Host, HostError};
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
@@ -48,9 +50,6 @@ use private::private_bridges;
 pub use record::{NatLease, NatRecord, NatState, NatView};
 pub(crate) use table::Private;
 
-use crate::addressing::permit::NotPermitted;
-use crate::foundation::Foundation;
-use crate::inventory::Inventory;
 use exceptions::Exceptions;
 
 /// How long a server may take to give `landline nat` an address.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use landline_leases::OsRandom;
 use landline_spec::{NetworkId, PoolSource};
 
 use super::{Ipam, Pool, PoolId, PoolRecord};
-use crate::random::OsRandom;
 
 /// What Docker shows of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,15 +15,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use landline_leases::OsRandom;
+use landline_leases::addressing::permit::{Asker, Lan};
 use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
 use landline_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use crate::addressing::permit::{Asker, Lan};
 use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
 use crate::identity::Candidate;
-use crate::random::OsRandom;
 
 pub use admission::PoolRefusal;
 pub use adopt::AdoptPool;

@@ -98,8 +98,9 @@ impl PoolRecord {
 
 #[cfg(test)]
 mod tests {
+    use landline_leases::OsRandom;
+
     use super::*;
-    use crate::random::OsRandom;
 
     #[test]
     fn a_name_says_what_it_names() {

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use landline_leases::Foundation;
 use landline_spec::NetworkId;
 use landline_store::{Batch, Store, StoreError};
 use tokio::sync::Notify;
 
 use super::record::{PoolId, PoolRecord};
-use crate::foundation::Foundation;
 
 /// How long a network may take to be created after its pool was; between the two Docker does next to nothing.
 const SOON: Duration = Duration::from_secs(3);
@@ -246,8 +246,9 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use landline_leases::OsRandom;
+
     use super::*;
-    use crate::random::OsRandom;
     use landline_spec::PoolSource;
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use landline_dhcp::v4::Lease;
 use landline_dhcp::v6::State6;
+use landline_leases::Inventory;
 use landline_links::blocking;
 use landline_model::{AddressRecord, ContainerRecord, EndpointRecord};
 use landline_spec::{DnsMode, EndpointId};
@@ -26,7 +27,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Endpoint, Engine};
-use crate::inventory::Inventory;
 use text::{Names, with_names};
 
 /// The longest file that is touched. Docker's have some hundred bytes.

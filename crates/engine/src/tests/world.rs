@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, LinkKind};
+use landline_leases::addressing::book::AddressBook;
+use landline_leases::ipv6::{Company, Ears};
+use landline_leases::{Foundation, Sentries, Services};
 use landline_links::fake::{FakeHost, link};
 use landline_links::mark::End;
 use landline_links::{Host as _, mark_of};
@@ -18,14 +21,10 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::addressing::book::AddressBook;
 use crate::admission::{Admission, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn};
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
 use crate::engine::Engine;
-use crate::foundation::Foundation;
 use crate::identity::Candidate;
-use crate::ipv6::{Company, Ears};
-use crate::lease::{Sentries, Services};
 use crate::networks::{CreateNetwork, CreateNetworkError, NetworkIpam};
 
 /// How a network's containers are connected.

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use landline_dhcp::v4::{Lease, LossReason};
+use landline_leases::{Troubles, clock};
 use landline_model::LeaseRecord;
 use landline_types::chain;
 
 use super::Follower;
-use crate::clock;
-use crate::lease::Troubles;
 use crate::nat::address;
 use crate::nat::lease::Heard;
 use crate::nat::record::NatRecord;

@@ -7,11 +7,11 @@ use landline_kernel::boottime;
 use landline_model::Now;
 
 /// What both clocks say.
-pub(crate) fn now() -> Now {
+pub fn now() -> Now {
     Now { instant: Instant::from_boot(boottime::now()), wall: wall() }
 }
 
 /// Seconds of the wall clock, which may be wrong: for ages, never for leases.
-pub(crate) fn wall() -> u64 {
+pub fn wall() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }

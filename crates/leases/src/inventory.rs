@@ -17,28 +17,28 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
     /// All networks, those of attachments included.
-    pub(crate) networks: BTreeMap<NetworkId, NetworkRecord>,
+    pub networks: BTreeMap<NetworkId, NetworkRecord>,
     /// The endpoints whose creation was answered.
-    pub(crate) endpoints: BTreeMap<EndpointId, Present>,
+    pub endpoints: BTreeMap<EndpointId, Present>,
     /// When the networks were created (`CLOCK_BOOTTIME`) that Docker has asked for since the daemon started.
-    pub(crate) created: BTreeMap<NetworkId, Duration>,
+    pub created: BTreeMap<NetworkId, Duration>,
     /// The ids of the containers there are, once the watcher has listed all of them.
     pub(crate) containers: Option<BTreeSet<String>>,
 }
 
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Present {
+pub struct Present {
     /// Its record.
-    pub(crate) record: Arc<EndpointRecord>,
+    pub record: Arc<EndpointRecord>,
     /// How often its link in the sandbox was set up.
-    pub(crate) set_up: u64,
+    pub set_up: u64,
     /// How often its link was made again.
-    pub(crate) remade: u64,
+    pub remade: u64,
     /// How often something was heard that may change what its container is to know about names (`dns=search|replace`).
-    pub(crate) names: u64,
+    pub names: u64,
     /// How often its sandbox could not be found.
-    pub(crate) lost: u64,
+    pub lost: u64,
 }
 
 impl Present {
@@ -49,26 +49,26 @@ impl Present {
 
 /// The engine's side of the [`Inventory`]: the only one that changes it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ledger(watch::Sender<Inventory>);
+pub struct Ledger(watch::Sender<Inventory>);
 
 impl Ledger {
     /// What there is now. To be held for a moment only: while it is, nothing can be changed.
-    pub(crate) fn read(&self) -> watch::Ref<'_, Inventory> {
+    pub fn read(&self) -> watch::Ref<'_, Inventory> {
         self.0.borrow()
     }
 
     /// Another receiver of what there is.
-    pub(crate) fn watch(&self) -> watch::Receiver<Inventory> {
+    pub fn watch(&self) -> watch::Receiver<Inventory> {
         self.0.subscribe()
     }
 
     /// All networks. To be held for a moment only: while it is, nothing can be changed.
-    pub(crate) fn networks(&self) -> Networks<'_> {
+    pub fn networks(&self) -> Networks<'_> {
         Networks(self.0.borrow())
     }
 
     /// Adds a network, or replaces the one of its id.
-    pub(crate) fn put_network(&self, network: NetworkRecord) {
+    pub fn put_network(&self, network: NetworkRecord) {
         self.0.send_if_modified(|all| {
             all.networks.get(&network.id) != Some(&network) && {
                 all.networks.insert(network.id.clone(), network);
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// Adds a network that was created at this time (`CLOCK_BOOTTIME`).
-    pub(crate) fn create_network(&self, network: NetworkRecord, at: Duration) {
+    pub fn create_network(&self, network: NetworkRecord, at: Duration) {
         self.0.send_modify(|all| {
             all.created.insert(network.id.clone(), at);
             all.networks.insert(network.id.clone(), network);
@@ -86,7 +86,7 @@ impl Ledger {
     }
 
     /// Removes a network, if there is one of that id.
-    pub(crate) fn remove_network(&self, id: &NetworkId) -> Option<NetworkRecord> {
+    pub fn remove_network(&self, id: &NetworkId) -> Option<NetworkRecord> {
         let mut removed = None;
         self.0.send_if_modified(|all| {
             all.created.remove(id);
@@ -97,7 +97,7 @@ impl Ledger {
     }
 
     /// Gives a network a name. `None`: there is no such network, or that is its name already.
-    pub(crate) fn name_network(&self, id: &NetworkId, name: &str) -> Option<NetworkRecord> {
+    pub fn name_network(&self, id: &NetworkId, name: &str) -> Option<NetworkRecord> {
         let mut named = None;
         self.0.send_if_modified(|all| {
             let network = all.networks.get_mut(id).filter(|network| network.name.as_deref() != Some(name));
@@ -131,12 +131,12 @@ impl Ledger {
     }
 
     /// An endpoint's link in its sandbox was set up.
-    pub(crate) fn set_up(&self, id: &EndpointId) {
+    pub fn set_up(&self, id: &EndpointId) {
         self.note(id, |present| present.set_up += 1);
     }
 
     /// An endpoint's link was made again in its sandbox, and has what its lease or its fixed address gives it.
-    pub(crate) fn remade(&self, id: &EndpointId) {
+    pub fn remade(&self, id: &EndpointId) {
         self.note(id, |present| present.remade += 1);
     }
 
@@ -155,7 +155,7 @@ impl Ledger {
     }
 
     /// These are all the containers there are.
-    pub(crate) fn set_containers(&self, containers: BTreeSet<String>) {
+    pub fn set_containers(&self, containers: BTreeSet<String>) {
         self.0.send_if_modified(|all| {
             all.containers.as_ref() != Some(&containers) && {
                 all.containers = Some(containers);
@@ -165,18 +165,18 @@ impl Ledger {
     }
 
     /// Whether there is a container of this id. `None`: nobody has listed them yet.
-    pub(crate) fn has_container(&self, id: &str) -> Option<bool> {
+    pub fn has_container(&self, id: &str) -> Option<bool> {
         self.0.borrow().containers.as_ref().map(|all| all.contains(id))
     }
 
     /// Whether all containers were listed.
-    pub(crate) fn knows_containers(&self) -> bool {
+    pub fn knows_containers(&self) -> bool {
         self.0.borrow().containers.is_some()
     }
 }
 
 /// All networks, as they are.
-pub(crate) struct Networks<'a>(watch::Ref<'a, Inventory>);
+pub struct Networks<'a>(watch::Ref<'a, Inventory>);
 
 impl Deref for Networks<'_> {
     type Target = BTreeMap<NetworkId, NetworkRecord>;

@@ -25,7 +25,7 @@ type Claims = BTreeMap<u64, Option<(Ipv4Addr, Mac)>>;
 
 /// The parents that are listened at.
 #[derive(Debug, Clone)]
-pub(crate) struct Sentries {
+pub struct Sentries {
     present: LinkTable,
     parents: Arc<Mutex<BTreeMap<IfName, Weak<Sentry>>>>,
 }
@@ -53,7 +53,8 @@ pub(crate) struct Post {
 }
 
 impl Sentries {
-    pub(crate) fn new(present: LinkTable) -> Self {
+    /// Watches nowhere yet.
+    pub fn new(present: LinkTable) -> Self {
         Self { present, parents: Arc::default() }
     }
 

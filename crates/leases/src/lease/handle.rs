@@ -23,58 +23,60 @@ pub(crate) enum Command {
 
 /// The channel to a running task. To one that has ended nothing is said.
 #[derive(Debug, Clone)]
-pub(crate) struct Orders(mpsc::UnboundedSender<Command>);
+pub struct Orders(mpsc::UnboundedSender<Command>);
 
 impl Orders {
     /// Docker was told the link's name and will move it into this sandbox. `index`: the link's on the host, if
     /// it is still there.
-    pub(crate) fn joined(&self, index: Option<u32>, sandbox: PathBuf) {
+    pub fn joined(&self, index: Option<u32>, sandbox: PathBuf) {
         let _ = self.0.send(Command::Joined { index, sandbox });
     }
 
     /// The sandbox is about to go: let go of it.
-    pub(crate) fn left(&self) {
+    pub fn left(&self) {
         let _ = self.0.send(Command::Left);
     }
 
     /// The container's host name became known.
-    pub(crate) fn hostname(&self, name: Option<String>) {
+    pub fn hostname(&self, name: Option<String>) {
         let _ = self.0.send(Command::Hostname(name));
     }
 
     /// Renew now.
-    pub(crate) fn renew(&self) {
+    pub fn renew(&self) {
         let _ = self.0.send(Command::Renew);
     }
 
     /// Give the addresses back and take them away, until they are to be renewed.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         let _ = self.0.send(Command::Release);
     }
 
     /// The link was cut off and is back, perhaps on another LAN: ask whether the address is still good.
-    pub(crate) fn reconnected(&self) {
+    pub fn reconnected(&self) {
         let _ = self.0.send(Command::Reconnected);
     }
 
     /// The host's addresses have changed: give up what it has now.
-    pub(crate) fn recheck(&self) {
+    pub fn recheck(&self) {
         let _ = self.0.send(Command::Recheck);
     }
 
     /// Packets get onto the LAN again: ask again, all in their time.
-    pub(crate) fn link_up(&self) {
+    pub fn link_up(&self) {
         let _ = self.0.send(Command::LinkUp);
     }
 }
 
 /// A running task.
 #[derive(Debug)]
-pub(crate) struct Supervised<S = Status> {
-    pub(crate) orders: Orders,
-    pub(crate) status: watch::Receiver<S>,
+pub struct Supervised<S = Status> {
+    /// Where it is told things.
+    pub orders: Orders,
+    /// What it knows.
+    pub status: watch::Receiver<S>,
     /// It began with addresses that were known to live.
-    pub(crate) remembered: bool,
+    pub remembered: bool,
     task: JoinHandle<()>,
 }
 
@@ -92,7 +94,7 @@ impl<S> Supervised<S> {
     }
 
     /// Ends the task; with `release` the address is given back to the server. Returns when the sockets are closed.
-    pub(crate) async fn stop(self, release: bool) {
+    pub async fn stop(self, release: bool) {
         let (done, ended) = oneshot::channel();
         if self.orders.0.send(Command::Stop { release, done }).is_ok() {
             let _ = ended.await;

@@ -15,7 +15,7 @@ const REPEATED: u32 = 3;
 
 /// What went wrong since an address was last used without trouble.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Troubles {
+pub struct Troubles {
     /// Why the last address may not be used, and the `DHCPv4` server that gave it.
     refused: Option<(Option<Ipv4Addr>, NotPermitted)>,
     /// The addresses that others answered for, and who did; the newest last.
@@ -32,7 +32,7 @@ impl Troubles {
     }
 
     /// Somebody else answered for an address; who is not always known in IPv6.
-    pub(crate) fn contest(&mut self, address: impl Into<IpAddr>, by: impl Into<Option<Mac>>) {
+    pub fn contest(&mut self, address: impl Into<IpAddr>, by: impl Into<Option<Mac>>) {
         let (address, by) = (address.into(), by.into());
         self.count = self.count.saturating_add(1);
         self.contested.retain(|known| *known != (address, by));
@@ -48,12 +48,12 @@ impl Troubles {
     }
 
     /// Whether an address was refused that another on this host has.
-    pub(crate) fn is_refused(&self) -> bool {
+    pub fn is_refused(&self) -> bool {
         self.refused.is_some()
     }
 
     /// What is wrong and what to do about it; `None`: nothing has gone wrong.
-    pub(crate) fn sentence(&self) -> Option<(String, &'static str)> {
+    pub fn sentence(&self) -> Option<(String, &'static str)> {
         if let Some((by, addresses)) = self.one_for_all() {
             let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             let hint = if addresses.iter().any(IpAddr::is_ipv6) {
@@ -102,7 +102,7 @@ impl Troubles {
     }
 
     /// The same, once it has happened again and again.
-    pub(crate) fn repeated(&self) -> Option<(String, &'static str)> {
+    pub fn repeated(&self) -> Option<(String, &'static str)> {
         self.sentence().filter(|_| self.count >= REPEATED)
     }
 

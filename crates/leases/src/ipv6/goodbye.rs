@@ -20,7 +20,7 @@ use crate::random::OsRandom;
 const ANSWER: Duration = Duration::from_millis(1500);
 
 /// Releases the identity's lease, if it has one, over the link with this index on the host.
-pub(crate) async fn release(
+pub async fn release(
     identity: &Ipv6Identity,
     mac: Mac,
     services: &Services,

@@ -29,7 +29,7 @@ const FAST: Timing = Timing { probes: 3, gap: Duration::from_millis(20), last: D
 const FULL: Timing = Timing { probes: 3, gap: Duration::from_millis(1500), last: Duration::from_secs(2) };
 
 /// Who on the LAN has one of these addresses. The link, in the host's namespace, has `mac`.
-pub(crate) async fn look(
+pub async fn look(
     link: &Link,
     mac: Mac,
     addresses: &[Ipv4Addr],
@@ -72,7 +72,7 @@ pub(crate) async fn look(
 
 /// Whether whoever answered for an address of this subnet answers for any, as a router does that does proxy ARP (RFC 1027):
 /// for two more of it, drawn at random.
-pub(crate) async fn answers_for_all(
+pub async fn answers_for_all(
     link: &Link,
     mac: Mac,
     net: Ipv4Net,
@@ -103,7 +103,7 @@ fn another(net: Ipv4Net, random: &mut impl Random) -> Option<Ipv4Addr> {
 
 /// Whether a hardware address is one of this host's. With `arp_ignore=0` it answers on every interface for the addresses
 /// of all; which those are is known without asking.
-pub(crate) async fn is_of_host(mac: Mac) -> bool {
+pub async fn is_of_host(mac: Mac) -> bool {
     let links = blocking(|| Netlink::open().ok().and_then(|mut netlink| netlink.links().ok())).await;
     let is_own = |link: &Link| {
         let containers = mark_of(link).is_some_and(|mark| mark.end == End::Container);
@@ -114,7 +114,7 @@ pub(crate) async fn is_of_host(mac: Mac) -> bool {
 
 /// Announces the addresses over the link where it is now (RFC 5227 section 2.3), once: neighbours that remember another
 /// owner learn of the new one.
-pub(crate) fn announce(netns: &Netns, index: u32, mac: Mac, addresses: &[Ipv4Addr]) -> io::Result<()> {
+pub fn announce(netns: &Netns, index: u32, mac: Mac, addresses: &[Ipv4Addr]) -> io::Result<()> {
     let socket = PacketSocket::arp(Some(netns), index)?;
     addresses
         .iter()

@@ -1,6 +1,6 @@
 //! What everything else is built on: the store with what was in it, what the tasks of leases share, and the inventory.
 //!
-//! The daemon lays it, starts the features and the [`Engine`](crate::Engine) on it, each of which takes its own rows, and drops it.
+//! The daemon lays it, starts the features and the engine on it, each of which takes its own rows, and drops it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,19 +46,26 @@ pub enum OpenError {
 
 /// The ground of a daemon.
 pub struct Foundation {
-    pub(crate) host: Arc<dyn Host>,
-    pub(crate) store: Arc<Store>,
+    /// The host's links.
+    pub host: Arc<dyn Host>,
+    /// What survives a crash.
+    pub store: Arc<Store>,
     /// What nobody has taken yet.
-    pub(crate) rows: Rows,
+    pub rows: Rows,
     /// The stored networks and those behind attachments.
-    pub(crate) networks: Vec<NetworkRecord>,
+    pub networks: Vec<NetworkRecord>,
     /// Whether those are all.
-    pub(crate) all_networks: bool,
-    pub(crate) endpoints: Vec<EndpointRecord>,
-    pub(crate) ledger: Ledger,
-    pub(crate) services: Services,
-    pub(crate) links: Arc<Pending<LinkEvents>>,
-    pub(crate) cancel: CancellationToken,
+    pub all_networks: bool,
+    /// The stored endpoints.
+    pub endpoints: Vec<EndpointRecord>,
+    /// What there is, as all others see it.
+    pub ledger: Ledger,
+    /// What the tasks of leases share.
+    pub services: Services,
+    /// What has happened to the host's links and nobody has looked at yet.
+    pub links: Arc<Pending<LinkEvents>>,
+    /// Ends all tasks.
+    pub cancel: CancellationToken,
 }
 
 impl Foundation {
@@ -96,7 +103,7 @@ impl Foundation {
     }
 
     /// As [`Self::lay`], with what was opened.
-    pub(crate) fn on(
+    pub fn on(
         host: Arc<dyn Host>,
         store: Store,
         mut rows: Rows,

@@ -24,7 +24,7 @@ const MOMENT: Duration = Duration::from_millis(250);
 
 /// Who has which address. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AddressBook {
+pub struct AddressBook {
     in_use: Arc<RwLock<InUse>>,
     host: Arc<Notify>,
 }
@@ -49,12 +49,12 @@ impl AddressBook {
     }
 
     /// Whether somebody may have an address.
-    pub(crate) fn permit(&self, net: IpNet, asker: &Asker<'_>) -> Result<(), NotPermitted> {
+    pub fn permit(&self, net: IpNet, asker: &Asker<'_>) -> Result<(), NotPermitted> {
         permit(net, asker, &self.read())
     }
 
     /// As [`Self::permit`] for an endpoint of a network with these options.
-    pub(crate) fn permit_endpoint(
+    pub fn permit_endpoint(
         &self,
         net: IpNet,
         options: &NetworkOptions,
@@ -86,12 +86,12 @@ impl AddressBook {
     }
 
     /// Resolves when the host's addresses have changed since the last time. For one task only.
-    pub(crate) async fn host_changed(&self) {
+    pub async fn host_changed(&self) {
         self.host.notified().await;
     }
 
     /// Whether the host has an address that an endpoint has, too, wherever that is.
-    pub(crate) fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         let in_use = self.read();
         in_use.endpoints.keys().any(|(_, address)| in_use.host.contains_key(address))
     }

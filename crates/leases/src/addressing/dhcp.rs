@@ -12,12 +12,7 @@ use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
 
 /// The machine's configuration for an endpoint.
-pub(crate) fn config(
-    options: &NetworkOptions,
-    mac: Mac,
-    dhcp: &DhcpRecord,
-    requested: Option<Ipv4Addr>,
-) -> Config {
+pub fn config(options: &NetworkOptions, mac: Mac, dhcp: &DhcpRecord, requested: Option<Ipv4Addr>) -> Config {
     let mut config = Config::new(mac);
     config.client_id = dhcp.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
     config.hostname.clone_from(&dhcp.hostname);
@@ -46,7 +41,7 @@ pub(crate) fn conflict_check(options: &NetworkOptions) -> ConflictCheck {
 
 /// An identifier for a client that shares its hardware address with others (ipvlan): drawn once, it is the only thing
 /// a server can tell it by. In the form that is the same for `DHCPv6` (RFC 4361 section 6.1), with a DUID-UUID (RFC 6355).
-pub(crate) fn drawn_client_id(random: &mut impl Random) -> Vec<u8> {
+pub fn drawn_client_id(random: &mut impl Random) -> Vec<u8> {
     /// The interface is the only one of a client that was made for it.
     const IAID: [u8; 4] = [0, 0, 0, 1];
     const RFC4361: u8 = 255;
@@ -54,7 +49,7 @@ pub(crate) fn drawn_client_id(random: &mut impl Random) -> Vec<u8> {
 }
 
 /// What the sandbox should carry for a lease.
-pub(crate) fn wanted(lease: &Lease, options: &NetworkOptions, record: &EndpointRecord) -> Wanted {
+pub fn wanted(lease: &Lease, options: &NetworkOptions, record: &EndpointRecord) -> Wanted {
     let routing = routes::of_lease(lease, options, &record.copied_routes);
     Wanted { address: routes::address(lease), routing, mtu: mtu(lease, options, record.parent_mtu) }
 }

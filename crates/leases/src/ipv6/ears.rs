@@ -32,7 +32,7 @@ pub(crate) struct Advertisement {
 
 /// The parents that are listened at.
 #[derive(Debug, Clone)]
-pub(crate) struct Ears {
+pub struct Ears {
     present: LinkTable,
     parents: Arc<Mutex<BTreeMap<IfName, Weak<Ear>>>>,
 }
@@ -57,7 +57,8 @@ pub(crate) struct Listener {
 }
 
 impl Ears {
-    pub(crate) fn new(present: LinkTable) -> Self {
+    /// Listens nowhere yet.
+    pub fn new(present: LinkTable) -> Self {
         Self { present, parents: Arc::default() }
     }
 

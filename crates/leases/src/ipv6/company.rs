@@ -9,7 +9,7 @@ const WAITING: usize = 16;
 
 /// Where it is passed on.
 #[derive(Debug, Clone)]
-pub(crate) struct Company(broadcast::Sender<PathBuf>);
+pub struct Company(broadcast::Sender<PathBuf>);
 
 /// Hears it.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::inventory::Ledger;
 /// A record that several tasks read and change. Once [`commit`](Cell::commit)ted every change is on disk before
 /// it returns, in the order the changes were made.
 #[derive(Debug)]
-pub(crate) struct Cell {
+pub struct Cell {
     id: EndpointId,
     options: NetworkOptions,
     store: Arc<Store>,
@@ -84,7 +84,7 @@ impl Inner {
 
 impl Cell {
     /// A record that is not stored yet.
-    pub(crate) fn fresh(
+    pub fn fresh(
         record: EndpointRecord,
         options: NetworkOptions,
         store: Arc<Store>,
@@ -95,7 +95,7 @@ impl Cell {
     }
 
     /// A record that came out of the store.
-    pub(crate) fn stored(
+    pub fn stored(
         record: EndpointRecord,
         options: NetworkOptions,
         store: Arc<Store>,
@@ -118,21 +118,23 @@ impl Cell {
         Self { id, options, store, ledger, inner }
     }
 
-    pub(crate) fn id(&self) -> &EndpointId {
+    /// The endpoint's id.
+    pub fn id(&self) -> &EndpointId {
         &self.id
     }
 
     /// The options of the endpoint's network.
-    pub(crate) fn options(&self) -> &NetworkOptions {
+    pub fn options(&self) -> &NetworkOptions {
         &self.options
     }
 
-    pub(crate) async fn read(&self) -> EndpointRecord {
+    /// The record as it is.
+    pub async fn read(&self) -> EndpointRecord {
         self.inner.lock().await.record.clone()
     }
 
     /// Changes the record. The change holds in memory even if it cannot be written.
-    pub(crate) async fn update(&self, change: impl FnOnce(&mut EndpointRecord)) -> Result<(), StoreError> {
+    pub async fn update(&self, change: impl FnOnce(&mut EndpointRecord)) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
         let before = inner.record.clone();
         change(&mut inner.record);
@@ -141,7 +143,7 @@ impl Cell {
     }
 
     /// Changes the record in memory alone; the next change that is written takes this one along.
-    pub(crate) async fn amend(&self, change: impl FnOnce(&mut EndpointRecord)) {
+    pub async fn amend(&self, change: impl FnOnce(&mut EndpointRecord)) {
         let mut inner = self.inner.lock().await;
         change(&mut inner.record);
         inner.tell();
@@ -153,19 +155,19 @@ impl Cell {
     }
 
     /// The endpoint did not come about: it has no address.
-    pub(crate) async fn withdraw(&self) {
+    pub async fn withdraw(&self) {
         self.inner.lock().await.end();
     }
 
     /// The endpoint has these addresses too.
-    pub(crate) async fn has_also(&self, addresses: Vec<IpAddr>) {
+    pub async fn has_also(&self, addresses: Vec<IpAddr>) {
         let mut inner = self.inner.lock().await;
         inner.further = addresses;
         inner.tell();
     }
 
     /// Writes the record for the first time, with its identity; from now on changes are written too.
-    pub(crate) async fn commit(&self, identity: IdentityRecord) -> Result<(), StoreError> {
+    pub async fn commit(&self, identity: IdentityRecord) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
         self.store.write(Batch::default().put(&inner.record).put(&identity)).await?;
         inner.stored = true;
@@ -175,21 +177,21 @@ impl Cell {
     }
 
     /// The endpoint counts as one of those there are, although it could not be stored.
-    pub(crate) async fn list(&self) {
+    pub async fn list(&self) {
         let mut inner = self.inner.lock().await;
         inner.listed = true;
         inner.tell();
     }
 
     /// The endpoint's LAN may say something else about names.
-    pub(crate) fn names_changed(&self) {
+    pub fn names_changed(&self) {
         if self.options.dns != DnsMode::Off {
             self.ledger.names_changed(&self.id);
         }
     }
 
     /// The sandbox could not be found.
-    pub(crate) fn sandbox_lost(&self) {
+    pub fn sandbox_lost(&self) {
         self.ledger.sandbox_lost(&self.id);
     }
 
@@ -199,7 +201,7 @@ impl Cell {
     }
 
     /// Removes the row and writes what became of the identity; later changes are not written any more.
-    pub(crate) async fn end(&self, identity: Option<IdentityRecord>) -> Result<(), StoreError> {
+    pub async fn end(&self, identity: Option<IdentityRecord>) -> Result<(), StoreError> {
         let mut inner = self.inner.lock().await;
         inner.stored = false;
         inner.end();
@@ -208,7 +210,7 @@ impl Cell {
 }
 
 /// What is stored when an endpoint is over: that there is none, and what became of its identity.
-pub(crate) fn ended(id: &EndpointId, identity: Option<&IdentityRecord>) -> Batch {
+pub fn ended(id: &EndpointId, identity: Option<&IdentityRecord>) -> Batch {
     let batch = Batch::default().remove::<EndpointRecord>(id);
     match identity {
         Some(identity) => batch.put(identity),

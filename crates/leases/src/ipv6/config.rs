@@ -8,7 +8,7 @@ use landline_types::Mac;
 use crate::addressing::dhcp::conflict_check;
 
 /// The machine's configuration for an endpoint.
-pub(crate) fn config(options: &NetworkOptions, mac: Mac, record: &Ipv6Record) -> Config {
+pub fn config(options: &NetworkOptions, mac: Mac, record: &Ipv6Record) -> Config {
     let mut config = own_config(mac, &record.identity);
     config.mode = match options.ipv6 {
         Ipv6Mode::Off | Ipv6Mode::Auto => v6::Mode::Auto,

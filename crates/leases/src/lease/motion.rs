@@ -15,7 +15,7 @@ const SET_UP: Duration = Duration::from_mins(1);
 
 /// How a move ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arrival {
+pub enum Arrival {
     /// The link is in the sandbox, up, with its address.
     Ready,
     /// The link is in the sandbox but was not set up in time.
@@ -26,21 +26,24 @@ pub(crate) enum Arrival {
 
 /// What is being waited for.
 #[derive(Debug, Clone)]
-pub(crate) struct Motion {
-    pub(crate) present: LinkTable,
+pub struct Motion {
+    /// The host's links.
+    pub present: LinkTable,
     /// The link's index on the host; `None` if it has left already.
-    pub(crate) index: Option<u32>,
-    pub(crate) sandbox: PathBuf,
-    pub(crate) mark: Mark,
+    pub index: Option<u32>,
+    /// Where the link is to arrive.
+    pub sandbox: PathBuf,
+    /// The link's mark.
+    pub mark: Mark,
     /// The address Docker will put on it, if any.
-    pub(crate) address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
     /// Whether all IPv6 addresses on it are to be Landline's.
-    pub(crate) own_v6: bool,
+    pub own_v6: bool,
 }
 
 /// Waits until the link is gone from the host and ready in its sandbox. While it waits inside the sandbox it
 /// holds the namespace; dropping the future lets go.
-pub(crate) async fn arrive(motion: Motion) -> Arrival {
+pub async fn arrive(motion: Motion) -> Arrival {
     if let Some(index) = motion.index {
         motion.present.clone().gone(index).await;
     }

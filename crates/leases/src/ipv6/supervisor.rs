@@ -37,28 +37,28 @@ const OUTBOX: usize = 8;
 
 /// What is known of IPv6 from outside its task.
 #[derive(Debug, Clone)]
-pub(crate) struct Status6 {
+pub struct Status6 {
     /// What the machine does about `DHCPv6`.
-    pub(crate) state: StateName,
+    pub state: StateName,
     /// What the link is to carry; it is stored.
-    pub(crate) current: State6,
+    pub current: State6,
     /// Whether nothing more is to be expected soon.
-    pub(crate) settled: bool,
+    pub settled: bool,
     /// Address conflicts since the daemon started.
-    pub(crate) conflicts: u32,
+    pub conflicts: u32,
     /// What went wrong since there was an address.
-    pub(crate) troubles: Troubles,
+    pub troubles: Troubles,
 }
 
 impl Status6 {
     /// Whether there is an address that others than neighbours can reach.
-    pub(crate) fn has_address(&self) -> bool {
+    pub fn has_address(&self) -> bool {
         !self.current.addresses.is_empty()
     }
 }
 
 /// A supervisor that has not started.
-pub(crate) struct Supervisor6 {
+pub struct Supervisor6 {
     client: Client<OsRandom>,
     seat: Seat,
     wire: Option<Wire6>,
@@ -86,7 +86,7 @@ pub(crate) struct Supervisor6 {
 
 impl Supervisor6 {
     /// First addresses over the link with this index on the host, or the remembered ones again.
-    pub(crate) fn start(
+    pub fn start(
         cell: Arc<Cell>,
         services: Services,
         config: Config,
@@ -102,7 +102,7 @@ impl Supervisor6 {
     }
 
     /// Goes on with a state after a restart of the daemon.
-    pub(crate) fn resume(
+    pub fn resume(
         cell: Arc<Cell>,
         services: Services,
         config: Config,
@@ -122,7 +122,7 @@ impl Supervisor6 {
     }
 
     /// Asks for addresses that are in use already, of a state nobody remembers.
-    pub(crate) fn ask_again(
+    pub fn ask_again(
         cell: Arc<Cell>,
         services: Services,
         config: Config,

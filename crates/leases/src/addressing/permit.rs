@@ -16,7 +16,7 @@ use landline_types::{IfName, Mac};
 /// A broadcast domain, as far as this host can tell two of them apart. On separate ones the same address may be used
 /// twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lan {
+pub enum Lan {
     /// That of a host interface, or one of its VLANs. A VLAN of a NIC is an interface of its own.
     Parent(IfName, Option<u16>),
     /// That of the VDE switch in this directory.
@@ -25,7 +25,7 @@ pub(crate) enum Lan {
 
 impl Lan {
     /// Where the endpoints of a network with these options are.
-    pub(crate) fn of(options: &NetworkOptions) -> Self {
+    pub fn of(options: &NetworkOptions) -> Self {
         if let Some(dir) = &options.vde.socket_dir {
             return Self::Switch(dir.clone());
         }
@@ -37,13 +37,13 @@ impl Lan {
 
 /// Who asks whether it may have an address.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
+pub struct Asker<'a> {
     /// Where it would be.
-    pub(crate) lan: &'a Lan,
+    pub lan: &'a Lan,
     /// Which endpoint it is: what is its own is in nobody's way.
-    pub(crate) endpoint: Option<&'a EndpointId>,
+    pub endpoint: Option<&'a EndpointId>,
     /// The host interface that it is itself, or that has its address for it: what is there is in nobody's way.
-    pub(crate) interface: Option<&'a IfName>,
+    pub interface: Option<&'a IfName>,
 }
 
 /// An endpoint that has an address.

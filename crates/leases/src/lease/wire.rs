@@ -18,7 +18,7 @@ const CLIENT_PORT: u16 = 68;
 
 /// Where an endpoint's link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// In the host's namespace, with this index: Docker has not moved it yet.
     Host(u32),
     /// In the sandbox this path names.
@@ -26,7 +26,7 @@ pub(crate) enum Place {
 }
 
 /// The sockets of one exchange.
-pub(crate) struct Wire {
+pub struct Wire {
     dhcp: PacketSocket,
     arp: PacketSocket,
     /// Where more is heard.
@@ -38,8 +38,15 @@ pub(crate) struct Wire {
 }
 
 /// What came in.
-pub(crate) enum Received<'a> {
-    Datagram { from: SocketAddrV4, payload: &'a [u8] },
+pub enum Received<'a> {
+    /// A DHCP message.
+    Datagram {
+        /// Who sent it.
+        from: SocketAddrV4,
+        /// What it carries.
+        payload: &'a [u8],
+    },
+    /// An ARP packet.
     Arp(arp::Heard),
 }
 
@@ -67,14 +74,14 @@ impl Above {
 }
 
 /// The link with this index in the host's namespace.
-pub(crate) fn link_on_host(index: u32) -> io::Result<Link> {
+pub fn link_on_host(index: u32) -> io::Result<Link> {
     let found = Netlink::open()?.link_by_index(index).map_err(io::Error::other)?;
     found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the link is gone"))
 }
 
 impl Wire {
     /// Opens the sockets; blocks for a short time.
-    pub(crate) fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
+    pub fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
         match place {
             Place::Host(index) => Self::open_on_host(*index),
             Place::Sandbox(path) => Self::open_inside(path, mark),
@@ -92,7 +99,7 @@ impl Wire {
     }
 
     /// Opens them for an address that is in use on this link of the host's own.
-    pub(crate) fn open_here(index: u32) -> io::Result<Self> {
+    pub fn open_here(index: u32) -> io::Result<Self> {
         let mut wire = Self::open_on_host(index)?;
         wire.inside = Some((Netns::current()?, index));
         Ok(wire)
@@ -112,7 +119,7 @@ impl Wire {
     }
 
     /// Sends one packet of the machine.
-    pub(crate) fn send(&mut self, transmit: &Transmit) -> io::Result<()> {
+    pub fn send(&mut self, transmit: &Transmit) -> io::Result<()> {
         match transmit {
             Transmit::Arp(packet) => self.arp.send(Mac::BROADCAST, &packet.emit()),
             Transmit::Dhcp { src, dst, payload } if *dst == Ipv4Addr::BROADCAST => {
@@ -148,12 +155,7 @@ impl Wire {
 
     /// Sends what a client that was told to release its lease (`None`: an offer) has to say, and returns when that has
     /// left this host: the link may be removed then.
-    pub(crate) async fn say_goodbye<R: Random>(
-        &mut self,
-        client: &mut Client<R>,
-        own: Mac,
-        lease: Option<&Lease>,
-    ) {
+    pub async fn say_goodbye<R: Random>(&mut self, client: &mut Client<R>, own: Mac, lease: Option<&Lease>) {
         while let Some(transmit) = client.poll_transmit() {
             let Transmit::Dhcp { src, dst, payload } = &transmit else { continue };
             let hop = lease.map_or(*dst, |lease| lease.next_hop(*dst));
@@ -243,7 +245,7 @@ impl Wire {
 }
 
 /// An ARP packet that came in, if it is one.
-pub(crate) fn heard(got: &landline_kernel::Received, buffer: &[u8]) -> Option<arp::Heard> {
+pub fn heard(got: &landline_kernel::Received, buffer: &[u8]) -> Option<arp::Heard> {
     let packet = buffer.get(..got.len).and_then(arp::Packet::parse)?;
     Some(arp::Heard { packet, frame_source: got.source_mac, to_all: got.to_all })
 }

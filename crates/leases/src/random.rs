@@ -2,7 +2,7 @@
 
 /// Draws from getrandom(2).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OsRandom;
+pub struct OsRandom;
 
 impl landline_dhcp::Random for OsRandom {
     fn next_u32(&mut self) -> u32 {

@@ -39,40 +39,46 @@ use crate::random::OsRandom;
 
 /// What every supervisor shares.
 #[derive(Clone)]
-pub(crate) struct Services {
-    pub(crate) alarm: Alarm,
-    pub(crate) present: LinkTable,
+pub struct Services {
+    /// The timers.
+    pub alarm: Alarm,
+    /// The host's links.
+    pub present: LinkTable,
     /// Who has which address.
-    pub(crate) book: AddressBook,
-    pub(crate) ears: Ears,
-    pub(crate) company: Company,
-    pub(crate) sentries: Sentries,
-    pub(crate) boot: Arc<str>,
+    pub book: AddressBook,
+    /// What routers say unasked.
+    pub ears: Ears,
+    /// The links of one container, which look again together.
+    pub company: Company,
+    /// Who else claims the containers' addresses.
+    pub sentries: Sentries,
+    /// Which boot this is.
+    pub boot: Arc<str>,
     /// The daemon stops.
-    pub(crate) cancel: CancellationToken,
+    pub cancel: CancellationToken,
 }
 
 /// What is known of a lease from outside its task.
 #[derive(Debug, Clone)]
-pub(crate) struct Status {
+pub struct Status {
     /// The machine's state.
-    pub(crate) state: StateName,
+    pub state: StateName,
     /// The lease, while there is one.
-    pub(crate) lease: Option<Lease>,
+    pub lease: Option<Lease>,
     /// What was wrong with the last answer of a server that could not be used.
-    pub(crate) unusable: Option<Unusable>,
+    pub unusable: Option<Unusable>,
     /// Whether a server said so since the task started; a remembered lease may be used before.
-    pub(crate) confirmed: bool,
+    pub confirmed: bool,
     /// Refusals since the daemon started.
-    pub(crate) naks: u32,
+    pub naks: u32,
     /// Address conflicts since the daemon started.
-    pub(crate) conflicts: u32,
+    pub conflicts: u32,
     /// What has kept addresses from being used.
-    pub(crate) troubles: Troubles,
+    pub troubles: Troubles,
 }
 
 /// A supervisor that has not started.
-pub(crate) struct Supervisor {
+pub struct Supervisor {
     client: Client<OsRandom>,
     seat: Seat,
     wire: Option<Wire>,
@@ -127,7 +133,7 @@ fn now() -> Instant {
 
 impl Supervisor {
     /// A first lease over the link with this index on the host, or the remembered one again.
-    pub(crate) fn start(
+    pub fn start(
         cell: Arc<Cell>,
         services: Services,
         config: Config,
@@ -140,7 +146,7 @@ impl Supervisor {
     }
 
     /// Goes on with a lease (or with asking for one) after a restart of the daemon.
-    pub(crate) fn resume(
+    pub fn resume(
         cell: Arc<Cell>,
         services: Services,
         config: Config,
@@ -157,7 +163,7 @@ impl Supervisor {
     }
 
     /// Asks for an address that is in use already, of a lease nobody remembers.
-    pub(crate) fn ask_again(
+    pub fn ask_again(
         cell: Arc<Cell>,
         services: Services,
         config: Config,
@@ -576,7 +582,8 @@ pub(crate) async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
     }
 }
 
-pub(crate) async fn sleep(alarm: &Alarm, deadline: Option<Duration>) {
+/// Waits until then (`CLOCK_BOOTTIME`); `None`: for ever.
+pub async fn sleep(alarm: &Alarm, deadline: Option<Duration>) {
     match deadline {
         Some(deadline) => alarm.sleep_until(deadline).await,
         None => std::future::pending().await,
@@ -591,7 +598,7 @@ async fn claimed(post: Option<&mut Post>) -> Packet {
 }
 
 /// Waits for the next packet, if there are sockets. Cancel-safe.
-pub(crate) async fn receive<'a>(
+pub async fn receive<'a>(
     wire: Option<&Wire>,
     dhcp: &'a mut [u8],
     arp: &'a mut [u8],

@@ -1,0 +1,20 @@
+//! IPv6 beside IPv4: the machine of `landline_dhcp::v6` with sockets, a clock and a sandbox around it.
+//!
+//! The machine decides everything: which routers and servers are asked, which addresses are used and until when. Its
+//! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
+//! `supervisor` owns the machine and stores what it says, at a pace that a flood of advertisements cannot quicken, `wire` is its
+//! socket, `ears` what is heard without one, `company` has the links of one container look again, `config` says how the machine is
+//! set up, and `goodbye` what is said when nobody will come back.
+
+mod company;
+mod config;
+mod ears;
+mod goodbye;
+mod supervisor;
+mod wire;
+
+pub use company::Company;
+pub use config::config;
+pub use ears::Ears;
+pub use goodbye::release;
+pub use supervisor::{Status6, Supervisor6};

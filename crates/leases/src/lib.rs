@@ -1,0 +1,25 @@
+//! Leases: the DHCP clients of containers, what they hear and say, and who has which address.
+//!
+//! Each DHCP endpoint has one task, its lease supervisor (`lease/`), which owns the DHCP machine. It is told things through a
+//! channel and publishes what it knows through a `watch`. Endpoints with IPv6 have a second one for that ([`ipv6`]), of the same
+//! kind. [`addressing`] decides which address a container may have. [`Foundation`] is what the engine and the features are
+//! started on, and the [`Inventory`] is what all of them see of networks, endpoints and containers.
+
+pub mod addressing;
+mod cell;
+pub mod clock;
+mod foundation;
+mod inventory;
+pub mod ipv6;
+mod lease;
+pub mod probe;
+mod random;
+
+pub use cell::{Cell, ended};
+pub use foundation::{Foundation, OpenError};
+pub use inventory::{Inventory, Ledger, Networks};
+pub use lease::{
+    Arrival, Motion, Orders, Place, Received, Sentries, Services, Status, Supervised, Supervisor, Troubles,
+    Wire, arrive, heard, link_on_host, receive, sleep,
+};
+pub use random::OsRandom;
