@@ -15,6 +15,7 @@ const CRATES: &[&[&str]] = &[
     &["store"],
     &["links"],
     &["leases"],
+    &["uplink"],
     &["engine"],
     &["landline"],
 ];
@@ -58,7 +59,6 @@ const ROOMS: &[(u8, &str, &[&str])] = &[
             "view",
         ],
     ),
-    (5, "uplink", &["host_lease", "uplink"]),
     (5, "host-access", &["host_access"]),
     (5, "ipam", &["pools"]),
     (6, "nat", &["nat"]),

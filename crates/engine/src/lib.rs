@@ -32,7 +32,6 @@ mod fixed;
 mod forget;
 mod forgotten;
 mod host_access;
-mod host_lease;
 mod identities;
 mod identity;
 mod inspect;
@@ -52,7 +51,6 @@ mod repair;
 mod reservation;
 mod resolver;
 mod switch_ports;
-pub mod uplink;
 mod view;
 
 pub use admission::{
@@ -72,7 +70,6 @@ pub use host_access::{
     AccessContainer, AccessError, AccessOrigin, AccessState, AccessView, FilterCheck, HostAccess, Keeper,
     LoosenedRecord, Member, Seen, SeenNetwork, StrictFilter, Wire,
 };
-pub use host_lease::{HostLease, HostLeases};
 pub use identities::Derivation;
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};

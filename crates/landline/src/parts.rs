@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use landline_engine::{
-    Admissions, AttachmentSlots, Attachments, Doctor, Engine, FilterCheck, FirewallCheck, HostAccess,
-    HostLeases, Ipam, Nat, Pools,
+    Admissions, AttachmentSlots, Attachments, Doctor, Engine, FilterCheck, FirewallCheck, HostAccess, Ipam,
+    Nat, Pools,
 };
 use landline_leases::{Foundation, OpenError};
 use landline_links::Host;
+use landline_uplink::HostLeases;
 
 /// The engine and its features.
 pub(crate) struct Parts {

@@ -10,11 +10,11 @@ use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, Route
 use landline_links::mark::{End, Mark};
 use landline_links::{Step, blocking, find_parent};
 use landline_spec::NetworkOptions;
+use landline_uplink::settings;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Card, SavedAddress};
 use super::{AttachFailure, Attachments, Slot};
-use crate::uplink::settings;
 
 /// How long the kernel may take over the end of a namespace.
 const COMING_BACK: Duration = Duration::from_secs(5);

@@ -10,10 +10,9 @@ use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
 use landline_store::Record;
 use landline_types::{IfName, Mac};
+use landline_uplink::settings::Setting;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::uplink::settings::Setting;
 
 /// Which attachment: 32 hex digits. It is the id of its endpoint too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use landline_kernel::{Event, Link, LinkKind, Netlink};
 use landline_links::{HostError, blocking};
 use landline_types::IfName;
-
-use crate::uplink;
+use landline_uplink as uplink;
 
 /// The interfaces that speak for NICs, as they were when they were last looked at.
 #[derive(Debug, Default)]

@@ -6,10 +6,10 @@
 use std::fs::remove_file;
 use std::time::Duration;
 
-use landline_engine::uplink::BridgeKind;
 use landline_kernel::Acceptor;
 use landline_kernel::boottime::{self, Alarm};
 use landline_types::IfName;
+use landline_uplink::BridgeKind;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};

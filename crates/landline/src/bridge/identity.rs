@@ -4,8 +4,8 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use landline_engine::HostLease;
 use landline_types::IfName;
+use landline_uplink::HostLease;
 
 use super::persist::{read, value};
 

@@ -15,6 +15,8 @@ mod record;
 
 pub(crate) use heir::follow as follow_guards;
 use landline_links::blocking;
+use landline_uplink as uplink;
+use landline_uplink::{BridgeKind, HostLease, UplinkError};
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -24,8 +26,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use landline_engine::HostLease;
-use landline_engine::uplink::{self, BridgeKind, UplinkError};
 use landline_kernel::boottime;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};

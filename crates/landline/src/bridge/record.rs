@@ -9,9 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use landline_engine::uplink::BridgeKind;
 use landline_kernel::{ProcessWatch, process_start};
 use landline_types::IfName;
+use landline_uplink::BridgeKind;
 use serde::{Deserialize, Serialize};
 
 use super::DIRECTORY;

@@ -4,11 +4,12 @@ mod client;
 mod server;
 
 use landline_engine::{
-    AccessView, AttachmentView, EndpointView, HostLease, IdentityView, Inspection, NatRecord, NatView,
-    NetworkView, Report, Reservation,
+    AccessView, AttachmentView, EndpointView, IdentityView, Inspection, NatRecord, NatView, NetworkView,
+    Report, Reservation,
 };
 use landline_spec::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;
+use landline_uplink::HostLease;
 use serde::{Deserialize, Serialize};
 
 use crate::attach::{AttachRow, Where};

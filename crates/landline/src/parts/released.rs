@@ -5,13 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use landline_engine::{
-    AttachmentRecord, HostLease, LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord,
-};
+use landline_engine::{AttachmentRecord, LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord};
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_store::{Record, Rows, Store};
 use landline_types::IfName;
+use landline_uplink::HostLease;
 use redb::{Database, TableDefinition};
 use serde_json::{Map, Value};
 

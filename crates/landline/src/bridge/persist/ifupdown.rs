@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use landline_engine::uplink::BridgeKind;
+use landline_uplink::BridgeKind;
 
 use super::{Changes, Nic, PersistError, change, read};
 

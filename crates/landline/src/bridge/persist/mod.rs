@@ -13,8 +13,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use landline_engine::uplink::BridgeKind;
 use landline_types::{IfName, Mac};
+use landline_uplink::BridgeKind;
 use serde::{Deserialize, Serialize};
 
 use crate::files;

@@ -1,4 +1,4 @@
-//! Turning a NIC into the port of a bridge, with everything the host has on it, and back.
+//! A NIC under a bridge: turning it into a port, with everything the host has on it, and back; and the host's own leases.
 //!
 //! [`survey`] looks and refuses, [`adopt`] and [`release`] act. What is done can be stopped at any point: each address
 //! and route is on the NIC, on the bridge or on both, and [`release`] called from any such state ends with all of it
@@ -6,16 +6,19 @@
 //! it), because a host that lost its way to the network cannot be told to go back.
 //!
 //! Everything here blocks for the time of some netlink requests, in the namespace of the calling thread, and what is about
-//! Open vSwitch (`ovs`) for that of some of its transactions, on a blocking thread of the runtime.
+//! Open vSwitch (`ovs`) for that of some of its transactions, on a blocking thread of the runtime. [`HostLeases`] keeps the address of a
+//! host whose NIC went under a bridge, as the network manager did before.
 
 mod carry;
+mod host_lease;
 mod ovs;
-pub(crate) mod settings;
+pub mod settings;
 mod survey;
 
 use landline_kernel::{Link, LinkChange, LinkKind, Netlink, NetlinkError, NewLink, NewLinkKind};
 use landline_types::IfName;
 
+pub use host_lease::{HostLease, HostLeases};
 pub use ovs::{keep, sweep};
 pub use survey::{RefusedUplink, Uplink, survey};
 
@@ -23,7 +26,7 @@ pub use survey::{RefusedUplink, Uplink, survey};
 const MARK: &str = "landline:uplink:";
 
 /// The alias of the bridge for this NIC.
-pub(crate) fn mark(nic: &IfName) -> String {
+pub fn mark(nic: &IfName) -> String {
     format!("{MARK}{nic}")
 }
 

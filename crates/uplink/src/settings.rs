@@ -101,7 +101,7 @@ pub struct Setting {
 }
 
 /// A link's settings, as far as the kernel has them.
-pub(crate) fn read(link: &IfName) -> Vec<Setting> {
+pub fn read(link: &IfName) -> Vec<Setting> {
     let all = SETTINGS.into_iter().flat_map(|(family, keys)| keys.iter().map(move |key| (family, *key)));
     let all = all.chain([(Family::V4, FILTER)]);
     let read = all.filter_map(|(family, key)| {
@@ -112,7 +112,7 @@ pub(crate) fn read(link: &IfName) -> Vec<Setting> {
 }
 
 /// Gives a link settings it had before, where they differ.
-pub(crate) fn write(link: &IfName, settings: &[Setting]) {
+pub fn write(link: &IfName, settings: &[Setting]) {
     for Setting { v6, key, value } in settings {
         let family = if *v6 { Family::V6 } else { Family::V4 };
         if sysctl::get(family, link, key).is_ok_and(|there| there != *value) {
