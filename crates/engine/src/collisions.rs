@@ -18,13 +18,14 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Endpoint, Engine};
 
 /// An address that an endpoint and the host have.
-pub(crate) struct Collision {
+pub struct Collision {
     endpoint: Arc<Endpoint>,
     /// How messages call whoever has the endpoint.
-    pub(crate) holder: String,
-    pub(crate) address: IpAddr,
+    pub holder: String,
+    /// The address.
+    pub address: IpAddr,
     /// Where the host has it.
-    pub(crate) interface: IfName,
+    pub interface: IfName,
 }
 
 /// Looks at the start, and whenever the host's addresses have changed, until `cancel`.
@@ -41,7 +42,7 @@ pub(crate) async fn run(engine: Arc<Engine>, cancel: CancellationToken) {
 
 impl Engine {
     /// The addresses that endpoints and the host have.
-    pub(crate) async fn collisions(&self) -> Vec<Collision> {
+    pub async fn collisions(&self) -> Vec<Collision> {
         let book = &self.services.book;
         let mut found = Vec::new();
         if !book.is_shared() {

@@ -32,7 +32,8 @@ use crate::identity::{Candidate, Wish};
 use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
 pub use error::CreateEndpointError;
-pub(crate) use names::{chosen_name, container_name, first_name, lan_name, network_name};
+pub use names::network_name;
+pub(crate) use names::{chosen_name, container_name, first_name, lan_name};
 
 /// A request for an endpoint.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,8 +17,8 @@ use crate::release::Releaser;
 
 /// An endpoint that exists or is being made.
 #[derive(Debug)]
-pub(crate) struct Endpoint {
-    pub(crate) cell: Arc<Cell>,
+pub struct Endpoint {
+    pub cell: Arc<Cell>,
     /// The lease's task, for endpoints that have one.
     pub(crate) supervised: Mutex<Option<Supervised>>,
     /// The task for IPv6, where there is to be any.
@@ -28,11 +28,11 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn supervised(&self) -> MutexGuard<'_, Option<Supervised>> {
+    pub fn supervised(&self) -> MutexGuard<'_, Option<Supervised>> {
         self.supervised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn ipv6(&self) -> MutexGuard<'_, Option<Supervised<Status6>>> {
+    pub fn ipv6(&self) -> MutexGuard<'_, Option<Supervised<Status6>>> {
         self.ipv6.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -88,7 +88,8 @@ pub(crate) struct Turns {
 
 /// Networks and endpoints, and everything done to them.
 pub struct Engine {
-    pub(crate) host: Arc<dyn Host>,
+    /// The host's links.
+    pub host: Arc<dyn Host>,
     pub(crate) store: Arc<Store>,
     pub(crate) services: Services,
     pub(crate) identities: Arc<Identities>,
@@ -191,7 +192,7 @@ impl Engine {
     }
 
     /// All networks. To be held for a moment only.
-    pub(crate) fn networks(&self) -> Networks<'_> {
+    pub fn networks(&self) -> Networks<'_> {
         self.ledger.networks()
     }
 
@@ -218,7 +219,7 @@ impl Engine {
     }
 
     /// All endpoints there are, ordered by id.
-    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let slots: Vec<Arc<Slot>> = self.slots().values().cloned().collect();
         slots.iter().filter_map(|slot| slot.current()).collect()
     }

@@ -23,7 +23,6 @@ mod carrier;
 mod collisions;
 mod containers;
 mod delete;
-mod doctor;
 mod endpoints;
 mod engine;
 mod first_ipv6;
@@ -31,12 +30,12 @@ mod first_lease;
 mod fixed;
 mod forget;
 mod forgotten;
-mod host_access;
+pub mod host_access;
 mod identities;
 mod identity;
 mod inspect;
 mod join;
-mod nat;
+pub mod nat;
 mod nat_binding;
 mod nat_bridge;
 mod network_links;
@@ -60,10 +59,10 @@ pub use attach::{
     AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentSlots, AttachmentView,
     Attachments, Chosen, Occupied, Origin, namespace_at, process_called,
 };
+pub use collisions::Collision;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
-pub use doctor::{Doctor, DroppedError, Finding, FirewallCheck, Report};
-pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress};
+pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress, network_name};
 pub use engine::Engine;
 pub use forget::ForgetNetworkError;
 pub use host_access::{

@@ -5,7 +5,9 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use landline_engine::{Finding, NatError, Report, chain};
+use landline_doctor::{Finding, Report};
+use landline_engine::NatError;
+use landline_types::chain;
 
 use crate::attach::read_config;
 use crate::cli::DoctorOptions;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use landline_doctor::{Doctor, FirewallCheck};
 use landline_engine::{
-    Admissions, AttachmentSlots, Attachments, Doctor, Engine, FilterCheck, FirewallCheck, HostAccess, Ipam,
-    Nat, Pools,
+    Admissions, AttachmentSlots, Attachments, Engine, FilterCheck, HostAccess, Ipam, Nat, Pools,
 };
 use landline_leases::{Foundation, OpenError};
 use landline_links::Host;

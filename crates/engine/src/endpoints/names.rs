@@ -6,7 +6,7 @@ use landline_spec::{EndpointOptions, Hostname, HostnameMode, NetworkOptions};
 use crate::identity::Candidate;
 
 /// How messages call a network.
-pub(crate) fn network_name(network: &NetworkRecord) -> String {
+pub fn network_name(network: &NetworkRecord) -> String {
     network.name.clone().unwrap_or_else(|| network.id.short().to_owned())
 }
 

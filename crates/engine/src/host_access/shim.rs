@@ -167,7 +167,7 @@ fn is_deaf(link: &Link) -> bool {
 }
 
 /// The rules all shims together need; empty for none.
-pub(super) fn rules(keeper: &Keeper, target: &Target, present: &[(&str, Present)]) -> Rules {
+pub(crate) fn rules(keeper: &Keeper, target: &Target, present: &[(&str, Present)]) -> Rules {
     let (mut arp, mut ra) = (String::new(), String::new());
     for (key, shim) in &target.shims {
         for address in shim.addresses.iter().filter(|address| address.addr().is_ipv4()) {

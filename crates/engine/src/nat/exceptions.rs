@@ -119,20 +119,21 @@ impl Nat {
     }
 
     /// Opens it for a bridge.
-    pub(crate) async fn add_opening(&self, bridge: IfName) -> Result<(), NatError> {
+    pub async fn add_opening(&self, bridge: IfName) -> Result<(), NatError> {
         self.store.put(&OpeningRecord { bridge: bridge.clone() }).await?;
         self.exceptions.lock().insert(bridge);
         Ok(())
     }
 
-    pub(crate) async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
+    /// Takes back what the firewall lets through for this bridge.
+    pub async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
         self.store.remove::<OpeningRecord>(bridge).await?;
         self.exceptions.lock().remove(bridge);
         Ok(())
     }
 
     /// Has the openings there should be.
-    pub(crate) async fn reopen_firewall(&self) -> Result<(), NatError> {
+    pub async fn reopen_firewall(&self) -> Result<(), NatError> {
         self.reopen_firewall_but(None).await
     }
 
@@ -149,7 +150,7 @@ impl Nat {
     }
 
     /// The bridges that are let through on the administrator's word.
-    pub(crate) fn exceptions(&self) -> BTreeSet<IfName> {
+    pub fn exceptions(&self) -> BTreeSet<IfName> {
         self.exceptions.all()
     }
 }

@@ -105,14 +105,14 @@ fn opening(mapping: &Mapping) -> Vec<Rule> {
 }
 
 /// All rules for IPv4 of each flavour that the host may have rules of, as `iptables -S` lists them. Blocks.
-pub(crate) fn rules() -> Vec<(&'static str, String)> {
+pub fn rules() -> Vec<(&'static str, String)> {
     let listed =
         programs(IPV4).into_iter().filter_map(|program| Some((program, run(program, &["-S"]).ok()?)));
     listed.collect()
 }
 
 /// The program of the flavour in which openings for IPv4 are made. Blocks.
-pub(crate) fn opening_program() -> Option<&'static str> {
+pub fn opening_program() -> Option<&'static str> {
     choose(&list(IPV4)).map(|(program, _)| program)
 }
 
@@ -193,7 +193,7 @@ fn ours(line: &str, chain: &str) -> Option<Rule> {
 }
 
 /// The words of a line of `iptables -S`; what is between quotes is one.
-pub(crate) fn words(line: &str) -> Rule {
+pub fn words(line: &str) -> Rule {
     let mut words = Vec::new();
     let mut quoted = line.split('"');
     while let Some(plain) = quoted.next() {

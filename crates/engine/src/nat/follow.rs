@@ -32,7 +32,7 @@ use super::table::Private;
 use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
 
 use filter::forward;
-pub(crate) use filter::forwards;
+pub use filter::forwards;
 use looks::Looks;
 pub(crate) use looks::Waiter;
 use owed::Owed;

@@ -42,9 +42,9 @@ use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use exceptions::OpeningRecord;
-pub(crate) use firewall::{opening_program, rules, words};
-pub(crate) use follow::forwards;
-pub(crate) use place::place;
+pub use firewall::{words, rules, opening_program};
+pub use follow::forwards;
+pub use place::place;
 pub use private::PrivateRefusal;
 use private::private_bridges;
 pub use record::{NatLease, NatRecord, NatState, NatView};
@@ -378,12 +378,12 @@ impl Nat {
     }
 
     /// Lets these through the host's firewall, and has the host pass packets on, on the administrator's word.
-    pub(crate) async fn open(&self, owners: BTreeSet<NatOwner>) -> Result<(), NatError> {
+    pub async fn open(&self, owners: BTreeSet<NatOwner>) -> Result<(), NatError> {
         self.ask(|answer| Command::Open(owners, answer)).await
     }
 
     /// Takes that back; whether there was anything.
-    pub(crate) async fn close(&self) -> Result<bool, NatError> {
+    pub async fn close(&self) -> Result<bool, NatError> {
         self.ask(Command::Close).await
     }
 
@@ -408,7 +408,7 @@ impl Nat {
     }
 
     /// All addresses on the host that stand for containers.
-    pub(crate) fn views(&self) -> BTreeMap<NatOwner, NatView> {
+    pub fn views(&self) -> BTreeMap<NatOwner, NatView> {
         self.views.borrow().clone()
     }
 }

@@ -54,7 +54,7 @@ impl Places {
 
 /// A bridge of the kernel's owns its ports. With Open vSwitch the kernel knows of no bridge, and only what `landline bridge`
 /// has made says whose it is.
-pub(crate) fn place(nic: &IfName, links: &[Link]) -> IfName {
+pub fn place(nic: &IfName, links: &[Link]) -> IfName {
     let own = links.iter().find(|link| link.name == *nic);
     let owner = own.and_then(|own| links.iter().find(|link| Some(link.index) == own.controller));
     let owner = owner.filter(|owner| matches!(owner.kind, LinkKind::Bridge { .. }));

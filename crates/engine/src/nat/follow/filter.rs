@@ -156,6 +156,6 @@ pub(super) fn forward() -> Result<(), NatError> {
 }
 
 /// Whether the host passes packets on. A look at `/proc` takes no time.
-pub(crate) fn forwards() -> bool {
+pub fn forwards() -> bool {
     sysctl::ip_forward().unwrap_or(true)
 }

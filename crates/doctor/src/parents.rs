@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use landline_engine::nat;
 use landline_kernel::{Link, Route};
 use landline_links::{Host, ParentIs, check_vlan, facts_of, find_parent, spanning_tree};
 use landline_model::NetworkRecord;
@@ -10,7 +11,6 @@ use landline_spec::LanIp;
 use landline_types::IfName;
 
 use super::{Finding, label};
-use crate::nat;
 
 /// What is wrong with them. Blocks.
 pub(super) fn look(host: &dyn Host, networks: &[NetworkRecord]) -> Vec<Finding> {
@@ -96,7 +96,7 @@ mod tests {
     use landline_links::fake::link;
 
     use super::*;
-    use crate::doctor::tests::network;
+    use crate::tests::network;
     use landline_spec::Mode;
 
     #[test]

@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use landline_engine::host_access::{AccessState, AccessView, HostAccess};
+use landline_engine::nat::{Nat, NatError, NatState, NatView};
+use landline_engine::{Collision, Engine, network_name};
 use landline_links::mark::is_implicit;
 use landline_links::ovs::check_bridge;
 use landline_links::{HostEnd, blocking, facts_of};
@@ -22,12 +25,6 @@ use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 pub use admission::{DroppedError, FirewallCheck};
-
-use crate::collisions::Collision;
-use crate::endpoints::network_name;
-use crate::engine::Engine;
-use crate::host_access::{AccessState, AccessView, HostAccess};
-use crate::nat::{Nat, NatError, NatState, NatView};
 
 /// How long somebody who only looks waits for Open vSwitch.
 const PATIENCE: Duration = Duration::from_secs(5);

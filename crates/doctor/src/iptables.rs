@@ -1,7 +1,8 @@
 //! The rules of iptables, as `iptables -S` lists them.
 
+use landline_engine::nat::words;
+
 use super::filter::{Chains, Fate, Packet, Rule, Then, both, fate, is_named, is_within, protocol_number};
-use crate::nat::words;
 
 /// The chain that everything meets which is passed on.
 const FORWARD: &str = "FORWARD";

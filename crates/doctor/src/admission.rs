@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use landline_engine::nat::Nat;
+use landline_engine::{Admission, NetworkRequest, Refusal, Verdict};
 use landline_links::mark::is_implicit;
 use landline_links::{blocking, facts_of};
 use landline_types::IfName;
 
 use super::firewall::what_drops;
-use crate::admission::{Admission, NetworkRequest, Refusal, Verdict};
-use crate::nat::Nat;
 
 /// A new network's containers could not be reached.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use landline_engine::nat::{self, NatView};
 use landline_kernel::{nft, sysctl};
 use landline_links::{HostEnd, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
@@ -13,7 +14,6 @@ use serde_json::Value;
 use super::filter::{Fate, Packet};
 use super::nft::{self as nftables, Dropping};
 use super::{Cure, Finding, Found, iptables, label};
-use crate::nat::{self, NatView};
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
@@ -287,7 +287,7 @@ mod tests {
     use landline_spec::Mode;
 
     use super::*;
-    use crate::doctor::tests::network;
+    use crate::tests::network;
 
     #[test]
     fn bridges_that_the_firewall_may_drop_are_known_whoever_made_them() {
