@@ -32,8 +32,8 @@ use crate::identity::{Candidate, Wish};
 use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
 pub use error::CreateEndpointError;
-pub use names::network_name;
-pub(crate) use names::{chosen_name, container_name, first_name, lan_name};
+pub(crate) use names::{chosen_name, first_name, lan_name};
+pub use names::{container_name, network_name};
 
 /// A request for an endpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -467,7 +467,7 @@ fn client_id(
 }
 
 /// A locally administered unicast address with 40 random bits.
-pub(crate) fn random_mac() -> Mac {
+pub fn random_mac() -> Mac {
     let (a, b) = (OsRandom.next_u32().to_be_bytes(), OsRandom.next_u32().to_be_bytes());
     Mac::new([0x02, a[0], a[1], a[2], a[3], b[0]])
 }

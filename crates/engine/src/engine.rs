@@ -44,7 +44,7 @@ impl Endpoint {
     }
 
     /// Ends its tasks; with `release` the addresses are given back.
-    pub(crate) async fn stop(&self, release: bool) {
+    pub async fn stop(&self, release: bool) {
         let (lease, ipv6) = (self.supervised().take(), self.ipv6().take());
         let lease = async {
             if let Some(lease) = lease {
@@ -90,16 +90,20 @@ pub(crate) struct Turns {
 pub struct Engine {
     /// The host's links.
     pub host: Arc<dyn Host>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) services: Services,
-    pub(crate) identities: Arc<Identities>,
+    /// What survives a crash.
+    pub store: Arc<Store>,
+    /// What the tasks of leases share.
+    pub services: Services,
+    /// Who containers are on their networks.
+    pub identities: Arc<Identities>,
     pub(crate) releaser: Releaser,
     pub(crate) refused_starts: RefusedStarts,
     /// What there is, as all others see it.
-    pub(crate) ledger: Ledger,
+    pub ledger: Ledger,
     /// The features that take part in the answers to Docker.
-    pub(crate) admission: Arc<dyn Admission>,
-    pub(crate) bridge_macs: Arc<BridgeMacs>,
+    pub admission: Arc<dyn Admission>,
+    /// The hardware addresses of the host's bridges, which containers must not change.
+    pub bridge_macs: Arc<BridgeMacs>,
     pub(crate) turns: Turns,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
 }
@@ -174,7 +178,7 @@ impl Engine {
     }
 
     /// The endpoint of this id.
-    pub(crate) fn endpoint(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
+    pub fn endpoint(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
         self.slot_if_known(id)?.current()
     }
 

@@ -42,7 +42,7 @@ impl Derivation {
 
 /// All identities. The lock is held for moments only; writing to the store is done outside it.
 #[derive(Debug, Default)]
-pub(crate) struct Identities {
+pub struct Identities {
     inner: Mutex<Inner>,
 }
 
@@ -171,7 +171,7 @@ impl Identities {
     }
 
     /// Nobody holds it any more.
-    pub(crate) fn let_go(&self, id: &IdentityId) {
+    pub fn let_go(&self, id: &IdentityId) {
         self.lock().held.remove(id);
     }
 
@@ -186,7 +186,7 @@ impl Identities {
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> Vec<IdentityRecord> {
+    pub fn all(&self) -> Vec<IdentityRecord> {
         self.lock().records.values().cloned().collect()
     }
 
@@ -228,7 +228,7 @@ impl Identities {
     }
 
     /// Forgets a record nobody holds; `None` if there is no such, or it is held.
-    pub(crate) fn forget(&self, id: &IdentityId) -> Option<IdentityRecord> {
+    pub fn forget(&self, id: &IdentityId) -> Option<IdentityRecord> {
         let mut inner = self.lock();
         if inner.held.contains_key(id) { None } else { inner.records.remove(id) }
     }
@@ -384,7 +384,7 @@ pub(crate) async fn write(store: &Arc<Store>, record: Option<IdentityRecord>) {
 }
 
 /// Removes a record.
-pub(crate) async fn erase(store: &Arc<Store>, id: IdentityId) {
+pub async fn erase(store: &Arc<Store>, id: IdentityId) {
     report(store.remove::<IdentityRecord>(&id).await);
 }
 

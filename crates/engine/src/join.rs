@@ -166,7 +166,7 @@ impl Engine {
     }
 
     /// What the endpoint's link is to carry by its lease or its fixed address; `None` while it has no address.
-    pub(crate) async fn wanted_of(&self, endpoint: &Endpoint) -> Option<Wanted> {
+    pub async fn wanted_of(&self, endpoint: &Endpoint) -> Option<Wanted> {
         let record = endpoint.cell.read().await;
         let network = self.networks().get(&record.network).cloned()?;
         wanted_of(endpoint, &record, &network)

@@ -18,7 +18,6 @@
 
 mod admission;
 mod adopt;
-mod attach;
 mod carrier;
 mod collisions;
 mod containers;
@@ -55,21 +54,19 @@ mod view;
 pub use admission::{
     AddressNews, Admission, Admissions, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn,
 };
-pub use attach::{
-    AttachFailure, AttachRequest, AttachmentId, AttachmentRecord, AttachmentSlots, AttachmentView,
-    Attachments, Chosen, Occupied, Origin, namespace_at, process_called,
-};
 pub use collisions::Collision;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
-pub use endpoints::{CreateEndpoint, CreateEndpointError, EndpointAddress, network_name};
+pub use endpoints::{
+    CreateEndpoint, CreateEndpointError, EndpointAddress, container_name, network_name, random_mac,
+};
 pub use engine::Engine;
 pub use forget::ForgetNetworkError;
 pub use host_access::{
     AccessContainer, AccessError, AccessOrigin, AccessState, AccessView, FilterCheck, HostAccess, Keeper,
     LoosenedRecord, Member, Seen, SeenNetwork, StrictFilter, Wire,
 };
-pub use identities::Derivation;
+pub use identities::{Derivation, erase};
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use join::{JoinAnswer, JoinError};

@@ -17,7 +17,7 @@ use crate::engine::Engine;
 impl Engine {
     /// Makes what the network needs on the host, as far as it is not there; what its parent is called. `new`: the network is
     /// being created, so what it only joins must be there.
-    pub(crate) async fn ensure_network_links(
+    pub async fn ensure_network_links(
         &self,
         network: &NetworkRecord,
         new: bool,
@@ -35,10 +35,7 @@ impl Engine {
     }
 
     /// Makes what a new network needs, and has it as the network's parent in the place of the NIC that was named.
-    pub(crate) async fn enter_network_links(
-        &self,
-        network: &mut NetworkRecord,
-    ) -> Result<(), NetworkLinksError> {
+    pub async fn enter_network_links(&self, network: &mut NetworkRecord) -> Result<(), NetworkLinksError> {
         let parent = self.ensure_network_links(network, true).await?;
         take_parent(network, parent);
         Ok(())
@@ -119,7 +116,7 @@ impl Engine {
     }
 
     /// Removes what a network had on the host. A VLAN that another network needs stays.
-    pub(crate) async fn remove_network_links(&self, network: &NetworkRecord) {
+    pub async fn remove_network_links(&self, network: &NetworkRecord) {
         if !has_links(&network.options) {
             return;
         }

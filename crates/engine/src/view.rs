@@ -174,7 +174,7 @@ impl Engine {
     }
 
     /// The endpoint of this id, if there is one.
-    pub(crate) async fn endpoint_view(&self, id: &EndpointId) -> Option<EndpointView> {
+    pub async fn endpoint_view(&self, id: &EndpointId) -> Option<EndpointView> {
         let endpoint = self.slot_if_known(id)?.current()?;
         let network = endpoint.cell.read().await.network;
         let network = self.networks().get(&network).cloned();

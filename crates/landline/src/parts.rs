@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use landline_attach::{AttachmentSlots, Attachments};
 use landline_doctor::{Doctor, FirewallCheck};
-use landline_engine::{
-    Admissions, AttachmentSlots, Attachments, Engine, FilterCheck, HostAccess, Ipam, Nat, Pools,
-};
+use landline_engine::{Admissions, Engine, FilterCheck, HostAccess, Ipam, Nat, Pools};
 use landline_leases::{Foundation, OpenError};
 use landline_links::Host;
 use landline_uplink::HostLeases;

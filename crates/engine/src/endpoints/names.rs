@@ -44,7 +44,7 @@ pub(crate) fn lan_name(
 }
 
 /// The name of a container that was not asked for another.
-pub(crate) fn container_name(container: &ContainerRecord) -> Option<String> {
+pub fn container_name(container: &ContainerRecord) -> Option<String> {
     chosen_name(&container.id, container.hostname.as_deref(), &container.name)
 }
 

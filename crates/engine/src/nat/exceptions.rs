@@ -125,7 +125,7 @@ impl Nat {
         Ok(())
     }
 
-    /// Takes back what the firewall lets through for this bridge.
+    /// Closes it for a bridge again.
     pub async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
         self.store.remove::<OpeningRecord>(bridge).await?;
         self.exceptions.lock().remove(bridge);

@@ -42,7 +42,7 @@ use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use exceptions::OpeningRecord;
-pub use firewall::{words, rules, opening_program};
+pub use firewall::{opening_program, rules, words};
 pub use follow::forwards;
 pub use place::place;
 pub use private::PrivateRefusal;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use landline_engine::AttachmentView;
+use landline_attach::AttachmentView;
 use landline_kernel::Netns;
 use landline_spec::{Attach, AttachError, Pipework, Target};
 

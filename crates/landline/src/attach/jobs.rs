@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use landline_attach::{AttachmentId, AttachmentRecord, Occupied, Origin, namespace_at, process_called};
 use landline_docker::{ContainerInfo, DockerView, Sketch};
-use landline_engine::{AttachmentId, AttachmentRecord, Occupied, Origin, namespace_at, process_called};
 use landline_spec::{Ask, Asker, AttachSpec, ConfigFile, Target};
 
 /// Whose a job is.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use landline_attach::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin};
 use landline_docker::DockerView;
-use landline_engine::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin};
 use landline_links::blocking;
 use landline_spec::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
 use landline_types::{IfName, chain};
@@ -287,7 +287,7 @@ impl Attacher {
     }
 
     /// Where a target is; waits a little for one that Docker may have started just now.
-    async fn find(&self, target: &Target) -> Option<landline_engine::Occupied> {
+    async fn find(&self, target: &Target) -> Option<landline_attach::Occupied> {
         let mut view = self.view.clone();
         let look = async {
             loop {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_engine::{AttachFailure, AttachRequest, Attachments, Occupied, Origin};
+use landline_attach::{AttachFailure, AttachRequest, Attachments, Occupied, Origin};
 use landline_model::ContainerRecord;
 use landline_spec::{Ask, ConfigFile, Parent, Target, Wish};
 use landline_types::chain;

@@ -3,10 +3,10 @@
 mod client;
 mod server;
 
+use landline_attach::AttachmentView;
 use landline_doctor::Report;
 use landline_engine::{
-    AccessView, AttachmentView, EndpointView, IdentityView, Inspection, NatRecord, NatView, NetworkView,
-    Reservation,
+    AccessView, EndpointView, IdentityView, Inspection, NatRecord, NatView, NetworkView, Reservation,
 };
 use landline_spec::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;

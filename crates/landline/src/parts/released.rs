@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use landline_engine::{AttachmentRecord, LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord};
+use landline_attach::AttachmentRecord;
+use landline_engine::{LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord};
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_store::{Record, Rows, Store};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use landline_engine::erase;
 use landline_kernel::{Netlink, Route};
 use landline_links::blocking;
 use landline_links::mark::PROTOCOL;
@@ -12,7 +13,6 @@ use landline_types::IfName;
 use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, SavedRoute};
 use super::{AttachFailure, Attachments, Slot, place};
-use crate::identities::erase;
 
 impl Attachments {
     /// Detaches what a target has attached: the interface of this name, or all. Leases are given back, and what was
@@ -59,7 +59,7 @@ impl Attachments {
             return Ok(false);
         }
         let id = record.id.endpoint();
-        let endpoint = self.engine.slot_if_known(id).and_then(|slot| slot.current());
+        let endpoint = self.engine.endpoint(id);
         let mut identity = None;
         if let Some(endpoint) = endpoint {
             identity = endpoint.cell.read().await.identity;
@@ -166,7 +166,7 @@ impl Attachments {
 
     /// Whether the default route of its lease is away because no server speaks of one, or with the address.
     async fn has_parked(&self, record: &AttachmentRecord) -> bool {
-        let endpoint = self.engine.slot_if_known(record.id.endpoint()).and_then(|slot| slot.current());
+        let endpoint = self.engine.endpoint(record.id.endpoint());
         match endpoint {
             Some(endpoint) => endpoint.cell.read().await.applied.default.holding == Holding::Parked,
             None => false,

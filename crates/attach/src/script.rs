@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use landline_engine::random_mac;
 use landline_kernel::{Link, LinkKind};
 use landline_leases::OsRandom;
 use landline_links::mark::{End, Mark, PROTOCOL};
@@ -16,7 +17,6 @@ use landline_types::IfName;
 
 use super::record::AttachmentId;
 use super::{AttachFailure, AttachRequest, Attachments, Chosen, inside, parent, place};
-use crate::endpoints::random_mac;
 
 impl Attachments {
     /// What [`Attachments::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an

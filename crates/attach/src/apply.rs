@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use landline_engine::{CreateEndpoint, NetworkRequest, Withdrawn, container_name};
 use landline_kernel::{Netlink, Netns};
 use landline_leases::{OsRandom, probe};
 use landline_links::mark::{End, Mark};
@@ -17,8 +18,6 @@ use super::inside::{self, Defaults, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
 use super::view::AttachmentView;
 use super::{AttachFailure, AttachRequest, Attachments, Slot, place, process_called};
-use crate::admission::{NetworkRequest, Withdrawn};
-use crate::endpoints::{CreateEndpoint, container_name};
 
 impl Attachments {
     /// Attaches, and remembers it. What is attached there as wanted already stays as it is; what differs in its
@@ -229,7 +228,7 @@ impl Attachments {
         let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
         let _alone = lock.lock().await;
         self.engine.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
-        if let Some(endpoint) = self.engine.slot_if_known(id.endpoint()).and_then(|slot| slot.current()) {
+        if let Some(endpoint) = self.engine.endpoint(id.endpoint()) {
             let wanted = self.engine.wanted_of(&endpoint).await;
             let default = wanted.as_ref().and_then(|wanted| wanted.routing.default);
             // The lease's task follows the default route from now on, which is set here, as are the other routes.
@@ -326,9 +325,7 @@ impl Attachments {
             Ok(())
         });
         done.await.map_err(|source| AttachFailure::Inside { target: record.target.clone(), source })?;
-        if let Some(endpoint) =
-            self.engine.slot_if_known(record.id.endpoint()).and_then(|slot| slot.current())
-        {
+        if let Some(endpoint) = self.engine.endpoint(record.id.endpoint()) {
             let name = setting.name;
             endpoint.cell.update(|record| record.interface = Some(name)).await?;
         }

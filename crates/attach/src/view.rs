@@ -1,10 +1,10 @@
 //! Attachments as they are shown.
 
+use landline_engine::EndpointView;
 use serde::{Deserialize, Serialize};
 
 use super::record::{AttachmentId, Origin};
 use super::{Attachments, Slot};
-use crate::view::EndpointView;
 
 /// An attachment, as shown to people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

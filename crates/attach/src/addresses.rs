@@ -26,7 +26,7 @@ impl Attachments {
     ) -> Result<(), AttachFailure> {
         let Some(options) = &record.network else { return Ok(()) };
         let id = record.id.endpoint();
-        let endpoint = self.engine.slot_if_known(id).and_then(|slot| slot.current());
+        let endpoint = self.engine.endpoint(id);
         if let Some(endpoint) = endpoint {
             // First, so that of two that want one address at the same moment one gets it.
             let addresses = record.spec.addresses.iter().chain(&spec.addresses);

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use landline_engine::{CreateEndpointError, Engine, JoinError, Refusal};
 use landline_leases::Foundation;
 use landline_leases::addressing::permit::NotPermitted;
 use landline_links::network::NetworkLinksError;
@@ -35,10 +36,6 @@ use landline_spec::{AttachSpec, Change, OptionError, Target};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
-use crate::admission::Refusal;
-use crate::endpoints::CreateEndpointError;
-use crate::engine::Engine;
-use crate::join::JoinError;
 pub use parent::Chosen;
 pub use place::{namespace_at, process_called};
 use record::Inside;
