@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use landline_engine::nat::Nat;
 use landline_engine::{Admission, NetworkRequest, Refusal, Verdict};
 use landline_links::mark::is_implicit;
 use landline_links::{blocking, facts_of};
+use landline_nat::Nat;
 use landline_types::IfName;
 
 use super::firewall::what_drops;

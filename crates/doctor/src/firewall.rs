@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use landline_engine::nat::{self, NatView};
 use landline_kernel::{nft, sysctl};
 use landline_links::{HostEnd, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
+use landline_nat as nat;
+use landline_nat::NatView;
 use landline_spec::{Addressing, NatPort};
 use landline_types::IfName;
 use serde_json::Value;

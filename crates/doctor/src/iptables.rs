@@ -1,6 +1,6 @@
 //! The rules of iptables, as `iptables -S` lists them.
 
-use landline_engine::nat::words;
+use landline_nat::words;
 
 use super::filter::{Chains, Fate, Packet, Rule, Then, both, fate, is_named, is_within, protocol_number};
 

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_engine::host_access::{AccessState, AccessView, HostAccess};
-use landline_engine::nat::{Nat, NatError, NatState, NatView};
 use landline_engine::{Collision, Engine, network_name};
 use landline_links::mark::is_implicit;
 use landline_links::ovs::check_bridge;
 use landline_links::{HostEnd, blocking, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
+use landline_nat::{Nat, NatError, NatState, NatView};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use landline_engine::nat;
 use landline_kernel::{Link, Route};
 use landline_links::{Host, ParentIs, check_vlan, facts_of, find_parent, spanning_tree};
 use landline_model::NetworkRecord;
+use landline_nat as nat;
 use landline_spec::LanIp;
 use landline_types::IfName;
 

@@ -176,7 +176,7 @@ impl Identities {
     }
 
     /// A copy of an identity.
-    pub(crate) fn get(&self, id: &IdentityId) -> Option<IdentityRecord> {
+    pub fn get(&self, id: &IdentityId) -> Option<IdentityRecord> {
         self.lock().records.get(id).cloned()
     }
 

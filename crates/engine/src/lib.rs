@@ -34,7 +34,6 @@ mod identities;
 mod identity;
 mod inspect;
 mod join;
-pub mod nat;
 mod nat_binding;
 mod nat_bridge;
 mod network_links;
@@ -70,10 +69,6 @@ pub use identities::{Derivation, erase};
 pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use join::{JoinAnswer, JoinError};
-pub use nat::{
-    Nat, NatContainer, NatError, NatLease, NatRecord, NatSeen, NatState, NatView, OpeningRecord,
-    PrivateRefusal,
-};
 pub use nat_binding::Published;
 pub use nat_bridge::PrivateError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, NetworkIpam, PoolV6};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use landline_doctor::{Finding, Report};
-use landline_engine::NatError;
+use landline_nat::NatError;
 use landline_types::chain;
 
 use crate::attach::read_config;

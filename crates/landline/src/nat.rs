@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_docker::DockerView;
-use landline_engine::{NatContainer, NatLease, NatRecord, NatSeen, NatView};
 use landline_model::NatOwner;
+use landline_nat::{NatContainer, NatLease, NatRecord, NatSeen, NatView};
 use landline_spec::{Hostname, LanIp, NatPorts, PortsError};
 
 use crate::cli::{NatAddOptions, NatCommand, NatOptions};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use landline_attach::{AttachmentSlots, Attachments};
 use landline_doctor::{Doctor, FirewallCheck};
-use landline_engine::{Admissions, Engine, FilterCheck, HostAccess, Ipam, Nat, Pools};
+use landline_engine::{Admissions, Engine, FilterCheck, HostAccess, Ipam, Pools};
 use landline_leases::{Foundation, OpenError};
 use landline_links::Host;
+use landline_nat::Nat;
 use landline_uplink::HostLeases;
 
 /// The engine and its features.

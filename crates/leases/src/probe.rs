@@ -1,5 +1,7 @@
 //! Looking for another user of a static address before it is used (RFC 5227), and saying afterwards who has it.
 
+mod user;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
@@ -16,6 +18,8 @@ use landline_types::Mac;
 use tokio::time::Instant;
 
 use crate::lease::heard;
+
+pub use user::user;
 
 /// When probes are sent and how long answers are waited for. The long one is that of RFC 5227 section 1.1 without its
 /// random parts; the short one is enough for whoever is there to answer on a LAN.

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_kernel::{Address, Link};
+use landline_leases::probe;
 use landline_spec::{Access, AccessSpecError, NetworkId};
 use landline_store::StoreError;
 use landline_types::IfName;
 
 use super::plan::{host_addresses, suitable_parent};
-use super::probe;
 use super::seen::{SeenNetwork, Wire, find};
 
 /// Why host access was not given or taken back. The text goes to the user as it is.

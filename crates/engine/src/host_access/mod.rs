@@ -15,7 +15,6 @@ mod follow;
 mod hands;
 mod own;
 mod plan;
-mod probe;
 mod record;
 mod seen;
 mod settle;
@@ -30,8 +29,6 @@ use landline_spec::Access;
 use landline_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-
-pub(crate) use probe::user as in_use;
 
 pub use admission::{FilterCheck, StrictFilter};
 pub use enable::AccessError;

@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use landline_attach::AttachmentRecord;
-use landline_engine::{LoosenedRecord, NatLease, NatRecord, OpeningRecord, PoolRecord};
+use landline_engine::{LoosenedRecord, PoolRecord};
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
+use landline_nat::{NatLease, NatRecord, OpeningRecord};
 use landline_store::{Record, Rows, Store};
 use landline_types::IfName;
 use landline_uplink::HostLease;

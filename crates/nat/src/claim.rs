@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use landline_engine::{EndpointRequest, Engine, network_name};
 use landline_links::mark::{End, Mark};
 use landline_model::{AddressRecord, EndpointRecord, IdentityRecord, NatBinding, NatOwner, NetworkRecord};
 use landline_spec::{HostnameMode, LanIp, NetworkId};
 
 use super::{Bound, Nat, NatError, NatLease, NatRecord, NatView};
-use crate::admission::EndpointRequest;
-use crate::endpoints::network_name;
-use crate::engine::Engine;
 
 /// The other half of a binding: the container behind it.
 fn bound(record: &EndpointRecord, binding: &NatBinding) -> Option<Bound> {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::PacketSocket;
-use landline_leases::heard;
-use landline_leases::probe::is_of_host;
 use landline_types::Mac;
+
+use super::is_of_host;
+use crate::lease::heard;
 
 /// How many probes are sent, one of which a busy machine may miss.
 const PROBES: u32 = 3;
@@ -18,7 +19,7 @@ const WAIT: Duration = Duration::from_millis(150);
 ///
 /// # Errors
 /// The link cannot be listened on, or is down.
-pub(crate) async fn user(index: u32, own: Mac, address: Ipv4Addr) -> std::io::Result<Option<Mac>> {
+pub async fn user(index: u32, own: Mac, address: Ipv4Addr) -> std::io::Result<Option<Mac>> {
     let socket = PacketSocket::arp(None, index)?;
     let mut buffer = [0; 128];
     for _ in 0..PROBES {

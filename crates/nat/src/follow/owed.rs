@@ -7,7 +7,7 @@ use std::time::Duration;
 use landline_types::IfName;
 use tokio::time::Instant;
 
-use crate::nat::address;
+use crate::address;
 use landline_types::chain;
 
 /// The pauses between attempts: the first, which doubles, and the longest.

@@ -8,9 +8,9 @@ use landline_model::LeaseRecord;
 use landline_types::chain;
 
 use super::Follower;
-use crate::nat::address;
-use crate::nat::lease::Heard;
-use crate::nat::record::NatRecord;
+use crate::address;
+use crate::lease::Heard;
+use crate::record::NatRecord;
 use landline_model::NatOwner;
 
 impl Follower {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::wire::arp::Packet;
 use landline_kernel::{Address, Link, Netlink, PacketSocket};
+use landline_leases::probe;
 use landline_links::mark::PROTOCOL;
 use landline_links::{HostError, blocking};
 use landline_types::{IfName, Mac};
 
 use super::NatError;
-use crate::host_access::in_use;
 
 /// RFC 5227 section 2.3: this many announcements, so far apart.
 const ANNOUNCEMENTS: usize = 2;
@@ -39,7 +39,7 @@ pub(super) async fn check(interface: &IfName, address: Ipv4Addr) -> Result<(), N
             interface: on.unwrap_or_else(|| "another interface".into()),
         });
     }
-    let probed = in_use(index, mac, address).await;
+    let probed = probe::user(index, mac, address).await;
     match probed.map_err(|source| NatError::Probe { address, source })? {
         Some(mac) => Err(NatError::InUse { address, mac }),
         None => Ok(()),
@@ -73,7 +73,7 @@ pub(super) async fn put(interface: &IfName, address: Ipv4Addr, ask: bool) -> Res
     if ask
         && let Some(mac) = link.mac
         && let Some(mac) =
-            in_use(index, mac, address).await.map_err(|source| NatError::Probe { address, source })?
+            probe::user(index, mac, address).await.map_err(|source| NatError::Probe { address, source })?
     {
         return Err(NatError::InUse { address, mac });
     }

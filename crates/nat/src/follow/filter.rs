@@ -9,10 +9,10 @@ use landline_types::chain;
 
 use super::ruleset::Look;
 use super::{Follower, looks};
-use crate::nat::openings::Wanted;
-use crate::nat::record::NatRecord;
-use crate::nat::table::{Mapping, mapping, script};
-use crate::nat::{NatError, firewall, stale};
+use crate::openings::Wanted;
+use crate::record::NatRecord;
+use crate::table::{Mapping, mapping, script};
+use crate::{NatError, firewall, stale};
 use landline_model::NatOwner;
 
 impl Follower {

@@ -7,8 +7,8 @@ use landline_spec::NatPorts;
 
 use super::Follower;
 use super::filter::forwards;
-use crate::nat::record::{NatRecord, NatState, NatView};
-use crate::nat::table::Mapping;
+use crate::record::{NatRecord, NatState, NatView};
+use crate::table::Mapping;
 
 impl Follower {
     pub(super) fn show(&self, problems: &BTreeMap<NatOwner, String>) {

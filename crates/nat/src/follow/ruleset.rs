@@ -4,7 +4,7 @@
 
 use landline_kernel::RulesetMonitor;
 
-use crate::nat::openings::Wanted;
+use crate::openings::Wanted;
 
 /// What a look was made with.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl<M: Hears> Ruleset<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nat::OpenBridges;
+    use crate::OpenBridges;
 
     /// Hears this many changes at once.
     struct Changes(usize);

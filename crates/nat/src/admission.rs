@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use landline_engine::{Admission, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn};
 use landline_links::facts_of;
 use landline_model::{IdentityRecord, NatOwner, NetworkRecord};
 
 use super::Nat;
-use crate::admission::{Admission, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn};
 
 impl Admission for Nat {
     fn proposed<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
