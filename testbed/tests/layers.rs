@@ -17,7 +17,7 @@ const CRATES: &[&[&str]] = &[
     &["leases"],
     &["uplink"],
     &["engine"],
-    &["attach", "nat"],
+    &["attach", "ipam", "nat"],
     &["doctor"],
     &["landline"],
 ];
@@ -62,7 +62,6 @@ const ROOMS: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (5, "host-access", &["host_access"]),
-    (5, "ipam", &["pools"]),
 ];
 
 /// What does not go down yet: from which module to which. Whoever cuts one strikes it here.

@@ -188,7 +188,7 @@ impl Engine {
 
     /// Nobody comes for the lease that the identity was given before there was an endpoint. One that nobody could ask for
     /// again goes away with its lease.
-    pub(crate) fn let_go_unused(&self, id: &IdentityId) {
+    pub fn let_go_unused(&self, id: &IdentityId) {
         match self.identities.get(id) {
             Some(identity) if self.is_nobodys(&identity) => {
                 self.identities.retire(id, endpoint_of(id));

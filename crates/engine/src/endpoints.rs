@@ -32,8 +32,8 @@ use crate::identity::{Candidate, Wish};
 use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
 pub use error::CreateEndpointError;
-pub(crate) use names::{chosen_name, first_name, lan_name};
-pub use names::{container_name, network_name};
+pub(crate) use names::{chosen_name, lan_name};
+pub use names::{container_name, network_name, first_name};
 
 /// A request for an endpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +75,8 @@ pub struct EndpointAddress {
 }
 
 /// An endpoint whose link is there, and its lease.
-pub(crate) struct Raised {
-    pub(crate) endpoint: Arc<Endpoint>,
+pub struct Raised {
+    pub endpoint: Arc<Endpoint>,
     plan: Plan,
 }
 
@@ -219,7 +219,7 @@ impl Engine {
 
     /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
     /// if it fails. The identity is told what it is on this link.
-    pub(crate) async fn raise(
+    pub async fn raise(
         &self,
         request: &CreateEndpoint,
         network: &NetworkRecord,
@@ -367,7 +367,7 @@ impl Engine {
     }
 
     /// Takes the link away again, and gives the lease back if that is wanted.
-    pub(crate) async fn lower(&self, raised: Raised, release: bool) {
+    pub async fn lower(&self, raised: Raised, release: bool) {
         raised.endpoint.stop(release).await;
         raised.endpoint.cell.withdraw().await;
         let (host, plan) = (self.host.clone(), raised.plan);

@@ -68,7 +68,7 @@ impl Identities {
 
     /// The identity for an endpoint, which holds it from now on: a known one, or a fresh one that is not stored
     /// yet.
-    pub(crate) fn take(
+    pub fn take(
         &self,
         endpoint: &EndpointId,
         network: &NetworkRecord,
@@ -129,7 +129,7 @@ impl Identities {
     }
 
     /// The container that is starting, if only one can be.
-    pub(crate) fn starting(&self, wish: &Wish<'_>) -> Option<Candidate> {
+    pub fn starting(&self, wish: &Wish<'_>) -> Option<Candidate> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         wish.starting(inner.records.values(), &held).cloned()
@@ -143,7 +143,7 @@ impl Identities {
     }
 
     /// What the container that is starting is called, if only one can be.
-    pub(crate) fn expected(&self, wish: &Wish<'_>) -> Option<String> {
+    pub fn expected(&self, wish: &Wish<'_>) -> Option<String> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         wish.expected(inner.records.values(), &held).map(str::to_owned)
@@ -191,7 +191,7 @@ impl Identities {
     }
 
     /// Remembers a record that is in the store (or is about to be).
-    pub(crate) fn keep(&self, record: IdentityRecord) {
+    pub fn keep(&self, record: IdentityRecord) {
         self.lock().records.insert(record.id.clone(), record);
     }
 

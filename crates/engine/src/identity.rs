@@ -27,23 +27,26 @@ pub struct Candidate {
 
 /// What is known about the endpoint that is being made.
 #[derive(Debug)]
-pub(crate) struct Wish<'a> {
-    pub(crate) network: &'a NetworkId,
-    pub(crate) network_name: Option<&'a str>,
-    pub(crate) parent: &'a IfName,
+pub struct Wish<'a> {
+    /// The network's id.
+    pub network: &'a NetworkId,
+    /// What the network is called.
+    pub network_name: Option<&'a str>,
+    /// The network's parent.
+    pub parent: &'a IfName,
     /// `--mac-address`.
-    pub(crate) mac: Option<Mac>,
+    pub mac: Option<Mac>,
     /// `landline.id`.
-    pub(crate) key: Option<&'a str>,
+    pub key: Option<&'a str>,
     /// The container's name, if Docker said it.
-    pub(crate) name: Option<&'a str>,
+    pub name: Option<&'a str>,
     /// The address it is to have.
-    pub(crate) address: Option<Ipv4Addr>,
+    pub address: Option<Ipv4Addr>,
     /// Which ports the container exposes or publishes; `None`: not known yet.
-    pub(crate) ports: Option<&'a BTreeSet<Port>>,
+    pub ports: Option<&'a BTreeSet<Port>>,
     /// Containers attached to this network that are not running. `None`: Docker cannot be seen, as when it is just
     /// starting; then the containers of the identities themselves are all there is to go by.
-    pub(crate) candidates: Option<&'a [Candidate]>,
+    pub candidates: Option<&'a [Candidate]>,
 }
 
 impl Wish<'_> {

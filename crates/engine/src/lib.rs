@@ -39,7 +39,6 @@ mod nat_bridge;
 mod network_links;
 mod networks;
 mod no_lease;
-mod pools;
 mod reconcile;
 mod refused_starts;
 mod release;
@@ -57,7 +56,8 @@ pub use collisions::Collision;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
 pub use endpoints::{
-    CreateEndpoint, CreateEndpointError, EndpointAddress, container_name, network_name, random_mac,
+    CreateEndpoint, CreateEndpointError, EndpointAddress, container_name, first_name, network_name,
+    random_mac,
 };
 pub use engine::Engine;
 pub use forget::ForgetNetworkError;
@@ -66,16 +66,12 @@ pub use host_access::{
     LoosenedRecord, Member, Seen, SeenNetwork, StrictFilter, Wire,
 };
 pub use identities::{Derivation, erase};
-pub use identity::Candidate;
+pub use identity::{Candidate, Wish};
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use join::{JoinAnswer, JoinError};
 pub use nat_binding::Published;
 pub use nat_bridge::PrivateError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, NetworkIpam, PoolV6};
-pub use pools::{
-    AdoptPool, Ipam, PoolError, PoolId, PoolRecord, PoolRefusal, Pools, RequestAddress, RequestAddressError,
-    RequestPool, RequestPoolError, TakeError,
-};
 pub use refused_starts::RefusedStart;
 pub use reservation::{Reservation, ReservationError};
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};

@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// Refuses the start if it is one of several containers and nothing tells which.
-    pub(crate) async fn refuse_unsure(
+    pub async fn refuse_unsure(
         &self,
         network: &NetworkRecord,
         wish: &Wish<'_>,

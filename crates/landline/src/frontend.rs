@@ -13,9 +13,9 @@ use landline_docker::{
     ReleaseAddressRequest, Sketch, StaticRoute,
 };
 use landline_engine::{
-    AdoptPool, Candidate, CreateEndpoint, CreateNetwork, CreateNetworkError, Ipam, NetworkIpam, PoolId,
-    PoolV6, Published, RequestAddress, RequestPool,
+    Candidate, CreateEndpoint, CreateNetwork, CreateNetworkError, NetworkIpam, PoolV6, Published,
 };
+use landline_ipam::{AdoptPool, Ipam, PoolId, RequestAddress, RequestPool};
 use landline_model::{ContainerRecord, Port, ResolverFile};
 use landline_spec::{
     Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::Random as _;
+use landline_engine::{CreateEndpoint, CreateEndpointError, Wish, first_name, network_name};
 use landline_leases::{OsRandom, clock};
 use landline_model::{ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
 use landline_spec::{
@@ -19,8 +20,6 @@ use landline_spec::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Ipam, RequestAddress, RequestAddressError};
-use crate::endpoints::{CreateEndpoint, CreateEndpointError, first_name, network_name};
-use crate::identity::Wish;
 
 /// How long an endpoint may take to come for its lease: Docker asks for it next. After that the identity is free, and the lease
 /// runs out unless somebody takes it up.

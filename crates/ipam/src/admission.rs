@@ -1,11 +1,11 @@
 //! Which network has which pool, and what becomes of its pools and their addresses.
 
 use ipnet::IpNet;
+use landline_engine::{AddressNews, Admission, Done, NetworkRequest, Refusal, Verdict, Withdrawn};
 use landline_spec::NetworkId;
 use landline_store::StoreError;
 
 use super::Pools;
-use crate::admission::{AddressNews, Admission, Done, NetworkRequest, Refusal, Verdict, Withdrawn};
 
 /// Why a network is not given the pool that Docker speaks of.
 #[derive(Debug, thiserror::Error)]

@@ -15,15 +15,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use landline_engine::{Candidate, CreateEndpointError, Engine};
 use landline_leases::OsRandom;
 use landline_leases::addressing::permit::{Asker, Lan};
 use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
 use landline_store::StoreError;
 use tokio_util::sync::CancellationToken;
-
-use crate::endpoints::CreateEndpointError;
-use crate::engine::Engine;
-use crate::identity::Candidate;
 
 pub use admission::PoolRefusal;
 pub use adopt::AdoptPool;
