@@ -17,7 +17,7 @@ mod wire;
 pub use corpus::corpus;
 pub use engines::{fetch_engines, unpacked_engines, upstream_version};
 pub use error::{Error, Result};
-pub use host::{Daemon, DockerHost, Dockerd, Engine, HostState, OpenVswitch};
+pub use host::{Daemon, DockerHost, Dockerd, Engine, HostState, LOG_IN_DETAIL, OpenVswitch};
 pub use lan::{BEYOND_V4, BEYOND_V6, FAR_V4, LAN_V4, LAN_V6, Lan, LanBuilder, PEER_V4, ROUTER_V4, ROUTER_V6};
 pub use node::Node;
 pub use process::{Output, Process, Signal, shell_words};

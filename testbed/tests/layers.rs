@@ -1,9 +1,8 @@
 //! Imports go down only.
 //!
-//! The crates stand in layers, and so do the rooms of the engine, each of which is to become a crate of its own
-//! (`docs/internals.md`). What still goes up or sideways there is listed by name; the list may only become shorter.
+//! The crates stand in layers (`docs/internals.md`); what they must not know of each other is held here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,57 +14,11 @@ const CRATES: &[&[&str]] = &[
     &["store"],
     &["links"],
     &["leases"],
-    &["uplink"],
-    &["engine"],
-    &["attach", "ipam", "nat"],
+    &["engine", "uplink"],
+    &["attach", "host-access", "ipam", "nat"],
     &["doctor"],
     &["landline"],
 ];
-
-/// The engine's rooms from the ground up, with the modules in them.
-const ROOMS: &[(u8, &str, &[&str])] = &[
-    (
-        4,
-        "engine",
-        &[
-            "admission",
-            "adopt",
-            "carrier",
-            "collisions",
-            "containers",
-            "delete",
-            "endpoints",
-            "engine",
-            "first_ipv6",
-            "first_lease",
-            "fixed",
-            "forget",
-            "forgotten",
-            "identities",
-            "identity",
-            "inspect",
-            "join",
-            "nat_binding",
-            "nat_bridge",
-            "network_links",
-            "networks",
-            "no_lease",
-            "reconcile",
-            "refused_starts",
-            "release",
-            "remake",
-            "repair",
-            "reservation",
-            "resolver",
-            "switch_ports",
-            "view",
-        ],
-    ),
-    (5, "host-access", &["host_access"]),
-];
-
-/// What does not go down yet: from which module to which. Whoever cuts one strikes it here.
-const NOT_YET: &[(&str, &str)] = &[];
 
 /// The files that name a link mode outside the options and the links: everything else asks `LinkFacts`. Six are the most
 /// there may be.
@@ -91,28 +44,14 @@ fn crates_depend_on_lower_layers_only() {
     assert_eq!(seen, listed);
 }
 
+/// Fakes for tests are not in the program.
 #[test]
-fn the_engines_modules_import_from_lower_rooms_only() {
-    let rooms: BTreeMap<&str, (u8, &str)> = ROOMS
-        .iter()
-        .flat_map(|&(layer, room, modules)| modules.iter().map(move |&module| (module, (layer, room))))
-        .collect();
-    let mut found = BTreeMap::new();
-    for (from, path, to) in arrows(&root().join("crates/engine/src")) {
-        let room = |module: &str| {
-            *rooms.get(module).unwrap_or_else(|| panic!("the module {module} has no room in {}", file!()))
-        };
-        let ((upper, here), (lower, there)) = (room(&from), room(&to));
-        if here != there && lower >= upper {
-            found.entry((from, to)).or_insert(path);
-        }
+fn only_tests_switch_on_what_is_for_tests() {
+    for manifest in directories(&root().join("crates")) {
+        let text = fs::read_to_string(manifest.join("Cargo.toml")).unwrap();
+        let product = text.split("[dev-dependencies]").next().unwrap();
+        assert!(!product.contains("\"testing\""), "{}", manifest.display());
     }
-    let listed: BTreeSet<(String, String)> =
-        NOT_YET.iter().map(|&(from, to)| (from.to_owned(), to.to_owned())).collect();
-    let new: Vec<_> = found.iter().filter(|(arrow, _)| !listed.contains(arrow)).collect();
-    assert!(new.is_empty(), "imports that go up or sideways, and where: {new:#?}");
-    let cut: Vec<_> = listed.iter().filter(|arrow| !found.contains_key(arrow)).collect();
-    assert!(cut.is_empty(), "these are cut; strike them from the list: {cut:#?}");
 }
 
 #[test]
@@ -176,28 +115,6 @@ fn code(path: &Path) -> String {
     text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
-/// Who imports whom: module, file, module.
-fn arrows(src: &Path) -> Vec<(String, String, String)> {
-    let lib = code(&src.join("lib.rs"));
-    let re_exports = re_exports(&lib);
-    let mut arrows = Vec::new();
-    for path in sources(src) {
-        let relative = path.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
-        let from = relative.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
-        if from == "lib" {
-            continue;
-        }
-        for name in named(&code(&path), "crate::") {
-            let to = re_exports.get(&name).unwrap_or(&name).clone();
-            let is_module = src.join(&to).is_dir() || src.join(format!("{to}.rs")).is_file();
-            if is_module && to != from {
-                arrows.push((from.clone(), relative.clone(), to));
-            }
-        }
-    }
-    arrows
-}
-
 /// The first segments of all paths that begin with `start`, those in braces too.
 fn named(code: &str, start: &str) -> Vec<String> {
     let mut names = Vec::new();
@@ -236,32 +153,8 @@ fn members(group: &str) -> Vec<String> {
     members
 }
 
-/// What the crate's root hands on: name and the module it is from.
-fn re_exports(lib: &str) -> BTreeMap<String, String> {
-    let mut names = BTreeMap::new();
-    for statement in lib.split(';').filter_map(|statement| statement.split("use ").nth(1)) {
-        let Some((module, rest)) = statement.split_once("::") else { continue };
-        let members = match rest.strip_prefix('{') {
-            Some(group) => members(group),
-            None => vec![rest.to_owned()],
-        };
-        for member in members {
-            let name = member.rsplit([':', ' ']).next().unwrap_or("").trim();
-            names.insert(name.to_owned(), module.trim().to_owned());
-        }
-    }
-    names
-}
-
 #[test]
 fn paths_are_found_wherever_they_stand() {
     let code = "use crate::{a, b::{c, d}, e::f};\nfn g() -> crate::h::I { other_crate::j() }\nuse super::k;";
     assert_eq!(named(code, "crate::"), ["a", "b", "e", "h"]);
-    let lib =
-        re_exports("pub use nat::{Nat, NatOwner};\npub use engine::Engine;\nuse landline_model as records;");
-    let module = |name: &str| lib.get(name).map(String::as_str);
-    assert_eq!(
-        (module("NatOwner"), module("Engine"), module("Nat")),
-        (Some("nat"), Some("engine"), Some("nat"))
-    );
 }

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_engine::host_access::{AccessState, AccessView, HostAccess};
 use landline_engine::{Collision, Engine, network_name};
+use landline_host_access::{AccessState, AccessView, HostAccess};
 use landline_links::mark::is_implicit;
 use landline_links::ovs::check_bridge;
 use landline_links::{HostEnd, blocking, facts_of};

@@ -33,7 +33,7 @@ use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
 pub use error::CreateEndpointError;
 pub(crate) use names::{chosen_name, lan_name};
-pub use names::{container_name, network_name, first_name};
+pub use names::{container_name, first_name, network_name};
 
 /// A request for an endpoint.
 #[derive(Debug, Clone, PartialEq)]

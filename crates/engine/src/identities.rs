@@ -68,12 +68,7 @@ impl Identities {
 
     /// The identity for an endpoint, which holds it from now on: a known one, or a fresh one that is not stored
     /// yet.
-    pub fn take(
-        &self,
-        endpoint: &EndpointId,
-        network: &NetworkRecord,
-        wish: &Wish<'_>,
-    ) -> IdentityRecord {
+    pub fn take(&self, endpoint: &EndpointId, network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
         let mut inner = self.lock();
         inner.doubted.retain(|_, since| since.elapsed() < DOUBT);
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();

@@ -1,18 +1,12 @@
-//! The product: networks, endpoints, links, addressing, leases and the store.
+//! Networks, endpoints and identities: what Docker asks for, and what is kept as it is to be.
 //!
-//! # Who does what
-//! - [`Engine`] is the entry point for networks and endpoints. Its methods are idempotent by id and never ask Docker. It knows no
-//!   feature: those that take part in the answers to Docker are its [`Admission`]s, and all follow its [`Inventory`].
-//! - [`Foundation`] is what the engine and the features are started on; the daemon does that.
-//! - A link kind (`links/`) turns a request into a [`Plan`]; the [`Host`] carries plans out, all or nothing.
-//! - Each DHCP endpoint has one task, its lease supervisor (`lease/`), which owns the DHCP machine. It is told
-//!   things through a channel and publishes what it knows through a `watch`.
-//! - Endpoints with IPv6 have a second one for that (`ipv6/`), of the same kind.
-//! - One task follows the host's link events, so that supervisors notice when Docker moves a link.
-//! - One task gives containers addresses on the host, translated (`nat/`).
-//! - One task gives the host access to containers on its NICs (`host_access/`).
-//! - A process of its own runs VDE switches and cables (`vde/`, [`run_switches`]) and outlives this one.
-//! - One file (`store`) has everything that must survive; it is written before anything is answered.
+//! [`Engine`] is the entry point. Its methods are idempotent by id and never ask Docker. It knows no feature: those that take part
+//! in the answers to Docker are its [`Admission`]s, and all follow its [`Inventory`](landline_leases::Inventory). It is started on a
+//! [`Foundation`](landline_leases::Foundation); the daemon does that.
+//!
+//! - Each endpoint has its tasks in `landline_leases`; operations on one endpoint run one after the other.
+//! - One task follows the host's link events, so that what is missing is made again (`repair`).
+//! - What must survive is in the store before anything is answered.
 //!
 //! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
 
@@ -29,7 +23,6 @@ mod first_lease;
 mod fixed;
 mod forget;
 mod forgotten;
-pub mod host_access;
 mod identities;
 mod identity;
 mod inspect;
@@ -61,10 +54,6 @@ pub use endpoints::{
 };
 pub use engine::Engine;
 pub use forget::ForgetNetworkError;
-pub use host_access::{
-    AccessContainer, AccessError, AccessOrigin, AccessState, AccessView, FilterCheck, HostAccess, Keeper,
-    LoosenedRecord, Member, Seen, SeenNetwork, StrictFilter, Wire,
-};
 pub use identities::{Derivation, erase};
 pub use identity::{Candidate, Wish};
 pub use inspect::{Inspection, LeaseView, OptionView};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use landline_attach::{AttachmentSlots, Attachments};
 use landline_doctor::{Doctor, FirewallCheck};
-use landline_engine::{Admissions, Engine, FilterCheck, HostAccess};
+use landline_engine::{Admissions, Engine};
+use landline_host_access::{FilterCheck, HostAccess};
 use landline_ipam::{Ipam, Pools};
 use landline_leases::{Foundation, OpenError};
 use landline_links::Host;

@@ -11,6 +11,14 @@ use crate::error::{Error, Result};
 use crate::process::{Output, Process, Signal, children_of, last_lines, run, shell_words};
 use crate::wait::wait_for;
 
+/// What a daemon is started with to log in detail what it does with networks, containers and addresses.
+pub const LOG_IN_DETAIL: (&str, &str) = (
+    "LOG_LEVEL",
+    "info,landline_attach=debug,landline_doctor=debug,landline_engine=debug,landline_host_access=debug,\
+     landline_ipam=debug,landline_leases=debug,landline_links=debug,landline_nat=debug,landline_store=debug,\
+     landline_uplink=debug",
+);
+
 /// Where Docker looks for a plugin called `landline`.
 const SOCKET: &str = "/run/docker/plugins/landline.sock";
 /// How long the daemon may take until it answers.

@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use daemon::Daemon;
+pub use daemon::{Daemon, LOG_IN_DETAIL};
 pub use docker::{Dockerd, Engine};
 pub use ovs::OpenVswitch;
 pub use snapshot::HostState;

@@ -5,7 +5,8 @@ mod server;
 
 use landline_attach::AttachmentView;
 use landline_doctor::Report;
-use landline_engine::{AccessView, EndpointView, IdentityView, Inspection, NetworkView, Reservation};
+use landline_engine::{EndpointView, IdentityView, Inspection, NetworkView, Reservation};
+use landline_host_access::AccessView;
 use landline_nat::{NatRecord, NatView};
 use landline_spec::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use landline_docker::DockerView;
-use landline_engine::AccessError;
+use landline_host_access::AccessError;
 use landline_kernel::Acceptor;
 use landline_model::NatOwner;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};

@@ -5,7 +5,7 @@ mod seen;
 
 use std::sync::Arc;
 
-use landline_engine::{AccessState, AccessView, HostAccess};
+use landline_host_access::{AccessState, AccessView, HostAccess};
 use landline_spec::{AccessRequest, ConfigFile};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use landline_docker::{DockerView, Watcher, WatcherError};
-use landline_engine::{AccessError, HostAccess, Keeper};
+use landline_host_access::{AccessError, HostAccess, Keeper};
 use landline_spec::{Access, AccessRequest, AccessSpecError};
 use landline_types::IfName;
 use tokio::signal::unix::{SignalKind, signal};

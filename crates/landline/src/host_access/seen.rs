@@ -1,7 +1,7 @@
 //! Docker's networks, as host access sees them.
 
 use landline_docker::{DockerNetwork, DockerView};
-use landline_engine::{Member, Seen, SeenNetwork, Wire};
+use landline_host_access::{Member, Seen, SeenNetwork, Wire};
 use landline_spec::NetworkId;
 
 /// What Docker has. Landline's own networks are among them; the engine knows more about those.

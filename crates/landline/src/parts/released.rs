@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use landline_attach::AttachmentRecord;
-use landline_engine::LoosenedRecord;
+use landline_host_access::LoosenedRecord;
 use landline_ipam::PoolRecord;
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};

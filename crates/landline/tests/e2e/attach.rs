@@ -1,6 +1,6 @@
 //! `landline attach`: by hand, to containers, processes and namespaces.
 
-use landline_testbed::{Dnsmasq, Ra, Signal, wait_for};
+use landline_testbed::{Dnsmasq, LOG_IN_DETAIL, Ra, Signal, wait_for};
 use serde_json::Value;
 
 use crate::sockets::advertise_mtu;
@@ -136,16 +136,14 @@ fn a_leased_address_by_hand_lives_as_long_as_the_attachment() -> Result {
     same(&world)?;
     world.daemon.kill(Signal::KILL)?;
     same(&world)?;
-    world.daemon =
-        world.host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?;
+    world.daemon = world.host.start_landline(binary(), &[], &[LOG_IN_DETAIL])?;
     same(&world)?;
     assert_eq!(world.attached()?.len(), 1);
     // While the daemon is away the container is restarted.
     world.daemon.kill(Signal::KILL)?;
     world.host.docker_ok(&["restart", "-t0", "web"])?;
     assert_eq!(world.interfaces("web")?, [""; 0]);
-    world.daemon =
-        world.host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?;
+    world.daemon = world.host.start_landline(binary(), &[], &[LOG_IN_DETAIL])?;
     same(&world)?;
 
     world.landline("detach web eth1")?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, Lan, Signal, wait_for};
+use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, LOG_IN_DETAIL, Lan, Signal, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,11 +18,7 @@ pub(crate) struct Asked {
 
 pub(crate) fn start(host: &DockerHost, config: &Path) -> Result<Daemon> {
     let config = config.to_str().unwrap_or_default();
-    Ok(host.start_landline(
-        binary(),
-        &["--config", config],
-        &[("LOG_LEVEL", "info,landline_engine=debug")],
-    )?)
+    Ok(host.start_landline(binary(), &["--config", config], &[LOG_IN_DETAIL])?)
 }
 
 impl Asked {

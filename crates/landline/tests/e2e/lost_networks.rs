@@ -1,6 +1,6 @@
 //! Networks that Docker no longer has: removed while no daemon ran, they are removed here too.
 
-use landline_testbed::{Signal, wait_for};
+use landline_testbed::{LOG_IN_DETAIL, Signal, wait_for};
 
 use crate::world::{Result, SOON, World, binary};
 
@@ -13,8 +13,7 @@ impl World {
         self.daemon.kill(Signal::TERM)?;
         self.daemon.wait()?;
         f(self)?;
-        self.daemon =
-            self.host.start_landline(binary(), args, &[("LOG_LEVEL", "info,landline_engine=debug")])?;
+        self.daemon = self.host.start_landline(binary(), args, &[LOG_IN_DETAIL])?;
         Ok(())
     }
 

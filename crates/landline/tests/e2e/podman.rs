@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landline_testbed::{Dnsmasq, Lan, Process, wait_for};
+use landline_testbed::{Dnsmasq, LOG_IN_DETAIL, Lan, Process, wait_for};
 
 use crate::world::{Result, SOON, World, bare, binary};
 
@@ -44,7 +44,7 @@ fn start() -> Result<(World, Process)> {
     wait_for("Podman's service", Duration::from_mins(1), || host.exec(&up).success())
         .map_err(|error| format!("{error}\n{}", service.stderr()))?;
     let args = ["--docker-host", SOCKET, "--config", "/run/landline.toml"];
-    let daemon = host.start_landline(binary(), &args, &[("LOG_LEVEL", "info,landline_engine=debug")])?;
+    let daemon = host.start_landline(binary(), &args, &[LOG_IN_DETAIL])?;
     let world = World { daemon, host, dhcp, lan };
     podman(&world, &["import", "/run/box.tar", "box"])?;
     Ok((world, service))

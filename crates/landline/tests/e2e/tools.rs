@@ -1,6 +1,6 @@
 //! What several tests do or look at.
 
-use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, Lan, Node, Signal, wait_for};
+use landline_testbed::{Daemon, Dnsmasq, DockerHost, Dockerd, LOG_IN_DETAIL, Lan, Node, Signal, wait_for};
 
 use crate::world::{Result, SOON, World, binary};
 
@@ -105,5 +105,5 @@ pub(crate) fn opening_comes_back(world: &mut World, opened: impl Fn(&World) -> b
 
 /// A daemon on the host, in the place of one that has ended.
 pub(crate) fn start_daemon(host: &DockerHost) -> Result<Daemon> {
-    Ok(host.start_landline(binary(), &[], &[("LOG_LEVEL", "info,landline_engine=debug")])?)
+    Ok(host.start_landline(binary(), &[], &[LOG_IN_DETAIL])?)
 }

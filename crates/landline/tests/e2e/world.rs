@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use landline_testbed::{Daemon, DhcpServer, Dnsmasq, DockerHost, Dockerd, Lan, wait_for};
+use landline_testbed::{Daemon, DhcpServer, Dnsmasq, DockerHost, Dockerd, LOG_IN_DETAIL, Lan, wait_for};
 use serde_json::Value;
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -71,7 +71,7 @@ impl World {
         args: &[&str],
     ) -> Result<Self> {
         host.dockerd(Dockerd::default())?;
-        let daemon = host.start_landline(binary(), args, &[("LOG_LEVEL", "info,landline_engine=debug")])?;
+        let daemon = host.start_landline(binary(), args, &[LOG_IN_DETAIL])?;
         Ok(Self { daemon, host, dhcp, lan })
     }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use landline_testbed::{Dnsmasq, Lan, wait_for};
+use landline_testbed::{Dnsmasq, LOG_IN_DETAIL, Lan, wait_for};
 
 use crate::world::{Result, SOON, binary};
 
@@ -35,7 +35,7 @@ fn daemon() -> Result<Killed> {
         .args(["daemon", "--state-dir", HERE, "--docker-host", "unix:///run/card/no-docker"])
         .env("LANDLINE_CONTROL_SOCKET", format!("{HERE}/control"))
         .env("LANDLINE_PLUGIN_SOCKET", format!("{HERE}/plugin"))
-        .env("LOG_LEVEL", "info,landline_engine=debug")
+        .env(LOG_IN_DETAIL.0, LOG_IN_DETAIL.1)
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()?;

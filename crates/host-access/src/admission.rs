@@ -1,10 +1,10 @@
 //! A network whose containers' answers would be dropped on the way to the host is refused.
 
+use landline_engine::{Admission, NetworkRequest, Refusal, Verdict};
 use landline_links::mark::is_implicit;
 use landline_links::{Shim, blocking, facts_of};
 
 use super::strict_filter;
-use crate::admission::{Admission, NetworkRequest, Refusal, Verdict};
 
 /// What the containers answer would be dropped on the way to the host.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,7 @@ mod view;
 
 use std::sync::Arc;
 
+use landline_engine::Engine;
 use landline_leases::{Foundation, Inventory};
 use landline_spec::Access;
 use landline_store::Store;
@@ -36,8 +37,6 @@ pub use record::LoosenedRecord;
 pub use seen::{Member, Seen, SeenNetwork, Wire};
 pub use shim::Keeper;
 pub use view::{AccessContainer, AccessOrigin, AccessState, AccessView};
-
-use crate::engine::Engine;
 
 pub(crate) enum Command {
     Enable(Access, oneshot::Sender<Result<AccessView, AccessError>>),

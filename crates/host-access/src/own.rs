@@ -43,7 +43,7 @@ fn own(network: &NetworkRecord) -> Own {
     };
     Own {
         network: SeenNetwork {
-            name: crate::endpoints::network_name(network),
+            name: landline_engine::network_name(network),
             driver: "landline".into(),
             wire,
             parent: Some(options.parent.clone()),
