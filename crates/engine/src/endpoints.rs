@@ -119,14 +119,6 @@ impl Engine {
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let network = self.networks().get(&request.network).cloned();
         let network = network.ok_or_else(|| CreateEndpointError::UnknownNetwork(request.network.clone()))?;
-        match request.mac {
-            Some(mac) if mac.is_zero() => return Err(CreateEndpointError::ZeroMac(mac)),
-            Some(mac) if mac.is_multicast() => return Err(CreateEndpointError::BadMac(mac)),
-            _ => {}
-        }
-        if facts_of(network.options.mode).shares_mac() && request.mac.is_some() {
-            return Err(CreateEndpointError::MacOnIpvlan { parent: network.options.parent.clone() });
-        }
         if !facts_of(network.options.mode).is_translated() {
             let options = &request.options;
             let given = [("lan_ip", options.lan_ip.is_some()), ("ports", options.ports.is_some())];
@@ -136,11 +128,7 @@ impl Engine {
             }
         }
         self.make_way(request, &network).await;
-        if let Some(mac) = request.mac
-            && let Some(user) = self.mac_user(mac, &network.options.parent).await
-        {
-            return Err(CreateEndpointError::MacInUse { mac, user, parent: network.options.parent });
-        }
+        self.check_mac(request, &network).await?;
         let ports = &request.ports;
         let wish = Wish {
             network: &network.id,
@@ -168,6 +156,29 @@ impl Engine {
             self.identities.let_go(&id);
         }
         made
+    }
+
+    /// Whether the hardware address that the user gave can be had.
+    pub(crate) async fn check_mac(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+    ) -> Result<(), CreateEndpointError> {
+        let Some(mac) = request.mac else { return Ok(()) };
+        let parent = network.options.parent.clone();
+        if mac.is_zero() {
+            return Err(CreateEndpointError::ZeroMac(mac));
+        }
+        if mac.is_multicast() {
+            return Err(CreateEndpointError::BadMac(mac));
+        }
+        if facts_of(network.options.mode).shares_mac() {
+            return Err(CreateEndpointError::MacOnIpvlan { parent });
+        }
+        match self.mac_user(mac, &parent).await {
+            Some(user) => Err(CreateEndpointError::MacInUse { mac, user, parent }),
+            None => Ok(()),
+        }
     }
 
     async fn make_as(

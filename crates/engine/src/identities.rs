@@ -212,6 +212,21 @@ impl Identities {
         (*record != before).then(|| record.clone())
     }
 
+    /// Gives an identity the key that its user has just shown, unless it has one or another has it. Whether it did.
+    pub(crate) fn claim_key(&self, id: &IdentityId, key: &str) -> bool {
+        let mut inner = self.lock();
+        let Some(own) = inner.records.get(id) else { return false };
+        let same_lan = |other: &&IdentityRecord| other.parent == own.parent && other.id != own.id;
+        let taken = inner.records.values().filter(same_lan).any(|other| other.key.as_deref() == Some(key));
+        if taken || own.key.as_deref().is_some_and(|own| own != key) {
+            return false;
+        }
+        if let Some(own) = inner.records.get_mut(id) {
+            own.key = Some(key.to_owned());
+        }
+        true
+    }
+
     /// The identity of this id, else all that have this key.
     pub(crate) fn named(&self, name: &str) -> Vec<IdentityId> {
         let inner = self.lock();

@@ -75,8 +75,8 @@ pub enum CreateNetworkError {
     Parent(#[from] ParentError),
     /// Docker's IPAM and the LAN's DHCP server would both give addresses.
     #[error(
-        "addresses come from the LAN's DHCP server, so Docker must not give any: add --ipam-driver null \
-         (or, to use Docker's addresses, -o addressing=static)"
+        "addresses come from the LAN's DHCP server, so Docker must not give any: add --ipam-driver landline \
+         or null (to use Docker's addresses, add -o addressing=static)"
     )]
     DockerIpam,
     /// Nobody would give addresses.
@@ -90,14 +90,14 @@ pub enum CreateNetworkError {
     NoAddressing,
     /// Landline's IPAM driver and the LAN's DHCP server would both give addresses.
     #[error(
-        "-o addressing=dhcp takes addresses from the LAN's DHCP server, and Landline's IPAM driver takes them from \
-         the subnet: leave out -o addressing, or add --ipam-opt addressing=dhcp"
+        "-o addressing=dhcp takes addresses from the LAN's DHCP server, and --ip-range or --ipam-opt addressing=pool takes \
+         them from the subnet: leave out one of them"
     )]
     PoolWithDhcp,
     /// IPv6 addresses from a pool beside others.
     #[error(
         "IPv6 addresses come from the LAN with -o ipv6=true (or dhcp, slaac), or from an IPv6 --subnet with \
-         -o addressing=static: leave out --ipv6 and its --subnet, or -o ipv6 and DHCP"
+         -o addressing=pool or static: leave out --ipv6 and its --subnet, or -o ipv6 and DHCP"
     )]
     PoolV6,
     /// More bytes than the parent takes: larger packets would get lost.

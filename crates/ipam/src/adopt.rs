@@ -47,6 +47,7 @@ impl Ipam {
         for error in gateway.into_iter().chain(taken).filter_map(Result::err) {
             tracing::warn!(network = %network.short(), %error, "an address of a lost pool");
         }
+        let source = Some(source);
         let id = PoolId::random(&mut OsRandom, source, &pool);
         let record = PoolRecord { id, source, network: Some(network.clone()), pool, adopted: true };
         match self.pools.adopt(record).await {

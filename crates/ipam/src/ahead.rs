@@ -25,19 +25,29 @@ use super::{Ipam, RequestAddress, RequestAddressError};
 /// runs out unless somebody takes it up.
 const SOON: Duration = Duration::from_mins(1);
 
-/// The leases that nobody has come for yet: which identity, and since when.
+/// The leases that nobody has come for yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead(Mutex<BTreeMap<(NetworkId, Ipv4Addr), (IdentityId, Instant)>>);
+pub(crate) struct Ahead(Mutex<BTreeMap<(NetworkId, Ipv4Addr), Waiting>>);
+
+/// A lease that nobody has come for yet.
+#[derive(Debug, Clone)]
+struct Waiting {
+    identity: IdentityId,
+    since: Instant,
+    /// The container's name, if Docker said it, and what was known of its user's options when the lease was made.
+    name: Option<String>,
+    options: EndpointOptions,
+}
 
 impl Ahead {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(NetworkId, Ipv4Addr), (IdentityId, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(NetworkId, Ipv4Addr), Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stale(&self) -> Vec<IdentityId> {
         let mut all = self.lock();
-        let gone = all.extract_if(.., |_, (_, since)| since.elapsed() > SOON);
-        gone.map(|(_, (identity, _))| identity).collect()
+        let gone = all.extract_if(.., |_, waiting| waiting.since.elapsed() > SOON);
+        gone.map(|(_, waiting)| waiting.identity).collect()
     }
 }
 
@@ -48,8 +58,8 @@ impl RequestAddress {
             network: &network.id,
             network_name: network.name.as_deref(),
             parent: &network.options.parent,
-            mac: None,
-            key: None,
+            mac: self.mac,
+            key: self.options.id.as_deref(),
             name: self.name.as_deref(),
             address: None,
             ports: None,
@@ -71,7 +81,7 @@ impl Ipam {
         }
         let subnet = self.pools.look(&request.pool, |record| record.pool.subnet()).unwrap_or_default();
         let named = match request.named {
-            None => None,
+            None => request.options.ip,
             Some(IpAddr::V4(address)) => Some(address),
             Some(address @ IpAddr::V6(_)) => return Err(RequestAddressError::NoSubnet(address)),
         };
@@ -82,10 +92,10 @@ impl Ipam {
         let as_endpoint = CreateEndpoint {
             network: network.id.clone(),
             endpoint: stand_in.clone(),
-            mac: None,
+            mac: request.mac,
             address: named.map(Ipv4Net::from),
             address_v6: None,
-            options: EndpointOptions::default(),
+            options: request.options.clone(),
             ports: BTreeSet::new(),
             published: Vec::new(),
             candidates: request.candidates.clone(),
@@ -93,6 +103,7 @@ impl Ipam {
             host_end: None,
         };
         self.engine.make_way(&as_endpoint, network).await;
+        self.engine.check_mac(&as_endpoint, network).await?;
         let wish = Wish { address: named, ..request.wish(network) };
         self.engine.refuse_unsure(network, &wish).await?;
         // What is known before this counts as an endpoint.
@@ -101,14 +112,17 @@ impl Ipam {
         let id = identity.id.clone();
         if let (None, Some(name)) = (&identity.container, &request.name) {
             // The watcher will say the rest.
-            identity.container = Some(ContainerRecord::named(name));
+            let known = request.container.clone();
+            identity.container = Some(known.unwrap_or_else(|| ContainerRecord::named(name)));
         }
         let name = first_name(&as_endpoint.options, &network.options, starting.as_ref(), &identity);
         let leased = self.lease_as(&as_endpoint, network, &mut identity, name, subnet, cancel).await;
         match leased {
             Ok(address) => {
                 let key = (network.id.clone(), address.addr());
-                self.ahead.lock().insert(key, (id, Instant::now()));
+                let (name, options) = (request.name.clone(), request.options.clone());
+                let waiting = Waiting { identity: id, since: Instant::now(), name, options };
+                self.ahead.lock().insert(key, waiting);
                 Ok(address.into())
             }
             Err(error) => {
@@ -168,22 +182,37 @@ impl Ipam {
         if self.engine.knows(&request.endpoint) {
             return Ok(None);
         }
-        let options = &request.options;
-        let late = [
-            ("landline.id", options.id.is_some()),
-            ("client_id", options.client_id.is_some()),
-            ("ip", options.ip.is_some()),
-        ];
-        if let Some((option, _)) = late.iter().find(|(_, given)| *given) {
-            return Err(CreateEndpointError::TooLate { option });
-        }
         let key = (network.clone(), address);
         let mut ahead = self.ahead.lock();
-        let Some(identity) = ahead.get(&key).and_then(|(id, _)| self.engine.identities.get(id)) else {
-            return Ok(None);
+        let waiting = ahead.get(&key).cloned();
+        let known = waiting.as_ref().map(|waiting| waiting.options.clone()).unwrap_or_default();
+        let name = waiting.as_ref().and_then(|waiting| waiting.name.clone());
+        let too_late = |option| match &name {
+            Some(name) => CreateEndpointError::TooLateOnce { option, name: name.clone() },
+            None => CreateEndpointError::TooLate { option },
         };
+        let (given, identities) = (&request.options, &self.engine.identities);
+        let identity = waiting.and_then(|waiting| identities.get(&waiting.identity));
+        if let (Some(id), None, Some(_), Some(identity)) = (&given.id, &known.id, &name, &identity) {
+            // Nobody has the key, so it is this one's from now on.
+            if !identities.claim_key(&identity.id, id) {
+                return Err(too_late("landline.id"));
+            }
+        } else if given.id.is_some() && given.id != known.id {
+            return Err(too_late("landline.id"));
+        }
+        if given.client_id.is_some() && given.client_id != known.client_id {
+            return Err(too_late("client_id"));
+        }
+        if given.ip.is_some_and(|ip| ip != address) {
+            return Err(too_late("ip"));
+        }
+        let Some(identity) = identity else { return Ok(None) };
         if let Some(mac) = request.mac.filter(|mac| *mac != identity.mac) {
-            return Err(CreateEndpointError::MacTooLate { mac, address });
+            return Err(match name {
+                Some(_) => too_late("--mac-address"),
+                None => CreateEndpointError::MacTooLate { mac, address },
+            });
         }
         ahead.remove(&key);
         Ok(Some(identity.id))
@@ -191,7 +220,7 @@ impl Ipam {
 
     /// Whether the network's addresses are leased before its endpoints are made.
     fn leases_ahead(&self, network: &NetworkId) -> bool {
-        let dhcp = |id| self.pools.look(id, |record| record.source == PoolSource::Dhcp) == Some(true);
+        let dhcp = |id| self.pools.look(id, |record| record.source == Some(PoolSource::Dhcp)) == Some(true);
         let asks = |n: &NetworkRecord| n.options.addressing == Addressing::Dhcp;
         self.engine.networks().get(network).is_some_and(asks)
             && self.pools.of_network(network).iter().any(dhcp)
@@ -200,7 +229,7 @@ impl Ipam {
     /// No endpoint will come for a lease.
     pub(super) fn lease_not_used(&self, network: &NetworkId, address: Ipv4Addr) {
         let unused = self.ahead.lock().remove(&(network.clone(), address));
-        if let Some((identity, _)) = unused {
+        if let Some(Waiting { identity, .. }) = unused {
             self.engine.let_go_unused(&identity);
         }
     }

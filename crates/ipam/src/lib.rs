@@ -18,8 +18,10 @@ use ipnet::IpNet;
 use landline_engine::{Candidate, CreateEndpointError, Engine};
 use landline_leases::OsRandom;
 use landline_leases::addressing::permit::{Asker, Lan};
-use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
+use landline_model::{ContainerRecord, NetworkRecord};
+use landline_spec::{Addressing, EndpointOptions, IpamOptions, NetworkId, PoolSource};
 use landline_store::StoreError;
+use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
 pub use admission::PoolRefusal;
@@ -48,18 +50,18 @@ pub struct RequestPool {
 #[non_exhaustive]
 pub enum RequestPoolError {
     /// There is nothing to take addresses from.
-    #[error("addressing=pool takes addresses from a subnet: give --subnet, or --ipam-opt addressing=dhcp")]
+    #[error("addressing=pool takes addresses from a subnet: give --subnet, or use addressing=dhcp")]
     NoSubnet,
     /// The server chooses.
     #[error(
         "with addressing=dhcp the LAN's DHCP server chooses among its own addresses; leave out --ip-range, or use \
-         --ipam-opt addressing=pool"
+         addressing=pool"
     )]
     RangeWithDhcp,
     /// IPv6 from the LAN does not come through an IPAM driver.
     #[error(
         "IPv6 addresses from the LAN do not come through an IPAM driver; leave out --ipv6, or give an IPv6 --subnet \
-         with --ipam-opt addressing=pool"
+         with -o addressing=pool"
     )]
     Ipv6WithDhcp,
     /// The range and the subnet do not go together.
@@ -79,6 +81,12 @@ pub struct RequestAddress {
     pub named: Option<IpAddr>,
     /// The container's name, if Docker says it.
     pub name: Option<String>,
+    /// The container of that name, if more is known of it.
+    pub container: Option<ContainerRecord>,
+    /// The hardware address its user gave, if that is known.
+    pub mac: Option<Mac>,
+    /// Its user's options for the endpoint, as far as they are known.
+    pub options: EndpointOptions,
     /// The containers of the network one of which is starting. `None`: Docker cannot be seen.
     pub candidates: Option<Vec<Candidate>>,
 }
@@ -99,13 +107,13 @@ pub enum RequestAddressError {
     /// Only networks of this driver are on a LAN we know.
     #[error(
         "addressing=dhcp asks the DHCP server on the LAN of a network of driver landline; give this network a \
-         --subnet and --ipam-opt addressing=pool"
+         --subnet and the IPAM driver landline"
     )]
     NoNetwork,
     /// Nobody chooses an address.
     #[error(
-        "this network takes addresses without asking anybody (-o addressing=static with --ipam-opt addressing=dhcp), \
-         so every container names its own with --ip"
+        "this network takes addresses without asking anybody (-o addressing=static), so every container names its own \
+         with --ip; to have them taken from the subnet, create the network with -o addressing=pool"
     )]
     Unnamed,
     /// An address that no prefix goes with.
@@ -150,20 +158,25 @@ impl Ipam {
     pub async fn request_pool(&self, request: RequestPool) -> Result<(PoolId, IpNet), RequestPoolError> {
         let RequestPool { subnet, range, v6, options } = request;
         let subnet = subnet.filter(|subnet| subnet.prefix_len() > 0);
-        let by_default = if subnet.is_some() { PoolSource::Pool } else { PoolSource::Dhcp };
-        let source = options.addressing.unwrap_or(by_default);
+        // A subnet alone says what the LAN is as well as where to take addresses from: the network's options decide.
+        let source = options.addressing.or(match subnet {
+            None => Some(PoolSource::Dhcp),
+            Some(_) if v6 || range.is_some() => Some(PoolSource::Pool),
+            Some(_) => None,
+        });
         let subnet = match (source, subnet) {
-            (PoolSource::Dhcp, _) if v6 => return Err(RequestPoolError::Ipv6WithDhcp),
-            (PoolSource::Dhcp, _) if range.is_some() => return Err(RequestPoolError::RangeWithDhcp),
-            (PoolSource::Pool, None) => return Err(RequestPoolError::NoSubnet),
-            // Any other that overlaps a route of the host Docker would refuse, and ask again for ever.
-            (PoolSource::Dhcp, None) => IpNet::default(),
+            (Some(PoolSource::Dhcp), _) if v6 => return Err(RequestPoolError::Ipv6WithDhcp),
+            (Some(PoolSource::Dhcp), _) if range.is_some() => return Err(RequestPoolError::RangeWithDhcp),
             (_, Some(subnet)) => subnet,
+            (Some(PoolSource::Pool), None) => return Err(RequestPoolError::NoSubnet),
+            // Any other that overlaps a route of the host Docker would refuse, and ask again for ever.
+            (_, None) => IpNet::default(),
         };
         let pool = Pool::new(subnet, range)?;
         let (id, subnet) = (PoolId::random(&mut OsRandom, source, &pool), pool.subnet());
         self.pools.add(PoolRecord { id: id.clone(), source, network: None, pool, adopted: false }).await?;
-        tracing::info!(pool = %id, %subnet, source = source.as_str(), "pool created");
+        let source = source.map_or("as its network says", PoolSource::as_str);
+        tracing::info!(pool = %id, %subnet, source, "pool created");
         Ok((id, subnet))
     }
 
@@ -178,7 +191,26 @@ impl Ipam {
 
     /// Where the addresses of a network of ours come from that has, or is about to be created with, this subnet.
     pub fn source(&self, network: &NetworkId, subnet: IpNet) -> Option<PoolSource> {
-        self.pools.look(&self.pools.find(network, subnet)?, |record| record.source)
+        self.pools.look(&self.pools.find(network, subnet)?, |record| record.source)?
+    }
+
+    /// The network that is about to be created with this subnet says where the addresses of its pool come from.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub async fn decide(
+        &self,
+        network: &NetworkId,
+        subnet: IpNet,
+        source: PoolSource,
+    ) -> Result<(), StoreError> {
+        // Without a pool the network is refused, and why is said then.
+        let Some(pool) = self.pools.find(network, subnet) else { return Ok(()) };
+        let decided = self.pools.change(&pool, |record| {
+            record.source = Some(source);
+            Ok::<_, StoreError>(())
+        });
+        decided.await.map(drop)
     }
 
     /// The network of a pool.
@@ -228,6 +260,8 @@ impl Ipam {
         let known = self.pools.look(&request.pool, |record| (record.source, record.network.clone()));
         let unknown = || RequestAddressError::UnknownPool(request.pool.clone());
         let (source, network) = known.ok_or_else(unknown)?;
+        // Only a network of another driver has not said it by now, and there is no LAN that is known to be its.
+        let source = source.unwrap_or(PoolSource::Pool);
         let network = network.and_then(|id| self.engine.networks().get(&id).cloned());
         match (source, network) {
             (PoolSource::Dhcp, None) if request.named.is_none() => Err(RequestAddressError::NoNetwork),
@@ -237,12 +271,13 @@ impl Ipam {
             (PoolSource::Dhcp, _) if request.named.is_none() => Err(RequestAddressError::Unnamed),
             (_, network) => {
                 let lan = network.as_ref().map(|network| Lan::of(&network.options));
+                let around = self.around(&request, network.as_ref()).await;
                 // Whose it will be, as far as that can be told: it is only about who has the same one again. Until a
                 // container that was just made has started, Docker often says no more of it than its name.
                 let expected =
                     network.and_then(|network| self.engine.identities.expected(&request.wish(&network)));
                 let owner = request.name.clone().or(expected);
-                self.take(&request, owner.as_deref(), lan.as_ref()).await
+                self.take(&request, owner.as_deref(), lan.as_ref(), around).await
             }
         }
     }
@@ -252,6 +287,7 @@ impl Ipam {
         request: &RequestAddress,
         owner: Option<&str>,
         lan: Option<&Lan>,
+        around: Option<IpNet>,
     ) -> Result<IpNet, RequestAddressError> {
         // Which LAN it is for is not known before there is a network. What is named (`--aux-address` among it) is
         // judged once an endpoint is to have it.
@@ -264,9 +300,20 @@ impl Ipam {
                 Some(address) => record.pool.take_named(address, owner).map(|()| address),
                 None => record.pool.take_any(owner, usable),
             };
-            within(address?, record.pool.subnet())
+            within(address?, around.unwrap_or(record.pool.subnet()))
         });
         taken.await?.ok_or_else(|| RequestAddressError::UnknownPool(request.pool.clone()))
+    }
+
+    /// The subnet that the network's parent has an address of, if the address that is named is in it and its user gave no subnet.
+    async fn around(&self, request: &RequestAddress, network: Option<&NetworkRecord>) -> Option<IpNet> {
+        let (named, network) = (request.named?, network?);
+        let any = self.pools.look(&request.pool, |record| record.pool.subnet().prefix_len() == 0)?;
+        if !any {
+            return None;
+        }
+        let subnets = self.engine.parent_addresses(&network.options.parent).await;
+        subnets.iter().find(|subnet| subnet.contains(&named)).map(IpNet::trunc)
     }
 
     /// Takes an address back. One that is not in use is fine.

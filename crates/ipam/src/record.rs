@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;
 
+/// What a pool is called for as long as it is not known where its addresses come from: its network's options say that.
+const UNDECIDED: &str = "subnet";
+
 /// What a pool is called: where its addresses come from, its subnet, the range for addresses nobody names, and a random
 /// number. Docker keeps that and shows it to nobody, so it is what a pool that was lost with the state is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,19 +21,18 @@ pub struct PoolId(String);
 
 impl PoolId {
     /// A new one.
-    pub(crate) fn random(random: &mut impl Random, source: PoolSource, pool: &Pool) -> Self {
+    pub(crate) fn random(random: &mut impl Random, source: Option<PoolSource>, pool: &Pool) -> Self {
         let (subnet, range) = (pool.subnet(), pool.range());
-        Self(format!(
-            "{},{subnet},{range},{:08x}{:08x}",
-            source.as_str(),
-            random.next_u32(),
-            random.next_u32()
-        ))
+        let source = source.map_or(UNDECIDED, PoolSource::as_str);
+        Self(format!("{source},{subnet},{range},{:08x}{:08x}", random.next_u32(), random.next_u32()))
     }
 
     /// Whether it says that it names such a pool.
-    fn describes(&self, source: PoolSource, pool: &Pool) -> bool {
-        self.description() == Some((source.as_str(), pool.subnet(), pool.range()))
+    fn describes(&self, source: Option<PoolSource>, pool: &Pool) -> bool {
+        self.description().is_some_and(|(word, subnet, range)| {
+            let same = word == UNDECIDED || Some(word) == source.map(PoolSource::as_str);
+            same && (subnet, range) == (pool.subnet(), pool.range())
+        })
     }
 
     /// Whether it says what pool it names.
@@ -68,8 +70,9 @@ impl fmt::Display for PoolId {
 pub struct PoolRecord {
     /// Its key.
     pub id: PoolId,
-    /// Where its addresses come from.
-    pub source: PoolSource,
+    /// Where its addresses come from; `None`: its network, which is not created yet or another driver's, has not said.
+    #[serde(default)]
+    pub source: Option<PoolSource>,
     /// The network it was made for, once that was created with this driver.
     #[serde(default)]
     pub network: Option<NetworkId>,
@@ -108,12 +111,16 @@ mod tests {
             Pool::new(subnet.parse().unwrap(), range.map(|range| range.parse().unwrap())).unwrap()
         };
         let own = pool("192.0.2.0/24", Some("192.0.2.64/27"));
-        let id = PoolId::random(&mut OsRandom, PoolSource::Pool, &own);
-        assert!(id.says_which() && id.describes(PoolSource::Pool, &own), "{id}");
-        assert!(!id.describes(PoolSource::Dhcp, &own));
-        assert!(!id.describes(PoolSource::Pool, &pool("192.0.2.0/24", None)));
+        let (lan, alone) = (Some(PoolSource::Dhcp), Some(PoolSource::Pool));
+        let id = PoolId::random(&mut OsRandom, alone, &own);
+        assert!(id.says_which() && id.describes(alone, &own), "{id}");
+        assert!(!id.describes(lan, &own));
+        assert!(!id.describes(alone, &pool("192.0.2.0/24", None)));
         let v6 = pool("2001:db8::/64", None);
-        assert!(PoolId::random(&mut OsRandom, PoolSource::Pool, &v6).describes(PoolSource::Pool, &v6));
+        assert!(PoolId::random(&mut OsRandom, alone, &v6).describes(alone, &v6));
+        let later = PoolId::random(&mut OsRandom, None, &own);
+        assert!(later.says_which() && [lan, alone, None].iter().all(|source| later.describes(*source, &own)));
+        assert!(!later.describes(lan, &v6));
         for text in ["", "91b6235577fd1201", "pool,192.0.2.0/24", "pool,x,y,z"] {
             assert!(!PoolId::from(text.to_owned()).says_which(), "{text}");
         }

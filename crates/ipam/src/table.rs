@@ -260,10 +260,10 @@ mod tests {
         let mut pool = super::super::Pool::new("192.0.2.0/24".parse().unwrap(), None).unwrap();
         let address = "192.0.2.4".parse().unwrap();
         pool.take_named(address, None).unwrap();
-        let name = PoolId::random(&mut OsRandom, PoolSource::Pool, &pool);
-        let id = PoolId::random(&mut OsRandom, PoolSource::Pool, &pool);
-        let record =
-            PoolRecord { id, source: PoolSource::Pool, network: Some(network.clone()), pool, adopted: true };
+        let source = Some(PoolSource::Pool);
+        let name = PoolId::random(&mut OsRandom, source, &pool);
+        let id = PoolId::random(&mut OsRandom, source, &pool);
+        let record = PoolRecord { id, source, network: Some(network.clone()), pool, adopted: true };
         pools.adopt(record).await.unwrap();
 
         let note = pools.change_all_of(&network, |record| record.pool.belongs_to(address, "db"));

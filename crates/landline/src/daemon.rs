@@ -1,5 +1,6 @@
 //! `landline daemon`: everything wired together.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use crate::bridge;
 use crate::cli::DaemonOptions;
 use crate::control;
 use crate::doctor::Surroundings;
-use crate::frontend::Frontend;
+use crate::frontend::{Frontend, lan_ipam_name};
 use crate::host_access;
 use crate::identity::{Site, SiteError};
 use crate::log::{self, LevelError};
@@ -145,22 +146,38 @@ async fn serve(
         }
     });
     let frontends = Frontend::under(&names, &ipam_names, &parts, &view, &attacher.config(), &watcher.sign());
-    let (plugin, handed_over) = match handed_over(inherited, &options.plugin_socket)? {
-        _ if !driver => (None, true),
-        Some(listener) => (Some(listener), true),
-        None => (Some(listen(&options.plugin_socket, 0o755).await?), false),
-    };
+    let lan_ipam_name = lan_ipam_name(&names);
+    let lan_ipam = options.plugin_socket.with_file_name(format!("{lan_ipam_name}.sock"));
+    // Those that are made here are removed at the end.
+    let mut sockets = Vec::new();
+    let (mut plugins, mut further) = (Vec::new(), Vec::new());
+    let mut handed_over = handed_over(inherited, &[&options.plugin_socket, &lan_ipam])?;
+    let given = [&options.plugin_socket, &lan_ipam].map(|path| handed_over.remove(path));
+    for (path, given) in [&options.plugin_socket, &lan_ipam].into_iter().zip(given) {
+        let listener = match given {
+            _ if !driver => continue,
+            Some(listener) => listener,
+            None => {
+                sockets.push(path.clone());
+                listen(path, 0o755).await?
+            }
+        };
+        let own = if *path == lan_ipam { &mut further } else { &mut plugins };
+        own.push(listener);
+    }
     let beside = |preset: &Preset| options.plugin_socket.with_file_name(format!("{}.sock", preset.name));
     let more_sockets: Vec<PathBuf> = names.iter().skip(1).map(beside).collect();
-    let mut plugins: Vec<UnixListener> = plugin.into_iter().collect();
     for socket in &more_sockets {
         plugins.push(listen(socket, 0o755).await?);
     }
-
-    let mut further = Vec::new();
-    for name in &options.ipam_name {
+    sockets.extend(more_sockets.iter().cloned());
+    let from_lan = further.into_iter().zip(frontends.first().map(Frontend::from_lan));
+    let mut further: Vec<(UnixListener, Arc<Frontend>)> = from_lan.collect();
+    for name in options.ipam_name.iter().filter(|name| name.as_str() != lan_ipam_name) {
         let path = options.plugin_socket.with_file_name(format!("{}.sock", name.as_str()));
-        further.push((listen(&path, 0o755).await?, path));
+        let listener = listen(&path, 0o755).await?;
+        further.extend(frontends.first().map(|frontend| (listener, frontend.clone())));
+        sockets.push(path);
     }
 
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -196,11 +213,8 @@ async fn serve(
     tasks.spawn(watcher.run(cancel.clone()));
     tasks.spawn(bridge::follow_guards(cancel.clone()));
     tasks.spawn(cancel.clone().run_until_cancelled_owned(bridge::sweep_left_over()));
-    let mut sockets = more_sockets;
-    for (listener, path) in further {
-        let Some(first) = frontends.first() else { break };
-        tasks.spawn(landline_docker::serve_ipam(listener, first.clone(), cancel.clone()));
-        sockets.push(path);
+    for (listener, frontend) in further {
+        tasks.spawn(landline_docker::serve_ipam(listener, frontend, cancel.clone()));
     }
     for (plugin, frontend) in plugins.into_iter().zip(frontends) {
         tasks.spawn(landline_docker::serve(plugin, frontend, cancel.clone()));
@@ -229,9 +243,6 @@ async fn serve(
     }
     // Gone already is as good. What the service manager made stays its own.
     let _ = std::fs::remove_file(&control_path);
-    if !handed_over {
-        sockets.push(options.plugin_socket);
-    }
     for path in sockets {
         let _ = std::fs::remove_file(&path);
     }
@@ -250,9 +261,11 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
     made.map_err(|source| DaemonError::Directory { path: path.into(), source })
 }
 
-/// The plugin socket, if the service manager listens on it for us.
-fn handed_over(inherited: Inherited, path: &Path) -> Result<Option<UnixListener>, DaemonError> {
-    let failed = |source| DaemonError::Listen { path: path.into(), source };
+/// Those of the sockets on which the service manager listens for us.
+fn handed_over(
+    inherited: Inherited,
+    paths: &[&PathBuf],
+) -> Result<BTreeMap<PathBuf, UnixListener>, DaemonError> {
     if !inherited.unusable.is_empty() {
         let descriptors = inherited.unusable;
         tracing::warn!(
@@ -260,15 +273,19 @@ fn handed_over(inherited: Inherited, path: &Path) -> Result<Option<UnixListener>
             "what LISTEN_FDS announces are no listening unix sockets; they are not used"
         );
     }
+    let mut ours = BTreeMap::new();
     for listener in inherited.listeners {
-        let address = listener.local_addr().map_err(failed)?;
-        if address.as_pathname().and_then(Path::file_name) == path.file_name() {
-            listener.set_nonblocking(true).map_err(failed)?;
-            return UnixListener::from_std(listener).map(Some).map_err(failed);
-        }
-        tracing::warn!(?address, "a socket was handed over that is not the plugin socket");
+        let address = listener.local_addr();
+        let name = address.as_ref().ok().and_then(|address| address.as_pathname()?.file_name());
+        let Some(path) = paths.iter().find(|path| name.is_some() && path.file_name() == name) else {
+            tracing::warn!(?address, "a socket was handed over that is none of the plugin's");
+            continue;
+        };
+        let failed = |source| DaemonError::Listen { path: (*path).clone(), source };
+        listener.set_nonblocking(true).map_err(failed)?;
+        ours.insert((*path).clone(), UnixListener::from_std(listener).map_err(failed)?);
     }
-    Ok(None)
+    Ok(ours)
 }
 
 /// A listening socket that only root can use. What a dead daemon left there is replaced; a living one is not.

@@ -19,11 +19,13 @@ use landline_ipam::{AdoptPool, Ipam, PoolId, RequestAddress, RequestPool};
 use landline_model::{ContainerRecord, Port, ResolverFile};
 use landline_spec::{
     Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,
-    NetworkOptions, OptionError, PoolSource,
+    NetworkOptions, PoolSource,
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::addressing::{self, AddressingError, OurPool};
+use crate::named;
 use crate::parts::Parts;
 use crate::preset::Preset;
 
@@ -36,7 +38,22 @@ const RESTORE: Duration = Duration::from_mins(15);
 /// How long word of a container may be late. Docker tells of it before it asks for its endpoint, but on the side.
 const LATE: Duration = Duration::from_millis(250);
 
+/// Under which name Docker asks for addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IpamName {
+    /// One that says nothing about them.
+    Plain,
+    /// `landline-dhcp`: they are the LAN's.
+    FromLan,
+}
+
+/// The IPAM driver's name for addresses of the LAN: the first of the driver's with `-dhcp` behind it.
+pub(crate) fn lan_ipam_name(names: &[Preset]) -> String {
+    format!("{}-dhcp", names.first().map_or("landline", |preset| &preset.name))
+}
+
 /// The engine as a Docker driver, and the watcher's ear.
+#[derive(Clone)]
 pub(crate) struct Frontend {
     parts: Arc<Parts>,
     view: watch::Receiver<Arc<DockerView>>,
@@ -46,6 +63,10 @@ pub(crate) struct Frontend {
     names: Arc<[Preset]>,
     /// Those that only the IPAM driver has.
     ipam_names: Arc<[String]>,
+    /// That of the IPAM driver whose addresses are the LAN's whatever else is said.
+    lan_ipam_name: Arc<str>,
+    /// Under which of these the IPAM driver is asked here.
+    ipam_name: IpamName,
     config: watch::Receiver<Arc<ConfigFile>>,
     /// Tells the watcher that Docker runs.
     docker_lives: Arc<Notify>,
@@ -57,7 +78,7 @@ enum RequestError {
     #[error(transparent)]
     Shape(#[from] OptionsError),
     #[error(transparent)]
-    Option(#[from] OptionError),
+    Addressing(#[from] AddressingError),
     #[error(
         "--ipv6 asks Docker for IPv6 addresses, and Landline's come from the LAN; leave it out and add -o ipv6=true \
          (or dhcp, slaac)"
@@ -67,6 +88,11 @@ enum RequestError {
         "--internal would cut containers off from the LAN, which is what Landline connects them to; leave it out"
     )]
     Internal,
+    #[error(
+        "the IPAM driver {0} takes addresses from the LAN's DHCP server; leave out addressing=pool, or use the IPAM driver \
+         landline"
+    )]
+    PoolFromLan(Arc<str>),
     #[error("Landline takes one IPv4 --subnet and one IPv6 --subnet")]
     Pools,
 }
@@ -81,6 +107,7 @@ impl Frontend {
         config: &watch::Receiver<Arc<ConfigFile>>,
         docker_lives: &Arc<Notify>,
     ) -> Vec<Arc<Self>> {
+        let lan_ipam_name: Arc<str> = lan_ipam_name(names).into();
         let frontend = |preset: &Preset| {
             Arc::new(Self {
                 parts: parts.clone(),
@@ -88,11 +115,18 @@ impl Frontend {
                 preset: preset.clone(),
                 names: names.clone(),
                 ipam_names: ipam_names.clone(),
+                lan_ipam_name: lan_ipam_name.clone(),
+                ipam_name: IpamName::Plain,
                 config: config.clone(),
                 docker_lives: docker_lives.clone(),
             })
         };
         names.iter().map(frontend).collect()
+    }
+
+    /// The same driver under the IPAM driver's name that stands for the addresses of the LAN.
+    pub(crate) fn from_lan(self: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { ipam_name: IpamName::FromLan, ..Self::clone(self) })
     }
 
     /// Tells the engine what the watcher sees, until `cancel`.
@@ -107,7 +141,8 @@ impl Frontend {
                 // Docker may have been killed, and its containers with it.
                 self.parts.engine.close_dead().await;
                 self.adopt_networks(&seen).await;
-                let ours = seen.networks.iter().filter(|(_, network)| self.gives_addresses(network));
+                let ours =
+                    seen.networks.iter().filter(|(_, network)| self.gives_addresses(network).is_some());
                 doubtful = ours.map(|(id, _)| id.clone()).collect();
             }
             connected = seen.connected;
@@ -146,9 +181,26 @@ impl Frontend {
         }
     }
 
-    /// Whether the network's addresses are from our IPAM driver, under any of its names.
-    fn gives_addresses(&self, network: &DockerNetwork) -> bool {
-        self.ipam_names.contains(&network.ipam) || self.names.iter().any(|preset| preset.name == network.ipam)
+    /// Under which of its names our IPAM driver gives the network's addresses, if it does.
+    fn gives_addresses(&self, network: &DockerNetwork) -> Option<IpamName> {
+        if network.ipam == *self.lan_ipam_name {
+            return Some(IpamName::FromLan);
+        }
+        let plain = self.ipam_names.contains(&network.ipam)
+            || self.names.iter().any(|preset| preset.name == network.ipam);
+        plain.then_some(IpamName::Plain)
+    }
+
+    /// Where the addresses of a pool come from that was lost, as far as Docker shows it.
+    fn shown_source(&self, network: &DockerNetwork, pool: &DockerPool) -> Option<PoolSource> {
+        let ours = our_shown(network, pool, self.gives_addresses(network)?);
+        match (self.names.iter().find(|preset| preset.name == network.driver), pool.subnet) {
+            (Some(preset), IpNet::V4(_)) => {
+                addressing::read(preset.with(&network.options), Some(ours), &self.defaults()).ok()?.1
+            }
+            // Of another driver's LAN nothing is known.
+            (None, _) | (_, IpNet::V6(_)) => ours.source.or(Some(PoolSource::Pool)),
+        }
     }
 
     /// Those of the `doubtful` networks that have been looked at tell of pools that the engine may not know.
@@ -158,7 +210,7 @@ impl Frontend {
         for id in doubtful.extract_if(.., looked_at) {
             let Some(network) = view.networks.get(&id) else { continue };
             for pool in &network.pools {
-                let Some(source) = pool_source(network, pool) else { continue };
+                let Some(source) = self.shown_source(network, pool) else { continue };
                 let in_use = network.in_use.iter().flatten().chain(&pool.set_aside).copied().collect();
                 let DockerPool { subnet, range, gateway, .. } = *pool;
                 let network = id.clone();
@@ -362,46 +414,42 @@ fn ipam_v6(request: &CreateNetworkRequest) -> Result<Option<PoolV6>, RequestErro
     }
 }
 
-/// Where our IPAM driver took the network's addresses from.
-fn pool_source(network: &DockerNetwork, pool: &DockerPool) -> Option<PoolSource> {
-    let by_default = if pool.subnet.prefix_len() > 0 { PoolSource::Pool } else { PoolSource::Dhcp };
-    let options = IpamOptions::parse(&network.ipam_options).ok()?;
-    Some(options.addressing.unwrap_or(by_default))
-}
-
-/// A network as Docker shows it. `ours`: its addresses are from our IPAM driver.
+/// A network as Docker shows it. `ours`: its addresses are from our IPAM driver, under the name that says that they are the
+/// LAN's or under another.
 fn read_shown(
     id: &NetworkId,
     network: &DockerNetwork,
     preset: &Preset,
     defaults: &Defaults,
-    ours: bool,
-) -> Result<CreateNetwork, OptionError> {
-    let mut options = preset.with(&network.options);
-    let (mut ipam, mut ipam_v6) = (NetworkIpam::Null, None);
+    ours: Option<IpamName>,
+) -> Result<CreateNetwork, AddressingError> {
+    let (mut ipam, mut ipam_v6, mut our_pool) = (NetworkIpam::Null, None, None);
     for pool in &network.pools {
-        match (pool.subnet, pool.gateway) {
-            (IpNet::V4(subnet), gateway) => {
-                let gateway = gateway.and_then(v4);
-                if ours {
-                    ipam = NetworkIpam::Landline { subnet, gateway, source: None };
-                } else if subnet.prefix_len() > 0 {
-                    ipam = NetworkIpam::Pool { subnet, gateway };
-                }
-                if ours && pool_source(network, pool) == Some(PoolSource::Pool) {
-                    options.entry("addressing".to_owned()).or_insert_with(|| Addressing::Static.to_string());
-                }
+        match (pool.subnet, pool.gateway, ours) {
+            (IpNet::V4(subnet), gateway, Some(name)) => {
+                ipam = NetworkIpam::Landline { subnet, gateway: gateway.and_then(v4), source: None };
+                our_pool = Some(our_shown(network, pool, name));
             }
-            (IpNet::V6(subnet), gateway) => {
+            (IpNet::V4(subnet), gateway, None) if subnet.prefix_len() > 0 => {
+                ipam = NetworkIpam::Pool { subnet, gateway: gateway.and_then(v4) };
+            }
+            (IpNet::V4(_), ..) => {}
+            (IpNet::V6(subnet), gateway, _) => {
                 let gateway = gateway.and_then(|gateway| match gateway {
                     IpAddr::V6(gateway) => Some(gateway),
                     IpAddr::V4(_) => None,
                 });
-                ipam_v6 = Some(PoolV6 { subnet, gateway, ours });
+                ipam_v6 = Some(PoolV6 { subnet, gateway, ours: ours.is_some() });
             }
         }
     }
-    Ok(CreateNetwork { id: id.clone(), options: defaults.complete(&options)?, ipam, ipam_v6 })
+    let (options, _) = addressing::read(preset.with(&network.options), our_pool, defaults)?;
+    Ok(CreateNetwork { id: id.clone(), options, ipam, ipam_v6 })
+}
+
+fn our_shown(network: &DockerNetwork, pool: &DockerPool, name: IpamName) -> OurPool {
+    let source = addressing::source_shown(network, pool, name == IpamName::FromLan);
+    OurPool { subnet: pool.subnet, source }
 }
 
 fn v4(address: IpAddr) -> Option<Ipv4Addr> {
@@ -418,17 +466,17 @@ fn read_network(
     defaults: &Defaults,
 ) -> Result<CreateNetwork, RequestError> {
     let (id, mut ipam, ipam_v6) = (request.network.clone(), ipam(request)?, ipam_v6(request)?);
-    let mut options = preset.with(&request.user_options()?);
-    // Who asked our own IPAM driver for a pool need not say again that there is no asking the LAN's server.
-    if let NetworkIpam::Landline { subnet, source, .. } = &mut ipam {
-        *source = ipams.source(&id, (*subnet).into());
+    let pool = match ipam {
+        NetworkIpam::Landline { subnet, .. } => {
+            let subnet = IpNet::from(subnet);
+            Some(OurPool { subnet, source: ipams.source(&id, subnet) })
+        }
+        NetworkIpam::Null | NetworkIpam::Pool { .. } => None,
+    };
+    let (options, decided) = addressing::read(preset.with(&request.user_options()?), pool, defaults)?;
+    if let NetworkIpam::Landline { source, .. } = &mut ipam {
+        *source = decided;
     }
-    if let NetworkIpam::Landline { source, .. } = ipam
-        && source == Some(PoolSource::Pool)
-    {
-        options.entry("addressing".to_owned()).or_insert_with(|| Addressing::Static.to_string());
-    }
-    let options = defaults.complete(&options)?;
     if request.is_internal() {
         return Err(RequestError::Internal);
     }
@@ -448,6 +496,9 @@ impl Driver for Frontend {
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
         let network = read_network(&self.parts.ipam, &request, &self.preset, &self.defaults())?;
         self.free_bridge(&network.id, &network.options).await?;
+        if let NetworkIpam::Landline { subnet, source: Some(source), .. } = network.ipam {
+            self.parts.ipam.decide(&network.id, subnet.into(), source).await?;
+        }
         Ok(self.parts.engine.create_network(network).await?)
     }
 
@@ -533,7 +584,15 @@ impl Driver for Frontend {
 
 impl IpamDriver for Frontend {
     async fn request_pool(&self, request: PoolRequest) -> Result<PoolAnswer, DriverError> {
-        let options = IpamOptions::parse(&request.user_options())?;
+        let mut options = IpamOptions::parse(&request.user_options())?;
+        if self.ipam_name == IpamName::FromLan {
+            match options.addressing {
+                None | Some(PoolSource::Dhcp) => options.addressing = Some(PoolSource::Dhcp),
+                Some(PoolSource::Pool) => {
+                    return Err(RequestError::PoolFromLan(self.lan_ipam_name.clone()).into());
+                }
+            }
+        }
         let PoolRequest { pool: subnet, sub_pool: range, v6, .. } = request;
         let (id, subnet) = self.parts.ipam.request_pool(RequestPool { subnet, range, v6, options }).await?;
         Ok(PoolAnswer { id: id.to_string(), subnet })
@@ -559,7 +618,21 @@ impl IpamDriver for Frontend {
             (None, Some(network)) => self.starting(&network, None, dockerd).await,
             _ => Some(Vec::new()),
         };
-        let wanted = RequestAddress { pool, named: request.address, name, candidates };
+        let mut wanted = RequestAddress {
+            named: request.address,
+            name: name.clone(),
+            candidates,
+            container: None,
+            mac: None,
+            options: EndpointOptions::default(),
+            pool,
+        };
+        if let (Some(name), Some(network)) = (&name, self.parts.ipam.network_of_pool(&wanted.pool))
+            && let Some((info, wish)) = named::container(self.view.clone(), name, &network).await
+        {
+            (wanted.container, wanted.mac) = (Some(record(&info)), wish.mac);
+            wanted.options = EndpointOptions::parse(&wish.options)?;
+        }
         Ok(self.parts.ipam.request_address(wanted, cancel).await?)
     }
 

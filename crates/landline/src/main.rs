@@ -1,5 +1,6 @@
 //! Landline: plugs containers into the local network. One binary, the daemon and its command line.
 
+mod addressing;
 mod alone;
 mod attach;
 mod bridge;
@@ -15,6 +16,7 @@ mod inspect;
 mod lease;
 mod log;
 mod ls;
+mod named;
 mod nat;
 mod network;
 mod output;

@@ -11,6 +11,7 @@
 //! [`ConfigFile`] the administrator's file.
 
 mod access;
+mod addresses;
 mod asked;
 mod attach;
 mod client_id;
@@ -34,6 +35,7 @@ mod vde;
 mod words;
 
 pub use access::{Access, AccessRequest, AccessSpecError};
+pub use addresses::AddressesFrom;
 pub use asked::{Ask, Asked, Asker, Wish};
 pub use attach::{
     Attach, AttachError, AttachSpec, ContainerName, LinkChoice, Parent, StaticAddress, Target, split_words,

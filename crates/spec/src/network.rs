@@ -8,6 +8,7 @@ use std::time::Duration;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
+use crate::addresses::AddressesFrom;
 use crate::client_id::ClientIdTemplate;
 use crate::duration::parse_duration;
 use crate::error::{OptionError, cut};
@@ -220,11 +221,8 @@ impl NetworkOptions {
         network.nat = NatOptions::parse(given, mode)?;
         network.addressing = rules.addressing;
 
-        if let Some(addressing) = given.word(
-            "addressing",
-            &[("dhcp", Addressing::Dhcp), ("static", Addressing::Static), ("none", Addressing::None)],
-        )? {
-            network.addressing = addressing;
+        if let Some(from) = AddressesFrom::read(given)? {
+            network.addressing = from.into();
         }
         if rules.translated && network.addressing != Addressing::Static {
             return Err(OptionError::NatAddressing);

@@ -19,6 +19,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod view;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -36,6 +37,7 @@ use model::{ListedContainer, Network};
 use presence::Presence;
 use state::State;
 pub use view::{Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch};
+pub use wishes::EndpointWish;
 
 /// Why Docker cannot be watched at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::view::{Attachment, DockerNetwork, DockerPool};
+use super::wishes::EndpointWish;
 use crate::fields::nullable;
 use crate::protocol::PublishedPort;
 
@@ -311,13 +312,23 @@ impl Container {
 
     /// The networks it is attached to: ids, or what they were called when it was created.
     pub(super) fn networks(&self) -> BTreeSet<String> {
-        let settings = self.network_settings.networks.iter();
-        settings
-            .map(|(name, settings)| match settings {
-                Some(s) if !s.network.is_empty() => s.network.clone(),
-                _ => name.clone(),
-            })
-            .collect()
+        self.settings().map(|(called, _)| called.clone()).collect()
+    }
+
+    /// What its user said about its endpoints there. While it runs its hardware addresses may be anybody's choice.
+    pub(super) fn wishes(&self) -> BTreeMap<String, EndpointWish> {
+        let wish = |settings: &EndpointSettings| EndpointWish {
+            mac: settings.mac.parse().ok().filter(|_| !self.state.running),
+            options: settings.driver_options.clone(),
+        };
+        self.settings().filter_map(|(called, settings)| Some((called.clone(), wish(settings?)))).collect()
+    }
+
+    fn settings(&self) -> impl Iterator<Item = (&String, Option<&EndpointSettings>)> {
+        self.network_settings.networks.iter().map(|(name, settings)| match settings {
+            Some(s) if !s.network.is_empty() => (&s.network, Some(s)),
+            settings => (name, settings.as_ref()),
+        })
     }
 
     /// Its endpoints; a container that does not run has none.

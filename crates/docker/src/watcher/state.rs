@@ -165,6 +165,7 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
         ports: container.ports(),
         published: container.published(),
         driver_options: container.driver_options(),
+        wishes: container.wishes(),
         resolv_conf: container.resolv_conf(),
         root: container.root(),
         networks: container.networks(),

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use landline_spec::{EndpointId, NetworkId};
 use landline_types::{IfName, Mac};
 
+use super::wishes::{EndpointWish, is_called};
 use crate::protocol::PublishedPort;
 
 /// A snapshot of Docker's networks and of the containers on them. It may be some milliseconds old, and is as old
@@ -130,6 +131,8 @@ pub struct ContainerInfo {
     pub published: Vec<PublishedPort>,
     /// What its user said about its endpoints on networks (`--network name=N,driver-opt=K=V`).
     pub driver_options: BTreeMap<NetworkId, BTreeMap<String, String>>,
+    /// The same, and the hardware addresses that its user gave, by what [`networks`](Self::networks) calls the networks.
+    pub wishes: BTreeMap<String, EndpointWish>,
     /// The networks it is attached to, by id, or by whatever its user called them as long as it never ran.
     pub networks: BTreeSet<String>,
 }
@@ -158,11 +161,7 @@ impl DockerView {
     /// networks before it tells that it has ended.
     pub fn stopped_on(&self, network: &NetworkId) -> impl Iterator<Item = (&str, &Sketch)> {
         let name = self.networks.get(network).map(|n| n.name.as_str());
-        let is_it = move |called: &String| {
-            called == network.as_str()
-                || Some(called.as_str()) == name
-                || (called.len() >= 12 && network.as_str().starts_with(called.as_str()))
-        };
+        let is_it = move |called: &String| is_called(network, name, called);
         let here = self.endpoints.iter().filter(|(endpoint, _)| self.network_of(endpoint) == Some(network));
         let connected: BTreeSet<&str> = here.map(|(_, info)| info.container_id.as_str()).collect();
         self.containers.iter().filter_map(move |(id, sketch)| match sketch {

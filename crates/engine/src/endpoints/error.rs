@@ -191,6 +191,17 @@ pub enum CreateEndpointError {
         /// The option.
         option: &'static str,
     },
+    /// It was not known yet when the address was leased, though Docker says which container that is for.
+    #[error(
+        "Docker said {option} of {name} only after the address was leased, because the container was just created; start it \
+         again: docker start {name}"
+    )]
+    TooLateOnce {
+        /// The option.
+        option: &'static str,
+        /// The container.
+        name: String,
+    },
     /// It was said after the address was leased.
     #[error(
         "the hardware address {mac} cannot be heeded on a network of the IPAM driver landline, because Docker asks \

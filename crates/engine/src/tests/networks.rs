@@ -92,10 +92,10 @@ said! {
     dhcp_without_a_pool_is_a_network:
         |n| n.options.addressing = Addressing::Dhcp => "created";
     dhcp_with_dockers_pool_is_refused:
-        |n| (n.options.addressing, n.ipam) = (Addressing::Dhcp, pool()) => "add --ipam-driver null";
+        |n| (n.options.addressing, n.ipam) = (Addressing::Dhcp, pool()) => "add --ipam-driver landline or null";
     dhcp_with_a_pool_of_ours_is_refused:
         |n| (n.options.addressing, n.ipam) = (Addressing::Dhcp, ours(PoolSource::Pool))
-        => "leave out -o addressing, or add --ipam-opt addressing=dhcp";
+        => "and --ip-range or --ipam-opt addressing=pool takes them from the subnet: leave out one of them";
     dhcp_with_a_pool_of_ours_from_the_lan_is_a_network:
         |n| (n.options.addressing, n.ipam) = (Addressing::Dhcp, ours(PoolSource::Dhcp)) => "created";
     static_without_a_pool_is_refused:

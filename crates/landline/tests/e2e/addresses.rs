@@ -205,7 +205,7 @@ fn one_lan_has_each_address_once() -> Result {
             "-o",
             "parent=eth0",
             "-o",
-            "addressing=static",
+            "addressing=pool",
             "-o",
             "conflict_check=off",
             "-o",

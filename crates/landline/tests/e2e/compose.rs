@@ -102,8 +102,9 @@ fn network_that_compose_finds() -> Result {
 fn an_address_that_compose_names() -> Result {
     let kind = Kind::Bridge;
     let world = kind.world(&Dnsmasq::default())?;
-    let network = "    driver: landline\n    driver_opts: {bridge: br0}\n    ipam:\n      driver: landline\n      \
-                   options: {addressing: dhcp}\n      config: [{subnet: 192.0.2.0/24}]\n";
+    // Compose 2 passes on no options of the IPAM driver.
+    let network = "    driver: landline\n    driver_opts: {bridge: br0, addressing: dhcp}\n    ipam:\n      driver: landline\n      \
+                   config: [{subnet: 192.0.2.0/24}]\n";
     let project = Project::with(&world, "2.4", "{lan: {ipv4_address: 192.0.2.177}}", network)?;
     project.compose(&["up", "-d"])?;
     assert_eq!(world.address("web", kind.interface())?, "192.0.2.177/24");

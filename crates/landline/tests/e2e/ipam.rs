@@ -6,10 +6,14 @@ use crate::kinds::Kind;
 use crate::world::{Result, SOON, World, bare, binary};
 
 impl World {
-    /// `docker network create -d landline --ipam-driver landline IPAM -o bridge=br0 -o ignore_conflicts=true NAME`.
+    /// `docker network create -d landline --ipam-driver landline IPAM -o bridge=br0 -o ignore_conflicts=true NAME`, with
+    /// addresses from the subnet unless it has words of its own about that.
     pub(crate) fn pool(&self, name: &str, ipam: &[&str]) -> Result<String> {
         let mut command = vec!["network", "create", "-d", "landline", "--ipam-driver", "landline"];
         command.extend(ipam);
+        if !ipam.iter().any(|word| word.starts_with("addressing=")) {
+            command.extend(["-o", "addressing=pool"]);
+        }
         command.extend(["-o", "bridge=br0", "-o", "ignore_conflicts=true", name]);
         Ok(self.host.docker_ok(&command)?.trim().to_owned())
     }
@@ -100,6 +104,8 @@ fn two_networks_with_one_subnet() -> Result {
         "203.0.113.0/24",
         "-o",
         "bridge=br1",
+        "-o",
+        "addressing=pool",
         "other",
     ])?;
     world.pool("lan", &["--subnet", "203.0.113.0/24", "--ip-range", "203.0.113.0/25"])?;
@@ -307,11 +313,16 @@ fn set_aside_and_refused() -> Result {
         output.stderr
     };
     for (ipam, why) in [
-        (&["--ipam-opt", "addressing=pool"][..], "give --subnet, or --ipam-opt addressing=dhcp"),
+        (&["--ipam-opt", "addressing=pool"][..], "give --subnet, or use addressing=dhcp"),
+        (&["-o", "addressing=pool"], "takes addresses from a subnet: give --subnet"),
         (&["--ipam-opt", "adressing=pool"], "did you mean addressing"),
         (
-            &["--subnet", "203.0.113.0/28", "-o", "addressing=dhcp"],
-            "leave out -o addressing, or add --ipam-opt",
+            &["--subnet", "203.0.113.0/28", "--ip-range", "203.0.113.0/29", "-o", "addressing=dhcp"],
+            "leave out one of them",
+        ),
+        (
+            &["--subnet", "203.0.113.0/28", "--ipam-opt", "addressing=dhcp", "-o", "addressing=pool"],
+            "leave out one of them",
         ),
         (&["--subnet", "203.0.113.0/28", "-o", "addressing=none"], "addressing=none gives no addresses"),
         (

@@ -180,3 +180,117 @@ fn without_a_server_nobody_starts_and_nobody_is_asked_for_static_addresses() -> 
     assert!(error.contains("192.0.2.60 is in use by named"), "{error}");
     Ok(())
 }
+
+/// The words that Compose 2 passes on say it all, and a subnet alone is no pool on a LAN.
+#[test]
+fn a_subnet_says_what_the_lan_is_and_not_whose_addresses_are_free() -> Result {
+    let mut world = World::bridge()?;
+    let subnet = ["--subnet", "192.0.2.0/24"];
+    let bridge = ["-o", "bridge=br0", "-o", "ignore_conflicts=true"];
+    let forms: [(&str, &str, &[&str]); 3] = [
+        ("bare", "landline", &[]),
+        ("worded", "landline", &["-o", "addressing=dhcp"]),
+        ("named", "landline-dhcp", &[]),
+    ];
+    for (network, ipam, words) in forms {
+        let create = ["network", "create", "-d", "landline", "--ipam-driver", ipam];
+        world.host.docker_ok(&[&create[..], &subnet, &bridge, words, &[network]].concat())?;
+        let container = format!("on-{network}");
+        world.run(&container, network, &[])?;
+        let mac = world.mac(&container, "br00")?;
+        assert_eq!(world.lease_of(&mac)?.ip.to_string(), bare(&world.address(&container, "br00")?));
+    }
+    // The IPAM driver's name says it without a subnet too, and contradictions are none of these.
+    let create = ["network", "create", "-d", "landline", "--ipam-driver", "landline-dhcp"];
+    world.host.docker_ok(&[&create[..], &bridge, &["short"]].concat())?;
+    world.run("on-short", "short", &[])?;
+    let refused = world.host.docker(&[&create[..], &["--ipam-opt", "addressing=pool", "no"]].concat());
+    assert!(refused.stderr.contains("landline-dhcp takes addresses from the LAN's"), "{}", refused.stderr);
+    let named =
+        ["network", "create", "-d", "landline", "--ipam-driver", "landline", "-o", "addressing=static"];
+    world.host.docker_ok(&[&named[..], &subnet, &bridge, &["fixed"]].concat())?;
+    let error = world.run_fails("any", "fixed", &[]);
+    assert!(error.contains("every container names its own with --ip"), "{error}");
+    world.run("fixed", "fixed", &["--ip", "192.0.2.60"])?;
+    assert_eq!(world.address("fixed", "br00")?, "192.0.2.60/24");
+
+    // That is known again after the state was lost. Pools of several networks could not be told from each other then.
+    world.host.docker_ok(&["rm", "-f", "on-worded", "on-named", "fixed"])?;
+    world.host.docker_ok(&["network", "rm", "worded", "named", "fixed"])?;
+    let before = world.address("on-bare", "br00")?;
+    world.daemon.kill(Signal::KILL)?;
+    world.daemon.wait()?;
+    world.host.check(&["find", "/var/lib/landline", "-mindepth", "1", "-delete"])?;
+    world.daemon = world.host.start_landline(binary(), &[], &[])?;
+    wait_for("on-bare to be known", SOON, || world.row("on-bare").is_ok_and(|row| row["state"] == "BOUND"))?;
+    world.run("next", "bare", &[])?;
+    let mac = world.mac("next", "br00")?;
+    assert_eq!(world.lease_of(&mac)?.ip.to_string(), bare(&world.address("next", "br00")?));
+    assert_eq!(world.address("on-bare", "br00")?, before);
+    Ok(())
+}
+
+/// Docker 29 names the container when it asks for the address, so all is known that its user said; here as its requests look.
+#[test]
+fn the_containers_name_leads_to_all_that_is_known_of_it() -> Result {
+    let world = World::bridge()?;
+    world.leased(Kind::Bridge, "lan", &["--subnet", "192.0.2.0/24"])?;
+    let network = world.inspect("lan", "{{.Id}}")?;
+    let log = world.daemon.log();
+    let pool = log.split("pool created pool=").nth(1).and_then(|rest| rest.split(' ').next());
+    let pool = pool.ok_or("no pool in the log")?.to_owned();
+    let asked = |verb: &str, body: serde_json::Value| -> Result<serde_json::Value> {
+        let (_, answer) = world.daemon.request(&format!("/{verb}"), &body.to_string())?;
+        Ok(serde_json::from_str(&answer)?)
+    };
+    let address = |name: &str| {
+        let options = serde_json::json!({"com.docker.network.endpoint.name": name});
+        asked(
+            "IpamDriver.RequestAddress",
+            serde_json::json!({"PoolID": pool, "Address": "", "Options": options}),
+        )
+    };
+    let endpoint = |id: char, address: &str, mac: &str, options: serde_json::Value| {
+        let interface = serde_json::json!({"Address": address, "AddressIPv6": "", "MacAddress": mac});
+        let id = id.to_string().repeat(64);
+        let request = serde_json::json!(
+            {"NetworkID": network, "EndpointID": id, "Interface": interface, "Options": options}
+        );
+        asked("NetworkDriver.CreateEndpoint", request)
+    };
+    let mac = "02:42:c0:00:02:0a";
+    let options = serde_json::json!({"landline.id": "shop", "client_id": "till", "ip": "192.0.2.177"});
+    let settings = serde_json::json!({"MacAddress": mac, "DriverOpts": options});
+    let create = serde_json::json!({"Image": "box", "HostConfig": {"NetworkMode": "lan"},
+        "NetworkingConfig": {"EndpointsConfig": {"lan": settings}}});
+    world.host.check(&[
+        "curl",
+        "-sSf",
+        "--unix-socket",
+        "/run/docker.sock",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        &create.to_string(),
+        "http://docker/containers/create?name=web",
+    ])?;
+
+    let given = address("web")?;
+    assert_eq!(given["Address"], "192.0.2.177/24", "{given} {}", world.daemon.log());
+    let made = endpoint('a', "192.0.2.177/24", mac, options)?;
+    assert!(made["Err"].as_str().is_none_or(str::is_empty), "{made}");
+    let identities = world.host.landline_ok(binary(), &["identity", "ls", "--json"])?;
+    let identities: serde_json::Value = serde_json::from_str(&identities)?;
+    let keyed = identities.as_array().and_then(|all| all.iter().find(|i| i["key"] == "shop"));
+    let keyed = keyed.ok_or("no identity shop")?;
+    assert_eq!((keyed["mac"].as_str(), keyed["container"].as_str()), (Some(mac), Some("web")), "{keyed}");
+
+    // What the watcher could not know yet is heeded where it can be, and else Docker is asked to do it again.
+    let given = address("new")?;
+    let given = given["Address"].as_str().ok_or("no address")?.to_owned();
+    let refused = endpoint('b', &given, "", serde_json::json!({"client_id": "other"}))?;
+    assert!(refused["Err"].as_str().is_some_and(|text| text.contains("docker start new")), "{refused}");
+    let made = endpoint('b', &given, "", serde_json::json!({"landline.id": "late"}))?;
+    assert!(made["Err"].as_str().is_none_or(str::is_empty), "{made}");
+    Ok(())
+}

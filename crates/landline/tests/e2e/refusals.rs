@@ -98,8 +98,8 @@ fn options_that_make_no_sense() -> Result {
     refused(
         &world,
         &["-o", "bridge=br0"],
-        "addresses come from the LAN's DHCP server, so Docker must not give any: add --ipam-driver null \
-         (or, to use Docker's addresses, -o addressing=static)",
+        "addresses come from the LAN's DHCP server, so Docker must not give any: add --ipam-driver landline \
+         or null (to use Docker's addresses, add -o addressing=static)",
     )?;
     refused(
         &world,

@@ -95,6 +95,11 @@ impl Mode {
         self.rules().word
     }
 
+    /// Whether its networks are on a LAN, whose DHCP server gives addresses unless the network's options say otherwise.
+    pub fn asks_the_lan(self) -> bool {
+        self.rules().addressing == Addressing::Dhcp
+    }
+
     /// Those a network may have, with their words.
     pub(crate) fn of_networks() -> Vec<(&'static str, Self)> {
         Self::ALL

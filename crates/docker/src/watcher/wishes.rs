@@ -1,0 +1,68 @@
+//! What users said about their containers' endpoints, known before the containers have any.
+
+use std::collections::BTreeMap;
+
+use landline_spec::NetworkId;
+use landline_types::Mac;
+
+use super::view::{ContainerInfo, DockerView, Sketch};
+
+/// What a container's user said about its endpoint on one network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EndpointWish {
+    /// The hardware address (`--mac-address`).
+    pub mac: Option<Mac>,
+    /// The driver's options (`--network name=N,driver-opt=K=V`).
+    pub options: BTreeMap<String, String>,
+}
+
+impl DockerView {
+    /// What is known of the container of this name; `None`: not even that there is one.
+    pub fn named(&self, name: &str) -> Option<&Sketch> {
+        self.containers.values().find(|sketch| match sketch {
+            Sketch::Name(known) => known == name,
+            Sketch::Info(info) => info.name == name,
+        })
+    }
+
+    /// What a container's user said about its endpoint on a network; nothing if it is not to have one.
+    pub fn wish_of<'a>(&self, container: &'a ContainerInfo, network: &NetworkId) -> Option<&'a EndpointWish> {
+        let name = self.networks.get(network).map(|network| network.name.as_str());
+        let mut wishes = container.wishes.iter();
+        wishes.find(|(called, _)| is_called(network, name, called)).map(|(_, wish)| wish)
+    }
+}
+
+/// Whether a container's settings mean a network by what they call it: its id, the beginning of that, or its name.
+pub(super) fn is_called(network: &NetworkId, name: Option<&str>, called: &str) -> bool {
+    called == network.as_str()
+        || Some(called) == name
+        || (called.len() >= 12 && network.as_str().starts_with(called))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_never_ran_calls_its_network_by_name() {
+        let id: NetworkId = "0123456789abcdef".repeat(4).parse().unwrap();
+        let mac = Some(Mac::new([2, 0x42, 0, 0, 0, 9]));
+        let wish = EndpointWish { mac, options: [("landline.id".to_owned(), "web".to_owned())].into() };
+        for called in ["lan", "0123456789ab", id.as_str()] {
+            assert!(is_called(&id, Some("lan"), called), "{called}");
+            let container = ContainerInfo {
+                name: "web".into(),
+                wishes: [(called.to_owned(), wish.clone())].into(),
+                ..ContainerInfo::default()
+            };
+            let mut view = DockerView::default();
+            view.containers.insert("c".into(), Sketch::Info(Box::new(container.clone())));
+            assert!(matches!(view.named("web"), Some(Sketch::Info(_))));
+            assert_eq!(view.named("we"), None);
+            let by_id = view.wish_of(&container, &id);
+            assert_eq!(by_id, (called != "lan").then_some(&wish), "without its network only an id says");
+        }
+        assert!(!is_called(&id, Some("lan"), "0123") && !is_called(&id, None, "lan"));
+    }
+}
