@@ -28,6 +28,6 @@ pub use protocol::{
 };
 pub use server::{Limits, serve, serve_ipam, serve_with};
 pub use watcher::{
-    Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, EndpointWish, Sketch, Watcher,
+    Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, EndpointWish, Place, Sketch, Watcher,
     WatcherError, has_network, start_container,
 };

@@ -43,7 +43,7 @@ impl Engine {
             return;
         }
         self.confirm_identity(&before, &container).await;
-        self.tell_addresses(&before, &container.name).await;
+        self.tell_addresses(&before, container.called().text).await;
         let hostname = crate::endpoints::lan_name(endpoint.cell.options(), &before, &container);
         let written = endpoint.cell.update(|record| {
             record.container = Some(container);

@@ -61,7 +61,7 @@ impl Engine {
             return request.mac == Some(record.mac) || (key.is_some() && key == request.options.id);
         }
         let container = record.container.as_ref();
-        let is = |c: &Candidate| container.is_some_and(|own| own.id == c.id || own.name == c.name);
+        let is = |c: &Candidate| container.is_some_and(|own| own.id == c.id || own.called() == c.called());
         match &request.candidates {
             Some(candidates) => candidates.iter().any(is),
             None => key.is_none() && ports == request.ports,

@@ -76,7 +76,10 @@ impl Identities {
         let known = known.filter(|known| !inner.lives(known.mac, known.client_id.as_deref())).cloned();
         let fresh = |inner: &Inner| {
             let derives = inner.derivation.on(&network.options).is_some();
-            fresh(network, wish, inner.derived(network, wish, &held), derives)
+            let mut made = fresh(network, wish, inner.derived(network, wish, &held), derives);
+            // Of several that show one key at once, the first has it for good.
+            made.temporary |= wish.key.is_some_and(|key| inner.is_shown(key, wish));
+            made
         };
         tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
         let mut identity = known.unwrap_or_else(|| fresh(&inner));
@@ -117,7 +120,8 @@ impl Identities {
         let lasting = inner.records.values().filter(|identity| !identity.temporary).filter(of_network);
         let keyed = lasting.clone().filter(|identity| identity.key.as_deref() == Some(name));
         let called = |identity: &&IdentityRecord| {
-            identity.key.is_none() && identity.container.as_ref().is_some_and(|c| c.name == name)
+            identity.key.is_none()
+                && identity.container.as_ref().is_some_and(|c| c.name == name || c.called().text == name)
         };
         let newest = keyed.max_by_key(|identity| identity.used);
         newest.or_else(|| lasting.filter(called).max_by_key(|identity| identity.used)).cloned()
@@ -141,7 +145,7 @@ impl Identities {
     pub fn expected(&self, wish: &Wish<'_>) -> Option<String> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
-        wish.expected(inner.records.values(), &held).map(str::to_owned)
+        wish.expected(inner.records.values(), &held).map(|called| called.to_string())
     }
 
     /// An endpoint that is there again after a restart holds its identity again.
@@ -260,7 +264,7 @@ impl Identities {
         let own = inner.records.get(id)?;
         let keyed = own.key.is_some();
         let theirs = own.container.as_ref();
-        let same = theirs.is_some_and(|c| c.id == container.id || c.name == container.name);
+        let same = theirs.is_some_and(|c| c.id == container.id || c.called() == container.called());
         if theirs.is_some() && !same && !keyed {
             tracing::warn!(identity = %id, container = container.name, "this container has the identity of another");
             return None;
@@ -271,16 +275,18 @@ impl Identities {
                 && !other.temporary
                 && other.key.is_none()
                 && wish.same_network(other)
-                && c.is_some_and(|c| c.id == container.id || c.name == container.name)
+                && c.is_some_and(|c| c.id == container.id || c.called() == container.called())
         };
         // Derived for another container, which starts later and is to have it then.
-        let borrowed = own.derived.as_ref().is_some_and(|name| !keyed && *name != container.name);
+        let borrowed = own.derived.as_ref().is_some_and(|name| !keyed && *name != container.called().text);
         // What was found out once stays so when more of the container becomes known.
         let temporary = match theirs {
             Some(_) => own.temporary,
             // Drawn only because it could not be told: the next start derives its own.
             None if derives && !keyed && own.derived.is_none() => true,
-            None => borrowed || !keyed && inner.records.values().any(|r| has_another(&r)),
+            // Another has its key as well, or its network had no name yet.
+            None if keyed => own.temporary,
+            None => borrowed || inner.records.values().any(|r| has_another(&r)),
         };
         let record = inner.records.get_mut(id)?;
         let before = record.clone();
@@ -312,6 +318,12 @@ impl Identities {
 }
 
 impl Inner {
+    /// Whether somebody on the network uses the identity of this key now.
+    fn is_shown(&self, key: &str, wish: &Wish<'_>) -> bool {
+        let held = self.held.keys().filter_map(|id| self.records.get(id));
+        held.filter(|other| wish.same_network(other)).any(|other| other.key.as_deref() == Some(key))
+    }
+
     /// What the site's key makes of the container that is starting, and by which name, if only one can be and no other
     /// container of this host is that one already.
     fn derived(
@@ -324,8 +336,8 @@ impl Inner {
         if wish.mac.is_some() {
             return None;
         }
-        let candidate = || wish.expected(self.records.values(), held);
-        let key = wish.key.or(wish.name).or_else(candidate)?;
+        let called = || wish.name.or_else(|| wish.expected(self.records.values(), held));
+        let key = wish.key.or_else(|| called().map(|called| called.text))?;
         let identity = site.identity(network.name.as_deref()?, key);
         let (mac, client_id) = (identity.mac, identity.client_id());
         // One that another container of this host has for good is that container's.

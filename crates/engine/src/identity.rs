@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use landline_model::{ContainerRecord, IdentityId, IdentityRecord, Port};
+use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, Port};
 use landline_spec::NetworkId;
 use landline_types::{IfName, Mac};
 
@@ -19,10 +19,19 @@ pub struct Candidate {
     pub id: String,
     /// Its name, without the slash.
     pub name: String,
+    /// The place that an orchestrator keeps for it, if its name is a new one each time.
+    pub slot: Option<String>,
     /// Its host name, if known.
     pub hostname: Option<String>,
     /// The ports it exposes or publishes; `None`: nothing is known but the name.
     pub ports: Option<BTreeSet<Port>>,
+}
+
+impl Candidate {
+    /// What it is called.
+    pub(crate) fn called(&self) -> Called<'_> {
+        Called::of(&self.name, self.slot.as_deref())
+    }
 }
 
 /// What is known about the endpoint that is being made.
@@ -38,8 +47,8 @@ pub struct Wish<'a> {
     pub mac: Option<Mac>,
     /// `landline.id`.
     pub key: Option<&'a str>,
-    /// The container's name, if Docker said it.
-    pub name: Option<&'a str>,
+    /// What the container is called, if Docker said its name.
+    pub name: Option<Called<'a>>,
     /// The address it is to have.
     pub address: Option<Ipv4Addr>,
     /// Which ports the container exposes or publishes; `None`: not known yet.
@@ -71,12 +80,12 @@ impl Wish<'_> {
             return newest(free.filter(|i| i.mac == mac));
         }
         if let Some(key) = self.key {
-            return newest(free.filter(|i| i.key.as_deref() == Some(key)));
+            return newest(free.filter(|i| i.key.as_deref() == Some(key) && !i.temporary));
         }
         // Identities with a key are for those who show the key, and temporary ones for nobody.
         let free = free.filter(|i| i.key.is_none() && !i.temporary);
         if let Some(name) = self.name {
-            return newest(free.filter(|i| i.container.as_ref().is_some_and(|c| c.name == name)));
+            return newest(free.filter(|i| i.container.as_ref().is_some_and(|c| c.called() == name)));
         }
         if let Some(address) = self.address {
             let had = free.clone().filter(|i| i.lease.as_ref().is_some_and(|l| l.address == address));
@@ -96,7 +105,7 @@ impl Wish<'_> {
         let of = |test: &dyn Fn(&ContainerRecord) -> bool| {
             newest(free.clone().filter(|i| i.container.as_ref().is_some_and(test)))
         };
-        of(&|c| c.id == container.id).or_else(|| of(&|c| c.name == container.name))
+        of(&|c| c.id == container.id).or_else(|| of(&|c| c.called() == container.called()))
     }
 
     /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
@@ -132,12 +141,12 @@ impl Wish<'_> {
         &'i self,
         identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
         held: &BTreeSet<IdentityId>,
-    ) -> Option<&'i str> {
+    ) -> Option<Called<'i>> {
         match self.candidates {
             Some(candidates) => {
-                self.only_candidate(candidates, &self.busy(identities, held)).map(|c| c.name.as_str())
+                self.only_candidate(candidates, &self.busy(identities, held)).map(Candidate::called)
             }
-            None => self.choose(identities, held)?.container.as_ref().map(|c| c.name.as_str()),
+            None => self.choose(identities, held)?.container.as_ref().map(ContainerRecord::called),
         }
     }
 
@@ -168,7 +177,7 @@ impl Wish<'_> {
         let (Some(container), Some(candidates)) = (&identity.container, self.candidates) else { return true };
         let late = candidates.is_empty();
         late || identity.destroyed
-            || candidates.iter().any(|c| c.id == container.id || c.name == container.name)
+            || candidates.iter().any(|c| c.id == container.id || c.called() == container.called())
     }
 }
 
@@ -192,6 +201,7 @@ mod tests {
         ContainerRecord {
             id: format!("{n:064x}"),
             name: name.into(),
+            slot: None,
             hostname: None,
             resolver: ResolverFile::default(),
             auto_remove: false,
@@ -223,7 +233,7 @@ mod tests {
 
     fn candidate(n: u8, name: &str, ports: &[Port]) -> Candidate {
         let ports = Some(ports.iter().copied().collect());
-        Candidate { id: format!("{n:064x}"), name: name.into(), hostname: None, ports }
+        Candidate { id: format!("{n:064x}"), name: name.into(), slot: None, hostname: None, ports }
     }
 
     struct Case {
@@ -262,7 +272,7 @@ mod tests {
         }
 
         fn expected(self, identities: &[IdentityRecord]) -> Option<String> {
-            self.ask(|wish, held| wish.expected(identities.iter(), held).map(str::to_owned))
+            self.ask(|wish, held| wish.expected(identities.iter(), held).map(|called| called.to_string()))
         }
 
         fn ask<T>(self, ask: impl FnOnce(&Wish<'_>, &BTreeSet<IdentityId>) -> T) -> T {
@@ -273,7 +283,7 @@ mod tests {
                 parent: &self.parent.parse().unwrap(),
                 mac: self.mac,
                 key: self.key,
-                name: self.called,
+                name: self.called.map(|name| Called::of(name, None)),
                 address: self.address,
                 ports: ports.as_ref(),
                 candidates: self.candidates.as_deref(),

@@ -39,6 +39,7 @@ mod remake;
 mod repair;
 mod reservation;
 mod resolver;
+mod starting;
 mod switch_ports;
 mod view;
 

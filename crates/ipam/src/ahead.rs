@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::Random as _;
 use landline_engine::{CreateEndpoint, CreateEndpointError, Wish, first_name, network_name};
 use landline_leases::{OsRandom, clock};
-use landline_model::{ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
+use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
 use landline_spec::{
     Addressing, EndpointId, EndpointOptions, Ipv6Mode, NetworkId, NetworkOptions, PoolSource,
 };
@@ -52,6 +52,12 @@ impl Ahead {
 }
 
 impl RequestAddress {
+    /// What the container is called, if Docker said its name.
+    pub(super) fn called(&self) -> Option<Called<'_>> {
+        let name = self.name.as_deref()?;
+        Some(self.container.as_ref().map_or(Called::of(name, None), ContainerRecord::called))
+    }
+
     /// What is known of whoever starts.
     pub(super) fn wish<'a>(&'a self, network: &'a NetworkRecord) -> Wish<'a> {
         Wish {
@@ -60,7 +66,7 @@ impl RequestAddress {
             parent: &network.options.parent,
             mac: self.mac,
             key: self.options.id.as_deref(),
-            name: self.name.as_deref(),
+            name: self.called(),
             address: None,
             ports: None,
             candidates: self.candidates.as_deref(),

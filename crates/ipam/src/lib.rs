@@ -276,7 +276,7 @@ impl Ipam {
                 // container that was just made has started, Docker often says no more of it than its name.
                 let expected =
                     network.and_then(|network| self.engine.identities.expected(&request.wish(&network)));
-                let owner = request.name.clone().or(expected);
+                let owner = request.called().map(|called| called.to_string()).or(expected);
                 self.take(&request, owner.as_deref(), lan.as_ref(), around).await
             }
         }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use landline_docker::{
     AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool,
     DockerView, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
-    JoinRequest, JoinResponse, Mounts, OptionsError, PoolAnswer, PoolRequest, PublishedPort,
+    JoinRequest, JoinResponse, Mounts, OptionsError, Place, PoolAnswer, PoolRequest, PublishedPort,
     ReleaseAddressRequest, Sketch, StaticRoute,
 };
 use landline_engine::{
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::addressing::{self, AddressingError, OurPool};
 use crate::named;
 use crate::parts::Parts;
+use crate::placeholders;
 use crate::preset::Preset;
 
 /// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
@@ -274,6 +275,20 @@ impl Frontend {
         }
     }
 
+    /// Where the container is that is starting, if only one can be.
+    fn place_of_starting(
+        &self,
+        network: &NetworkId,
+        ports: &BTreeSet<Port>,
+        candidates: Option<&[Candidate]>,
+    ) -> Option<Place> {
+        let id = self.parts.engine.only_starting(network, ports, candidates?)?;
+        match self.view.borrow().containers.get(&id)? {
+            Sketch::Info(info) => Some(info.place()),
+            Sketch::Name(_) => None,
+        }
+    }
+
     /// The containers one of which may be starting: those attached to the network that do not run, and those that
     /// ran a moment ago: Docker has not said yet that they ended, but their endpoint here is gone. Those whose root
     /// file system is not mounted are not starting.
@@ -282,7 +297,8 @@ impl Frontend {
             let idle = mounts.and_then(|m| m.in_use(id, info.root.as_deref())) == Some(false);
             (!idle).then(|| Candidate {
                 id: id.to_owned(),
-                name: info.name.clone(),
+                name: info.lasting_name().to_owned(),
+                slot: info.slot(),
                 hostname: Some(info.hostname.clone()).filter(|name| !name.is_empty()),
                 ports: Some(info.ports.clone()),
             })
@@ -293,6 +309,7 @@ impl Frontend {
                 (!idle).then(|| Candidate {
                     id: id.to_owned(),
                     name: name.clone(),
+                    slot: None,
                     hostname: None,
                     ports: None,
                 })
@@ -302,7 +319,15 @@ impl Frontend {
         let ended = view.endpoints.iter().filter(|(endpoint, info)| {
             info.running && view.network_of(endpoint) == Some(network) && !self.parts.engine.knows(endpoint)
         });
-        stopped.chain(ended.filter_map(|(_, info)| known(&info.container_id, info))).collect()
+        // What was connected since it was disconnected from its last network: Docker tells of the latter only.
+        let connected = view.on_no_network().filter(|(id, info)| {
+            mounts.and_then(|mounts| mounts.in_use(id, info.root.as_deref())) == Some(true)
+        });
+        let connected = connected.filter_map(|(id, info)| known(id, info));
+        stopped
+            .chain(connected)
+            .chain(ended.filter_map(|(_, info)| known(&info.container_id, info)))
+            .collect()
     }
 
     /// Refuses a bridge that a network of another driver uses, as far as the watcher knows.
@@ -331,7 +356,11 @@ async fn mounts(dockerd: Option<u32>) -> Option<Mounts> {
 
 /// An endpoint as Docker would ask for it once more.
 fn again(network: &NetworkId, endpoint: &EndpointId, container: &ContainerInfo) -> CreateEndpoint {
-    let options = container.driver_options.get(network).map(EndpointOptions::parse);
+    let options = container.driver_options.get(network).map(|options| {
+        let mut options = options.clone();
+        placeholders::fill(&mut options, Some(&container.place()));
+        EndpointOptions::parse(&options)
+    });
     CreateEndpoint {
         network: network.clone(),
         endpoint: endpoint.clone(),
@@ -352,7 +381,8 @@ fn again(network: &NetworkId, endpoint: &EndpointId, container: &ContainerInfo) 
 pub(crate) fn record(container: &ContainerInfo) -> ContainerRecord {
     ContainerRecord {
         id: container.container_id.clone(),
-        name: container.name.clone(),
+        name: container.lasting_name().to_owned(),
+        slot: container.slot(),
         hostname: Some(container.hostname.clone()).filter(|name| !name.is_empty()),
         auto_remove: container.auto_remove,
         resolver: ResolverFile {
@@ -512,11 +542,25 @@ impl Driver for Frontend {
         dockerd: Option<u32>,
         cancel: CancellationToken,
     ) -> Result<EndpointInterface, DriverError> {
-        let options = EndpointOptions::parse(&request.text_options())?;
         let (network, ports) = (&request.network, request.ports());
+        let mut options = request.text_options();
+        let mut candidates = None;
+        if placeholders::any(&options) {
+            candidates = self.starting(network, Some(&ports), dockerd).await;
+            let place = self.place_of_starting(network, &ports, candidates.as_deref());
+            for option in placeholders::fill(&mut options, place.as_ref()) {
+                tracing::warn!(
+                    option,
+                    network = self.parts.engine.network_name(network),
+                    "left out: which container starts, and where, is not known"
+                );
+            }
+        }
+        let options = EndpointOptions::parse(&options)?;
         // Whoever shows a key or a hardware address need not be guessed.
         let candidates = match (&options.id, request.interface.mac) {
-            (None, None) => self.starting(network, Some(&ports), dockerd).await,
+            (None, None) if candidates.is_none() => self.starting(network, Some(&ports), dockerd).await,
+            (None, None) => candidates,
             _ => Some(Vec::new()),
         };
         let wanted = CreateEndpoint {
@@ -631,7 +675,9 @@ impl IpamDriver for Frontend {
             && let Some((info, wish)) = named::container(self.view.clone(), name, &network).await
         {
             (wanted.container, wanted.mac) = (Some(record(&info)), wish.mac);
-            wanted.options = EndpointOptions::parse(&wish.options)?;
+            let mut options = wish.options;
+            placeholders::fill(&mut options, Some(&info.place()));
+            wanted.options = EndpointOptions::parse(&options)?;
         }
         Ok(self.parts.ipam.request_address(wanted, cancel).await?)
     }

@@ -21,6 +21,7 @@ mod nat;
 mod network;
 mod output;
 mod parts;
+mod placeholders;
 mod plain;
 mod preset;
 mod starts;

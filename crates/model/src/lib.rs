@@ -4,6 +4,7 @@
 //! randomness ([`landline_dhcp::Random`]). Each record is one row of the store. A field that was added later has a default, so that
 //! rows written by older versions still read.
 
+mod called;
 mod clock;
 mod derived;
 mod identity;
@@ -14,6 +15,7 @@ mod records;
 mod resolver;
 mod routes;
 
+pub use called::Called;
 pub use clock::Now;
 pub use derived::{DerivedIdentity, SiteKey, SiteKeyError};
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};

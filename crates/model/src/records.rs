@@ -200,6 +200,9 @@ pub struct ContainerRecord {
     pub id: String,
     /// Its name, without the slash.
     pub name: String,
+    /// The place that an orchestrator keeps for it, if its name is a new one each time (`SERVICE.SLOT` of Swarm).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
     /// Its host name.
     #[serde(default)]
     pub hostname: Option<String>,
@@ -217,6 +220,7 @@ impl ContainerRecord {
         Self {
             id: String::new(),
             name: name.to_owned(),
+            slot: None,
             hostname: None,
             auto_remove: false,
             resolver: ResolverFile::default(),

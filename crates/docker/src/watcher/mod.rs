@@ -14,6 +14,7 @@ mod api;
 mod door;
 mod lookup;
 mod model;
+mod place;
 mod presence;
 mod state;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use api::{ApiError, EngineApi, not_found};
 use door::{Door, Signs};
 use lookup::Lookups;
 use model::{ListedContainer, Network};
+pub use place::Place;
 use presence::Presence;
 use state::State;
 pub use view::{Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch};

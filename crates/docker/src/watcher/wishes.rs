@@ -25,6 +25,14 @@ impl DockerView {
         })
     }
 
+    /// The containers that do not run and were on no network when they were looked at last, by id.
+    pub fn on_no_network(&self) -> impl Iterator<Item = (&str, &ContainerInfo)> {
+        self.containers.iter().filter_map(|(id, sketch)| match sketch {
+            Sketch::Info(info) if !info.running && info.networks.is_empty() => Some((id.as_str(), &**info)),
+            Sketch::Info(_) | Sketch::Name(_) => None,
+        })
+    }
+
     /// What a container's user said about its endpoint on a network; nothing if it is not to have one.
     pub fn wish_of<'a>(&self, container: &'a ContainerInfo, network: &NetworkId) -> Option<&'a EndpointWish> {
         let name = self.networks.get(network).map(|network| network.name.as_str());

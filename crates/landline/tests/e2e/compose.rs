@@ -97,6 +97,62 @@ fn network_that_compose_finds() -> Result {
     Ok(())
 }
 
+/// Compose renames the old container before it makes the new one.
+#[test]
+fn a_container_that_compose_recreates_has_its_address_again() -> Result {
+    let kind = Kind::Bridge;
+    let world = kind.world(&Dnsmasq::default())?;
+    let network = "    driver: landline\n    driver_opts: {bridge: br0}\n    ipam: {driver: 'null'}\n";
+    let project = Project::new(&world, network)?;
+    project.compose(&["up", "-d"])?;
+    let address = world.address("web", kind.interface())?;
+    let mac = world.mac("web", kind.interface())?;
+    for _ in 0..2 {
+        world.row("web")?;
+        project.compose(&["up", "-d", "--force-recreate"])?;
+        assert_eq!(world.mac("web", kind.interface())?, mac, "{}", world.daemon.log());
+        assert_eq!(world.address("web", kind.interface())?, address);
+    }
+    Ok(())
+}
+
+/// What Swarm does: each task has a new name, and its labels say which one of its service's it is.
+#[test]
+fn a_task_of_swarm_has_the_address_of_its_slot() -> Result {
+    let kind = Kind::Bridge;
+    let world = kind.world(&Dnsmasq::default())?;
+    world.network_of(kind, "lan", &[])?;
+    let task = |slot: u8, task: &str, options: &str| -> Result<(String, String)> {
+        let name = format!("shop_web.{slot}.{task}");
+        let label = |name: &str, value: &str| format!("com.docker.swarm.{name}={value}");
+        let (service, own, node) =
+            (label("service.name", "shop_web"), label("task.name", &name), label("node.id", "n0"));
+        let network = format!("name=lan{options}");
+        let words = ["--name", &name, "--network", &network, "-l", &service, "-l", &own, "-l", &node];
+        world.host.docker_ok(&[&["create"], &words[..], &["box", "sleep", "infinity"]].concat())?;
+        world.host.docker_ok(&["start", &name])?;
+        world.row(&name)?;
+        Ok((name.clone(), world.mac(&name, kind.interface())?))
+    };
+    for options in ["", ",driver-opt=landline.id={service}/{slot}"] {
+        let ((one, first), (two, second)) = (task(1, "aaaa", options)?, task(2, "bbbb", options)?);
+        assert_ne!(first, second);
+        world.host.docker_ok(&["rm", "-f", &one])?;
+        let (again, mac) = task(1, "cccc", options)?;
+        assert_eq!(mac, first, "{options} {}", world.daemon.log());
+        // An update that starts the next one first.
+        let (next, other) = task(1, "dddd", options)?;
+        assert!(other != first && other != second);
+        world.host.docker_ok(&["rm", "-f", &again, &next])?;
+        let (last, mac) = task(1, "eeee", options)?;
+        assert_eq!(mac, first, "{options} {}", world.daemon.log());
+        world.host.docker_ok(&["rm", "-f", &last, &two])?;
+    }
+    let identities = world.host.landline_ok(crate::world::binary(), &["identity", "ls", "--json"])?;
+    assert!(identities.contains("shop_web/1") && identities.contains("shop_web/2"), "{identities}");
+    Ok(())
+}
+
 /// Compose's words for Landline's IPAM driver: the service's address is the one that the server is asked for.
 #[test]
 fn an_address_that_compose_names() -> Result {
