@@ -54,6 +54,9 @@ pub struct Report {
     pub fixed: Vec<Finding>,
     /// What is wrong.
     pub found: Vec<Finding>,
+    /// What is not wrong and may surprise.
+    #[serde(default)]
+    pub advice: Vec<Finding>,
 }
 
 /// What mends a finding.
@@ -121,7 +124,7 @@ impl Doctor {
         self.nat.reopen_firewall().await?;
         self.nat.open(owners).await?;
         let found = self.look().await;
-        Ok(Report { fixed: mended(before, &found), found })
+        Ok(Report { fixed: mended(before, &found), found, ..Report::default() })
     }
 
     /// Takes back what [`Self::fix`] has changed; whether that was anything.

@@ -213,6 +213,11 @@ impl Ipam {
         decided.await.map(drop)
     }
 
+    /// Whether the network's addresses come through this driver.
+    pub fn serves(&self, network: &NetworkId) -> bool {
+        !self.pools.of_network(network).is_empty()
+    }
+
     /// The network of a pool.
     pub fn network_of_pool(&self, id: &PoolId) -> Option<NetworkId> {
         self.pools.look(id, |record| record.network.clone())?

@@ -5,10 +5,12 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use landline_docker::DockerView;
 use landline_doctor::{Finding, Report};
 use landline_nat::NatError;
 use landline_types::chain;
 
+use crate::alike::{self, Alike};
 use crate::attach::read_config;
 use crate::cli::DoctorOptions;
 use crate::control::{Answer, CallError, Request, call};
@@ -36,7 +38,7 @@ pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandErro
         Ok(_) => return Err(CommandError::Unexpected),
         // That the daemon does not run is the first thing to be found.
         Err(CallError::Connect { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
-            Report { fixed: Vec::new(), found: without_daemon(socket, &source, &config.config) }
+            Report { found: without_daemon(socket, &source, &config.config), ..Report::default() }
         }
         Err(error) => return Err(error.into()),
     };
@@ -72,6 +74,7 @@ fn text(report: &Report) -> String {
     if report.found.is_empty() {
         lines.push("no trouble found".into());
     }
+    lines.extend(report.advice.iter().map(|finding| format!("note: {}", finding.says)));
     lines.join("\n")
 }
 
@@ -86,17 +89,18 @@ pub(crate) struct Surroundings {
 pub(crate) async fn examine(
     parts: &Parts,
     around: &Surroundings,
-    docker: bool,
+    view: &DockerView,
     fix: bool,
 ) -> Result<Report, NatError> {
     let mut report = if fix {
         parts.doctor.fix().await?
     } else {
-        Report { fixed: Vec::new(), found: parts.doctor.look().await }
+        Report { found: parts.doctor.look().await, ..Report::default() }
     };
+    report.advice = alike::look(parts, view).iter().flat_map(Alike::findings).collect();
     // Nobody misses it where there are attachments to other things only.
     let docker =
-        docker || (parts.engine.network_views().is_empty() && !parts.attach.views().await.is_empty());
+        view.connected || (parts.engine.network_views().is_empty() && !parts.attach.views().await.is_empty());
     report.found.splice(0..0, around.look(docker));
     Ok(report)
 }

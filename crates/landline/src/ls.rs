@@ -23,6 +23,10 @@ fn render(listing: &Listing) -> String {
         text.push_str("\n\n");
         text.push_str(&explain(row));
     }
+    for alike in &listing.alike {
+        text.push_str("\n\n");
+        text.push_str(&alike.short());
+    }
     if !listing.docker {
         text.push_str("\n(Docker's API cannot be reached: names may be missing)");
     }

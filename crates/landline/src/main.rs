@@ -1,6 +1,7 @@
 //! Landline: plugs containers into the local network. One binary, the daemon and its command line.
 
 mod addressing;
+mod alike;
 mod alone;
 mod attach;
 mod bridge;

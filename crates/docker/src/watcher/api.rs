@@ -23,6 +23,9 @@ use super::model::{Event, Version};
 /// The newest version of the API whose answers were looked at. Older engines are asked in their own.
 const NEWEST: (u32, u32) = (1, 52);
 
+/// The version of engine 29.0, the first that tells IPAM drivers a container's name.
+const NAMES_ENDPOINTS: (u32, u32) = (1, 52);
+
 /// The longest answer: thousands of containers.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -77,18 +80,26 @@ pub(super) struct EngineApi {
     door: Door,
     /// Goes before every path: `/v1.41`, or nothing for the engine's own choice.
     prefix: String,
+    /// The newest version that the engine speaks.
+    newest: Option<(u32, u32)>,
     deadline: Duration,
 }
 
 impl EngineApi {
     /// Finds out which version to speak: the engine's newest, or the newest known here, whichever is older.
     pub(super) async fn negotiate(door: &Door, deadline: Duration) -> Result<Self, ApiError> {
-        let mut api = Self { door: door.clone(), prefix: String::new(), deadline };
+        let mut api = Self { door: door.clone(), prefix: String::new(), newest: None, deadline };
         let version: Version = api.get("/version").await?;
         if let Some((major, minor)) = choose(&version) {
             api.prefix = format!("/v{major}.{minor}");
         }
+        api.newest = parse_version(&version.newest);
         Ok(api)
+    }
+
+    /// Whether the engine tells IPAM drivers which container an address is for.
+    pub(super) fn names_endpoints(&self) -> bool {
+        self.newest >= Some(NAMES_ENDPOINTS)
     }
 
     /// The same with another deadline for answers.

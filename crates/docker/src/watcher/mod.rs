@@ -215,6 +215,7 @@ impl Watcher {
         let mut events = api.events(since.as_secs().saturating_sub(1)).await?;
         let networks: Vec<Network> = api.get("/networks").await?;
         let containers: Vec<ListedContainer> = api.get("/containers/json?all=true").await?;
+        state.names_endpoints = api.names_endpoints();
         let mut lookups = Lookups::new(api, self.times);
         for lookup in state.resync(&networks, &containers) {
             lookups.ask(lookup);

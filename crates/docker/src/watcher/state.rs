@@ -29,6 +29,8 @@ pub(super) struct State {
     containers: BTreeMap<String, Known>,
     /// When the lists were asked for that all of this began with.
     pub(super) listed: Option<Duration>,
+    /// Whether the engine tells IPAM drivers which container an address is for.
+    pub(super) names_endpoints: bool,
 }
 
 /// What is known of one container.
@@ -144,6 +146,7 @@ impl State {
             attachments: all().map(|(_, attached)| (attached.endpoint.clone(), attached.clone())).collect(),
             connected,
             listed: self.listed,
+            names_endpoints: self.names_endpoints,
             networks: self.networks.clone(),
             endpoints: endpoints.collect(),
             containers: self.containers.iter().map(|(id, known)| (id.clone(), sketch(known))).collect(),

@@ -21,6 +21,8 @@ pub struct DockerView {
     /// When the lists were asked for that it began with (`CLOCK_BOOTTIME`): what was there before and is not among the
     /// networks is not there. `None`: there were none yet.
     pub listed: Option<Duration>,
+    /// Whether this engine tells IPAM drivers which container an address is for, as 29.0 and later do.
+    pub names_endpoints: bool,
     /// All networks, whoever drives them.
     pub networks: BTreeMap<NetworkId, DockerNetwork>,
     /// Whose each endpoint is: those of containers about which everything is known.

@@ -25,6 +25,17 @@ impl DockerView {
         })
     }
 
+    /// The containers that are attached to a network, running or not, as far as they were looked at.
+    pub fn attached_to(&self, network: &NetworkId) -> impl Iterator<Item = &ContainerInfo> {
+        let name = self.networks.get(network).map(|network| network.name.as_str());
+        self.containers.values().filter_map(move |sketch| match sketch {
+            Sketch::Info(info) if info.networks.iter().any(|called| is_called(network, name, called)) => {
+                Some(&**info)
+            }
+            Sketch::Info(_) | Sketch::Name(_) => None,
+        })
+    }
+
     /// The containers that do not run and were on no network when they were looked at last, by id.
     pub fn on_no_network(&self) -> impl Iterator<Item = (&str, &ContainerInfo)> {
         self.containers.iter().filter_map(|(id, sketch)| match sketch {

@@ -13,6 +13,7 @@ use landline_types::IfName;
 use landline_uplink::HostLease;
 use serde::{Deserialize, Serialize};
 
+use crate::alike::Alike;
 use crate::attach::{AttachRow, Where};
 use crate::network::NetworkRow;
 pub(crate) use client::{CallError, call};
@@ -194,4 +195,7 @@ pub(crate) struct Listing {
     /// What was asked for on containers and is not there, and why.
     #[serde(default)]
     pub(crate) attachments: Vec<AttachRow>,
+    /// Which containers cannot be told apart when they start together.
+    #[serde(default)]
+    pub(crate) alike: Vec<Alike>,
 }

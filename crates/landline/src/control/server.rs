@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Listing, MAX_LINE, Request};
+use crate::alike;
 use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
 use crate::identity::Site;
@@ -54,9 +55,14 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
         let answer = match serde_json::from_slice(&line) {
             Ok(Request::Ls) => {
                 let endpoints = parts.engine.endpoint_views().await;
-                let docker = docker.borrow().connected;
-                let attachments = attacher.rows();
-                Answer::Ls(Listing { docker, networks: parts.engine.network_views(), endpoints, attachments })
+                let view = docker.borrow().clone();
+                Answer::Ls(Listing {
+                    docker: view.connected,
+                    networks: parts.engine.network_views(),
+                    endpoints,
+                    attachments: attacher.rows(),
+                    alike: alike::look(parts, &view),
+                })
             }
             Ok(Request::Inspect { target }) => Answer::Inspected(parts.engine.inspect(&target).await),
             Ok(Request::Renew { container, network }) => {
@@ -95,8 +101,8 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
             Ok(Request::Change { target, change }) => attacher.change(&target, &change).await,
             Ok(Request::Where { target }) => attacher.locate(&target).await,
             Ok(Request::Doctor { fix }) => {
-                let docker = docker.borrow().connected;
-                match Box::pin(examine(parts, around, docker, fix)).await {
+                let view = docker.borrow().clone();
+                match Box::pin(examine(parts, around, &view, fix)).await {
                     Ok(report) => Answer::Doctor(report),
                     Err(error) => Answer::Error(landline_types::chain(&error)),
                 }

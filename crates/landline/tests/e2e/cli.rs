@@ -15,7 +15,7 @@ fn ls_shows_what_runs() -> Result {
     assert_eq!(table.split_whitespace().collect::<Vec<_>>(), header, "nothing yet:\n{table}");
     assert_eq!(
         world.ls()?,
-        serde_json::json!({"docker": true, "networks": [], "endpoints": [], "attachments": []}),
+        serde_json::json!({"docker": true, "networks": [], "endpoints": [], "attachments": [], "alike": []}),
         "nothing yet, for programs"
     );
 
@@ -31,8 +31,10 @@ fn ls_shows_what_runs() -> Result {
         rows.iter().all(|row| row["interface"] == "br00")
     })?;
     let table = world.host.landline_ok(binary(), &["ls"])?;
-    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
+    let rows = table.lines().skip(1).take_while(|row| !row.is_empty());
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
     assert_eq!(rows.len(), 2, "{table}");
+    assert!(table.contains("\nlan: nothing tells db, web apart"), "{table}");
     for (row, name) in rows.iter().zip(["db", "web"]) {
         let (mac, address) = (world.mac(name, "br00")?, world.address(name, "br00")?);
         let [network, container, interface, mac_shown, address_shown, server, left, state] = row[..] else {

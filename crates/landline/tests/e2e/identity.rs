@@ -271,3 +271,35 @@ fn what_was_taken_for_another_does_not_join() -> Result {
     assert_ne!(connected(&world, "other")?.1, web.1);
     Ok(())
 }
+
+#[test]
+fn what_cannot_be_told_apart_is_said_and_the_line_that_ends_it() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let landline = |words: &[&str]| world.host.landline(crate::world::binary(), words).stdout;
+    world.run("one", "lan", &[])?;
+    world.row("one")?;
+    assert!(!landline(&["doctor"]).contains("apart"), "{}", landline(&["doctor"]));
+    world.run("two", "lan", &[])?;
+    world.row("two")?;
+    wait_for("the two to look the same", SOON, || {
+        landline(&["ls"]).contains("nothing tells one, two apart")
+    })?;
+    let said = landline(&["doctor"]);
+    let of_two = said.lines().find(|line| line.contains("nothing tells two from one"));
+    let line =
+        of_two.and_then(|line| line.split("docker run ").nth(1)).ok_or_else(|| said.clone())?.to_owned();
+    world.host.docker_ok(&["rm", "-f", "two"])?;
+    let mut again: Vec<&str> = ["run", "-d", "--name", "two"].into();
+    again.extend(line.split(' '));
+    again.extend(["box", "sleep", "infinity"]);
+    world.host.docker_ok(&again)?;
+    world.row("two")?;
+    let mac = world.mac("two", "br00")?;
+    wait_for("nothing to be said any more", SOON, || !landline(&["ls"]).contains("apart"))?;
+    assert!(!landline(&["doctor"]).contains("apart"));
+    world.host.docker_ok(&["stop", "-t0", "one", "two"])?;
+    world.host.docker_ok(&["start", "one", "two"])?;
+    assert_eq!(world.mac("two", "br00")?, mac);
+    Ok(())
+}
