@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use landline_leases::OsRandom;
 use landline_links::facts_of;
-use landline_model::{ContainerRecord, DerivedIdentity, IdentityId, IdentityRecord, NetworkRecord, SiteKey};
+use landline_model::{
+    ContainerRecord, DerivedIdentity, IdentityId, IdentityRecord, KnownBy, NetworkRecord, SiteKey,
+};
 use landline_spec::{EndpointId, IdentitySource, NetworkOptions};
 use landline_store::{Store, StoreError};
 use landline_types::Mac;
@@ -95,6 +97,8 @@ impl Identities {
         identity.vlan = network.options.vlan;
         identity.socket_dir.clone_from(&network.options.vde.socket_dir);
         identity.used = now();
+        // A fresh one of somebody who cannot be told is known by what is seen of it later.
+        identity.known_by = wish.known_by(&identity, inner.records.contains_key(&identity.id));
         inner.held.insert(identity.id.clone(), endpoint.clone());
         identity
     }
@@ -292,6 +296,7 @@ impl Identities {
         let before = record.clone();
         record.container = Some(container.clone());
         record.temporary = temporary;
+        record.known_by = record.known_by.or(Some(KnownBy::Events));
         record.destroyed = false;
         (*record != before).then(|| record.clone())
     }
@@ -391,6 +396,8 @@ fn fresh(
         used: now(),
         destroyed: false,
         derived: from,
+        made: Some(now()),
+        known_by: None,
     }
 }
 

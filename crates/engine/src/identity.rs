@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, Port};
+use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, KnownBy, Port};
 use landline_spec::NetworkId;
 use landline_types::{IfName, Mac};
 
@@ -106,6 +106,18 @@ impl Wish<'_> {
             newest(free.clone().filter(|i| i.container.as_ref().is_some_and(test)))
         };
         of(&|c| c.id == container.id).or_else(|| of(&|c| c.called() == container.called()))
+    }
+
+    /// By what it is known whose the identity is that was chosen, or made (then it is not `known`).
+    pub(crate) fn known_by(&self, identity: &IdentityRecord, known: bool) -> Option<KnownBy> {
+        let has_address = || identity.lease.as_ref().is_some_and(|lease| Some(lease.address) == self.address);
+        match self {
+            Self { mac: Some(_), .. } => Some(KnownBy::Mac),
+            Self { key: Some(_), .. } => Some(KnownBy::Key),
+            Self { name: Some(_), .. } => Some(KnownBy::Name),
+            _ if known && has_address() => Some(KnownBy::Address),
+            _ => known.then_some(KnownBy::OnlyCandidate),
+        }
     }
 
     /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
@@ -228,6 +240,8 @@ mod tests {
             used: 0,
             destroyed: false,
             derived: None,
+            made: None,
+            known_by: None,
         }
     }
 

@@ -10,7 +10,7 @@ use landline_leases::ipv6::Status6;
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::held_back;
 use landline_links::{Sandbox, blocking, facts_of, routes};
-use landline_model::{AddressRecord, IdentityId, IdentityRecord, NetworkRecord};
+use landline_model::{AddressRecord, IdentityId, IdentityRecord, KnownBy, NetworkRecord};
 use landline_spec::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,12 @@ pub struct IdentityView {
     pub destroyed: bool,
     /// Where it is from.
     pub source: IdentitySource,
+    /// When it was made, in seconds since 1970, if that is known.
+    #[serde(default)]
+    pub made: Option<u64>,
+    /// By what its container was recognised the last time, if that is known.
+    #[serde(default)]
+    pub known_by: Option<KnownBy>,
 }
 
 impl Engine {
@@ -122,6 +128,8 @@ impl Engine {
                 address: self.last_address(&i).await,
                 in_use: self.identities.holder(&i.id).is_some(),
                 source: i.source(),
+                made: i.made,
+                known_by: i.known_by,
                 id: i.id,
                 network: i.network_name,
                 container: i.container.map(|c| c.name),

@@ -79,7 +79,7 @@ async fn run(
         cli::Command::Nat(options) => Ok(nat::run(options).await?),
         cli::Command::Network(command) => Ok(network::run(&command).await?),
         cli::Command::HostAccess(command) => Ok(host_access::run(command).await?),
-        cli::Command::Identity(command) => Ok(identity::run(&command).await?),
+        cli::Command::Identity(command) => return Ok(identity::run(&command).await?),
         cli::Command::Attach(options) => Ok(attach::attach(&options).await?),
         cli::Command::Detach(options) => Ok(attach::detach(&options).await?),
         cli::Command::Pipework(options) => Ok(attach::pipework(&options).await?),

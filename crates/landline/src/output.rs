@@ -30,6 +30,14 @@ pub(crate) enum CommandError {
     Reservation(#[from] FormatError),
     #[error("cannot read the key from standard input")]
     Read(#[source] io::Error),
+    #[error("cannot read {}", path.display())]
+    Document {
+        path: std::path::PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("this is no export of identities; landline identity export writes one")]
+    NoExport(#[source] serde_json::Error),
     #[error("cannot print JSON")]
     Json(#[source] serde_json::Error),
     #[error("cannot print")]

@@ -10,7 +10,7 @@ use landline_spec::{IdentitySource, Ipv6Mode, Mode, NetworkId, NetworkOptions, V
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerRecord, Defaults6, Ipv6Identity, Ipv6Record, LeaseRecord, Record};
+use crate::{ContainerRecord, Defaults6, Ipv6Identity, Ipv6Record, KnownBy, LeaseRecord, Record};
 
 /// Names an identity: 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,6 +105,12 @@ pub struct IdentityRecord {
     /// The container's key or name from which, with the site key, it was derived; `None`: it was drawn.
     #[serde(default)]
     pub derived: Option<String>,
+    /// When it was made, in seconds of the wall clock, for people to read; `None`: it is older than this field.
+    #[serde(default)]
+    pub made: Option<u64>,
+    /// How it was known whose it is the last time that it was taken up; `None`: it is not known whose it is, or not how.
+    #[serde(default)]
+    pub known_by: Option<KnownBy>,
 }
 
 impl Record for IdentityRecord {

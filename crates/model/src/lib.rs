@@ -9,6 +9,7 @@ mod clock;
 mod derived;
 mod identity;
 mod ipv6;
+mod known_by;
 mod nat;
 mod record;
 mod records;
@@ -20,6 +21,7 @@ pub use clock::Now;
 pub use derived::{DerivedIdentity, SiteKey, SiteKeyError};
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
 pub use ipv6::{Defaults6, Ipv6Identity, Ipv6Record, Route6, StateRecord, drawn_uuid};
+pub use known_by::KnownBy;
 pub use nat::{NatBinding, NatOwner, NoOwner};
 pub use record::Record;
 pub use records::{

@@ -66,6 +66,8 @@ fn identity(n: u8) -> IdentityRecord {
         used: 0,
         destroyed: false,
         derived: None,
+        made: None,
+        known_by: None,
     }
 }
 

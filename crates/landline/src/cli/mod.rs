@@ -175,6 +175,22 @@ pub(crate) enum IdentityCommand {
         #[arg(long, value_name = "KEY")]
         set: Option<String>,
     },
+    /// Print all of them as JSON, for another host.
+    Export {
+        #[command(flatten)]
+        control: ControlOptions,
+    },
+    /// Take over the identities of another host.
+    Import {
+        #[command(flatten)]
+        control: ControlOptions,
+        /// What `landline identity export` printed there; `-`: read it from standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print JSON for programs instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Forget one that is not in use; its container gets a new one at its next start.
     Forget {
         #[command(flatten)]

@@ -5,7 +5,9 @@ mod server;
 
 use landline_attach::AttachmentView;
 use landline_doctor::Report;
-use landline_engine::{EndpointView, IdentityView, Inspection, NetworkView, Reservation};
+use landline_engine::{
+    EndpointView, IdentityExport, IdentityView, Imported, Inspection, NetworkView, Reservation,
+};
 use landline_host_access::AccessView;
 use landline_nat::{NatRecord, NatView};
 use landline_spec::{AccessRequest, Attach, Change, Target};
@@ -43,6 +45,13 @@ pub(crate) enum Request {
     SetSiteKey {
         /// As it was printed on another host.
         key: String,
+    },
+    /// All identities, for another host.
+    ExportIdentities,
+    /// Take over another host's.
+    ImportIdentities {
+        /// As they were exported there.
+        export: Box<IdentityExport>,
     },
     /// Everything about some endpoints.
     Inspect {
@@ -159,6 +168,10 @@ pub(crate) enum Answer {
     Identities(Vec<IdentityView>),
     /// To [`Request::IdentityOf`].
     IdentityOf(Box<Reservation>),
+    /// To [`Request::ExportIdentities`].
+    Exported(Box<IdentityExport>),
+    /// To [`Request::ImportIdentities`]: what became of each.
+    Imported(Vec<Imported>),
     /// To [`Request::SiteKey`].
     SiteKey(String),
     /// To [`Request::Networks`].

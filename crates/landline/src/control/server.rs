@@ -80,6 +80,13 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
                     Err(error) => Answer::Error(landline_types::chain(&error)),
                 }
             }
+            Ok(Request::ExportIdentities) => {
+                Answer::Exported(Box::new(parts.engine.export_identities().await))
+            }
+            Ok(Request::ImportIdentities { export }) => match parts.engine.import_identities(*export).await {
+                Ok(imported) => Answer::Imported(imported),
+                Err(error) => Answer::Error(landline_engine::chain(&error)),
+            },
             Ok(Request::SiteKey) => Answer::SiteKey(site.text()),
             Ok(Request::SetSiteKey { key }) => done(site.replace(&key)),
             Ok(Request::Forget { id }) => done(parts.engine.forget_identity(&id).await),

@@ -1,14 +1,19 @@
 //! `landline identity`.
 
+mod moving;
 mod reservation;
 mod site;
 
 use std::io::{self, Read as _};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use landline_engine::{IdentityView, Reservation};
+use landline_engine::{IdentityView, KnownBy, Reservation};
+use landline_spec::IdentitySource;
 
 use crate::cli::IdentityCommand;
 use crate::control::{Answer, Request, call};
+use crate::ls::span;
 use crate::output::{CommandError, dash, show, table};
 pub(crate) use reservation::{Format, FormatError};
 pub(crate) use site::{Site, SiteError};
@@ -17,14 +22,29 @@ pub(crate) use site::{Site, SiteError};
 const MAX_KEY: u64 = 128;
 
 /// Lists or forgets.
-pub(crate) async fn run(command: &IdentityCommand) -> Result<(), CommandError> {
-    match command {
+pub(crate) async fn run(command: &IdentityCommand) -> Result<ExitCode, CommandError> {
+    let done = match command {
+        IdentityCommand::Export { control } => moving::export(control).await,
+        IdentityCommand::Import { control, file, json } => {
+            return moving::import(control, file, *json).await;
+        }
         IdentityCommand::Ls(options) => {
             let answer = call(&options.control.control_socket, &Request::Identities).await?;
             let Answer::Identities(identities) = answer else { return Err(CommandError::Unexpected) };
             show(&identities, options.json, |identities| {
-                let header = ["IDENTITY", "NETWORK", "CONTAINER", "KEY", "MAC", "LAST ADDRESS", "USE"];
-                table(header, identities.iter().map(row))
+                let header = [
+                    "IDENTITY",
+                    "NETWORK",
+                    "CONTAINER",
+                    "KEY",
+                    "MAC",
+                    "LAST ADDRESS",
+                    "AGE",
+                    "KNOWN BY",
+                    "USE",
+                ];
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+                table(header, identities.iter().map(|identity| row(identity, now)))
             })
         }
         IdentityCommand::Of { control, name, network, format, ip } => {
@@ -55,7 +75,8 @@ pub(crate) async fn run(command: &IdentityCommand) -> Result<(), CommandError> {
                 _ => Err(CommandError::Unexpected),
             }
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn from_input() -> io::Result<String> {
@@ -64,7 +85,10 @@ fn from_input() -> io::Result<String> {
     Ok(text)
 }
 
-fn row(identity: &IdentityView) -> [String; 7] {
+fn row(identity: &IdentityView, now: u64) -> [String; 9] {
+    let known_by = identity.known_by.map(KnownBy::as_str);
+    let derived = (identity.source == IdentitySource::Derived).then_some("derived");
+    let known_by: Vec<&str> = known_by.into_iter().chain(derived).collect();
     let use_ = match (identity.in_use, identity.temporary, identity.destroyed) {
         (true, true, _) => "now, for this run only",
         (true, false, _) => "now",
@@ -78,6 +102,8 @@ fn row(identity: &IdentityView) -> [String; 7] {
         identity.key.clone().unwrap_or_else(dash),
         identity.mac.to_string(),
         identity.address.map_or_else(dash, |a| a.to_string()),
+        identity.made.map_or_else(dash, |made| span(now.saturating_sub(made))),
+        if known_by.is_empty() { dash() } else { known_by.join(", ") },
         use_.into(),
     ]
 }

@@ -1,6 +1,6 @@
 //! Who a container is to the LAN, across restarts and recreation.
 
-use landline_testbed::{Dnsmasq, Dockerd, Lan, Ra, wait_for};
+use landline_testbed::{Dnsmasq, Dockerd, Lan, Ra, Signal, wait_for};
 
 use crate::tools::start_daemon;
 use crate::world::{Result, SOON, World};
@@ -301,5 +301,58 @@ fn what_cannot_be_told_apart_is_said_and_the_line_that_ends_it() -> Result {
     world.host.docker_ok(&["stop", "-t0", "one", "two"])?;
     world.host.docker_ok(&["start", "one", "two"])?;
     assert_eq!(world.mac("two", "br00")?, mac);
+    Ok(())
+}
+
+/// A host is replaced: its containers run on another one, as who they were.
+#[test]
+fn identities_move_to_another_host() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+    let keyed = "name=lan,driver-opt=landline.id=store";
+    world.host.docker_ok(&["run", "-d", "--name", "db", "--network", keyed, "box", "sleep", "infinity"])?;
+    let before = [seen(&world, "web", "br00")?, seen(&world, "db", "br00")?];
+    let binary = crate::world::binary();
+    let listed = world.host.landline_ok(binary, &["identity", "ls"])?;
+    let row = |name: &str| listed.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(row(" web ").contains("seen running") || row(" web ").contains("only candidate"), "{listed}");
+    assert!(row(" store ").contains(" key "), "{listed}");
+    let export = world.host.landline_ok(binary, &["identity", "export"])?;
+
+    world.host.docker_ok(&["rm", "-f", "web", "db"])?;
+    world.daemon.kill(Signal::TERM)?;
+    world.daemon.wait()?;
+    world.host.check(&["find", "/var/lib/landline", "-mindepth", "1", "-delete"])?;
+    world.daemon = world.host.start_landline(binary, &[], &[])?;
+    world.row_of_network("lan")?;
+    std::fs::write(world.host.path("/run/moved.json"), &export)?;
+    for _ in 0..2 {
+        let said = world.host.landline_ok(binary, &["identity", "import", "/run/moved.json"])?;
+        assert!(said.contains("2 of 2 identities imported"), "{said}");
+    }
+    world.run("web", "lan", &[])?;
+    world.host.docker_ok(&["run", "-d", "--name", "db", "--network", keyed, "box", "sleep", "infinity"])?;
+    assert_eq!([seen(&world, "web", "br00")?, seen(&world, "db", "br00")?], before);
+
+    // What cannot be is said, and nothing else is taken along.
+    let mut odd: serde_json::Value = serde_json::from_str(&export)?;
+    for (n, (id, network)) in
+        [("00000000000000aa", "elsewhere"), ("00000000000000bb", "lan")].iter().enumerate()
+    {
+        odd["identities"][n]["id"] = (*id).into();
+        odd["identities"][n]["network"] = (*network).into();
+    }
+    std::fs::write(world.host.path("/run/odd.json"), odd.to_string())?;
+    let refused = world.host.landline(binary, &["identity", "import", "/run/odd.json"]);
+    assert!(!refused.success() && refused.stdout.contains("0 of 2"), "{}", refused.stdout);
+    for why in ["there is no network elsewhere here; create it first", "has an identity here already"] {
+        assert!(refused.stdout.contains(why), "{}", refused.stdout);
+    }
+    let newer = export.replace("\"version\": 1", "\"version\": 2");
+    std::fs::write(world.host.path("/run/newer.json"), newer)?;
+    let refused = world.host.landline(binary, &["identity", "import", "/run/newer.json"]);
+    assert!(refused.stderr.contains("version 2"), "{}", refused.stderr);
     Ok(())
 }
