@@ -24,6 +24,13 @@ pub trait Driver: Send + Sync + 'static {
     /// Takes note that somebody has connected: the engine runs, most likely.
     fn connected(&self) {}
 
+    /// A request of a container's start came without its contents: the engine has sent them once, and the connection broke then.
+    /// `Some`: what its user is told in the place of that. `peer` is as in [`create_endpoint`](Self::create_endpoint).
+    fn start_without_contents(&self, peer: Option<u32>) -> impl Future<Output = Option<DriverError>> + Send {
+        let _ = peer;
+        ready(None)
+    }
+
     /// Makes a network known, durably: Docker does not tell its options again.
     fn create_network(
         &self,

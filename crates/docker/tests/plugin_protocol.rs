@@ -151,6 +151,18 @@ async fn a_request_cut_short_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn a_start_that_came_without_its_contents_is_the_drivers_to_refuse() {
+    let server = Server::start();
+    server.driver.set_mood(Mood::Failing);
+    for verb in ["CreateEndpoint", "Join"] {
+        let error = server.error(verb, b"").await;
+        assert!(error.ends_with("later"), "{verb}: {error}");
+    }
+    let error = server.error("Leave", b"").await;
+    assert_eq!(error, "Docker repeated the request without its contents; try again");
+}
+
+#[tokio::test]
 async fn bodies_that_are_no_requests_are_errors() {
     let server = Server::start();
     let with_a_body = [

@@ -112,21 +112,49 @@ impl Engine {
         network: &NetworkRecord,
         wish: &Wish<'_>,
     ) -> Result<(), CreateEndpointError> {
-        let RefusedStarts { allowed, restoring, boot, .. } = &self.refused_starts;
-        if !allowed.load(Ordering::Relaxed) || !restoring.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let possible = self.identities.possible(wish);
+        let possible = if self.may_refuse() { self.identities.possible(wish) } else { 0 };
         if possible < 2 {
             return Ok(());
         }
+        let Some(token) = self.remember_refused().await else { return Ok(()) };
+        let network = network_name(network);
+        tracing::info!(
+            network,
+            possible,
+            token,
+            "Docker restores its containers and this one cannot be told yet: it is started again later"
+        );
+        Err(CreateEndpointError::Unsure { network, token })
+    }
+
+    /// Why a start is refused whose request came without its contents, if its container will be started again.
+    pub async fn refuse_unread(&self) -> Option<CreateEndpointError> {
+        if !self.may_refuse() {
+            return None;
+        }
+        let token = self.remember_refused().await?;
+        tracing::info!(
+            token,
+            "Docker repeated a start without its contents: the container is started again later"
+        );
+        Some(CreateEndpointError::Unread { token })
+    }
+
+    fn may_refuse(&self) -> bool {
+        let RefusedStarts { allowed, restoring, .. } = &self.refused_starts;
+        allowed.load(Ordering::Relaxed) && restoring.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a start that is refused, and returns its token. `None`: it cannot be stored, and what is not remembered is not
+    /// refused: nobody would start it again.
+    async fn remember_refused(&self) -> Option<String> {
+        let boot = &self.refused_starts.boot;
         let token = format!("landline-start-{:08x}{:08x}", OsRandom.next_u32(), OsRandom.next_u32());
         let start =
             RefusedStart { token: token.clone(), boot: boot.to_string(), at: boottime::now().as_secs() };
-        // What is not remembered is not refused: nobody would start it again.
         if let Err(error) = self.refused_starts.store.put(&start).await {
-            tracing::warn!(error = %landline_types::chain(&error), "a container gets a new address, because nothing can be stored");
-            return Ok(());
+            tracing::warn!(error = %landline_types::chain(&error), "a start is not refused, because nothing can be stored");
+            return None;
         }
         let mut gone = Vec::new();
         self.refused_starts.waiting.send_modify(|waiting| {
@@ -136,13 +164,6 @@ impl Engine {
         for token in gone {
             self.start_settled(&token).await;
         }
-        let network = network_name(network);
-        tracing::info!(
-            network,
-            possible,
-            token,
-            "Docker restores its containers and this one cannot be told yet: it is started again later"
-        );
-        Err(CreateEndpointError::Unsure { network, token })
+        Some(token)
     }
 }

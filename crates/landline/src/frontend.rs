@@ -248,8 +248,7 @@ impl Frontend {
         ports: Option<&BTreeSet<Port>>,
         dockerd: Option<u32>,
     ) -> Option<Vec<Candidate>> {
-        let age = dockerd.and_then(|pid| landline_kernel::process_age(pid).ok());
-        self.parts.engine.docker_restores(age.is_some_and(|age| age < RESTORE));
+        self.look_whether_docker_restores(dockerd);
         // One look is enough: what starts was mounted before this was asked.
         let mounts = mounts(dockerd).await;
         let mut view = self.view.clone();
@@ -273,6 +272,12 @@ impl Frontend {
             Ok(candidates) => candidates,
             Err(_) => Some(self.candidates(&self.view.borrow().clone(), network, mounts.as_ref())),
         }
+    }
+
+    /// Docker may be restoring its containers for some time after its start, and while its API does not answer.
+    fn look_whether_docker_restores(&self, dockerd: Option<u32>) {
+        let age = dockerd.and_then(|pid| landline_kernel::process_age(pid).ok());
+        self.parts.engine.docker_restores(age.is_some_and(|age| age < RESTORE));
     }
 
     /// Where the container is that is starting, if only one can be.
@@ -521,6 +526,19 @@ fn read_network(
 impl Driver for Frontend {
     fn connected(&self) {
         self.docker_lives.notify_one();
+    }
+
+    async fn start_without_contents(&self, dockerd: Option<u32>) -> Option<DriverError> {
+        self.look_whether_docker_restores(dockerd);
+        // Once its API answers, whoever has asked for the start can ask again.
+        let mut view = self.view.clone();
+        if tokio::time::timeout(LATE, view.wait_for(|view| view.connected))
+            .await
+            .is_ok_and(|seen| seen.is_ok())
+        {
+            return None;
+        }
+        Some(self.parts.engine.refuse_unread().await?.into())
     }
 
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {

@@ -4,6 +4,7 @@ mod addressing;
 mod alike;
 mod alone;
 mod attach;
+mod attempts;
 mod bridge;
 mod cli;
 mod control;

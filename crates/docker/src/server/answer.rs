@@ -80,7 +80,10 @@ impl<D: Driver + IpamDriver> Answerer<D> {
         }
         let started = Instant::now();
         let answer = match body {
-            Ok(body) => self.dispatch(verb, &body, peer).await,
+            Ok(body) => match self.dispatch(verb, &body, peer).await {
+                Err(Refusal::Empty) => Err(self.empty(verb, peer).await),
+                answer => answer,
+            },
             Err(error) => Err(error.into()),
         };
         let took = started.elapsed();
@@ -93,6 +96,19 @@ impl<D: Driver + IpamDriver> Answerer<D> {
                 tracing::warn!(%verb, ?took, error = %refusal, "request failed");
                 failure(StatusCode::OK, &refusal)
             }
+        }
+    }
+
+    /// What a request is refused with that came without its contents.
+    async fn empty(&self, verb: Verb, peer: Option<u32>) -> Refusal {
+        if !matches!(verb, Verb::CreateEndpoint | Verb::Join | Verb::RequestAddress) {
+            return Refusal::Empty;
+        }
+        let told = self.work(|driver| async move { Ok(driver.start_without_contents(peer).await) }).await;
+        match told {
+            Ok(Some(error)) => Refusal::Work(WorkError::Driver(error)),
+            Ok(None) => Refusal::Empty,
+            Err(error) => Refusal::Work(error),
         }
     }
 

@@ -89,6 +89,11 @@ impl Driver for FakeDriver {
         Ok(())
     }
 
+    async fn start_without_contents(&self, _peer: Option<u32>) -> Option<DriverError> {
+        let failing = *self.mood.lock().unwrap() == Mood::Failing;
+        failing.then(|| NoLease(std::io::Error::other("later")).into())
+    }
+
     async fn create_endpoint(
         &self,
         request: CreateEndpointRequest,

@@ -245,6 +245,15 @@ pub enum CreateEndpointError {
         /// By which the container is found.
         token: String,
     },
+    /// An engine that restores its containers has lost what it meant to say.
+    #[error(
+        "Docker repeated the request without its contents while it is restoring its containers. Landline starts this container \
+         again as soon as Docker's API answers ({token})"
+    )]
+    Unread {
+        /// By which the container is found.
+        token: String,
+    },
     /// It could not be stored.
     #[error("cannot store the endpoint")]
     Store(#[source] StoreError),

@@ -173,3 +173,15 @@ async fn the_network_cannot_be_stored(kind: Kind) {
     engine.create_network(kind.network()).await.unwrap();
 }
 for_each_kind!(the_network_cannot_be_stored);
+
+#[tokio::test]
+async fn a_start_that_cannot_be_read_is_remembered_while_docker_restores() {
+    let (_world, engine) = World::with(Kind::Bridge).await;
+    assert!(engine.refuse_unread().await.is_none());
+    engine.docker_restores(true);
+    let said = engine.refuse_unread().await.unwrap().to_string();
+    let waiting = engine.refused_starts().borrow().clone();
+    assert!(waiting.len() == 1 && waiting.keys().all(|token| said.contains(token.as_str())), "{said}");
+    engine.allow_refused_starts(false);
+    assert!(engine.refuse_unread().await.is_none());
+}

@@ -130,3 +130,31 @@ fn a_twin_that_is_not_to_restart_stays_down() -> Result {
     assert_eq!(state.trim(), "exited");
     Ok(())
 }
+
+/// What keeps them from starting is over a moment later.
+#[test]
+fn twins_that_cannot_start_yet_are_tried_again() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let names = ["left", "right"];
+    for name in names {
+        world.run(name, "lan", &["--restart=always", "--stop-signal=KILL"])?;
+        world.row(name)?;
+    }
+    let seen =
+        |world: &World| names.map(|name| (world.mac(name, "br00").ok(), world.address(name, "br00").ok()));
+    let before = seen(&world);
+    world.host.dockerd_stop(Signal::TERM)?;
+    for words in [&["ip", "link", "set", "br0", "down"][..], &["ip", "link", "set", "br0", "name", "away"]] {
+        world.host.check(words)?;
+    }
+    world.host.dockerd_start()?;
+    wait_for("a start that fails again", 2 * SOON, || world.daemon.log().contains("trying once more"))
+        .map_err(|error| format!("{error}: {}", world.daemon.log()))?;
+    for words in [&["ip", "link", "set", "away", "name", "br0"][..], &["ip", "link", "set", "br0", "up"]] {
+        world.host.check(words)?;
+    }
+    wait_for("both as they were", 3 * SOON, || seen(&world) == before)
+        .map_err(|error| format!("{error}: {before:?} {:?} {}", seen(&world), world.daemon.log()))?;
+    Ok(())
+}
