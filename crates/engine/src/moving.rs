@@ -15,8 +15,8 @@ use landline_types::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::links::facts_of;
-use crate::store::StoreError;
+use landline_links::facts_of;
+use landline_store::StoreError;
 
 /// What the document says that it is.
 const FORMAT: &str = "landline-identities";
@@ -275,7 +275,7 @@ fn imported(one: &ExportedIdentity, network: &NetworkRecord) -> Result<IdentityR
         ipv6,
         ports: one.ports.clone(),
         temporary: false,
-        used: crate::clock::wall(),
+        used: landline_leases::clock::wall(),
         destroyed: false,
         derived: one.derived.clone(),
         made: one.made,

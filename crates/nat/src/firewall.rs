@@ -113,20 +113,26 @@ pub fn rules() -> Vec<(&'static str, String)> {
 
 /// The program of the flavour in which openings for IPv4 are made. Blocks.
 pub fn opening_program() -> Option<&'static str> {
-    choose(&list(IPV4)).map(|(program, _)| program)
+    choose(&list(&programs(IPV4))).map(|(program, _)| program)
 }
 
-fn list(family: Family) -> Vec<(Place, String)> {
-    programs(family)
-        .into_iter()
-        .flat_map(|program| CHAINS.map(|chain| (program, chain)))
+fn list(programs: &[&'static str]) -> Vec<(Place, String)> {
+    let places = programs.iter().flat_map(|program| CHAINS.map(|chain| (*program, chain)));
+    places
         .filter_map(|(program, chain)| Some(((program, chain), run(program, &["-S", chain]).ok()?)))
         .collect()
 }
 
-/// Makes the openings there are these. Where nobody can be asked for rules it fails if that is `needed`. Blocks.
-pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>, needed: bool) -> Result<(), String> {
-    let listed = list(family);
+/// Whether each of these programs could be asked: `FORWARD` is always there.
+fn all_could_be_asked(programs: &[&'static str], listed: &[(Place, String)]) -> bool {
+    programs.iter().all(|program| listed.iter().any(|(place, _)| *place == (*program, "FORWARD")))
+}
+
+/// Makes the openings there are these, and says whether everybody could be asked for rules. Where nobody can be it fails if that
+/// is `needed`. Blocks.
+pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>, needed: bool) -> Result<bool, String> {
+    let programs = programs(family);
+    let listed = list(&programs);
     let chosen = choose(&listed);
     if chosen.is_none() && needed {
         // Whoever lets everything through needs no opening; whoever cannot be asked is told about.
@@ -145,7 +151,7 @@ pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>, needed: bool) -> Res
             change(program, "-D", chain, rule)?;
         }
     }
-    Ok(())
+    Ok(all_could_be_asked(&programs, &listed))
 }
 
 /// Where the host's own rules are: in the first `DOCKER-USER` there is, or the first `FORWARD` that holds something.
@@ -251,6 +257,8 @@ mod tests {
         let own = line.replace("DOCKER-USER", "FORWARD");
         let (listed, _) = listing(&format!("-P FORWARD ACCEPT\n{own}"), "-P FORWARD ACCEPT");
         assert_eq!(choose(&listed), None, "ours alone closes nothing");
+        let asked = |programs: &[&'static str]| all_could_be_asked(programs, &listed);
+        assert!(asked(&["iptables", "iptables-legacy"]) && !asked(&["iptables", "iptables-nft"]));
         for foreign in ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-A FORWARD -j ACCEPT"] {
             assert_eq!(ours(foreign, "DOCKER-USER"), None, "{foreign}");
         }

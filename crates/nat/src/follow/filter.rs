@@ -68,12 +68,15 @@ impl Follower {
         self.opened = true;
         let open = move || {
             let Look { wanted, bridged } = &look;
-            firewall::open(firewall::IPV4, &wanted.v4, wanted.needs_iptables(*bridged))?;
+            let v4 = firewall::open(firewall::IPV4, &wanted.v4, wanted.needs_iptables(*bridged))?;
             // Hosts and kernels without IPv6 have neither rules for it nor the means.
-            firewall::open(firewall::IPV6, &wanted.v6, false)?;
-            Ok::<_, String>(look)
+            let v6 = firewall::open(firewall::IPV6, &wanted.v6, false)?;
+            Ok::<_, String>((v4 && v6).then_some(look))
         };
-        self.ruleset.looked(blocking(open).await?);
+        // A look that did not see everything is made again.
+        if let Some(look) = blocking(open).await? {
+            self.ruleset.looked(look);
+        }
         self.opened = !nothing;
         Ok(())
     }
