@@ -40,8 +40,8 @@ const UNITS: &str =
 /// Prints what is in it about Landline, of all boots, and what others warn of; says what is wrong with the former.
 pub(crate) fn read(host: &mut Host) -> Result<Vec<String>> {
     println!("{}", host.sh(&format!("journalctl {UNITS} --no-pager -o short-precise"))?);
-    let others =
-        r"journalctl -p warning --no-pager -o short-precise | grep -vE ' (landline|systemd)\[' || true";
+    let others = "journalctl -p warning --no-pager -o short-precise | grep -v landline || true
+        journalctl -u docker --no-pager -o short-precise | grep -E 'level=(warn|err|fatal)' || true";
     println!("{}", host.sh(others)?);
     let fields = "PRIORITY,SYSLOG_IDENTIFIER,MESSAGE";
     let lines = host.sh(&format!("journalctl {UNITS} --no-pager -o json --output-fields={fields}"))?;
