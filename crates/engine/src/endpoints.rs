@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Whether the hardware address that the user gave can be had.
-    pub(crate) async fn check_mac(
+    pub async fn check_mac(
         &self,
         request: &CreateEndpoint,
         network: &NetworkRecord,

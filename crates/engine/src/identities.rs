@@ -221,7 +221,7 @@ impl Identities {
     }
 
     /// Gives an identity the key that its user has just shown, unless it has one or another has it. Whether it did.
-    pub(crate) fn claim_key(&self, id: &IdentityId, key: &str) -> bool {
+    pub fn claim_key(&self, id: &IdentityId, key: &str) -> bool {
         let mut inner = self.lock();
         let Some(own) = inner.records.get(id) else { return false };
         let same_lan = |other: &&IdentityRecord| other.parent == own.parent && other.id != own.id;

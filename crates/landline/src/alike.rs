@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landline_docker::{ContainerInfo, DockerView};
-use landline_engine::Finding;
+use landline_doctor::Finding;
 use landline_spec::NetworkId;
 use serde::{Deserialize, Serialize};
 

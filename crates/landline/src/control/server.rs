@@ -85,7 +85,7 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
             }
             Ok(Request::ImportIdentities { export }) => match parts.engine.import_identities(*export).await {
                 Ok(imported) => Answer::Imported(imported),
-                Err(error) => Answer::Error(landline_engine::chain(&error)),
+                Err(error) => Answer::Error(landline_types::chain(&error)),
             },
             Ok(Request::SiteKey) => Answer::SiteKey(site.text()),
             Ok(Request::SetSiteKey { key }) => done(site.replace(&key)),

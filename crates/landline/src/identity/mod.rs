@@ -8,7 +8,8 @@ use std::io::{self, Read as _};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use landline_engine::{IdentityView, KnownBy, Reservation};
+use landline_engine::{IdentityView, Reservation};
+use landline_model::KnownBy;
 use landline_spec::IdentitySource;
 
 use crate::cli::IdentityCommand;
