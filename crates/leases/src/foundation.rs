@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addressing::book::AddressBook;
 use crate::inventory::Ledger;
-use crate::ipv6::{Company, Ears};
+use crate::ipv6::{Company, RaListeners};
 use crate::lease::{Sentries, Services};
 
 /// Why the engine could not start.
@@ -91,7 +91,7 @@ impl Foundation {
             LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
         let services = Services {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
-            ears: Ears::new(present.clone()),
+            ra_listeners: RaListeners::new(present.clone()),
             company: Company::default(),
             sentries: Sentries::new(present.clone()),
             book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, LinkKind};
 use landline_leases::addressing::book::AddressBook;
-use landline_leases::ipv6::{Company, Ears};
+use landline_leases::ipv6::{Company, RaListeners};
 use landline_leases::{Foundation, Sentries, Services};
 use landline_links::fake::{FakeHost, link};
 use landline_links::mark::End;
@@ -214,7 +214,7 @@ impl World {
         let present = self.host.table();
         let services = Services {
             alarm: Alarm::start().unwrap(),
-            ears: Ears::new(present.clone()),
+            ra_listeners: RaListeners::new(present.clone()),
             company: Company::default(),
             sentries: Sentries::new(present.clone()),
             book: AddressBook::default(),

@@ -3,18 +3,18 @@
 //! The machine decides everything: which routers and servers are asked, which addresses are used and until when. Its
 //! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
 //! `supervisor` owns the machine and stores what it says, at a pace that a flood of advertisements cannot quicken, `wire` is its
-//! socket, `ears` what is heard without one, `company` has the links of one container look again, `config` says how the machine is
+//! socket, `ra_listeners` what is heard without one, `company` has the links of one container look again, `config` says how the machine is
 //! set up, and `goodbye` what is said when nobody will come back.
 
 mod company;
 mod config;
-mod ears;
 mod goodbye;
+mod ra_listeners;
 mod supervisor;
 mod wire;
 
 pub use company::Company;
 pub use config::config;
-pub use ears::Ears;
 pub use goodbye::release;
+pub use ra_listeners::RaListeners;
 pub use supervisor::{Status6, Supervisor6};

@@ -19,7 +19,7 @@ use landline_types::chain;
 use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
-use super::ears::{Advertisement, Listener};
+use super::ra_listeners::{Advertisement, Listener};
 use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::clock;
@@ -146,7 +146,7 @@ impl Supervisor6 {
         };
         let options = cell.options();
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
-        let routers = same_lan.then(|| services.ears.listen(&options.parent));
+        let routers = same_lan.then(|| services.ra_listeners.listen(&options.parent));
         Self {
             routers,
             client,

@@ -43,7 +43,7 @@ impl Drop for Sentry {
     }
 }
 
-/// One endpoint's ear. Without any nobody listens.
+/// One endpoint's listener. Without any nobody listens.
 #[derive(Debug)]
 pub(crate) struct Post {
     sentry: Arc<Sentry>,

@@ -34,7 +34,7 @@ use crate::addressing::book::AddressBook;
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
 use crate::clock;
-use crate::ipv6::{Company, Ears};
+use crate::ipv6::{Company, RaListeners};
 use crate::random::OsRandom;
 
 /// What every supervisor shares.
@@ -47,7 +47,7 @@ pub struct Services {
     /// Who has which address.
     pub book: AddressBook,
     /// What routers say unasked.
-    pub ears: Ears,
+    pub ra_listeners: RaListeners,
     /// The links of one container, which look again together.
     pub company: Company,
     /// Who else claims the containers' addresses.

@@ -32,18 +32,18 @@ pub(crate) struct Advertisement {
 
 /// The parents that are listened at.
 #[derive(Debug, Clone)]
-pub struct Ears {
+pub struct RaListeners {
     present: LinkTable,
-    parents: Arc<Mutex<BTreeMap<IfName, Weak<Ear>>>>,
+    parents: Arc<Mutex<BTreeMap<IfName, Weak<RaListener>>>>,
 }
 
 #[derive(Debug)]
-struct Ear {
+struct RaListener {
     heard: broadcast::Sender<Advertisement>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Ear {
+impl Drop for RaListener {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -52,11 +52,11 @@ impl Drop for Ear {
 /// What one endpoint hears. Without listeners nobody listens.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    _ear: Arc<Ear>,
+    _ear: Arc<RaListener>,
     heard: broadcast::Receiver<Advertisement>,
 }
 
-impl Ears {
+impl RaListeners {
     /// Listens nowhere yet.
     pub fn new(present: LinkTable) -> Self {
         Self { present, parents: Arc::default() }
@@ -65,14 +65,14 @@ impl Ears {
     /// Listens at this parent, now and whenever it is there again.
     pub(crate) fn listen(&self, parent: &IfName) -> Listener {
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
-        let ear = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
+        let listener = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
             let (heard, _) = broadcast::channel(WAITING);
             let task = tokio::spawn(listen(parent.clone(), self.present.clone(), heard.clone()));
-            Arc::new(Ear { heard, task })
+            Arc::new(RaListener { heard, task })
         });
-        parents.retain(|_, ear| ear.strong_count() > 0);
-        parents.insert(parent.clone(), Arc::downgrade(&ear));
-        Listener { heard: ear.heard.subscribe(), _ear: ear }
+        parents.retain(|_, listener| listener.strong_count() > 0);
+        parents.insert(parent.clone(), Arc::downgrade(&listener));
+        Listener { heard: listener.heard.subscribe(), _ear: listener }
     }
 }
 
@@ -83,7 +83,7 @@ impl Listener {
             match self.heard.recv().await {
                 Ok(advertisement) => return advertisement,
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
-                // Not while the ear is held.
+                // Not while the listener is held.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }
