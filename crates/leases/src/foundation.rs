@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::addressing::book::AddressBook;
 use crate::inventory::Ledger;
 use crate::ipv6::{Company, RaListeners};
-use crate::lease::{Sentries, Services};
+use crate::lease::{ConflictMonitor, Services};
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ impl Foundation {
             alarm: Alarm::start().map_err(kernel("set timers"))?,
             ra_listeners: RaListeners::new(present.clone()),
             company: Company::default(),
-            sentries: Sentries::new(present.clone()),
+            conflict_monitor: ConflictMonitor::new(present.clone()),
             book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
             present,
             cancel: cancel.clone(),

@@ -19,7 +19,7 @@ pub use cell::{Cell, ended};
 pub use foundation::{Foundation, OpenError};
 pub use inventory::{Inventory, Ledger, Networks};
 pub use lease::{
-    Arrival, Motion, Orders, Place, Received, Sentries, Services, Status, Supervised, Supervisor, Troubles,
-    Wire, arrive, heard, link_on_host, receive, sleep,
+    Arrival, ConflictMonitor, Motion, Orders, Place, Received, Services, Status, Supervised, Supervisor,
+    Troubles, Wire, arrive, heard, link_on_host, receive, sleep,
 };
 pub use random::OsRandom;

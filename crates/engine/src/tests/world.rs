@@ -9,7 +9,7 @@ use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, LinkKind};
 use landline_leases::addressing::book::AddressBook;
 use landline_leases::ipv6::{Company, RaListeners};
-use landline_leases::{Foundation, Sentries, Services};
+use landline_leases::{ConflictMonitor, Foundation, Services};
 use landline_links::fake::{FakeHost, link};
 use landline_links::mark::End;
 use landline_links::{Host as _, mark_of};
@@ -216,7 +216,7 @@ impl World {
             alarm: Alarm::start().unwrap(),
             ra_listeners: RaListeners::new(present.clone()),
             company: Company::default(),
-            sentries: Sentries::new(present.clone()),
+            conflict_monitor: ConflictMonitor::new(present.clone()),
             book: AddressBook::default(),
             present,
             boot: boottime::boot_id().unwrap().into(),

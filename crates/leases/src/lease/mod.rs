@@ -3,23 +3,23 @@
 //! [`supervisor`] is the task that owns the machine, [`handle`] what others have of it; [`wire`] opens its sockets where the link is and only
 //! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up, and [`seat`] keeps where that is;
 //! [`pace`] bounds what others can make it cost; [`troubles`] says what kept addresses from being used;
-//! [`sentries`] hear without a socket of the endpoint's own who else claims its address.
+//! [`conflict_monitor`] hear without a socket of the endpoint's own who else claims its address.
 
+mod conflict_monitor;
 mod handle;
 mod motion;
 mod pace;
 mod seat;
-mod sentries;
 mod supervisor;
 mod troubles;
 mod wire;
 
+pub use conflict_monitor::ConflictMonitor;
 pub(crate) use handle::Command;
 pub use handle::{Orders, Supervised};
 pub use motion::{Arrival, Motion, arrive};
 pub(crate) use pace::{Due, Pace, Quota, Spaced};
 pub(crate) use seat::Seat;
-pub use sentries::Sentries;
 pub(crate) use supervisor::{SET_UP, maybe};
 pub use supervisor::{Services, Status, Supervisor, receive, sleep};
 pub use troubles::Troubles;

@@ -23,11 +23,11 @@ use landline_types::{Mac, chain};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::conflict_monitor::{ConflictMonitor, Watch};
 use super::handle::{Command, Supervised};
 use super::motion::Arrival;
 use super::pace::{Due, Pace, Quota, Spaced};
 use super::seat::Seat;
-use super::sentries::{Post, Sentries};
 use super::troubles::Troubles;
 use super::wire::{Place, Received, Wire};
 use crate::addressing::book::AddressBook;
@@ -51,7 +51,7 @@ pub struct Services {
     /// The links of one container, which look again together.
     pub company: Company,
     /// Who else claims the containers' addresses.
-    pub sentries: Sentries,
+    pub conflict_monitor: ConflictMonitor,
     /// Which boot this is.
     pub boot: Arc<str>,
     /// The daemon stops.
@@ -84,8 +84,8 @@ pub struct Supervisor {
     wire: Option<Wire>,
     /// Hears who else claims the address while there are no sockets; `None` where that is not to be known, or the parent
     /// hears those of another VLAN.
-    post: Option<Post>,
-    /// A claim that the post has heard, which may come by once more until then.
+    watch: Option<Watch>,
+    /// A claim that the watch has heard, which may come by once more until then.
     echo: Option<(Packet, Duration)>,
     mac: Mac,
     outbox: VecDeque<Transmit>,
@@ -193,7 +193,7 @@ impl Supervisor {
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
         let heeded = options.conflict_check != landline_spec::ConflictCheck::Off;
         Self {
-            post: (same_lan && heeded).then(|| services.sentries.at(&options.parent)),
+            watch: (same_lan && heeded).then(|| services.conflict_monitor.at(&options.parent)),
             echo: None,
             mac,
             client,
@@ -269,7 +269,7 @@ impl Supervisor {
                         self.seat.unopened = true;
                     }
                 },
-                claim = claimed(self.post.as_mut()) => {
+                claim = claimed(self.watch.as_mut()) => {
                     // Sockets of its own have heard it, too.
                     if self.wire.is_none() && !self.is_ours(&claim) {
                         self.echo = Some((claim, boottime::now() + ECHO));
@@ -378,8 +378,8 @@ impl Supervisor {
         self.keep().await;
         self.publish();
         self.transmit().await;
-        if let Some(post) = &mut self.post {
-            post.watch(self.client.lease().map(|lease| (lease.address, self.mac)));
+        if let Some(watch) = &mut self.watch {
+            watch.watch(self.client.lease().map(|lease| (lease.address, self.mac)));
         }
     }
 
@@ -590,9 +590,9 @@ pub async fn sleep(alarm: &Alarm, deadline: Option<Duration>) {
     }
 }
 
-async fn claimed(post: Option<&mut Post>) -> Packet {
-    match post {
-        Some(post) => post.next().await,
+async fn claimed(watch: Option<&mut Watch>) -> Packet {
+    match watch {
+        Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
 }

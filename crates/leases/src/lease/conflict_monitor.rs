@@ -20,24 +20,24 @@ use tokio::task::JoinHandle;
 /// How many packets may wait for a task that is busy.
 const WAITING: usize = 16;
 
-/// What each post watches, by its number.
+/// What each watch watches, by its number.
 type Claims = BTreeMap<u64, Option<(Ipv4Addr, Mac)>>;
 
 /// The parents that are listened at.
 #[derive(Debug, Clone)]
-pub struct Sentries {
+pub struct ConflictMonitor {
     present: LinkTable,
-    parents: Arc<Mutex<BTreeMap<IfName, Weak<Sentry>>>>,
+    parents: Arc<Mutex<BTreeMap<IfName, Weak<ParentMonitor>>>>,
 }
 
 #[derive(Debug)]
-struct Sentry {
+struct ParentMonitor {
     heard: broadcast::Sender<Packet>,
     claims: watch::Sender<Claims>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Sentry {
+impl Drop for ParentMonitor {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -45,47 +45,47 @@ impl Drop for Sentry {
 
 /// One endpoint's listener. Without any nobody listens.
 #[derive(Debug)]
-pub(crate) struct Post {
-    sentry: Arc<Sentry>,
+pub(crate) struct Watch {
+    monitor: Arc<ParentMonitor>,
     heard: broadcast::Receiver<Packet>,
     number: u64,
     own: Option<(Ipv4Addr, Mac)>,
 }
 
-impl Sentries {
+impl ConflictMonitor {
     /// Watches nowhere yet.
     pub fn new(present: LinkTable) -> Self {
         Self { present, parents: Arc::default() }
     }
 
     /// Listens at this parent, now and whenever it is there again.
-    pub(crate) fn at(&self, parent: &IfName) -> Post {
+    pub(crate) fn at(&self, parent: &IfName) -> Watch {
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
-        let sentry = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
+        let monitor = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
             let ((heard, _), claims) = (broadcast::channel(WAITING), watch::Sender::default());
             let task =
                 tokio::spawn(listen(parent.clone(), self.present.clone(), heard.clone(), claims.subscribe()));
-            Arc::new(Sentry { heard, claims, task })
+            Arc::new(ParentMonitor { heard, claims, task })
         });
-        parents.retain(|_, sentry| sentry.strong_count() > 0);
-        parents.insert(parent.clone(), Arc::downgrade(&sentry));
+        parents.retain(|_, monitor| monitor.strong_count() > 0);
+        parents.insert(parent.clone(), Arc::downgrade(&monitor));
         let next = |claims: &Claims| claims.last_key_value().map_or(0, |(number, _)| number + 1);
         let mut number = 0;
-        sentry.claims.send_if_modified(|claims| {
+        monitor.claims.send_if_modified(|claims| {
             number = next(claims);
             claims.insert(number, None);
             false
         });
-        Post { heard: sentry.heard.subscribe(), sentry, number, own: None }
+        Watch { heard: monitor.heard.subscribe(), monitor, number, own: None }
     }
 }
 
-impl Post {
+impl Watch {
     /// What is the endpoint's from now on.
     pub(crate) fn watch(&mut self, own: Option<(Ipv4Addr, Mac)>) {
         if self.own != own {
             self.own = own;
-            self.sentry.claims.send_modify(|claims| {
+            self.monitor.claims.send_modify(|claims| {
                 claims.insert(self.number, own);
             });
         }
@@ -102,16 +102,16 @@ impl Post {
                     }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
-                // Not while the sentry is held.
+                // Not while the monitor is held.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }
     }
 }
 
-impl Drop for Post {
+impl Drop for Watch {
     fn drop(&mut self) {
-        self.sentry.claims.send_modify(|claims| {
+        self.monitor.claims.send_modify(|claims| {
             claims.remove(&self.number);
         });
     }
@@ -154,7 +154,7 @@ async fn pass_on(
         tokio::select! {
             changed = claims.changed() => {
                 if changed.is_err() {
-                    // The last post is gone, and this task with it.
+                    // The last watch is gone, and this task with it.
                     std::future::pending::<()>().await;
                 }
                 let own: Vec<_> = claims.borrow_and_update().values().flatten().copied().collect();
