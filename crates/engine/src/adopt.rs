@@ -10,7 +10,7 @@ use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
 use landline_leases::addressing::dhcp;
 use landline_leases::ipv6::Supervisor6;
-use landline_leases::{Cell, OsRandom, Place, Supervisor};
+use landline_leases::{Cell, Location, OsRandom, Supervisor};
 use landline_links::mark::{End, Mark};
 use landline_links::network::name_bridge;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
@@ -197,7 +197,7 @@ impl Engine {
                 let config = dhcp::config(&network.options, mac, state, None);
                 let known = found.address.map(|net| net.addr());
                 let (cell, services) = (cell.clone(), self.services.clone());
-                Some(Supervisor::ask_again(cell, services, config, known, Place::Sandbox(sandbox.clone())))
+                Some(Supervisor::ask_again(cell, services, config, known, Location::Sandbox(sandbox.clone())))
             }
             _ => None,
         };
@@ -205,7 +205,7 @@ impl Engine {
             let config = landline_leases::ipv6::config(&network.options, mac, &ipv6);
             let known = found.ipv6.iter().map(Ipv6Net::addr).collect();
             let (cell, services) = (cell.clone(), self.services.clone());
-            Supervisor6::ask_again(cell, services, config, known, Place::Sandbox(sandbox))
+            Supervisor6::ask_again(cell, services, config, known, Location::Sandbox(sandbox))
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
         Some(Endpoint { cell, supervised, ipv6, found_on_host: false })

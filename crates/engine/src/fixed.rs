@@ -12,7 +12,7 @@ use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
 use landline_leases::addressing::permit::NotPermitted;
-use landline_leases::{Arrival, Motion, OsRandom, arrive, link_on_host, probe};
+use landline_leases::{MoveOutcome, OsRandom, SandboxMove, link_on_host, probe, wait_for_move};
 use landline_links::mark::Mark;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
@@ -137,7 +137,7 @@ impl Engine {
     ) {
         let fixed = Fixed::of(record);
         let Some(address) = fixed.v4.map(Into::into).or(fixed.v6.map(Into::into)) else { return };
-        let motion = Motion {
+        let motion = SandboxMove {
             present: self.services.present.clone(),
             index,
             sandbox: sandbox.clone(),
@@ -146,7 +146,7 @@ impl Engine {
             own_v6: false,
         };
         let announce = async move {
-            if arrive(motion).await == Arrival::Gone {
+            if wait_for_move(motion).await == MoveOutcome::Gone {
                 return;
             }
             for n in 0..ANNOUNCEMENTS {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use landline_leases::Place;
+use landline_leases::Location;
 use landline_model::NetworkRecord;
 use landline_spec::NetworkId;
 
@@ -92,7 +92,7 @@ impl Engine {
             if record.network != *id {
                 continue;
             }
-            if let Some(Place::Sandbox(_)) = self.find(&record).await {
+            if let Some(Location::Sandbox(_)) = self.find(&record).await {
                 let container = record.container.map_or_else(
                     || format!("the endpoint {}", record.id.short()),
                     |container| format!("the container {}", container.name),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::boottime::{self, Alarm};
-use landline_leases::Place;
+use landline_leases::Location;
 use landline_model::{EndpointRecord, NetworkRecord};
 use tokio_util::sync::CancellationToken;
 
@@ -72,8 +72,8 @@ impl Engine {
     async fn close_if_forgotten(&self, endpoint: &Endpoint) {
         let record = endpoint.cell.read().await;
         let forgotten = match self.find(&record).await {
-            Some(Place::Host(_)) => endpoint.found_on_host,
-            Some(Place::Sandbox(_)) => false,
+            Some(Location::Host(_)) => endpoint.found_on_host,
+            Some(Location::Sandbox(_)) => false,
             // One that has not joined is just being made.
             None => record.sandbox.is_some(),
         };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use landline_kernel::Link;
-use landline_leases::Place;
+use landline_leases::Location;
 use landline_links::network::{self, NetworkLinksError, has_links};
 use landline_links::{ParentIs, blocking, facts_of, vlan};
 use landline_model::{EndpointRecord, NetworkRecord};
@@ -153,8 +153,8 @@ impl Engine {
         let (host, id, link) = (self.host.clone(), record.id.clone(), record.link.clone());
         let plugged = blocking(move || {
             let sandbox = match &place {
-                Place::Host(_) => None,
-                Place::Sandbox(path) => Some(path.as_path()),
+                Location::Host(_) => None,
+                Location::Sandbox(path) => Some(path.as_path()),
             };
             host.plug_again(&id, &link, sandbox, &dir)
         });

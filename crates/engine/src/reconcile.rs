@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use landline_kernel::Netns;
 use landline_leases::addressing::dhcp;
 use landline_leases::ipv6::Supervisor6;
-use landline_leases::{Cell, Place, Supervisor, ended};
+use landline_leases::{Cell, Location, Supervisor, ended};
 use landline_links::mark::{End, Mark};
 use landline_links::{blocking, is_half_made, mark_of};
 use landline_model::{AddressRecord, EndpointRecord};
@@ -42,7 +42,7 @@ impl Engine {
         if let Some(identity) = &record.identity {
             self.identities.hold(identity, &id);
         }
-        let found_on_host = matches!(place, Place::Host(_));
+        let found_on_host = matches!(place, Location::Host(_));
         let cell = Arc::new(Cell::stored(
             record.clone(),
             network.options.clone(),
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// Where the endpoint's link is now.
-    pub(crate) async fn find(&self, record: &EndpointRecord) -> Option<Place> {
+    pub(crate) async fn find(&self, record: &EndpointRecord) -> Option<Location> {
         let mode =
             self.networks().get(&record.network).map(|network| network.options.mode).unwrap_or_default();
         let mark = Mark::inside(&record.id, mode);
@@ -80,21 +80,21 @@ impl Engine {
             let alias = mark.to_string();
             let links = host.links()?;
             if let Some(link) = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)) {
-                return Ok(Some(Place::Host(link.index)));
+                return Ok(Some(Location::Host(link.index)));
             }
             if let Some(path) = sandbox.filter(|path| lives(path)) {
-                return Ok(Some(Place::Sandbox(path)));
+                return Ok(Some(Location::Sandbox(path)));
             }
             // It may have come back between the two looks.
             let back = host.links()?.into_iter().find(|link| link.alias.as_deref() == Some(&*alias));
-            Ok(back.map(|link| Place::Host(link.index)))
+            Ok(back.map(|link| Location::Host(link.index)))
         });
         match found.await {
             Ok(place) => place,
             Err::<_, landline_links::HostError>(error) => {
                 tracing::error!(error = %landline_types::chain(&error), "cannot look at the host's links");
                 // Rather supervise a link that is gone than drop one that lives.
-                record.sandbox.clone().map(Place::Sandbox)
+                record.sandbox.clone().map(Location::Sandbox)
             }
         }
     }

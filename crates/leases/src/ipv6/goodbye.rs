@@ -13,7 +13,7 @@ use landline_types::Mac;
 
 use super::config::own_config;
 use super::wire::{Wire6, now};
-use crate::lease::{Place, Services};
+use crate::lease::{Location, Services};
 use crate::random::OsRandom;
 
 /// How long a server is given to answer: nothing depends on it but that the message is not lost.
@@ -34,7 +34,7 @@ pub async fn release(
     config.conflict_check = ConflictCheck::Off;
     let mut client = Client::resume(config, state, now(), OsRandom);
     client.release(now());
-    Wire6::open(&Place::Host(index), mark)?.say_goodbye(&mut client, &services.alarm).await;
+    Wire6::open(&Location::Host(index), mark)?.say_goodbye(&mut client, &services.alarm).await;
     Ok(())
 }
 

@@ -24,8 +24,8 @@ use super::wire::{Wire6, now};
 use crate::cell::Cell;
 use crate::clock;
 use crate::lease::{
-    Arrival, Command, Due, Pace, Place, Quota, SET_UP, Seat, Services, Spaced, Supervised, Troubles, maybe,
-    sleep,
+    Command, Due, LinkLocation, Location, MoveOutcome, Pace, Quota, SET_UP, Services, Spaced, Supervised,
+    Troubles, maybe, sleep,
 };
 use crate::random::OsRandom;
 
@@ -60,7 +60,7 @@ impl Status6 {
 /// A supervisor that has not started.
 pub struct Supervisor6 {
     client: Client<OsRandom>,
-    seat: Seat,
+    seat: LinkLocation,
     wire: Option<Wire6>,
     /// What routers say to all; `None` where the parent hears those of another VLAN.
     routers: Option<Listener>,
@@ -96,7 +96,7 @@ impl Supervisor6 {
         let config = guarded(config, &cell, &services);
         let client = Client::start(config, before, now(), OsRandom);
         let remembered = !client.current().addresses.is_empty();
-        let mut supervised = Self::new(cell, services, client, Place::Host(index)).spawn();
+        let mut supervised = Self::new(cell, services, client, Location::Host(index)).spawn();
         supervised.remembered = remembered;
         supervised
     }
@@ -107,7 +107,7 @@ impl Supervisor6 {
         services: Services,
         config: Config,
         state: Option<&StateRecord>,
-        place: Place,
+        place: Location,
     ) -> Supervised<Status6> {
         let config = guarded(config, &cell, &services);
         let client = match state.map(|record| (record, record.restore(&services.boot))) {
@@ -127,7 +127,7 @@ impl Supervisor6 {
         services: Services,
         config: Config,
         addresses: Vec<Ipv6Addr>,
-        place: Place,
+        place: Location,
     ) -> Supervised<Status6> {
         let config = guarded(config, &cell, &services);
         let client = Client::start(config, Some(Remembered::Addresses(addresses)), now(), OsRandom);
@@ -136,7 +136,7 @@ impl Supervisor6 {
         supervisor.spawn()
     }
 
-    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Place) -> Self {
+    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Location) -> Self {
         let first = Status6 {
             state: client.state(),
             current: client.current().clone(),
@@ -151,7 +151,7 @@ impl Supervisor6 {
             routers,
             client,
             company: services.company.listen(),
-            seat: Seat::new(cell, services, place),
+            seat: LinkLocation::new(cell, services, place),
             wire: None,
             outbox: VecDeque::new(),
             pace: Pace::default(),
@@ -267,7 +267,7 @@ impl Supervisor6 {
         }
     }
 
-    async fn arrived(&mut self, arrival: Arrival) {
+    async fn arrived(&mut self, arrival: MoveOutcome) {
         self.wire = None;
         if self.seat.arrived(arrival) {
             self.told_until = Some(boottime::now() + SET_UP);
@@ -415,7 +415,7 @@ impl Supervisor6 {
     async fn remember(&mut self) {
         self.kept.clone_from(self.client.current());
         let row = StateRecord::of(&self.kept, &self.seat.services.boot, clock::now());
-        let inside = matches!(self.seat.place, Some(Place::Sandbox(_)));
+        let inside = matches!(self.seat.place, Some(Location::Sandbox(_)));
         let coming: Vec<_> = addresses_v6(&self.kept).into_iter().map(|(net, _)| net).collect();
         let written = self.seat.cell.update(|record| {
             let Some(ipv6) = &mut record.ipv6 else { return };
@@ -434,7 +434,7 @@ impl Supervisor6 {
     /// Brings the sandbox's link in line with the machine's state. Before the link has arrived there is nothing to do:
     /// Docker configures what it was told, and arriving looks again.
     async fn configure(&mut self) {
-        let Some(Place::Sandbox(path)) = self.seat.place.clone() else { return };
+        let Some(Location::Sandbox(path)) = self.seat.place.clone() else { return };
         if self.undecided {
             return;
         }

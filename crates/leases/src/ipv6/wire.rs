@@ -11,7 +11,7 @@ use landline_kernel::{Groups, Link, LinkKind, PacketSocket, boottime};
 use landline_links::Sandbox;
 use landline_links::mark::Mark;
 
-use crate::lease::{Place, hear, link_on_host};
+use crate::lease::{Location, hear, link_on_host};
 
 /// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
 pub(super) const LONGEST: usize = 2048;
@@ -33,9 +33,9 @@ pub(crate) struct Wire6 {
 
 impl Wire6 {
     /// Opens the socket; blocks for a short time.
-    pub(crate) fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
+    pub(crate) fn open(place: &Location, mark: &Mark) -> io::Result<Self> {
         match place {
-            Place::Host(index) => {
+            Location::Host(index) => {
                 let own = PacketSocket::ipv6(None, *index)?;
                 let above = above(&link_on_host(*index)?)?;
                 Ok(Self {
@@ -46,7 +46,7 @@ impl Wire6 {
                     above,
                 })
             }
-            Place::Sandbox(path) => {
+            Location::Sandbox(path) => {
                 let gone = || io::Error::new(io::ErrorKind::NotFound, "the sandbox or its link is gone");
                 let sandbox = Sandbox::enter(path, mark).map_err(io::Error::other)?.ok_or_else(gone)?;
                 let index = sandbox.link.index;

@@ -7,9 +7,9 @@
 
 mod conflict_monitor;
 mod handle;
-mod motion;
+mod link_location;
 mod pace;
-mod seat;
+mod sandbox_move;
 mod supervisor;
 mod troubles;
 mod wire;
@@ -17,11 +17,11 @@ mod wire;
 pub use conflict_monitor::ConflictMonitor;
 pub(crate) use handle::Command;
 pub use handle::{Orders, Supervised};
-pub use motion::{Arrival, Motion, arrive};
+pub(crate) use link_location::LinkLocation;
 pub(crate) use pace::{Due, Pace, Quota, Spaced};
-pub(crate) use seat::Seat;
+pub use sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
 pub(crate) use supervisor::{SET_UP, maybe};
 pub use supervisor::{Services, Status, Supervisor, receive, sleep};
 pub use troubles::Troubles;
 pub(crate) use wire::hear;
-pub use wire::{Place, Received, Wire, heard, link_on_host};
+pub use wire::{Location, Received, Wire, heard, link_on_host};

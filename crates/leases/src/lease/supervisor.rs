@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::conflict_monitor::{ConflictMonitor, Watch};
 use super::handle::{Command, Supervised};
-use super::motion::Arrival;
+use super::link_location::LinkLocation;
 use super::pace::{Due, Pace, Quota, Spaced};
-use super::seat::Seat;
+use super::sandbox_move::MoveOutcome;
 use super::troubles::Troubles;
-use super::wire::{Place, Received, Wire};
+use super::wire::{Location, Received, Wire};
 use crate::addressing::book::AddressBook;
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
@@ -80,7 +80,7 @@ pub struct Status {
 /// A supervisor that has not started.
 pub struct Supervisor {
     client: Client<OsRandom>,
-    seat: Seat,
+    seat: LinkLocation,
     wire: Option<Wire>,
     /// Hears who else claims the address while there are no sockets; `None` where that is not to be known, or the parent
     /// hears those of another VLAN.
@@ -142,7 +142,7 @@ impl Supervisor {
     ) -> Supervised {
         let config = guarded(config, &cell, &services);
         let (mac, client) = (config.mac, Client::start(config, remembered, now(), OsRandom));
-        Self::new(cell, services, mac, client, Place::Host(index)).spawn()
+        Self::new(cell, services, mac, client, Location::Host(index)).spawn()
     }
 
     /// Goes on with a lease (or with asking for one) after a restart of the daemon.
@@ -151,7 +151,7 @@ impl Supervisor {
         services: Services,
         config: Config,
         lease: Option<Lease>,
-        place: Place,
+        place: Location,
     ) -> Supervised {
         let config = guarded(config, &cell, &services);
         let mac = config.mac;
@@ -168,7 +168,7 @@ impl Supervisor {
         services: Services,
         config: Config,
         address: Option<Ipv4Addr>,
-        place: Place,
+        place: Location,
     ) -> Supervised {
         let config = guarded(config, &cell, &services);
         let mac = config.mac;
@@ -178,7 +178,7 @@ impl Supervisor {
         supervisor.spawn()
     }
 
-    fn new(cell: Arc<Cell>, services: Services, mac: Mac, client: Client<OsRandom>, place: Place) -> Self {
+    fn new(cell: Arc<Cell>, services: Services, mac: Mac, client: Client<OsRandom>, place: Location) -> Self {
         let lease = client.lease().cloned();
         let first = Status {
             state: client.state(),
@@ -197,7 +197,7 @@ impl Supervisor {
             echo: None,
             mac,
             client,
-            seat: Seat::new(cell, services, place),
+            seat: LinkLocation::new(cell, services, place),
             wire: None,
             outbox: VecDeque::new(),
             undecided: false,
@@ -305,8 +305,8 @@ impl Supervisor {
         }
         let services = &self.seat.services;
         let sandbox = match &self.seat.place {
-            Some(Place::Sandbox(path)) => Some(path),
-            Some(Place::Host(_)) | None => None,
+            Some(Location::Sandbox(path)) => Some(path),
+            Some(Location::Host(_)) | None => None,
         };
         services.present.is_of_host(packet.sender_mac)
             || sandbox.is_some_and(|path| services.book.shares_sandbox(packet.sender_mac, path))
@@ -345,9 +345,9 @@ impl Supervisor {
         }
     }
 
-    async fn arrived(&mut self, arrival: Arrival) {
+    async fn arrived(&mut self, arrival: MoveOutcome) {
         self.wire = None;
-        if arrival == Arrival::Late {
+        if arrival == MoveOutcome::Late {
             tracing::warn!(endpoint = %self.seat.cell.id().short(), "the link was moved but not set up in time");
         }
         if self.seat.arrived(arrival) {
@@ -501,7 +501,7 @@ impl Supervisor {
     /// Brings the sandbox's address and routes in line with the lease. Before the link has arrived there is
     /// nothing to do: Docker configures what it was told, and arriving looks again.
     async fn configure(&mut self) {
-        let Some(Place::Sandbox(path)) = self.seat.place.clone() else { return };
+        let Some(Location::Sandbox(path)) = self.seat.place.clone() else { return };
         if self.told_until.is_some_and(|until| boottime::now() < until)
             && replaces(&self.seat.cell, self.client.lease().map(|lease| lease.address)).await
         {

@@ -18,7 +18,7 @@ const CLIENT_PORT: u16 = 68;
 
 /// Where an endpoint's link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// In the host's namespace, with this index: Docker has not moved it yet.
     Host(u32),
     /// In the sandbox this path names.
@@ -81,10 +81,10 @@ pub fn link_on_host(index: u32) -> io::Result<Link> {
 
 impl Wire {
     /// Opens the sockets; blocks for a short time.
-    pub fn open(place: &Place, mark: &Mark) -> io::Result<Self> {
+    pub fn open(place: &Location, mark: &Mark) -> io::Result<Self> {
         match place {
-            Place::Host(index) => Self::open_on_host(*index),
-            Place::Sandbox(path) => Self::open_inside(path, mark),
+            Location::Host(index) => Self::open_on_host(*index),
+            Location::Sandbox(path) => Self::open_inside(path, mark),
         }
     }
 

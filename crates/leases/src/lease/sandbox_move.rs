@@ -15,7 +15,7 @@ const SET_UP: Duration = Duration::from_mins(1);
 
 /// How a move ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
+pub enum MoveOutcome {
     /// The link is in the sandbox, up, with its address.
     Ready,
     /// The link is in the sandbox but was not set up in time.
@@ -26,7 +26,7 @@ pub enum Arrival {
 
 /// What is being waited for.
 #[derive(Debug, Clone)]
-pub struct Motion {
+pub struct SandboxMove {
     /// The host's links.
     pub present: LinkTable,
     /// The link's index on the host; `None` if it has left already.
@@ -43,7 +43,7 @@ pub struct Motion {
 
 /// Waits until the link is gone from the host and ready in its sandbox. While it waits inside the sandbox it
 /// holds the namespace; dropping the future lets go.
-pub async fn arrive(motion: Motion) -> Arrival {
+pub async fn wait_for_move(motion: SandboxMove) -> MoveOutcome {
     if let Some(index) = motion.index {
         motion.present.clone().gone(index).await;
     }
@@ -51,19 +51,21 @@ pub async fn arrive(motion: Motion) -> Arrival {
         Ok(Ok(arrival)) => arrival,
         Ok(Err(error)) => {
             tracing::warn!(error = %landline_types::chain(&error), "cannot see whether a link was set up");
-            Arrival::Late
+            MoveOutcome::Late
         }
-        Err(_) => Arrival::Late,
+        Err(_) => MoveOutcome::Late,
     }
 }
 
-async fn set_up(motion: &Motion) -> Result<Arrival, SandboxError> {
+async fn set_up(motion: &SandboxMove) -> Result<MoveOutcome, SandboxError> {
     let mut events: Option<Monitor> = None;
     loop {
         let (look, listen) = (motion.clone(), events.is_none());
-        let Some(seen) = blocking(move || observe(&look, listen)).await? else { return Ok(Arrival::Gone) };
+        let Some(seen) = blocking(move || observe(&look, listen)).await? else {
+            return Ok(MoveOutcome::Gone);
+        };
         if seen.ready {
-            return Ok(Arrival::Ready);
+            return Ok(MoveOutcome::Ready);
         }
         // The events begin before the look that found it not ready, so nothing falls in between.
         if let Some(monitor) = seen.events {
@@ -81,7 +83,7 @@ struct Seen {
 }
 
 /// Looks at the link in the sandbox; with `listen` it subscribes to the sandbox's events first.
-fn observe(motion: &Motion, listen: bool) -> Result<Option<Seen>, SandboxError> {
+fn observe(motion: &SandboxMove, listen: bool) -> Result<Option<Seen>, SandboxError> {
     let open = |netns: &Netns| {
         let opened = listen.then(|| Monitor::open_in(netns, &[Group::Links, Group::Addresses])).transpose();
         opened.map_err(|source| SandboxError::Open { path: motion.sandbox.clone(), source })

@@ -9,29 +9,29 @@ use std::sync::Arc;
 
 use landline_links::mark::Mark;
 
-use super::motion::{Arrival, Motion, arrive};
+use super::sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
 use super::supervisor::Services;
-use super::wire::Place;
+use super::wire::Location;
 use crate::cell::Cell;
 
-pub(crate) struct Seat {
+pub(crate) struct LinkLocation {
     pub(crate) cell: Arc<Cell>,
     pub(crate) services: Services,
     pub(crate) mark: Mark,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<Location>,
     /// The sandbox it is in or on its way to.
     pub(crate) sandbox: Option<PathBuf>,
     /// Its way there, while that lasts.
-    pub(crate) motion: Option<Pin<Box<dyn Future<Output = Arrival> + Send>>>,
+    pub(crate) motion: Option<Pin<Box<dyn Future<Output = MoveOutcome> + Send>>>,
     /// Opening the sockets failed; try again at the machine's next deadline, not before.
     pub(crate) unopened: bool,
 }
 
-impl Seat {
-    pub(crate) fn new(cell: Arc<Cell>, services: Services, place: Place) -> Self {
+impl LinkLocation {
+    pub(crate) fn new(cell: Arc<Cell>, services: Services, place: Location) -> Self {
         let sandbox = match &place {
-            Place::Sandbox(path) => Some(path.clone()),
-            Place::Host(_) => None,
+            Location::Sandbox(path) => Some(path.clone()),
+            Location::Host(_) => None,
         };
         let mark = Mark::inside(cell.id(), cell.options().mode);
         Self { cell, services, mark, place: Some(place), sandbox, motion: None, unopened: false }
@@ -49,9 +49,10 @@ impl Seat {
             return;
         }
         self.sandbox = Some(sandbox.clone());
-        self.place = index.map(Place::Host);
+        self.place = index.map(Location::Host);
         let (present, mark) = (self.services.present.clone(), self.mark.clone());
-        self.motion = Some(Box::pin(arrive(Motion { present, index, sandbox, mark, address, own_v6 })));
+        self.motion =
+            Some(Box::pin(wait_for_move(SandboxMove { present, index, sandbox, mark, address, own_v6 })));
     }
 
     /// It is about to leave its sandbox.
@@ -62,18 +63,18 @@ impl Seat {
     }
 
     /// Its way is over. `true`: it is in its sandbox.
-    pub(crate) fn arrived(&mut self, arrival: Arrival) -> bool {
+    pub(crate) fn arrived(&mut self, arrival: MoveOutcome) -> bool {
         self.motion = None;
         self.unopened = false;
-        let inside = self.sandbox.clone().filter(|_| arrival != Arrival::Gone);
-        self.place = inside.map(Place::Sandbox);
+        let inside = self.sandbox.clone().filter(|_| arrival != MoveOutcome::Gone);
+        self.place = inside.map(Location::Sandbox);
         self.place.is_some()
     }
 
     /// Opens sockets where it is now. If that is nowhere, or fails, there are none for the time being.
     pub(crate) async fn open<W: Send + 'static>(
         &mut self,
-        open: impl FnOnce(&Place, &Mark) -> io::Result<W> + Send + 'static,
+        open: impl FnOnce(&Location, &Mark) -> io::Result<W> + Send + 'static,
     ) -> Option<W> {
         let (place, mark) = (self.place.clone()?, self.mark.clone());
         match tokio::task::spawn_blocking(move || open(&place, &mark)).await {
