@@ -11,7 +11,7 @@ use std::time::Duration;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
 use landline_kernel::boottime;
-use landline_leases::{Location, OsRandom, Services, Wire, clock};
+use landline_leases::{DhcpSockets, Location, OsRandom, Services, clock};
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{
@@ -252,7 +252,9 @@ impl Task {
         let now = Instant::from_boot(boottime::now());
         let mut client = Client::resume(config, lease.clone(), now, OsRandom);
         client.release(now);
-        Wire::open(&Location::Host(index), mark)?.say_goodbye(&mut client, identity.mac, Some(&lease)).await;
+        DhcpSockets::open(&Location::Host(index), mark)?
+            .send_release(&mut client, identity.mac, Some(&lease))
+            .await;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ pub use cell::{Cell, ended};
 pub use foundation::{Foundation, OpenError};
 pub use inventory::{Inventory, Ledger, Networks};
 pub use lease::{
-    ConflictMonitor, Location, MoveOutcome, Orders, Received, SandboxMove, Services, Status, Supervised,
-    Supervisor, Troubles, Wire, heard, link_on_host, receive, sleep, wait_for_move,
+    ConflictMonitor, DhcpSockets, Location, MoveOutcome, Orders, Received, SandboxMove, Services, Status,
+    Supervised, Supervisor, Troubles, heard, link_on_host, receive, sleep, wait_for_move,
 };
 pub use random::OsRandom;

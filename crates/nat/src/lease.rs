@@ -11,7 +11,7 @@ use landline_dhcp::v4::{Client, ClientId, Config, Event, Lease, LossReason, Reme
 use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, Netlink};
 use landline_leases::addressing::book::AddressBook;
-use landline_leases::{OsRandom, Received, Wire, clock, receive, sleep};
+use landline_leases::{DhcpSockets, OsRandom, Received, clock, receive, sleep};
 use landline_links::{LinkTable, blocking};
 use landline_model::NatOwner;
 use landline_spec::DEFAULT_VENDOR_CLASS;
@@ -166,7 +166,7 @@ impl Task {
 
     /// Returns when it is not needed any more.
     async fn serve(&self, client: &mut Client<OsRandom>, index: u32, mac: Mac, inbox: &mut Inbox) {
-        let mut wire: Option<Wire> = None;
+        let mut wire: Option<DhcpSockets> = None;
         let (mut dhcp, mut arp) = (vec![0; 2048], [0; 128]);
         let mut carrier = self.shared.present.carrier(index);
         loop {
@@ -226,8 +226,8 @@ impl Task {
     }
 }
 
-async fn open(index: u32) -> Option<Wire> {
-    let opened = blocking(move || Wire::open_here(index)).await;
+async fn open(index: u32) -> Option<DhcpSockets> {
+    let opened = blocking(move || DhcpSockets::open_here(index)).await;
     opened.inspect_err(|error| tracing::debug!(%error, "sockets cannot be opened")).ok()
 }
 

@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, ConflictCheck, Event, Lease, Remembered};
 use landline_kernel::{Address, Netlink, Route, RouteKind, boottime};
-use landline_leases::{Foundation, OsRandom, Received, Services, Wire, receive, sleep};
+use landline_leases::{DhcpSockets, Foundation, OsRandom, Received, Services, receive, sleep};
 use landline_links::{HostError, blocking};
 use landline_store::{Record, Store, StoreError};
 use landline_types::{IfName, chain};
@@ -151,7 +151,7 @@ impl Keeper {
         config.conflict_check = ConflictCheck::Off;
         let remembered = Some(Remembered::Address(self.lease.address));
         let mut client = Client::start(config, remembered, now(), OsRandom);
-        let mut wire: Option<Wire> = None;
+        let mut wire: Option<DhcpSockets> = None;
         let (mut dhcp, mut arp) = (vec![0; 2048], [0; 128]);
         let mut carrier = self.services.present.carrier(link);
         loop {
@@ -161,7 +161,7 @@ impl Keeper {
             if !client.wants_socket() {
                 wire = None;
             } else if wire.is_none() {
-                wire = blocking(move || Wire::open_here(link)).await.inspect_err(not_opened).ok();
+                wire = blocking(move || DhcpSockets::open_here(link)).await.inspect_err(not_opened).ok();
             }
             while let Some(transmit) = client.poll_transmit() {
                 if let Some(Err(error)) = wire.as_mut().map(|wire| wire.send(&transmit)) {

@@ -15,7 +15,7 @@ use landline_types::IfName;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
-use super::wire::LONGEST;
+use super::socket::LONGEST;
 use crate::lease::hear;
 
 /// How many advertisements may wait for a task that is busy. The newest counts; routers repeat themselves.

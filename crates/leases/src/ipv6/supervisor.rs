@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
 use super::ra_listeners::{Advertisement, Listener};
-use super::wire::{Wire6, now};
+use super::socket::{Icmp6Socket, now};
 use crate::cell::Cell;
 use crate::clock;
 use crate::lease::{
@@ -61,7 +61,7 @@ impl Status6 {
 pub struct Supervisor6 {
     client: Client<OsRandom>,
     seat: LinkLocation,
-    wire: Option<Wire6>,
+    wire: Option<Icmp6Socket>,
     /// What routers say to all; `None` where the parent hears those of another VLAN.
     routers: Option<Listener>,
     outbox: VecDeque<Transmit>,
@@ -282,7 +282,7 @@ impl Supervisor6 {
             self.open().await;
         }
         if let Some(wire) = &self.wire {
-            wire.say_goodbye(&mut self.client, &self.seat.services.alarm).await;
+            wire.send_release(&mut self.client, &self.seat.services.alarm).await;
         }
     }
 
@@ -358,7 +358,7 @@ impl Supervisor6 {
     }
 
     async fn open(&mut self) {
-        self.wire = self.seat.open(Wire6::open).await;
+        self.wire = self.seat.open(Icmp6Socket::open).await;
     }
 
     async fn event(&mut self, event: Event) {
@@ -528,7 +528,7 @@ async fn unasked(routers: Option<&mut Listener>) -> Advertisement {
     }
 }
 
-async fn receive(wire: Option<&Wire6>, eared: bool) -> io::Result<(Vec<u8>, Check)> {
+async fn receive(wire: Option<&Icmp6Socket>, eared: bool) -> io::Result<(Vec<u8>, Check)> {
     match wire {
         Some(wire) => wire.receive(eared).await,
         None => std::future::pending().await,

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use landline_links::mark::Mark;
 
 use super::sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
+use super::sockets::Location;
 use super::supervisor::Services;
-use super::wire::Location;
 use crate::cell::Cell;
 
 pub(crate) struct LinkLocation {

@@ -28,8 +28,8 @@ use super::handle::{Command, Supervised};
 use super::link_location::LinkLocation;
 use super::pace::{Due, Pace, Quota, Spaced};
 use super::sandbox_move::MoveOutcome;
+use super::sockets::{DhcpSockets, Location, Received};
 use super::troubles::Troubles;
-use super::wire::{Location, Received, Wire};
 use crate::addressing::book::AddressBook;
 use crate::addressing::dhcp::wanted;
 use crate::cell::Cell;
@@ -81,7 +81,7 @@ pub struct Status {
 pub struct Supervisor {
     client: Client<OsRandom>,
     seat: LinkLocation,
-    wire: Option<Wire>,
+    wire: Option<DhcpSockets>,
     /// Hears who else claims the address while there are no sockets; `None` where that is not to be known, or the parent
     /// hears those of another VLAN.
     watch: Option<Watch>,
@@ -321,7 +321,7 @@ impl Supervisor {
             self.open().await;
         }
         let Some(wire) = &mut self.wire else { return };
-        wire.say_goodbye(&mut self.client, mac, lease.as_ref()).await;
+        wire.send_release(&mut self.client, mac, lease.as_ref()).await;
     }
 
     async fn command(&mut self, command: Command) {
@@ -425,7 +425,7 @@ impl Supervisor {
     }
 
     async fn open(&mut self) {
-        self.wire = self.seat.open(Wire::open).await;
+        self.wire = self.seat.open(DhcpSockets::open).await;
     }
 
     async fn event(&mut self, event: Event) {
@@ -599,7 +599,7 @@ async fn claimed(watch: Option<&mut Watch>) -> Packet {
 
 /// Waits for the next packet, if there are sockets. Cancel-safe.
 pub async fn receive<'a>(
-    wire: Option<&Wire>,
+    wire: Option<&DhcpSockets>,
     dhcp: &'a mut [u8],
     arp: &'a mut [u8],
 ) -> io::Result<Received<'a>> {

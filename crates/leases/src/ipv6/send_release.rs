@@ -12,7 +12,7 @@ use landline_model::Ipv6Identity;
 use landline_types::Mac;
 
 use super::config::own_config;
-use super::wire::{Wire6, now};
+use super::socket::{Icmp6Socket, now};
 use crate::lease::{Location, Services};
 use crate::random::OsRandom;
 
@@ -34,14 +34,14 @@ pub async fn release(
     config.conflict_check = ConflictCheck::Off;
     let mut client = Client::resume(config, state, now(), OsRandom);
     client.release(now());
-    Wire6::open(&Location::Host(index), mark)?.say_goodbye(&mut client, &services.alarm).await;
+    Icmp6Socket::open(&Location::Host(index), mark)?.send_release(&mut client, &services.alarm).await;
     Ok(())
 }
 
-impl Wire6 {
+impl Icmp6Socket {
     /// Sends what a client that was told to release its lease has to say, until a server has answered or there was
     /// time for it: the link may be removed then.
-    pub(super) async fn say_goodbye<R: Random>(&self, client: &mut Client<R>, alarm: &Alarm) {
+    pub(super) async fn send_release<R: Random>(&self, client: &mut Client<R>, alarm: &Alarm) {
         let end = boottime::now() + ANSWER;
         loop {
             while let Some(transmit) = client.poll_transmit() {

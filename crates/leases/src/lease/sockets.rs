@@ -26,7 +26,7 @@ pub enum Location {
 }
 
 /// The sockets of one exchange.
-pub struct Wire {
+pub struct DhcpSockets {
     dhcp: PacketSocket,
     arp: PacketSocket,
     /// Where more is heard.
@@ -56,7 +56,7 @@ pub enum Received<'a> {
 /// sends it. The parent is in our own namespace wherever the child is.
 struct Above {
     dhcp: PacketSocket,
-    /// Hears all that `Wire::arp` does, except for what other children say; that needs not be heard, as the kernel
+    /// Hears all that `DhcpSockets::arp` does, except for what other children say; that needs not be heard, as the kernel
     /// gives an address to one child only.
     arp: PacketSocket,
 }
@@ -79,7 +79,7 @@ pub fn link_on_host(index: u32) -> io::Result<Link> {
     found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the link is gone"))
 }
 
-impl Wire {
+impl DhcpSockets {
     /// Opens the sockets; blocks for a short time.
     pub fn open(place: &Location, mark: &Mark) -> io::Result<Self> {
         match place {
@@ -155,7 +155,7 @@ impl Wire {
 
     /// Sends what a client that was told to release its lease (`None`: an offer) has to say, and returns when that has
     /// left this host: the link may be removed then.
-    pub async fn say_goodbye<R: Random>(&mut self, client: &mut Client<R>, own: Mac, lease: Option<&Lease>) {
+    pub async fn send_release<R: Random>(&mut self, client: &mut Client<R>, own: Mac, lease: Option<&Lease>) {
         while let Some(transmit) = client.poll_transmit() {
             let Transmit::Dhcp { src, dst, payload } = &transmit else { continue };
             let hop = lease.map_or(*dst, |lease| lease.next_hop(*dst));

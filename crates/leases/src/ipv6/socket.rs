@@ -20,7 +20,7 @@ pub(super) const LONGEST: usize = 2048;
 const ADVERTISEMENTS: u32 = 8;
 
 /// The socket of one exchange.
-pub(crate) struct Wire6 {
+pub(crate) struct Icmp6Socket {
     /// How many advertisements it has heard.
     advertisements: AtomicU32,
     own: PacketSocket,
@@ -31,7 +31,7 @@ pub(crate) struct Wire6 {
     above: Option<PacketSocket>,
 }
 
-impl Wire6 {
+impl Icmp6Socket {
     /// Opens the socket; blocks for a short time.
     pub(crate) fn open(place: &Location, mark: &Mark) -> io::Result<Self> {
         match place {
