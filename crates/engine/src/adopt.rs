@@ -10,7 +10,7 @@ use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
 use landline_leases::addressing::dhcp;
 use landline_leases::ipv6::Supervisor6;
-use landline_leases::{Cell, Location, OsRandom, Supervisor};
+use landline_leases::{EndpointState, Location, OsRandom, Supervisor};
 use landline_links::mark::{End, Mark};
 use landline_links::network::name_bridge;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
@@ -180,7 +180,7 @@ impl Engine {
         if let Err(error) = self.admission.endpoint(again).await {
             tracing::warn!(error = %landline_types::chain(&error), "a container has no address on the LAN for now");
         }
-        let cell = Arc::new(Cell::fresh(
+        let cell = Arc::new(EndpointState::fresh(
             record,
             network.options.clone(),
             self.store.clone(),

@@ -11,7 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
 use landline_leases::addressing::dhcp;
-use landline_leases::{Cell, OsRandom};
+use landline_leases::{EndpointState, OsRandom};
 use landline_links::mark::{End, Mark, is_implicit};
 use landline_links::network::NetworkLinksError;
 use landline_links::spanning_tree::{remedy, until_forwarding};
@@ -289,7 +289,7 @@ impl Engine {
             applied: Applied::default(),
             container: None,
         };
-        let cell = Arc::new(Cell::fresh(
+        let cell = Arc::new(EndpointState::fresh(
             record,
             network.options.clone(),
             self.store.clone(),
@@ -483,7 +483,7 @@ pub fn random_mac() -> Mac {
     Mac::new([0x02, a[0], a[1], a[2], a[3], b[0]])
 }
 
-async fn answer(cell: &Cell) -> EndpointAddress {
+async fn answer(cell: &EndpointState) -> EndpointAddress {
     let record = cell.read().await;
     let address = match &record.address {
         AddressRecord::None | AddressRecord::Static { .. } => None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_leases::ipv6::Status6;
-use landline_leases::{Cell, Foundation, Inventory, Ledger, Networks, Orders, Services, Supervised};
+use landline_leases::{EndpointState, Foundation, Inventory, Ledger, Networks, Orders, Services, Supervised};
 use landline_links::{BridgeMacs, Host};
 use landline_spec::EndpointId;
 use landline_store::Store;
@@ -18,7 +18,7 @@ use crate::release::Releaser;
 /// An endpoint that exists or is being made.
 #[derive(Debug)]
 pub struct Endpoint {
-    pub cell: Arc<Cell>,
+    pub cell: Arc<EndpointState>,
     /// The lease's task, for endpoints that have one.
     pub(crate) supervised: Mutex<Option<Supervised>>,
     /// The task for IPv6, where there is to be any.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use landline_kernel::Netns;
 use landline_leases::addressing::dhcp;
 use landline_leases::ipv6::Supervisor6;
-use landline_leases::{Cell, Location, Supervisor, ended};
+use landline_leases::{EndpointState, Location, Supervisor, ended};
 use landline_links::mark::{End, Mark};
 use landline_links::{blocking, is_half_made, mark_of};
 use landline_model::{AddressRecord, EndpointRecord};
@@ -43,7 +43,7 @@ impl Engine {
             self.identities.hold(identity, &id);
         }
         let found_on_host = matches!(place, Location::Host(_));
-        let cell = Arc::new(Cell::stored(
+        let cell = Arc::new(EndpointState::stored(
             record.clone(),
             network.options.clone(),
             self.store.clone(),

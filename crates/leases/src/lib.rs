@@ -6,8 +6,8 @@
 //! started on, and the [`Inventory`] is what all of them see of networks, endpoints and containers.
 
 pub mod addressing;
-mod cell;
 pub mod clock;
+mod endpoint_state;
 mod foundation;
 mod inventory;
 pub mod ipv6;
@@ -15,7 +15,7 @@ mod lease;
 pub mod probe;
 mod random;
 
-pub use cell::{Cell, ended};
+pub use endpoint_state::{EndpointState, ended};
 pub use foundation::{Foundation, OpenError};
 pub use inventory::{Inventory, Ledger, Networks};
 pub use lease::{

@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, watch};
 use super::company::Gossip;
 use super::ra_listeners::{Advertisement, Listener};
 use super::socket::{Icmp6Socket, now};
-use crate::cell::Cell;
 use crate::clock;
+use crate::endpoint_state::EndpointState;
 use crate::lease::{
     Command, Due, LinkLocation, Location, MoveOutcome, Pace, Quota, SET_UP, Services, Spaced, Supervised,
     Troubles, maybe, sleep,
@@ -87,7 +87,7 @@ pub struct Supervisor6 {
 impl Supervisor6 {
     /// First addresses over the link with this index on the host, or the remembered ones again.
     pub fn start(
-        cell: Arc<Cell>,
+        cell: Arc<EndpointState>,
         services: Services,
         config: Config,
         before: Option<Remembered>,
@@ -103,7 +103,7 @@ impl Supervisor6 {
 
     /// Goes on with a state after a restart of the daemon.
     pub fn resume(
-        cell: Arc<Cell>,
+        cell: Arc<EndpointState>,
         services: Services,
         config: Config,
         state: Option<&StateRecord>,
@@ -123,7 +123,7 @@ impl Supervisor6 {
 
     /// Asks for addresses that are in use already, of a state nobody remembers.
     pub fn ask_again(
-        cell: Arc<Cell>,
+        cell: Arc<EndpointState>,
         services: Services,
         config: Config,
         addresses: Vec<Ipv6Addr>,
@@ -136,7 +136,7 @@ impl Supervisor6 {
         supervisor.spawn()
     }
 
-    fn new(cell: Arc<Cell>, services: Services, client: Client<OsRandom>, place: Location) -> Self {
+    fn new(cell: Arc<EndpointState>, services: Services, client: Client<OsRandom>, place: Location) -> Self {
         let first = Status6 {
             state: client.state(),
             current: client.current().clone(),
@@ -516,7 +516,7 @@ impl Supervisor6 {
 }
 
 /// The configuration of a client that declines what others on this host have.
-fn guarded(mut config: Config, cell: &Cell, services: &Services) -> Config {
+fn guarded(mut config: Config, cell: &EndpointState, services: &Services) -> Config {
     config.taken = services.book.taken(cell.options(), cell.id());
     config
 }

@@ -12,10 +12,10 @@ use landline_links::mark::Mark;
 use super::sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
 use super::sockets::Location;
 use super::supervisor::Services;
-use crate::cell::Cell;
+use crate::endpoint_state::EndpointState;
 
 pub(crate) struct LinkLocation {
-    pub(crate) cell: Arc<Cell>,
+    pub(crate) cell: Arc<EndpointState>,
     pub(crate) services: Services,
     pub(crate) mark: Mark,
     pub(crate) place: Option<Location>,
@@ -28,7 +28,7 @@ pub(crate) struct LinkLocation {
 }
 
 impl LinkLocation {
-    pub(crate) fn new(cell: Arc<Cell>, services: Services, place: Location) -> Self {
+    pub(crate) fn new(cell: Arc<EndpointState>, services: Services, place: Location) -> Self {
         let sandbox = match &place {
             Location::Sandbox(path) => Some(path.clone()),
             Location::Host(_) => None,

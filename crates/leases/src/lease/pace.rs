@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
     use crate::addressing::book::AddressBook;
-    use crate::cell::Cell;
+    use crate::endpoint_state::EndpointState;
     use crate::inventory::Ledger;
     use crate::random::OsRandom;
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     /// An endpoint whose record is in the store.
-    async fn endpoint(n: u8, store: &Arc<Store>) -> Arc<Cell> {
+    async fn endpoint(n: u8, store: &Arc<Store>) -> Arc<EndpointState> {
         let mac = Mac::new([2, 0, 0, 0, 0, n]);
         let identity = Ipv6Identity::draw(mac, false, None, &mut OsRandom);
         let record: EndpointRecord = serde_json::from_value(serde_json::json!({
@@ -256,7 +256,13 @@ mod tests {
         let record = EndpointRecord { ipv6: Some(ipv6), ..record };
         store.put(&record).await.unwrap();
         let options = NetworkOptions::new("br0".parse().unwrap());
-        Arc::new(Cell::stored(record, options, store.clone(), &AddressBook::default(), &Ledger::default()))
+        Arc::new(EndpointState::stored(
+            record,
+            options,
+            store.clone(),
+            &AddressBook::default(),
+            &Ledger::default(),
+        ))
     }
 
     /// 300 advertisements a second for 10 seconds, each with another MTU, reach 8 endpoints.

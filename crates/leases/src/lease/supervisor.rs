@@ -32,8 +32,8 @@ use super::sockets::{DhcpSockets, Location, Received};
 use super::troubles::Troubles;
 use crate::addressing::book::AddressBook;
 use crate::addressing::dhcp::wanted;
-use crate::cell::Cell;
 use crate::clock;
+use crate::endpoint_state::EndpointState;
 use crate::ipv6::{Company, RaListeners};
 use crate::random::OsRandom;
 
@@ -115,13 +115,13 @@ pub(crate) const SET_UP: Duration = Duration::from_secs(2);
 const ECHO: Duration = Duration::from_secs(1);
 
 /// Whether the address that is in the sandbox, which may be the one Docker was told, is no longer the lease's.
-async fn replaces(cell: &Cell, leased: Option<Ipv4Addr>) -> bool {
+async fn replaces(cell: &EndpointState, leased: Option<Ipv4Addr>) -> bool {
     let applied = cell.read().await.applied.address;
     applied.is_some_and(|net| leased != Some(net.addr()))
 }
 
 /// The configuration of a client that declines what others on this host have.
-fn guarded(mut config: Config, cell: &Cell, services: &Services) -> Config {
+fn guarded(mut config: Config, cell: &EndpointState, services: &Services) -> Config {
     config.taken = services.book.taken(cell.options(), cell.id());
     config.shares_mac = facts_of(cell.options().mode).shares_mac();
     config
@@ -134,7 +134,7 @@ fn now() -> Instant {
 impl Supervisor {
     /// A first lease over the link with this index on the host, or the remembered one again.
     pub fn start(
-        cell: Arc<Cell>,
+        cell: Arc<EndpointState>,
         services: Services,
         config: Config,
         remembered: Option<Remembered>,
@@ -147,7 +147,7 @@ impl Supervisor {
 
     /// Goes on with a lease (or with asking for one) after a restart of the daemon.
     pub fn resume(
-        cell: Arc<Cell>,
+        cell: Arc<EndpointState>,
         services: Services,
         config: Config,
         lease: Option<Lease>,
@@ -164,7 +164,7 @@ impl Supervisor {
 
     /// Asks for an address that is in use already, of a lease nobody remembers.
     pub fn ask_again(
-        cell: Arc<Cell>,
+        cell: Arc<EndpointState>,
         services: Services,
         config: Config,
         address: Option<Ipv4Addr>,
@@ -178,7 +178,13 @@ impl Supervisor {
         supervisor.spawn()
     }
 
-    fn new(cell: Arc<Cell>, services: Services, mac: Mac, client: Client<OsRandom>, place: Location) -> Self {
+    fn new(
+        cell: Arc<EndpointState>,
+        services: Services,
+        mac: Mac,
+        client: Client<OsRandom>,
+        place: Location,
+    ) -> Self {
         let lease = client.lease().cloned();
         let first = Status {
             state: client.state(),

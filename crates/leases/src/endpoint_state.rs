@@ -12,10 +12,10 @@ use crate::addressing::book::{AddressBook, Entry};
 use crate::addressing::permit::Holder;
 use crate::inventory::Ledger;
 
-/// A record that several tasks read and change. Once [`commit`](Cell::commit)ted every change is on disk before
+/// A record that several tasks read and change. Once [`commit`](EndpointState::commit)ted every change is on disk before
 /// it returns, in the order the changes were made.
 #[derive(Debug)]
-pub struct Cell {
+pub struct EndpointState {
     id: EndpointId,
     options: NetworkOptions,
     store: Arc<Store>,
@@ -82,7 +82,7 @@ impl Inner {
     }
 }
 
-impl Cell {
+impl EndpointState {
     /// A record that is not stored yet.
     pub fn fresh(
         record: EndpointRecord,
