@@ -20,7 +20,7 @@ use landline_spec::Addressing;
 use crate::admission::EndpointRequest;
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
-use crate::identity::Wish;
+use crate::identity::IdentityQuery;
 use crate::nat_binding::binding;
 use crate::nat_bridge::introduce;
 use crate::networks::{CreateNetwork, NetworkIpam};
@@ -115,7 +115,7 @@ impl Engine {
     ) -> Option<Endpoint> {
         let id = &request.endpoint;
         let mac = found.link.mac?;
-        let wish = Wish {
+        let wish = IdentityQuery {
             network: &network.id,
             network_name: network.name.as_deref(),
             parent: &network.options.parent,

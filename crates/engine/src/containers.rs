@@ -11,7 +11,7 @@ use landline_spec::EndpointId;
 use crate::admission::AddressNews;
 use crate::engine::Engine;
 use crate::identities::{erase, write};
-use crate::identity::Wish;
+use crate::identity::IdentityQuery;
 use crate::release::endpoint_of;
 
 /// Why an identity was not forgotten.
@@ -79,7 +79,7 @@ impl Engine {
         let network = self.networks().get(&record.network).cloned();
         let (Some(id), Some(network)) = (&record.identity, network) else { return };
         let Some(identity) = self.identities.get(id) else { return };
-        let wish = Wish {
+        let wish = IdentityQuery {
             network: &network.id,
             network_name: network.name.as_deref(),
             parent: &network.options.parent,

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::{EndpointRequest, Withdrawn};
 use crate::engine::{Endpoint, Engine};
-use crate::identity::{Candidate, Wish};
+use crate::identity::{Candidate, IdentityQuery};
 use crate::nat_binding::{Published, binding};
 use crate::nat_bridge::introduce;
 pub use error::CreateEndpointError;
@@ -130,7 +130,7 @@ impl Engine {
         self.make_way(request, &network).await;
         self.check_mac(request, &network).await?;
         let ports = &request.ports;
-        let wish = Wish {
+        let wish = IdentityQuery {
             network: &network.id,
             network_name: network.name.as_deref(),
             parent: &network.options.parent,

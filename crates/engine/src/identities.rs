@@ -14,7 +14,7 @@ use landline_store::{Store, StoreError};
 use landline_types::Mac;
 
 use crate::endpoints::random_mac;
-use crate::identity::{Candidate, Wish};
+use crate::identity::{Candidate, IdentityQuery};
 
 /// How long an identity whose container is removed is kept while nobody uses it: 90 days, in seconds.
 const IDLE: u64 = 90 * 24 * 3600;
@@ -70,7 +70,12 @@ impl Identities {
 
     /// The identity for an endpoint, which holds it from now on: a known one, or a fresh one that is not stored
     /// yet.
-    pub fn take(&self, endpoint: &EndpointId, network: &NetworkRecord, wish: &Wish<'_>) -> IdentityRecord {
+    pub fn take(
+        &self,
+        endpoint: &EndpointId,
+        network: &NetworkRecord,
+        wish: &IdentityQuery<'_>,
+    ) -> IdentityRecord {
         let mut inner = self.lock();
         inner.doubted.retain(|_, since| since.elapsed() < DOUBT);
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
@@ -132,21 +137,21 @@ impl Identities {
     }
 
     /// The container that is starting, if only one can be.
-    pub fn starting(&self, wish: &Wish<'_>) -> Option<Candidate> {
+    pub fn starting(&self, wish: &IdentityQuery<'_>) -> Option<Candidate> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         wish.starting(inner.records.values(), &held).cloned()
     }
 
     /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
-    pub(crate) fn possible(&self, wish: &Wish<'_>) -> usize {
+    pub(crate) fn possible(&self, wish: &IdentityQuery<'_>) -> usize {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
         wish.possible(inner.records.values(), &held)
     }
 
     /// What the container that is starting is called, if only one can be.
-    pub fn expected(&self, wish: &Wish<'_>) -> Option<String> {
+    pub fn expected(&self, wish: &IdentityQuery<'_>) -> Option<String> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         wish.expected(inner.records.values(), &held).map(|called| called.to_string())
@@ -259,7 +264,7 @@ impl Identities {
     pub(crate) fn confirm(
         &self,
         id: &IdentityId,
-        wish: &Wish<'_>,
+        wish: &IdentityQuery<'_>,
         options: &NetworkOptions,
         container: &ContainerRecord,
     ) -> Option<IdentityRecord> {
@@ -324,7 +329,7 @@ impl Identities {
 
 impl Inner {
     /// Whether somebody on the network uses the identity of this key now.
-    fn is_shown(&self, key: &str, wish: &Wish<'_>) -> bool {
+    fn is_shown(&self, key: &str, wish: &IdentityQuery<'_>) -> bool {
         let held = self.held.keys().filter_map(|id| self.records.get(id));
         held.filter(|other| wish.same_network(other)).any(|other| other.key.as_deref() == Some(key))
     }
@@ -334,7 +339,7 @@ impl Inner {
     fn derived(
         &self,
         network: &NetworkRecord,
-        wish: &Wish<'_>,
+        wish: &IdentityQuery<'_>,
         held: &BTreeSet<IdentityId>,
     ) -> Option<(String, DerivedIdentity)> {
         let site = self.derivation.on(&network.options)?;
@@ -370,7 +375,7 @@ impl Inner {
 /// A new identity: the derived one, or one that is drawn.
 fn fresh(
     network: &NetworkRecord,
-    wish: &Wish<'_>,
+    wish: &IdentityQuery<'_>,
     derived: Option<(String, DerivedIdentity)>,
     derives: bool,
 ) -> IdentityRecord {

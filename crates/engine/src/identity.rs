@@ -36,7 +36,7 @@ impl Candidate {
 
 /// What is known about the endpoint that is being made.
 #[derive(Debug)]
-pub struct Wish<'a> {
+pub struct IdentityQuery<'a> {
     /// The network's id.
     pub network: &'a NetworkId,
     /// What the network is called.
@@ -58,7 +58,7 @@ pub struct Wish<'a> {
     pub candidates: Option<&'a [Candidate]>,
 }
 
-impl Wish<'_> {
+impl IdentityQuery<'_> {
     /// Whether `identity` was on this network, or on one of the same name over the same interface.
     pub(crate) fn same_network(&self, identity: &IdentityRecord) -> bool {
         let named = self.network_name.is_some() && identity.network_name.as_deref() == self.network_name;
@@ -289,9 +289,9 @@ mod tests {
             self.ask(|wish, held| wish.expected(identities.iter(), held).map(|called| called.to_string()))
         }
 
-        fn ask<T>(self, ask: impl FnOnce(&Wish<'_>, &BTreeSet<IdentityId>) -> T) -> T {
+        fn ask<T>(self, ask: impl FnOnce(&IdentityQuery<'_>, &BTreeSet<IdentityId>) -> T) -> T {
             let ports = self.ports.map(|ports| ports.into_iter().collect());
-            let wish = Wish {
+            let wish = IdentityQuery {
                 network: &self.network.parse().unwrap(),
                 network_name: self.name,
                 parent: &self.parent.parse().unwrap(),

@@ -57,7 +57,7 @@ pub use endpoints::{
 pub use engine::Engine;
 pub use forget::ForgetNetworkError;
 pub use identities::{Derivation, erase};
-pub use identity::{Candidate, Wish};
+pub use identity::{Candidate, IdentityQuery};
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use join::{JoinAnswer, JoinError};
 pub use moving::{ExportedIdentity, IdentityExport, ImportError, Imported};

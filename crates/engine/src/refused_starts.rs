@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::endpoints::{CreateEndpointError, network_name};
 use crate::engine::Engine;
-use crate::identity::Wish;
+use crate::identity::IdentityQuery;
 
 /// How long a container is looked for that was refused.
 const LOOKED_FOR: Duration = Duration::from_hours(1);
@@ -110,7 +110,7 @@ impl Engine {
     pub async fn refuse_unsure(
         &self,
         network: &NetworkRecord,
-        wish: &Wish<'_>,
+        wish: &IdentityQuery<'_>,
     ) -> Result<(), CreateEndpointError> {
         let possible = if self.may_refuse() { self.identities.possible(wish) } else { 0 };
         if possible < 2 {

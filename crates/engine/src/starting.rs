@@ -6,7 +6,7 @@ use landline_model::Port;
 use landline_spec::NetworkId;
 
 use crate::engine::Engine;
-use crate::identity::{Candidate, Wish};
+use crate::identity::{Candidate, IdentityQuery};
 
 impl Engine {
     /// The id of the only one of the `candidates` that can be the one that is starting on a network: it exposes or publishes
@@ -18,7 +18,7 @@ impl Engine {
         candidates: &[Candidate],
     ) -> Option<String> {
         let network = self.networks().get(network).cloned()?;
-        let wish = Wish {
+        let wish = IdentityQuery {
             network: &network.id,
             network_name: network.name.as_deref(),
             parent: &network.options.parent,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::Random as _;
-use landline_engine::{CreateEndpoint, CreateEndpointError, Wish, first_name, network_name};
+use landline_engine::{CreateEndpoint, CreateEndpointError, IdentityQuery, first_name, network_name};
 use landline_leases::{OsRandom, clock};
 use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
 use landline_spec::{
@@ -59,8 +59,8 @@ impl RequestAddress {
     }
 
     /// What is known of whoever starts.
-    pub(super) fn wish<'a>(&'a self, network: &'a NetworkRecord) -> Wish<'a> {
-        Wish {
+    pub(super) fn wish<'a>(&'a self, network: &'a NetworkRecord) -> IdentityQuery<'a> {
+        IdentityQuery {
             network: &network.id,
             network_name: network.name.as_deref(),
             parent: &network.options.parent,
@@ -110,7 +110,7 @@ impl Ipam {
         };
         self.engine.make_way(&as_endpoint, network).await;
         self.engine.check_mac(&as_endpoint, network).await?;
-        let wish = Wish { address: named, ..request.wish(network) };
+        let wish = IdentityQuery { address: named, ..request.wish(network) };
         self.engine.refuse_unsure(network, &wish).await?;
         // What is known before this counts as an endpoint.
         let starting = self.engine.identities.starting(&wish);

@@ -17,8 +17,8 @@ fn network() -> NetworkRecord {
     }
 }
 
-fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<landline_model::Port>) -> Wish<'a> {
-    Wish {
+fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<landline_model::Port>) -> IdentityQuery<'a> {
+    IdentityQuery {
         network: &network.id,
         network_name: network.name.as_deref(),
         parent: &network.options.parent,
@@ -67,16 +67,16 @@ fn site() -> Identities {
 #[test]
 fn who_has_a_name_is_the_same_on_every_host() {
     let (network, ports) = (network(), BTreeSet::new());
-    let by_name = Wish { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     let [here, there] = [1, 2].map(|n| site().take(&endpoint(n), &network, &by_name));
     assert_eq!(here.derived.as_deref(), Some("web"));
     assert_eq!((here.mac, &here.client_id, &here.ipv6), (there.mac, &there.client_id, &there.ipv6));
     assert_eq!(site().derived(&network, "web").unwrap().mac, here.mac);
-    let by_key = Wish { key: Some("web"), ..wish(&network, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..wish(&network, &ports) };
     assert_eq!(site().take(&endpoint(1), &network, &by_key).mac, here.mac);
     let candidates =
         [Candidate { id: "c".into(), name: "web".into(), slot: None, hostname: None, ports: None }];
-    let only = Wish { candidates: Some(&candidates), ..wish(&network, &ports) };
+    let only = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
     assert_eq!(site().take(&endpoint(1), &network, &only).mac, here.mac);
 }
 
@@ -86,13 +86,13 @@ fn who_has_no_certain_name_or_a_hardware_address_of_its_own_is_not_derived() {
     let drawn_is = |identity: IdentityRecord| identity.derived.is_none();
     assert!(drawn_is(site().take(&endpoint(1), &network, &wish(&network, &ports))), "nameless");
     let mac = Some(Mac::new([2, 0, 0, 0, 0, 1]));
-    let given = Wish { mac, name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let given = IdentityQuery { mac, name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     let given = site().take(&endpoint(1), &network, &given);
     assert_eq!(Some(given.mac), mac);
     assert!(drawn_is(given));
     let drawn = NetworkOptions { identity: Some(IdentitySource::Drawn), ..network.options.clone() };
     let drawn = NetworkRecord { options: drawn, ..network.clone() };
-    let by_name = Wish { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     assert!(drawn_is(site().take(&endpoint(1), &drawn, &by_name)), "the network says otherwise");
     assert!(drawn_is(Identities::default().take(&endpoint(1), &network, &by_name)), "without a key");
 }
@@ -100,7 +100,7 @@ fn who_has_no_certain_name_or_a_hardware_address_of_its_own_is_not_derived() {
 #[test]
 fn one_derived_identity_lives_once_on_a_host() {
     let (network, ports) = (network(), BTreeSet::new());
-    let by_key = Wish { key: Some("web"), ..wish(&network, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..wish(&network, &ports) };
     let identities = site();
     let first = identities.take(&endpoint(1), &network, &by_key);
     identities.keep(first.clone());
@@ -114,7 +114,7 @@ fn one_derived_identity_lives_once_where_hardware_addresses_are_shared() {
     let ports = BTreeSet::new();
     let shared = NetworkOptions { mode: Mode::Ipvlan, ..network().options };
     let shared = NetworkRecord { options: shared, ..network() };
-    let by_key = Wish { key: Some("web"), ..wish(&shared, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..wish(&shared, &ports) };
     let identities = site();
     let first = identities.take(&endpoint(1), &shared, &by_key);
     // As the start leaves it.
@@ -127,7 +127,7 @@ fn one_derived_identity_lives_once_where_hardware_addresses_are_shared() {
 fn a_container_that_was_renamed_keeps_its_derived_identity_to_itself() {
     let (network, ports) = (network(), BTreeSet::new());
     let identities = site();
-    let by_name = Wish { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     let old = identities.take(&endpoint(1), &network, &by_name);
     identities.keep(old.clone());
     identities.confirm(&old.id, &by_name, &network.options, &container(1, "web"));
@@ -146,7 +146,7 @@ fn who_could_not_be_told_at_first_is_derived_at_the_next_start() {
     identities.confirm(&drawn.id, &wish(&network, &ports), &network.options, &container(1, "web"));
     assert!(identities.get(&drawn.id).unwrap().temporary);
     identities.let_go(&drawn.id);
-    let by_name = Wish { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     assert!(identities.take(&endpoint(2), &network, &by_name).derived.is_some());
 }
 
@@ -157,7 +157,7 @@ fn what_was_drawn_stays_until_it_is_forgotten() {
     identities.let_go(&web.id);
     identities.derive(Derivation { key: Some(SiteKey::new([7; 32])), by_default: true });
     let (network, ports) = (network(), BTreeSet::new());
-    let by_name = Wish { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     assert_eq!(identities.take(&endpoint(2), &network, &by_name).mac, web.mac);
     identities.let_go(&web.id);
     identities.forget(&web.id);
@@ -169,7 +169,7 @@ fn what_was_drawn_stays_until_it_is_forgotten() {
 fn what_was_derived_for_another_container_is_lent_for_one_run() {
     let (network, ports) = (network(), BTreeSet::new());
     let identities = site();
-    let by_name = Wish { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     let lent = identities.take(&endpoint(1), &network, &by_name);
     identities.keep(lent.clone());
     identities.confirm(&lent.id, &by_name, &network.options, &container(9, "db"));
@@ -249,7 +249,7 @@ fn what_shared_its_parents_hardware_address_gets_one_of_its_own_elsewhere() {
         ports: None,
     };
     let candidates = [candidate];
-    let wish = Wish { candidates: Some(&candidates), ..wish(&network, &ports) };
+    let wish = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
     let again = identities.take(&endpoint(2), &network, &wish);
     assert_eq!((again.id, again.mode, again.client_id), (web.id, Mode::Bridge, None));
     assert_ne!(again.mac, web.mac);
@@ -287,7 +287,7 @@ fn hardware_addresses_are_local_and_unicast() {
 #[test]
 fn of_two_that_show_one_key_at_once_the_first_has_it_again() {
     let (network, ports) = (network(), BTreeSet::new());
-    let by_key = Wish { key: Some("web"), ..wish(&network, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..wish(&network, &ports) };
     let identities = Identities::default();
     let begin = |n: u8, name: &str| {
         let identity = identities.take(&endpoint(n), &network, &by_key);
@@ -316,7 +316,7 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
         let ContainerRecord { id, name, slot, .. } = task(n, slot);
         let candidates =
             [Candidate { id, name, slot: slot.clone(), hostname: None, ports: Some(BTreeSet::new()) }];
-        let wish = Wish { candidates: Some(&candidates), ..wish(&network, &ports) };
+        let wish = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
         let identity = identities.take(&endpoint(n), &network, &wish);
         identities.keep(identity.clone());
         identities.confirm(&identity.id, &wish, &network.options, &task(n, slot.as_deref().unwrap()));
@@ -333,6 +333,6 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
     assert_eq!(identities.of(&network, "web.1").unwrap().id, one.id);
     // A container that happens to have such a name is another.
     identities.let_go(&one.id);
-    let named = Wish { name: Some(Called::of("web.1", None)), ..wish(&network, &ports) };
+    let named = IdentityQuery { name: Some(Called::of("web.1", None)), ..wish(&network, &ports) };
     assert_ne!(identities.take(&endpoint(5), &network, &named).id, one.id);
 }
