@@ -70,7 +70,7 @@ impl Attachments {
             return Err(AttachFailure::CardAway { card: card.name, target: record.target });
         }
         if for_good && let Some(identity) = identity.or_else(|| self.identity_of(&record)) {
-            self.engine.identities.let_go(&identity);
+            self.engine.identities.release(&identity);
             if self.engine.identities.forget(&identity).is_some() {
                 erase(&self.engine.store, identity).await;
             }

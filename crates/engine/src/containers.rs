@@ -178,27 +178,27 @@ impl Engine {
                 self.releaser.discard(identity);
             }
             Some(identity) => {
-                self.identities.let_go(id);
+                self.identities.release(id);
                 write(&self.store, self.look_for_container(&identity)).await;
                 self.releaser.stopped(&identity, &self.release_policy(&record.network));
             }
-            None => self.identities.let_go(id),
+            None => self.identities.release(id),
         }
     }
 
     /// Nobody comes for the lease that the identity was given before there was an endpoint. One that nobody could ask for
     /// again goes away with its lease.
-    pub fn let_go_unused(&self, id: &IdentityId) {
+    pub fn release_unused(&self, id: &IdentityId) {
         match self.identities.get(id) {
             Some(identity) if self.is_nobodys(&identity) => {
                 self.identities.retire(id, endpoint_of(id));
                 self.releaser.discard(identity);
             }
             Some(identity) => {
-                self.identities.let_go(id);
+                self.identities.release(id);
                 self.releaser.stopped(&identity, &self.release_policy(&identity.network));
             }
-            None => self.identities.let_go(id),
+            None => self.identities.release(id),
         }
     }
 

@@ -106,7 +106,7 @@ impl Engine {
         };
         self.drop_slot(&request.endpoint, slot);
         if let (Some(identity), Err(_)) = (&request.reservation, &result) {
-            self.let_go_unused(identity);
+            self.release_unused(identity);
         }
         result
     }
@@ -153,7 +153,7 @@ impl Engine {
         let name = first_name(&request.options, &network.options, starting.as_ref(), &identity);
         let made = self.make_as(request, &network, identity, name, announce, cancel).await;
         if made.is_err() && !was_leased {
-            self.identities.let_go(&id);
+            self.identities.release(&id);
         }
         made
     }
@@ -364,7 +364,7 @@ impl Engine {
     /// The identity that the address of the endpoint was leased for, which holds it from now on.
     fn reserved(&self, request: &CreateEndpoint) -> Option<IdentityRecord> {
         let mut identity = self.identities.get(request.reservation.as_ref()?)?;
-        self.identities.hold(&identity.id, &request.endpoint);
+        self.identities.claim(&identity.id, &request.endpoint);
         identity.ports.clone_from(&request.ports);
         Some(identity)
     }

@@ -158,12 +158,12 @@ impl Identities {
     }
 
     /// An endpoint that is there again after a restart holds its identity again.
-    pub(crate) fn hold(&self, id: &IdentityId, endpoint: &EndpointId) {
+    pub(crate) fn claim(&self, id: &IdentityId, endpoint: &EndpointId) {
         self.lock().held.insert(id.clone(), endpoint.clone());
     }
 
     /// Holds it for `endpoint` unless somebody does already.
-    pub(crate) fn hold_if_free(&self, id: &IdentityId, endpoint: &EndpointId) -> Option<IdentityRecord> {
+    pub(crate) fn claim_if_free(&self, id: &IdentityId, endpoint: &EndpointId) -> Option<IdentityRecord> {
         let mut inner = self.lock();
         if inner.held.contains_key(id) {
             return None;
@@ -174,12 +174,12 @@ impl Identities {
     }
 
     /// It was given to somebody who it does not belong to; for a while nobody is given it on suspicion.
-    pub(crate) fn doubt(&self, id: &IdentityId) {
+    pub(crate) fn suspect(&self, id: &IdentityId) {
         self.lock().doubted.insert(id.clone(), Instant::now());
     }
 
     /// Nobody holds it any more.
-    pub fn let_go(&self, id: &IdentityId) {
+    pub fn release(&self, id: &IdentityId) {
         self.lock().held.remove(id);
     }
 

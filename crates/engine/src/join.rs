@@ -212,7 +212,7 @@ impl Engine {
         let guessed = identity.key.is_none() && !record.mac_given;
         let container =
             identity.container.filter(|c| guessed && occupant.is_some_and(|other| other != c.id))?;
-        self.identities.doubt(id);
+        self.identities.suspect(id);
         Some(container.name)
     }
 

@@ -40,7 +40,7 @@ impl Engine {
             return;
         };
         if let Some(identity) = &record.identity {
-            self.identities.hold(identity, &id);
+            self.identities.claim(identity, &id);
         }
         let found_on_host = matches!(place, Location::Host(_));
         let cell = Arc::new(EndpointState::stored(

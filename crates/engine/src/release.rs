@@ -136,15 +136,15 @@ impl Task {
 
     async fn discard(&self, identity: IdentityRecord) {
         self.give_back(&identity).await;
-        self.identities.let_go(&identity.id);
+        self.identities.release(&identity.id);
         self.identities.forget(&identity.id);
         erase(&self.store, identity.id).await;
     }
 
     async fn release(&self, id: &IdentityId) {
-        let Some(identity) = self.identities.hold_if_free(id, &endpoint_of(id)) else { return };
+        let Some(identity) = self.identities.claim_if_free(id, &endpoint_of(id)) else { return };
         self.give_back(&identity).await;
-        self.identities.let_go(id);
+        self.identities.release(id);
         let container_is_gone = identity.container.as_ref().is_some_and(|c| c.auto_remove);
         if identity.destroyed && container_is_gone && identity.key.is_none() {
             self.identities.forget(id);

@@ -83,7 +83,7 @@ impl Ipam {
         cancel: &CancellationToken,
     ) -> Result<IpNet, RequestAddressError> {
         for identity in self.ahead.stale() {
-            self.engine.let_go_unused(&identity);
+            self.engine.release_unused(&identity);
         }
         let subnet = self.pools.look(&request.pool, |record| record.pool.subnet()).unwrap_or_default();
         let named = match request.named {
@@ -132,7 +132,7 @@ impl Ipam {
                 Ok(address.into())
             }
             Err(error) => {
-                self.engine.identities.let_go(&id);
+                self.engine.identities.release(&id);
                 Err(error)
             }
         }
@@ -236,7 +236,7 @@ impl Ipam {
     pub(super) fn lease_not_used(&self, network: &NetworkId, address: Ipv4Addr) {
         let unused = self.ahead.lock().remove(&(network.clone(), address));
         if let Some(Waiting { identity, .. }) = unused {
-            self.engine.let_go_unused(&identity);
+            self.engine.release_unused(&identity);
         }
     }
 }

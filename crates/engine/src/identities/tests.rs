@@ -132,7 +132,7 @@ fn a_container_that_was_renamed_keeps_its_derived_identity_to_itself() {
     identities.keep(old.clone());
     identities.confirm(&old.id, &by_name, &network.options, &container(1, "web"));
     identities.change(&old.id, |record| record.container = Some(container(1, "web-old")));
-    identities.let_go(&old.id);
+    identities.release(&old.id);
     let new = identities.take(&endpoint(2), &network, &by_name);
     assert_eq!(new.derived, None, "web-old may come back");
 }
@@ -145,7 +145,7 @@ fn who_could_not_be_told_at_first_is_derived_at_the_next_start() {
     identities.keep(drawn.clone());
     identities.confirm(&drawn.id, &wish(&network, &ports), &network.options, &container(1, "web"));
     assert!(identities.get(&drawn.id).unwrap().temporary);
-    identities.let_go(&drawn.id);
+    identities.release(&drawn.id);
     let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     assert!(identities.take(&endpoint(2), &network, &by_name).derived.is_some());
 }
@@ -154,12 +154,12 @@ fn who_could_not_be_told_at_first_is_derived_at_the_next_start() {
 fn what_was_drawn_stays_until_it_is_forgotten() {
     let identities = Identities::default();
     let web = start(&identities, 1, "web");
-    identities.let_go(&web.id);
+    identities.release(&web.id);
     identities.derive(Derivation { key: Some(SiteKey::new([7; 32])), by_default: true });
     let (network, ports) = (network(), BTreeSet::new());
     let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
     assert_eq!(identities.take(&endpoint(2), &network, &by_name).mac, web.mac);
-    identities.let_go(&web.id);
+    identities.release(&web.id);
     identities.forget(&web.id);
     let again = identities.take(&endpoint(2), &network, &by_name);
     assert!(again.derived.is_some() && again.mac != web.mac);
@@ -174,7 +174,7 @@ fn what_was_derived_for_another_container_is_lent_for_one_run() {
     identities.keep(lent.clone());
     identities.confirm(&lent.id, &by_name, &network.options, &container(9, "db"));
     assert!(identities.get(&lent.id).unwrap().temporary);
-    identities.let_go(&lent.id);
+    identities.release(&lent.id);
     let own = identities.take(&endpoint(2), &network, &by_name);
     assert_eq!((own.mac, own.id == lent.id), (lent.mac, false));
     identities.keep(own.clone());
@@ -194,7 +194,7 @@ fn the_first_identity_of_a_container_is_its_own() {
 fn a_second_one_is_temporary_and_the_first_stays() {
     let identities = Identities::default();
     let first = start(&identities, 1, "web");
-    identities.let_go(&first.id);
+    identities.release(&first.id);
     let second = start(&identities, 2, "web");
     assert!(second.temporary);
     assert_ne!(first.mac, second.mac);
@@ -239,7 +239,7 @@ fn what_shared_its_parents_hardware_address_gets_one_of_its_own_elsewhere() {
     let identities = Identities::default();
     let web = start(&identities, 1, "web");
     identities.change(&web.id, |r| (r.mode, r.client_id) = (Mode::Ipvlan, Some(vec![255, 1])));
-    identities.let_go(&web.id);
+    identities.release(&web.id);
     let (network, ports) = (network(), BTreeSet::new());
     let candidate = Candidate {
         id: web.container.as_ref().unwrap().id.clone(),
@@ -263,7 +263,7 @@ fn what_is_held_is_neither_forgotten_nor_swept() {
     identities.change(&web.id, |r| (r.destroyed, r.used) = (true, 0));
     assert_eq!(identities.forget(&web.id), None);
     assert!(identities.sweep().is_empty());
-    identities.let_go(&web.id);
+    identities.release(&web.id);
     assert_eq!(identities.sweep(), [web.id]);
 }
 
@@ -271,7 +271,7 @@ fn what_is_held_is_neither_forgotten_nor_swept() {
 fn a_stopped_container_is_never_swept() {
     let identities = Identities::default();
     let web = start(&identities, 1, "web");
-    identities.let_go(&web.id);
+    identities.release(&web.id);
     identities.change(&web.id, |r| r.used = 0);
     assert!(identities.sweep().is_empty());
 }
@@ -298,8 +298,8 @@ fn of_two_that_show_one_key_at_once_the_first_has_it_again() {
     let (first, second) = (begin(1, "blue"), begin(2, "green"));
     assert_ne!(first.mac, second.mac);
     assert!(!first.temporary && second.temporary);
-    identities.let_go(&first.id);
-    identities.let_go(&second.id);
+    identities.release(&first.id);
+    identities.release(&second.id);
     identities.change(&second.id, |record| record.used += 10);
     assert_eq!(identities.take(&endpoint(3), &network, &by_key).id, first.id);
 }
@@ -323,7 +323,7 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
         identities.get(&identity.id).unwrap()
     };
     let (one, other) = (begin(1, "web.1"), begin(2, "web.2"));
-    identities.let_go(&one.id);
+    identities.release(&one.id);
     let again = begin(3, "web.1");
     assert_eq!((again.id.clone(), again.mac), (one.id.clone(), one.mac));
     // The update starts the next one first.
@@ -332,7 +332,7 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
     assert!(!identities.get(&one.id).unwrap().temporary);
     assert_eq!(identities.of(&network, "web.1").unwrap().id, one.id);
     // A container that happens to have such a name is another.
-    identities.let_go(&one.id);
+    identities.release(&one.id);
     let named = IdentityQuery { name: Some(Called::of("web.1", None)), ..wish(&network, &ports) };
     assert_ne!(identities.take(&endpoint(5), &network, &named).id, one.id);
 }
