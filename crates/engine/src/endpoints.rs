@@ -16,7 +16,8 @@ use landline_links::mark::{End, Mark, is_implicit};
 use landline_links::network::NetworkLinksError;
 use landline_links::spanning_tree::{remedy, until_forwarding};
 use landline_links::{
-    LinkRequest, MacOf, ParentError, Plan, blocking, check_vlan, driver_of, facts_of, find_parent, lay,
+    LinkRequest, MacOf, ParentError, Plan, apply_and_wait_for_carrier, blocking, check_vlan, driver_of,
+    facts_of, find_parent,
 };
 use landline_model::{
     AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
@@ -75,7 +76,7 @@ pub struct EndpointAddress {
 }
 
 /// An endpoint whose link is there, and its lease.
-pub struct Raised {
+pub struct Prepared {
     pub endpoint: Arc<Endpoint>,
     plan: Plan,
 }
@@ -127,7 +128,7 @@ impl Engine {
                 return Err(CreateEndpointError::NotNat { network, mode, option });
             }
         }
-        self.make_way(request, &network).await;
+        self.evict_orphans(request, &network).await;
         self.check_mac(request, &network).await?;
         let ports = &request.ports;
         let wish = IdentityQuery {
@@ -191,8 +192,8 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
         introduce(network, &mut identity);
-        let raised = self.raise(request, network, &mut identity, name.clone(), announce, cancel).await?;
-        let cell = raised.endpoint.cell.clone();
+        let prepared = self.prepare(request, network, &mut identity, name.clone(), announce, cancel).await?;
+        let cell = prepared.endpoint.cell.clone();
         let record = cell.read().await;
         let (identity_now, name) = (&identity, name.as_deref());
         let endpoint =
@@ -204,7 +205,7 @@ impl Engine {
         };
         if let Err(error) = claimed {
             self.withdraw(&record).await;
-            self.lower(raised, true).await;
+            self.roll_back(prepared, true).await;
             return Err(error);
         }
         // Whatever becomes of the lease until then, this is what Docker puts on the link.
@@ -218,7 +219,7 @@ impl Engine {
         }
         if let Err(source) = cell.commit(identity.clone()).await {
             self.withdraw(&record).await;
-            self.lower(raised, true).await;
+            self.roll_back(prepared, true).await;
             return Err(CreateEndpointError::Store(source));
         }
         self.identities.keep(identity);
@@ -230,7 +231,7 @@ impl Engine {
 
     /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
     /// if it fails. The identity is told what it is on this link.
-    pub async fn raise(
+    pub async fn prepare(
         &self,
         request: &CreateEndpoint,
         network: &NetworkRecord,
@@ -238,7 +239,7 @@ impl Engine {
         name: Option<String>,
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
-    ) -> Result<Raised, CreateEndpointError> {
+    ) -> Result<Prepared, CreateEndpointError> {
         match self.ensure_network_links(network, false).await {
             Err(NetworkLinksError::Switch(source)) => {
                 return Err(CreateEndpointError::Switch { network: network_name(network), source });
@@ -263,7 +264,7 @@ impl Engine {
         let given = request.options.hostname.is_some();
         let shared = facts_of(network.options.mode).shares_mac();
         let ipv6 = identity.with_ipv6(&network.options, shared, name.clone(), given, &mut OsRandom);
-        let laid = lay(&self.host, &self.services.present, &plan, link.clone());
+        let laid = apply_and_wait_for_carrier(&self.host, &self.services.present, &plan, link.clone());
         let (laid, ()) = tokio::join!(laid, self.admission.starting(network));
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
@@ -321,11 +322,11 @@ impl Engine {
             })
         };
         let leased = leased.await;
-        let raised = Raised { endpoint, plan };
+        let prepared = Prepared { endpoint, plan };
         match leased {
-            Ok(()) => Ok(raised),
+            Ok(()) => Ok(prepared),
             Err(error) => {
-                self.lower(raised, true).await;
+                self.roll_back(prepared, true).await;
                 Err(error)
             }
         }
@@ -378,10 +379,10 @@ impl Engine {
     }
 
     /// Takes the link away again, and gives the lease back if that is wanted.
-    pub async fn lower(&self, raised: Raised, release: bool) {
-        raised.endpoint.stop(release).await;
-        raised.endpoint.cell.withdraw().await;
-        let (host, plan) = (self.host.clone(), raised.plan);
+    pub async fn roll_back(&self, prepared: Prepared, release: bool) {
+        prepared.endpoint.stop(release).await;
+        prepared.endpoint.cell.withdraw().await;
+        let (host, plan) = (self.host.clone(), prepared.plan);
         blocking(move || plan.undo(&*host)).await;
     }
 

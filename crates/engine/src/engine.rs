@@ -149,7 +149,7 @@ impl Engine {
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let alarm = engine.services.alarm.clone();
-            tokio::spawn(crate::forgotten::run(engine.clone(), alarm, cancel.clone()));
+            tokio::spawn(crate::orphans::run(engine.clone(), alarm, cancel.clone()));
         }
         let watch = || engine.ledger.watch();
         tokio::spawn(crate::switch_ports::run(engine.clone(), watch(), cancel.clone()));

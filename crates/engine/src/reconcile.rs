@@ -20,12 +20,12 @@ impl Engine {
     /// that belong to no endpoint.
     pub(crate) async fn reconcile(&self, stored: Vec<EndpointRecord>) {
         for record in stored {
-            self.take_up(record).await;
+            self.recover(record).await;
         }
         self.remove_strays().await;
     }
 
-    async fn take_up(&self, record: EndpointRecord) {
+    async fn recover(&self, record: EndpointRecord) {
         let id = record.id.clone();
         let network = self.networks().get(&record.network).cloned();
         let place = self.find(&record).await;

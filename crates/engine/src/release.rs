@@ -15,7 +15,8 @@ use landline_leases::{DhcpSockets, Location, OsRandom, Services, clock};
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{
-    BridgeMacs, Host, HostError, LinkRequest, Plan, blocking, driver_of, facts_of, find_parent, lay,
+    BridgeMacs, Host, HostError, LinkRequest, Plan, apply_and_wait_for_carrier, blocking, driver_of,
+    facts_of, find_parent,
 };
 use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
 use landline_spec::{EndpointId, NetworkOptions, Release};
@@ -191,7 +192,7 @@ impl Task {
         } else {
             (self.plan(identity, &mark).await?, mark.link_name())
         };
-        let index = lay(&self.host, &self.services.present, &plan, link).await?;
+        let index = apply_and_wait_for_carrier(&self.host, &self.services.present, &plan, link).await?;
         let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
         if let Err(held) =
             until_forwarding(&self.host, &self.services.present, &mark.endpoint, &options).await

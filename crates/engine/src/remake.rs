@@ -4,8 +4,8 @@ use landline_kernel::Netns;
 use landline_leases::Orders;
 use landline_links::mark::{End, Mark};
 use landline_links::{
-    HostError, LinkRequest, ParentError, Plan, Sandbox, SandboxError, Task, Wanted, blocking, driver_of,
-    facts_of, find_parent, lay,
+    HostError, LinkRequest, ParentError, Plan, Sandbox, SandboxError, Task, Wanted,
+    apply_and_wait_for_carrier, blocking, driver_of, facts_of, find_parent,
 };
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 
@@ -47,7 +47,8 @@ impl Engine {
         let Some(netns) = netns.await? else { return Ok(()) };
 
         let plan = self.plan_again(&record, &network).await?;
-        let index = lay(&self.host, &self.services.present, &plan, mark.link_name()).await?;
+        let index =
+            apply_and_wait_for_carrier(&self.host, &self.services.present, &plan, mark.link_name()).await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
         let (wanted, own_v6) = (fixed(&record, &network), record.ipv6.is_some());
         let (mut applied, shared) =

@@ -6,13 +6,13 @@
 //!
 //! Blocking work (netlink, disk) runs on blocking threads ([`blocking`](fn@blocking)).
 
+mod apply;
 mod blocking;
 mod bridge_mac;
 mod driver;
 mod drivers;
 mod facts;
 mod host;
-mod lay;
 mod link_table;
 pub mod mark;
 pub mod network;
@@ -23,6 +23,7 @@ mod sandbox;
 pub mod spanning_tree;
 mod uses;
 
+pub use apply::apply_and_wait_for_carrier;
 pub use blocking::{blocking, look_again};
 pub use bridge_mac::{BridgeMacs, KeptMac};
 pub use driver::{LinkDriver, LinkRequest, ParentError, check_vlan, find_parent, macvlan_word, mode_over};
@@ -31,7 +32,6 @@ pub use facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, wan
 #[cfg(any(test, feature = "testing"))]
 pub use host::fake;
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
-pub use lay::lay;
 pub use link_table::{LinkEvents, LinkTable};
 pub use pending::Pending;
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Applies the plan, all of it or nothing, and returns the index of `link` once everything the plan has set up
 /// carries packets. For a veth that means both ends: a bridge forwards nothing from a port whose end it has not
 /// seen running, however ready the other end is.
-pub async fn lay(
+pub async fn apply_and_wait_for_carrier(
     host: &Arc<dyn Host>,
     present: &LinkTable,
     plan: &Plan,
