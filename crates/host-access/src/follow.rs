@@ -16,30 +16,30 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::enable::{AccessError, Situation, check};
-use super::hands::{self, Hands, Outcome, Picture};
+use super::executor::{self, Executor, HostSnapshot, Outcome};
 use super::own::{Own, own_networks};
 use super::plan::{Facts, Wanted, plan};
-use super::record::LoosenedRecord;
+use super::record::RpFilterRecord;
 use super::seen::{Seen, SeenNetwork, Wire, find};
 use super::settle::{Burst, Settling, is_loss};
 use super::view::{AccessOrigin, AccessState, AccessView};
-use super::{Beginning, Command, Inbox};
+use super::{Command, Inbox, InitialState};
 
 /// Follows until `cancel`. Shims stay: containers go on being reached while the daemon restarts.
-pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: CancellationToken) {
+pub(super) async fn run(inbox: Inbox, initial: InitialState, cancel: CancellationToken) {
     let Inbox { mut commands, seen, declared, views } = inbox;
-    let hands = match Hands::new(beginning.keeper) {
-        Ok(hands) => hands,
+    let executor = match Executor::new(initial.keeper) {
+        Ok(executor) => executor,
         Err(error) => {
             tracing::error!(%error, "there is no host access without a netlink socket");
             return;
         }
     };
     let mut follower = Follower {
-        work: Some(Work { hands, loosened: beginning.loosened, store: beginning.store.clone() }),
-        records: beginning.records,
-        store: beginning.store,
-        inventory: beginning.inventory,
+        work: Some(Work { executor, loosened: initial.loosened, store: initial.store.clone() }),
+        records: initial.records,
+        store: initial.store,
+        inventory: initial.inventory,
         own: BTreeMap::new(),
         seen,
         declared,
@@ -48,7 +48,7 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
         settled: false,
         monitor: None,
         parents: BTreeSet::new(),
-        picture: Picture::default(),
+        snapshot: HostSnapshot::default(),
     };
     let (mut settling, mut burst) = (Settling::default(), Burst::default());
     follower.pass().await;
@@ -69,7 +69,7 @@ pub(super) async fn run(inbox: Inbox, beginning: Beginning, cancel: Cancellation
             Reason::Containers | Reason::Inventory | Reason::Settled => drop(follower.pass().await),
             Reason::Host(event) => {
                 if follower.concerns(&event) {
-                    let shims = &follower.picture.shims;
+                    let shims = &follower.snapshot.shims;
                     burst.add(is_loss(&event, |index| shims.contains(&index)));
                 }
             }
@@ -120,13 +120,13 @@ struct Follower {
     /// The parents there are or should be.
     parents: BTreeSet<IfName>,
     /// The host as the last pass left it.
-    picture: Picture,
+    snapshot: HostSnapshot,
 }
 
 /// What a pass works with.
 struct Work {
-    hands: Hands,
-    loosened: Vec<LoosenedRecord>,
+    executor: Executor,
+    loosened: Vec<RpFilterRecord>,
     store: Option<Arc<Store>>,
 }
 
@@ -135,7 +135,7 @@ struct Work {
 struct Done {
     views: Vec<AccessView>,
     parents: BTreeSet<IfName>,
-    picture: Picture,
+    snapshot: HostSnapshot,
 }
 
 impl Follower {
@@ -169,18 +169,18 @@ impl Follower {
         let wanted = !self.records.is_empty()
             || !self.declared.borrow().is_empty()
             || self.inventory.as_ref().is_some_and(has_option);
-        self.settled && !wanted && self.picture.shims.is_empty()
+        self.settled && !wanted && self.snapshot.shims.is_empty()
     }
 
     /// Whether an event may be about something of ours.
     fn concerns(&self, event: &Event) -> bool {
-        let ours = |index: &u32| self.picture.links.contains_key(index);
+        let ours = |index: &u32| self.snapshot.links.contains_key(index);
         match event {
             Event::LinkNew(link) => ours(&link.index) || self.parents.contains(&link.name),
             Event::LinkGone { index, .. } => ours(index),
             Event::AddressNew(address) | Event::AddressGone(address) => ours(&address.index),
             Event::RouteGone(route) => {
-                route.protocol == PROTOCOL && route.oif.is_some_and(|oif| self.picture.shims.contains(&oif))
+                route.protocol == PROTOCOL && route.oif.is_some_and(|oif| self.snapshot.shims.contains(&oif))
             }
             Event::Overrun => true,
             _ => false,
@@ -191,13 +191,13 @@ impl Follower {
     async fn differs(&mut self) -> bool {
         let Some(mut work) = self.work.take() else { return true };
         let parents = self.parents.clone();
-        let (work, picture) = blocking(move || {
-            let picture = work.hands.picture(&parents);
-            (work, picture)
+        let (work, snapshot) = blocking(move || {
+            let snapshot = work.executor.snapshot(&parents);
+            (work, snapshot)
         })
         .await;
         self.work = Some(work);
-        picture.map_or(true, |picture| picture != self.picture)
+        snapshot.map_or(true, |snapshot| snapshot != self.snapshot)
     }
 
     async fn command(&mut self, command: Command) {
@@ -253,7 +253,7 @@ impl Follower {
     ) -> Result<(), AccessError> {
         let Some(mut work) = self.work.take() else { return Err(AccessError::Stopping) };
         let (work, looked) = blocking(move || {
-            let looked = work.hands.look();
+            let looked = work.executor.look();
             (work, looked)
         })
         .await;
@@ -266,7 +266,7 @@ impl Follower {
     }
 
     fn is_shim_of(&self, link: &Link, network: &NetworkId) -> bool {
-        self.work.as_ref().is_some_and(|work| work.hands.is_shim(link, network.as_str()))
+        self.work.as_ref().is_some_and(|work| work.executor.is_shim(link, network.as_str()))
     }
 
     async fn disable(&mut self, network: &str) -> Result<(), AccessError> {
@@ -403,7 +403,7 @@ impl Follower {
         match done {
             Ok(done) => {
                 self.parents = done.parents;
-                self.picture = done.picture;
+                self.snapshot = done.snapshot;
                 self.views.send_replace(done.views.clone());
                 done.views
             }
@@ -437,7 +437,7 @@ impl Work {
         let mut done = self.round(accesses, networks, keep)?;
         for _ in 1..ROUNDS {
             let again = self.round(accesses, networks, keep)?;
-            let still = again.picture == done.picture;
+            let still = again.snapshot == done.snapshot;
             done = again;
             if still {
                 break;
@@ -452,18 +452,18 @@ impl Work {
         networks: &BTreeMap<NetworkId, SeenNetwork>,
         keep: bool,
     ) -> Result<Done, NetlinkError> {
-        let (links, addresses) = self.hands.look()?;
+        let (links, addresses) = self.executor.look()?;
         let of_ipvlan: BTreeSet<&IfName> =
             networks.values().filter(|n| n.wire == Wire::Ipvlan).filter_map(|n| n.parent.as_ref()).collect();
-        let strict = hands::strict(links.iter().filter(|link| of_ipvlan.contains(&link.name)));
+        let strict = executor::strict(links.iter().filter(|link| of_ipvlan.contains(&link.name)));
         let target =
             plan(accesses, networks, &Facts { links: &links, addresses: &addresses, strict: &strict });
         self.filter(&target.loosen, &strict, keep);
-        let outcome = self.hands.apply(&target, keep)?;
-        let picture = self.hands.picture(&target.parents)?;
+        let outcome = self.executor.apply(&target, keep)?;
+        let snapshot = self.executor.snapshot(&target.parents)?;
         let views =
             target.views.into_iter().map(|(key, view)| finish(key.as_deref(), view, &outcome)).collect();
-        Ok(Done { views, parents: target.parents, picture })
+        Ok(Done { views, parents: target.parents, snapshot })
     }
 
     /// Sets reverse path filters to loose as the user allowed, and back.
@@ -487,27 +487,27 @@ impl Work {
     }
 
     fn loosen(&mut self, parent: &IfName) -> Result<(), String> {
-        let before = hands::filter(parent).unwrap_or(0);
+        let before = executor::filter(parent).unwrap_or(0);
         if !self.loosened.iter().any(|record| record.parent == *parent) {
-            let record = LoosenedRecord { parent: parent.clone(), before };
+            let record = RpFilterRecord { parent: parent.clone(), before };
             if let Some(store) = &self.store {
                 store.put(&record).wait().map_err(|error| chain(&error))?;
             }
             self.loosened.push(record);
         }
         tracing::info!(%parent, before, "rp_filter set to 2, until host access is disabled");
-        self.hands.set_filter(parent, 2).map_err(|error| chain(&error))
+        self.executor.set_filter(parent, 2).map_err(|error| chain(&error))
     }
 
-    fn restore(&mut self, record: &LoosenedRecord) -> Result<(), String> {
+    fn restore(&mut self, record: &RpFilterRecord) -> Result<(), String> {
         let parent = &record.parent;
         // Whoever has set it to something else meanwhile meant it.
-        if hands::filter(parent) == Some(2) {
+        if executor::filter(parent) == Some(2) {
             tracing::info!(%parent, value = record.before, "rp_filter set back");
-            self.hands.set_filter(parent, record.before).map_err(|error| chain(&error))?;
+            self.executor.set_filter(parent, record.before).map_err(|error| chain(&error))?;
         }
         match &self.store {
-            Some(store) => store.remove::<LoosenedRecord>(parent).wait().map_err(|error| chain(&error)),
+            Some(store) => store.remove::<RpFilterRecord>(parent).wait().map_err(|error| chain(&error)),
             None => Ok(()),
         }
     }

@@ -7,12 +7,12 @@
 //!
 //! One task (`follow`) holds all of it. It wakes up when the front end sees another picture ([`Seen`]), when an
 //! endpoint of the engine changes, when the kernel reports a change of a parent or a shim, and for commands; then it
-//! makes a plan (`plan`, a pure value) and has it carried out (`hands`).
+//! makes a plan (`plan`, a pure value) and has it carried out (`executor`).
 
 mod admission;
 mod enable;
+mod executor;
 mod follow;
-mod hands;
 mod own;
 mod plan;
 mod record;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use admission::{FilterCheck, StrictFilter};
 pub use enable::AccessError;
-pub use record::LoosenedRecord;
+pub use record::RpFilterRecord;
 pub use seen::{Member, Seen, SeenNetwork, Wire};
 pub use shim::Keeper;
 pub use view::{AccessContainer, AccessOrigin, AccessState, AccessView};
@@ -61,10 +61,10 @@ pub(crate) struct Inbox {
 }
 
 /// What the task begins with.
-pub(crate) struct Beginning {
+pub(crate) struct InitialState {
     pub(crate) keeper: Keeper,
     pub(crate) records: Vec<Access>,
-    pub(crate) loosened: Vec<LoosenedRecord>,
+    pub(crate) loosened: Vec<RpFilterRecord>,
     /// Where changes of those go.
     pub(crate) store: Option<Arc<Store>>,
     /// The networks and endpoints that count besides what the front end sees.
@@ -74,10 +74,10 @@ pub(crate) struct Beginning {
 impl HostAccess {
     fn new() -> (Self, Inbox) {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (seen, picture) = watch::channel(Seen::default());
+        let (seen, snapshot) = watch::channel(Seen::default());
         let (declared, written) = watch::channel(Vec::new());
         let (shown, views) = watch::channel(Vec::new());
-        let inbox = Inbox { commands: inbox, seen: picture, declared: written, views: shown };
+        let inbox = Inbox { commands: inbox, seen: snapshot, declared: written, views: shown };
         (Self { commands, seen, declared, views }, inbox)
     }
 
@@ -85,23 +85,23 @@ impl HostAccess {
     /// tokio runtime, in the host's network namespace.
     pub fn alone(keeper: Keeper, cancel: CancellationToken) -> Self {
         let (access, inbox) = Self::new();
-        let beginning =
-            Beginning { keeper, records: Vec::new(), loosened: Vec::new(), store: None, inventory: None };
-        tokio::spawn(follow::run(inbox, beginning, cancel));
+        let initial =
+            InitialState { keeper, records: Vec::new(), loosened: Vec::new(), store: None, inventory: None };
+        tokio::spawn(follow::run(inbox, initial, cancel));
         access
     }
 
     /// Begins to keep what there was, and what networks of the engine's ask for.
     pub fn start(ground: &mut Foundation, engine: &Engine) -> Arc<Self> {
         let (access, inbox) = Self::new();
-        let beginning = Beginning {
+        let initial = InitialState {
             keeper: Keeper::Daemon,
             records: ground.rows.take(),
             loosened: ground.rows.take(),
             store: Some(ground.store.clone()),
             inventory: Some(engine.inventory()),
         };
-        tokio::spawn(follow::run(inbox, beginning, ground.cancel.clone()));
+        tokio::spawn(follow::run(inbox, initial, ground.cancel.clone()));
         Arc::new(access)
     }
 
@@ -153,6 +153,6 @@ impl HostAccess {
 
 /// Why an unnumbered shim on this NIC would be of no use to ipvlan containers; `None`: it would be.
 fn strict_filter(parent: &landline_kernel::Link) -> Option<String> {
-    let strict = hands::strict([parent].into_iter()).contains(&parent.name);
+    let strict = executor::strict([parent].into_iter()).contains(&parent.name);
     strict.then(|| plan::strict_filter(&parent.name))
 }

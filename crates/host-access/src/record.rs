@@ -7,14 +7,14 @@ use serde_json::Value;
 
 /// A NIC whose `rp_filter` is 2 because a user said so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoosenedRecord {
+pub struct RpFilterRecord {
     /// The NIC.
     pub parent: IfName,
     /// What it was before.
     pub before: u32,
 }
 
-impl Record for LoosenedRecord {
+impl Record for RpFilterRecord {
     const TABLE: &'static str = "loosened";
     type Key = IfName;
 

@@ -142,9 +142,9 @@ async fn announce(index: u32, mac: Mac, address: Ipv4Addr) {
     }
 }
 
-type Picture = (Option<Link>, Vec<Address>, Vec<Link>);
+type HostSnapshot = (Option<Link>, Vec<Address>, Vec<Link>);
 
-async fn look(interface: IfName) -> Result<Picture, NatError> {
+async fn look(interface: IfName) -> Result<HostSnapshot, NatError> {
     let looked = blocking(move || {
         let mut netlink = open()?;
         let links = netlink.links()?;

@@ -29,7 +29,7 @@ use super::lease::{Heard, Leaser, Shared, live};
 use super::place::Places;
 use super::record::{NatRecord, NatView};
 use super::table::Private;
-use super::{Beginning, Bound, Command, NatError, NatSeen, address, hairpin};
+use super::{Bound, Command, InitialState, NatError, NatSeen, address, hairpin};
 
 use filter::forward;
 pub use filter::forwards;
@@ -80,7 +80,7 @@ pub(crate) struct Follower {
 
 /// Follows until `cancel`. Everything stays: containers go on being reached while the daemon restarts.
 pub(super) async fn run(
-    beginning: Beginning,
+    initial: InitialState,
     mut commands: mpsc::UnboundedReceiver<Command>,
     waiters: mpsc::UnboundedReceiver<Waiter>,
     seen: watch::Receiver<NatSeen>,
@@ -89,7 +89,7 @@ pub(super) async fn run(
 ) {
     let (heard, mut leases) = mpsc::unbounded_channel();
     let (due, mut removals) = mpsc::unbounded_channel();
-    let mut follower = Follower::new(beginning, heard, due, seen, views, Looks::new(waiters));
+    let mut follower = Follower::new(initial, heard, due, seen, views, Looks::new(waiters));
     // A NIC that comes, or loses its addresses; a container's port that is put back into its bridge.
     let mut monitor = Monitor::follow(&[Group::Links, Group::Addresses]);
     follower.begin().await;
@@ -120,14 +120,14 @@ pub(super) async fn run(
 
 impl Follower {
     fn new(
-        beginning: Beginning,
+        initial: InitialState,
         heard: Words<Heard>,
         due: Words<()>,
         seen: watch::Receiver<NatSeen>,
         views: watch::Sender<BTreeMap<NatOwner, NatView>>,
         looks: Looks,
     ) -> Self {
-        let Beginning { records, bound, privates, bridges, store, shared } = beginning;
+        let InitialState { records, bound, privates, bridges, store, shared } = initial;
         let opened = bridges.all().next().is_some() || records.iter().any(|record| record.open_firewall);
         Self {
             records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),

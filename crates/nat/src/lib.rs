@@ -109,7 +109,7 @@ pub(crate) struct Bound {
 }
 
 /// What there is at the start.
-pub(crate) struct Beginning {
+pub(crate) struct InitialState {
     pub(crate) records: Vec<NatRecord>,
     pub(crate) bound: BTreeMap<NatOwner, Bound>,
     pub(crate) privates: BTreeSet<Private>,
@@ -260,7 +260,7 @@ impl Nat {
         let (store, host) = (ground.store.clone(), ground.host.clone());
         let exceptions = Exceptions::resume(ground.rows.take(), &ground.networks, &store).await;
         let (networks, openings) = (&ground.networks, exceptions.all());
-        let beginning = Beginning {
+        let initial = InitialState {
             records: ground.rows.take(),
             bound: claim::all_bound(ground.endpoints.iter()),
             privates: private_bridges(networks.iter(), &openings),
@@ -277,7 +277,7 @@ impl Nat {
         let (looks, waiters) = mpsc::unbounded_channel();
         let (seen, picture) = watch::channel(NatSeen::default());
         let (shown, views) = watch::channel(BTreeMap::new());
-        tokio::spawn(follow::run(beginning, inbox, waiters, picture, shown, ground.cancel.clone()));
+        tokio::spawn(follow::run(initial, inbox, waiters, picture, shown, ground.cancel.clone()));
         let inventory = ground.ledger.watch();
         Arc::new(Self { commands, looks, seen, views, inventory, exceptions, host, store })
     }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use landline_attach::AttachmentRecord;
-use landline_host_access::LoosenedRecord;
+use landline_host_access::RpFilterRecord;
 use landline_ipam::PoolRecord;
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
@@ -79,7 +79,7 @@ fn what_released_versions_wrote_is_read_whole() {
                 check::<HostLease>(&store, &mut rows, &mut left),
                 check::<landline_spec::Access>(&store, &mut rows, &mut left),
                 check::<NatRecord>(&store, &mut rows, &mut left),
-                check::<LoosenedRecord>(&store, &mut rows, &mut left),
+                check::<RpFilterRecord>(&store, &mut rows, &mut left),
                 check::<PoolRecord>(&store, &mut rows, &mut left),
                 check::<AttachmentRecord>(&store, &mut rows, &mut left),
                 check::<OpeningRecord>(&store, &mut rows, &mut left),
@@ -119,7 +119,7 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     put_raw(&path, "attachments", "1123456789abcdef0123456789abcdef", r#"{"spec":{}}"#);
     let (_, mut rows) = Store::open(&path).unwrap();
     let eth0: IfName = "eth0".parse().unwrap();
-    assert_eq!(rows.take::<LoosenedRecord>(), [LoosenedRecord { parent: eth0, before: 1 }]);
+    assert_eq!(rows.take::<RpFilterRecord>(), [RpFilterRecord { parent: eth0, before: 1 }]);
     let [lease] = rows.take::<HostLease>().try_into().unwrap();
     assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
     assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));

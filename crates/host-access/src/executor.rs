@@ -16,8 +16,8 @@ use super::tables::{self, Problems};
 
 /// What of the host matters; when none of it changes, there is nothing to do.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub(super) links: BTreeMap<u32, LinkPicture>,
+pub(super) struct HostSnapshot {
+    pub(super) links: BTreeMap<u32, LinkSnapshot>,
     pub(super) shims: BTreeSet<u32>,
     pub(super) addresses: BTreeSet<(u32, IpNet, bool)>,
     pub(super) routes: BTreeSet<(u32, IpNet)>,
@@ -25,7 +25,7 @@ pub(super) struct Picture {
 
 /// What matters of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LinkPicture {
+pub(super) struct LinkSnapshot {
     name: IfName,
     mac: Option<Mac>,
     mtu: u32,
@@ -33,7 +33,7 @@ pub(super) struct LinkPicture {
     arp: bool,
 }
 
-impl LinkPicture {
+impl LinkSnapshot {
     pub(super) fn of(link: &Link) -> Self {
         Self { name: link.name.clone(), mac: link.mac, mtu: link.mtu, up: link.up, arp: link.arp() }
     }
@@ -49,7 +49,7 @@ pub(super) struct Outcome {
 }
 
 /// What the kernel was seen to have, kept while the daemon runs.
-pub(super) struct Hands {
+pub(super) struct Executor {
     netlink: Netlink,
     keeper: Keeper,
     /// The rules as they were last set; `None`: not by this process.
@@ -58,7 +58,7 @@ pub(super) struct Hands {
     told: BTreeMap<PathBuf, BTreeSet<IpAddr>>,
 }
 
-impl Hands {
+impl Executor {
     pub(super) fn new(keeper: Keeper) -> std::io::Result<Self> {
         Ok(Self { netlink: Netlink::open()?, keeper, rules: None, told: BTreeMap::new() })
     }
@@ -74,19 +74,19 @@ impl Hands {
     }
 
     /// What of the host matters: these parents, the shims, what is on them, and the routes through shims.
-    pub(super) fn picture(&mut self, parents: &BTreeSet<IfName>) -> Result<Picture, NetlinkError> {
-        let mut picture = Picture::default();
+    pub(super) fn snapshot(&mut self, parents: &BTreeSet<IfName>) -> Result<HostSnapshot, NetlinkError> {
+        let mut snapshot = HostSnapshot::default();
         for link in self.netlink.links()? {
             let shim = self.keeper.key(&link).is_some();
             if shim || parents.contains(&link.name) {
-                picture.links.insert(link.index, LinkPicture::of(&link));
+                snapshot.links.insert(link.index, LinkSnapshot::of(&link));
             }
             if shim {
-                picture.shims.insert(link.index);
+                snapshot.shims.insert(link.index);
             }
         }
-        for address in self.netlink.addresses()?.iter().filter(|a| picture.links.contains_key(&a.index)) {
-            picture.addresses.insert((
+        for address in self.netlink.addresses()?.iter().filter(|a| snapshot.links.contains_key(&a.index)) {
+            snapshot.addresses.insert((
                 address.index,
                 address.net,
                 address.is_tentative() || address.is_duplicate(),
@@ -94,12 +94,12 @@ impl Hands {
         }
         for route in self.netlink.routes()? {
             if let Some(oif) =
-                route.oif.filter(|oif| route.protocol == PROTOCOL && picture.shims.contains(oif))
+                route.oif.filter(|oif| route.protocol == PROTOCOL && snapshot.shims.contains(oif))
             {
-                picture.routes.insert((oif, route.destination));
+                snapshot.routes.insert((oif, route.destination));
             }
         }
-        Ok(picture)
+        Ok(snapshot)
     }
 
     /// Does all of it. `keep`: remove nothing, since not everything was seen yet that might be wanted.
