@@ -36,7 +36,7 @@ use landline_spec::{AttachSpec, Change, OptionError, Target};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
-pub use parent::Chosen;
+pub use parent::ResolvedParent;
 pub use place::{namespace_at, process_called};
 use record::Inside;
 pub use record::{AttachmentId, AttachmentRecord, Origin};

@@ -16,7 +16,7 @@ use super::{AttachFailure, AttachmentRecord, Attachments, inside};
 
 /// How an attachment's wire runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Chosen {
+pub struct ResolvedParent {
     /// The parent's name; `dummy` where there is none, `vde` where it is a switch, which has a directory instead.
     pub parent: IfName,
     /// A network mode, `nic` or `dummy`.
@@ -29,7 +29,7 @@ pub struct Chosen {
     pub make: bool,
 }
 
-impl Chosen {
+impl ResolvedParent {
     /// Whether it would be a port of Open vSwitch that carries all VLANs.
     pub fn is_open_trunk(&self) -> bool {
         let all = |options: &NetworkOptions| {
@@ -58,7 +58,7 @@ pub(super) fn parent_of(network: &NetworkOptions) -> String {
 }
 
 /// What makes a bridge that is not there. Blocks.
-pub(super) fn bridge_plan(chosen: &Chosen) -> Result<Plan, HostError> {
+pub(super) fn bridge_plan(chosen: &ResolvedParent) -> Result<Plan, HostError> {
     let name = chosen.parent.clone();
     if chosen.network.as_ref().is_some_and(is_on_ovs) {
         // As pipework does: its local port is the administrator's to set up.
@@ -73,7 +73,7 @@ impl Attachments {
     ///
     /// # Errors
     /// There is no such parent, or an option does not go with it.
-    pub async fn choose(&self, spec: &AttachSpec) -> Result<Chosen, AttachFailure> {
+    pub async fn choose(&self, spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
         let (host, spec) = (self.engine.host.clone(), spec.clone());
         let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
         blocking(move || choose(&spec, &host.links()?, &cards)).await
@@ -81,7 +81,7 @@ impl Attachments {
 
     /// Refuses a parent that is not there, or down. Containers wait for theirs, which at boot may be about to come; a person
     /// who has typed its name does not.
-    pub(super) async fn check_parent(&self, chosen: &Chosen) -> Result<(), AttachFailure> {
+    pub(super) async fn check_parent(&self, chosen: &ResolvedParent) -> Result<(), AttachFailure> {
         let Some(options) = chosen.network.clone() else { return Ok(()) };
         if chosen.make || matches!(facts_of(options.mode).parent, ParentIs::OwnBridge | ParentIs::Itself) {
             return Ok(());
@@ -95,7 +95,7 @@ impl Attachments {
     }
 
     /// Makes the bridge an attachment hangs on.
-    pub(super) async fn make_parent(&self, chosen: &Chosen) -> Result<(), HostError> {
+    pub(super) async fn make_parent(&self, chosen: &ResolvedParent) -> Result<(), HostError> {
         let (host, chosen) = (self.engine.host.clone(), chosen.clone());
         let made = blocking(move || bridge_plan(&chosen)?.apply(&*host)).await;
         match made {
@@ -110,7 +110,7 @@ impl Attachments {
     pub(super) async fn settle_parent(
         &self,
         record: &AttachmentRecord,
-        chosen: &Chosen,
+        chosen: &ResolvedParent,
     ) -> Result<(Option<NetworkOptions>, Option<IfName>), AttachFailure> {
         let Some(options) = chosen.network.clone() else { return Ok((None, None)) };
         let mut network = NetworkRecord::new(record.id.network(), options);
@@ -178,7 +178,7 @@ impl Attachments {
 }
 
 /// `cards`: those that are in containers.
-fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, AttachFailure> {
+fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedParent, AttachFailure> {
     let (name, link) = match &spec.parent {
         Parent::Dummy => {
             if spec.dhcp {
@@ -188,7 +188,7 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, A
             }
             let name = KindWord::DUMMY.parse().map_err(|_| AttachFailure::Cancelled)?;
             let kind = KindWord::DUMMY.to_owned();
-            return Ok(Chosen { parent: name, kind, followed: true, network: None, make: false });
+            return Ok(ResolvedParent { parent: name, kind, followed: true, network: None, make: false });
         }
         Parent::Vde(_) => return choose_switch(spec),
         Parent::Name(name) => (name.clone(), links.iter().find(|link| link.name == *name)),
@@ -234,12 +234,12 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<Chosen, A
         ));
     }
     let followed = network.mode == follow;
-    Ok(Chosen { make, ..over(spec, name, network, followed) })
+    Ok(ResolvedParent { make, ..over(spec, name, network, followed) })
 }
 
 /// A VDE switch. Whether one runs there is seen when it is joined: a directory that a container names is not looked at
 /// before it is allowed.
-fn choose_switch(spec: &AttachSpec) -> Result<Chosen, AttachFailure> {
+fn choose_switch(spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
     if spec.link == LinkChoice::Nic || spec.create || spec.host_end.is_some() {
         return Err(AttachFailure::Contradiction(
             "a VDE switch is joined as it is: leave out --direct-phys (mode=nic), create and -l (host_ifname)",
@@ -251,7 +251,7 @@ fn choose_switch(spec: &AttachSpec) -> Result<Chosen, AttachFailure> {
 }
 
 /// What is the same whatever the parent.
-fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, followed: bool) -> Chosen {
+fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, followed: bool) -> ResolvedParent {
     if network.gateway.is_none() && !spec.dhcp {
         network.gateway = spec.first_v4().and_then(|address| match address.gateway {
             Some(std::net::IpAddr::V4(gateway)) => Some(gateway),
@@ -261,5 +261,5 @@ fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, followed
     // What is written on the container counts, and what the host's bridge has besides is none of its business.
     network.skip_routes |= !spec.dhcp;
     let kind = network.mode.to_string();
-    Chosen { followed, parent, kind, network: Some(network), make: false }
+    ResolvedParent { followed, parent, kind, network: Some(network), make: false }
 }

@@ -16,7 +16,7 @@ use landline_model::NetworkRecord;
 use landline_types::IfName;
 
 use super::record::AttachmentId;
-use super::{AttachFailure, AttachRequest, Attachments, Chosen, inside, parent, place};
+use super::{AttachFailure, AttachRequest, Attachments, ResolvedParent, inside, parent, place};
 
 impl Attachments {
     /// What [`Attachments::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an
@@ -45,7 +45,7 @@ impl Attachments {
 
 fn plan(
     request: &AttachRequest,
-    chosen: &Chosen,
+    chosen: &ResolvedParent,
     id: &AttachmentId,
     links: &[Link],
     macs: &BridgeMacs,
@@ -91,7 +91,13 @@ fn plan(
     Ok((Plan { steps }, own))
 }
 
-fn render(request: &AttachRequest, chosen: &Chosen, plan: &Plan, link: &IfName, name: &IfName) -> String {
+fn render(
+    request: &AttachRequest,
+    chosen: &ResolvedParent,
+    plan: &Plan,
+    link: &IfName,
+    name: &IfName,
+) -> String {
     let path = quote(&request.place.sandbox.to_string_lossy());
     let (target, parent) = (&request.target, chosen.named());
     let inside = |command: String| format!("nsenter --net={path} {command}");
