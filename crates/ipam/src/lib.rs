@@ -6,9 +6,9 @@
 
 mod admission;
 mod adopt;
-mod ahead;
 mod pool;
 mod record;
+mod reservations;
 mod table;
 
 use std::net::IpAddr;
@@ -26,10 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use admission::PoolRefusal;
 pub use adopt::AdoptPool;
-use ahead::Ahead;
 pub(crate) use pool::Pool;
 pub use pool::{PoolError, TakeError};
 pub use record::{PoolId, PoolRecord};
+use reservations::Reservations;
 pub use table::Pools;
 
 /// A request for a pool.
@@ -142,13 +142,13 @@ pub enum RequestAddressError {
 pub struct Ipam {
     engine: Arc<Engine>,
     pools: Arc<Pools>,
-    ahead: Ahead,
+    ahead: Reservations,
 }
 
 impl Ipam {
     /// One that gives addresses from these pools, to the engine's networks and to others.
     pub fn new(engine: Arc<Engine>, pools: Arc<Pools>) -> Self {
-        Self { engine, pools, ahead: Ahead::default() }
+        Self { engine, pools, ahead: Reservations::default() }
     }
 
     /// Makes a pool and returns its id and subnet.

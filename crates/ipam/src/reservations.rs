@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_mins(1);
 
 /// The leases that nobody has come for yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead(Mutex<BTreeMap<(NetworkId, Ipv4Addr), Waiting>>);
+pub(crate) struct Reservations(Mutex<BTreeMap<(NetworkId, Ipv4Addr), Waiting>>);
 
 /// A lease that nobody has come for yet.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ struct Waiting {
     options: EndpointOptions,
 }
 
-impl Ahead {
+impl Reservations {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(NetworkId, Ipv4Addr), Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
