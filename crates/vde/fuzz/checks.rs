@@ -1,7 +1,7 @@
 //! What must hold for any input; the fuzz targets and a plain test call it.
 #![allow(dead_code, reason = "each target uses one")]
 
-use landline_vde::{Command, REPLY_LEN, Request, Train, parse_reply, reply};
+use landline_vde::{Command, REPLY_LEN, Request, SegmentBatch, parse_reply, reply};
 
 /// The handshake, as a client or a switch may say it.
 pub(crate) fn request(data: &[u8]) {
@@ -52,9 +52,9 @@ pub(crate) fn departures(data: &[u8]) -> usize {
         id = id.wrapping_add(1);
         frames.push(made);
     }
-    let mut train = Train::default();
+    let mut train = SegmentBatch::default();
     let (mut left, mut trains): (Vec<Vec<u8>>, usize) = (Vec::new(), 0);
-    let mut depart = |train: &mut Train, left: &mut Vec<Vec<u8>>| {
+    let mut depart = |train: &mut SegmentBatch, left: &mut Vec<Vec<u8>>| {
         let Some((bytes, coupled, length)) = train.depart() else { return };
         trains += 1;
         let frames = segmented(bytes);

@@ -9,7 +9,7 @@
 //! - [`Switch`] is the switch: ports, learned addresses, VLANs, a management socket. It has one thread.
 //! - [`Wires`] joins pairs of descriptors, so that a [`Plug`] becomes a network interface. One thread for all pairs.
 //!
-//! Descriptors of network interfaces (taps) come from the caller; each read is one frame, and each write is one or a [`Train`] of TCP
+//! Descriptors of network interfaces (taps) come from the caller; each read is one frame, and each write is one or a [`SegmentBatch`] of TCP
 //! segments, behind a `virtio_net_hdr`.
 //!
 //! What it does not do: the fast spanning tree of `vde_switch`, its plugins, and links over TCP or UDP.
@@ -34,5 +34,5 @@ pub use request::{REPLY_LEN, REQUEST_MAX, Request, RequestError, Version, parse_
 pub use socket::is_running;
 pub use switch::console::Command;
 pub use switch::{Counters, PortView, Switch, SwitchConfig, SwitchError};
-pub use train::Train;
+pub use train::SegmentBatch;
 pub use wires::{WireId, WireLost, Wires};

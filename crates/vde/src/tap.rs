@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use crate::frame::{FRAME_MAX, FRAME_MIN};
-use crate::train::{Train, VNET_LEN};
+use crate::train::{SegmentBatch, VNET_LEN};
 
 /// What a read gave.
 pub(crate) enum Taken<'a> {
@@ -49,12 +49,12 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Tap {
     pub(crate) fd: OwnedFd,
-    train: Train,
+    train: SegmentBatch,
 }
 
 impl Tap {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self { fd, train: Train::default() }
+        Self { fd, train: SegmentBatch::default() }
     }
 
     /// The next frame. It is whole: the kernel was offered no offloads.

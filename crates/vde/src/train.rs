@@ -102,7 +102,7 @@ impl<'a> Segment<'a> {
 
 /// Segments that are waiting to go together, perhaps none.
 #[derive(Debug)]
-pub struct Train {
+pub struct SegmentBatch {
     /// The header, and the first frame with the others' data behind it.
     buffer: Vec<u8>,
     /// How many frames it has.
@@ -115,14 +115,14 @@ pub struct Train {
     next: Option<(u32, u16)>,
 }
 
-impl Default for Train {
+impl Default for SegmentBatch {
     fn default() -> Self {
         let buffer = Vec::with_capacity(VNET_LEN + ETHERNET_LEN + PACKET_MAX);
         Self { buffer, frames: 0, size: 0, headers: 0, ip: Ip::V4, next: None }
     }
 }
 
-impl Train {
+impl SegmentBatch {
     /// Takes a frame, if it can be the first or the next one; `false`: what is there must leave before it.
     pub fn couple(&mut self, frame: &[u8]) -> bool {
         let Some(segment) = Segment::read(frame) else {

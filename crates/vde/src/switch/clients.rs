@@ -30,7 +30,7 @@ pub(crate) struct Pending {
 }
 
 /// What has become of a pending connection.
-pub(crate) enum Heard {
+pub(crate) enum Input {
     /// Not all yet.
     More,
     Request(Request),
@@ -44,19 +44,19 @@ impl Pending {
     }
 
     /// Reads what there is. Clients send a request at once, so that its end is where the data ends.
-    pub(crate) fn hear(&mut self) -> Heard {
+    pub(crate) fn hear(&mut self) -> Input {
         let mut buffer = [0; REQUEST_MAX + 1];
         let room = buffer.len() - self.said.len();
         match rustix::io::read(&self.stream, &mut buffer[..room]) {
-            Ok(0) => return Heard::Nothing(None),
+            Ok(0) => return Input::Nothing(None),
             Ok(more) => self.said.extend(&buffer[..more]),
-            Err(Errno::AGAIN | Errno::INTR) => return Heard::More,
-            Err(_) => return Heard::Nothing(None),
+            Err(Errno::AGAIN | Errno::INTR) => return Input::More,
+            Err(_) => return Input::Nothing(None),
         }
         match Request::parse(&self.said) {
-            Ok(request) => Heard::Request(request),
-            Err(RequestError::Short) => Heard::More,
-            Err(error) => Heard::Nothing(Some(error)),
+            Ok(request) => Input::Request(request),
+            Err(RequestError::Short) => Input::More,
+            Err(error) => Input::Nothing(Some(error)),
         }
     }
 }

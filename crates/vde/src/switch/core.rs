@@ -12,8 +12,8 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use super::clients::{Endpoint, Heard, PENDING_MAX, Peer, Pending, SHARED_MAX};
-use super::fabric::{Fabric, Form, UPLINK};
+use super::clients::{Endpoint, Input, PENDING_MAX, Peer, Pending, SHARED_MAX};
+use super::fabric::{Fabric, Tagging, UPLINK};
 use super::manage::Console;
 use super::session::Session;
 use super::{Counters, Place, PortView, SwitchConfig};
@@ -343,7 +343,7 @@ impl Core {
 
     fn switch(&mut self, from: u16, frame: &[u8], now: Instant) {
         let Some(header) = Header::read(frame) else { return };
-        let Some(way) = self.fabric.way(from, header, now) else { return };
+        let Some(way) = self.fabric.lookup(from, header, now) else { return };
         if let Some(form) = self.fabric.form(way, UPLINK) {
             with(form, frame, |frame| self.uplink.send(frame));
         }
@@ -411,12 +411,12 @@ impl Core {
     fn hear(&mut self, id: u32) {
         let Some(pending) = self.pending.get_mut(&id) else { return };
         let heard = pending.hear();
-        if matches!(heard, Heard::More) {
+        if matches!(heard, Input::More) {
             return;
         }
         let Some(pending) = self.pending.remove(&id) else { return };
         match heard {
-            Heard::Request(request) => {
+            Input::Request(request) => {
                 let (path, who) = (request.path.clone(), request.description.clone());
                 if let Err(error) = self.plug(id, pending.stream, request)
                     && let Some(count) = self.refused.again(Instant::now())
@@ -425,12 +425,12 @@ impl Core {
                         "a VDE client gets no port");
                 }
             }
-            Heard::Nothing(Some(error)) => {
+            Input::Nothing(Some(error)) => {
                 if let Some(count) = self.refused.again(Instant::now()) {
                     tracing::info!(dir = %self.dir.display(), %error, count, "not a VDE client");
                 }
             }
-            Heard::Nothing(None) | Heard::More => {}
+            Input::Nothing(None) | Input::More => {}
         }
     }
 
@@ -489,11 +489,11 @@ impl Core {
 }
 
 /// Gives `send` the frame as it has to leave.
-fn with(form: Form, frame: &[u8], mut send: impl FnMut(&[u8])) {
+fn with(form: Tagging, frame: &[u8], mut send: impl FnMut(&[u8])) {
     match form {
-        Form::AsItIs => send(frame),
-        Form::Untagged => send(&untagged(frame)),
-        Form::Tagged(vlan) => send(&tagged(frame, vlan)),
+        Tagging::AsItIs => send(frame),
+        Tagging::Untagged => send(&untagged(frame)),
+        Tagging::Tagged(vlan) => send(&tagged(frame, vlan)),
     }
 }
 

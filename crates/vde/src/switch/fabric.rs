@@ -33,7 +33,7 @@ pub(crate) struct Way {
 
 /// What a port does to a frame on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum Tagging {
     AsItIs,
     Untagged,
     Tagged(u16),
@@ -111,7 +111,7 @@ impl Fabric {
     }
 
     /// Learns from a frame and says where it goes; `None`: nowhere.
-    pub(crate) fn way(&mut self, from: u16, header: Header, now: Instant) -> Option<Way> {
+    pub(crate) fn lookup(&mut self, from: u16, header: Header, now: Instant) -> Option<Way> {
         let (vlan, tagged) = match header.tag {
             Some(tag) if tag != 0 && self.vlans.contains_key(&tag) => (tag, true),
             _ => (self.untagged(from), false),
@@ -128,15 +128,15 @@ impl Fabric {
     }
 
     /// How a frame leaves by this port; `None`: not at all.
-    pub(crate) fn form(&self, way: Way, port: u16) -> Option<Form> {
+    pub(crate) fn form(&self, way: Way, port: u16) -> Option<Tagging> {
         if port == way.from || way.to.is_some_and(|to| to != port) {
             return None;
         }
         let with_tag = self.vlans.get(&way.vlan).is_some_and(|ports| ports.contains(&port));
         match (way.tagged, with_tag, self.untagged(port) == way.vlan) {
-            (true, true, _) | (false, _, true) => Some(Form::AsItIs),
-            (true, false, true) => Some(Form::Untagged),
-            (false, true, false) => Some(Form::Tagged(way.vlan)),
+            (true, true, _) | (false, _, true) => Some(Tagging::AsItIs),
+            (true, false, true) => Some(Tagging::Untagged),
+            (false, true, false) => Some(Tagging::Tagged(way.vlan)),
             (_, false, false) => None,
         }
     }
@@ -158,8 +158,8 @@ mod tests {
     }
 
     /// Which of the ports 0 to 4 a frame leaves by, and how.
-    fn sent(fabric: &mut Fabric, from: u16, header: Header) -> Vec<(u16, Form)> {
-        let Some(way) = fabric.way(from, header, Instant::now()) else { return Vec::new() };
+    fn sent(fabric: &mut Fabric, from: u16, header: Header) -> Vec<(u16, Tagging)> {
+        let Some(way) = fabric.lookup(from, header, Instant::now()) else { return Vec::new() };
         (0..=4).filter_map(|port| Some((port, fabric.form(way, port)?))).collect()
     }
 
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn tags_nobody_made_a_vlan_for_pass_as_they_are() {
         let mut fabric = Fabric::default();
-        let all = [0, 2, 3, 4].map(|port| (port, Form::AsItIs));
+        let all = [0, 2, 3, 4].map(|port| (port, Tagging::AsItIs));
         assert_eq!(sent(&mut fabric, 1, header(1, 0xff, Some(7))), all);
     }
 
@@ -195,12 +195,12 @@ mod tests {
         assert!(fabric.set_untagged(1, 5) && fabric.set_untagged(2, 5) && !fabric.set_untagged(4, 6));
         assert_eq!(
             sent(&mut fabric, 1, header(1, 0xff, None)),
-            [(2, Form::AsItIs), (3, Form::Tagged(5))],
+            [(2, Tagging::AsItIs), (3, Tagging::Tagged(5))],
             "from an untagged port"
         );
         assert_eq!(
             sent(&mut fabric, 3, header(3, 0xff, Some(5))),
-            [(1, Form::Untagged), (2, Form::Untagged)],
+            [(1, Tagging::Untagged), (2, Tagging::Untagged)],
             "from a tagged one"
         );
         assert_eq!(sent(&mut fabric, 4, header(4, 0xff, Some(5))), [], "from one that is not in it");
