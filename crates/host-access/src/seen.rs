@@ -103,7 +103,7 @@ impl Wire {
     }
 }
 
-/// The network that is meant by a name, an id, or the initial of an id.
+/// The network that is meant by a name, an id, or the beginning of an id.
 pub(crate) fn find<'a>(
     networks: &'a BTreeMap<NetworkId, SeenNetwork>,
     text: &str,

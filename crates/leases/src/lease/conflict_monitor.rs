@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// How many packets may wait for a task that is busy.
 const WAITING: usize = 16;
 
-/// What each watch watches, by its number.
+/// What each watch is for, by its number.
 type Claims = BTreeMap<u64, Option<(Ipv4Addr, Mac)>>;
 
 /// The parents that are listened at.
@@ -154,7 +154,7 @@ async fn pass_on(
         tokio::select! {
             changed = claims.changed() => {
                 if changed.is_err() {
-                    // The last watch is gone, and this task with it.
+                    // The last watch has ended, and this task with it.
                     std::future::pending::<()>().await;
                 }
                 let own: Vec<_> = claims.borrow_and_update().values().flatten().copied().collect();

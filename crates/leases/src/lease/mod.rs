@@ -3,7 +3,7 @@
 //! [`supervisor`] is the task that owns the machine, [`handle`] what others have of it; [`wire`] opens its sockets where the link is and only
 //! while the machine wants them; [`motion`] notices when Docker has moved the link and set it up, and [`seat`] keeps where that is;
 //! [`pace`] bounds what others can make it cost; [`troubles`] says what kept addresses from being used;
-//! [`conflict_monitor`] hear without a socket of the endpoint's own who else claims its address.
+//! [`conflict_monitor`] hears without a socket of the endpoint's own who else claims its address.
 
 mod conflict_monitor;
 mod handle;
