@@ -108,7 +108,7 @@ impl Ipam {
             reservation: None,
             host_end: None,
         };
-        self.engine.make_way(&as_endpoint, network).await;
+        self.engine.evict_orphans(&as_endpoint, network).await;
         self.engine.check_mac(&as_endpoint, network).await?;
         let wish = IdentityQuery { address: named, ..request.wish(network) };
         self.engine.refuse_unsure(network, &wish).await?;
@@ -151,8 +151,8 @@ impl Ipam {
         // IPv6 has time until there is an endpoint.
         let options = NetworkOptions { ipv6: Ipv6Mode::Off, ..network.options.clone() };
         let network = &NetworkRecord { options, ..network.clone() };
-        let raised = self.engine.raise(request, network, identity, name, |_| {}, cancel).await?;
-        let lease = raised.endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
+        let prepared = self.engine.prepare(request, network, identity, name, |_| {}, cancel).await?;
+        let lease = prepared.endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
         let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.engine.services.boot, clock::now()));
         let net = lease.as_ref().map(LeaseRecord::net);
         let result = match net {
@@ -170,7 +170,7 @@ impl Ipam {
         if result.is_ok() {
             self.engine.identities.keep(identity.clone());
         }
-        self.engine.lower(raised, result.is_err()).await;
+        self.engine.roll_back(prepared, result.is_err()).await;
         result
     }
 

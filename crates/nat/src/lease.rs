@@ -206,7 +206,7 @@ impl Task {
                             wire = open(index).await;
                         }
                         if let Some(wire) = &mut wire {
-                            wire.say_goodbye(client, mac, lease.as_ref()).await;
+                            wire.send_release(client, mac, lease.as_ref()).await;
                         }
                         let _ = done.send(());
                     }
