@@ -14,6 +14,7 @@ use landline_dhcp::Random as _;
 use landline_kernel::boottime;
 use landline_leases::OsRandom;
 use landline_model::{NetworkRecord, Record};
+use landline_spec::NetworkId;
 use landline_store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -34,6 +35,9 @@ pub struct RefusedStart {
     pub boot: String,
     /// When, in seconds since then (`CLOCK_BOOTTIME`).
     pub at: u64,
+    /// The container, once it was found: from then on Docker may keep another reason with it.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 impl Record for RefusedStart {
@@ -98,6 +102,24 @@ impl Engine {
         self.refused_starts.waiting.subscribe()
     }
 
+    /// The container with this token is about to be started. That is remembered beyond the end of this process, which may be
+    /// the one that ends the start.
+    pub async fn start_begins(&self, token: &str, container: &str) {
+        let mut known = None;
+        self.refused_starts.waiting.send_if_modified(|waiting| {
+            let Some(start) = waiting.get_mut(token) else { return false };
+            let new = start.container.as_deref() != Some(container);
+            start.container = Some(container.to_owned());
+            known = Some(start.clone()).filter(|_| new);
+            new
+        });
+        if let Some(start) = known
+            && let Err(error) = self.store.put(&start).await
+        {
+            tracing::warn!(error = %landline_types::chain(&error), "a start that begins could not be remembered");
+        }
+    }
+
     /// The container with this token is looked after: it runs, or will not be started.
     pub async fn start_settled(&self, token: &str) {
         self.refused_starts.waiting.send_if_modified(|waiting| waiting.remove(token).is_some());
@@ -116,11 +138,23 @@ impl Engine {
         if possible < 2 {
             return Ok(());
         }
+        self.refuse(network).await
+    }
+
+    /// Refuses the start of a container that nothing is known about, though its user has said who it is.
+    pub async fn refuse_untold(&self, network: &NetworkId) -> Result<(), CreateEndpointError> {
+        let network = self.networks().get(network).cloned();
+        match network.filter(|_| self.may_refuse()) {
+            Some(network) => self.refuse(&network).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn refuse(&self, network: &NetworkRecord) -> Result<(), CreateEndpointError> {
         let Some(token) = self.remember_refused().await else { return Ok(()) };
         let network = network_name(network);
         tracing::info!(
             network,
-            possible,
             token,
             "Docker restores its containers and this one cannot be told yet: it is started again later"
         );
@@ -150,8 +184,8 @@ impl Engine {
     async fn remember_refused(&self) -> Option<String> {
         let boot = &self.refused_starts.boot;
         let token = format!("landline-start-{:08x}{:08x}", OsRandom.next_u32(), OsRandom.next_u32());
-        let start =
-            RefusedStart { token: token.clone(), boot: boot.to_string(), at: boottime::now().as_secs() };
+        let at = boottime::now().as_secs();
+        let start = RefusedStart { token: token.clone(), boot: boot.to_string(), at, container: None };
         if let Err(error) = self.refused_starts.store.put(&start).await {
             tracing::warn!(error = %landline_types::chain(&error), "a start is not refused, because nothing can be stored");
             return None;

@@ -21,7 +21,7 @@ const MOST: u32 = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The container waits for it.
-    Start { id: String, name: String },
+    Start { id: String, name: String, token: String },
     /// It runs, is gone, or must not be started.
     Settle { token: String },
 }
@@ -80,8 +80,8 @@ impl Attempts {
             }
             let early = self.tried.get(&container.container_id).is_some_and(|tried| tried.at > now);
             let busy = self.under_way.values().any(|networks| !networks.is_disjoint(&container.networks));
-            (!early && !busy)
-                .then(|| Next::Start { id: container.container_id.clone(), name: container.name.clone() })
+            let (id, name) = (container.container_id.clone(), container.name.clone());
+            (!early && !busy).then_some(Next::Start { id, name, token })
         })
     }
 
@@ -137,7 +137,13 @@ impl Attempts {
     ) -> Option<String> {
         let said = refused.keys().find(|token| container.error.contains(token.as_str()));
         let tried = || self.tried.get(&container.container_id).map(|tried| &tried.token);
-        said.or_else(|| tried().filter(|token| refused.contains_key(*token))).cloned()
+        // By a daemon of before, which may have ended in the middle of it.
+        let begun = || {
+            let is_it =
+                |start: &&RefusedStart| start.container.as_deref() == Some(container.container_id.as_str());
+            refused.values().find(is_it).map(|start| &start.token)
+        };
+        said.or_else(|| tried().filter(|token| refused.contains_key(*token))).or_else(begun).cloned()
     }
 }
 
@@ -146,12 +152,11 @@ mod tests {
     use super::*;
 
     fn refused(tokens: &[&str]) -> BTreeMap<String, RefusedStart> {
-        tokens
-            .iter()
-            .map(|token| {
-                ((*token).to_owned(), RefusedStart { token: (*token).into(), boot: "boot".into(), at: 0 })
-            })
-            .collect()
+        tokens.iter().map(|token| ((*token).to_owned(), refusal(token))).collect()
+    }
+
+    fn refusal(token: &str) -> RefusedStart {
+        RefusedStart { token: token.into(), boot: "boot".into(), at: 0, container: None }
     }
 
     fn stopped(id: &str, network: &str, error: &str) -> ContainerInfo {
@@ -170,8 +175,8 @@ mod tests {
         DockerView { connected: true, containers: containers.collect(), ..DockerView::default() }
     }
 
-    fn start(id: &str) -> Next {
-        Next::Start { id: id.into(), name: format!("name-{id}") }
+    fn start(id: &str, token: &str) -> Next {
+        Next::Start { id: id.into(), name: format!("name-{id}"), token: token.into() }
     }
 
     fn settle(token: &str) -> Next {
@@ -184,7 +189,7 @@ mod tests {
         let all =
             view(&[stopped("a", "n", "no such image"), stopped("b", "n", failed), stopped("c", "n", "")]);
         let (none, now) = (Attempts::default(), Instant::now());
-        assert_eq!(none.next(&refused(&["tok-1", "tok-2"]), &all, false, now), Some(start("b")));
+        assert_eq!(none.next(&refused(&["tok-1", "tok-2"]), &all, false, now), Some(start("b", "tok-2")));
         assert_eq!(none.next(&refused(&["tok-1"]), &all, false, now), None);
         assert_eq!(none.next(&refused(&[]), &all, false, now), None);
     }
@@ -204,7 +209,7 @@ mod tests {
         let mut all = view(&[stopped("a", "n", "tok")]);
         all.containers.insert("b".into(), Sketch::Name("b".into()));
         assert_eq!(none.next(&refused(&["tok"]), &all, false, now), None);
-        assert_eq!(none.next(&refused(&["tok"]), &all, true, now), Some(start("a")), "not for ever");
+        assert_eq!(none.next(&refused(&["tok"]), &all, true, now), Some(start("a", "tok")), "not for ever");
         let away = DockerView { connected: false, ..view(&[stopped("a", "n", "tok")]) };
         assert_eq!(none.next(&refused(&["tok"]), &away, false, now), None);
     }
@@ -219,11 +224,11 @@ mod tests {
         ]);
         let (mut attempts, now) = (Attempts::default(), Instant::now());
         attempts.begun(&tokens, &all, "a");
-        assert_eq!(attempts.next(&tokens, &all, false, now), Some(start("c")), "another network's");
+        assert_eq!(attempts.next(&tokens, &all, false, now), Some(start("c", "tok-c")), "another network's");
         attempts.begun(&tokens, &all, "c");
         assert_eq!(attempts.next(&tokens, &all, false, now), None);
         assert_eq!(attempts.succeeded("a").as_deref(), Some("tok-a"));
-        assert_eq!(attempts.next(&refused(&["tok-b", "tok-c"]), &all, false, now), Some(start("b")));
+        assert_eq!(attempts.next(&refused(&["tok-b", "tok-c"]), &all, false, now), Some(start("b", "tok-b")));
     }
 
     #[test]
@@ -241,7 +246,7 @@ mod tests {
                     assert_eq!(attempts.next(&tokens, &all, false, now), None, "too early");
                     assert_eq!(attempts.due(), Some(now + pause));
                     now += pause;
-                    assert_eq!(attempts.next(&tokens, &all, false, now), Some(start("a")));
+                    assert_eq!(attempts.next(&tokens, &all, false, now), Some(start("a", "tok")));
                     attempts.begun(&tokens, &all, "a");
                 }
                 Err(settled) => break assert_eq!(settled.as_deref(), Some("tok")),
@@ -249,6 +254,17 @@ mod tests {
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
         assert_eq!((attempts.next(&tokens, &all, false, now), attempts.due()), (None, None));
+    }
+
+    #[test]
+    fn one_that_a_daemon_of_before_has_begun_is_known_by_its_container() {
+        let begun = RefusedStart { container: Some("a".into()), ..refusal("tok") };
+        let tokens: BTreeMap<_, _> = [("tok".to_owned(), begun)].into();
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        let all = view(&[stopped("a", "lan", "no DHCP server answered"), stopped("b", "lan", "")]);
+        assert_eq!(attempts.next(&tokens, &all, false, now), Some(start("a", "tok")));
+        let up = ContainerInfo { running: true, ..stopped("a", "lan", "") };
+        assert_eq!(attempts.next(&tokens, &view(&[up]), false, now), Some(settle("tok")));
     }
 
     #[test]

@@ -566,7 +566,12 @@ impl Driver for Frontend {
         if placeholders::any(&options) {
             candidates = self.starting(network, Some(&ports), dockerd).await;
             let place = self.place_of_starting(network, &ports, candidates.as_deref());
-            for option in placeholders::fill(&mut options, place.as_ref()) {
+            let left_out = placeholders::fill(&mut options, place.as_ref());
+            if candidates.is_none() && !left_out.is_empty() {
+                // It has a key, so it must not be taken for one of those that have none.
+                self.parts.engine.refuse_untold(network).await?;
+            }
+            for option in left_out {
                 tracing::warn!(
                     option,
                     network = self.parts.engine.network_name(network),

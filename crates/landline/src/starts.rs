@@ -54,7 +54,8 @@ async fn start_all(engine: &Engine, mut view: watch::Receiver<Arc<DockerView>>, 
                 engine.start_settled(&token).await;
                 continue;
             }
-            Some(Next::Start { id, name }) => {
+            Some(Next::Start { id, name, token }) => {
+                engine.start_begins(&token, &id).await;
                 attempts.begun(&tokens, &seen, &id);
                 let docker = docker.to_owned();
                 under_way.spawn(async move {

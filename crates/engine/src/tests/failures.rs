@@ -185,3 +185,22 @@ async fn a_start_that_cannot_be_read_is_remembered_while_docker_restores() {
     engine.allow_refused_starts(false);
     assert!(engine.refuse_unread().await.is_none());
 }
+
+/// Of a container that has a key nothing else may be guessed, so it is refused alone, too; once its start has begun again, that is
+/// remembered with it.
+#[tokio::test]
+async fn a_start_with_a_key_that_cannot_be_read_is_remembered_with_its_container() {
+    let (_world, engine) = World::with(Kind::Bridge).await;
+    engine.refuse_untold(&network_id()).await.unwrap();
+    engine.docker_restores(true);
+    let said = engine.refuse_untold(&network_id()).await.unwrap_err().to_string();
+    let refused = engine.refused_starts().borrow().clone();
+    let token = refused.keys().find(|token| said.contains(token.as_str())).unwrap();
+    engine.start_begins(token, "web").await;
+    engine.start_begins("no such token", "db").await;
+    let begun = engine.refused_starts().borrow().clone();
+    assert_eq!(begun.len(), 1);
+    assert_eq!(begun[token].container.as_deref(), Some("web"));
+    engine.start_settled(token).await;
+    assert!(engine.refused_starts().borrow().is_empty());
+}
