@@ -102,6 +102,10 @@ impl Identities {
         identity.vlan = network.options.vlan;
         identity.socket_dir.clone_from(&network.options.vde.socket_dir);
         identity.used = now();
+        if let Some(ports) = wish.ports {
+            // Its image may be another one by now.
+            identity.ports.clone_from(ports);
+        }
         // A fresh one of somebody who cannot be told is known by what is seen of it later.
         identity.known_by = wish.known_by(&identity, inner.records.contains_key(&identity.id));
         inner.held.insert(identity.id.clone(), endpoint.clone());

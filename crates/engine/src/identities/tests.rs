@@ -336,3 +336,27 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
     let named = IdentityQuery { name: Some(Called::of("web.1", None)), ..wish(&network, &ports) };
     assert_ne!(identities.take(&endpoint(5), &network, &named).id, one.id);
 }
+
+/// Its image was made anew with a port that it exposes: from the start that shows it on, that is what it is known by.
+#[test]
+fn what_a_container_exposes_now_is_what_it_is_known_by_where_docker_cannot_be_seen() {
+    let network = network();
+    let exposed: BTreeSet<landline_model::Port> = [(6, 80)].into();
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    identities.release(&web.id);
+    let candidates = [Candidate {
+        id: container(1, "web").id,
+        name: "web".into(),
+        slot: None,
+        hostname: None,
+        ports: Some(exposed.clone()),
+    }];
+    let seen = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &exposed) };
+    let again = identities.take(&endpoint(2), &network, &seen);
+    assert_eq!(again.id, web.id);
+    identities.keep(again);
+    identities.release(&web.id);
+    let blind = IdentityQuery { candidates: None, ..wish(&network, &exposed) };
+    assert_eq!(identities.take(&endpoint(3), &network, &blind).id, web.id);
+}
