@@ -277,6 +277,10 @@ impl Ipam {
             (_, network) => {
                 let lan = network.as_ref().map(|network| Lan::of(&network.options));
                 let around = self.around(&request, network.as_ref()).await;
+                if let Some(network) = network.as_ref().filter(|_| request.named.is_none()) {
+                    // Whoever gets an address now has it for as long as it lives.
+                    self.engine.refuse_unsure(network, &request.wish(network)).await?;
+                }
                 // Whose it will be, as far as that can be told: it is only about who has the same one again. Until a
                 // container that was just made has started, Docker often says no more of it than its name.
                 let expected =
