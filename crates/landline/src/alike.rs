@@ -50,11 +50,20 @@ fn of_network(view: &DockerView, id: &NetworkId, network: &str) -> Vec<Alike> {
     several
         .map(|mut containers| {
             containers.sort_by(|a, b| a.name.cmp(&b.name));
-            let remedy = |container: &ContainerInfo| LooksAlike {
-                name: container.name.clone(),
-                remedy: remedy(network, container),
+            // Several containers of one service share its words.
+            let service = |container: &ContainerInfo| {
+                let place = container.place();
+                place.service.map(|service| (place.project, service))
             };
-            Alike { network: network.to_owned(), containers: containers.into_iter().map(remedy).collect() }
+            let scaled = |container: &ContainerInfo| {
+                let own = service(container);
+                own.is_some() && containers.iter().filter(|other| service(other) == own).count() > 1
+            };
+            let remedy = |container: &&ContainerInfo| LooksAlike {
+                name: container.name.clone(),
+                remedy: remedy(network, container, scaled(container)),
+            };
+            Alike { network: network.to_owned(), containers: containers.iter().map(remedy).collect() }
         })
         .collect()
 }
@@ -68,15 +77,17 @@ fn has_a_key(view: &DockerView, network: &NetworkId, container: &ContainerInfo) 
 }
 
 /// The line to write, in the words of whoever has made the container.
-fn remedy(network: &str, container: &ContainerInfo) -> String {
+/// `scaled`: its service has other containers there.
+fn remedy(network: &str, container: &ContainerInfo, scaled: bool) -> String {
     let place = container.place();
-    let number = place.slot.as_deref().filter(|slot| *slot != "1");
-    match (&place.service, number) {
-        // All containers of a service share its words.
-        (Some(service), Some(_)) => format!(
+    // Compose calls its networks by their keys, and Docker by the project, too.
+    let key = place.project.as_ref().and_then(|project| network.strip_prefix(project)?.strip_prefix('_'));
+    let network = key.unwrap_or(network);
+    match (&place.service, scaled) {
+        (Some(service), true) => format!(
             "give this container of {service} a service of its own, or use Docker 29 and --ipam-driver landline"
         ),
-        (Some(service), None) => {
+        (Some(service), false) => {
             let key = place
                 .project
                 .as_ref()
@@ -184,8 +195,11 @@ mod tests {
         let found = alike(&[compose("web", "1"), compose("db", "1"), compose("db", "2")]);
         let remedies: Vec<&str> = found[0].containers.iter().map(|one| one.remedy.as_str()).collect();
         assert_eq!(remedies[2], "services: {web: {networks: {lan: {driver_opts: {landline.id: shop-web}}}}}");
-        assert_eq!(remedies[0], "services: {db: {networks: {lan: {driver_opts: {landline.id: shop-db}}}}}");
-        assert!(remedies[1].contains("a service of its own"), "{}", remedies[1]);
+        for of_two in &remedies[..2] {
+            assert!(of_two.contains("a service of its own"), "{of_two}");
+        }
+        let by_docker = remedy("shop_lan", &compose("web", "1"), false);
+        assert_eq!(by_docker, remedies[2], "Compose adds the project's name by itself");
         let says = &found[0].findings()[2].says;
         assert!(says.contains("nothing tells shop-web-1 from shop-db-1, shop-db-2 when"), "{says}");
         let many: Vec<ContainerInfo> =
