@@ -82,7 +82,7 @@ impl DaemonError {
     /// service manager need not try.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::LogLevel(_) | Self::Settings(_) | Self::DockerHost { .. } => 78,
+            Self::LogLevel(_) | Self::Settings(_) | Self::DockerHost { .. } | Self::Site(_) => 78,
             _ => 1,
         }
     }
@@ -130,9 +130,10 @@ async fn serve(
     let host = Arc::new(LinuxHost::open().map_err(DaemonError::Host)?);
     let control_path = options.control.control_socket;
     let control = listen(&control_path, 0o700).await?;
+    // Before anything is taken up that would have to be left again.
+    let site = Site::open(&options.state_dir)?;
     let parts = Parts::start(&options.state_dir, host).await?;
     let engine = parts.engine.clone();
-    let site = Site::open(&options.state_dir)?;
     let view = watcher.view();
     let name = options.plugin_socket.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let names: Arc<[Preset]> = [Preset::plain(&name)].into_iter().chain(options.driver).collect();
