@@ -27,6 +27,8 @@ pub(super) async fn run(
 ) -> Result<(), BridgeError> {
     // It leads a session already if it was started by hand; that is as good.
     let _ = rustix::process::setsid();
+    // Its own name is that of the link it was started by.
+    let _ = rustix::thread::set_name(c"landline-guard");
     let mut told_to_end = signal(SignalKind::terminate()).map_err(BridgeError::Guard)?;
     let alarm = Alarm::start().map_err(BridgeError::Guard)?;
     let listener = within.map(|_| listen(bridge)).transpose()?;

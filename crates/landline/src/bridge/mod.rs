@@ -360,7 +360,7 @@ impl Guard {
         within: Option<Duration>,
     ) -> Result<Self, BridgeError> {
         let mut command = Command::new("/proc/self/exe");
-        command.args(["bridge", "guard", bridge.as_str(), nic.as_str()]);
+        command.arg0("landline").args(["bridge", "guard", bridge.as_str(), nic.as_str()]);
         if kind != BridgeKind::Linux {
             // Which of them makes no difference on the way back.
             command.arg("--kind=ovs");

@@ -109,7 +109,7 @@ pub(crate) struct DaemonOptions {
     /// How long Docker must lack a network before it is removed.
     #[arg(long, hide = true, default_value = "60s", value_parser = parse_duration)]
     pub(crate) network_grace: Duration,
-    /// How much to log: error, warn, info, debug, trace, or per module (`landline_engine=debug`). `LOG_LEVEL` works too.
+    /// How much to log: error, warn, info, debug, trace, or per module (`landline=debug` is all of Landline, `landline_leases=debug` the leases). `LOG_LEVEL` works too.
     #[arg(long, env = "LANDLINE_LOG_LEVEL", value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
     /// Write logs as JSON, one object a line.
