@@ -52,7 +52,7 @@ pub(crate) fn own_fds(world: &World) -> usize {
     let connections = table.lines().filter_map(|line| {
         // Num RefCount Protocol Flags Type St Inode Path; state 3 is connected.
         let words: Vec<&str> = line.split_whitespace().collect();
-        (words.get(5) == Some(&"03") && words.get(7)?.ends_with("/landline.sock"))
+        (words.get(5) == Some(&"03") && words.get(7)?.starts_with("/run/docker/plugins/"))
             .then(|| format!("socket:[{}]", words[6]))
     });
     let connections: Vec<String> = connections.collect();
