@@ -1,5 +1,7 @@
 //! Docker's words on one side, the engine's on the other.
 
+mod starting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -9,14 +11,12 @@ use ipnet::IpNet;
 use landline_docker::{
     AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool,
     DockerView, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
-    JoinRequest, JoinResponse, Mounts, OptionsError, Place, PoolAnswer, PoolRequest, PublishedPort,
-    ReleaseAddressRequest, Sketch, StaticRoute,
+    JoinRequest, JoinResponse, OptionsError, PoolAnswer, PoolRequest, PublishedPort, ReleaseAddressRequest,
+    StaticRoute,
 };
-use landline_engine::{
-    Candidate, CreateEndpoint, CreateNetwork, CreateNetworkError, NetworkIpam, PoolV6, Published,
-};
+use landline_engine::{CreateEndpoint, CreateNetwork, CreateNetworkError, NetworkIpam, PoolV6, Published};
 use landline_ipam::{AdoptPool, Ipam, PoolId, RequestAddress, RequestPool};
-use landline_model::{ContainerRecord, Port, ResolverFile};
+use landline_model::{ContainerRecord, ResolverFile};
 use landline_spec::{
     Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,
     NetworkOptions, PoolSource,
@@ -32,9 +32,6 @@ use crate::preset::Preset;
 
 /// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
 const MARGIN: Duration = Duration::from_secs(10);
-
-/// How long after its start Docker may be restoring its containers. While it does, its API does not answer.
-const RESTORE: Duration = Duration::from_mins(15);
 
 /// How long word of a container may be late. Docker tells of it before it asks for its endpoint, but on the side.
 const LATE: Duration = Duration::from_millis(250);
@@ -240,101 +237,6 @@ impl Frontend {
         }
     }
 
-    /// The containers one of which is starting; waits a little if there is none with these ports, because then what
-    /// is known is out of date. `None`: Docker cannot be seen. `dockerd` is the process that asks.
-    async fn starting(
-        &self,
-        network: &NetworkId,
-        ports: Option<&BTreeSet<Port>>,
-        dockerd: Option<u32>,
-    ) -> Option<Vec<Candidate>> {
-        self.look_whether_docker_restores(dockerd);
-        // One look is enough: what starts was mounted before this was asked.
-        let mounts = mounts(dockerd).await;
-        let mut view = self.view.clone();
-        let look = async {
-            loop {
-                let seen = view.borrow_and_update().clone();
-                if !seen.connected {
-                    return None;
-                }
-                let candidates = self.candidates(&seen, network, mounts.as_ref());
-                let fits = |known: &BTreeSet<Port>| ports.is_none_or(|ports| known == ports);
-                if candidates.iter().any(|c| c.ports.as_ref().is_none_or(fits)) {
-                    return Some(candidates);
-                }
-                if view.changed().await.is_err() {
-                    return None;
-                }
-            }
-        };
-        match tokio::time::timeout(LATE, look).await {
-            Ok(candidates) => candidates,
-            Err(_) => Some(self.candidates(&self.view.borrow().clone(), network, mounts.as_ref())),
-        }
-    }
-
-    /// Docker may be restoring its containers for some time after its start, and while its API does not answer.
-    fn look_whether_docker_restores(&self, dockerd: Option<u32>) {
-        let age = dockerd.and_then(|pid| landline_kernel::process_age(pid).ok());
-        self.parts.engine.docker_restores(age.is_some_and(|age| age < RESTORE));
-    }
-
-    /// Where the container is that is starting, if only one can be.
-    fn place_of_starting(
-        &self,
-        network: &NetworkId,
-        ports: &BTreeSet<Port>,
-        candidates: Option<&[Candidate]>,
-    ) -> Option<Place> {
-        let id = self.parts.engine.only_starting(network, ports, candidates?)?;
-        match self.view.borrow().containers.get(&id)? {
-            Sketch::Info(info) => Some(info.place()),
-            Sketch::Name(_) => None,
-        }
-    }
-
-    /// The containers one of which may be starting: those attached to the network that do not run, and those that
-    /// ran a moment ago: Docker has not said yet that they ended, but their endpoint here is gone. Those whose root
-    /// file system is not mounted are not starting.
-    fn candidates(&self, view: &DockerView, network: &NetworkId, mounts: Option<&Mounts>) -> Vec<Candidate> {
-        let known = |id: &str, info: &ContainerInfo| {
-            let idle = mounts.and_then(|m| m.in_use(id, info.root.as_deref())) == Some(false);
-            (!idle).then(|| Candidate {
-                id: id.to_owned(),
-                name: info.lasting_name().to_owned(),
-                slot: info.slot(),
-                hostname: Some(info.hostname.clone()).filter(|name| !name.is_empty()),
-                ports: Some(info.ports.clone()),
-            })
-        };
-        let stopped = view.stopped_on(network).filter_map(|(id, sketch)| match sketch {
-            Sketch::Name(name) => {
-                let idle = mounts.and_then(|mounts| mounts.in_use(id, None)) == Some(false);
-                (!idle).then(|| Candidate {
-                    id: id.to_owned(),
-                    name: name.clone(),
-                    slot: None,
-                    hostname: None,
-                    ports: None,
-                })
-            }
-            Sketch::Info(info) => known(id, info),
-        });
-        let ended = view.endpoints.iter().filter(|(endpoint, info)| {
-            info.running && view.network_of(endpoint) == Some(network) && !self.parts.engine.knows(endpoint)
-        });
-        // What was connected since it was disconnected from its last network: Docker tells of the latter only.
-        let connected = view.on_no_network().filter(|(id, info)| {
-            mounts.and_then(|mounts| mounts.in_use(id, info.root.as_deref())) == Some(true)
-        });
-        let connected = connected.filter_map(|(id, info)| known(id, info));
-        stopped
-            .chain(connected)
-            .chain(ended.filter_map(|(_, info)| known(&info.container_id, info)))
-            .collect()
-    }
-
     /// Refuses a bridge that a network of another driver uses, as far as the watcher knows.
     async fn free_bridge(&self, id: &NetworkId, options: &NetworkOptions) -> Result<(), CreateNetworkError> {
         if !landline_links::wants_bridge_alone(options) {
@@ -350,13 +252,6 @@ impl Frontend {
             None => Ok(()),
         }
     }
-}
-
-/// What Docker has mounted. Nothing is left out for it when that cannot be seen.
-async fn mounts(dockerd: Option<u32>) -> Option<Mounts> {
-    let pid = dockerd?;
-    let read = landline_links::blocking(move || Mounts::of(pid)).await;
-    read.inspect_err(|error| tracing::debug!(%error, pid, "Docker's mounts cannot be seen")).ok()
 }
 
 /// An endpoint as Docker would ask for it once more.
