@@ -43,14 +43,12 @@ impl Frontend {
                 }
             }
         };
-        match tokio::time::timeout(LATE, look).await {
-            Ok(candidates) => candidates,
-            Err(_) => {
-                // A daemon that has just started may be about to see Docker. Where it still does not, Docker restores.
-                let seen = self.view.borrow().clone();
-                seen.connected.then(|| self.candidates(&seen, network, mounts.as_ref()))
-            }
+        if let Ok(candidates) = tokio::time::timeout(LATE, look).await {
+            return candidates;
         }
+        // A daemon that has just started may be about to see Docker. Where it still does not, Docker restores.
+        let seen = self.view.borrow().clone();
+        seen.connected.then(|| self.candidates(&seen, network, mounts.as_ref()))
     }
 
     /// Whether Docker may be restoring its containers: for some time after its start, while its API does not answer. The engine

@@ -122,6 +122,11 @@ impl ForeignPlug {
         input.flush().unwrap();
     }
 
+    /// The next frame, if there is one.
+    pub(crate) fn try_next(&self) -> Option<Vec<u8>> {
+        self.frames.try_recv().ok()
+    }
+
     /// The next frame.
     #[track_caller]
     pub(crate) fn next(&self) -> Vec<u8> {
