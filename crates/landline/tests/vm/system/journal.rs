@@ -7,21 +7,22 @@ use super::host::Host;
 use crate::world::Result;
 
 /// What alarms and is meant to: what was done to the host is a fault. Words of the message, and who says it.
-const EXPECTED: [(&str, &str); 9] = [
+const EXPECTED: [(&str, &str); 7] = [
     // A network on a bridge whose packets the firewall drops.
     ("landline", "verb=CreateNetwork"),
     // `kill -KILL` of the daemon.
     ("systemd", "Main process exited, code=killed"),
     ("systemd", "Failed with result 'signal'"),
-    // Programs that the killed one had started go on.
-    ("systemd", "Found left-over process"),
-    ("systemd", "This usually indicates unclean termination of a previous run"),
     // A configuration file with a mistake.
     ("systemd", "Failed with result 'exit-code'"),
     ("systemd", "Failed to start landline.service"),
     ("systemd", "Reload failed for landline.service"),
     ("landline", "landline.toml"),
 ];
+
+/// What a daemon that was killed leaves behind, and no other: programs that it had started go on.
+const AFTER_A_KILL: [&str; 2] =
+    ["Found left-over process", "This usually indicates unclean termination of a previous run"];
 
 /// One entry, of the fields that are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -53,10 +54,17 @@ pub(crate) fn read(host: &mut Host) -> Result<Vec<String>> {
 /// What is wrong with entries.
 fn troubles(entries: &[Entry]) -> Vec<String> {
     let mut troubles = Vec::new();
+    let mut killed = false;
     for Entry { priority, from, message } in entries {
         let alarming = priority.as_str() <= "4";
+        if from == "systemd" && message.contains("Main process exited, code=killed") {
+            killed = true;
+        } else if from == "landline" && message.contains("ready version=") {
+            killed = false;
+        }
         let meant = |(who, words): &(&str, &str)| who == from && message.contains(words);
-        if alarming && !EXPECTED.iter().any(meant) {
+        let left = killed && from == "systemd" && AFTER_A_KILL.iter().any(|words| message.contains(words));
+        if alarming && !left && !EXPECTED.iter().any(meant) {
             troubles.push(format!("alarming (priority {priority}): {from}: {message}"));
         }
         if from != "landline" {
@@ -104,7 +112,14 @@ fn what_is_wrong_with_a_journal_is_found() {
     let fine = [
         ("6", "landline", "ready version=1"),
         ("6", "landline", "ready version=1"),
+        ("5", "systemd", "landline.service: Main process exited, code=killed, status=9/KILL"),
         ("4", "systemd", "landline.service: Failed with result 'signal'."),
+        (
+            "4",
+            "systemd",
+            "landline.service: Found left-over process 7 (nft) in control group while starting unit.",
+        ),
+        ("6", "landline", "ready version=1"),
         ("6", "landline", "lease renewed endpoint=1"),
         ("6", "systemd", "Started landline.service."),
     ];
@@ -114,6 +129,7 @@ fn what_is_wrong_with_a_journal_is_found() {
         (vec![("6", "landline", "WARN no server answers")], "the priority twice"),
         (vec![("6", "landline", "leased address=Some(192.0.2.117)")], "not its reader"),
         (vec![("4", "landline", "no server answers")], "alarming (priority 4)"),
+        (vec![("4", "systemd", "Found left-over process 7 (iptables)")], "alarming (priority 4)"),
         (vec![("3", "systemd", "Failed to listen on landline.socket")], "alarming (priority 3)"),
         (vec![("6", "landline", "lease renewed"), ("6", "landline", "lease renewed")], "one after the other"),
         (vec![("6", "landline", "the disk is full or gone: the disk is full or gone")], "says it twice"),
