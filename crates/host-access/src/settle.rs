@@ -44,7 +44,7 @@ impl Settling {
 const MOMENT: Duration = Duration::from_millis(250);
 
 /// Events of the host that wait to be looked at. The first is looked at at once, those that come within a moment after a look
-/// are one more: whoever sends router advertisements to the host decides how many there are.
+/// are one more: anybody who sends router advertisements to the host decides how many there are.
 #[derive(Debug, Default)]
 pub(super) struct Burst {
     /// Whether there was a loss among those that wait; `None`: none waits.

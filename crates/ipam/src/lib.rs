@@ -278,7 +278,7 @@ impl Ipam {
                 let lan = network.as_ref().map(|network| Lan::of(&network.options));
                 let around = self.around(&request, network.as_ref()).await;
                 if let Some(network) = network.as_ref().filter(|_| request.named.is_none()) {
-                    // Whoever gets an address now has it for as long as it lives.
+                    // The container that gets an address now has it until it is removed.
                     self.engine.refuse_unsure(network, &request.wish(network)).await?;
                 }
                 // Whose it will be, as far as that can be told: it is only about who has the same one again. Until a

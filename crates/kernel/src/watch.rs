@@ -93,7 +93,7 @@ impl NameWatch {
     /// Waits until the name was given to something, its owner or mode set, or it was written, since this was opened or returned last.
     ///
     /// # Errors
-    /// The directory is gone, or is no longer where it was: whoever has a new one made there has to open a new watch.
+    /// The directory is gone, or is no longer where it was: the caller opens a new watch once there is a new one.
     pub async fn appeared(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.events.readable().await?;

@@ -337,7 +337,7 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
     assert_ne!(identities.take(&endpoint(5), &network, &named).id, one.id);
 }
 
-/// Its image was made anew with a port that it exposes: from the start that shows it on, that is what it is known by.
+/// Its new image exposes a port: from the first start with it on, the container is known by that port.
 #[test]
 fn what_a_container_exposes_now_is_what_it_is_known_by_where_docker_cannot_be_seen() {
     let network = network();
