@@ -7,9 +7,11 @@ mod attach;
 mod attempts;
 mod bridge;
 mod cli;
+mod completion;
 mod control;
 mod daemon;
 mod doctor;
+mod exit;
 mod files;
 mod frontend;
 mod host_access;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     // Before the program has descriptors of its own.
     let inherited = landline_kernel::Inherited::adopt();
     log::tell_panics();
+    completion::answer_shell();
     let cli = cli::Cli::parse_from(cli::arguments());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Two workers carry hundreds of leases; what blocks has threads of its own.
@@ -55,9 +58,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             log::last_words(&landline_types::chain(&*error));
-            error
-                .downcast_ref::<daemon::DaemonError>()
-                .map_or(ExitCode::FAILURE, |error| error.exit_code().into())
+            exit::status(&*error).into()
         }
     }
 }
@@ -92,6 +93,8 @@ async fn run(
         cli::Command::Ip(options) => Ok(attach::ip(&options).await?),
         cli::Command::Exec(options) => return Ok(attach::exec(&options).await?),
         cli::Command::Allow(options) => Ok(attach::allow(&options).await?),
+        cli::Command::Completions(options) => Ok(completion::print(&options)?),
+        cli::Command::Man(options) => Ok(completion::man(&options)?),
         cli::Command::Config(cli::ConfigCommand::Check(options)) => Ok(attach::check(&options)?),
     };
     done.map(|()| ExitCode::SUCCESS)

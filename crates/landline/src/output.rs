@@ -1,5 +1,6 @@
 //! What commands print: plain tables for people, JSON for programs.
 
+use std::io::Write as _;
 use std::{fmt, io};
 
 use comfy_table::Table;
@@ -96,6 +97,11 @@ fn print(mut to: impl io::Write, text: &str) -> io::Result<()> {
 pub(crate) fn say(text: fmt::Arguments<'_>) {
     // Where nobody listens there is nobody to tell.
     let _ = print(io::stdout(), &text.to_string());
+}
+
+/// Prints what this program alone has made, such as a manual page, as it is.
+pub(crate) fn page(text: &[u8]) -> io::Result<()> {
+    io::stdout().write_all(text)
 }
 
 /// Says what went wrong, on one line.

@@ -256,6 +256,7 @@ impl Attacher {
         let answer = match self.attach.detach(target, name).await {
             Ok(_) => Answer::Done,
             Err(AttachFailure::Unknown { .. }) if ended => Answer::Done,
+            Err(error @ AttachFailure::Unknown { .. }) => Answer::NotFound(chain(&error)),
             Err(error) => Answer::Error(chain(&error)),
         };
         self.changed.notify_one();
@@ -312,5 +313,5 @@ fn not_running(target: &Target) -> Answer {
         Target::Pid(pid) => format!("there is no process {pid}"),
         Target::Netns(path) => format!("there is no network namespace at {}", path.display()),
     };
-    Answer::Error(text)
+    Answer::NotFound(text)
 }

@@ -40,7 +40,7 @@ pub(crate) fn check(options: &ConfigOptions) -> Result<(), SettingsError> {
     read(&options.config)?;
     let path = options.config.display();
     if options.config.exists() {
-        say(format_args!("{path} is right"));
+        say(format_args!("{path} is valid"));
     } else {
         say(format_args!("there is no {path}; the daemon uses its defaults"));
     }

@@ -14,41 +14,43 @@ use super::{ConfigOptions, ControlOptions, DaemonOptions};
 pub(crate) struct AttachOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// PARENT CONTAINER ADDRESS… [key=value…]: an interface of this host (or mac:ADDRESS, dummy, or the directory of a
-    /// VDE switch), a container's name or id (or pid:N, or netns:PATH), and addresses: IP/LENGTH or IP/LENGTH@GATEWAY, dhcp, or none.
+    /// PARENT CONTAINER ADDRESS… [key=value…].
+    ///
+    /// PARENT is an interface of this host, mac:ADDRESS, dummy, or the directory of a VDE switch. CONTAINER is a name, an
+    /// id, pid:N, or netns:PATH. ADDRESS is IP/LENGTH, IP/LENGTH@GATEWAY, dhcp, or none.
     #[arg(value_name = "WORD", required_unless_present = "list")]
     words: Vec<String>,
-    /// Its hardware address, or U: and a text to make one of.
+    /// Hardware address, or U:TEXT to derive one from TEXT.
     #[arg(long)]
     mac: Option<String>,
-    /// The VLAN it is in.
+    /// VLAN ID.
     #[arg(long)]
     vlan: Option<String>,
-    /// What it is called in the container.
+    /// Name of the interface in the container.
     #[arg(long)]
     ifname: Option<String>,
-    /// What its other end is called on the host.
+    /// Name of the host end of the link.
     #[arg(long)]
     host_ifname: Option<String>,
-    /// The name that a DHCP server is told.
+    /// Host name to send to the DHCP server.
     #[arg(long)]
     hostname: Option<String>,
-    /// How the wire runs, if not as the parent has it: bridge, macvlan, ipvlan, or nic for the card itself.
+    /// Link type: bridge, macvlan, ipvlan, or nic (the NIC itself); default: chosen from PARENT.
     #[arg(long)]
     mode: Option<String>,
-    /// Use static addresses without looking for others who have them.
+    /// Skip the conflict check of static addresses.
     #[arg(long)]
     force: bool,
-    /// Make the bridge if it is not there.
+    /// Create the bridge if it does not exist.
     #[arg(long)]
     create: bool,
-    /// Print what would be done as shell commands, and do nothing.
+    /// Print the equivalent shell commands, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// List what is attached.
+    /// List attachments.
     #[arg(long, conflicts_with = "words")]
     pub(crate) list: bool,
-    /// Print JSON for programs.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -76,9 +78,9 @@ impl AttachOptions {
 pub(crate) struct DetachOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// The container, as it was named when it was attached.
+    /// The container, named as it was for `landline attach`.
     pub(crate) container: landline_spec::Target,
-    /// The interface in it; all that are attached, if none is named.
+    /// The interface in the container; default: all attached ones.
     pub(crate) interface: Option<IfName>,
 }
 
@@ -88,7 +90,7 @@ pub(crate) struct PipeworkOptions {
     /// pipework's own command line.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     pub(crate) words: Vec<String>,
-    /// Behind the words everything is pipework's: where the daemon is says the environment.
+    /// All arguments are pipework's, so the environment says where the daemon is.
     #[command(flatten)]
     pub(crate) control: ControlOptions,
 }
@@ -98,13 +100,13 @@ pub(crate) struct PipeworkOptions {
 pub(crate) struct PipeworkDaemonOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// Directory for what must survive a restart.
+    /// State directory.
     #[arg(long, env = "LANDLINE_STATE_DIR", value_name = "DIR", default_value = "/var/lib/landline")]
     state_dir: PathBuf,
-    /// Docker's API.
+    /// The Docker API.
     #[arg(long, env = "DOCKER_HOST", value_name = "URL", default_value = "unix:///docker.sock")]
     docker_host: String,
-    /// A command of pipework's to begin with (`run_mode=manual`).
+    /// A pipework command to run first (`run_mode=manual`).
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     pub(crate) words: Vec<String>,
 }
@@ -132,9 +134,9 @@ impl PipeworkDaemonOptions {
 pub(crate) struct WhereOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// The container: a name, an id, pid:N, or netns:PATH.
+    /// A container's name or id, pid:N, or netns:PATH.
     pub(crate) container: landline_spec::Target,
-    /// Print JSON for programs.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -144,7 +146,7 @@ pub(crate) struct WhereOptions {
 pub(crate) struct ExecOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// The container: a name, an id, pid:N, or netns:PATH.
+    /// A container's name or id, pid:N, or netns:PATH.
     pub(crate) container: landline_spec::Target,
     /// The program and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

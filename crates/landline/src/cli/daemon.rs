@@ -11,7 +11,7 @@ use super::ControlOptions;
 /// Where the configuration is.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigOptions {
-    /// The configuration file; it need not be there.
+    /// Configuration file (optional).
     #[arg(long, env = "LANDLINE_CONFIG", value_name = "PATH", default_value = "/etc/landline/landline.toml")]
     pub(crate) config: PathBuf,
 }
@@ -19,7 +19,7 @@ pub(crate) struct ConfigOptions {
 /// What to do with the configuration file.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Say whether the daemon would take it, or what is wrong and where.
+    /// Validate the configuration file.
     Check(ConfigOptions),
 }
 
@@ -31,39 +31,39 @@ pub(crate) struct AllowOptions {
     pub(crate) control: ControlOptions,
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
-    /// The interface of this host, or the directory of a VDE switch, that containers may hang on.
+    /// Interface of this host, or directory of a VDE switch, that containers may use as their parent.
     pub(crate) parent: Option<landline_spec::Parent>,
-    /// How they may: bridge, macvlan, ipvlan, ovs, vde, nic, dummy; without it, in the way the parent has by itself.
+    /// Allowed link type: bridge, macvlan, ipvlan, ovs, vde, nic, dummy; default: chosen from PARENT.
     #[arg(long, value_parser = kind)]
     pub(crate) kind: Vec<landline_spec::KindWord>,
-    /// Where their static addresses must be.
+    /// Subnet that static addresses must be in.
     #[arg(long)]
     pub(crate) subnet: Vec<ipnet::IpNet>,
-    /// Which VLANs they may be in.
+    /// Allowed VLAN ID.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4094))]
     pub(crate) vlan: Vec<u16>,
-    /// Let them choose their hardware addresses.
+    /// Allow containers to choose hardware addresses.
     #[arg(long)]
     pub(crate) macs: bool,
-    /// Let them ask for the host to reach them (macvlan, ipvlan).
+    /// Allow containers to request host access (macvlan, ipvlan).
     #[arg(long)]
     pub(crate) host_access: bool,
-    /// Let them choose the client identifier, vendor class and user class that DHCP servers receive.
+    /// Allow containers to choose client identifier, vendor class and user class.
     #[arg(long)]
     pub(crate) client_ids: bool,
-    /// Let them choose the name that DHCP servers receive.
+    /// Allow containers to choose the host name sent to DHCP servers.
     #[arg(long)]
     pub(crate) hostnames: bool,
-    /// Let them name the host's ends of their links.
+    /// Allow containers to name the host end of the link.
     #[arg(long)]
     pub(crate) host_ifnames: bool,
-    /// Let them choose the MTU.
+    /// Allow containers to choose the MTU.
     #[arg(long)]
     pub(crate) mtus: bool,
-    /// Let them have the bridge made if it is not there.
+    /// Allow containers to have a missing bridge created.
     #[arg(long)]
     pub(crate) bridges: bool,
-    /// Let them change the routes, rules and queues of their own namespace.
+    /// Allow containers to change routes, rules and queueing in their namespace.
     #[arg(long)]
     pub(crate) changes: bool,
 }
@@ -75,7 +75,7 @@ fn kind(text: &str) -> Result<landline_spec::KindWord, String> {
 /// Where the daemon's sockets and state are.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonOptions {
-    /// Socket on which Docker finds the driver; its file name is the driver's name.
+    /// Docker plugin socket; its file name is the driver's name.
     #[arg(
         long,
         env = "LANDLINE_PLUGIN_SOCKET",
@@ -83,20 +83,19 @@ pub(crate) struct DaemonOptions {
         default_value = "/run/docker/plugins/landline.sock"
     )]
     pub(crate) plugin_socket: PathBuf,
-    /// A further name of the IPAM driver, like `vde-ipam`: it gets a socket beside the plugin socket.
+    /// Additional name of the IPAM driver, like `vde-ipam`; its socket is created beside the plugin socket.
     #[arg(long, env = "LANDLINE_IPAM_NAME", value_name = "NAME", value_delimiter = ',')]
     pub(crate) ipam_name: Vec<PluginName>,
-    /// Serve Docker under this name too, whose networks have these options unless they say otherwise, for example
-    /// `vde:mode=vde`. Can be given several times.
+    /// Additional name of the network driver, with default options for its networks, like `vde:mode=vde`. May be repeated.
     #[arg(long, value_name = "NAME[:OPTION=VALUE,...]")]
     pub(crate) driver: Vec<crate::preset::Preset>,
-    /// Socket for the other commands of this program.
+    /// The daemon's control socket.
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// Directory for what must survive a restart.
+    /// State directory.
     #[arg(long, env = "LANDLINE_STATE_DIR", value_name = "DIR", default_value = "/var/lib/landline")]
     pub(crate) state_dir: PathBuf,
-    /// Docker's own API, watched for names; Landline works without it.
+    /// The Docker API, watched for container names; Landline works without it.
     #[arg(
         long,
         env = "LANDLINE_DOCKER_HOST",
@@ -106,13 +105,13 @@ pub(crate) struct DaemonOptions {
     pub(crate) docker_host: String,
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
-    /// How long Docker must lack a network before it is removed.
+    /// Time after which a network that Docker no longer has is removed.
     #[arg(long, hide = true, default_value = "60s", value_parser = parse_duration)]
     pub(crate) network_grace: Duration,
-    /// How much to log: error, warn, info, debug, trace, or per module (`landline=debug` is all of Landline, `landline_leases=debug` the leases). `LOG_LEVEL` works too.
+    /// Log level: error, warn, info, debug, trace, or per module (`landline_leases=debug`). `LOG_LEVEL` works too.
     #[arg(long, env = "LANDLINE_LOG_LEVEL", value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
-    /// Write logs as JSON, one object a line.
+    /// Log one JSON object a line.
     #[arg(long, env = "LANDLINE_LOG_JSON")]
     pub(crate) log_json: bool,
 }

@@ -23,20 +23,19 @@ pub(crate) struct NatOptions {
 pub(crate) struct NatAddOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// The container's name; it need not run yet, or be there.
+    /// The container's name; it need not exist yet.
     pub(crate) container: Option<String>,
-    /// A free address of the LAN, or `dhcp` for one from its DHCP server.
+    /// A free address of the LAN, or `dhcp` to lease one.
     #[arg(value_name = "ADDRESS[/LENGTH]|dhcp")]
     pub(crate) address: Option<String>,
-    /// The NIC that is plugged into that LAN.
+    /// The NIC on that LAN.
     #[arg(long, value_name = "NIC")]
     pub(crate) dev: Option<IfName>,
-    /// What is passed on: 80, 80:8080 (the container's behind the colon), 53/udp, or all. Without it what the container
-    /// exposes or publishes.
+    /// Port to forward: 80, 80:8080 (LAN:CONTAINER), 53/udp, or all; default: the ports that the container exposes or
+    /// publishes.
     #[arg(long = "port", value_name = "PORT")]
     pub(crate) ports: Vec<String>,
-    /// Let it through the host's firewall, by rules in DOCKER-USER or FORWARD, and switch on `ip_forward` if it is off; both
-    /// are taken back with the address.
+    /// Add firewall rules to DOCKER-USER or FORWARD, and switch on `ip_forward`; both are undone with the address.
     #[arg(long)]
     pub(crate) open_firewall: bool,
 }
@@ -44,9 +43,11 @@ pub(crate) struct NatAddOptions {
 /// What else to do about addresses on the host.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NatCommand {
-    /// List them.
+    /// List NAT addresses.
+    #[command(alias = "list")]
     Ls(LsOptions),
-    /// Take a container's address back, with all that was done for it.
+    /// Remove a container's NAT address.
+    #[command(alias = "remove")]
     Rm {
         #[command(flatten)]
         control: ControlOptions,
@@ -58,18 +59,21 @@ pub(crate) enum NatCommand {
 /// What to do about host access.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostAccessCommand {
-    /// Give the host access to a network's containers, until it is disabled; survives a reboot.
+    /// Give the host access to a network's containers.
+    ///
+    /// Survives reboots, until `landline host-access disable`.
     Enable(EnableOptions),
-    /// Take it back, with all that was done for it.
+    /// Remove host access to a network's containers.
     Disable {
         #[command(flatten)]
         control: ControlOptions,
         /// The network's name or id.
         network: String,
     },
-    /// List the networks that have it.
+    /// List networks with host access.
+    #[command(alias = "list")]
     Ls(LsOptions),
-    /// Look after one network in the foreground, without a daemon, as macvlan-router does.
+    /// Replace macvlan-router: serve one network without a daemon.
     Run(RouterOptions),
 }
 
@@ -80,16 +84,16 @@ pub(crate) struct EnableOptions {
     pub(crate) control: ControlOptions,
     /// The network's name or id.
     pub(crate) network: String,
-    /// An address for the host's interface; without it no address is needed. One IPv4 and one IPv6 at most.
+    /// Address for the host's interface (optional; at most one IPv4 and one IPv6 address).
     #[arg(long = "ip", value_name = "ADDRESS[/LENGTH]")]
     pub(crate) addresses: Vec<String>,
-    /// A further destination to be reached through that interface, which needs --ip.
+    /// Further destination reached through that interface; requires --ip.
     #[arg(long = "route", value_name = "CIDR")]
     pub(crate) routes: Vec<String>,
-    /// What that interface is to be called; needs --ip.
+    /// Name of that interface; requires --ip.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
-    /// Allow `rp_filter` of the NIC to be set to 2 (loose) until host access is disabled, which ipvlan without --ip needs.
+    /// Allow setting the NIC's `rp_filter` to 2 (loose) until host access is disabled; ipvlan without --ip requires it.
     #[arg(long)]
     pub(crate) loosen_rp_filter: bool,
 }
@@ -100,25 +104,25 @@ pub(crate) struct RouterOptions {
     /// The Docker network.
     #[arg(long, env = "MACVLAN_DOCKER_NETWORK", value_name = "NETWORK")]
     pub(crate) network: Option<String>,
-    /// A free address of the network's subnet for the host's interface; an IPv6 one may follow after a space.
+    /// Free address of the network's subnet for the host's interface; an IPv6 address may follow after a space.
     #[arg(long, env = "MACVLAN_BRIDGE_IP", value_name = "ADDRESS[/LENGTH]")]
     pub(crate) ip: Option<String>,
-    /// What that interface is called; the network's name by default.
+    /// Name of that interface; default: the network's name.
     #[arg(long, env = "MACVLAN_BRIDGE_INTERFACE_NAME", value_name = "NAME")]
     pub(crate) interface: Option<String>,
-    /// Further destinations, with spaces between them.
+    /// Further destinations, separated by spaces.
     #[arg(long, env = "ADDITIONAL_ROUTES", value_name = "CIDR ...")]
     pub(crate) routes: Option<String>,
-    /// Whether the interface is removed at the end: `true` or `1`.
+    /// Remove the interface at exit: `true` or `1`.
     #[arg(long, env = "CLEANUP_ON_EXIT", value_name = "BOOL")]
     pub(crate) cleanup: Option<String>,
-    /// Whether much is logged: `true` or `1`.
+    /// Log debug messages: `true` or `1`.
     #[arg(long, env = "DEBUG", value_name = "BOOL")]
     pub(crate) debug: Option<String>,
-    /// Accepted and not needed: nothing is polled.
+    /// Accepted for compatibility, and ignored: nothing is polled.
     #[arg(long, env = "INTERVAL", value_name = "SECONDS", hide = true)]
     pub(crate) interval: Option<String>,
-    /// Docker's own API.
+    /// The Docker API.
     #[arg(
         long,
         env = "LANDLINE_DOCKER_HOST",
@@ -131,16 +135,20 @@ pub(crate) struct RouterOptions {
 /// What to do with bridges.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BridgeCommand {
-    /// Make a bridge, and move the NIC under it with the host's addresses and routes. Undone unless confirmed.
+    /// Create a bridge and move a NIC under it.
+    ///
+    /// The host's addresses and routes move to the bridge. Unless `landline bridge confirm` follows in time, the change is undone.
     Adopt(AdoptOptions),
-    /// Say that the host can still be reached: the bridge stays.
+    /// Keep an adopted bridge.
+    ///
+    /// Type this if you can still reach the host.
     Confirm {
         #[command(flatten)]
         control: ControlOptions,
         /// The bridge.
         bridge: IfName,
     },
-    /// Move everything back to the NIC and remove the bridge.
+    /// Move addresses and routes back, and remove the bridge.
     Release {
         #[command(flatten)]
         control: ControlOptions,
@@ -170,35 +178,35 @@ pub(crate) enum BridgeCommand {
 /// What kind of bridge a NIC is put under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum BridgeKind {
-    /// One of the kernel's.
+    /// A Linux bridge.
     #[default]
     Bridge,
-    /// One of Open vSwitch's.
+    /// An Open vSwitch bridge.
     Ovs,
-    /// One of Open vSwitch's that ovs-vswitchd forwards itself, for kernels without its module. The host is on the LAN only
-    /// as long as that program runs.
+    /// An Open vSwitch bridge with the userspace datapath, for kernels without the module. The host is on the LAN only
+    /// while ovs-vswitchd runs.
     OvsNetdev,
 }
 
 /// How a NIC is put under a bridge.
 #[derive(Debug, Args)]
 pub(crate) struct AdoptOptions {
-    /// The NIC that is plugged into the LAN.
+    /// The NIC on the LAN.
     pub(crate) nic: IfName,
-    /// What to call the bridge.
+    /// Name of the bridge.
     #[arg(long = "as", value_name = "BRIDGE")]
     pub(crate) bridge: IfName,
-    /// What kind of bridge.
+    /// Kind of bridge.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) kind: BridgeKind,
-    /// How long to wait for `landline bridge confirm` before everything is put back.
+    /// Time to wait for `landline bridge confirm` before the change is undone.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) confirm_within: Duration,
-    /// Once it is confirmed, write the bridge into the configuration of whoever configures the NIC at boot:
-    /// systemd-networkd, `NetworkManager` or ifupdown. What will be written is shown first.
+    /// Once confirmed, write the bridge into the configuration of the NIC's network manager: systemd-networkd,
+    /// `NetworkManager` or ifupdown. What will be written is printed first.
     #[arg(long)]
     pub(crate) persist: bool,
-    /// Print what would be done as shell commands, and do nothing.
+    /// Print the equivalent shell commands, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

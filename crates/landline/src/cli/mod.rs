@@ -18,9 +18,13 @@ pub(crate) use host::{
     NatOptions, RouterOptions,
 };
 
-/// Plugs containers into the local network.
+/// Connect containers to the local network.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, max_term_width = 80, infer_subcommands = true)]
+#[command(
+    after_help = "Commands may be shortened: landline id l is landline identity ls.\nExit status: 0 success, 1 failure, \
+    2 wrong usage, 8 the daemon does not run, 10 not found."
+)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -40,55 +44,103 @@ pub(crate) fn arguments() -> Vec<OsString> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve Docker: run the network driver and look after leases, in the foreground.
+    /// Run the network driver for Docker in the foreground.
     Daemon(DaemonOptions),
     /// Run VDE switches; started by the daemon, which it outlives.
     #[command(hide = true)]
     Switches,
-    /// List the container interfaces on Landline networks and their leases.
+    /// List container interfaces and their leases.
+    #[command(alias = "list")]
     Ls(LsOptions),
-    /// Show everything about the interfaces of a container or a network: identity, lease, every option the server sent.
+    /// Show details of a container's or a network's interfaces.
+    ///
+    /// Identity, lease, and every option that the server sent.
     Inspect(InspectOptions),
-    /// Say what on this host keeps containers from being reached, and what to do about it.
+    /// Diagnose why containers cannot be reached, and suggest fixes.
     Doctor(DoctorOptions),
-    /// Do something about a container's lease.
+    /// Renew or release a container's lease.
     #[command(subcommand)]
     Lease(LeaseCommand),
-    /// Put a NIC under a bridge without losing the host, so that containers can be plugged in beside it.
+    /// Move a NIC under a bridge without losing the connection.
     #[command(subcommand)]
     Bridge(BridgeCommand),
-    /// Give a running container, process or namespace one more interface on the LAN, for as long as it is there.
+    /// Attach a LAN interface to a container, process or namespace.
+    ///
+    /// It is attached again after restarts and reboots, until `landline detach`.
     Attach(AttachOptions),
-    /// Take such interfaces away again, and put back what they replaced.
+    /// Remove interfaces added by `landline attach`.
+    ///
+    /// What they replaced, such as a default route, is restored.
     Detach(DetachOptions),
-    /// What pipework does, in its own words.
+    /// Accept pipework's command line.
     #[command(disable_help_flag = true)]
     Pipework(PipeworkOptions),
-    /// Be what the docker-pipework container was, with its environment variables, and `allow=PARENT,…` for what its
-    /// containers may hang on. It is no network driver.
+    /// Replace the docker-pipework container.
+    ///
+    /// Reads docker-pipework's environment variables, and `allow=PARENT,…` for the parents that containers may use. It
+    /// serves attachments only, not Docker networks.
     PipeworkDaemon(PipeworkDaemonOptions),
     /// Print a container's process id.
     Pid(WhereOptions),
     /// Print a container's addresses.
     Ip(WhereOptions),
-    /// Run a program of this host in a container's network.
+    /// Run a host program in a container's network namespace.
     Exec(ExecOptions),
-    /// Let containers ask for interfaces on a parent, in their labels and environment.
+    /// Allow containers to request interfaces on a parent.
+    ///
+    /// They request them in their labels or environment variables.
     Allow(AllowOptions),
-    /// Look at the configuration file.
+    /// Check the configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Show or drop what is remembered of containers: hardware address, client identifier, last lease.
+    /// List, export or forget remembered identities.
+    ///
+    /// An identity is a container's hardware address, client identifier and last lease.
     #[command(subcommand)]
     Identity(IdentityCommand),
-    /// List Landline's networks, or forget one that Docker no longer has.
+    /// List networks, or forget one that Docker no longer has.
     #[command(subcommand)]
     Network(NetworkCommand),
-    /// Give a container on Docker's own bridge an address of the LAN, which the host translates.
+    /// Translate a LAN address to a container on Docker's bridge.
     Nat(NatOptions),
-    /// Let the host reach the containers of macvlan and ipvlan networks, Docker's own as well.
+    /// Let the host reach macvlan and ipvlan containers.
+    ///
+    /// Those of Docker's own macvlan and ipvlan networks, too.
     #[command(subcommand)]
     HostAccess(HostAccessCommand),
+    /// Print a shell's completion script.
+    Completions(CompletionsOptions),
+    /// Print a manual page.
+    Man(ManOptions),
+}
+
+/// For which shell.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsOptions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// A shell that completes commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    /// `source <(landline completions bash)`.
+    Bash,
+    /// `source <(landline completions zsh)`.
+    Zsh,
+    /// `landline completions fish | source`.
+    Fish,
+}
+
+/// Which manual page.
+#[derive(Debug, Args)]
+pub(crate) struct ManOptions {
+    /// The command that it describes, like `bridge adopt`; default: the program.
+    pub(crate) command: Vec<String>,
+    /// Write all pages into this directory instead.
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// How to look at the host.
@@ -98,14 +150,14 @@ pub(crate) struct DoctorOptions {
     pub(crate) control: ControlOptions,
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
-    /// Do what Landline can do about it: let containers through the host's firewall by rules in DOCKER-USER or FORWARD, and
-    /// switch on `ip_forward`. It stays so until --undo, or until no network needs it any more.
+    /// Apply the safe fixes: firewall rules in DOCKER-USER or FORWARD that let containers through, and `ip_forward`. They
+    /// stay until --undo, or until no network needs them.
     #[arg(long, conflicts_with = "undo")]
     pub(crate) fix: bool,
-    /// Take back what --fix has done.
+    /// Undo what --fix has done.
     #[arg(long)]
     pub(crate) undo: bool,
-    /// Print JSON for programs instead of lines.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -117,7 +169,7 @@ pub(crate) struct InspectOptions {
     pub(crate) control: ControlOptions,
     /// The name or id of a container or a network, or the id of an endpoint.
     pub(crate) target: String,
-    /// Print JSON for programs instead of lines.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -125,22 +177,24 @@ pub(crate) struct InspectOptions {
 /// What to do about leases.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LeaseCommand {
-    /// Ask the server again now, as when half of the lease is over.
+    /// Renew a lease now, as at T1.
     Renew {
         #[command(flatten)]
         control: ControlOptions,
         /// The container's name or id.
         container: String,
-        /// Its lease on this network only.
+        /// The network; default: all of the container's networks.
         network: Option<String>,
     },
-    /// Give the lease back. A running container has no address then, until its lease is renewed or it is started again.
+    /// Release a lease.
+    ///
+    /// A running container then has no address until its lease is renewed or the container is started again.
     Release {
         #[command(flatten)]
         control: ControlOptions,
         /// The container's name or id.
         container: String,
-        /// Its lease on this network only.
+        /// The network; default: all of the container's networks.
         network: Option<String>,
     },
 }
@@ -148,9 +202,12 @@ pub(crate) enum LeaseCommand {
 /// What to do with identities.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IdentityCommand {
-    /// List them.
+    /// List remembered identities.
+    #[command(alias = "list")]
     Ls(LsOptions),
-    /// Print who a container is to DHCP servers, also before its first start.
+    /// Print a container's identity or DHCP reservation.
+    ///
+    /// Works before the container's first start.
     Of {
         #[command(flatten)]
         control: ControlOptions,
@@ -160,42 +217,44 @@ pub(crate) enum IdentityCommand {
         /// The network.
         #[arg(long)]
         network: String,
-        /// Whose configuration to write the reservation for.
+        /// The DHCP server to write a reservation for.
         #[arg(long, value_enum, default_value_t)]
         format: crate::identity::Format,
-        /// The address to reserve; default: that of the last lease.
+        /// The address to reserve; default: the last leased one.
         #[arg(long, value_name = "ADDRESS")]
         ip: Option<std::net::Ipv4Addr>,
     },
-    /// Print the site key that derived identities come from, or replace it.
+    /// Print or replace the site key of derived identities.
     Key {
         #[command(flatten)]
         control: ControlOptions,
-        /// The key of another host; `-`: read it from standard input.
+        /// Use another host's key; `-` reads it from standard input.
         #[arg(long, value_name = "KEY")]
         set: Option<String>,
     },
-    /// Print all of them as JSON, for another host.
+    /// Print all identities as JSON for another host.
     Export {
         #[command(flatten)]
         control: ControlOptions,
     },
-    /// Take over the identities of another host.
+    /// Import the identities of another host.
     Import {
         #[command(flatten)]
         control: ControlOptions,
-        /// What `landline identity export` printed there; `-`: read it from standard input.
+        /// The output of `landline identity export`; `-` reads it from standard input.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Print JSON for programs instead of lines.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Forget one that is not in use; its container gets a new one at its next start.
+    /// Forget an unused identity.
+    ///
+    /// The container gets a new one at its next start.
     Forget {
         #[command(flatten)]
         control: ControlOptions,
-        /// Its id, or its key (`landline.id`), as listed.
+        /// The identity's id or key (`landline.id`), as listed.
         #[arg(value_name = "ID|KEY")]
         id: String,
     },
@@ -204,10 +263,12 @@ pub(crate) enum IdentityCommand {
 /// What to do with networks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
-    /// List the networks, and whether Docker has each of them.
+    /// List networks, and whether Docker has them.
+    #[command(alias = "list")]
     Ls(LsOptions),
-    /// Forget a network that Docker no longer has, with everything that was made for it. The daemon does so by itself after
-    /// a minute.
+    /// Forget a network that Docker no longer has.
+    ///
+    /// Everything made for it is removed. The daemon does this by itself after a minute.
     Forget {
         #[command(flatten)]
         control: ControlOptions,
@@ -219,14 +280,22 @@ pub(crate) enum NetworkCommand {
 /// Where the daemon listens for commands.
 #[derive(Debug, Args)]
 pub(crate) struct ControlOptions {
-    /// Socket for Landline's own commands.
+    /// The daemon's control socket.
     #[arg(
         long,
-        env = "LANDLINE_CONTROL_SOCKET",
+        env = Self::VARIABLE,
         value_name = "PATH",
-        default_value = "/run/landline/control.sock"
+        default_value = Self::DEFAULT,
+        help_heading = "Where the daemon is"
     )]
     pub(crate) control_socket: PathBuf,
+}
+
+impl ControlOptions {
+    /// The environment variable that says so, too.
+    pub(crate) const VARIABLE: &str = "LANDLINE_CONTROL_SOCKET";
+    /// Where it is if nothing else is said.
+    pub(crate) const DEFAULT: &str = "/run/landline/control.sock";
 }
 
 /// What `ls` prints.
@@ -234,7 +303,7 @@ pub(crate) struct ControlOptions {
 pub(crate) struct LsOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// Print JSON for programs instead of a table.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

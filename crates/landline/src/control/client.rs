@@ -24,6 +24,8 @@ pub(crate) enum CallError {
     #[error("the daemon's answer makes no sense; is it of another version?")]
     Answer(#[source] serde_json::Error),
     #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -38,6 +40,7 @@ pub(crate) async fn call(socket: &Path, request: &Request) -> Result<Answer, Cal
     let mut reader = BufReader::new(stream.take(MAX_LINE));
     reader.read_until(b'\n', &mut answer).await.map_err(CallError::Broken)?;
     match serde_json::from_slice(&answer).map_err(CallError::Answer)? {
+        Answer::NotFound(text) => Err(CallError::NotFound(text)),
         Answer::Error(text) => Err(CallError::Refused(text)),
         answer => Ok(answer),
     }

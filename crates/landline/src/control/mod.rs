@@ -22,7 +22,7 @@ pub(crate) use client::{CallError, call};
 pub(crate) use server::{Context, serve};
 
 /// The longest request or answer, in bytes; room for some ten thousand endpoints.
-const MAX_LINE: u64 = 16 << 20;
+pub(crate) const MAX_LINE: u64 = 16 << 20;
 
 /// What the daemon can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -192,6 +192,8 @@ pub(crate) enum Answer {
     Undone(bool),
     /// It is done.
     Done,
+    /// What the request names is not there.
+    NotFound(String),
     /// The request could not be served.
     Error(String),
 }

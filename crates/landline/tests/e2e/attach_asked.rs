@@ -126,7 +126,7 @@ fn what_is_not_allowed_is_refused_until_it_is() -> Result {
     world.landline(&format!("allow br0 --subnet 192.0.2.64/28 --config {config}"))?;
     assert_eq!(world.until_addressed("web", "eth1")?, "192.0.2.71/24");
     wait_for("no refusal", SOON, || asked.missing("web").is_ok_and(|rows| rows.is_empty()))?;
-    assert!(world.landline(&format!("config check --config {config}"))?.contains("is right"));
+    assert!(world.landline(&format!("config check --config {config}"))?.contains("is valid"));
 
     // Another subnet, another kind, other people's containers, its own routes.
     for (name, label, allow) in [

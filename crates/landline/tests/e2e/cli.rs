@@ -74,7 +74,7 @@ fn what_is_not_found_is_told_apart() -> Result {
     world.run("web", "lan", &[])?;
     let says = |args: &[&str]| {
         let output = world.host.landline(binary(), args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", output.stdout);
+        assert_eq!(output.status.code(), Some(10), "{args:?}: {}", output.stdout);
         output.stderr.trim().to_owned()
     };
     assert_eq!(
@@ -148,7 +148,7 @@ fn one_daemon_and_only_for_root() -> Result {
     assert!(fresh.wait()?.success());
 
     let output = world.host.landline(binary(), &["ls"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(8));
     // That it does not run is the first thing the doctor finds, with the reason if there is one.
     let doctor = |args: &[&str]| world.host.landline(binary(), &[&["doctor"][..], args].concat());
     let found = doctor(&[]);
