@@ -10,6 +10,8 @@ LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base ud
 	kea-dhcp6-server isc-dhcp-server isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
 	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 podman \
 	systemd dbus network-manager ifupdown bridge-utils firewalld
+# The demo's Docker is the one that is there.
+DEMO_PACKAGES := $(if $(shell command -v dockerd),,docker.io) iproute2 iptables dnsmasq-base busybox-static iputils-ping curl
 VM_PACKAGES := qemu-system-x86 xz-utils mmdebstrap e2fsprogs
 
 PREFIX ?= /usr/local
@@ -19,7 +21,7 @@ CARGO := cargo
 LANDLINE := target/release/landline
 TESTBED := target/release/testbed
 
-.PHONY: all build static images build-packages demo test test-system test-engines lab-packages vm-packages nextest deny bench fuzz lease-days record-engines install clean-lab
+.PHONY: all build static packages cargo-deb cargo-generate-rpm images build-packages demo test test-system test-engines lab-packages vm-packages nextest deny bench fuzz lease-days record-engines install clean-lab
 
 all: build
 
@@ -35,6 +37,15 @@ static: build-packages
 	$(BUILD_STATIC) --release
 	@ls -l $(STATIC)
 
+# The Debian package, the RPM and the archive, each around the static program, with checksums, in target/packages.
+packages: static cargo-deb cargo-generate-rpm
+	packaging/generated $(STATIC) target/packages
+	$(CARGO) deb --locked --no-build -p landline --target $(STATIC_TARGET) --output target/packages/
+	$(CARGO) generate-rpm -p crates/landline --target $(STATIC_TARGET) -o target/packages/
+	packaging/archive $(STATIC) target/packages
+	cd target/packages && sha256sum *.deb *.rpm *.tar.gz >SHA256SUMS
+	ls -l target/packages
+
 # The images of packaging/, out of what this machine has: the program, and for host-access its nft.
 images: static
 	@packaging/install-packages nftables
@@ -45,11 +56,12 @@ images: static
 	docker images --filter 'reference=landline-*'
 
 # A LAN with a DHCP server and a Docker host, a network, a container, and what it can be reached by.
-demo: build lab-packages
+demo: build
+	@packaging/install-packages $(DEMO_PACKAGES)
 	$(TESTBED) demo --landline $(LANDLINE)
 
 # Everything. What is skipped is printed with its reason; with CI set nothing may be skipped.
-test: lab-packages vm-packages nextest deny
+test: lab-packages vm-packages nextest deny cargo-deb
 	$(CARGO) fmt --all --check
 	$(CARGO) deny --locked check licenses bans sources
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -62,7 +74,7 @@ test: lab-packages vm-packages nextest deny
 
 # One test of those: a host with systemd and a stock Docker in a virtual machine, with what it says and what each part takes. With
 # ENGINE, a directory below $(ENGINES) (`testbed get-engines`), on that Docker instead.
-test-system: lab-packages vm-packages nextest
+test-system: lab-packages vm-packages nextest cargo-deb
 	$(CARGO) build --workspace --all-targets --locked
 	CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=true $(BUILD_STATIC)
 	target/debug/testbed vm-setup --system
@@ -111,12 +123,19 @@ nextest: build-packages
 deny: build-packages
 	@cargo deny --version >/dev/null 2>&1 || $(CARGO) install --locked --debug --no-default-features cargo-deny
 
+# What makes packages. Unoptimized: they run for a second.
+cargo-deb: build-packages
+	@cargo deb --version >/dev/null 2>&1 || $(CARGO) install --locked --debug cargo-deb
+
+cargo-generate-rpm: build-packages
+	@cargo generate-rpm --version >/dev/null 2>&1 || $(CARGO) install --locked --debug cargo-generate-rpm
+
 install: build
 	install -D -m 755 $(LANDLINE) $(DESTDIR)$(PREFIX)/bin/landline
-	install -D -m 644 packaging/systemd/landline.service $(DESTDIR)/etc/systemd/system/landline.service
-	install -D -m 644 packaging/systemd/landline.socket $(DESTDIR)/etc/systemd/system/landline.socket
-	install -D -m 644 packaging/systemd/landline-switches.service $(DESTDIR)/etc/systemd/system/landline-switches.service
-	install -D -m 644 packaging/systemd/landline-switches.socket $(DESTDIR)/etc/systemd/system/landline-switches.socket
+	install -d $(DESTDIR)/etc/systemd/system
+	set -e; for unit in landline.service landline.socket landline-switches.service landline-switches.socket; do \
+		sed 's#/usr/bin/landline#$(PREFIX)/bin/landline#' packaging/systemd/$$unit >$(DESTDIR)/etc/systemd/system/$$unit; \
+	done
 	# systemd before 254 warns of settings that it does not know.
 	if [ "$$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 254 ] 2>/dev/null; then \
 		install -D -m 644 packaging/systemd/landline.service.d/restart-steps.conf \

@@ -32,6 +32,7 @@ use crate::network::Lost;
 use crate::parts::Parts;
 use crate::preset::Preset;
 use crate::starts;
+use crate::watchdog;
 
 /// How long `iptables` and `nft` may take to end when the daemon stops; they wait 5 s for each other's lock.
 const HELPERS: Duration = Duration::from_secs(10);
@@ -213,6 +214,7 @@ async fn serve(
     }
     tasks.spawn(watcher.run(cancel.clone()));
     tasks.spawn(bridge::follow_guards(cancel.clone()));
+    tasks.spawn(watchdog::follow(engine.clone(), cancel.clone()));
     tasks.spawn(cancel.clone().run_until_cancelled_owned(bridge::sweep_left_over()));
     for (listener, frontend) in further {
         tasks.spawn(landline_docker::serve_ipam(listener, frontend, cancel.clone()));
@@ -251,7 +253,7 @@ async fn serve(
 }
 
 /// Readiness is a courtesy: without systemd there is nobody to tell.
-fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
+pub(crate) fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not told");
     }

@@ -29,6 +29,7 @@ mod placeholders;
 mod plain;
 mod preset;
 mod starts;
+mod watchdog;
 
 use std::process::ExitCode;
 

@@ -28,3 +28,43 @@ pub(crate) fn static_binary() -> Result<PathBuf> {
     }
     Ok(target.join(triple).join("debug/landline"))
 }
+
+/// The Debian package as `make packages` builds it, but around [`static_binary`], and with this version.
+pub(crate) fn debian_package(version: &str, to: &Path) -> Result<()> {
+    let binary = static_binary()?;
+    // Beside the program, where the package's list of files has them.
+    let generated = tree("target/packages");
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let commands = [
+        vec![tree("packaging/generated").into_os_string(), binary.into(), generated.into()],
+        [
+            "cargo",
+            "deb",
+            "--quiet",
+            "--locked",
+            "--no-build",
+            "--no-strip",
+            "--fast",
+            "-p",
+            "landline",
+            "--profile",
+            "dev",
+            "--target",
+            &triple,
+            "--deb-version",
+            version,
+            "--output",
+        ]
+        .into_iter()
+        .map(Into::into)
+        .chain([to.into()])
+        .collect(),
+    ];
+    for command in commands {
+        let made = Command::new(&command[0]).args(&command[1..]).current_dir(tree("")).output()?;
+        if !made.status.success() {
+            return Err(format!("{command:?}: {}", String::from_utf8_lossy(&made.stderr)).into());
+        }
+    }
+    Ok(())
+}

@@ -24,9 +24,28 @@ pub(crate) fn crashes(host: &mut Host) -> Result {
     host.all_is_reached()
 }
 
+/// A daemon that no longer does anything is ended and started again.
+pub(crate) fn hangs(host: &mut Host) -> Result {
+    host.sh("set_limit() {
+            mkdir -p /run/systemd/system/landline.service.d
+            printf \"[Service]\\nWatchdogSec=$1\\n\" >/run/systemd/system/landline.service.d/test.conf
+            systemctl daemon-reload
+            systemctl restart landline.service
+        }
+        set_limit 20s
+        before=$(systemctl show -P MainPID landline.service)
+        kill -STOP \"$before\"
+        other() { [ \"$(systemctl show -P MainPID landline.service)\" != \"$before\" ] && systemctl is-active --quiet landline.service; }
+        eventually other
+        rm -r /run/systemd/system/landline.service.d
+        systemctl daemon-reload
+        systemctl restart landline.service")?;
+    host.all_is_reached()
+}
+
 pub(crate) fn broken_configuration(host: &mut Host) -> Result {
     host.sh("file=/etc/landline/landline.toml
-        mkdir -p /etc/landline
+        cp $file /root/landline.toml
         echo '[defaults' >$file
         before=$(systemctl show -P MainPID landline.service)
         systemctl reload landline.service 2>/dev/null && { echo 'the reload succeeds'; exit 1; }
@@ -46,7 +65,7 @@ pub(crate) fn broken_configuration(host: &mut Host) -> Result {
             esac
         done </root/addresses
         hello 192.0.2.117
-        rm $file
+        cp /root/landline.toml $file
         # As docs/service.md says.
         systemctl start landline.service")?;
     host.all_is_reached()

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use landline_testbed::{Engine, SystemImage, SystemVm};
 use tempfile::TempDir;
 
-use crate::tree::{static_binary, tree};
+use crate::tree::debian_package;
 use crate::world::Result;
 
 /// How long one script may take. Emulated, and beside other tests, everything takes long; what hangs is to be known soon.
@@ -78,14 +77,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Boots it and installs Landline as `make install` does, and an image for containers. Its Docker is Debian's, or the one that
+    /// Boots it and installs Landline's package, and an image for containers. Its Docker is Debian's, or the one that
     /// `LANDLINE_TEST_ENGINE` says, on which the administrator has loaded `br_netfilter`: from 28 on Docker itself does not.
     pub(crate) fn start(image: &SystemImage) -> Result<Self> {
         let share = tempfile::tempdir()?;
-        fs::copy(static_binary()?, share.path().join("landline"))?;
-        let units = tree("packaging/systemd");
-        let copied = Command::new("cp").args(["-r"]).arg(units).arg(share.path().join("units")).status()?;
-        assert!(copied.success(), "{copied}");
+        for (version, file) in [("0.1.0-1", "landline.deb"), ("0.1.0-2", "newer.deb")] {
+            debian_package(version, &share.path().join(file))?;
+        }
         fs::write(share.path().join("tools"), TOOLS)?;
         if let Engine::Path(root) = Engine::default() {
             copy_engine(&root, &share.path().join("engine"))?;
@@ -94,11 +92,7 @@ impl Host {
         let vm = image.start(share.path())?;
         let mut host = Self { vm, began, _share: share };
         host.begin("it has booted; Landline is installed");
-        host.sh("install -D /host/landline /usr/local/bin/landline
-            cp -r /host/units/. /etc/systemd/system/
-            # For systemd 254 and later, as `make install` has it.
-            rm -r /etc/systemd/system/landline.service.d
-            cp /host/tools /root/tools
+        host.sh("cp /host/tools /root/tools
             mkdir -p /root/box/bin
             cp /bin/busybox /root/box/bin/
             chroot /root/box /bin/busybox --install -s /bin
@@ -112,7 +106,9 @@ impl Host {
             fi
             systemctl daemon-reload
             systemctl start docker.socket docker.service
-            systemctl enable --quiet --now landline.socket landline.service
+            apt-get install -q -y --no-install-recommends /host/landline.deb
+            systemctl is-active landline.socket landline.service
+            systemctl is-enabled landline.socket landline.service
             tar -C /root/box -c . | docker import - box")?;
         let docker = host.sh("docker version --format '{{.Server.Version}}'")?;
         println!("              Docker {}", docker.trim_end());

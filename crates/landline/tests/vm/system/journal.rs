@@ -7,12 +7,15 @@ use super::host::Host;
 use crate::world::Result;
 
 /// What alarms and is meant to: what was done to the host is a fault. Words of the message, and who says it.
-const EXPECTED: [(&str, &str); 7] = [
+const EXPECTED: [(&str, &str); 9] = [
     // A network on a bridge whose packets the firewall drops.
     ("landline", "verb=CreateNetwork"),
     // `kill -KILL` of the daemon.
     ("systemd", "Main process exited, code=killed"),
     ("systemd", "Failed with result 'signal'"),
+    // `kill -STOP` of the daemon.
+    ("systemd", "Watchdog timeout"),
+    ("systemd", "Failed with result 'watchdog'"),
     // A configuration file with a mistake.
     ("systemd", "Failed with result 'exit-code'"),
     ("systemd", "Failed to start landline.service"),
