@@ -26,9 +26,9 @@ pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandErro
             return Err(CommandError::Unexpected);
         };
         let text = if undone {
-            "what landline doctor --fix has done is taken back"
+            "undone: everything that landline doctor --fix had changed"
         } else {
-            "there is nothing to take back"
+            "nothing to undo"
         };
         show(&undone, *json, |_| text.into())?;
         return Ok(ExitCode::SUCCESS);

@@ -125,9 +125,9 @@ fn render_lease(lease: &LeaseView) -> Vec<String> {
     let times = [
         ("server", lease.server.to_string()),
         ("obtained", format!("{} ago", span(lease.obtained_s))),
-        ("is renewed", left(lease.renew_in_s)),
-        ("is rebound", left(lease.rebind_in_s)),
-        ("ends", left(lease.ends_in_s)),
+        ("renews", left(lease.renew_in_s)),
+        ("rebinds", left(lease.rebind_in_s)),
+        ("expires", left(lease.ends_in_s)),
     ];
     let times = times.into_iter().map(|(name, value)| format!("  {name:<24}{value}"));
     let options = lease.options.iter().map(|option| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::LeaseCommand;
 use crate::control::{Answer, Request, call};
 use crate::inspect::why_nothing;
-use crate::output::CommandError;
+use crate::output::{CommandError, say};
 
 /// Has leases renewed or given back.
 pub(crate) async fn run(command: &LeaseCommand) -> Result<(), CommandError> {
@@ -18,7 +18,20 @@ pub(crate) async fn run(command: &LeaseCommand) -> Result<(), CommandError> {
     };
     match call(&control.control_socket, &request).await? {
         Answer::Renewing(0) => Err(nothing(&control.control_socket, container, network.as_deref()).await),
-        Answer::Renewing(_) => Ok(()),
+        Answer::Renewing(leases) => {
+            let s = if leases == 1 { "" } else { "s" };
+            match command {
+                LeaseCommand::Renew { .. } => {
+                    say(format_args!(
+                        "renewing {leases} lease{s} of {container}; landline ls shows the result"
+                    ));
+                }
+                LeaseCommand::Release { .. } => {
+                    say(format_args!("releasing {leases} lease{s} of {container}"));
+                }
+            }
+            Ok(())
+        }
         _ => Err(CommandError::Unexpected),
     }
 }

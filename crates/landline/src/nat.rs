@@ -10,7 +10,7 @@ use landline_spec::{Hostname, LanIp, NatPorts, PortsError};
 
 use crate::cli::{NatAddOptions, NatCommand, NatOptions};
 use crate::control::{Answer, Request, call};
-use crate::output::{CommandError, dash, show, table};
+use crate::output::{CommandError, dash, say, show, table};
 
 /// Why a command did not work.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +41,12 @@ pub(crate) async fn run(options: NatOptions) -> Result<(), NatError> {
             })?)
         }
         Some(NatCommand::Rm { control, container }) => {
+            let done = format!("{container} has no NAT address any more");
             match call(&control.control_socket, &Request::NatRemove { container }).await {
-                Ok(Answer::Done) => Ok(()),
+                Ok(Answer::Done) => {
+                    say(format_args!("{done}"));
+                    Ok(())
+                }
                 Ok(_) => Err(CommandError::Unexpected.into()),
                 Err(error) => Err(CommandError::Call(error).into()),
             }

@@ -102,7 +102,11 @@ fn row(view: &AttachmentView) -> [String; 6] {
 pub(crate) async fn detach(options: &DetachOptions) -> Result<(), AttachCommandError> {
     let request = Request::Detach { target: options.container.clone(), name: options.interface.clone() };
     match ask(&options.control, request).await? {
-        Answer::Done => Ok(()),
+        Answer::Done => {
+            let what = options.interface.as_ref().map_or("everything attached".into(), ToString::to_string);
+            say(format_args!("detached {what} from {}", options.container));
+            Ok(())
+        }
         _ => Err(CommandError::Unexpected.into()),
     }
 }

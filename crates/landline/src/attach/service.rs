@@ -193,7 +193,7 @@ impl Attacher {
             Ok(true) if matches!(record.target, Target::Pid(_)) => {
                 let process = record.target.to_string();
                 self.board.end(AttachRow {
-                    reason: format!("{process} has ended, and what was attached with it"),
+                    reason: format!("{process} has exited; its interfaces are gone"),
                     container: process,
                     source: "landline attach".into(),
                     parent: Some(record.spec.parent.to_string()),

@@ -63,7 +63,7 @@ pub(crate) enum BridgeError {
     Keep(#[source] UplinkError),
     #[error("what Open vSwitch has of earlier boots could not be removed")]
     Sweep(#[source] UplinkError),
-    #[error("cannot keep in mind what is to be written once the bridge is confirmed ({path})")]
+    #[error("cannot write {path}, which says what to do once the bridge is confirmed; are you root?")]
     Pending {
         path: PathBuf,
         #[source]
@@ -120,7 +120,9 @@ pub(crate) async fn run(command: &BridgeCommand) -> Result<(), BridgeError> {
             if GuardRecord::read(bridge).is_some() || !Pending::path(bridge).exists() {
                 confirmed?;
             }
-            make_last(bridge, &control.control_socket).await
+            make_last(bridge, &control.control_socket).await?;
+            say(format_args!("The bridge {bridge} stays."));
+            Ok(())
         }
         BridgeCommand::Release { control, bridge } => release(bridge, &control.control_socket).await,
         BridgeCommand::Guard { bridge, nic, kind, within } => {
@@ -290,6 +292,7 @@ async fn release(bridge: &IfName, daemon: &Path) -> Result<(), BridgeError> {
             path.display()
         ));
     }
+    say(format_args!("{nic} has its addresses and routes back; the bridge {bridge} is gone."));
     Ok(())
 }
 

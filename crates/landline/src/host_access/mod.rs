@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{EnableOptions, HostAccessCommand};
 use crate::control::{Answer, Request, call};
-use crate::output::{CommandError, dash, show, table};
+use crate::output::{CommandError, dash, say, show, table};
 pub(crate) use seen::seen;
 
 /// Why a command did not work.
@@ -29,9 +29,13 @@ pub(crate) async fn run(command: HostAccessCommand) -> Result<(), HostAccessErro
     match command {
         HostAccessCommand::Enable(options) => Ok(enable(options).await?),
         HostAccessCommand::Disable { control, network } => {
+            let done = format!("the host no longer has access to {network}");
             let request = Request::HostAccessDisable { network };
             match call(&control.control_socket, &request).await.map_err(CommandError::Call)? {
-                Answer::Done => Ok(()),
+                Answer::Done => {
+                    say(format_args!("{done}"));
+                    Ok(())
+                }
                 _ => Err(CommandError::Unexpected.into()),
             }
         }

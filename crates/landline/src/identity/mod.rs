@@ -15,7 +15,7 @@ use landline_spec::IdentitySource;
 use crate::cli::IdentityCommand;
 use crate::control::{Answer, Request, call};
 use crate::ls::span;
-use crate::output::{CommandError, dash, show, table};
+use crate::output::{CommandError, dash, say, show, table};
 pub(crate) use reservation::{Format, FormatError};
 pub(crate) use site::{Site, SiteError};
 
@@ -66,13 +66,19 @@ pub(crate) async fn run(command: &IdentityCommand) -> Result<ExitCode, CommandEr
         IdentityCommand::Key { control, set: Some(key) } => {
             let key = if key == "-" { from_input().map_err(CommandError::Read)? } else { key.clone() };
             match call(&control.control_socket, &Request::SetSiteKey { key }).await? {
-                Answer::Done => Ok(()),
+                Answer::Done => {
+                    say(format_args!("the site key was replaced"));
+                    Ok(())
+                }
                 _ => Err(CommandError::Unexpected),
             }
         }
         IdentityCommand::Forget { control, id } => {
             match call(&control.control_socket, &Request::Forget { id: id.clone() }).await? {
-                Answer::Done => Ok(()),
+                Answer::Done => {
+                    say(format_args!("forgot identity {id}"));
+                    Ok(())
+                }
                 _ => Err(CommandError::Unexpected),
             }
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::NetworkCommand;
 use crate::control::{Answer, Request, call};
 use crate::ls::span;
-use crate::output::{CommandError, dash, show, table};
+use crate::output::{CommandError, dash, say, show, table};
 pub(crate) use lost::Lost;
 
 /// A network, and whether Docker has it.
@@ -36,7 +36,10 @@ pub(crate) async fn run(command: &NetworkCommand) -> Result<(), CommandError> {
         NetworkCommand::Forget { control, network } => {
             let request = Request::ForgetNetwork { network: network.clone() };
             match call(&control.control_socket, &request).await? {
-                Answer::Done => Ok(()),
+                Answer::Done => {
+                    say(format_args!("forgot network {network}"));
+                    Ok(())
+                }
                 _ => Err(CommandError::Unexpected),
             }
         }

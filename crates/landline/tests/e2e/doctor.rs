@@ -94,16 +94,16 @@ fn dropped_bridge(flavour: &str) -> Result {
     opening_comes_back(&mut world, opened)?;
     world.host.docker_ok(&["rm", "-f", "web"])?;
 
-    assert!(undoes(&world)?.contains("taken back"));
+    assert!(undoes(&world)?.contains("undone"));
     is_back(&world)?;
     assert!(says(&world).contains("drops what goes over br0"));
-    assert!(undoes(&world)?.contains("nothing to take back"));
+    assert!(undoes(&world)?.contains("nothing to undo"));
     // It goes with the network, too.
     fixes(&world)?;
     assert!(opened(&world));
     world.host.docker_ok(&["network", "rm", "lan"])?;
     is_back(&world)?;
-    assert!(undoes(&world)?.contains("nothing to take back"));
+    assert!(undoes(&world)?.contains("nothing to undo"));
     // So does an attachment's.
     world.host.docker_ok(&["run", "-d", "--name", "web", "--network", "none", "box", "sleep", "infinity"])?;
     world.host.landline_ok(binary(), &["attach", "br0", "web", "dhcp", "firewall=open"])?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use landline_testbed::{Engine, SystemImage, SystemVm};
 use tempfile::TempDir;
 
-use crate::tree::debian_package;
+use super::package::debian_package;
 use crate::world::Result;
 
 /// How long one script may take. Emulated, and beside other tests, everything takes long; what hangs is to be known soon.

@@ -1,10 +1,46 @@
 //! The Debian package: what it installs, what an upgrade keeps, and what a purge leaves.
 
+use std::path::Path;
+use std::process::Command;
+
 use super::host::Host;
+use crate::tree::{static_binary, tree};
 use crate::world::Result;
 
 /// The exposure that `systemd-analyze security` may find at most, in tenths.
 const EXPOSURE: &str = "46";
+
+/// The Debian package as `make packages` builds it, but around [`static_binary`], and with this version.
+pub(crate) fn debian_package(version: &str, to: &Path) -> Result<()> {
+    let (binary, target) = (static_binary()?, tempfile::tempdir()?);
+    // Where the package's list of files has what the program makes.
+    let generated = tree("target/packages");
+    let release = target.path().join("release");
+    std::fs::create_dir(&release)?;
+    std::fs::copy(&binary, release.join("landline"))?;
+    run(Command::new(tree("packaging/generated")).args([&binary, &generated]))?;
+    let mut deb = Command::new("cargo");
+    deb.args([
+        "deb",
+        "--locked",
+        "--no-build",
+        "--no-strip",
+        "--fast",
+        "-p",
+        "landline",
+        "--deb-version",
+        version,
+    ]);
+    run(deb.arg("--output").arg(to).env("CARGO_TARGET_DIR", target.path()))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let ran = command.current_dir(tree("")).output()?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&ran.stderr)).into())
+}
 
 /// A newer build, under running containers.
 pub(crate) fn upgraded(host: &mut Host) -> Result {
