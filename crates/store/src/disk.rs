@@ -1,13 +1,16 @@
 //! The file itself: opening it whole, damaged or read-only, and starting over after a failure.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::backends::InMemoryBackend;
 use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageBackend as _, TableDefinition, TableHandle as _,
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, StorageBackend as _,
+    TableDefinition, TableHandle as _,
 };
 
+use super::rescue::{rescue, shielded};
 use super::rows::Rows;
 use super::{StoreError, VERSION};
 
@@ -16,13 +19,13 @@ pub(super) const META: TableDefinition<'static, &'static str, u64> = TableDefini
 /// A change of one row.
 #[derive(Debug)]
 pub(super) struct Change {
-    pub(super) table: &'static str,
+    pub(super) table: Cow<'static, str>,
     pub(super) key: String,
     /// What is written there; `None`: the row is removed.
     pub(super) value: Option<Vec<u8>>,
 }
 
-fn table(name: &str) -> TableDefinition<'_, &'static str, &'static [u8]> {
+pub(super) fn table(name: &str) -> TableDefinition<'_, &'static str, &'static [u8]> {
     TableDefinition::new(name)
 }
 
@@ -35,15 +38,10 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Self, Rows), StoreError> {
+        let bytes = std::fs::read(path).unwrap_or_default();
         let (db, rows) = match open_whole(path) {
             Err(error) if error.is_damage() => {
-                let aside = set_aside(path).map_err(redb::Error::Io)?;
-                let error = landline_types::chain(&error);
-                tracing::error!(
-                    error,
-                    "the state file is damaged; kept as {}, a new one is begun",
-                    aside.display()
-                );
+                rescue(path, &bytes, &error)?;
                 open_whole(path).map(|(db, rows)| (Some(db), rows))?
             }
             Err(error) if error.is_read_only() => {
@@ -69,12 +67,16 @@ impl Disk {
     /// One durable transaction. A failure closes the file; the next call opens it again, because after a failed
     /// write the database refuses everything.
     pub(super) fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        let db = match self.db.take() {
-            Some(db) => db,
-            None => prepare(Database::create(&self.path)?)?,
-        };
-        transact(&db, changes)?;
-        self.db = Some(db);
+        let open = self.db.take();
+        let written = shielded(|| {
+            let db = match open {
+                Some(db) => db,
+                None => prepare(Database::create(&self.path)?)?,
+            };
+            transact(&db, changes)?;
+            Ok(db)
+        });
+        self.db = Some(written?);
         Ok(())
     }
 }
@@ -82,7 +84,7 @@ impl Disk {
 pub(super) fn transact(db: &Database, changes: &[Change]) -> Result<(), StoreError> {
     let write = db.begin_write()?;
     for change in changes {
-        let mut rows = write.open_table(table(change.table))?;
+        let mut rows = write.open_table(table(&change.table))?;
         match &change.value {
             Some(value) => drop(rows.insert(change.key.as_str(), value.as_slice())?),
             None => drop(rows.remove(change.key.as_str())?),
@@ -91,11 +93,14 @@ pub(super) fn transact(db: &Database, changes: &[Change]) -> Result<(), StoreErr
     Ok(write.commit()?)
 }
 
-/// Opens the file and reads all of it once: damage shows now or not at all.
+/// Opens the file, checks it and reads all of it once: damage shows now or not at all.
 fn open_whole(path: &Path) -> Result<(Database, Rows), StoreError> {
-    let db = prepare(Database::create(path)?)?;
-    let rows = read(&db)?;
-    Ok((db, rows))
+    shielded(|| {
+        let mut db = prepare(Database::create(path)?)?;
+        db.check_integrity()?;
+        let rows = read(&db)?;
+        Ok((db, rows))
+    })
 }
 
 /// What is in a file that cannot be written: after a crash it wants to be repaired before it can be read, so a copy in
@@ -105,13 +110,25 @@ pub(super) fn read_copy(path: &Path) -> Result<Rows, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.map_err(redb::Error::Io)?,
     };
-    let copy = InMemoryBackend::new();
-    copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(redb::Error::Io)?;
-    read(&prepare(Database::builder().create_with_backend(copy)?)?)
+    shielded(|| {
+        let copy = InMemoryBackend::new();
+        copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(redb::Error::Io)?;
+        read(&prepare(Database::builder().create_with_backend(copy)?)?)
+    })
 }
 
 /// Checks the format, and makes what a new file lacks.
 pub(super) fn prepare(db: Database) -> Result<Database, StoreError> {
+    if !has_format(&db)? {
+        let write = db.begin_write()?;
+        write.open_table(META)?.insert("version", VERSION)?;
+        write.commit()?;
+    }
+    Ok(db)
+}
+
+/// Whether the file says which format it has; a newer one than this program's is an error.
+pub(super) fn has_format(db: &impl ReadableDatabase) -> Result<bool, StoreError> {
     let found = match db.begin_read()?.open_table(META) {
         Ok(meta) => meta.get("version")?.map(|version| version.value()),
         Err(redb::TableError::TableDoesNotExist(_)) => None,
@@ -119,13 +136,7 @@ pub(super) fn prepare(db: Database) -> Result<Database, StoreError> {
     };
     match found {
         Some(found) if found > VERSION => Err(StoreError::Newer { found }),
-        Some(_) => Ok(db),
-        None => {
-            let write = db.begin_write()?;
-            write.open_table(META)?.insert("version", VERSION)?;
-            write.commit()?;
-            Ok(db)
-        }
+        found => Ok(found.is_some()),
     }
 }
 
@@ -139,21 +150,11 @@ pub(super) fn read(db: &impl ReadableDatabase) -> Result<Rows, StoreError> {
             let (key, value) = row?;
             found.push((key.value().to_owned(), value.value().to_vec()));
         }
+        if rows.len()? != found.len() as u64 {
+            let why = format!("{} of {} rows of {} can be read", found.len(), rows.len()?, handle.name());
+            return Err(redb::Error::Corrupted(why).into());
+        }
         all.tables.insert(handle.name().to_owned(), found);
     }
     Ok(all)
-}
-
-/// Renames a damaged file to the first free `NAME.damaged-N`.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    for n in 1..1000 {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".damaged-{n}"));
-        let aside = PathBuf::from(name);
-        if !aside.exists() {
-            std::fs::rename(path, &aside)?;
-            return Ok(aside);
-        }
-    }
-    Err(io::Error::other("too many damaged state files are kept already"))
 }

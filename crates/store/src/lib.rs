@@ -6,6 +6,7 @@
 
 mod disk;
 mod error;
+mod rescue;
 mod rows;
 mod writer;
 
@@ -35,7 +36,7 @@ impl Batch {
     pub fn put<R: Record>(mut self, record: &R) -> Self {
         let (table, key) = (R::TABLE, record.key().to_string());
         match serde_json::to_vec(record) {
-            Ok(value) => self.changes.push(Change { table, key, value: Some(value) }),
+            Ok(value) => self.changes.push(Change { table: table.into(), key, value: Some(value) }),
             Err(source) => {
                 let (table, source) = (table.to_owned(), Arc::new(source));
                 self.unfit = Some(StoreError::Record { table, key, source });
@@ -46,7 +47,7 @@ impl Batch {
 
     /// Removes the record with this key, if there is one.
     pub fn remove<R: Record>(mut self, key: &R::Key) -> Self {
-        self.changes.push(Change { table: R::TABLE, key: key.to_string(), value: None });
+        self.changes.push(Change { table: R::TABLE.into(), key: key.to_string(), value: None });
         self
     }
 }
@@ -67,9 +68,9 @@ pub struct Store {
 impl Store {
     /// Opens the file, making it if it is not there, and reads it.
     ///
-    /// A file that is damaged is renamed and logged, and a new one is begun: what is in the kernel, in Docker and on the LAN
-    /// is found again there. A file that can be read but not written is used as it is: what runs goes on, and nothing
-    /// new can be answered until the file can be written.
+    /// A file that is damaged is kept under another name, and what can be read of it goes into a new one; the log says what
+    /// was lost. What is in the kernel, in Docker and on the LAN is found again there. A file that can be read but not
+    /// written is used as it is: what runs goes on, and nothing new can be answered until the file can be written.
     ///
     /// # Errors
     /// See [`StoreError`]: a file of a newer version, one that cannot be read, and one that cannot be made.

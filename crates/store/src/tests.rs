@@ -136,6 +136,80 @@ fn damaged_files_are_set_aside_whatever_the_damage() {
     }
 }
 
+/// Whatever page of the file is damaged: no table but the one on it loses a row, the others are written again, and the
+/// damaged file is kept. A page of the database's own may cost all.
+#[test]
+fn damage_costs_only_what_it_hits() {
+    const PAGE: usize = 4096;
+    const EACH: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.redb");
+    let (store, _) = Store::open(&path).unwrap();
+    for n in 0..40 {
+        store.write(begin(n).put(&network(n))).wait().unwrap();
+    }
+    drop(store);
+    let whole = std::fs::read(&path).unwrap();
+    let aside = dir.path().join("state.redb.damaged-1");
+    let counts = |mut rows: Rows| {
+        let networks = rows.take::<NetworkRecord>().len();
+        [networks, rows.take::<EndpointRecord>().len(), rows.take::<IdentityRecord>().len()]
+    };
+    let (mut in_part, mut beyond_reading) = (0, 0);
+    let pages = whole.chunks(PAGE).enumerate().filter(|(_, page)| page.iter().any(|octet| *octet != 0));
+    for (page, _) in pages {
+        let mut damaged = whole.clone();
+        damaged[page * PAGE..][..PAGE].fill([0, 0x5a, 0xff][page % 3]);
+        std::fs::write(&path, &damaged).unwrap();
+        let (store, rows) = Store::open(&path).unwrap();
+        let kept = counts(rows);
+        store.put(&network(200)).wait().unwrap();
+        drop(store);
+        let there = counts(Store::open(&path).unwrap().1);
+        let what = format!("page {page}: {kept:?}, then {there:?}");
+        assert_eq!(there, [kept[0] + 1, kept[1], kept[2]], "{what}");
+        let lacking: Vec<usize> = kept.into_iter().filter(|count| *count != EACH).collect();
+        match lacking[..] {
+            [] => {}
+            [some] => in_part += usize::from(some > 0),
+            _ => {
+                assert_eq!(kept, [0; 3], "{what}");
+                beyond_reading += 1;
+            }
+        }
+        if !lacking.is_empty() {
+            assert_eq!(std::fs::read(&aside).unwrap(), damaged, "{what}");
+        }
+        drop(std::fs::remove_file(&aside));
+    }
+    assert!(in_part > 10, "{in_part} tables were damaged in part");
+    assert!(beyond_reading <= 8, "{beyond_reading} files could not be read at all");
+}
+
+/// A process that is killed leaves its file as one that is in use, which the database repairs only if all of it is sound.
+#[test]
+fn a_file_that_was_in_use_and_is_damaged_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, crashed) = (dir.path().join("state.redb"), dir.path().join("crashed.redb"));
+    let (store, _) = Store::open(&path).unwrap();
+    for n in 0..40 {
+        store.write(begin(n).put(&network(n))).wait().unwrap();
+    }
+    std::fs::copy(&path, &crashed).unwrap();
+    drop(store);
+    let mut bytes = std::fs::read(&crashed).unwrap();
+    for page in bytes.chunks_mut(4096).skip(1) {
+        page[0] = 0x5a;
+    }
+    std::fs::write(&crashed, &bytes).unwrap();
+    let (store, rows) = Store::open(&crashed).unwrap();
+    assert_eq!(rows, Rows::default());
+    store.put(&network(1)).wait().unwrap();
+    drop(store);
+    assert_eq!(std::fs::read(dir.path().join("crashed.redb.damaged-1")).unwrap(), bytes);
+    assert_eq!(Store::open(&crashed).unwrap().1.take::<NetworkRecord>(), [network(1)]);
+}
+
 #[test]
 fn a_disk_that_was_full_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
