@@ -19,8 +19,11 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::lab::{DEADLINE, Place, client_socket};
 
-/// How often each side is raced.
+/// How often each side is raced at least, and how often at most until enough tries have met a swapped path.
 const TRIES: u32 = 10_000;
+const MOST_TRIES: u32 = 10 * TRIES;
+/// How many tries must have met a swapped path.
+const SWAPS: u32 = TRIES / 2;
 
 /// A user without rights, and the group of the same number.
 const NOBODY: u32 = 65_534;
@@ -63,6 +66,25 @@ struct Race {
     over: AtomicBool,
 }
 
+impl Race {
+    /// The first try after which something is lost; `None` if none is in as many as it takes.
+    fn run(&self, is_lost: impl Fn() -> bool) -> Option<u32> {
+        let goes_on = |tries: &u32| *tries < TRIES || self.swapped.load(Ordering::Relaxed) < SWAPS;
+        (0..MOST_TRIES).take_while(goes_on).find(|_| is_lost())
+    }
+
+    /// Ends it for the one who swaps, who wakes up at a new name.
+    fn end(&self, dir: &Path) {
+        self.over.store(true, Ordering::Relaxed);
+        fs::write(dir.join("over"), "").unwrap();
+    }
+
+    fn was_run(&self) {
+        let swapped = self.swapped.load(Ordering::Relaxed);
+        assert!(swapped >= SWAPS, "only {swapped} tries met a swapped path");
+    }
+}
+
 /// Puts a link to the secret in the place of each socket with such a name as soon as it is there, until the race is over.
 fn swap(race: &Race, dir: &Path, secret: &Path, prefix: &[u8]) {
     // Nobody's threads may not have this.
@@ -103,7 +125,7 @@ fn a_member_of_the_group_gets_no_file_by_swapping_a_port() {
             become_nobody();
             let mine = place.path("vde.00001-00001");
             let _socket = client_socket(&mine);
-            (0..TRIES).find(|_| {
+            race.run(|| {
                 let request = Request { port: 1, ..Request::new(mine.clone(), "racer") };
                 let mut ctl = UnixStream::connect(dir.join("ctl")).unwrap();
                 ctl.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -114,11 +136,10 @@ fn a_member_of_the_group_gets_no_file_by_swapping_a_port() {
             })
         });
         let lost = client.join();
-        race.over.store(true, Ordering::Relaxed);
-        fs::write(dir.join("over"), "").unwrap();
+        race.end(&dir);
         assert_eq!(lost.unwrap(), None, "the try at which it was lost");
     });
-    assert!(race.swapped.load(Ordering::Relaxed) > 10, "nothing was raced");
+    race.was_run();
 }
 
 #[test]
@@ -149,17 +170,16 @@ fn a_switch_gets_no_file_of_those_who_join_it() {
             }
         });
         is_ready.recv().unwrap();
-        let lost = (0..TRIES).find(|_| {
+        let lost = race.run(|| {
             let _ = Plug::connect(&dir, "joins", DEADLINE);
             !is_roots_alone(&secret)
         });
-        race.over.store(true, Ordering::Relaxed);
-        fs::write(dir.join("over"), "").unwrap();
+        race.end(&dir);
         drop(UnixStream::connect(dir.join("ctl")));
         switch.join().unwrap();
         assert_eq!(lost, None, "the try at which it was lost");
     });
-    assert!(race.swapped.load(Ordering::Relaxed) > 10, "nothing was raced");
+    race.was_run();
 }
 
 /// A switch that somebody runs must not make us, with our rights, send frames to whom it likes.
