@@ -13,7 +13,7 @@ use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, ConflictCheck, Mode, State6};
 use landline_dhcp::wire::dhcpv6::{Duid, IaAddress, IaNa, Message, MessageType, Options, code};
 use landline_dhcp::wire::icmpv6;
-use landline_dhcp::wire::ipv6::{ALL_NODES, Datagram, ICMP, Packet};
+use landline_dhcp::wire::ipv6::{ALL_NODES, Datagram, ICMP, Packet, solicited_node};
 use landline_dhcp::wire::udp::Check;
 use landline_types::Mac;
 use story::{Counter, Story};
@@ -102,11 +102,11 @@ impl Life {
         match story.octet()? {
             0..0x18 => {
                 let len = usize::from(story.octet()?);
-                self.client.handle_packet(self.now, story.some(len), Check::Skip);
+                self.client.handle_packet(self.now, OTHER, story.some(len), Check::Skip);
             }
             0x18..0x40 => {
                 let len = usize::from(story.octet()?);
-                self.client.handle_icmp(self.now, ROUTER, ALL_NODES, story.some(len));
+                self.hear(ROUTER, ALL_NODES, story.some(len));
             }
             what @ 0x40..0x90 => self.answer(what, story)?,
             what @ 0x90..0xa0 => self.claim(what),
@@ -151,9 +151,15 @@ impl Life {
         } else {
             icmpv6::Message::NeighbourSolicitation { target, source_mac: None, nonce: None }
         };
-        let src = if what & 1 == 0 { target } else { Ipv6Addr::UNSPECIFIED };
-        let payload = message.emit(src, ALL_NODES);
-        self.client.handle_icmp(self.now, src, ALL_NODES, &payload);
+        let (src, dst) =
+            if what & 1 == 0 { (target, ALL_NODES) } else { (Ipv6Addr::UNSPECIFIED, solicited_node(target)) };
+        self.hear(src, dst, &message.emit(src, dst));
+    }
+
+    /// An `ICMPv6` message comes in.
+    fn hear(&mut self, src: Ipv6Addr, dst: Ipv6Addr, payload: &[u8]) {
+        let packet = Packet { src, dst, hop_limit: 255, next_header: ICMP, payload };
+        self.client.handle_packet(self.now, OTHER, &packet.emit(), Check::Skip);
     }
 
     /// An answer to the last question, with times and options from the story.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use landline_types::Mac;
 
+use super::heard::{Heard, Wish};
 use super::timing::CONTESTED_RETRY;
 use crate::random::{Random, between};
 use crate::taken::Taken;
@@ -176,38 +177,37 @@ impl Watch {
         out
     }
 
-    /// Whether a message is a probe of this client, brought back by the link.
-    pub(super) fn is_own(&self, message: &Message) -> bool {
-        let Message::NeighbourSolicitation { target, nonce: Some(nonce), .. } = message else { return false };
+    /// Whether a message is this client's own, brought back by the link: it came in a frame from its hardware address,
+    /// or is one of its probes (RFC 7527).
+    pub(super) fn is_own(&self, heard: &Heard<'_>) -> bool {
+        if heard.frame_source == self.mac {
+            return true;
+        }
+        let Message::NeighbourSolicitation { target, nonce: Some(nonce), .. } = heard.message else {
+            return false;
+        };
         self.find(*target).is_some_and(|entry| entry.nonces.contains(nonce))
     }
 
-    /// Looks at a message from the link; gives the address that somebody else turns out to have, or to be about to.
-    /// Who that is, is said by those that have it.
-    pub(super) fn handle(
-        &mut self,
-        now: Instant,
-        src: Ipv6Addr,
-        message: &Message,
-    ) -> Option<(Ipv6Addr, Option<Mac>)> {
-        let mac = self.mac;
-        let (target, by, is_probe) = match message {
-            // Somebody who has an address of its own only looks for the holder of this one.
-            Message::NeighbourSolicitation { target, .. }
-                if src.is_unspecified() && !self.is_own(message) =>
-            {
-                (*target, None, true)
-            }
-            Message::NeighbourAdvertisement { target, target_mac, .. } if *target_mac != Some(mac) => {
-                (*target, *target_mac, false)
-            }
-            _ => return None,
-        };
+    /// The address, of those that are used or about to be, that another machine has or is about to use by this message.
+    pub(super) fn claimed(&self, heard: &Heard<'_>) -> Option<Ipv6Addr> {
+        let (target, ..) = heard.wish(self.mac)?;
+        self.find(target).map(|entry| entry.address)
+    }
+
+    /// Looks at a message from the link; gives the address that another machine turns out to have, or to be about to
+    /// have, and that machine's hardware address.
+    pub(super) fn handle(&mut self, now: Instant, heard: &Heard<'_>) -> Option<(Ipv6Addr, Mac)> {
+        if self.is_own(heard) {
+            return None;
+        }
+        let (target, wish, by) = heard.wish(self.mac)?;
         let entry = self.entries.iter_mut().find(|entry| entry.address == target)?;
         let lost = match entry.stage {
             Stage::Probing => true,
-            // Whoever probes later than we did is told; whoever has it, and says so before the check is over, had it.
-            Stage::Clear => !is_probe && entry.next.is_some(),
+            // A machine that probes later than we did gets an answer. One that has the address, and says so before the
+            // check is over, had it first.
+            Stage::Clear => wish == Wish::Has && entry.next.is_some(),
             Stage::Contested => false,
         };
         if !lost {

@@ -12,8 +12,7 @@
 //!
 //! One packet socket for IPv6 does for everything: give what arrives to [`Client::handle_packet`], send what
 //! [`Transmit::to_packet`] makes to [`Transmit::link_destination`]. It must hear groups that the link does not
-//! subscribe to yet (`PACKET_MR_ALLMULTI`). Who uses other sockets has [`Client::handle_icmp`] and
-//! [`Client::handle_dhcp`].
+//! subscribe to yet (`PACKET_MR_ALLMULTI`). [`Client::handle_dhcp`] is for programs that receive DHCPv6 at a UDP socket.
 //!
 //! # Between exchanges
 //!
@@ -27,6 +26,7 @@ mod client;
 mod config;
 mod dad;
 mod dhcp;
+mod heard;
 mod interface_id;
 mod lease;
 mod slaac;

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use landline_types::Mac;
 
-use super::ipv6::ICMP;
+use super::ipv6::{ICMP, solicited_node};
 use super::ra::RouterAdvertisement;
 use super::udp::Check;
 use super::{checksum, field};
@@ -63,8 +63,9 @@ pub enum Message {
 
 impl Message {
     /// Reads an `ICMPv6` message that came in a packet from `src` to `dst`. `None` if it is none of those here, is
-    /// not well formed (code 0, options that come out even and are not empty, no group as target), or the checksum
-    /// is wrong.
+    /// not well formed (code 0, options that come out even and are not empty, no group as target), the checksum is
+    /// wrong, or it is a probe for an address that names its sender or goes elsewhere than to the group of an address
+    /// (RFC 4861 section 7.1.1).
     pub fn parse(src: Ipv6Addr, dst: Ipv6Addr, bytes: &[u8], check: Check) -> Option<Self> {
         if check == Check::Verify && checksum::ipv6(src, dst, ICMP, bytes) != 0 {
             return None;
@@ -83,7 +84,10 @@ impl Message {
                 let target = target(bytes)?;
                 let options = Options::read(bytes.get(24..)?)?;
                 let nonce = options.first(NONCE).and_then(|value| value.try_into().ok());
-                Some(Self::NeighbourSolicitation { target, source_mac: options.mac(SOURCE_LINK), nonce })
+                let source_mac = options.mac(SOURCE_LINK);
+                let is_sound = source_mac.is_none() && solicited_node(dst) == dst;
+                let is_valid = !src.is_unspecified() || is_sound;
+                is_valid.then_some(Self::NeighbourSolicitation { target, source_mac, nonce })
             }
             NEIGHBOUR_ADVERTISEMENT => {
                 let target = target(bytes)?;

@@ -125,7 +125,7 @@ impl Host {
         };
         let answer = self.kernel.then(|| self.kernel_answer(received)).flatten();
         if open && now >= self.asleep_until {
-            self.client.handle_packet(instant(now), &received.packet, Check::Verify);
+            self.client.handle_packet(instant(now), received.from, &received.packet, Check::Verify);
         }
         answer
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use landline_dhcp::wire::udp::Check;
 use landline_kernel::{Netlink, PacketSocket};
 use landline_links::LinkTable;
-use landline_types::IfName;
+use landline_types::{IfName, Mac};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
@@ -24,6 +24,7 @@ const WAITING: usize = 16;
 /// An advertisement, from the IPv6 header on.
 #[derive(Debug, Clone)]
 pub(crate) struct Advertisement {
+    pub(crate) frame_source: Mac,
     pub(crate) packet: Arc<[u8]>,
     pub(crate) check: Check,
     /// This host sent it.
@@ -117,7 +118,8 @@ async fn pass_on(socket: &PacketSocket, heard: &broadcast::Sender<Advertisement>
             Ok((got, packet)) => {
                 let check = if got.checksum_valid_or_unknown { Check::Skip } else { Check::Verify };
                 // Somebody listens, or this task is about to end.
-                let _ = heard.send(Advertisement { packet: packet.into(), check, own: got.own });
+                let (frame_source, own) = (got.source_mac, got.own);
+                let _ = heard.send(Advertisement { frame_source, packet: packet.into(), check, own });
             }
             Err(error) => return error,
         }

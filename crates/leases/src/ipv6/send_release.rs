@@ -55,7 +55,7 @@ impl Icmp6Socket {
             let next = client.poll_timeout().map_or(end, |at| at.since_boot().min(end));
             tokio::select! {
                 received = self.receive(true) => match received {
-                    Ok((packet, check)) => client.handle_packet(now(), &packet, check),
+                    Ok(heard) => client.handle_packet(now(), heard.frame_source, &heard.packet, heard.check),
                     Err(_) => return,
                 },
                 () = alarm.sleep_until(next) => client.handle_timeout(now()),

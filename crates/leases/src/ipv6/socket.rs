@@ -10,6 +10,7 @@ use landline_dhcp::wire::udp::Check;
 use landline_kernel::{Groups, Link, LinkKind, PacketSocket, boottime};
 use landline_links::Sandbox;
 use landline_links::mark::Mark;
+use landline_types::Mac;
 
 use crate::lease::{Location, hear, link_on_host};
 
@@ -18,6 +19,14 @@ pub(super) const LONGEST: usize = 2048;
 
 /// How many advertisements a socket of an endpoint's own takes. More are left to the one that listens for all endpoints.
 const ADVERTISEMENTS: u32 = 8;
+
+/// A packet that came in, from its IPv6 header on.
+pub(crate) struct Heard {
+    /// The source of its frame.
+    pub(super) frame_source: Mac,
+    pub(super) packet: Vec<u8>,
+    pub(super) check: Check,
+}
 
 /// The socket of one exchange.
 pub(crate) struct Icmp6Socket {
@@ -71,7 +80,7 @@ impl Icmp6Socket {
     }
 
     /// Waits for the next packet the machine may care about; `eared`: what routers say is heard elsewhere, too. Cancel-safe.
-    pub(crate) async fn receive(&self, eared: bool) -> io::Result<(Vec<u8>, Check)> {
+    pub(crate) async fn receive(&self, eared: bool) -> io::Result<Heard> {
         loop {
             let (got, packet) = tokio::select! {
                 r = hear(Some(&self.own), LONGEST) => r?,
@@ -82,7 +91,7 @@ impl Icmp6Socket {
                     self.heard_router()?;
                 }
                 let check = if got.checksum_valid_or_unknown { Check::Skip } else { Check::Verify };
-                return Ok((packet, check));
+                return Ok(Heard { frame_source: got.source_mac, packet, check });
             }
         }
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
-use landline_dhcp::wire::udp::Check;
 use landline_kernel::boottime;
 use landline_links::{ParentIs, Sandbox, SandboxError, Task6, addresses_v6, facts_of};
 use landline_model::{EndpointRecord, Ipv6Record, StateRecord};
@@ -20,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::company::Gossip;
 use super::ra_listeners::{Advertisement, Listener};
-use super::socket::{Icmp6Socket, now};
+use super::socket::{Heard, Icmp6Socket, now};
 use crate::clock;
 use crate::endpoint_state::EndpointState;
 use crate::lease::{
@@ -199,7 +198,8 @@ impl Supervisor6 {
                     self.arrived(arrival).await;
                 }
                 received = receive(self.wire.as_ref(), self.routers.is_some()) => match received {
-                    Ok((packet, check)) => self.client.handle_packet(now(), &packet, check),
+                    Ok(heard) if self.is_ours(&heard) => {}
+                    Ok(heard) => self.client.handle_packet(now(), heard.frame_source, &heard.packet, heard.check),
                     Err(error) => {
                         // The link went down or moved away under the socket.
                         tracing::debug!(%error, endpoint = %self.seat.cell.id().short(), "IPv6 socket lost");
@@ -211,7 +211,7 @@ impl Supervisor6 {
                     // What this host says goes to its own bridge, and not to the children of its NIC.
                     let child = facts_of(self.seat.cell.options().mode).parent == ParentIs::Nic;
                     if !(said.own && child) {
-                        self.client.handle_packet(now(), &said.packet, said.check);
+                        self.client.handle_packet(now(), said.frame_source, &said.packet, said.check);
                     }
                 }
                 () = sleep(&self.seat.services.alarm, self.told_until.filter(|_| self.deferred)) => {
@@ -230,6 +230,15 @@ impl Supervisor6 {
                 }
             }
         }
+    }
+
+    /// Whether this host says in the packet that it has an address of the endpoint, or another interface in the endpoint's
+    /// sandbox does. They may answer for addresses of others; who on this host has an address is known without asking.
+    /// Link-local addresses are not: the neighbours decide about those.
+    fn is_ours(&self, heard: &Heard) -> bool {
+        let claimed = self.client.claimed(heard.frame_source, &heard.packet);
+        claimed.is_some_and(|address| !address.is_unicast_link_local())
+            && self.seat.is_local(heard.frame_source)
     }
 
     async fn command(&mut self, command: Command) {
@@ -403,9 +412,8 @@ impl Supervisor6 {
                     s.troubles.contest(address, by);
                 });
                 if self.quota.take(now().since_boot(), &endpoint) {
-                    let by = by.map(|mac| mac.to_string());
                     let mac = self.seat.cell.read().await.mac;
-                    tracing::warn!(endpoint, %address, by, %mac, "another host uses the address");
+                    tracing::warn!(endpoint, %address, %by, %mac, "another host uses the address");
                 }
             }
         }
@@ -528,7 +536,7 @@ async fn unasked(routers: Option<&mut Listener>) -> Advertisement {
     }
 }
 
-async fn receive(wire: Option<&Icmp6Socket>, eared: bool) -> io::Result<(Vec<u8>, Check)> {
+async fn receive(wire: Option<&Icmp6Socket>, eared: bool) -> io::Result<Heard> {
     match wire {
         Some(wire) => wire.receive(eared).await,
         None => std::future::pending().await,

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use landline_links::mark::Mark;
+use landline_types::Mac;
 
 use super::sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
 use super::sockets::Location;
@@ -53,6 +54,16 @@ impl LinkLocation {
         let (present, mark) = (self.services.present.clone(), self.mark.clone());
         self.motion =
             Some(Box::pin(wait_for_move(SandboxMove { present, index, sandbox, mark, address, own_v6 })));
+    }
+
+    /// Whether a hardware address is one of this host's, or of another interface in the endpoint's sandbox.
+    pub(crate) fn is_local(&self, mac: Mac) -> bool {
+        let sandbox = match &self.place {
+            Some(Location::Sandbox(path)) => Some(path),
+            Some(Location::Host(_)) | None => None,
+        };
+        self.services.present.is_of_host(mac)
+            || sandbox.is_some_and(|path| self.services.book.shares_sandbox(mac, path))
     }
 
     /// It is about to leave its sandbox.

@@ -305,17 +305,8 @@ impl Supervisor {
     /// Whether this host sent the packet, or another interface in the endpoint's sandbox. Both answer for addresses that
     /// are not those of the interface they answer on; who on this host has an address is known without asking.
     fn is_ours(&self, packet: &Packet) -> bool {
-        if !self.client.is_about_address(packet) {
-            // Most are not, and who has sent them need not be looked up.
-            return false;
-        }
-        let services = &self.seat.services;
-        let sandbox = match &self.seat.place {
-            Some(Location::Sandbox(path)) => Some(path),
-            Some(Location::Host(_)) | None => None,
-        };
-        services.present.is_of_host(packet.sender_mac)
-            || sandbox.is_some_and(|path| services.book.shares_sandbox(packet.sender_mac, path))
+        // Most are not, and who has sent them need not be looked up.
+        self.client.is_about_address(packet) && self.seat.is_local(packet.sender_mac)
     }
 
     /// Gives the address back; returns when the message has left the link.

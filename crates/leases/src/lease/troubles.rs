@@ -19,7 +19,7 @@ pub struct Troubles {
     /// Why the last address may not be used, and the `DHCPv4` server that gave it.
     refused: Option<(Option<Ipv4Addr>, NotPermitted)>,
     /// The addresses that others answered for, and who did; the newest last.
-    contested: Vec<(IpAddr, Option<Mac>)>,
+    contested: Vec<(IpAddr, Mac)>,
     /// How many of both there were.
     count: u32,
 }
@@ -31,9 +31,9 @@ impl Troubles {
         self.refused = Some((server, why));
     }
 
-    /// Somebody else answered for an address; who is not always known in IPv6.
-    pub fn contest(&mut self, address: impl Into<IpAddr>, by: impl Into<Option<Mac>>) {
-        let (address, by) = (address.into(), by.into());
+    /// Another machine answered for an address.
+    pub fn contest(&mut self, address: impl Into<IpAddr>, by: Mac) {
+        let address = address.into();
         self.count = self.count.saturating_add(1);
         self.contested.retain(|known| *known != (address, by));
         if self.contested.len() == MOST {
@@ -82,10 +82,7 @@ impl Troubles {
             }
             None => {}
         }
-        let who = |(address, by): &(IpAddr, Option<Mac>)| match by {
-            Some(by) => format!("{by} has {address}"),
-            None => format!("another host has {address}"),
-        };
+        let who = |(address, by): &(IpAddr, Mac)| format!("{by} has {address}");
         let last: Vec<String> = self.contested.iter().rev().take(3).map(who).collect();
         let (newest, _) = self.contested.last()?;
         Some(if newest.is_ipv6() {
@@ -112,7 +109,7 @@ impl Troubles {
         let addresses: BTreeSet<IpAddr> = self.contested.iter().map(|(address, _)| *address).collect();
         let alone = self.contested.iter().all(|(_, by)| by == first) && self.refused.is_none();
         let several = addresses.len() > 1;
-        first.filter(|_| alone && several).map(|by| (by, addresses))
+        (alone && several).then_some((*first, addresses))
     }
 }
 
@@ -191,15 +188,9 @@ mod tests {
     fn ipv6_has_its_own_words() {
         let six = |last: u16| std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
         let mut troubles = Troubles::default();
-        troubles.contest(six(1), None);
-        assert!(
-            says(&troubles)
-                .starts_with("the IPv6 addresses for it are in use: another host has 2001:db8::1;")
-        );
-        troubles.contest(six(2), None);
-        assert!(!says(&troubles).contains("every address"), "nobody is known");
-        let mut troubles = Troubles::default();
         troubles.contest(six(1), mac(1));
+        let said = "the IPv6 addresses for it are in use: 02:00:00:00:00:01 has 2001:db8::1;";
+        assert!(says(&troubles).starts_with(said));
         troubles.contest(six(2), mac(1));
         assert!(says(&troubles).starts_with("02:00:00:00:00:01 answers for every address"));
         assert!(says(&troubles).contains("ndp proxy") && !says(&troubles).contains("ARP"));

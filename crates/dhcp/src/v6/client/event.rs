@@ -84,8 +84,8 @@ pub enum Event {
     Conflict {
         /// The address.
         address: Ipv6Addr,
-        /// The other's hardware address, if it said it.
-        by: Option<Mac>,
+        /// The other's hardware address.
+        by: Mac,
     },
 }
 

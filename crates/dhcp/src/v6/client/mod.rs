@@ -14,12 +14,15 @@ mod running;
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 
+use landline_types::Mac;
+
 pub use event::{Event, LossReason, StateName, Transmit};
 
 use super::advertised::Advertised;
 use super::config::{Config, Mode};
 use super::dad::Watch;
 use super::dhcp::{Dhcp, Io};
+use super::heard::Heard;
 use super::lease::{Lease, Remembered};
 use super::slaac::Slaac;
 use super::solicitor::Solicitor;
@@ -28,6 +31,8 @@ use super::timing::NO_ROUTER_PATIENCE;
 use crate::link_up::asking_over;
 use crate::random::Random;
 use crate::time::Instant;
+use crate::wire::icmpv6::Message;
+use crate::wire::ipv6::{self, Packet};
 use crate::wire::udp::Check;
 
 /// An IPv6 client for one interface.
@@ -354,16 +359,19 @@ impl<R: Random> Client<R> {
         }
     }
 
-    /// A whole IPv6 packet that came in, from its IPv6 header on. Anything that is not for this client is ignored.
-    pub fn handle_packet(&mut self, now: Instant, packet: &[u8], check: Check) {
-        self.take_packet(now, packet, check);
+    /// A whole IPv6 packet that came in, from its IPv6 header on, and the source of its frame. Anything that is not for
+    /// this client is ignored.
+    pub fn handle_packet(&mut self, now: Instant, frame_source: Mac, packet: &[u8], check: Check) {
+        self.take_packet(now, frame_source, packet, check);
         self.settle(now);
     }
 
-    /// An `ICMPv6` message that came with hop limit 255 and whose checksum was right (or is not to be looked at).
-    pub fn handle_icmp(&mut self, now: Instant, src: Ipv6Addr, dst: Ipv6Addr, payload: &[u8]) {
-        self.take_icmp(now, src, dst, payload, Check::Skip);
-        self.settle(now);
+    /// The address of this client that another machine has or is about to use, by the word of this packet (from its IPv6
+    /// header on). Only such packets can be conflicts.
+    pub fn claimed(&self, frame_source: Mac, packet: &[u8]) -> Option<Ipv6Addr> {
+        let packet = Packet::parse(packet).filter(|packet| packet.next_header == ipv6::ICMP)?;
+        let message = Message::parse(packet.src, packet.dst, packet.payload, Check::Skip)?;
+        self.watch.claimed(&Heard { frame_source, src: packet.src, message: &message })
     }
 
     /// A UDP payload that came to the client's port.

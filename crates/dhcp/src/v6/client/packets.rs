@@ -11,6 +11,7 @@ use crate::time::Instant;
 use crate::v6::config::Mode;
 use crate::v6::dad::Out;
 use crate::v6::dhcp::Dhcp;
+use crate::v6::heard::Heard;
 use crate::v6::timing::DOUBT;
 use crate::wire::dhcpv6::{CLIENT_PORT, Message as DhcpMessage};
 use crate::wire::icmpv6::Message;
@@ -19,10 +20,10 @@ use crate::wire::ra::RouterAdvertisement;
 use crate::wire::udp::Check;
 
 impl<R: Random> Client<R> {
-    pub(super) fn take_packet(&mut self, now: Instant, packet: &[u8], check: Check) {
+    pub(super) fn take_packet(&mut self, now: Instant, frame_source: Mac, packet: &[u8], check: Check) {
         let Some(packet) = Packet::parse(packet) else { return };
         if packet.next_header == ipv6::ICMP && packet.hop_limit == HOP_LIMIT {
-            self.take_icmp(now, packet.src, packet.dst, packet.payload, check);
+            self.take_icmp(now, frame_source, &packet, check);
         } else if let Some(datagram) = Datagram::parse(&packet, check)
             && datagram.dst_port == CLIENT_PORT
         {
@@ -30,15 +31,9 @@ impl<R: Random> Client<R> {
         }
     }
 
-    pub(super) fn take_icmp(
-        &mut self,
-        now: Instant,
-        src: Ipv6Addr,
-        dst: Ipv6Addr,
-        payload: &[u8],
-        check: Check,
-    ) {
-        let Some(message) = Message::parse(src, dst, payload, check) else { return };
+    pub(super) fn take_icmp(&mut self, now: Instant, frame_source: Mac, packet: &Packet<'_>, check: Check) {
+        let src = packet.src;
+        let Some(message) = Message::parse(src, packet.dst, packet.payload, check) else { return };
         if let Message::RouterAdvertisement(said) = &message {
             // Routers speak from link-local addresses (RFC 4861 section 6.1.2).
             if src.is_unicast_link_local() && !self.stopped {
@@ -46,11 +41,15 @@ impl<R: Random> Client<R> {
             }
             return;
         }
-        if let Some((address, by)) = self.watch.handle(now, src, &message) {
+        let heard = Heard { frame_source, src, message: &message };
+        if let Some((address, by)) = self.watch.handle(now, &heard) {
             self.contested.push(address);
             self.events.push_back(Event::Conflict { address, by });
-        } else if let Message::NeighbourSolicitation { target, source_mac, nonce: _ } = message {
-            self.answer_neighbour(src, target, source_mac, &message);
+        } else if let Message::NeighbourSolicitation { target, source_mac, nonce: _ } = message
+            && self.watch.is_clear(target)
+            && !self.watch.is_own(&heard)
+        {
+            self.answer_neighbour(src, target, source_mac);
         }
     }
 
@@ -100,16 +99,7 @@ impl<R: Random> Client<R> {
 
     /// Somebody looks for an address of ours, or wants to take it. As long as the kernel does not have it, nobody else
     /// answers; once it does, it says the same.
-    fn answer_neighbour(
-        &mut self,
-        src: Ipv6Addr,
-        target: Ipv6Addr,
-        source_mac: Option<Mac>,
-        question: &Message,
-    ) {
-        if !self.watch.is_clear(target) || self.watch.is_own(question) {
-            return;
-        }
+    fn answer_neighbour(&mut self, src: Ipv6Addr, target: Ipv6Addr, source_mac: Option<Mac>) {
         let (to, dst, solicited) = if src.is_unspecified() {
             (multicast_mac(ipv6::ALL_NODES), ipv6::ALL_NODES, false)
         } else if let Some(mac) = source_mac.filter(|mac| !mac.is_multicast()) {

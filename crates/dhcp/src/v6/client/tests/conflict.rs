@@ -10,7 +10,7 @@ fn a_squatter_on_an_autoconfigured_address() {
     script.run_to(40);
     script.events();
     script.claim(OWN, OTHER);
-    assert_eq!(script.events(), [Event::Conflict { address: OWN, by: Some(OTHER) }]);
+    assert_eq!(script.events(), [Event::Conflict { address: OWN, by: OTHER }]);
     script.nd.clear();
     script.run_to(60_039);
     assert_eq!(script.addresses(), [ANY; 0], "of a hardware address there is no other");
@@ -78,15 +78,56 @@ fn two_probes_at_once() {
     assert_eq!(script.events(), [], "somebody looks for whoever has it");
     assert_eq!(script.nd(), [], "which is nobody yet");
     script.hear(ANY, own.dst, &probe);
-    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK, by: None }], "neither may have it");
+    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK, by: OTHER }], "neither may have it");
 }
 
 #[test]
-fn a_probe_without_nonce_counts() {
+fn a_probe_without_nonce_counts_unless_its_frame_is_our_own() {
+    for check in [ConflictCheck::Fast, ConflictCheck::Wait] {
+        let mut script = Script::start(Config { conflict_check: check, ..fast(Mode::Slaac) });
+        let probe = Message::NeighbourSolicitation { target: OWN_LINK, source_mac: None, nonce: None };
+        let group = ipv6::solicited_node(OWN_LINK);
+        script.hear_from(MAC, ANY, group, &probe);
+        assert_eq!(script.events(), [], "brought back by the link");
+        script.hear(ANY, group, &probe);
+        assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK, by: OTHER }]);
+    }
+}
+
+/// RFC 4861 section 7.1.1.
+#[test]
+fn what_only_resembles_a_probe_is_no_conflict() {
     let mut script = Script::start(fast(Mode::Slaac));
+    let named = Message::NeighbourSolicitation { target: OWN_LINK, source_mac: Some(OTHER), nonce: None };
+    script.hear(ANY, ipv6::solicited_node(OWN_LINK), &named);
     let probe = Message::NeighbourSolicitation { target: OWN_LINK, source_mac: None, nonce: None };
-    script.hear(ANY, ipv6::solicited_node(OWN_LINK), &probe);
-    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK, by: None }]);
+    for dst in [OWN_LINK, ipv6::ALL_NODES] {
+        script.hear(ANY, dst, &probe);
+    }
+    assert_eq!(script.events(), []);
+    script.run_to(30);
+    assert_eq!(script.client.current().link_local, Some(OWN_LINK));
+}
+
+#[test]
+fn what_our_own_frames_claim_is_no_conflict() {
+    let mut script = Script::start(fast(Mode::Slaac));
+    let claim = Message::NeighbourAdvertisement {
+        target: OWN_LINK,
+        target_mac: None,
+        router: false,
+        solicited: false,
+        overrides: true,
+    };
+    script.hear_from(MAC, OWN_LINK, ipv6::ALL_NODES, &claim);
+    assert_eq!(script.events(), []);
+    let payload = claim.emit(OWN_LINK, ipv6::ALL_NODES);
+    let (src, dst, next_header) = (OWN_LINK, ipv6::ALL_NODES, ipv6::ICMP);
+    let packet = Packet { src, dst, hop_limit: 255, next_header, payload: &payload }.emit();
+    assert_eq!(script.client.claimed(MAC, &packet), None);
+    assert_eq!(script.client.claimed(OTHER, &packet), Some(OWN_LINK));
+    script.hear(OWN_LINK, ipv6::ALL_NODES, &claim);
+    assert_eq!(script.events(), [Event::Conflict { address: OWN_LINK, by: OTHER }]);
 }
 
 #[test]
@@ -126,10 +167,15 @@ fn a_late_answer_takes_it_away() {
     assert_eq!(script.addresses(), [OWN]);
     script.claim(OWN, MAC);
     assert_eq!(script.addresses(), [OWN], "that was us");
+    let group = ipv6::solicited_node(OWN);
+    let probe = Message::NeighbourSolicitation { target: OWN, source_mac: None, nonce: None };
+    script.nd.clear();
+    script.hear_from(MAC, ANY, group, &probe);
+    assert_eq!(script.nd(), [], "so was that");
     script.events();
     script.claim(OWN, OTHER);
     let events = script.events();
-    assert_eq!(events[0], Event::Conflict { address: OWN, by: Some(OTHER) });
+    assert_eq!(events[0], Event::Conflict { address: OWN, by: OTHER });
     assert_eq!(events[1], Event::Lost { address: OWN, reason: LossReason::Conflict });
     assert!(matches!(&events[2], Event::Changed(state) if state.addresses.is_empty()));
 }

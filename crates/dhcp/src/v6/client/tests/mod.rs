@@ -259,9 +259,14 @@ impl Script {
 
     /// A message of neighbour discovery comes in.
     fn hear(&mut self, src: Ipv6Addr, dst: Ipv6Addr, message: &Message) {
+        self.hear_from(OTHER, src, dst, message);
+    }
+
+    /// The same, in a frame of this machine.
+    fn hear_from(&mut self, frame_source: Mac, src: Ipv6Addr, dst: Ipv6Addr, message: &Message) {
         let payload = message.emit(src, dst);
         let packet = Packet { src, dst, hop_limit: 255, next_header: ipv6::ICMP, payload: &payload };
-        self.client.handle_packet(self.now, &packet.emit(), Check::Verify);
+        self.client.handle_packet(self.now, frame_source, &packet.emit(), Check::Verify);
         self.drain();
     }
 
@@ -284,7 +289,7 @@ impl Script {
     fn receive(&mut self, message: &dhcpv6::Message) {
         let from = SocketAddrV6::new(ROUTER, 547, 0, 0);
         let bytes = ipv6::emit_udp(from, SocketAddrV6::new(OWN_LINK, 546, 0, 0), 64, &message.emit());
-        self.client.handle_packet(self.now, &bytes, Check::Verify);
+        self.client.handle_packet(self.now, OTHER, &bytes, Check::Verify);
         self.drain();
     }
 

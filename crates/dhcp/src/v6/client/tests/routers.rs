@@ -208,13 +208,13 @@ fn what_no_router_says() {
         next_header: ipv6::ICMP,
         payload: &payload,
     };
-    script.client.handle_packet(script.now, &packet.emit(), Check::Verify);
+    script.client.handle_packet(script.now, OTHER, &packet.emit(), Check::Verify);
     packet.hop_limit = 255;
     let mut wrong = packet.emit();
     wrong[60] ^= 1;
-    script.client.handle_packet(script.now, &wrong, Check::Verify);
+    script.client.handle_packet(script.now, OTHER, &wrong, Check::Verify);
     assert_eq!(script.events(), []);
-    script.client.handle_packet(script.now, &packet.emit(), Check::Verify);
+    script.client.handle_packet(script.now, OTHER, &packet.emit(), Check::Verify);
     assert_eq!(script.addresses(), [OWN]);
 }
 

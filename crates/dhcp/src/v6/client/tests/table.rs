@@ -347,9 +347,12 @@ proptest! {
                 Input::Pass { ms } => script.run_to(script.ms() + u64::from(ms)),
                 Input::Sleep { ms } => script.sleep_to(script.ms() + u64::from(ms)),
                 Input::Noise(bytes) => {
-                    script.client.handle_packet(script.now, &bytes, Check::Verify);
-                    script.client.handle_packet(script.now, &bytes, Check::Skip);
-                    script.client.handle_icmp(script.now, ROUTER, ipv6::ALL_NODES, &bytes);
+                    script.client.handle_packet(script.now, OTHER, &bytes, Check::Verify);
+                    script.client.handle_packet(script.now, OTHER, &bytes, Check::Skip);
+                    let [hop_limit, next_header] = [255, ipv6::ICMP];
+                    let dst = ipv6::ALL_NODES;
+                    let packet = Packet { src: ROUTER, dst, hop_limit, next_header, payload: &bytes };
+                    script.client.handle_packet(script.now, OTHER, &packet.emit(), Check::Skip);
                     script.client.handle_dhcp(script.now, ROUTER, &bytes);
                 }
                 Input::Renew => script.client.renew(script.now),
