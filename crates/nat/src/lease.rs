@@ -175,7 +175,7 @@ impl Task {
                     Event::Bound(lease) | Event::Renewed(lease) => Heard::Leased(Box::new(lease)),
                     Event::Lost { reason, .. } => Heard::Lost(reason),
                     Event::Conflict { address, by } => {
-                        tracing::warn!(%address, %by, %mac, interface = %self.interface, "another machine uses the address");
+                        tracing::info!(%address, %by, %mac, interface = %self.interface, "another machine uses the address");
                         Heard::Contested { address, by }
                     }
                     // What others have is looked at when it is leased: a client of the host's own hardware address

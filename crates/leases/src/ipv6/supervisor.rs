@@ -413,7 +413,7 @@ impl Supervisor6 {
                 });
                 if self.quota.take(now().since_boot(), &endpoint) {
                     let mac = self.seat.cell.read().await.mac;
-                    tracing::warn!(endpoint, %address, %by, %mac, "another host uses the address");
+                    tracing::info!(endpoint, %address, %by, %mac, "another host uses the address");
                 }
             }
         }

@@ -459,7 +459,7 @@ impl Supervisor {
                 });
                 if self.quota.take(boottime::now(), &endpoint) {
                     let mac = self.mac;
-                    tracing::warn!(endpoint, %address, %by, %mac, "another host uses the address");
+                    tracing::info!(endpoint, %address, %by, %mac, "another host uses the address");
                 }
             }
             Event::Refused { address, server } => {
