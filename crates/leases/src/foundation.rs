@@ -94,7 +94,8 @@ impl Foundation {
             ra_listeners: RaListeners::new(present.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(present.clone()),
-            book: AddressBook::start(cancel.clone()).map_err(kernel("follow the host's addresses"))?,
+            book: AddressBook::start(present.clone(), cancel.clone())
+                .map_err(kernel("follow the host's addresses"))?,
             present,
             cancel: cancel.clone(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),

@@ -22,6 +22,7 @@ pub mod routes;
 mod sandbox;
 pub mod spanning_tree;
 mod uses;
+mod wire;
 
 pub use apply::apply_and_wait_for_carrier;
 pub use blocking::{blocking, look_again};

@@ -19,8 +19,9 @@ use crate::pending::{Merge, Pending};
 const CARRIER: Duration = Duration::from_millis(500);
 
 /// What counts of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct State {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) name: IfName,
     up: bool,
     /// It can carry packets.
     running: bool,
@@ -29,12 +30,29 @@ struct State {
     /// What its bridge does with them.
     port: Option<PortState>,
     /// The bridge or switch that it is a port of, unless it is one of ours.
-    controller: Option<u32>,
+    pub(crate) controller: Option<u32>,
     /// It belongs to an Open vSwitch: all ports have one link as their controller, whichever bridge they are in.
-    of_switch: bool,
+    pub(crate) of_switch: bool,
+    pub(crate) role: Role,
 }
 
-type Links = BTreeMap<u32, State>;
+/// What a link is to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A bridge.
+    Bridge,
+    /// A VLAN of another link of this namespace.
+    Vlan {
+        /// Its number.
+        id: u16,
+        /// The other link.
+        on: u32,
+    },
+    /// Any other.
+    Other,
+}
+
+pub(crate) type Links = BTreeMap<u32, State>;
 
 /// What is told of the host's links as it happens.
 #[derive(Debug)]
@@ -153,6 +171,10 @@ impl LinkTable {
         }
     }
 
+    pub(crate) fn links(&self) -> watch::Ref<'_, Links> {
+        self.links.borrow()
+    }
+
     /// Whether a hardware address is one of the host's own. A host with two interfaces on one LAN answers ARP on both for
     /// the addresses of either (`arp_ignore=0`).
     pub fn is_of_host(&self, mac: Mac) -> bool {
@@ -244,7 +266,14 @@ async fn without_carrier(indexes: Vec<u32>) -> Vec<IfName> {
 
 fn state(link: &Link) -> State {
     let is_containers = mark_of(link).is_some_and(|mark| mark.end == End::Container);
+    let role = match (&link.kind, link.parent) {
+        (LinkKind::Bridge { .. }, _) => Role::Bridge,
+        (LinkKind::Vlan { id }, Some(on)) if link.parent_netns.is_none() => Role::Vlan { id: *id, on },
+        _ => Role::Other,
+    };
     State {
+        name: link.name.clone(),
+        role,
         up: link.up,
         running: link.up && link.running && link.lower_up,
         port: link.port_state,
@@ -296,7 +325,7 @@ async fn follow(
 
 fn note(sender: &watch::Sender<Links>, seen: &Pending<LinkEvents>, link: Link) {
     let now = state(&link);
-    sender.send_if_modified(|links| links.insert(link.index, now) != Some(now));
+    sender.send_if_modified(|links| links.insert(link.index, now.clone()) != Some(now));
     seen.add(Seen::Link(Box::new(link)));
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use landline_dhcp::Taken;
 use landline_kernel::{Group, Monitor, Netlink};
-use landline_links::{facts_of, look_again};
+use landline_links::{LinkTable, facts_of, look_again};
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use tokio::sync::Notify;
@@ -26,6 +26,8 @@ const MOMENT: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Default)]
 pub struct AddressBook {
     in_use: Arc<RwLock<InUse>>,
+    /// Shows which names are of one LAN; tests have none.
+    present: Option<LinkTable>,
     host: Arc<Notify>,
 }
 
@@ -40,9 +42,9 @@ pub(crate) struct Entry {
 
 impl AddressBook {
     /// One that follows the addresses of the host's namespace until `cancel`.
-    pub(crate) fn start(cancel: CancellationToken) -> io::Result<Self> {
+    pub(crate) fn start(present: LinkTable, cancel: CancellationToken) -> io::Result<Self> {
         let monitor = Monitor::open(&[Group::Addresses])?;
-        let book = Self::default();
+        let book = Self { present: Some(present), ..Self::default() };
         book.write().set_host(of_host()?);
         tokio::spawn(follow(book.clone(), monitor, cancel));
         Ok(book)
@@ -50,7 +52,18 @@ impl AddressBook {
 
     /// Whether somebody may have an address.
     pub fn permit(&self, net: IpNet, asker: &Asker<'_>) -> Result<(), NotPermitted> {
-        permit(net, asker, &self.read())
+        permit(net, asker, &self.read(), |lan| self.name_of(lan))
+    }
+
+    /// One name for all that are one LAN now.
+    fn name_of(&self, lan: &Lan) -> Lan {
+        match (lan, &self.present) {
+            (Lan::Parent(parent, vlan), Some(present)) => {
+                let (parent, vlan) = present.wire(parent, *vlan);
+                Lan::Parent(parent, vlan)
+            }
+            _ => lan.clone(),
+        }
     }
 
     /// As [`Self::permit`] for an endpoint of a network with these options.
@@ -194,6 +207,8 @@ async fn follow(book: AddressBook, mut monitor: Monitor, cancel: CancellationTok
 
 #[cfg(test)]
 mod tests {
+    use landline_spec::Mode;
+
     use super::*;
 
     fn holder(letter: &str) -> Holder {
@@ -202,6 +217,27 @@ mod tests {
             name: format!("container {letter}"),
             mac: Mac::new([2, 0, 0, 0, 0, 1]),
             sandbox: Some("/run/netns/a".into()),
+        }
+    }
+
+    /// On ipvlan no probe could find them: all have one hardware address.
+    #[test]
+    fn no_kind_of_link_leads_to_a_taken_address() {
+        for mode in [Mode::Bridge, Mode::Macvlan, Mode::Ipvlan, Mode::Ovs] {
+            let options = NetworkOptions { mode, ..NetworkOptions::new("eth0".parse().unwrap()) };
+            let book = AddressBook::default();
+            let (host, held, free) = ("192.0.2.10/24", "192.0.2.70/24", "192.0.2.77/24");
+            book.write().set_host(vec![("eth0".parse().unwrap(), host.parse().unwrap())]);
+            let mut entry = book.enter(&options, holder("a"));
+            entry.set(holder("a"), ["192.0.2.70".parse().unwrap()].into());
+            let taken = book.taken(&options, &holder("b").endpoint);
+            for (net, why) in [(host, "this host has"), (held, "container a has"), (free, "")] {
+                let net: IpNet = net.parse().unwrap();
+                let refused = book.permit_endpoint(net, &options, &holder("b").endpoint).err();
+                let said = refused.map(|refused| refused.to_string()).unwrap_or_default();
+                assert!(said.starts_with(why) && said.is_empty() == why.is_empty(), "{mode} {net}: {said}");
+                assert_eq!(taken.contains(net.addr()), !why.is_empty(), "{mode} {net}");
+            }
         }
     }
 

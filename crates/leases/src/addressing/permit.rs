@@ -17,7 +17,8 @@ use landline_types::{IfName, Mac};
 /// twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lan {
-    /// That of a host interface, or one of its VLANs. A VLAN of a NIC is an interface of its own.
+    /// That of a host interface, or one of its VLANs. A VLAN of a NIC is an interface of its own; where a bridge has the same
+    /// one, the host's links show that both are one LAN.
     Parent(IfName, Option<u16>),
     /// That of the VDE switch in this directory.
     Switch(PathBuf),
@@ -124,29 +125,36 @@ pub enum NotPermitted {
     },
 }
 
-/// Whether a container may have this address, with its prefix.
+/// Whether a container may have this address, with its prefix. `name_of`: one name for all that are one LAN.
 ///
 /// # Errors
 /// What is in the way.
-pub(crate) fn permit(net: IpNet, asker: &Asker<'_>, in_use: &InUse) -> Result<(), NotPermitted> {
+pub(crate) fn permit(
+    net: IpNet,
+    asker: &Asker<'_>,
+    in_use: &InUse,
+    name_of: impl Fn(&Lan) -> Lan,
+) -> Result<(), NotPermitted> {
     let address = net.addr();
+    let lan = name_of(asker.lan);
+    let is_here = |interface: &IfName| name_of(&Lan::Parent(interface.clone(), None)) == lan;
     if let Some(kind) = no_host(address) {
         return Err(NotPermitted::NoHost { address, kind });
     }
-    if let Some((subnet, kind)) = of_subnet_on(net, asker.lan, in_use) {
+    if let Some((subnet, kind)) = of_subnet_on(net, in_use, is_here) {
         return Err(NotPermitted::OfSubnet { address, kind, subnet });
     }
     let interfaces = in_use.host.get(&address).into_iter().flatten();
     let in_the_way = |interface: &&IfName| {
         // Link-local addresses are unique on their link only: bridges of containers all have fe80::1.
-        let same_link = matches!(asker.lan, Lan::Parent(parent, _) if parent == *interface);
-        asker.interface != Some(*interface) && (!is_link_local(address) || same_link)
+        asker.interface != Some(*interface) && (!is_link_local(address) || is_here(interface))
     };
     if let Some(interface) = interfaces.clone().find(in_the_way) {
         return Err(NotPermitted::Host { address, interface: interface.clone() });
     }
     // Of two that ask at the same moment it is the first one's.
-    let first = in_use.endpoints.get(&(asker.lan.clone(), address)).and_then(|holders| holders.first());
+    let mut there = in_use.endpoints.iter().filter(|((on, held), _)| *held == address && name_of(on) == lan);
+    let first = there.find_map(|(_, holders)| holders.first());
     match first.filter(|holder| Some(&holder.endpoint) != asker.endpoint) {
         Some(Holder { endpoint, name, .. }) => {
             Err(NotPermitted::Endpoint { address, endpoint: endpoint.clone(), holder: name.clone() })
@@ -170,12 +178,15 @@ fn no_host(address: IpAddr) -> Option<&'static str> {
 
 /// What an address is to the subnet it is in, if that is not one of its hosts. One without a subnet of its own (/32, /128) is
 /// in those that the host has on that LAN.
-fn of_subnet_on(net: IpNet, lan: &Lan, in_use: &InUse) -> Option<(IpNet, &'static str)> {
+fn of_subnet_on(
+    net: IpNet,
+    in_use: &InUse,
+    is_here: impl Fn(&IfName) -> bool,
+) -> Option<(IpNet, &'static str)> {
     if net.prefix_len() < net.max_prefix_len() {
         return of_subnet(net).map(|kind| (net.trunc(), kind));
     }
-    let Lan::Parent(parent, None) = lan else { return None };
-    let mut here = in_use.subnets.iter().filter(|(on, subnet)| on == parent && subnet.contains(&net.addr()));
+    let mut here = in_use.subnets.iter().filter(|(on, subnet)| subnet.contains(&net.addr()) && is_here(on));
     here.find_map(|(_, subnet)| {
         let within = IpNet::new(net.addr(), subnet.prefix_len()).ok()?;
         of_subnet(within).map(|kind| (*subnet, kind))
@@ -251,7 +262,7 @@ mod tests {
     }
 
     fn says(net: &str, asker: &Asker<'_>) -> String {
-        permit(net.parse().unwrap(), asker, &in_use())
+        permit(net.parse().unwrap(), asker, &in_use(), Lan::clone)
             .map_or_else(|refused| refused.to_string(), |()| String::new())
     }
 
@@ -325,7 +336,7 @@ mod tests {
         // An address on two interfaces is the host's still.
         let mut twice = in_use();
         twice.host.insert("192.0.2.10".parse().unwrap(), vec![eth0.clone(), name("lo")]);
-        let refused = permit("192.0.2.10/24".parse().unwrap(), &card, &twice);
+        let refused = permit("192.0.2.10/24".parse().unwrap(), &card, &twice, Lan::clone);
         assert!(matches!(refused, Err(NotPermitted::Host { interface, .. }) if interface == name("lo")));
     }
 
@@ -338,6 +349,34 @@ mod tests {
             assert_eq!(says("192.0.2.70/24", &asker), "", "{lan:?}");
             assert!(says("192.0.2.10/24", &asker).contains("this host"), "{lan:?}");
         }
+    }
+
+    #[test]
+    fn what_another_name_of_the_same_lan_has_is_in_the_way() {
+        // eth0 is a port of br0, and has a VLAN 12 by itself.
+        let name_of = |lan: &Lan| match lan {
+            Lan::Parent(parent, None) if *parent == name("eth0") => Lan::Parent(name("br0"), None),
+            Lan::Parent(parent, None) if *parent == name("eth0.12") => Lan::Parent(name("br0"), Some(12)),
+            lan => lan.clone(),
+        };
+        let mut in_use = in_use();
+        in_use
+            .endpoints
+            .insert((lan("eth0.12"), "192.0.2.71".parse().unwrap()), vec![holder("c", "container three")]);
+        let may = |net: &str, lan: &Lan, endpoint: &str| {
+            let own = self::endpoint(endpoint);
+            let asker = Asker { lan, endpoint: Some(&own), interface: None };
+            permit(net.parse().unwrap(), &asker, &in_use, name_of)
+        };
+        let tagged = Lan::Parent(name("br0"), Some(12));
+        assert!(may("192.0.2.71/24", &tagged, "b").unwrap_err().to_string().contains("container three"));
+        assert_eq!(may("192.0.2.71/24", &tagged, "c"), Ok(()), "its own");
+        assert_eq!(may("192.0.2.71/24", &lan("br0"), "b"), Ok(()), "another VLAN's");
+        assert!(may("192.0.2.70/24", &lan("br0"), "b").unwrap_err().to_string().contains("container one"));
+        // What the host has on the NIC is of the bridge's LAN as well.
+        assert!(may("192.0.2.255/32", &lan("br0"), "b").is_err());
+        assert!(may("fe80::2/64", &lan("br0"), "b").is_err());
+        assert_eq!(may("fe80::2/64", &tagged, "b"), Ok(()));
     }
 
     #[test]
