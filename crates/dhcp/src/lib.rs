@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod link_up;
 mod random;
 mod taken;

@@ -23,16 +23,20 @@ pub(crate) fn between(rng: &mut impl Random, low: Duration, high: Duration) -> D
     low.saturating_add(Duration::from_micros(u64::try_from(scaled).unwrap_or(span)))
 }
 
+/// Draws the same number each time.
+#[cfg(test)]
+pub(crate) struct Fixed(pub(crate) u32);
+
+#[cfg(test)]
+impl Random for Fixed {
+    fn next_u32(&mut self) -> u32 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Fixed(u32);
-    impl Random for Fixed {
-        fn next_u32(&mut self) -> u32 {
-            self.0
-        }
-    }
 
     #[test]
     fn between_stays_between() {

@@ -16,9 +16,6 @@ pub(super) const REBOOT_WAITS: [Duration; 2] = [Duration::from_millis(700), Dura
 pub(super) const REQUEST_WAITS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(3)];
 
-/// How often an early renewal (a user asked for it) is tried before it is left for T1.
-pub(super) const EARLY_TRIES: u32 = 3;
-
 /// How long a NAK of a server that did not grant the lease waits for an ACK of one that did.
 pub(super) const NAK_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -39,32 +36,6 @@ pub(super) fn discover_wait(rng: &mut impl Random, tries: u32) -> Duration {
     let jitter = (base / 4).min(Duration::from_secs(1));
     between(rng, base.checked_sub(jitter).unwrap(), base + jitter)
 }
-
-/// How long to stay away after the `count`th refusal or unanswered REQUEST in a row: not at all, then 1, 2 ... 64 s.
-pub(super) fn refused_wait(count: u32) -> Duration {
-    match count {
-        0 | 1 => Duration::ZERO,
-        _ => Duration::from_secs(1 << (count - 2).min(LONGEST_WAIT.ilog2())),
-    }
-}
-
-/// A refusal this long after the last one is a new story: longer than the longest wait, and an exchange after it.
-pub(super) const REFUSALS_IN_A_ROW: Duration = Duration::from_mins(2);
-
-/// How long to stay away after the `count`th conflict in a row. RFC 2131 section 3.1 wants 10 s; the first retry is
-/// free, because a squatter is one host and the next address is most likely free. After that 10, 20, 40 ... 320 s: what
-/// contests one address after the other contests them all, and each decline takes an address out of the server's pool.
-/// From the tenth on that is more than RFC 5227's rate limit asks for (section 2.1.1).
-pub(super) fn declined_wait(count: u32) -> Duration {
-    const LONGEST: u32 = 5;
-    match count {
-        0 | 1 => Duration::ZERO,
-        _ => Duration::from_secs(10 << (count - 2).min(LONGEST)),
-    }
-}
-
-/// A conflict this long after the last one is a new story: longer than the longest wait, and the check after it.
-pub(super) const CONFLICTS_IN_A_ROW: Duration = Duration::from_mins(10);
 
 /// How long to wait for an answer to a renewal that has until `end`: half of what is left, at least a minute
 /// (RFC 2131 section 4.4.5). With leases of minutes that floor would mean a single try, so it is at most a
@@ -128,13 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    struct Fixed(u32);
-    impl Random for Fixed {
-        fn next_u32(&mut self) -> u32 {
-            self.0
-        }
-    }
+    use crate::random::Fixed;
 
     const START: Instant = Instant::from_boot(Duration::from_secs(1000));
 
@@ -170,18 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_and_stop_growing() {
+    fn waits_for_offers_grow_and_stop_growing() {
         let mut middle = Fixed(1 << 31);
         let waits: Vec<_> = (1..=9).map(|n| discover_wait(&mut middle, n).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
         assert_eq!(discover_wait(&mut middle, u32::MAX).as_secs(), 64);
-        let waits: Vec<_> = (1..=10).map(|n| refused_wait(n).as_secs()).collect();
-        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 64, 64, 64]);
-        assert_eq!(refused_wait(u32::MAX).as_secs(), 64);
-        let waits: Vec<_> = (1..=9).map(|n| declined_wait(n).as_secs()).collect();
-        assert_eq!(waits, [0, 10, 20, 40, 80, 160, 320, 320, 320]);
-        assert_eq!(declined_wait(u32::MAX).as_secs(), 320);
-        assert!(declined_wait(u32::MAX) < CONFLICTS_IN_A_ROW);
     }
 
     fn tries(lease: u64) -> (usize, usize) {

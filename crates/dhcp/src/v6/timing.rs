@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::table::is_live;
+use crate::backoff::EARLY_TRIES;
 use crate::random::{Random, between};
 use crate::time::Instant;
 use crate::wire::dhcpv6::INFINITE;
@@ -25,9 +26,6 @@ pub(super) const COLLECT: Duration = Duration::from_millis(200);
 /// A message's answer arrives within this time, if it does: a lease counts from the first copy of the question that
 /// was sent no longer ago.
 pub(super) const LATEST_ANSWER: Duration = Duration::from_secs(10);
-
-/// How often an early renewal (a user asked for it) is tried before it is left for T1.
-pub(super) const EARLY_TRIES: u32 = 3;
 
 /// `IRT_DEFAULT` and `IRT_MINIMUM`: when to ask for information again.
 pub(super) const INFORMATION_DEFAULT: u32 = 86_400;
@@ -94,30 +92,6 @@ impl Rhythm {
     }
 }
 
-/// How long to stay away after the `count`th refusal or unanswered Request in a row: not at all, then 1, 2 ... 64 s.
-pub(super) fn refused_wait(count: u32) -> Duration {
-    match count {
-        0 | 1 => Duration::ZERO,
-        _ => Duration::from_secs(1 << (count - 2).min(6)),
-    }
-}
-
-/// A refusal this long after the last one is a new story: longer than the longest wait, and an exchange after it.
-pub(super) const REFUSALS_IN_A_ROW: Duration = Duration::from_mins(2);
-
-/// How long to stay away after the `count`th conflict in a row: not at all, then 10, 20, 40 ... 320 s. What contests one
-/// address after the other contests them all, and each Decline takes an address out of the server's pool.
-pub(super) fn declined_wait(count: u32) -> Duration {
-    const LONGEST: u32 = 5;
-    match count {
-        0 | 1 => Duration::ZERO,
-        _ => Duration::from_secs(10 << (count - 2).min(LONGEST)),
-    }
-}
-
-/// A conflict this long after the last one is a new story: longer than the longest wait, and the check after it.
-pub(super) const CONFLICTS_IN_A_ROW: Duration = Duration::from_mins(10);
-
 /// T1 is not before this, unless the lease is short.
 const LEAST_T1: Duration = Duration::from_secs(10);
 
@@ -176,13 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    struct Fixed(u32);
-    impl Random for Fixed {
-        fn next_u32(&mut self) -> u32 {
-            self.0
-        }
-    }
+    use crate::random::Fixed;
 
     const START: Instant = Instant::from_boot(Duration::from_secs(1000));
 

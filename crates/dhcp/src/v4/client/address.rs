@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use super::{Client, Event, LossReason, State, Transmit};
+use crate::backoff::{self, CONFLICTS_IN_A_ROW, REFUSALS_IN_A_ROW};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v4::grant::Offer;
 use crate::v4::guard::Sighting;
 use crate::v4::lease::Lease;
 use crate::v4::options::is_host;
-use crate::v4::timing::{self, CONFLICTS_IN_A_ROW, REFUSALS_IN_A_ROW};
 use crate::wire::arp;
 
 /// How many refused offers are remembered.
@@ -131,7 +131,7 @@ impl<R: Random> Client<R> {
         self.conflicts = Some((count, now));
         self.guard = None;
         self.wish = self.config.requested.filter(|&wish| wish != address && is_host(wish));
-        self.state = State::Init { until: now + timing::declined_wait(count) };
+        self.state = State::Init { until: now + backoff::declined_wait(count) };
     }
 
     /// A NAK that counts.
@@ -157,7 +157,7 @@ impl<R: Random> Client<R> {
         let count = before.map_or(0, |(count, _)| count).saturating_add(1);
         self.refusals = Some((count, now));
         self.guard = None;
-        self.state = State::Init { until: now + timing::refused_wait(count) };
+        self.state = State::Init { until: now + backoff::refused_wait(count) };
     }
 
     /// The end of the lease that is held.

@@ -4,13 +4,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Client, LossReason, State, Transmit};
+use crate::backoff::EARLY_TRIES;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v4::exchange::Exchange;
 use crate::v4::grant::Offer;
 use crate::v4::guard::Guard;
 use crate::v4::messages;
-use crate::v4::timing::{self, EARLY_TRIES, REBOOT_WAITS, REQUEST_WAITS, SAME_XID_TRIES};
+use crate::v4::timing::{self, REBOOT_WAITS, REQUEST_WAITS, SAME_XID_TRIES};
 use crate::wire::dhcpv4::Repr;
 
 impl<R: Random> Client<R> {

@@ -5,10 +5,11 @@ use std::net::Ipv6Addr;
 use super::exchange::Exchange;
 use super::grant::Offer;
 use super::{Dhcp, Io, State, addresses, messages};
+use crate::backoff;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::v6::table::is_live;
-use crate::v6::timing::{self, Rhythm, Terms};
+use crate::v6::timing::{Rhythm, Terms};
 use crate::wire::dhcpv6::{Duid, MessageType};
 
 impl Dhcp {
@@ -110,7 +111,7 @@ impl Dhcp {
         let count = self.conflicts.map_or(0, |(count, _)| count);
         self.state = match self.lease {
             Some(_) => State::Bound,
-            None => State::Init { until: now + timing::declined_wait(count) },
+            None => State::Init { until: now + backoff::declined_wait(count) },
         };
     }
 

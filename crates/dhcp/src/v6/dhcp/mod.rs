@@ -25,7 +25,8 @@ use super::client::StateName;
 use super::config::Config;
 use super::lease::{Information, Lease};
 use super::table::is_live;
-use super::timing::{self, CONFLICTS_IN_A_ROW, MAX_RT, REFUSALS_IN_A_ROW, Rhythm};
+use super::timing::{MAX_RT, Rhythm};
+use crate::backoff::{self, CONFLICTS_IN_A_ROW, REFUSALS_IN_A_ROW};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::dhcpv6::{Duid, Message};
@@ -327,7 +328,7 @@ impl Dhcp {
         let before = self.refusals.filter(|(_, last)| now.saturating_since(*last) < REFUSALS_IN_A_ROW);
         let count = before.map_or(0, |(count, _)| count).saturating_add(1);
         self.refusals = Some((count, now));
-        self.state = State::Init { until: now + timing::refused_wait(count) };
+        self.state = State::Init { until: now + backoff::refused_wait(count) };
     }
 }
 
