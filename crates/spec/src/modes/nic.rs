@@ -12,8 +12,8 @@ pub(super) const RULES: ModeRules = ModeRules {
     addressing: Addressing::Dhcp,
     translated: false,
     shares_mac: false,
-    vlan: true,
+    vlan: false,
     trunks: false,
     firewall: false,
-    host_access: HostAccess::Possible,
+    host_access: HostAccess::Never,
 };
