@@ -15,7 +15,7 @@ const CRATES: &[&[&str]] = &[
     &["links"],
     &["leases"],
     &["engine", "uplink"],
-    &["attach", "host-access", "ipam", "nat"],
+    &["attach", "host-access", "ipam", "nat", "ovs-ports", "resolver"],
     &["doctor"],
     &["landline"],
 ];

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::Ipv4Net;
 use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
-use landline_leases::{OsRandom, probe};
+use landline_leases::probe::{self, Contest};
 use landline_links::blocking;
 use landline_spec::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ impl Attachments {
             endpoint.cell.has_also(addresses.map(|address| address.net.addr()).collect()).await;
         }
         for address in &spec.addresses {
-            let permitted = self.engine.services.book.permit_endpoint(address.net, options, id);
+            let permitted = self.engine.services().book.permit_endpoint(address.net, options, id);
             permitted.map_err(AttachFailure::NotPermitted)?;
         }
         Ok(())
@@ -50,7 +50,7 @@ impl Attachments {
         else {
             return Ok(());
         };
-        let (host, alias) = (self.engine.host.clone(), record.alias());
+        let (host, alias) = (self.engine.host(), record.alias());
         let link = blocking(move || {
             Ok::<_, landline_links::HostError>(
                 host.links()?.into_iter().find(|link| link.alias.as_deref() == Some(&*alias)),
@@ -58,24 +58,12 @@ impl Attachments {
         });
         let Some(link) = link.await? else { return Ok(()) };
         let Some(mac) = link.mac else { return Ok(()) };
-        let look = async {
-            let answered = probe::look(&link, mac, &addresses, options.conflict_check).await?;
-            let Some((address, by)) = answered else { return Ok(None) };
-            let of_spec = record.spec.addresses.iter().find_map(|own| match own.net {
-                IpNet::V4(net) if net.addr() == address => Some(net),
-                _ => None,
-            });
-            let all = match of_spec {
-                Some(net) => probe::answers_for_all(&link, mac, net, by, &mut OsRandom).await?,
-                None => false,
-            };
-            Ok::<_, std::io::Error>(Some((address, by, all)))
-        };
+        let look = probe::contest(&link, mac, &addresses, options.conflict_check);
         match cancel.run_until_cancelled(look).await.ok_or(AttachFailure::Cancelled)? {
             Ok(None) => Ok(()),
-            Ok(Some((address, by, all))) => {
+            Ok(Some(Contest { address, by, for_all })) => {
                 tracing::warn!(%address, %by, %mac, "another host uses the address");
-                Err(if all {
+                Err(if for_all {
                     AttachFailure::ProxyArp { address, by }
                 } else {
                     AttachFailure::InUse { address: address.into(), by: by.to_string() }
@@ -113,7 +101,7 @@ impl Attachments {
             }
             inside::dress(&netns, &mut netlink, link.index, &wanted, Defaults::TakeNew(&old))?;
             if let Some(mac) = link.mac {
-                probe::announce(&netns, link.index, mac, &inside::v4(&wanted))?;
+                probe::announce(&netns, link.index, mac, inside::v4(&wanted).iter().map(Ipv4Net::addr))?;
             }
             Ok::<_, InsideError>(replaced)
         });

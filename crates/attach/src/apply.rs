@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use landline_engine::{CreateEndpoint, NetworkRequest, Withdrawn, container_name};
+use ipnet::{IpNet, Ipv4Net};
+use landline_engine::{CreateEndpoint, container_name};
 use landline_kernel::{Netlink, Netns};
 use landline_leases::{OsRandom, probe};
 use landline_links::mark::{End, Mark};
 use landline_links::routes::NextHop;
 use landline_links::{Sandbox, Task, Wanted, blocking, facts_of};
-use landline_model::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding, NetworkRecord};
+use landline_model::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding};
 use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
@@ -43,8 +43,8 @@ impl Attachments {
                 self.remember(&slot, |record| record.spec = before.spec).await?;
             } else {
                 self.attachments.lock().remove(&before.id);
-                self.engine.ledger.remove_network(&before.id.network());
-                self.engine.store.remove::<AttachmentRecord>(&before.id).await?;
+                self.engine.leave_network(&before.id.network()).await;
+                self.engine.store().remove::<AttachmentRecord>(&before.id).await?;
             }
             return Err(error);
         }
@@ -162,10 +162,7 @@ impl Attachments {
         };
         if done.is_err() {
             self.clear(slot).await?;
-            self.engine.ledger.remove_network(&record.id.network());
-            if let Some(network) = slot.read().network_record() {
-                self.withdraw_network(&network).await;
-            }
+            self.engine.leave_network(&record.id.network()).await;
             self.leave_parent(&slot.read()).await;
         }
         done
@@ -189,9 +186,7 @@ impl Attachments {
         let record = slot.read();
         let network = record.network_record().ok_or(AttachFailure::Cancelled)?;
         let (options, id) = (network.options.clone(), record.id.clone());
-        self.engine.ledger.put_network(network.clone());
-        let proposal = NetworkRequest { record: &network, pools: &[], parent: None };
-        self.engine.admission.network(proposal).await?;
+        self.engine.enter_network(&network).await?;
         let card = if facts_of(options.mode).moves_parent() {
             self.take_card(slot, &options).await?.mac
         } else {
@@ -228,8 +223,9 @@ impl Attachments {
         let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
         let _alone = lock.lock().await;
         self.engine.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
-        if let Some(endpoint) = self.engine.endpoint(id.endpoint()) {
-            let wanted = self.engine.wanted_of(&endpoint).await;
+        let endpoint = self.engine.endpoint(id.endpoint());
+        if let Some(endpoint) = &endpoint {
+            let wanted = self.engine.wanted_of(endpoint).await;
             let default = wanted.as_ref().and_then(|wanted| wanted.routing.default);
             // The lease's task follows the default route from now on, which is set here, as are the other routes.
             let to_be = DefaultRecord {
@@ -251,7 +247,9 @@ impl Attachments {
             self.set_up(slot, put, setting).await?;
         }
         // Host access wants to know where the link has gone.
-        self.engine.ledger.set_up(id.endpoint());
+        if let Some(endpoint) = endpoint {
+            endpoint.cell.was_set_up();
+        }
         if let Some(container) = &put.request.place.container {
             self.engine.container_seen(id.endpoint(), container.clone()).await;
         }
@@ -261,7 +259,7 @@ impl Attachments {
     /// Moves the link, once what it replaces is written down.
     async fn move_in(&self, slot: &Slot, put: &Put<'_>, gateway: bool) -> Result<IfName, AttachFailure> {
         let record = slot.read();
-        let (host, alias) = (self.engine.host.clone(), record.alias());
+        let (host, alias) = (self.engine.host(), record.alias());
         let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
         let (v4, v6) = inside::gateways(&record.spec);
         let look = blocking(move || {
@@ -321,7 +319,7 @@ impl Attachments {
             }
             let index = sandbox.link.index;
             inside::dress(&sandbox.netns, &mut sandbox.netlink, index, &spec, Defaults::Take)?;
-            probe::announce(&sandbox.netns, index, setting.mac, &inside::v4(&spec))?;
+            probe::announce(&sandbox.netns, index, setting.mac, inside::v4(&spec).iter().map(Ipv4Net::addr))?;
             Ok(())
         });
         done.await.map_err(|source| AttachFailure::Inside { target: record.target.clone(), source })?;
@@ -332,14 +330,6 @@ impl Attachments {
         Ok(())
     }
 
-    /// Has the features take back what they did for the network behind an attachment.
-    pub(super) async fn withdraw_network(&self, network: &NetworkRecord) {
-        let what = Withdrawn::Network { id: &network.id, record: Some(network), forgotten: true };
-        if let Err(error) = self.engine.admission.withdrawn(what).await {
-            tracing::warn!(error = %landline_types::chain(&error), "something of an attachment's network is left");
-        }
-    }
-
     /// Changes what is remembered of an attachment, on disk first.
     pub(super) async fn remember(
         &self,
@@ -348,7 +338,7 @@ impl Attachments {
     ) -> Result<(), AttachFailure> {
         let mut record = slot.read();
         change(&mut record);
-        self.engine.store.put(&record).await?;
+        self.engine.store().put(&record).await?;
         *slot.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = record;
         Ok(())
     }

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, Route, RouteKind};
 use landline_links::mark::{End, Mark};
-use landline_links::{Step, blocking, find_parent};
+use landline_links::{Step, blocking, find_parent, settings};
 use landline_spec::NetworkOptions;
-use landline_uplink::settings;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Card, SavedAddress};
@@ -37,7 +36,7 @@ impl Attachments {
         slot: &Slot,
         options: &NetworkOptions,
     ) -> Result<Card, AttachFailure> {
-        let (host, name, mode) = (self.engine.host.clone(), options.parent.clone(), options.mode);
+        let (host, name, mode) = (self.engine.host(), options.parent.clone(), options.mode);
         let mark = Mark::new(slot.read().id.endpoint(), End::Card).to_string();
         let own = mark.clone();
         let card = blocking(move || {
@@ -53,7 +52,7 @@ impl Attachments {
         let card = card.await?;
         let stored = card.clone();
         self.remember(slot, |record| record.card = Some(stored)).await?;
-        let (host, link) = (self.engine.host.clone(), options.parent.clone());
+        let (host, link) = (self.engine.host(), options.parent.clone());
         blocking(move || host.apply(&Step::SetAlias { link, alias: mark })).await?;
         Ok(card)
     }
@@ -62,7 +61,7 @@ impl Attachments {
     pub(super) async fn give_card_back(&self, slot: &Slot) -> Result<(), AttachFailure> {
         let record = slot.read();
         let Some(card) = record.card.clone() else { return Ok(()) };
-        let mut present = self.engine.services.present.clone();
+        let mut present = self.engine.services().present.clone();
         let back = async {
             loop {
                 let record = record.clone();
@@ -97,7 +96,7 @@ impl Attachments {
             }
             // Whoever is putting it there or back has the turn.
             let Ok(_turn) = slot.turn.try_lock() else { continue };
-            let (host, alias) = (self.engine.host.clone(), record.alias());
+            let (host, alias) = (self.engine.host(), record.alias());
             let here = blocking(move || {
                 host.links().map(|links| links.iter().any(|l| l.alias.as_deref() == Some(&*alias)))
             });

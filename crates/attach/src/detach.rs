@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use landline_engine::erase;
 use landline_kernel::{Netlink, Route};
 use landline_links::blocking;
 use landline_links::mark::PROTOCOL;
@@ -69,26 +68,15 @@ impl Attachments {
         if let Some(card) = slot.read().card {
             return Err(AttachFailure::CardAway { card: card.name, target: record.target });
         }
-        if for_good && let Some(identity) = identity.or_else(|| self.identity_of(&record)) {
-            self.engine.identities.release(&identity);
-            if self.engine.identities.forget(&identity).is_some() {
-                erase(&self.engine.store, identity).await;
-            }
+        if for_good {
+            self.engine.drop_identity(identity, &record.key()).await;
         }
-        self.engine.store.remove::<AttachmentRecord>(&record.id).await?;
-        self.engine.ledger.remove_network(&record.id.network());
+        self.engine.store().remove::<AttachmentRecord>(&record.id).await?;
         self.attachments.lock().remove(&record.id);
-        if let Some(network) = record.network_record() {
-            self.withdraw_network(&network).await;
-        }
+        self.engine.leave_network(&record.id.network()).await;
         self.leave_parent(&record).await;
         tracing::info!(target = %record.target, "detached");
         Ok(true)
-    }
-
-    fn identity_of(&self, record: &AttachmentRecord) -> Option<landline_model::IdentityId> {
-        let key = record.key();
-        self.engine.identities.all().into_iter().find(|i| i.key.as_deref() == Some(&*key)).map(|i| i.id)
     }
 
     /// The container behind an attachment has ended, and its sandbox with it: the attachment waits for its next start.

@@ -37,8 +37,7 @@ impl Attachments {
         };
         self.remember(slot, |record| record.inside = Some(there)).await?;
 
-        let (netns, host, spec, alias) =
-            (copy()?, self.engine.host.clone(), record.spec.clone(), record.alias());
+        let (netns, host, spec, alias) = (copy()?, self.engine.host(), record.spec.clone(), record.alias());
         let work = blocking(move || {
             let index = add_dummy(&*host, &record, &alias)?;
             host.hand_over(index, &netns)?;
@@ -64,7 +63,7 @@ impl Attachments {
         record: &AttachmentRecord,
         there: &Inside,
     ) -> Result<(), AttachFailure> {
-        let (alias, there, host) = (record.alias(), there.clone(), self.engine.host.clone());
+        let (alias, there, host) = (record.alias(), there.clone(), self.engine.host());
         let target = record.target.clone();
         let done = blocking(move || take(&*host, &there, &alias));
         done.await.map_err(|error| AttachFailure::Inside { target, source: error.into() })

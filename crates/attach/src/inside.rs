@@ -238,11 +238,11 @@ pub(super) fn find(path: &Path, alias: &str) -> Result<Option<(Netns, Netlink, L
 }
 
 /// Static IPv4 addresses, as far as they are to be looked for on the LAN.
-pub(super) fn v4(spec: &AttachSpec) -> Vec<Ipv4Addr> {
+pub(super) fn v4(spec: &AttachSpec) -> Vec<Ipv4Net> {
     spec.addresses
         .iter()
         .filter_map(|address| match address.net {
-            IpNet::V4(net) => Some(net.addr()),
+            IpNet::V4(net) => Some(net),
             IpNet::V6(_) => None,
         })
         .collect()

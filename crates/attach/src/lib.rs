@@ -314,7 +314,7 @@ impl Attachments {
                 endpoint.cell.has_also(addresses.collect()).await;
             }
         }
-        let cancel = attach.engine.services.cancel.clone();
+        let cancel = attach.engine.services().cancel.clone();
         tokio::spawn(cancel.run_until_cancelled_owned(follow::run(attach.clone())));
         attach
     }

@@ -8,28 +8,39 @@ use landline_links::{
     mode_over,
 };
 use landline_model::NetworkRecord;
-use landline_spec::{AttachSpec, KindWord, LinkChoice, NetworkOptions, Parent};
+use landline_spec::{AttachKind, AttachSpec, LinkChoice, NetworkOptions, Parent};
 use landline_types::IfName;
 
 use super::record::Card;
 use super::{AttachFailure, AttachmentRecord, Attachments, inside};
 
-/// How an attachment's wire runs, once its parent was looked at.
+/// What stands in the place of a parent's name where the parent is a VDE switch.
+const SWITCH: &str = "vde";
+
+/// How an attachment's link runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedParent {
     /// The parent's name; `dummy` where there is none, `vde` where it is a switch, which has a directory instead.
     pub parent: IfName,
-    /// A network mode, `nic` or `dummy`.
-    pub kind: String,
     /// Whether that is what the parent has by itself.
     pub followed: bool,
-    /// The network's options, for a kind that is a mode.
+    /// The network's options; `None`: the link is a dummy interface.
     pub network: Option<NetworkOptions>,
     /// The parent is not there and has to be made.
     pub make: bool,
 }
 
 impl ResolvedParent {
+    /// What the link would be.
+    pub fn kind(&self) -> AttachKind {
+        self.network.as_ref().map_or(AttachKind::Dummy, |options| AttachKind::Mode(options.mode))
+    }
+
+    /// Whether the host reaches such links only through one of its own.
+    pub fn needs_shim(&self) -> bool {
+        self.network.as_ref().is_some_and(|options| facts_of(options.mode).shim.is_some())
+    }
+
     /// Whether it would be a port of Open vSwitch that carries all VLANs.
     pub fn is_open_trunk(&self) -> bool {
         let all = |options: &NetworkOptions| {
@@ -74,7 +85,7 @@ impl Attachments {
     /// # Errors
     /// There is no such parent, or an option does not go with it.
     pub async fn choose(&self, spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
-        let (host, spec) = (self.engine.host.clone(), spec.clone());
+        let (host, spec) = (self.engine.host(), spec.clone());
         let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
         blocking(move || choose(&spec, &host.links()?, &cards)).await
     }
@@ -86,7 +97,7 @@ impl Attachments {
         if chosen.make || matches!(facts_of(options.mode).parent, ParentIs::OwnBridge | ParentIs::Itself) {
             return Ok(());
         }
-        let host = self.engine.host.clone();
+        let host = self.engine.host();
         let links = blocking(move || host.links()).await?;
         match find_parent(&options.parent, options.mode, &links) {
             Err(error @ (ParentError::Missing { .. } | ParentError::Down { .. })) => Err(error.into()),
@@ -96,7 +107,7 @@ impl Attachments {
 
     /// Makes the bridge an attachment hangs on.
     pub(super) async fn make_parent(&self, chosen: &ResolvedParent) -> Result<(), HostError> {
-        let (host, chosen) = (self.engine.host.clone(), chosen.clone());
+        let (host, chosen) = (self.engine.host(), chosen.clone());
         let made = blocking(move || bridge_plan(&chosen)?.apply(&*host)).await;
         match made {
             // Two that start at once: the other one was quicker.
@@ -116,7 +127,7 @@ impl Attachments {
         let mut network = NetworkRecord::new(record.id.network(), options);
         name_bridge(&mut network);
         if facts_of(network.options.mode).parent != ParentIs::OwnBridge {
-            self.engine.enter_network_links(&mut network).await?;
+            self.engine.parents().enter(&mut network).await?;
         }
         Ok((Some(network.options), network.nic))
     }
@@ -124,7 +135,7 @@ impl Attachments {
     /// Makes what an attachment's network needs. A VDE switch must be running.
     pub(super) async fn enter_parent(&self, record: &AttachmentRecord) -> Result<(), AttachFailure> {
         if let Some(network) = record.network_record() {
-            self.engine.ensure_network_links(&network, true).await?;
+            self.engine.parents().ensure(&network, true).await?;
         }
         Ok(())
     }
@@ -133,7 +144,7 @@ impl Attachments {
     pub(super) async fn leave_parent(&self, record: &AttachmentRecord) {
         let Some(network) = &record.network else { return };
         if let Some(network) = record.network_record() {
-            self.engine.remove_network_links(&network).await;
+            self.engine.parents().remove(&network).await;
         }
         if record.spec.create {
             self.unmake_parent(network).await;
@@ -142,7 +153,7 @@ impl Attachments {
 
     /// Removes a bridge that was made for an attachment and has no port any more.
     async fn unmake_parent(&self, network: &NetworkOptions) {
-        let (host, name, on_ovs) = (self.engine.host.clone(), network.parent.clone(), is_on_ovs(network));
+        let (host, name, on_ovs) = (self.engine.host(), network.parent.clone(), is_on_ovs(network));
         if self.engine.networks().values().any(|network| network.options.parent == name) {
             return;
         }
@@ -186,9 +197,8 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedP
                     "a dummy interface is connected to nothing that could give it an address; write a static one",
                 ));
             }
-            let name = KindWord::DUMMY.parse().map_err(|_| AttachFailure::Cancelled)?;
-            let kind = KindWord::DUMMY.to_owned();
-            return Ok(ResolvedParent { parent: name, kind, followed: true, network: None, make: false });
+            let parent = AttachKind::Dummy.as_str().parse().map_err(|_| AttachFailure::Cancelled)?;
+            return Ok(ResolvedParent { parent, followed: true, network: None, make: false });
         }
         Parent::Vde(_) => return choose_switch(spec),
         Parent::Name(name) => (name.clone(), links.iter().find(|link| link.name == *name)),
@@ -245,7 +255,7 @@ fn choose_switch(spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
             "a VDE switch is joined as it is: leave out --direct-phys (mode=nic), create and -l (host_ifname)",
         ));
     }
-    let name: IfName = KindWord::VDE.parse().map_err(|_| AttachFailure::Cancelled)?;
+    let name: IfName = SWITCH.parse().map_err(|_| AttachFailure::Cancelled)?;
     let network = spec.network(&name, mode_over(&name, None))?;
     Ok(over(spec, name, network, true))
 }
@@ -260,6 +270,5 @@ fn over(spec: &AttachSpec, parent: IfName, mut network: NetworkOptions, followed
     }
     // What is written on the container counts, and what the host's bridge has besides is none of its business.
     network.skip_routes |= !spec.dhcp;
-    let kind = network.mode.to_string();
-    ResolvedParent { followed, parent, kind, network: Some(network), make: false }
+    ResolvedParent { followed, parent, network: Some(network), make: false }
 }

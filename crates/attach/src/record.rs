@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use landline_links::mark::ATTACHMENT_PREFIX;
+use landline_links::settings::Setting;
 use landline_model::{ContainerRecord, NetworkRecord};
 use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
 use landline_store::Record;
 use landline_types::{IfName, Mac};
-use landline_uplink::settings::Setting;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use landline_engine::random_mac;
+use landline_engine::{ParentLinks, random_mac};
 use landline_kernel::{Link, LinkKind};
 use landline_leases::OsRandom;
 use landline_links::mark::{End, Mark, PROTOCOL};
 use landline_links::network::{as_planned, name_bridge};
-use landline_links::{
-    BridgeMacs, LinkEnd, LinkRequest, LinkType, Plan, Step, blocking, driver_of, find_parent,
-};
+use landline_links::{LinkEnd, LinkRequest, LinkType, Plan, Step, blocking, driver_of, find_parent};
 use landline_model::NetworkRecord;
 use landline_types::IfName;
 
@@ -34,11 +32,11 @@ impl Attachments {
         if taken.contains(&name) {
             return Err(AttachFailure::NameTaken { target: request.target.clone(), name });
         }
-        let host = self.engine.host.clone();
+        let host = self.engine.host();
         let links = blocking(move || host.links()).await?;
         let id = AttachmentId::draw(&mut OsRandom);
-        let (wanted, choice, macs) = (request.clone(), chosen.clone(), self.engine.bridge_macs.clone());
-        let (plan, link) = blocking(move || plan(&wanted, &choice, &id, &links, &macs)).await?;
+        let (wanted, choice, engine) = (request.clone(), chosen.clone(), self.engine.clone());
+        let (plan, link) = blocking(move || plan(&wanted, &choice, &id, &links, engine.parents())).await?;
         Ok(render(request, &chosen, &plan, &link, &name))
     }
 }
@@ -48,19 +46,19 @@ fn plan(
     chosen: &ResolvedParent,
     id: &AttachmentId,
     links: &[Link],
-    macs: &BridgeMacs,
+    parents: &ParentLinks,
 ) -> Result<(Plan, IfName), AttachFailure> {
-    let own = Mark::new(id.endpoint(), End::Container).link_name();
     let Some(options) = &chosen.network else {
         let mark = Mark::new(id.endpoint(), End::Container);
+        let name = mark.link_name();
         let end = LinkEnd {
-            name: own.clone(),
+            name: name.clone(),
             mac: request.spec.mac,
             mtu: 1500,
             alias: mark.to_string(),
             silent: true,
         };
-        return Ok((Plan { steps: vec![Step::AddLink { link: end, kind: LinkType::Dummy }] }, own));
+        return Ok((Plan { steps: vec![Step::AddLink { link: end, kind: LinkType::Dummy }] }, name));
     };
     let mut network = NetworkRecord::new(id.network(), options.clone());
     name_bridge(&mut network);
@@ -77,18 +75,18 @@ fn plan(
             (link, needed.plan.steps)
         } else {
             let parent = find_parent(&needed.parent, options.mode, links)?;
-            (parent.clone(), macs.would_keep(&network.options, parent, links).into_iter().collect())
+            (parent.clone(), parents.would_keep(&network.options, parent, links).into_iter().collect())
         }
     };
     let mut options = network.options;
     options.parent.clone_from(&parent.name);
-    let itself = driver.facts().moves_parent();
-    let mac = driver.facts().shared_mac(&parent).or(request.spec.mac).or(parent.mac.filter(|_| itself));
-    let (mac, own) = (mac.unwrap_or_else(random_mac), if itself { parent.name.clone() } else { own });
+    let own = parent.mac.filter(|_| driver.facts().moves_parent());
+    let mac = request.spec.mac.or(own).unwrap_or_else(random_mac);
     let host_name = request.spec.host_end.clone();
     let link = LinkRequest { endpoint: id.endpoint(), options: &options, parent: &parent, mac, host_name };
-    steps.extend(driver.endpoint(&link).steps);
-    Ok((Plan { steps }, own))
+    let link = link.plan();
+    steps.extend(link.plan.steps);
+    Ok((Plan { steps }, link.name))
 }
 
 fn render(
@@ -108,7 +106,7 @@ fn render(
     let (there, here): (Vec<Step>, Vec<Step>) =
         plan.steps.iter().cloned().partition(|step| later(step).is_some());
     let plan = Plan { steps: here };
-    let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", chosen.kind);
+    let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", chosen.kind());
     let mut line = |text: String| {
         // Writing into a text cannot fail.
         let _ = writeln!(script, "{text}");

@@ -153,7 +153,7 @@ impl Doctor {
             }
         }
         found.dedup();
-        let (host, views, openings) = (self.engine.host.clone(), self.nat.views(), self.nat.exceptions());
+        let (host, views, openings) = (self.engine.host(), self.nat.views(), self.nat.exceptions());
         let looked = blocking(move || {
             found.extend(parents::look(&*host, &rest));
             if !views.is_empty() || rest.iter().any(|network| facts_of(network.options.mode).is_translated())
@@ -170,8 +170,8 @@ impl Doctor {
     async fn address_troubles(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         for endpoint in self.engine.endpoints() {
-            let v4 = endpoint.supervised().as_ref().map(|task| task.status.borrow().troubles.clone());
-            let v6 = endpoint.ipv6().as_ref().map(|task| task.status.borrow().troubles.clone());
+            let v4 = endpoint.status().map(|status| status.troubles);
+            let v6 = endpoint.status6().map(|status| status.troubles);
             for (why, hint) in v4.into_iter().chain(v6).filter_map(|troubles| troubles.repeated()) {
                 let holder = endpoint.cell.read().await.holder_name();
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));

@@ -18,6 +18,7 @@ use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_spec::NetworkId;
 
 use crate::endpoints::CreateEndpoint;
+use crate::engine::{Endpoint, Engine};
 
 /// Why a feature does not admit something. The sentence is the feature's, and reaches Docker as it is.
 #[derive(Debug)]
@@ -140,9 +141,25 @@ pub trait Admission: Send + Sync {
         nothing_to_do()
     }
 
+    /// An endpoint is about to be made: writes down what the feature keeps in its record and with its identity. Nothing is
+    /// done for it yet.
+    fn annotate(
+        &self,
+        _request: &CreateEndpoint,
+        _network: &NetworkRecord,
+        _identity: &mut IdentityRecord,
+        _record: &mut EndpointRecord,
+    ) {
+    }
+
     /// The endpoint is about to be stored.
     fn endpoint<'a>(&'a self, _endpoint: EndpointRequest<'a>) -> Verdict<'a> {
         granted()
+    }
+
+    /// An endpoint has ended, and Docker is about to be answered, which may start its container again at once.
+    fn ended<'a>(&'a self, _engine: &'a Engine, _endpoint: &'a Endpoint) -> Done<'a> {
+        nothing_to_do()
     }
 
     /// Takes back what was done for something that is gone or did not come about.
@@ -204,12 +221,32 @@ impl Admission for Admissions {
         })
     }
 
+    fn annotate(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        identity: &mut IdentityRecord,
+        record: &mut EndpointRecord,
+    ) {
+        for feature in &self.0 {
+            feature.annotate(request, network, identity, record);
+        }
+    }
+
     fn endpoint<'a>(&'a self, endpoint: EndpointRequest<'a>) -> Verdict<'a> {
         Box::pin(async move {
             for feature in &self.0 {
                 feature.endpoint(endpoint).await?;
             }
             Ok(())
+        })
+    }
+
+    fn ended<'a>(&'a self, engine: &'a Engine, endpoint: &'a Endpoint) -> Done<'a> {
+        Box::pin(async move {
+            for feature in &self.0 {
+                feature.ended(engine, endpoint).await;
+            }
         })
     }
 

@@ -1,7 +1,6 @@
 //! Taking up what the store does not know: after it was lost, Docker still has the networks, and the kernel the
 //! links with our marks.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +11,6 @@ use landline_leases::addressing::dhcp;
 use landline_leases::ipv6::Supervisor6;
 use landline_leases::{EndpointState, Location, OsRandom, Supervisor};
 use landline_links::mark::{End, Mark};
-use landline_links::network::name_bridge;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
 use landline_spec::Addressing;
@@ -21,8 +19,6 @@ use crate::admission::EndpointRequest;
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::IdentityQuery;
-use crate::nat_binding::binding;
-use crate::nat_bridge::introduce;
 use crate::networks::{CreateNetwork, NetworkIpam};
 
 /// What a sandbox shows of an endpoint.
@@ -39,38 +35,15 @@ impl Engine {
         if self.networks().contains_key(&network.id) {
             return;
         }
-        let mut options = network.options;
-        if facts_of(options.mode).is_translated()
+        if facts_of(network.options.mode).is_translated()
             && let NetworkIpam::Pool { subnet, gateway } | NetworkIpam::Landline { subnet, gateway, .. } =
                 &mut network.ipam
             && gateway.is_none()
         {
             *gateway = self.router_of(&network.id, *subnet).await;
         }
-        let ipam_gateway: Option<Ipv4Addr> = match network.ipam {
-            NetworkIpam::Landline { gateway, .. } if options.addressing == Addressing::Dhcp => {
-                options.gateway = options.gateway.or(gateway);
-                None
-            }
-            NetworkIpam::Pool { gateway, .. } | NetworkIpam::Landline { gateway, .. } => gateway,
-            NetworkIpam::Null => None,
-        };
-        let bridge_address = match network.ipam {
-            NetworkIpam::Pool { subnet, gateway: Some(gateway) }
-            | NetworkIpam::Landline { subnet, gateway: Some(gateway), .. } => {
-                Ipv4Net::new(gateway, subnet.prefix_len()).ok()
-            }
-            _ => None,
-        };
-        let ipam_gateway_v6 = network.ipam_v6.and_then(|pool| pool.gateway);
-        let mut record = NetworkRecord {
-            ipam_gateway,
-            ipam_gateway_v6,
-            bridge_address,
-            ..NetworkRecord::new(network.id, options)
-        };
-        name_bridge(&mut record);
-        self.adopt_network_links(&mut record).await;
+        let mut record = network.into_record();
+        self.parents.adopt(&mut record).await;
         tracing::warn!(network = %record.id.short(), "Docker has a network the state does not; taken up");
         if let Err(error) = self.store.put(&record).await {
             tracing::warn!(error = %landline_types::chain(&error), "a network could not be stored");
@@ -115,19 +88,8 @@ impl Engine {
     ) -> Option<Endpoint> {
         let id = &request.endpoint;
         let mac = found.link.mac?;
-        let wish = IdentityQuery {
-            network: &network.id,
-            network_name: network.name.as_deref(),
-            parent: &network.options.parent,
-            mac: Some(mac),
-            key: None,
-            name: None,
-            address: None,
-            ports: None,
-            candidates: None,
-        };
+        let wish = IdentityQuery { mac: Some(mac), ..IdentityQuery::on(network) };
         let mut identity = self.identities.take(id, network, &wish);
-        introduce(network, &mut identity);
         let client_id =
             identity.client_id.clone().or_else(|| Some(ClientId::from_mac(mac).as_bytes().to_vec()));
         let address = match network.options.addressing {
@@ -147,7 +109,7 @@ impl Engine {
                 &mut OsRandom,
             )
             .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), switched_on: true, ..ipv6 });
-        let record = EndpointRecord {
+        let mut record = EndpointRecord {
             ipv6: ipv6.clone(),
             id: id.clone(),
             network: network.id.clone(),
@@ -164,11 +126,12 @@ impl Engine {
             // Where Landline does not look after IPv6 itself, that of a pool.
             address_v6: found.ipv6.first().copied().filter(|_| ipv6.is_none()),
             sandbox: Some(sandbox.clone()),
-            nat: binding(request, network, &identity),
+            nat: None,
             copied_routes: Vec::new(),
             applied,
             container: None,
         };
+        self.admission.annotate(request, network, &mut identity, &mut record);
         let again = EndpointRequest {
             request,
             record: &record,

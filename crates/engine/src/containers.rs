@@ -79,17 +79,7 @@ impl Engine {
         let network = self.networks().get(&record.network).cloned();
         let (Some(id), Some(network)) = (&record.identity, network) else { return };
         let Some(identity) = self.identities.get(id) else { return };
-        let wish = IdentityQuery {
-            network: &network.id,
-            network_name: network.name.as_deref(),
-            parent: &network.options.parent,
-            mac: None,
-            key: None,
-            name: None,
-            address: None,
-            ports: Some(&identity.ports),
-            candidates: None,
-        };
+        let wish = IdentityQuery { ports: Some(&identity.ports), ..IdentityQuery::on(&network) };
         write(&self.store, self.identities.confirm(id, &wish, &network.options, container)).await;
     }
 

@@ -2,7 +2,7 @@
 
 use landline_links::mark::{End, Mark};
 use landline_links::{Host, HostEnd, HostError, Sandbox, blocking, facts_of, mark_of};
-use landline_spec::{DnsMode, EndpointId};
+use landline_spec::EndpointId;
 
 use crate::engine::{Endpoint, Engine};
 
@@ -78,11 +78,7 @@ impl Engine {
                 tracing::error!(error = %landline_types::chain(&error), "the end of an endpoint could not be stored");
             }
             self.after_endpoint(&record).await;
-            if let (Some(container), true) = (&record.container, endpoint.cell.options().dns != DnsMode::Off)
-            {
-                // Before Docker, which may start the container again at once, writes its file anew.
-                self.write_names(container).await;
-            }
+            self.admission.ended(self, endpoint).await;
             tracing::info!(endpoint = %id.short(), "endpoint deleted");
         }
         Ok(())

@@ -4,6 +4,7 @@ mod error;
 mod names;
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,13 +13,10 @@ use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
 use landline_leases::addressing::dhcp;
 use landline_leases::{EndpointState, OsRandom};
-use landline_links::mark::{End, Mark, is_implicit};
+use landline_links::mark::is_implicit;
 use landline_links::network::NetworkLinksError;
 use landline_links::spanning_tree::{remedy, until_forwarding};
-use landline_links::{
-    LinkRequest, MacOf, ParentError, Plan, apply_and_wait_for_carrier, blocking, check_vlan, driver_of,
-    facts_of, find_parent,
-};
+use landline_links::{MacOf, ParentError, Plan, PlannedLink, apply_and_wait_for_carrier, blocking, facts_of};
 use landline_model::{
     AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
     NetworkRecord, Port,
@@ -30,11 +28,10 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{EndpointRequest, Withdrawn};
 use crate::engine::{Endpoint, Engine};
 use crate::identity::{Candidate, IdentityQuery};
-use crate::nat_binding::{Published, binding};
-use crate::nat_bridge::introduce;
+use crate::parent_links::{PlanLinkError, WantedLink};
 pub use error::CreateEndpointError;
-pub(crate) use names::{chosen_name, lan_name};
-pub use names::{container_name, first_name, network_name};
+pub(crate) use names::{chosen_name, first_name, lan_name};
+pub use names::{container_name, network_name};
 
 /// A request for an endpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +61,19 @@ pub struct CreateEndpoint {
     pub host_end: Option<IfName>,
 }
 
+/// A port that was published (`-p`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The container's port.
+    pub inside: u16,
+    /// The port it is to be reached at; `None`: whichever.
+    pub outside: Option<u16>,
+    /// The host's address it is to be reached at; `None`: any.
+    pub address: Option<Ipv4Addr>,
+}
+
 /// What an endpoint got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointAddress {
@@ -76,8 +86,8 @@ pub struct EndpointAddress {
 }
 
 /// An endpoint whose link is there, and its lease.
-pub struct Prepared {
-    pub endpoint: Arc<Endpoint>,
+pub(crate) struct Prepared {
+    pub(crate) endpoint: Arc<Endpoint>,
     plan: Plan,
 }
 
@@ -132,15 +142,12 @@ impl Engine {
         self.check_mac(request, &network).await?;
         let ports = &request.ports;
         let wish = IdentityQuery {
-            network: &network.id,
-            network_name: network.name.as_deref(),
-            parent: &network.options.parent,
             mac: request.mac,
             key: request.options.id.as_deref(),
-            name: None,
             address: request.address.map(|net| net.addr()),
             ports: Some(ports),
             candidates: request.candidates.as_deref(),
+            ..IdentityQuery::on(&network)
         };
         let leased = self.reserved(request);
         let was_leased = leased.is_some();
@@ -160,7 +167,7 @@ impl Engine {
     }
 
     /// Whether the hardware address that the user gave can be had.
-    pub async fn check_mac(
+    pub(crate) async fn check_mac(
         &self,
         request: &CreateEndpoint,
         network: &NetworkRecord,
@@ -191,7 +198,6 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
-        introduce(network, &mut identity);
         let prepared = self.prepare(request, network, &mut identity, name.clone(), announce, cancel).await?;
         let cell = prepared.endpoint.cell.clone();
         let record = cell.read().await;
@@ -231,7 +237,7 @@ impl Engine {
 
     /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
     /// if it fails. The identity is told what it is on this link.
-    pub async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         request: &CreateEndpoint,
         network: &NetworkRecord,
@@ -240,7 +246,7 @@ impl Engine {
         announce: impl FnOnce(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<Prepared, CreateEndpointError> {
-        match self.ensure_network_links(network, false).await {
+        match self.parents.ensure(network, false).await {
             Err(NetworkLinksError::Switch(source)) => {
                 return Err(CreateEndpointError::Switch { network: network_name(network), source });
             }
@@ -255,7 +261,7 @@ impl Engine {
         }
         let planned = self.plan_link(request, network, identity.mac);
         let planned = cancel.run_until_cancelled(planned).await.ok_or(CreateEndpointError::Cancelled)?;
-        let (plan, link, mac, parent_mtu) = planned?;
+        let PlannedLink { plan, name: link, mac, parent_mtu } = planned?;
         identity.mac = mac;
         let address = address_record(request, network, identity, name.clone())?;
         if let AddressRecord::Dhcp(dhcp) = &address {
@@ -269,7 +275,7 @@ impl Engine {
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
 
-        let record = EndpointRecord {
+        let mut record = EndpointRecord {
             id: request.endpoint.clone(),
             network: request.network.clone(),
             identity: Some(identity.id.clone()),
@@ -284,12 +290,13 @@ impl Engine {
             address,
             address_v6: request.address_v6,
             ipv6,
-            nat: binding(request, network, identity),
+            nat: None,
             sandbox: None,
             copied_routes: Vec::new(),
             applied: Applied::default(),
             container: None,
         };
+        self.admission.annotate(request, network, identity, &mut record);
         let cell = Arc::new(EndpointState::fresh(
             record,
             network.options.clone(),
@@ -379,55 +386,39 @@ impl Engine {
     }
 
     /// Takes the link away again, and gives the lease back if that is wanted.
-    pub async fn roll_back(&self, prepared: Prepared, release: bool) {
+    pub(crate) async fn roll_back(&self, prepared: Prepared, release: bool) {
         prepared.endpoint.stop(release).await;
         prepared.endpoint.cell.withdraw().await;
         let (host, plan) = (self.host.clone(), prepared.plan);
         blocking(move || plan.undo(&*host)).await;
     }
 
-    /// The plan, the container end's name, the hardware address it will have (`mac` unless all links on the parent
-    /// share one), and the parent's MTU.
+    /// How the endpoint's link is made. A parent that may be about to come is waited for.
     async fn plan_link(
         &self,
         wanted: &CreateEndpoint,
         network: &NetworkRecord,
         mac: Mac,
-    ) -> Result<(Plan, IfName, Mac, u32), CreateEndpointError> {
+    ) -> Result<PlannedLink, CreateEndpointError> {
         let options = &network.options;
-        let host = self.host.clone();
-        let link_error = |source| CreateEndpointError::Link { parent: options.parent.clone(), source };
         let deadline = tokio::time::Instant::now() + options.lease_timeout;
         let mut present = self.services.present.clone();
-        let parent = loop {
-            let host = host.clone();
-            self.reopen_vlan(network).await;
-            let links = blocking(move || host.links()).await.map_err(link_error)?;
-            let found = find_parent(&options.parent, options.mode, &links);
-            match found.and_then(|parent| check_vlan(options, parent).map(|()| parent)) {
-                Ok(parent) => {
-                    self.bridge_macs.keep(options, parent, &links).await;
-                    break parent.clone();
-                }
-                // At boot, and while a network manager makes its bridge anew, it may be about to come.
-                Err(ParentError::Missing { .. } | ParentError::Down { .. })
+        loop {
+            self.parents.reopen_vlan(network).await;
+            let wanted = WantedLink { endpoint: &wanted.endpoint, mac, host_name: wanted.host_end.clone() };
+            match self.parents.plan(options, wanted).await {
+                // At boot, and while a network manager makes its bridge again, it may be about to come.
+                Err(PlanLinkError::Parent(ParentError::Missing { .. } | ParentError::Down { .. }))
                     if tokio::time::timeout_at(deadline, present.changed()).await.is_ok() => {}
-                Err(source) => {
+                Err(PlanLinkError::Parent(source)) => {
                     return Err(CreateEndpointError::Parent { network: network_name(network), source });
                 }
+                Err(PlanLinkError::Host(source)) => {
+                    return Err(CreateEndpointError::Link { parent: options.parent.clone(), source });
+                }
+                Ok(planned) => return Ok(planned),
             }
-        };
-        let parent = &parent;
-        let driver = driver_of(options.mode);
-        let mac = driver.facts().shared_mac(parent).unwrap_or(mac);
-        let (endpoint, host_name) = (&wanted.endpoint, wanted.host_end.clone());
-        let request = LinkRequest { endpoint, options, parent, mac, host_name };
-        let link = if driver.facts().moves_parent() {
-            parent.name.clone()
-        } else {
-            Mark::new(endpoint, End::Container).link_name()
-        };
-        Ok((driver.endpoint(&request), link, mac, parent.mtu))
+        }
     }
 }
 

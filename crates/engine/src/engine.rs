@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_leases::ipv6::Status6;
-use landline_leases::{EndpointState, Foundation, Inventory, Ledger, Networks, Orders, Services, Supervised};
+use landline_leases::{
+    EndpointState, Foundation, Inventory, Ledger, Networks, Orders, Services, Status, Supervised,
+};
 use landline_links::{BridgeMacs, Host};
 use landline_spec::EndpointId;
 use landline_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::admission::Admission;
 use crate::identities::{Derivation, Identities};
+use crate::parent_links::ParentLinks;
 use crate::refused_starts::RefusedStarts;
 use crate::release::Releaser;
 
 /// An endpoint that exists or is being made.
 #[derive(Debug)]
 pub struct Endpoint {
+    /// Its record.
     pub cell: Arc<EndpointState>,
     /// The lease's task, for endpoints that have one.
     pub(crate) supervised: Mutex<Option<Supervised>>,
@@ -28,12 +32,27 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub fn supervised(&self) -> MutexGuard<'_, Option<Supervised>> {
+    /// What its DHCP client is at, for endpoints that have one.
+    pub fn status(&self) -> Option<Status> {
+        self.supervised().as_ref().map(|task| task.status.borrow().clone())
+    }
+
+    /// What there is of IPv6, for endpoints that Landline gives any.
+    pub fn status6(&self) -> Option<Status6> {
+        self.ipv6().as_ref().map(|task| task.status.borrow().clone())
+    }
+
+    pub(crate) fn supervised(&self) -> MutexGuard<'_, Option<Supervised>> {
         self.supervised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn ipv6(&self) -> MutexGuard<'_, Option<Supervised<Status6>>> {
+    pub(crate) fn ipv6(&self) -> MutexGuard<'_, Option<Supervised<Status6>>> {
         self.ipv6.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its link may be on another LAN now: its tasks ask again.
+    pub fn reconnected(&self) {
+        self.tasks().iter().for_each(Orders::reconnected);
     }
 
     /// All its tasks.
@@ -63,7 +82,7 @@ impl Endpoint {
 /// One endpoint id: its operations run one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    pub(crate) operation: tokio::sync::Mutex<()>,
+    pub(crate) operation: Arc<tokio::sync::Mutex<()>>,
     pub(crate) current: Mutex<Option<Arc<Endpoint>>>,
 }
 
@@ -77,34 +96,28 @@ impl Slot {
     }
 }
 
-/// What one at a time may do.
-#[derive(Debug, Default)]
-pub(crate) struct Turns {
-    /// Held while interfaces of VLANs are looked at, made and removed.
-    pub(crate) vlans: tokio::sync::Mutex<()>,
-    /// Held while a container's `resolv.conf` is looked at and written.
-    pub(crate) resolver: tokio::sync::Mutex<()>,
+/// As long as this is held, no operation on one endpoint begins.
+#[derive(Debug)]
+pub struct Turn {
+    _operation: OwnedMutexGuard<()>,
+    _slot: Arc<Slot>,
 }
 
 /// Networks and endpoints, and everything done to them.
 pub struct Engine {
-    /// The host's links.
-    pub host: Arc<dyn Host>,
-    /// What survives a crash.
-    pub store: Arc<Store>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) store: Arc<Store>,
     /// What the tasks of leases share.
-    pub services: Services,
+    pub(crate) services: Services,
+    /// What there is, as all others see it.
+    pub(crate) ledger: Ledger,
+    /// The features that take part in the answers to Docker.
+    pub(crate) admission: Arc<dyn Admission>,
     /// Who containers are on their networks.
-    pub identities: Arc<Identities>,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) parents: Arc<ParentLinks>,
     pub(crate) releaser: Releaser,
     pub(crate) refused_starts: RefusedStarts,
-    /// What there is, as all others see it.
-    pub ledger: Ledger,
-    /// The features that take part in the answers to Docker.
-    pub admission: Arc<dyn Admission>,
-    /// The hardware addresses of the host's bridges, which containers must not change.
-    pub bridge_macs: Arc<BridgeMacs>,
-    pub(crate) turns: Turns,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
 }
 
@@ -114,17 +127,18 @@ impl Engine {
     pub async fn start(ground: &mut Foundation, admission: Arc<dyn Admission>) -> Arc<Self> {
         let (host, store, services) = (ground.host.clone(), ground.store.clone(), ground.services.clone());
         let identities = Arc::new(Identities::new(ground.rows.take()));
-        let bridge_macs = Arc::new(BridgeMacs::new(host.clone(), store.clone(), ground.rows.take()));
+        let ledger = ground.ledger.clone();
+        let bridge_macs = BridgeMacs::new(host.clone(), store.clone(), ground.rows.take());
+        let parents = Arc::new(ParentLinks::new(host.clone(), ledger.clone(), bridge_macs));
         let releaser = Releaser::start(
             host.clone(),
             store.clone(),
-            bridge_macs.clone(),
+            parents.clone(),
             identities.clone(),
             services.clone(),
             services.cancel.clone(),
         );
         let refused_starts = RefusedStarts::new(store.clone(), ground.rows.take(), services.boot.clone());
-        let ledger = ground.ledger.clone();
         for network in std::mem::take(&mut ground.networks) {
             ledger.put_network(network);
         }
@@ -137,8 +151,7 @@ impl Engine {
             refused_starts,
             ledger,
             admission,
-            bridge_macs,
-            turns: Turns::default(),
+            parents,
             slots: Mutex::default(),
         });
         engine.reconcile(std::mem::take(&mut ground.endpoints)).await;
@@ -151,12 +164,30 @@ impl Engine {
             let alarm = engine.services.alarm.clone();
             tokio::spawn(crate::orphans::run(engine.clone(), alarm, cancel.clone()));
         }
-        let watch = || engine.ledger.watch();
-        tokio::spawn(crate::switch_ports::run(engine.clone(), watch(), cancel.clone()));
-        tokio::spawn(crate::repair::run(engine.clone(), ground.links.clone(), watch(), cancel.clone()));
+        let (links, inventory) = (ground.links.clone(), engine.ledger.watch());
+        tokio::spawn(crate::repair::run(engine.clone(), links, inventory, cancel.clone()));
         tokio::spawn(crate::collisions::run(engine.clone(), cancel.clone()));
-        tokio::spawn(crate::resolver::run(engine.clone(), watch(), cancel.clone()));
         engine
+    }
+
+    /// The host's links.
+    pub fn host(&self) -> Arc<dyn Host> {
+        self.host.clone()
+    }
+
+    /// What survives a crash.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What the tasks of leases share.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The links that networks have as their parents.
+    pub fn parents(&self) -> &ParentLinks {
+        &self.parents
     }
 
     /// What there is, now and whenever it changes.
@@ -185,6 +216,12 @@ impl Engine {
     /// Whether there is such an endpoint.
     pub fn knows(&self, id: &EndpointId) -> bool {
         self.slot_if_known(id).is_some_and(|slot| slot.current().is_some())
+    }
+
+    /// The turn of an endpoint to which nothing is being done. `None`: something is, or there is none.
+    pub fn turn_if_idle(&self, id: &EndpointId) -> Option<Turn> {
+        let slot = self.slot_if_known(id)?;
+        Some(Turn { _operation: slot.operation.clone().try_lock_owned().ok()?, _slot: slot })
     }
 
     /// Asks the server again now. `false`: there is no such endpoint, or it has no lease.

@@ -50,7 +50,7 @@ impl Engine {
             result => result?,
         };
         // A remembered lease that was not confirmed in time has not been written by the supervisor.
-        let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
+        let lease = endpoint.status().and_then(|status| status.lease);
         let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, clock::now()));
         let stored = endpoint.cell.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address

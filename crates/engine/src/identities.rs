@@ -44,7 +44,7 @@ impl Derivation {
 
 /// All identities. The lock is held for moments only; writing to the store is done outside it.
 #[derive(Debug, Default)]
-pub struct Identities {
+pub(crate) struct Identities {
     inner: Mutex<Inner>,
 }
 
@@ -70,7 +70,7 @@ impl Identities {
 
     /// The identity for an endpoint, which holds it from now on: a known one, or a fresh one that is not stored
     /// yet.
-    pub fn take(
+    pub(crate) fn take(
         &self,
         endpoint: &EndpointId,
         network: &NetworkRecord,
@@ -141,7 +141,7 @@ impl Identities {
     }
 
     /// The container that is starting, if only one can be.
-    pub fn starting(&self, wish: &IdentityQuery<'_>) -> Option<Candidate> {
+    pub(crate) fn starting(&self, wish: &IdentityQuery<'_>) -> Option<Candidate> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         wish.starting(inner.records.values(), &held).cloned()
@@ -155,7 +155,7 @@ impl Identities {
     }
 
     /// What the container that is starting is called, if only one can be.
-    pub fn expected(&self, wish: &IdentityQuery<'_>) -> Option<String> {
+    pub(crate) fn expected(&self, wish: &IdentityQuery<'_>) -> Option<String> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
         wish.expected(inner.records.values(), &held).map(|called| called.to_string())
@@ -183,12 +183,12 @@ impl Identities {
     }
 
     /// Nobody holds it any more.
-    pub fn release(&self, id: &IdentityId) {
+    pub(crate) fn release(&self, id: &IdentityId) {
         self.lock().held.remove(id);
     }
 
     /// A copy of an identity.
-    pub fn get(&self, id: &IdentityId) -> Option<IdentityRecord> {
+    pub(crate) fn get(&self, id: &IdentityId) -> Option<IdentityRecord> {
         self.lock().records.get(id).cloned()
     }
 
@@ -198,12 +198,12 @@ impl Identities {
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<IdentityRecord> {
+    pub(crate) fn all(&self) -> Vec<IdentityRecord> {
         self.lock().records.values().cloned().collect()
     }
 
     /// Remembers a record that is in the store (or is about to be).
-    pub fn keep(&self, record: IdentityRecord) {
+    pub(crate) fn keep(&self, record: IdentityRecord) {
         self.lock().records.insert(record.id.clone(), record);
     }
 
@@ -230,7 +230,7 @@ impl Identities {
     }
 
     /// Gives an identity the key that its user has just shown, unless it has one or another has it. Whether it did.
-    pub fn claim_key(&self, id: &IdentityId, key: &str) -> bool {
+    pub(crate) fn claim_key(&self, id: &IdentityId, key: &str) -> bool {
         let mut inner = self.lock();
         let Some(own) = inner.records.get(id) else { return false };
         let same_lan = |other: &&IdentityRecord| other.parent == own.parent && other.id != own.id;
@@ -255,7 +255,7 @@ impl Identities {
     }
 
     /// Forgets a record nobody holds; `None` if there is no such, or it is held.
-    pub fn forget(&self, id: &IdentityId) -> Option<IdentityRecord> {
+    pub(crate) fn forget(&self, id: &IdentityId) -> Option<IdentityRecord> {
         let mut inner = self.lock();
         if inner.held.contains_key(id) { None } else { inner.records.remove(id) }
     }
@@ -422,7 +422,7 @@ pub(crate) async fn write(store: &Arc<Store>, record: Option<IdentityRecord>) {
 }
 
 /// Removes a record.
-pub async fn erase(store: &Arc<Store>, id: IdentityId) {
+pub(crate) async fn erase(store: &Arc<Store>, id: IdentityId) {
     report(store.remove::<IdentityRecord>(&id).await);
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, KnownBy, Port};
+use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, KnownBy, NetworkRecord, Port};
 use landline_spec::NetworkId;
 use landline_types::{IfName, Mac};
 
@@ -36,26 +36,43 @@ impl Candidate {
 
 /// What is known about the endpoint that is being made.
 #[derive(Debug)]
-pub struct IdentityQuery<'a> {
+pub(crate) struct IdentityQuery<'a> {
     /// The network's id.
-    pub network: &'a NetworkId,
+    pub(crate) network: &'a NetworkId,
     /// What the network is called.
-    pub network_name: Option<&'a str>,
+    pub(crate) network_name: Option<&'a str>,
     /// The network's parent.
-    pub parent: &'a IfName,
+    pub(crate) parent: &'a IfName,
     /// `--mac-address`.
-    pub mac: Option<Mac>,
+    pub(crate) mac: Option<Mac>,
     /// `landline.id`.
-    pub key: Option<&'a str>,
+    pub(crate) key: Option<&'a str>,
     /// What the container is called, if Docker said its name.
-    pub name: Option<Called<'a>>,
+    pub(crate) name: Option<Called<'a>>,
     /// The address it is to have.
-    pub address: Option<Ipv4Addr>,
+    pub(crate) address: Option<Ipv4Addr>,
     /// Which ports the container exposes or publishes; `None`: not known yet.
-    pub ports: Option<&'a BTreeSet<Port>>,
+    pub(crate) ports: Option<&'a BTreeSet<Port>>,
     /// Containers attached to this network that are not running. `None`: Docker cannot be seen, as when it is just
     /// starting; then the containers of the identities themselves are all there is to go by.
-    pub candidates: Option<&'a [Candidate]>,
+    pub(crate) candidates: Option<&'a [Candidate]>,
+}
+
+impl<'a> IdentityQuery<'a> {
+    /// An endpoint on this network of which nothing else is known.
+    pub(crate) fn on(network: &'a NetworkRecord) -> Self {
+        Self {
+            network: &network.id,
+            network_name: network.name.as_deref(),
+            parent: &network.options.parent,
+            mac: None,
+            key: None,
+            name: None,
+            address: None,
+            ports: None,
+            candidates: None,
+        }
+    }
 }
 
 impl IdentityQuery<'_> {

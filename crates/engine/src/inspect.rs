@@ -181,7 +181,7 @@ impl Engine {
     async fn inspection(&self, endpoint: &Endpoint) -> Inspection {
         let record = endpoint.cell.read().await;
         let network = self.networks().get(&record.network).cloned();
-        let lease = endpoint.supervised().as_ref().and_then(|task| task.status.borrow().lease.clone());
+        let lease = endpoint.status().and_then(|status| status.lease);
         let identity = record.identity.as_ref();
         let identity = self.identity_views().await.into_iter().find(|known| Some(&known.id) == identity);
         let (client_id, hostname) = match &record.address {

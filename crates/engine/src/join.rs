@@ -235,7 +235,7 @@ fn overlap(one: IpNet, other: IpNet) -> bool {
 fn wanted_of(endpoint: &Endpoint, record: &EndpointRecord, network: &NetworkRecord) -> Option<Wanted> {
     match &record.address {
         AddressRecord::Dhcp(_) => {
-            let lease = endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone())?;
+            let lease = endpoint.status().and_then(|status| status.lease)?;
             Some(dhcp::wanted(&lease, &network.options, record))
         }
         AddressRecord::Static { address } => Some(fixed(network, *address, record.copied_routes.clone())),

@@ -25,23 +25,23 @@ mod identities;
 mod identity;
 mod inspect;
 mod join;
+mod lease_ahead;
 mod moving;
-mod nat_binding;
-mod nat_bridge;
 mod network_links;
 mod networks;
 mod no_lease;
 mod orphans;
+mod own_networks;
+mod parent_links;
 mod reconcile;
 mod refused_starts;
 mod release;
 mod remake;
 mod repair;
 mod reservation;
-mod resolver;
 mod starting;
 mod static_address;
-mod switch_ports;
+mod translated;
 mod view;
 
 pub use admission::{
@@ -51,21 +51,22 @@ pub use collisions::Collision;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
 pub use endpoints::{
-    CreateEndpoint, CreateEndpointError, EndpointAddress, container_name, first_name, network_name,
-    random_mac,
+    CreateEndpoint, CreateEndpointError, EndpointAddress, Published, container_name, network_name, random_mac,
 };
-pub use engine::Engine;
+pub use engine::{Endpoint, Engine, Turn};
 pub use forget::ForgetNetworkError;
-pub use identities::{Derivation, erase};
-pub use identity::{Candidate, IdentityQuery};
+pub use identities::Derivation;
+pub use identity::Candidate;
 pub use inspect::{Inspection, LeaseView, OptionView};
 pub use join::{JoinAnswer, JoinError};
+pub use lease_ahead::LeaseAheadError;
 pub use moving::{ExportedIdentity, IdentityExport, ImportError, Imported};
-pub use nat_binding::Published;
-pub use nat_bridge::PrivateError;
 pub use networks::{CreateNetwork, CreateNetworkError, DeleteNetworkError, NetworkIpam, PoolV6};
+pub use parent_links::ParentLinks;
 pub use refused_starts::RefusedStart;
 pub use reservation::{Reservation, ReservationError};
+pub use starting::Starting;
+pub use translated::TranslatedError;
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use landline_types::IfName;
 
 use crate::admission::{NetworkRequest, Refusal, Withdrawn};
 use crate::engine::Engine;
-use crate::nat_bridge::PrivateError;
 use crate::release::Policy;
+use crate::translated::TranslatedError;
 
 /// Where Docker's IPAM takes this network's addresses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,68 @@ pub struct CreateNetwork {
     pub ipam: NetworkIpam,
     /// Its side of IPv6 addresses, if it gives any.
     pub ipam_v6: Option<PoolV6>,
+}
+
+impl CreateNetwork {
+    /// Whether who gives addresses and where they come from go together.
+    fn check(&self) -> Result<(), CreateNetworkError> {
+        let options = &self.options;
+        let translated = facts_of(options.mode).is_translated();
+        if self.ipam_v6.is_some() {
+            if translated {
+                return Err(TranslatedError::V6.into());
+            }
+            if options.addressing != Addressing::Static || options.ipv6 != Ipv6Mode::Off {
+                return Err(CreateNetworkError::PoolV6);
+            }
+        }
+        match (options.addressing, self.ipam) {
+            (Addressing::Dhcp, NetworkIpam::Landline { source: Some(PoolSource::Pool), .. }) => {
+                Err(CreateNetworkError::PoolWithDhcp)
+            }
+            (Addressing::Dhcp, NetworkIpam::Pool { .. }) => Err(CreateNetworkError::DockerIpam),
+            (Addressing::None, NetworkIpam::Pool { .. } | NetworkIpam::Landline { .. }) => {
+                Err(CreateNetworkError::NoAddressing)
+            }
+            (Addressing::Static, NetworkIpam::Null) if translated => Err(TranslatedError::NoPool.into()),
+            (Addressing::Static, NetworkIpam::Null) => Err(CreateNetworkError::NoIpam),
+            _ => Ok(()),
+        }
+    }
+
+    /// The subnets of its pools that are of Landline's IPAM driver.
+    fn own_pools(&self) -> Vec<IpNet> {
+        let v6 = self.ipam_v6.filter(|pool| pool.ours).map(|pool| pool.subnet.into());
+        let v4 = match self.ipam {
+            NetworkIpam::Landline { subnet, .. } => Some(subnet.into()),
+            NetworkIpam::Null | NetworkIpam::Pool { .. } => None,
+        };
+        v6.into_iter().chain(v4).collect()
+    }
+
+    /// The network as it is kept, before its parent was looked at.
+    pub(crate) fn into_record(self) -> NetworkRecord {
+        let Self { id, mut options, ipam, ipam_v6 } = self;
+        let (subnet, gateway) = match ipam {
+            NetworkIpam::Null => (None, None),
+            NetworkIpam::Pool { subnet, gateway } | NetworkIpam::Landline { subnet, gateway, .. } => {
+                (Some(subnet), gateway)
+            }
+        };
+        let asks = options.addressing == Addressing::Dhcp;
+        if asks {
+            options.gateway = options.gateway.or(gateway);
+        }
+        let on_bridge = subnet.zip(gateway).filter(|_| facts_of(options.mode).is_translated());
+        let mut record = NetworkRecord {
+            ipam_gateway: gateway.filter(|_| !asks),
+            ipam_gateway_v6: ipam_v6.and_then(|pool| pool.gateway),
+            bridge_address: on_bridge.and_then(|(subnet, own)| Ipv4Net::new(own, subnet.prefix_len()).ok()),
+            ..NetworkRecord::new(id, options)
+        };
+        name_bridge(&mut record);
+        record
+    }
 }
 
 /// Where Docker's IPAM, or Landline's, takes IPv6 addresses from.
@@ -115,7 +177,7 @@ pub enum CreateNetworkError {
     },
     /// Its containers' addresses cannot be translated.
     #[error(transparent)]
-    Private(#[from] PrivateError),
+    Private(#[from] TranslatedError),
     /// Its NIC has no interface for its VLAN.
     #[error(transparent)]
     Vlan(#[from] landline_links::vlan::VlanError),
@@ -179,61 +241,12 @@ impl Engine {
     /// # Errors
     /// See [`CreateNetworkError`]; nothing was changed then.
     pub async fn create_network(&self, request: CreateNetwork) -> Result<(), CreateNetworkError> {
-        let CreateNetwork { id, mut options, ipam, ipam_v6 } = request;
-        let translated = facts_of(options.mode).is_translated();
-        let mut pools: Vec<IpNet> = Vec::new();
-        if let Some(pool) = ipam_v6 {
-            if translated {
-                return Err(PrivateError::V6.into());
-            }
-            if options.addressing != Addressing::Static || options.ipv6 != Ipv6Mode::Off {
-                return Err(CreateNetworkError::PoolV6);
-            }
-            if pool.ours {
-                pools.push(pool.subnet.into());
-            }
+        request.check()?;
+        let (id, pools) = (request.id.clone(), request.own_pools());
+        let mut record = request.into_record();
+        if facts_of(record.options.mode).is_translated() && record.bridge_address.is_none() {
+            return Err(TranslatedError::NoGateway.into());
         }
-        if let NetworkIpam::Landline { subnet, .. } = ipam {
-            pools.push(subnet.into());
-        }
-        let ipam_gateway = match (options.addressing, ipam) {
-            (Addressing::Dhcp, NetworkIpam::Landline { gateway, source, .. }) => {
-                if source == Some(PoolSource::Pool) {
-                    return Err(CreateNetworkError::PoolWithDhcp);
-                }
-                options.gateway = options.gateway.or(gateway);
-                None
-            }
-            (Addressing::Dhcp, NetworkIpam::Pool { .. }) => return Err(CreateNetworkError::DockerIpam),
-            (Addressing::None, NetworkIpam::Pool { .. } | NetworkIpam::Landline { .. }) => {
-                return Err(CreateNetworkError::NoAddressing);
-            }
-            (Addressing::Static, NetworkIpam::Null) if translated => {
-                return Err(PrivateError::NoPool.into());
-            }
-            (Addressing::Static, NetworkIpam::Null) => return Err(CreateNetworkError::NoIpam),
-            (
-                Addressing::Static,
-                NetworkIpam::Pool { gateway, .. } | NetworkIpam::Landline { gateway, .. },
-            ) => gateway,
-            (_, NetworkIpam::Null) => None,
-        };
-        let bridge_address = match (translated, ipam, ipam_gateway) {
-            (
-                true,
-                NetworkIpam::Pool { subnet, .. } | NetworkIpam::Landline { subnet, .. },
-                Some(gateway),
-            ) => Ipv4Net::new(gateway, subnet.prefix_len()).ok(),
-            (true, ..) => return Err(PrivateError::NoGateway.into()),
-            _ => None,
-        };
-        let mut record = NetworkRecord {
-            ipam_gateway,
-            ipam_gateway_v6: ipam_v6.and_then(|pool| pool.gateway),
-            bridge_address,
-            ..NetworkRecord::new(id.clone(), options)
-        };
-        name_bridge(&mut record);
         if let Some(known) = self.networks().get(&id) {
             // The parent of one in a VLAN of its NIC is that VLAN.
             if known.nic.as_ref() == Some(&record.options.parent) {
@@ -245,10 +258,10 @@ impl Engine {
         }
         let proposal = NetworkRequest { record: &record, pools: &pools, parent: None };
         self.admission.proposed(proposal).await?;
-        self.enter_network_links(&mut record).await?;
+        self.parents.enter(&mut record).await?;
         let made = self.add_network(record.clone(), &pools).await;
         if made.is_err() {
-            self.remove_network_links(&record).await;
+            self.parents.remove(&record).await;
             let withdrawn = Withdrawn::Network { id: &record.id, record: Some(&record), forgotten: false };
             if let Err(error) = self.admission.withdrawn(withdrawn).await {
                 tracing::warn!(error = %landline_types::chain(&error), "something of a network that was not created is left");
@@ -324,7 +337,7 @@ impl Engine {
         let removed = self.ledger.remove_network(id);
         self.admission.withdrawn(Withdrawn::Network { id, record: removed.as_ref(), forgotten }).await?;
         if let Some(network) = removed {
-            self.remove_network_links(&network).await;
+            self.parents.remove(&network).await;
             tracing::info!(network = %id.short(), "network deleted");
         }
         Ok(())

@@ -40,7 +40,7 @@ impl Engine {
 
     /// Closes the forgotten endpoints that stand in the way of a new one: they hold its hardware address, or the
     /// identity its container had.
-    pub async fn evict_orphans(&self, request: &CreateEndpoint, network: &NetworkRecord) {
+    pub(crate) async fn evict_orphans(&self, request: &CreateEndpoint, network: &NetworkRecord) {
         for endpoint in self.endpoints() {
             if endpoint.cell.options().parent != network.options.parent {
                 continue;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use landline_kernel::Netns;
 use landline_leases::addressing::dhcp;
 use landline_leases::ipv6::Supervisor6;
-use landline_leases::{EndpointState, Location, Supervisor, ended};
+use landline_leases::{EndpointState, Location, Supervisor, removal};
 use landline_links::mark::{End, Mark};
 use landline_links::{blocking, is_half_made, mark_of};
 use landline_model::{AddressRecord, EndpointRecord};
@@ -32,7 +32,7 @@ impl Engine {
         let (Some(network), Some(place)) = (network, place) else {
             tracing::info!(endpoint = %id.short(), "its link is gone; forgotten");
             let identity = self.settle_identity(&record);
-            if let Err(error) = self.store.write(ended(&id, identity.as_ref())).await {
+            if let Err(error) = self.store.write(removal(&id, identity.as_ref())).await {
                 tracing::warn!(error = %landline_types::chain(&error), "an endpoint could not be removed from the store");
             }
             self.withdraw(&record).await;

@@ -129,7 +129,7 @@ impl Engine {
     }
 
     /// Refuses the start if it is one of several containers and nothing tells which.
-    pub async fn refuse_unsure(
+    pub(crate) async fn refuse_unsure(
         &self,
         network: &NetworkRecord,
         wish: &IdentityQuery<'_>,

@@ -2,7 +2,7 @@
 //!
 //! A lease outlives its endpoint, so that the next start of the container gets the same address. When the
 //! network's policy says that nobody will come back for it, it is released over a link made for that moment,
-//! with the identity's hardware address, because a server takes a DHCPRELEASE (RFC 2131 section 4.4.6) from its client only. So with IPv6.
+//! with the identity's hardware address, because a server takes a DHCPRELEASE (RFC 2131 section 4.4.6) from its client only. A `DHCPv6` Release goes the same way.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,10 +14,7 @@ use landline_kernel::boottime;
 use landline_leases::{DhcpSockets, Location, OsRandom, Services, clock};
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
-use landline_links::{
-    BridgeMacs, Host, HostError, LinkRequest, Plan, apply_and_wait_for_carrier, blocking, driver_of,
-    facts_of, find_parent,
-};
+use landline_links::{Host, HostError, Plan, apply_and_wait_for_carrier, blocking, facts_of};
 use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
 use landline_spec::{EndpointId, NetworkOptions, Release};
 use landline_store::Store;
@@ -26,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::JoinMap;
 
 use crate::identities::{Identities, erase, write};
+use crate::parent_links::{ParentLinks, PlanLinkError, WantedLink};
 
 /// When and where to release.
 #[derive(Debug, Clone)]
@@ -63,13 +61,13 @@ impl Releaser {
     pub(crate) fn start(
         host: Arc<dyn Host>,
         store: Arc<Store>,
-        bridge_macs: Arc<BridgeMacs>,
+        parents: Arc<ParentLinks>,
         identities: Arc<Identities>,
         services: Services,
         cancel: CancellationToken,
     ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let task = Task { host, store, bridge_macs, identities, services };
+        let task = Task { host, store, parents, identities, services };
         tokio::spawn(async move { cancel.run_until_cancelled(Box::pin(task.run(inbox))).await });
         Self { orders }
     }
@@ -107,7 +105,7 @@ impl Releaser {
 struct Task {
     host: Arc<dyn Host>,
     store: Arc<Store>,
-    bridge_macs: Arc<BridgeMacs>,
+    parents: Arc<ParentLinks>,
     identities: Arc<Identities>,
     services: Services,
 }
@@ -227,18 +225,8 @@ impl Task {
             ..NetworkOptions::new(identity.parent.clone())
         };
         options.vde.socket_dir.clone_from(&identity.socket_dir);
-        let host = self.host.clone();
-        let links = blocking(move || host.links()).await?;
-        let parent = find_parent(&options.parent, options.mode, &links)?;
-        self.bridge_macs.keep(&options, parent, &links).await;
-        let request = LinkRequest {
-            endpoint: &mark.endpoint,
-            options: &options,
-            parent,
-            mac: identity.mac,
-            host_name: None,
-        };
-        Ok(driver_of(options.mode).endpoint(&request))
+        let wanted = WantedLink { endpoint: &mark.endpoint, mac: identity.mac, host_name: None };
+        Ok(self.parents.plan(&options, wanted).await?.plan)
     }
 
     async fn transmit(
@@ -262,10 +250,10 @@ impl Task {
 
 #[derive(Debug, thiserror::Error)]
 enum SendError {
-    #[error("cannot look at the host")]
+    #[error("cannot make a link")]
     Host(#[from] HostError),
     #[error(transparent)]
-    Parent(#[from] landline_links::ParentError),
+    Plan(#[from] PlanLinkError),
     #[error("cannot send")]
     Io(#[from] std::io::Error),
 }

@@ -1,24 +1,23 @@
 //! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
 
 use landline_kernel::Netns;
-use landline_leases::Orders;
 use landline_links::mark::{End, Mark};
 use landline_links::{
-    HostError, LinkRequest, ParentError, Plan, Sandbox, SandboxError, Task, Wanted,
-    apply_and_wait_for_carrier, blocking, driver_of, facts_of, find_parent,
+    HostError, Sandbox, SandboxError, Task, Wanted, apply_and_wait_for_carrier, blocking, facts_of,
 };
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 
 use crate::engine::{Endpoint, Engine};
 use crate::join::{self, fixed_gateway_v6};
+use crate::parent_links::{PlanLinkError, WantedLink};
 
 /// Why a link was not made again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemakeError {
     #[error("the sandbox is not usable")]
     Sandbox(#[from] SandboxError),
-    #[error("the parent is not usable")]
-    Parent(#[from] ParentError),
+    #[error("the link cannot be planned")]
+    Plan(#[from] PlanLinkError),
     #[error("the host refused")]
     Host(#[from] HostError),
 }
@@ -46,7 +45,10 @@ impl Engine {
         });
         let Some(netns) = netns.await? else { return Ok(()) };
 
-        let plan = self.plan_again(&record, &network).await?;
+        let (mac, host_name) = (record.mac, record.host_end.clone());
+        let planned =
+            self.parents.plan(&network.options, WantedLink { endpoint: &record.id, mac, host_name });
+        let plan = planned.await?.plan;
         let index =
             apply_and_wait_for_carrier(&self.host, &self.services.present, &plan, mark.link_name()).await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
@@ -82,23 +84,8 @@ impl Engine {
         }
         tracing::info!(endpoint = %record.id.short(), "its link is there again");
         self.ledger.remade(&record.id);
-        endpoint.tasks().iter().for_each(Orders::reconnected);
+        endpoint.reconnected();
         Ok(())
-    }
-
-    async fn plan_again(
-        &self,
-        record: &EndpointRecord,
-        network: &NetworkRecord,
-    ) -> Result<Plan, RemakeError> {
-        let host = self.host.clone();
-        let links = blocking(move || host.links()).await?;
-        let options = &network.options;
-        let parent = find_parent(&options.parent, options.mode, &links)?;
-        self.bridge_macs.keep(options, parent, &links).await;
-        let host_name = record.host_end.clone();
-        let request = LinkRequest { endpoint: &record.id, options, parent, mac: record.mac, host_name };
-        Ok(driver_of(options.mode).endpoint(&request))
     }
 }
 

@@ -14,7 +14,6 @@ use landline_links::{
     Host, HostEnd, HostError, LinkEvents, ParentIs, Pending, Step, VlanBy, blocking, check_vlan, facts_of,
     mark_of,
 };
-use landline_model::NetworkRecord;
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::watch;
@@ -112,7 +111,7 @@ impl Engine {
             self.put_ports_back().await;
         }
         if !back.is_empty() || links.iter().any(is_foreign_port) {
-            self.keep_bridge_macs().await;
+            self.parents.keep_bridge_macs().await;
         }
         for parent in back {
             self.make_again(&parent).await;
@@ -148,20 +147,6 @@ impl Engine {
         (link.controller.is_none() || !link.up) && mark_of(link).is_some_and(ours)
     }
 
-    /// Sees to it that the hardware addresses of bridges do not depend on containers.
-    async fn keep_bridge_macs(&self) {
-        let bridged = |network: &NetworkRecord| facts_of(network.options.mode).is_lan_bridge();
-        let bridges: BTreeSet<IfName> =
-            self.networks().values().filter(|n| bridged(n)).map(|n| n.options.parent.clone()).collect();
-        let host = self.host.clone();
-        match blocking(move || host.links()).await {
-            Ok(links) => self.bridge_macs.follow(bridges.iter(), &links).await,
-            Err(error) => {
-                tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
-            }
-        }
-    }
-
     /// Puts every host's end that is no port back into its bridge, if the bridge is there, and sets up those that are
     /// down.
     async fn put_ports_back(&self) {
@@ -172,8 +157,7 @@ impl Engine {
         match blocking(move || put_back(&*host, &wanted)).await {
             Ok(repaired) => {
                 for endpoint in repaired.iter().filter_map(|id| self.slot_if_known(id)?.current()) {
-                    // It may be another LAN now.
-                    endpoint.tasks().iter().for_each(Orders::reconnected);
+                    endpoint.reconnected();
                 }
             }
             Err(error) => {

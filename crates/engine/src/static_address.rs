@@ -12,7 +12,8 @@ use landline_dhcp::wire::icmpv6::Message;
 use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
 use landline_leases::addressing::permit::NotPermitted;
-use landline_leases::{MoveOutcome, OsRandom, SandboxMove, link_on_host, probe, wait_for_move};
+use landline_leases::probe::Contest;
+use landline_leases::{MoveOutcome, SandboxMove, link_on_host, probe, wait_for_move};
 use landline_links::mark::Mark;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
@@ -69,19 +70,16 @@ impl Engine {
         let check = network.options.conflict_check;
         let look = async {
             let link = blocking(move || link_on_host(index)).await?;
-            let answered = probe::look(&link, record.mac, &[address.addr()], check).await?;
-            let Some((_, by)) = answered else { return Ok(None) };
-            let all = probe::answers_for_all(&link, record.mac, address, by, &mut OsRandom).await?;
-            Ok::<_, io::Error>(Some((by, all)))
+            probe::contest(&link, record.mac, &[address], check).await
         };
         match cancel.run_until_cancelled(Box::pin(look)).await.ok_or(CreateEndpointError::Cancelled)? {
             Ok(None) => Ok(()),
-            Ok(Some((by, all))) => {
-                let (address, mac) = (address.addr(), record.mac);
+            Ok(Some(Contest { address, by, for_all })) => {
+                let mac = record.mac;
                 tracing::warn!(endpoint = %record.id.short(), %address, %by, %mac, "another host uses the address");
                 self.admission.address(&network.id, AddressNews::Contested(address.into())).await;
                 let network = network_name(network);
-                Err(if all {
+                Err(if for_all {
                     CreateEndpointError::ProxyArp { network, address, by }
                 } else {
                     CreateEndpointError::InUse { network, address, by }
@@ -176,7 +174,7 @@ fn announce(sandbox: &Path, mark: &Mark, fixed: Fixed) -> Result<(), SandboxErro
             && !address.is_tentative()
             && !address.is_duplicate()
     });
-    let sent = probe::announce(&inside.netns, index, mac, v4.as_slice())
+    let sent = probe::announce(&inside.netns, index, mac, v4)
         .and_then(|()| announce_v6(&inside.netns, index, mac, fixed.v6.filter(|_| v6)));
     sent.map_err(|source| SandboxError::Open { path: sandbox.into(), source })
 }

@@ -216,7 +216,7 @@ fn held(endpoint: &Endpoint, links: &[Link]) -> Option<String> {
 
 pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointView {
     let record = endpoint.cell.read().await;
-    let status = endpoint.supervised().as_ref().map(|s| s.status.borrow().clone());
+    let status = endpoint.status();
     let lease = status.as_ref().and_then(|s| s.lease.as_ref());
     let state = match &record.address {
         AddressRecord::None => "link only".to_owned(),
@@ -228,7 +228,7 @@ pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -
         _ => lease.map(routes::address),
     };
     let expires = lease.and_then(|lease| lease.expires);
-    let told = endpoint.ipv6().as_ref().map(|ipv6| ipv6_view(&ipv6.status.borrow()));
+    let told = endpoint.status6().map(|status| ipv6_view(&status));
     let ipv6 = match told {
         None => None,
         Some(told) => Some(match present_v6(endpoint, record.sandbox.clone()).await {

@@ -1,8 +1,8 @@
 //! Landline's IPAM driver: pools of addresses for networks, whose addresses are from a subnet or from the LAN's
 //! DHCP server.
 //!
-//! `pool` is the arithmetic, a value; `table` keeps all pools and stores them; `ahead` gets a lease for a container whose
-//! link is not there yet. Pools of one subnet know nothing of each other: two networks may have the same.
+//! `pool` is the arithmetic, a value; `table` keeps all pools and stores them; `reservations` knows the leases that endpoints
+//! are still to come for. Pools of one subnet know nothing of each other: two networks may have the same.
 
 mod admission;
 mod adopt;
@@ -15,13 +15,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use landline_engine::{Candidate, CreateEndpointError, Engine};
+use landline_engine::{CreateEndpointError, Engine, LeaseAheadError, Starting};
 use landline_leases::OsRandom;
 use landline_leases::addressing::permit::{Asker, Lan};
-use landline_model::{ContainerRecord, NetworkRecord};
-use landline_spec::{Addressing, EndpointOptions, IpamOptions, NetworkId, PoolSource};
+use landline_model::NetworkRecord;
+use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
 use landline_store::StoreError;
-use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
 pub use admission::PoolRefusal;
@@ -79,16 +78,8 @@ pub struct RequestAddress {
     pub pool: PoolId,
     /// The address the user named.
     pub named: Option<IpAddr>,
-    /// The container's name, if Docker says it.
-    pub name: Option<String>,
-    /// The container of that name, if more is known of it.
-    pub container: Option<ContainerRecord>,
-    /// The hardware address its user gave, if that is known.
-    pub mac: Option<Mac>,
-    /// Its user's options for the endpoint, as far as they are known.
-    pub options: EndpointOptions,
-    /// The containers of the network one of which is starting. `None`: Docker cannot be seen.
-    pub candidates: Option<Vec<Candidate>>,
+    /// The container it is for.
+    pub container: Starting,
 }
 
 /// Why there is no address. The text is what `docker run` prints.
@@ -119,20 +110,12 @@ pub enum RequestAddressError {
     /// An address that no prefix goes with.
     #[error("which subnet {0} is in was not said; create the network again with --subnet")]
     NoSubnet(IpAddr),
-    /// The server's addresses are not of the subnet that the user gave.
-    #[error(
-        "the DHCP server gave {given}, which is not within --subnet {subnet}; create the network again with the \
-         LAN's own subnet"
-    )]
-    OtherSubnet {
-        /// What the server gave.
-        given: IpAddr,
-        /// What the user said.
-        subnet: IpNet,
-    },
     /// There is no lease.
     #[error(transparent)]
-    Lease(#[from] CreateEndpointError),
+    Lease(#[from] LeaseAheadError),
+    /// It cannot be told who starts.
+    #[error(transparent)]
+    Unsure(#[from] CreateEndpointError),
     /// It could not be stored.
     #[error("cannot store the address")]
     Store(#[from] StoreError),
@@ -277,15 +260,13 @@ impl Ipam {
             (_, network) => {
                 let lan = network.as_ref().map(|network| Lan::of(&network.options));
                 let around = self.around(&request, network.as_ref()).await;
-                if let Some(network) = network.as_ref().filter(|_| request.named.is_none()) {
-                    // The container that gets an address now has it until it is removed.
-                    self.engine.refuse_unsure(network, &request.wish(network)).await?;
-                }
-                // Whose it will be, as far as that can be told: it is only about who has the same one again. Until a
-                // container that was just made has started, Docker often says no more of it than its name.
-                let expected =
-                    network.and_then(|network| self.engine.identities.expected(&request.wish(&network)));
-                let owner = request.called().map(|called| called.to_string()).or(expected);
+                let owner = match &network {
+                    Some(network) => {
+                        let for_good = request.named.is_none();
+                        self.engine.owner_to_be(network, &request.container, for_good).await?
+                    }
+                    None => request.container.called().map(|called| called.to_string()),
+                };
                 self.take(&request, owner.as_deref(), lan.as_ref(), around).await
             }
         }
@@ -302,7 +283,7 @@ impl Ipam {
         // judged once an endpoint is to have it.
         let usable = |address: IpAddr| {
             let asker = lan.map(|lan| Asker { lan, endpoint: None, interface: None });
-            asker.is_none_or(|asker| self.engine.services.book.permit(address.into(), &asker).is_ok())
+            asker.is_none_or(|asker| self.engine.services().book.permit(address.into(), &asker).is_ok())
         };
         let taken = self.pools.change(&request.pool, |record| {
             let address = match request.named {

@@ -1,22 +1,14 @@
-//! Leases for containers whose link is not there yet.
-//!
-//! Docker asks for an address before it says anything about the endpoint it is for, and it must be that one. So the
-//! lease is made over a link made for that moment, under an identity, and kept with it; the endpoint that comes with the
-//! address has the identity, and asks the server for the same lease again.
+//! The leases that endpoints are still to come for, each found by its address.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipnet::{IpNet, Ipv4Net};
-use landline_dhcp::Random as _;
-use landline_engine::{CreateEndpoint, CreateEndpointError, IdentityQuery, first_name, network_name};
-use landline_leases::{OsRandom, clock};
-use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
-use landline_spec::{
-    Addressing, EndpointId, EndpointOptions, Ipv6Mode, NetworkId, NetworkOptions, PoolSource,
-};
+use ipnet::IpNet;
+use landline_engine::{CreateEndpoint, CreateEndpointError};
+use landline_model::{IdentityId, NetworkRecord};
+use landline_spec::{Addressing, EndpointOptions, NetworkId, PoolSource};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ipam, RequestAddress, RequestAddressError};
@@ -51,29 +43,6 @@ impl Reservations {
     }
 }
 
-impl RequestAddress {
-    /// What the container is called, if Docker said its name.
-    pub(super) fn called(&self) -> Option<Called<'_>> {
-        let name = self.name.as_deref()?;
-        Some(self.container.as_ref().map_or(Called::of(name, None), ContainerRecord::called))
-    }
-
-    /// What is known of whoever starts.
-    pub(super) fn wish<'a>(&'a self, network: &'a NetworkRecord) -> IdentityQuery<'a> {
-        IdentityQuery {
-            network: &network.id,
-            network_name: network.name.as_deref(),
-            parent: &network.options.parent,
-            mac: self.mac,
-            key: self.options.id.as_deref(),
-            name: self.called(),
-            address: None,
-            ports: None,
-            candidates: self.candidates.as_deref(),
-        }
-    }
-}
-
 impl Ipam {
     /// Gets a lease for whoever starts, of the address that was named or of any.
     pub(super) async fn lease_ahead(
@@ -87,91 +56,16 @@ impl Ipam {
         }
         let subnet = self.pools.look(&request.pool, |record| record.pool.subnet()).unwrap_or_default();
         let named = match request.named {
-            None => request.options.ip,
+            None => request.container.options.ip,
             Some(IpAddr::V4(address)) => Some(address),
             Some(address @ IpAddr::V6(_)) => return Err(RequestAddressError::NoSubnet(address)),
         };
-        // No endpoint of Docker's has such an id.
-        let stand_in = format!("ipam-{:08x}{:08x}", OsRandom.next_u32(), OsRandom.next_u32());
-        let stand_in: EndpointId =
-            stand_in.parse().unwrap_or_else(|_| unreachable!("letters, digits and a hyphen"));
-        let as_endpoint = CreateEndpoint {
-            network: network.id.clone(),
-            endpoint: stand_in.clone(),
-            mac: request.mac,
-            address: named.map(Ipv4Net::from),
-            address_v6: None,
-            options: request.options.clone(),
-            ports: BTreeSet::new(),
-            published: Vec::new(),
-            candidates: request.candidates.clone(),
-            reservation: None,
-            host_end: None,
-        };
-        self.engine.evict_orphans(&as_endpoint, network).await;
-        self.engine.check_mac(&as_endpoint, network).await?;
-        let wish = IdentityQuery { address: named, ..request.wish(network) };
-        self.engine.refuse_unsure(network, &wish).await?;
-        // What is known before this counts as an endpoint.
-        let starting = self.engine.identities.starting(&wish);
-        let mut identity = self.engine.identities.take(&stand_in, network, &wish);
-        let id = identity.id.clone();
-        if let (None, Some(name)) = (&identity.container, &request.name) {
-            // The watcher will say the rest.
-            let known = request.container.clone();
-            identity.container = Some(known.unwrap_or_else(|| ContainerRecord::named(name)));
-        }
-        let name = first_name(&as_endpoint.options, &network.options, starting.as_ref(), &identity);
-        let leased = self.lease_as(&as_endpoint, network, &mut identity, name, subnet, cancel).await;
-        match leased {
-            Ok(address) => {
-                let key = (network.id.clone(), address.addr());
-                let (name, options) = (request.name.clone(), request.options.clone());
-                let waiting = Waiting { identity: id, since: Instant::now(), name, options };
-                self.ahead.lock().insert(key, waiting);
-                Ok(address.into())
-            }
-            Err(error) => {
-                self.engine.identities.release(&id);
-                Err(error)
-            }
-        }
-    }
-
-    /// Leases as that identity, and stores both.
-    async fn lease_as(
-        &self,
-        request: &CreateEndpoint,
-        network: &NetworkRecord,
-        identity: &mut IdentityRecord,
-        name: Option<String>,
-        subnet: IpNet,
-        cancel: &CancellationToken,
-    ) -> Result<Ipv4Net, RequestAddressError> {
-        // IPv6 has time until there is an endpoint.
-        let options = NetworkOptions { ipv6: Ipv6Mode::Off, ..network.options.clone() };
-        let network = &NetworkRecord { options, ..network.clone() };
-        let prepared = self.engine.prepare(request, network, identity, name, |_| {}, cancel).await?;
-        let lease = prepared.endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.clone());
-        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.engine.services.boot, clock::now()));
-        let net = lease.as_ref().map(LeaseRecord::net);
-        let result = match net {
-            // `on_timeout=continue` does not help somebody who must be given an address.
-            None => Err(CreateEndpointError::NoAddress { network: network_name(network) }.into()),
-            Some(net) if !subnet.contains(&IpAddr::from(net.addr())) => {
-                Err(RequestAddressError::OtherSubnet { given: net.addr().into(), subnet })
-            }
-            Some(net) => {
-                identity.lease = lease;
-                let stored = self.engine.store.put(&*identity).await;
-                stored.map(|()| net).map_err(RequestAddressError::Store)
-            }
-        };
-        if result.is_ok() {
-            self.engine.identities.keep(identity.clone());
-        }
-        self.engine.roll_back(prepared, result.is_err()).await;
-        result
+        let (identity, leased) =
+            self.engine.lease_ahead(network, &request.container, named, subnet, cancel).await?;
+        let key = (network.id.clone(), leased.addr());
+        let (name, options) = (request.container.name.clone(), request.container.options.clone());
+        self.ahead.lock().insert(key, Waiting { identity, since: Instant::now(), name, options });
+        Ok(leased.into())
     }
 
     /// The identity that has the lease of the address which Docker's IPAM gave the endpoint, and which is the endpoint's from
@@ -197,11 +91,11 @@ impl Ipam {
             Some(name) => CreateEndpointError::TooLateOnce { option, name: name.clone() },
             None => CreateEndpointError::TooLate { option },
         };
-        let (given, identities) = (&request.options, &self.engine.identities);
-        let identity = waiting.and_then(|waiting| identities.get(&waiting.identity));
+        let given = &request.options;
+        let identity = waiting.and_then(|waiting| self.engine.identity(&waiting.identity));
         if let (Some(id), None, Some(_), Some(identity)) = (&given.id, &known.id, &name, &identity) {
             // Nobody has the key, so it is this one's from now on.
-            if !identities.claim_key(&identity.id, id) {
+            if !self.engine.claim_key(&identity.id, id) {
                 return Err(too_late("landline.id"));
             }
         } else if given.id.is_some() && given.id != known.id {

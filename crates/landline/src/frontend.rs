@@ -14,7 +14,9 @@ use landline_docker::{
     JoinRequest, JoinResponse, OptionsError, PoolAnswer, PoolRequest, PublishedPort, ReleaseAddressRequest,
     StaticRoute,
 };
-use landline_engine::{CreateEndpoint, CreateNetwork, CreateNetworkError, NetworkIpam, PoolV6, Published};
+use landline_engine::{
+    CreateEndpoint, CreateNetwork, CreateNetworkError, NetworkIpam, PoolV6, Published, Starting,
+};
 use landline_ipam::{AdoptPool, Ipam, PoolId, RequestAddress, RequestPool};
 use landline_model::{ContainerRecord, ResolverFile};
 use landline_spec::{
@@ -580,23 +582,16 @@ impl IpamDriver for Frontend {
             (None, Some(network)) => self.starting(&network, None, dockerd).await,
             _ => Some(Vec::new()),
         };
-        let mut wanted = RequestAddress {
-            named: request.address,
-            name: name.clone(),
-            candidates,
-            container: None,
-            mac: None,
-            options: EndpointOptions::default(),
-            pool,
-        };
-        if let (Some(name), Some(network)) = (&name, self.parts.ipam.network_of_pool(&wanted.pool))
+        let mut container = Starting { name: name.clone(), candidates, ..Starting::default() };
+        if let (Some(name), Some(network)) = (&name, self.parts.ipam.network_of_pool(&pool))
             && let Some((info, wish)) = named::container(self.view.clone(), name, &network).await
         {
-            (wanted.container, wanted.mac) = (Some(record(&info)), wish.mac);
+            (container.container, container.mac) = (Some(record(&info)), wish.mac);
             let mut options = wish.options;
             placeholders::fill(&mut options, Some(&info.place()));
-            wanted.options = EndpointOptions::parse(&options)?;
+            container.options = EndpointOptions::parse(&options)?;
         }
+        let wanted = RequestAddress { pool, named: request.address, container };
         Ok(self.parts.ipam.request_address(wanted, cancel).await?)
     }
 

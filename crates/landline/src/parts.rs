@@ -11,6 +11,7 @@ use landline_ipam::{Ipam, Pools};
 use landline_leases::{Foundation, OpenError};
 use landline_links::Host;
 use landline_nat::Nat;
+use landline_resolver::Resolver;
 use landline_uplink::HostLeases;
 
 /// The engine and its features.
@@ -43,8 +44,17 @@ impl Parts {
         let pools = Pools::resume(&mut ground);
         let nat = Nat::start(&mut ground).await;
         let firewall = Arc::new(FirewallCheck::new(nat.clone()));
-        let admissions = Admissions::new(vec![Arc::new(FilterCheck), firewall, pools.clone(), nat.clone()]);
+        let resolver = Arc::<Resolver>::default();
+        let admissions = Admissions::new(vec![
+            Arc::new(FilterCheck),
+            firewall,
+            pools.clone(),
+            nat.clone(),
+            resolver.clone(),
+        ]);
         let engine = Engine::start(&mut ground, Arc::new(admissions)).await;
+        landline_ovs_ports::start(&engine);
+        resolver.follow(&engine);
         let host_leases = HostLeases::start(&mut ground);
         let host_access = HostAccess::start(&mut ground, &engine);
         let attach = Attachments::start(engine.clone(), attachments).await;

@@ -196,7 +196,7 @@ impl EndpointState {
     }
 
     /// The link in the sandbox was set up: others may want to look at it.
-    pub(crate) fn was_set_up(&self) {
+    pub fn was_set_up(&self) {
         self.ledger.set_up(&self.id);
     }
 
@@ -205,12 +205,12 @@ impl EndpointState {
         let mut inner = self.inner.lock().await;
         inner.stored = false;
         inner.end();
-        self.store.write(ended(&self.id, identity.as_ref())).await
+        self.store.write(removal(&self.id, identity.as_ref())).await
     }
 }
 
 /// What is stored when an endpoint is over: that there is none, and what became of its identity.
-pub fn ended(id: &EndpointId, identity: Option<&IdentityRecord>) -> Batch {
+pub fn removal(id: &EndpointId, identity: Option<&IdentityRecord>) -> Batch {
     let batch = Batch::default().remove::<EndpointRecord>(id);
     match identity {
         Some(identity) => batch.put(identity),

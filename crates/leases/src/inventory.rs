@@ -131,7 +131,7 @@ impl Ledger {
     }
 
     /// An endpoint's link in its sandbox was set up.
-    pub fn set_up(&self, id: &EndpointId) {
+    pub(crate) fn set_up(&self, id: &EndpointId) {
         self.note(id, |present| present.set_up += 1);
     }
 

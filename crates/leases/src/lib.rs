@@ -15,7 +15,7 @@ mod lease;
 pub mod probe;
 mod random;
 
-pub use endpoint_state::{EndpointState, ended};
+pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
 pub use inventory::{Inventory, Ledger, Networks};
 pub use lease::{

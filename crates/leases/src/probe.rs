@@ -1,5 +1,6 @@
 //! Looking for another user of a static address before it is used (RFC 5227), and saying afterwards who has it.
 
+mod contest;
 mod user;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::lease::heard;
 
+pub use contest::{Contest, contest};
 pub use user::user;
 
 /// When probes are sent and how long answers are waited for. The long one is that of RFC 5227 section 1.1 without its
@@ -33,7 +35,7 @@ const FAST: Timing = Timing { probes: 3, gap: Duration::from_millis(20), last: D
 const FULL: Timing = Timing { probes: 3, gap: Duration::from_millis(1500), last: Duration::from_secs(2) };
 
 /// Who on the LAN has one of these addresses. The link, in the host's namespace, has `mac`.
-pub async fn look(
+async fn look(
     link: &Link,
     mac: Mac,
     addresses: &[Ipv4Addr],
@@ -76,7 +78,7 @@ pub async fn look(
 
 /// Whether whoever answered for an address of this subnet answers for any, as a router does that does proxy ARP (RFC 1027):
 /// for two more of it, drawn at random.
-pub async fn answers_for_all(
+async fn answers_for_all(
     link: &Link,
     mac: Mac,
     net: Ipv4Net,
@@ -118,11 +120,16 @@ pub async fn is_of_host(mac: Mac) -> bool {
 
 /// Announces the addresses over the link where it is now (RFC 5227 section 2.3), once: neighbours that remember another
 /// owner learn of the new one.
-pub fn announce(netns: &Netns, index: u32, mac: Mac, addresses: &[Ipv4Addr]) -> io::Result<()> {
+pub fn announce(
+    netns: &Netns,
+    index: u32,
+    mac: Mac,
+    addresses: impl IntoIterator<Item = Ipv4Addr>,
+) -> io::Result<()> {
     let socket = PacketSocket::arp(Some(netns), index)?;
     addresses
-        .iter()
-        .try_for_each(|address| socket.send(Mac::BROADCAST, &arp::Packet::announcement(mac, *address).emit()))
+        .into_iter()
+        .try_for_each(|address| socket.send(Mac::BROADCAST, &arp::Packet::announcement(mac, address).emit()))
 }
 
 #[cfg(test)]

@@ -4,57 +4,16 @@
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_model::NetworkRecord;
-use landline_spec::{EndpointId, LinkMtu, MacvlanMode, Mode, NetworkOptions};
-use landline_types::{IfName, Mac};
+use landline_spec::{MacvlanMode, Mode, NetworkOptions};
+use landline_types::IfName;
 
+use crate::drivers::vlan;
 use crate::host::{Host, HostError};
-use crate::mark::{End, Mark, NetworkMark};
+use crate::mark::{Mark, NetworkMark};
 use crate::network::{NetworkLinks, NetworkLinksError};
-use crate::plan::{LinkEnd, Plan};
+use crate::plan::Plan;
 use crate::uses::{self, Use};
-use crate::{LinkFacts, driver_of};
-
-/// What a link is to be made of.
-#[derive(Debug)]
-pub struct LinkRequest<'a> {
-    /// Whose link it is.
-    pub endpoint: &'a EndpointId,
-    /// What was asked for.
-    pub options: &'a NetworkOptions,
-    /// The parent as it is now.
-    pub parent: &'a Link,
-    /// The container's hardware address.
-    pub mac: Mac,
-    /// What the end on the host is called, where there is one; `None`: as its mark has it.
-    pub host_name: Option<IfName>,
-}
-
-impl LinkRequest<'_> {
-    /// The end that will move into the container.
-    pub(crate) fn container_end(&self) -> LinkEnd {
-        self.end(End::Container, self.mac)
-    }
-
-    pub(crate) fn end(&self, end: End, mac: Mac) -> LinkEnd {
-        let mark = Mark::new(self.endpoint, end);
-        let mtu = match end {
-            // What a server says comes with the lease.
-            End::Container | End::Card => {
-                self.options.mtu.and_then(LinkMtu::fixed).unwrap_or(self.parent.mtu)
-            }
-            // A bridge takes over the smallest MTU of its ports, so the host's end always has the parent's.
-            End::Host => self.parent.mtu,
-        };
-        let name = self.host_name.clone().filter(|_| end == End::Host);
-        LinkEnd {
-            name: name.unwrap_or_else(|| mark.link_name()),
-            mac: Some(mac),
-            mtu,
-            alias: mark.to_string(),
-            silent: end == End::Container,
-        }
-    }
-}
+use crate::{LinkFacts, LinkRequest, driver_of};
 
 /// Why a host interface cannot be the parent of a network. Each says what to do instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,8 +101,8 @@ pub trait LinkDriver: Sync {
     /// Whether `parent` can carry such links. `links` are all links of the host.
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError>;
 
-    /// What a network needs on the host beside its containers' links, as far as it is not there. `new`: the network is being
-    /// created, so what it only joins must be there.
+    /// What a network needs on the host beside its containers' links, as far as it is not there: the VLAN of its NIC, unless the
+    /// driver says otherwise. `new`: the network is being created, so what it only joins must be there.
     ///
     /// # Errors
     /// It cannot be had.
@@ -153,14 +112,13 @@ pub trait LinkDriver: Sync {
         links: &[Link],
         new: bool,
     ) -> Result<NetworkLinks, NetworkLinksError> {
-        let _ = (links, new);
-        Ok(NetworkLinks::none(network))
+        let _ = new;
+        Ok(vlan::network(network, links)?)
     }
 
     /// What is said when the host refuses what the network needs.
     fn refused(&self, network: &NetworkRecord, source: HostError) -> NetworkLinksError {
-        let _ = network;
-        NetworkLinksError::Bridge(source)
+        vlan::refused(network, source)
     }
 
     /// Ends what runs on the host for a network, which has these links with its mark, before they are removed.

@@ -125,7 +125,7 @@ impl LinkFacts {
     }
 
     /// The hardware address of every link on `parent`; `None` where each link has its own.
-    pub fn shared_mac(&self, parent: &Link) -> Option<Mac> {
+    pub(crate) fn shared_mac(&self, parent: &Link) -> Option<Mac> {
         parent.mac.filter(|_| self.shares_mac())
     }
 

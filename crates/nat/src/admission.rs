@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use landline_engine::{Admission, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn};
+use landline_engine::{
+    Admission, CreateEndpoint, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn,
+};
 use landline_links::facts_of;
-use landline_model::{IdentityRecord, NatOwner, NetworkRecord};
+use landline_model::{EndpointRecord, IdentityRecord, NatOwner, NetworkRecord};
 
 use super::Nat;
+use super::binding::bind;
 
 impl Admission for Nat {
     fn proposed<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
@@ -33,6 +36,16 @@ impl Admission for Nat {
 
     fn starting<'a>(&'a self, network: &'a NetworkRecord) -> Done<'a> {
         Box::pin(self.open_for_start(network))
+    }
+
+    fn annotate(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        identity: &mut IdentityRecord,
+        record: &mut EndpointRecord,
+    ) {
+        bind(request, network, identity, record);
     }
 
     fn endpoint<'a>(&'a self, endpoint: EndpointRequest<'a>) -> Verdict<'a> {

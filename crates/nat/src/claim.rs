@@ -119,7 +119,7 @@ impl Nat {
             running.extend(named.map(|(nat, container)| (nat.owner.clone(), container.name.clone())));
         }
         let remembered = |owner: &NatOwner| match owner {
-            NatOwner::Identity { identity, .. } => engine.identities.get(identity)?.container,
+            NatOwner::Identity { identity, .. } => engine.identity(identity)?.container,
             NatOwner::Container(_) | NatOwner::Network(_) => None,
         };
         let views = self.views().into_iter().map(|(owner, mut view)| {

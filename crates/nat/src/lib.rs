@@ -11,6 +11,7 @@
 
 mod address;
 mod admission;
+mod binding;
 mod claim;
 mod exceptions;
 mod firewall;

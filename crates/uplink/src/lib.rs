@@ -12,10 +12,10 @@
 mod carry;
 mod host_lease;
 mod ovs;
-pub mod settings;
 mod survey;
 
 use landline_kernel::{Link, LinkChange, LinkKind, Netlink, NetlinkError, NewLink, NewLinkKind};
+use landline_links::settings;
 use landline_types::IfName;
 
 pub use host_lease::{HostLease, HostLeases};

@@ -13,7 +13,7 @@ pub fn network_name(network: &NetworkRecord) -> String {
 /// The name for the first message, if one is known: what the endpoint's options say, else that of the only container
 /// that can be starting, else that of the container whose identity this was. Should it be wrong after all, the lease
 /// is renewed with the right one as soon as the container is seen.
-pub fn first_name(
+pub(crate) fn first_name(
     given: &EndpointOptions,
     options: &NetworkOptions,
     starting: Option<&Candidate>,

@@ -18,17 +18,7 @@ fn network() -> NetworkRecord {
 }
 
 fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<landline_model::Port>) -> IdentityQuery<'a> {
-    IdentityQuery {
-        network: &network.id,
-        network_name: network.name.as_deref(),
-        parent: &network.options.parent,
-        mac: None,
-        key: None,
-        name: None,
-        address: None,
-        ports: Some(ports),
-        candidates: Some(&[]),
-    }
+    IdentityQuery { ports: Some(ports), candidates: Some(&[]), ..IdentityQuery::on(network) }
 }
 
 fn endpoint(n: u8) -> EndpointId {

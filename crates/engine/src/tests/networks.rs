@@ -257,3 +257,24 @@ async fn a_network_that_only_docker_knows_is_taken_up(kind: Kind) {
     assert!(engine.networks().contains_key(&network_id()));
 }
 for_each_kind!(a_network_that_only_docker_knows_is_taken_up);
+
+async fn a_network_that_was_taken_up_is_confirmed_when_docker_asks_for_it(kind: Kind) {
+    let world = World::new();
+    let engine = world.start().await;
+    engine.adopt_network(kind.network()).await;
+    engine.create_network(kind.network()).await.unwrap();
+}
+for_each_kind!(a_network_that_was_taken_up_is_confirmed_when_docker_asks_for_it);
+
+#[tokio::test]
+async fn a_gateway_on_the_lan_is_no_address_of_the_hosts() {
+    let (world, gateway) = (World::new(), "192.0.2.1".parse().ok());
+    let engine = world.start().await;
+    let options = NetworkOptions { addressing: Addressing::Static, ..Kind::Bridge.options() };
+    let ipam = NetworkIpam::Pool { subnet: "192.0.2.0/24".parse().unwrap(), gateway };
+    let network = CreateNetwork { options, ipam, ..Kind::Bridge.network() };
+    engine.adopt_network(network.clone()).await;
+    let record = engine.networks()[&network_id()].clone();
+    assert_eq!((record.bridge_address, record.ipam_gateway), (None, gateway));
+    engine.create_network(network).await.unwrap();
+}

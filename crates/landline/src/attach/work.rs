@@ -172,17 +172,17 @@ impl Worker {
                     }
                     Err(_) => {
                         refused.insert(ask.source.as_str());
-                        let (parent, kind) = (spec.parent.to_string(), "");
-                        let refusal = config.containers.judge(&parent, kind, true, false, false, spec).err();
+                        let parent = spec.parent.to_string();
+                        let refusal = config.containers.judge(&parent, None, true, false, false, spec).err();
                         let reason = format!("containers may not hang on {parent} like this");
                         let allow = refusal.map(|refusal| refusal.to_string());
                         rows.push(AttachRow { parent: Some(parent), reason, allow, ..row });
                     }
                     Ok(chosen) => {
                         let parent = Some(chosen.named());
-                        let apart = matches!(chosen.kind.as_str(), "macvlan" | "ipvlan");
+                        let apart = chosen.needs_shim();
                         let reached = apart && ask.host_route;
-                        let (kind, followed) = (&chosen.kind, chosen.followed);
+                        let (kind, followed) = (Some(chosen.kind()), chosen.followed);
                         let named = chosen.named();
                         let judge =
                             |make| config.containers.judge(&named, kind, followed, reached, make, spec);

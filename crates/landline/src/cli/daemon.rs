@@ -35,7 +35,7 @@ pub(crate) struct AllowOptions {
     pub(crate) parent: Option<landline_spec::Parent>,
     /// Allowed link type: bridge, macvlan, ipvlan, ovs, vde, nic, dummy; default: chosen from PARENT.
     #[arg(long, value_parser = kind)]
-    pub(crate) kind: Vec<landline_spec::KindWord>,
+    pub(crate) kind: Vec<landline_spec::AttachKind>,
     /// Subnet that static addresses must be in.
     #[arg(long)]
     pub(crate) subnet: Vec<ipnet::IpNet>,
@@ -68,7 +68,7 @@ pub(crate) struct AllowOptions {
     pub(crate) changes: bool,
 }
 
-fn kind(text: &str) -> Result<landline_spec::KindWord, String> {
+fn kind(text: &str) -> Result<landline_spec::AttachKind, String> {
     text.to_owned().try_into()
 }
 

@@ -2,14 +2,10 @@
 //! IP address.
 
 use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
-use landline_model::NetworkRecord;
 use landline_spec::Mode;
 
-use super::vlan;
 use crate::driver::check_nic;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
-use crate::host::HostError;
-use crate::network::{NetworkLinks, NetworkLinksError};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::{LinkDriver, LinkRequest, ParentError};
 
@@ -42,19 +38,6 @@ impl LinkDriver for Ipvlan {
             }
             None => Ok(()),
         }
-    }
-
-    fn network(
-        &self,
-        network: &NetworkRecord,
-        links: &[Link],
-        _new: bool,
-    ) -> Result<NetworkLinks, NetworkLinksError> {
-        Ok(vlan::network(network, links)?)
-    }
-
-    fn refused(&self, network: &NetworkRecord, source: HostError) -> NetworkLinksError {
-        vlan::refused(network, source).into()
     }
 
     fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {

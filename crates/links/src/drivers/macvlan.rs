@@ -1,14 +1,10 @@
 //! `mode=macvlan`: a child of a NIC, with a hardware address of its own.
 
 use landline_kernel::Link;
-use landline_model::NetworkRecord;
 use landline_spec::Mode;
 
-use super::vlan;
 use crate::driver::check_nic;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
-use crate::host::HostError;
-use crate::network::{NetworkLinks, NetworkLinksError};
 use crate::plan::{LinkType, Plan, Step};
 use crate::{LinkDriver, LinkRequest, ParentError};
 
@@ -31,19 +27,6 @@ impl LinkDriver for Macvlan {
 
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError> {
         check_nic(parent, links, Mode::Macvlan)
-    }
-
-    fn network(
-        &self,
-        network: &NetworkRecord,
-        links: &[Link],
-        _new: bool,
-    ) -> Result<NetworkLinks, NetworkLinksError> {
-        Ok(vlan::network(network, links)?)
-    }
-
-    fn refused(&self, network: &NetworkRecord, source: HostError) -> NetworkLinksError {
-        vlan::refused(network, source).into()
     }
 
     fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {

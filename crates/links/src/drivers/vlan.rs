@@ -11,7 +11,7 @@ use landline_spec::{NetworkOptions, Vlan};
 use landline_types::IfName;
 
 use crate::host::{Host, HostError};
-use crate::network::NetworkLinks;
+use crate::network::{NetworkLinks, NetworkLinksError};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 use crate::{ParentError, VlanBy, facts_of, find_parent};
 
@@ -48,9 +48,6 @@ pub enum VlanError {
         #[source]
         source: HostError,
     },
-    /// The host could not be looked at.
-    #[error("cannot look at the host's links")]
-    Host(#[source] HostError),
 }
 
 /// The VLAN a network's parent is to be of its NIC, if any.
@@ -95,7 +92,7 @@ fn plan(nic: &Link, vlan: Vlan, links: &[Link]) -> Result<(IfName, Option<Plan>)
 }
 
 /// What a network needs to be in a VLAN of its NIC: the NIC's interface for it.
-pub(super) fn network(network: &NetworkRecord, links: &[Link]) -> Result<NetworkLinks, VlanError> {
+pub(crate) fn network(network: &NetworkRecord, links: &[Link]) -> Result<NetworkLinks, VlanError> {
     let Some(vlan) = of_nic(&network.options) else { return Ok(NetworkLinks::none(network)) };
     let nic = find_parent(nic(network), network.options.mode, links)?;
     let (parent, plan) = plan(nic, vlan, links)?;
@@ -108,10 +105,10 @@ fn nic(network: &NetworkRecord) -> &IfName {
 }
 
 /// What is said when the host refuses that.
-pub(super) fn refused(network: &NetworkRecord, source: HostError) -> VlanError {
+pub(crate) fn refused(network: &NetworkRecord, source: HostError) -> NetworkLinksError {
     match of_nic(&network.options) {
-        Some(vlan) => VlanError::Make { nic: nic(network).clone(), vlan: vlan.get(), source },
-        None => VlanError::Host(source),
+        Some(vlan) => VlanError::Make { nic: nic(network).clone(), vlan: vlan.get(), source }.into(),
+        None => NetworkLinksError::Bridge(source),
     }
 }
 

@@ -4,8 +4,6 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::de::value::{Error as ValueError, StrDeserializer};
-use serde::de::{Deserialize, IntoDeserializer as _};
 
 use super::Containers;
 use crate::attach::AttachSpec;
@@ -18,7 +16,7 @@ use crate::modes::Mode;
 #[expect(clippy::struct_excessive_bools, reason = "permissions, each on its own")]
 pub struct Allowed {
     /// The kinds of links; empty: what the parent has by itself, which is never the parent itself.
-    pub kinds: Vec<KindWord>,
+    pub kinds: Vec<AttachKind>,
     /// Where static addresses must be; empty: anywhere.
     pub subnets: Vec<IpNet>,
     /// The VLANs they may be in beside the untagged one. A port of Open vSwitch without any is in the untagged one alone.
@@ -68,40 +66,45 @@ impl Allowed {
     }
 }
 
-/// A kind of link: a network's mode, `nic` for the parent itself, or `dummy`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+/// What an attachment's link can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
-pub struct KindWord(String);
-
-impl KindWord {
-    /// The parent itself goes into the container.
-    pub const NIC: &'static str = "nic";
+pub enum AttachKind {
+    /// As a network's, or the parent itself (`nic`).
+    Mode(Mode),
     /// An interface that goes nowhere.
-    pub const DUMMY: &'static str = "dummy";
-    /// A port of a VDE switch.
-    pub const VDE: &'static str = "vde";
+    Dummy,
+}
 
-    /// All such words.
-    fn all() -> Vec<String> {
-        Mode::ALL.iter().map(ToString::to_string).chain([Self::DUMMY.to_owned()]).collect()
+impl AttachKind {
+    /// All there are.
+    fn all() -> impl Iterator<Item = Self> {
+        Mode::ALL.into_iter().map(Self::Mode).chain([Self::Dummy])
     }
 
-    /// The word.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The word users write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mode(mode) => mode.as_str(),
+            Self::Dummy => "dummy",
+        }
     }
 }
 
-impl TryFrom<String> for KindWord {
+impl fmt::Display for AttachKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl TryFrom<String> for AttachKind {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let deserializer: StrDeserializer<'_, ValueError> = text.as_str().into_deserializer();
-        match Mode::deserialize(deserializer) {
-            Ok(_) => Ok(Self(text)),
-            Err(_) if text == Self::NIC || text == Self::DUMMY => Ok(Self(text)),
-            Err(_) => Err(format!("{text:?} is no kind of link; use {}", Self::all().join(", "))),
-        }
+        Self::all().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            let words: Vec<&str> = Self::all().map(Self::as_str).collect();
+            format!("{text:?} is no kind of link; use {}", words.join(", "))
+        })
     }
 }
 
@@ -119,7 +122,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Containers {
-    /// Whether a container may have this: `kind` is what the link would be, `followed` whether that is what the
+    /// Whether a container may have this: `kind` is what the link would be, if that is known, `followed` whether that is what the
     /// parent has by itself, `reached` whether the host is to reach the container over it, `make` whether the parent is
     /// not there and has to be made.
     ///
@@ -128,7 +131,7 @@ impl Containers {
     pub fn judge(
         &self,
         parent: &str,
-        kind: &str,
+        kind: Option<AttachKind>,
         followed: bool,
         reached: bool,
         make: bool,
@@ -138,10 +141,9 @@ impl Containers {
         let nothing = Allowed::default();
         let rules = allowed.unwrap_or(&nothing);
         let mut needs = vec![parent.to_string()];
-        let listed = rules.kinds.iter().any(|word| word.as_str() == kind);
-        let by_itself = rules.kinds.is_empty() && followed && kind != KindWord::NIC;
-        if !(listed || by_itself) {
-            needs.extend(["--kind".to_owned(), kind.to_owned()]);
+        let by_itself = |kind| rules.kinds.is_empty() && followed && kind != AttachKind::Mode(Mode::Nic);
+        if let Some(kind) = kind.filter(|kind| !rules.kinds.contains(kind) && !by_itself(*kind)) {
+            needs.extend(["--kind".to_owned(), kind.to_string()]);
         }
         let asked = spec.endpoint.ip.map(|ip| IpNet::from(IpAddr::V4(ip)));
         for net in spec.addresses.iter().map(|address| address.net).chain(asked) {

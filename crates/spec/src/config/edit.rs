@@ -19,7 +19,7 @@ impl ConfigFile {
         let mut rules = known.cloned().unwrap_or_default();
         rules
             .kinds
-            .extend(more.kinds.iter().filter(|k| !rules.kinds.contains(k)).cloned().collect::<Vec<_>>());
+            .extend(more.kinds.iter().filter(|k| !rules.kinds.contains(k)).copied().collect::<Vec<_>>());
         // Anything is more than something.
         if known.is_none() || !rules.subnets.is_empty() {
             rules.subnets.extend(&more.subnets);

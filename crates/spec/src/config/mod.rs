@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use allow::{Allowed, KindWord, Refusal};
+pub use allow::{Allowed, AttachKind, Refusal};
 pub use defaults::Defaults;
 pub use identity::Identity;
 

@@ -1,5 +1,9 @@
 use super::*;
 
+fn kind(word: &str) -> AttachKind {
+    word.to_owned().try_into().unwrap()
+}
+
 #[test]
 fn a_whole_file() {
     let file = ConfigFile::parse(
@@ -60,8 +64,9 @@ fn what_is_wrong_has_a_place() {
 fn nothing_is_allowed_until_the_parent_is() {
     let spec = |text: &str| text.parse::<AttachSpec>().unwrap();
     let file = |text: &str| ConfigFile::parse(text).unwrap().containers;
-    let judge = |file: &Containers, kind: &str, followed, text: &str| {
-        file.judge("br0", kind, followed, false, false, &spec(text)).map_err(|refusal| refusal.to_string())
+    let judge = |file: &Containers, word: &str, followed, text: &str| {
+        file.judge("br0", Some(kind(word)), followed, false, false, &spec(text))
+            .map_err(|refusal| refusal.to_string())
     };
     let nothing = Containers::default();
     assert_eq!(judge(&nothing, "bridge", true, "br0 dhcp"), Err("landline allow br0".into()));
@@ -94,7 +99,8 @@ fn nothing_is_allowed_until_the_parent_is() {
     );
     assert_eq!(judge(&keyed, "bridge", true, all), Ok(()));
     let reached = |file: &Containers, reached, text: &str| {
-        file.judge("br0", "macvlan", true, reached, false, &spec(text)).map_err(|refusal| refusal.to_string())
+        file.judge("br0", Some(kind("macvlan")), true, reached, false, &spec(text))
+            .map_err(|refusal| refusal.to_string())
     };
     let needed = Err("landline allow br0 --host-access".into());
     assert_eq!(reached(&bare, true, "br0 dhcp"), needed);
@@ -106,7 +112,7 @@ fn nothing_is_allowed_until_the_parent_is() {
     }
     // A bridge on the host is more than an interface on one.
     let made = |file: &Containers| {
-        file.judge("br0", "bridge", true, false, true, &spec("br0 dhcp create=true"))
+        file.judge("br0", Some(kind("bridge")), true, false, true, &spec("br0 dhcp create=true"))
             .map_err(|refusal| refusal.to_string())
     };
     assert_eq!(made(&bare), Err("landline allow br0 --bridges".into()));
@@ -116,14 +122,13 @@ fn nothing_is_allowed_until_the_parent_is() {
         judge(&some, "bridge", true, "br0 dhcp ip=192.0.2.200"),
         Err("landline allow br0 --subnet 192.0.2.200/32".into())
     );
-    assert!(some.judge("br1", "bridge", true, false, false, &spec("br1 dhcp")).is_err());
+    assert!(some.judge("br1", Some(kind("bridge")), true, false, false, &spec("br1 dhcp")).is_err());
     assert_eq!(nothing.judge_change().unwrap_err().to_string(), "landline allow --changes");
 }
 
 #[test]
 fn what_is_refused_can_be_allowed_by_the_line_it_names() {
     let mut text = String::from("# mine\n[containers]\nkey = \"lan\"\n");
-    let kind = |word: &str| KindWord::try_from(word.to_owned()).unwrap();
     text = ConfigFile::allow(
         &text,
         "br0",

@@ -1,13 +1,11 @@
-//! The bridge that a network with translated addresses (`mode=nat`) has in the place of a NIC.
+//! Networks whose containers have addresses that the LAN never sees (`mode=nat`): what is asked of them, and where the host
+//! is among their containers.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use landline_leases::OsRandom;
-use landline_leases::addressing::dhcp::drawn_client_id;
 use landline_links::mark::{NetworkMark, Role};
-use landline_links::{HostError, blocking, facts_of};
-use landline_model::{IdentityRecord, NetworkRecord};
+use landline_links::{HostError, blocking};
 use landline_spec::NetworkId;
 
 use crate::engine::Engine;
@@ -15,7 +13,7 @@ use crate::engine::Engine;
 /// Why a network with translated addresses cannot be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PrivateError {
+pub enum TranslatedError {
     /// Its containers have no addresses of their own.
     #[error(
         "with mode=nat containers have private addresses of their own: leave out --ipam-driver null, and give \
@@ -33,13 +31,6 @@ pub enum PrivateError {
     /// The bridge.
     #[error("the network's bridge cannot be made")]
     Host(#[from] HostError),
-}
-
-/// An identity that is to be told apart by a DHCP server which it has not met.
-pub(crate) fn introduce(network: &NetworkRecord, identity: &mut IdentityRecord) {
-    if facts_of(network.options.mode).is_translated() {
-        identity.client_id.get_or_insert_with(|| drawn_client_id(&mut OsRandom));
-    }
 }
 
 impl Engine {

@@ -1,36 +1,29 @@
 //! What an endpoint of a `mode=nat` network has of the LAN: whose address, and which ports of it.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
+use landline_engine::{CreateEndpoint, Published};
+use landline_leases::OsRandom;
+use landline_leases::addressing::dhcp::drawn_client_id;
 use landline_links::facts_of;
-use landline_model::{IdentityRecord, NatBinding, NatOwner, NetworkRecord, Port};
+use landline_model::{EndpointRecord, IdentityRecord, NatBinding, NatOwner, NetworkRecord, Port};
 use landline_spec::{LanIp, NatPort, NatPorts, Transport};
 
-use crate::endpoints::CreateEndpoint;
-
-/// A port that was published (`-p`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
-    /// IP protocol number.
-    pub protocol: u8,
-    /// The container's port.
-    pub inside: u16,
-    /// The port it is to be reached at; `None`: whichever.
-    pub outside: Option<u16>,
-    /// The host's address it is to be reached at; `None`: any.
-    pub address: Option<Ipv4Addr>,
-}
-
-/// What the endpoint has of the LAN, if it is on such a network; the address need not be there yet.
-pub(crate) fn binding(
+/// Writes down what the endpoint has of the LAN, if it is on such a network; the address need not be there yet. A DHCP server
+/// that is asked for that address tells the identity by a client identifier of its own.
+pub(crate) fn bind(
     request: &CreateEndpoint,
     network: &NetworkRecord,
-    identity: &IdentityRecord,
-) -> Option<NatBinding> {
-    if !facts_of(network.options.mode).is_translated() {
-        return None;
+    identity: &mut IdentityRecord,
+    record: &mut EndpointRecord,
+) {
+    if facts_of(network.options.mode).is_translated() {
+        identity.client_id.get_or_insert_with(|| drawn_client_id(&mut OsRandom));
+        record.nat = Some(binding(request, network, identity));
     }
+}
+
+fn binding(request: &CreateEndpoint, network: &NetworkRecord, identity: &IdentityRecord) -> NatBinding {
     let options = &network.options.nat;
     let owner = match (request.options.lan_ip, options.lan_ip) {
         (None, LanIp::Static(_)) => NatOwner::Network(network.id.clone()),
@@ -41,7 +34,7 @@ pub(crate) fn binding(
         NatPorts::Only(ports) => Some(ports.iter().copied().chain(published(&request.published)).collect()),
         NatPorts::Exposed => Some(exposed(&request.ports, &request.published)),
     };
-    Some(NatBinding { owner, ports })
+    NatBinding { owner, ports }
 }
 
 fn published(published: &[Published]) -> impl Iterator<Item = NatPort> {

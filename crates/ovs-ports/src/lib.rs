@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use landline_engine::{Endpoint, Engine};
 use landline_kernel::NameWatch;
 use landline_leases::Inventory;
 use landline_links::mark::End;
@@ -15,20 +16,15 @@ use landline_spec::{EndpointId, NetworkId};
 use landline_types::IfName;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-use crate::engine::{Endpoint, Engine};
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Follows the switch until `cancel`, while there is a network that needs it.
-pub(crate) async fn run(
-    engine: Arc<Engine>,
-    inventory: watch::Receiver<Inventory>,
-    cancel: CancellationToken,
-) {
-    cancel.run_until_cancelled(follow(engine, inventory)).await;
+/// Starts to follow the switch, while there is a network that needs it, until the engine ends. Must be called within a tokio
+/// runtime.
+pub fn start(engine: &Arc<Engine>) {
+    let cancel = engine.services().cancel.clone();
+    tokio::spawn(cancel.run_until_cancelled_owned(follow(engine.clone(), engine.inventory())));
 }
 
 async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
@@ -65,7 +61,7 @@ async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
 /// Removes what was left of networks that are gone meanwhile. Hosts without Open vSwitch are none of its business.
 async fn tidy(engine: &Engine) {
     let Ok(mut client) = connect().await else { return };
-    if let Err(error) = engine.audit(&mut client).await {
+    if let Err(error) = audit(engine, &mut client).await {
         tracing::debug!(error = %landline_types::chain(&error), "Open vSwitch not looked at");
     }
 }
@@ -78,7 +74,7 @@ async fn session(engine: &Engine, ports: &mut Ports, worked: &mut bool) -> Resul
     let mut client = connect().await?;
     client.watch().await?;
     while ports.look() {
-        engine.audit(&mut client).await?;
+        audit(engine, &mut client).await?;
         *worked = true;
         let next = Instant::now() + MOMENT;
         tokio::select! {
@@ -131,86 +127,79 @@ fn seen(inventory: &Inventory) -> Seen {
     seen
 }
 
-impl Engine {
-    /// Removes ports of ours whose links are gone, and adds those that are missing or broken.
-    async fn audit(&self, client: &mut Client) -> Result<(), Error> {
-        let switch = client.switch().await?;
-        let host = self.host.clone();
-        // Looked at after the switch: a port is made after its link.
-        let links = match blocking(move || host.links()).await {
-            Ok(links) => links,
-            Err(error) => {
-                tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
-                return Ok(());
-            }
-        };
-        let ends: Vec<(EndpointId, IfName)> = links
-            .iter()
-            .filter_map(|link| {
-                Some((mark_of(link).filter(|mark| mark.end == End::Host)?.endpoint, link.name.clone()))
-            })
-            .collect();
-        for port in &switch.ports {
-            let stale = owner(port)
-                .is_some_and(|id| !ends.iter().any(|(end, name)| *end == id && name.as_str() == port.name));
-            if stale {
-                tracing::info!(
-                    port = port.name,
-                    bridge = port.bridge,
-                    "removing a port of Landline's whose container is gone"
-                );
-                client.remove_port(port).await?;
-            }
-        }
-        let mut failed = None;
-        for endpoint in self
-            .endpoints()
-            .into_iter()
-            .filter(|e| facts_of(e.cell.options().mode).host_end == HostEnd::OvsPort)
-        {
-            if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.cell.id()) {
-                match self.audit_endpoint(client, &switch, &endpoint, link).await {
-                    // The others' ports can be put back all the same.
-                    Err(error) if of_one_port(&error) => failed = Some(error),
-                    other => other?,
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    async fn audit_endpoint(
-        &self,
-        client: &mut Client,
-        switch: &Switch,
-        endpoint: &Endpoint,
-        link: &IfName,
-    ) -> Result<(), Error> {
-        let (id, options) = (endpoint.cell.id(), endpoint.cell.options());
-        let port = switch.port(link.as_str());
-        let container = endpoint.cell.read().await.container.map(|container| container.name);
-        if let Some(port) =
-            port.filter(|port| port.bridge == options.parent.as_str() && port.trouble().is_none())
-        {
-            return note(client, port, container).await;
-        }
-        let Some(slot) = self.slot_if_known(id) else { return Ok(()) };
-        // What is being made or removed is looked after.
-        let Ok(_turn) = slot.operation.try_lock() else { return Ok(()) };
-        if switch.bridge(options.parent.as_str()).is_none() {
+/// Removes ports of ours whose links are gone, and adds those that are missing or broken.
+async fn audit(engine: &Engine, client: &mut Client) -> Result<(), Error> {
+    let switch = client.switch().await?;
+    let host = engine.host();
+    // Looked at after the switch: a port is made after its link.
+    let links = match blocking(move || host.links()).await {
+        Ok(links) => links,
+        Err(error) => {
+            tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
             return Ok(());
         }
-        if let Some(port) = port.filter(|port| owner(port).as_ref() == Some(id)) {
+    };
+    let ends: Vec<(EndpointId, IfName)> = links
+        .iter()
+        .filter_map(|link| {
+            Some((mark_of(link).filter(|mark| mark.end == End::Host)?.endpoint, link.name.clone()))
+        })
+        .collect();
+    for port in &switch.ports {
+        let stale = owner(port)
+            .is_some_and(|id| !ends.iter().any(|(end, name)| *end == id && name.as_str() == port.name));
+        if stale {
+            tracing::info!(
+                port = port.name,
+                bridge = port.bridge,
+                "removing a port of Landline's whose container is gone"
+            );
             client.remove_port(port).await?;
         }
-        tracing::info!(link = %link, bridge = %options.parent, "putting a link back into its Open vSwitch bridge");
-        add_port(client, id, link, &options.parent, &vlans(options)).await?;
-        for task in endpoint.tasks() {
-            // It may be another LAN now.
-            task.reconnected();
-        }
-        Ok(())
     }
+    let mut failed = None;
+    for endpoint in engine
+        .endpoints()
+        .into_iter()
+        .filter(|e| facts_of(e.cell.options().mode).host_end == HostEnd::OvsPort)
+    {
+        if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.cell.id()) {
+            match audit_endpoint(engine, client, &switch, &endpoint, link).await {
+                // The others' ports can be put back all the same.
+                Err(error) if of_one_port(&error) => failed = Some(error),
+                other => other?,
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+async fn audit_endpoint(
+    engine: &Engine,
+    client: &mut Client,
+    switch: &Switch,
+    endpoint: &Endpoint,
+    link: &IfName,
+) -> Result<(), Error> {
+    let (id, options) = (endpoint.cell.id(), endpoint.cell.options());
+    let port = switch.port(link.as_str());
+    let container = endpoint.cell.read().await.container.map(|container| container.name);
+    if let Some(port) = port.filter(|port| port.bridge == options.parent.as_str() && port.trouble().is_none())
+    {
+        return note(client, port, container).await;
+    }
+    // What is being made or removed is looked after.
+    let Some(_turn) = engine.turn_if_idle(id) else { return Ok(()) };
+    if switch.bridge(options.parent.as_str()).is_none() {
+        return Ok(());
+    }
+    if let Some(port) = port.filter(|port| owner(port).as_ref() == Some(id)) {
+        client.remove_port(port).await?;
+    }
+    tracing::info!(link = %link, bridge = %options.parent, "putting a link back into its Open vSwitch bridge");
+    add_port(client, id, link, &options.parent, &vlans(options)).await?;
+    endpoint.reconnected();
+    Ok(())
 }
 
 /// Whether it says something about one port, and not about the switch.

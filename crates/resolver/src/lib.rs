@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use landline_dhcp::v4::Lease;
 use landline_dhcp::v6::State6;
+use landline_engine::{Admission, Done, Endpoint, Engine};
 use landline_leases::Inventory;
 use landline_links::blocking;
 use landline_model::{AddressRecord, ContainerRecord, EndpointRecord};
@@ -24,9 +25,7 @@ use landline_spec::{DnsMode, EndpointId};
 use landline_types::IfName;
 use rustix::fs::OFlags;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Endpoint, Engine};
 use text::{Names, with_names};
 
 /// The longest file that is touched. Docker's have some hundred bytes.
@@ -57,22 +56,63 @@ fn is_link_local(address: Ipv6Addr) -> bool {
     address.segments()[0] & 0xffc0 == 0xfe80
 }
 
-/// Writes what changes, until `cancel`.
-pub(crate) async fn run(
-    engine: Arc<Engine>,
-    mut inventory: watch::Receiver<Inventory>,
-    cancel: CancellationToken,
-) {
-    let mut written = Written::default();
-    loop {
-        let containers = written.due(&inventory.borrow_and_update());
-        for container in containers.into_values() {
-            engine.write_names(&container).await;
+/// Keeps containers' files as their LANs have it.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    /// Held while a file is looked at and written.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Resolver {
+    /// Follows what the engine's endpoints hear, until the engine ends. Must be called within a tokio runtime.
+    pub fn follow(self: &Arc<Self>, engine: &Arc<Engine>) {
+        let (this, follower, inventory) = (self.clone(), engine.clone(), engine.inventory());
+        let follow = async move { this.write_changes(&follower, inventory).await };
+        tokio::spawn(engine.services().cancel.clone().run_until_cancelled_owned(follow));
+    }
+
+    /// Writes what changes.
+    async fn write_changes(&self, engine: &Engine, mut inventory: watch::Receiver<Inventory>) {
+        let mut written = Written::default();
+        loop {
+            let containers = written.due(&inventory.borrow_and_update());
+            for container in containers.into_values() {
+                self.write_names(engine, &container).await;
+            }
+            if inventory.changed().await.is_err() {
+                return;
+            }
         }
-        match cancel.run_until_cancelled(inventory.changed()).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) | None => return,
+    }
+
+    /// Brings the container's file in line with what its networks say now.
+    async fn write_names(&self, engine: &Engine, container: &ContainerRecord) {
+        let Some(path) = own_file(container) else { return };
+        // From looking to writing nobody else.
+        let _turn = self.turn.lock().await;
+        let names = names_of(engine, container).await;
+        let result = blocking(move || rewrite(&path, &names).map_err(|error| (path, error)));
+        match result.await {
+            Ok(true) => tracing::info!(container = container.name, "resolv.conf follows the LAN"),
+            Ok(false) => {}
+            // Its container is being removed.
+            Err((_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err((path, error)) => {
+                tracing::warn!(container = container.name, path = %path.display(), %error, "resolv.conf not written");
+            }
         }
+    }
+}
+
+impl Admission for Resolver {
+    /// Before Docker, which may start the container again at once, writes its file again.
+    fn ended<'a>(&'a self, engine: &'a Engine, endpoint: &'a Endpoint) -> Done<'a> {
+        Box::pin(async move {
+            let container = endpoint.cell.read().await.container;
+            if let Some(container) = container.filter(|_| endpoint.cell.options().dns != DnsMode::Off) {
+                self.write_names(engine, &container).await;
+            }
+        })
     }
 }
 
@@ -99,61 +139,41 @@ impl Written {
     }
 }
 
-impl Engine {
-    /// Brings the container's file in line with what its networks say now.
-    pub(crate) async fn write_names(&self, container: &ContainerRecord) {
-        let Some(path) = own_file(container) else { return };
-        // From looking to writing nobody else.
-        let _turn = self.turns.resolver.lock().await;
-        let names = self.names_of(container).await;
-        let result = blocking(move || rewrite(&path, &names).map_err(|error| (path, error)));
-        match result.await {
-            Ok(true) => tracing::info!(container = container.name, "resolv.conf follows the LAN"),
-            Ok(false) => {}
-            // Its container is being removed.
-            Err((_, error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err((path, error)) => {
-                tracing::warn!(container = container.name, path = %path.display(), %error, "resolv.conf not written");
-            }
+async fn names_of(engine: &Engine, container: &ContainerRecord) -> Names {
+    let mut parts = Vec::new();
+    for endpoint in engine.endpoints() {
+        let record = endpoint.cell.read().await;
+        let mode = endpoint.cell.options().dns;
+        // Where a lease is still to be set up Docker is at work on the file.
+        let arrived = record.interface.is_some() || !matches!(record.address, AddressRecord::Dhcp(_));
+        let here = record.container.as_ref().is_some_and(|c| c.id == container.id);
+        if mode == DnsMode::Off || !arrived || !here {
+            continue;
         }
+        let (servers, domains) = heard(&endpoint, &record);
+        parts.push(((!record.applied.default_route, record.network, record.id), mode, servers, domains));
     }
-
-    async fn names_of(&self, container: &ContainerRecord) -> Names {
-        let mut parts = Vec::new();
-        for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
-            let mode = endpoint.cell.options().dns;
-            // Where a lease is still to be set up Docker is at work on the file.
-            let arrived = record.interface.is_some() || !matches!(record.address, AddressRecord::Dhcp(_));
-            let here = record.container.as_ref().is_some_and(|c| c.id == container.id);
-            if mode == DnsMode::Off || !arrived || !here {
-                continue;
-            }
-            let (servers, domains) = heard(&endpoint, &record);
-            parts.push(((!record.applied.default_route, record.network, record.id), mode, servers, domains));
+    parts.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut names = Names { keep_domains: true, ..Names::default() };
+    for (_, mode, servers, domains) in parts {
+        if mode == DnsMode::Replace {
+            names.keep_domains &= domains.is_empty();
+            names.servers.extend(servers);
         }
-        parts.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        let mut names = Names { keep_domains: true, ..Names::default() };
-        for (_, mode, servers, domains) in parts {
-            if mode == DnsMode::Replace {
-                names.keep_domains &= domains.is_empty();
-                names.servers.extend(servers);
-            }
-            names.domains.extend(domains);
-        }
-        if container.resolver.servers_given {
-            names.servers.clear();
-        }
-        if container.resolver.domains_given {
-            names.domains.clear();
-        }
-        names
+        names.domains.extend(domains);
     }
+    if container.resolver.servers_given {
+        names.servers.clear();
+    }
+    if container.resolver.domains_given {
+        names.domains.clear();
+    }
+    names
 }
 
 fn heard(endpoint: &Endpoint, record: &EndpointRecord) -> (Vec<String>, Vec<String>) {
-    let lease = endpoint.supervised().as_ref().and_then(|task| task.status.borrow().lease.clone());
-    let ipv6 = endpoint.ipv6().as_ref().map(|task| task.status.borrow().current.clone());
+    let lease = endpoint.status().and_then(|status| status.lease);
+    let ipv6 = endpoint.status6().map(|status| status.current);
     said(lease.as_ref(), ipv6.as_ref(), record.interface.as_ref())
 }
 

@@ -1,4 +1,4 @@
-//! A link's settings under `/proc/sys/net` (`ip-sysctl`).
+//! A link's settings under `/proc/sys/net` (`ip-sysctl`), for a link that takes the place of another or comes back as it was.
 
 use landline_kernel::sysctl::{self, Family};
 use landline_types::IfName;
@@ -59,12 +59,12 @@ const SETTINGS: [(Family, &[&str]); 2] = [
 const FILTER: &str = "rp_filter";
 
 /// Lets packets in whatever their way back.
-pub(super) fn no_filter(link: &IfName) {
+pub fn no_filter(link: &IfName) {
     set(Family::V4, link, FILTER, "0");
 }
 
 /// Gives `onto` the reverse path filter of `from`.
-pub(super) fn copy_filter(from: &IfName, onto: &IfName) {
+pub fn copy_filter(from: &IfName, onto: &IfName) {
     if let Ok(wanted) = sysctl::get(Family::V4, from, FILTER) {
         set(Family::V4, onto, FILTER, &wanted);
     }
@@ -72,7 +72,7 @@ pub(super) fn copy_filter(from: &IfName, onto: &IfName) {
 
 /// Gives `onto` the settings of `from` where they differ, but lets packets in whatever their way back. What a kernel does
 /// not have, or refuses, is left as it is.
-pub(super) fn copy(from: &IfName, onto: &IfName) {
+pub fn copy(from: &IfName, onto: &IfName) {
     no_filter(onto);
     for (family, keys) in SETTINGS {
         for key in keys {
