@@ -20,6 +20,9 @@ use crate::protocol::{
 /// Every method is idempotent by the ids in its request: Docker repeats requests, also after it gave up on one.
 /// Whatever does not exist (any more) is deleted and left successfully. A future runs in a task of its own, is
 /// never dropped half-way, and a panic in it is an error answer. None may ask Docker anything.
+///
+/// [`leave`](Self::leave) and the two methods about external connectivity may never be called for an endpoint: a repeat that came
+/// without its contents is answered with success. [`delete_endpoint`](Self::delete_endpoint) follows in any case.
 pub trait Driver: Send + Sync + 'static {
     /// Takes note that somebody has connected: the engine runs, most likely.
     fn connected(&self) {}

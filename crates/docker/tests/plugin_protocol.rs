@@ -8,6 +8,7 @@ use common::{Mood, PATIENCE, Server, answer, request};
 use landline_docker::Limits;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 fn endpoint() -> Value {
     json!({"NetworkID": "n1", "EndpointID": "e1"})
@@ -158,22 +159,29 @@ async fn a_start_that_came_without_its_contents_is_the_drivers_to_refuse() {
         let error = server.error(verb, b"").await;
         assert!(error.ends_with("later"), "{verb}: {error}");
     }
-    let error = server.error("Leave", b"").await;
+    let error = server.error("DeleteEndpoint", b"").await;
     assert_eq!(error, "Docker repeated the request without its contents; try again");
+}
+
+#[tokio::test]
+async fn a_notice_that_came_without_its_contents_succeeds() {
+    let server = Server::start();
+    server.driver.set_mood(Mood::Failing);
+    for verb in ["Leave", "ProgramExternalConnectivity", "RevokeExternalConnectivity"] {
+        for body in ["", " \r\n"] {
+            let (status, answer) = server.post(&format!("/NetworkDriver.{verb}"), body.as_bytes()).await;
+            assert_eq!((status, answer), (200, json!({})), "{verb}");
+        }
+        assert!(server.error(verb, b"{}").await.contains("does not understand"), "{verb}");
+    }
+    assert_eq!(server.driver.calls(), [""; 0], "whose endpoint it is was not said");
 }
 
 #[tokio::test]
 async fn bodies_that_are_no_requests_are_errors() {
     let server = Server::start();
-    let with_a_body = [
-        "CreateNetwork",
-        "DeleteNetwork",
-        "CreateEndpoint",
-        "DeleteEndpoint",
-        "EndpointOperInfo",
-        "Join",
-        "Leave",
-    ];
+    let with_a_body =
+        ["CreateNetwork", "DeleteNetwork", "CreateEndpoint", "DeleteEndpoint", "EndpointOperInfo", "Join"];
     for verb in with_a_body {
         for body in ["", " \r\n"] {
             let error = server.error(verb, body.as_bytes()).await;
@@ -385,9 +393,32 @@ async fn shutdown_lets_idle_connections_go_and_refuses_new_ones() {
 }
 
 #[tokio::test]
+async fn shutdown_finishes_what_takes_longer_than_the_grace() {
+    let server = Server::with(Limits { grace: Duration::from_millis(1), ..Limits::default() });
+    let release = server.driver.hold();
+    let mut stream = server.connect().await;
+    let body = endpoint().to_string();
+    stream.write_all(&request("POST", "/NetworkDriver.CreateEndpoint", body.as_bytes())).await.unwrap();
+    server.driver.called("create_endpoint e1").await;
+    server.shutdown.cancel();
+    // Who comes now finds nobody, and can send its whole request again.
+    let refused = async {
+        while UnixStream::connect(server.socket()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("still listens");
+    assert!(!server.running.is_finished());
+    release.send_replace(true);
+    let (status, text) = answer(&mut stream).await;
+    assert!(status == 200 && text.contains("192.0.2.9/24"), "{text}");
+    tokio::time::timeout(PATIENCE, server.running).await.expect("does not stop").unwrap();
+}
+
+#[tokio::test]
 async fn shutdown_does_not_wait_for_ever() {
     let server = Server::start();
-    server.driver.set_mood(Mood::Late);
+    server.driver.set_mood(Mood::Stuck);
     let mut stream = server.connect().await;
     let body = endpoint().to_string();
     stream.write_all(&request("POST", "/NetworkDriver.CreateEndpoint", body.as_bytes())).await.unwrap();

@@ -24,7 +24,7 @@ use crate::bridge;
 use crate::cli::DaemonOptions;
 use crate::control;
 use crate::doctor::Surroundings;
-use crate::frontend::{Frontend, lan_ipam_name};
+use crate::frontend::{Frontend, lan_ipam_name, longest_request};
 use crate::host_access;
 use crate::identity::{Site, SiteError};
 use crate::log::{self, LevelError};
@@ -183,6 +183,8 @@ async fn serve(
     }
 
     let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+    // What is asked of the driver is finished while all the rest is still there.
+    let (stopping, requests) = (CancellationToken::new(), TaskTracker::new());
     let around = Surroundings {
         sockets: if driver {
             [&options.plugin_socket].into_iter().chain(&more_sockets).cloned().collect()
@@ -191,7 +193,7 @@ async fn serve(
         },
     };
     let alarm = Alarm::start().map_err(DaemonError::Timer)?;
-    tasks.spawn(starts::follow(engine.clone(), view.clone(), options.docker_host.clone(), cancel.clone()));
+    tasks.spawn(starts::follow(engine.clone(), view.clone(), options.docker_host.clone(), stopping.clone()));
     let lost = Lost::new(engine.clone(), view.clone(), options.docker_host, options.network_grace);
     tasks.spawn(lost.clone().follow(alarm, cancel.clone()));
     // Before the first request of Docker's.
@@ -217,12 +219,13 @@ async fn serve(
     tasks.spawn(watchdog::follow(engine.clone(), cancel.clone()));
     tasks.spawn(cancel.clone().run_until_cancelled_owned(bridge::sweep_left_over()));
     for (listener, frontend) in further {
-        tasks.spawn(landline_docker::serve_ipam(listener, frontend, cancel.clone()));
+        requests.spawn(landline_docker::serve_ipam(listener, frontend, stopping.clone()));
     }
     for (plugin, frontend) in plugins.into_iter().zip(frontends) {
-        tasks.spawn(landline_docker::serve(plugin, frontend, cancel.clone()));
+        requests.spawn(landline_docker::serve(plugin, frontend, stopping.clone()));
     }
     tasks.close();
+    requests.close();
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), plugin = %options.plugin_socket.display(), "ready");
 
@@ -236,7 +239,15 @@ async fn serve(
         }
     }
     tracing::info!("stopping; leases stay with their containers");
-    tell_systemd(&[sd_notify::NotifyState::Stopping]);
+    let longest = u32::try_from(longest_request(&engine).as_micros()).unwrap_or(u32::MAX);
+    tell_systemd(&[sd_notify::NotifyState::Stopping, sd_notify::NotifyState::ExtendTimeoutUsec(longest)]);
+    stopping.cancel();
+    tokio::select! {
+        () = requests.wait() => {}
+        // Whoever says so twice does not want to wait.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     cancel.cancel();
     tasks.wait().await;
     engine.shutdown().await;

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use landline_docker::{
     AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool,
     DockerView, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
-    JoinRequest, JoinResponse, OptionsError, PoolAnswer, PoolRequest, PublishedPort, ReleaseAddressRequest,
-    StaticRoute,
+    JoinRequest, JoinResponse, Limits, OptionsError, PoolAnswer, PoolRequest, PublishedPort,
+    ReleaseAddressRequest, StaticRoute,
 };
 use landline_engine::{
     CreateEndpoint, CreateNetwork, CreateNetworkError, NetworkIpam, PoolV6, Published, Starting,
@@ -37,6 +37,13 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// How long word of a container may be late. Docker tells of it before it asks for its endpoint, but on the side.
 const LATE: Duration = Duration::from_millis(250);
+
+/// How long the longest request may take that Docker can wait for now, with all that is undone if it fails.
+pub(crate) fn longest_request(engine: &Engine) -> Duration {
+    let networks = engine.docker_networks();
+    let longest = networks.keys().filter_map(|id| engine.start_limit(id)).max();
+    longest.unwrap_or_default() + MARGIN + Limits::default().grace * 2
+}
 
 /// Under which name Docker asks for addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -56,6 +56,12 @@ impl Verb {
         Self::ReleaseAddress,
     ];
 
+    /// Whether Docker only tells the driver something that it finds out by itself, at the latest when the endpoint is deleted. A
+    /// repeat without its contents then succeeds: an error costs a container its network on engine 29.
+    pub(crate) const fn only_notifies(self) -> bool {
+        matches!(self, Self::Leave | Self::ProgramExternalConnectivity | Self::RevokeExternalConnectivity)
+    }
+
     /// The path it is asked for with.
     pub(crate) const fn path(self) -> &'static str {
         match self {

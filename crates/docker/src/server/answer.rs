@@ -50,11 +50,19 @@ pub(super) struct Answerer<D> {
     limits: Limits,
     activation: Activation,
     tasks: TaskTracker,
+    /// Those that are being answered.
+    requests: TaskTracker,
 }
 
 impl<D: Driver + IpamDriver> Answerer<D> {
-    pub(super) fn new(driver: Arc<D>, limits: Limits, activation: Activation, tasks: TaskTracker) -> Self {
-        Self { driver, limits, activation, tasks }
+    pub(super) fn new(
+        driver: Arc<D>,
+        limits: Limits,
+        activation: Activation,
+        tasks: TaskTracker,
+        requests: TaskTracker,
+    ) -> Self {
+        Self { driver, limits, activation, tasks, requests }
     }
 
     /// The answer to one request, whatever it is. `peer` is the process that sent it.
@@ -65,6 +73,7 @@ impl<D: Driver + IpamDriver> Answerer<D> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let _under_way = self.requests.token();
         let (head, body) = request.into_parts();
         // Read before anything else: an answer before its request was read is an answer many never see.
         let body = body::read(body, self.limits.body_bytes, self.limits.body).await;
@@ -81,6 +90,7 @@ impl<D: Driver + IpamDriver> Answerer<D> {
         let started = Instant::now();
         let answer = match body {
             Ok(body) => match self.dispatch(verb, &body, peer).await {
+                Err(Refusal::Empty) if verb.only_notifies() => Ok(nothing()),
                 Err(Refusal::Empty) => Err(self.empty(verb, peer).await),
                 answer => answer,
             },

@@ -25,6 +25,9 @@ use crate::ipam_driver::IpamDriver;
 use crate::protocol::Activation;
 use answer::Answerer;
 
+/// How long a request may be on its way that was sent before the server began to stop: closing its connection would lose it.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
+
 /// What the server puts up with.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -38,7 +41,7 @@ pub struct Limits {
     /// How long a request may take, except one for an endpoint: the driver says that.
     pub work: Duration,
     /// How long work that was cancelled may take to undo itself before the answer goes out without it, and how
-    /// long running work may take to finish at shutdown.
+    /// long answers may take to be read at shutdown.
     pub grace: Duration,
 }
 
@@ -75,7 +78,9 @@ pub async fn serve_ipam(
 
 /// Serves the plugin protocol until `shutdown`.
 ///
-/// Then no connection is accepted any more, and requests that are being answered may finish within the grace.
+/// Then no connection is accepted any more, and requests that are being answered are finished, each within its own limit. Who
+/// connects meanwhile waits for the next daemon where a service manager holds the socket, and is refused elsewhere; Docker tries
+/// again for half a minute after that.
 pub async fn serve_with(
     listener: UnixListener,
     driver: Arc<impl Driver + IpamDriver>,
@@ -93,17 +98,31 @@ async fn converse_with_all(
     shutdown: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
-    let answerer = Arc::new(Answerer::new(driver.clone(), limits, activation, tasks.clone()));
+    let requests = TaskTracker::new();
+    let answerer =
+        Arc::new(Answerer::new(driver.clone(), limits, activation, tasks.clone(), requests.clone()));
     let mut acceptor = Acceptor::new(listener, "plugin");
     while let Some(stream) = shutdown.run_until_cancelled(acceptor.accept()).await {
         driver.connected();
         tasks.spawn(converse(stream, answerer.clone(), limits.head, shutdown.clone()));
     }
-    // Who connects from now on is refused, and knows it.
+    // Who connects from now on is refused before it has sent anything, so that it can send all of it again.
     drop(acceptor);
+    requests.close();
     tasks.close();
-    if tokio::time::timeout(limits.grace, tasks.wait()).await.is_err() {
-        tracing::warn!("stopping although {} requests or connections are not finished", tasks.len());
+    if !requests.is_empty() {
+        tracing::info!(requests = requests.len(), "finishing what Docker waits for");
+    }
+    loop {
+        // Each has a limit of its own.
+        requests.wait().await;
+        if tokio::time::timeout(limits.grace, tasks.wait()).await.is_ok() {
+            return;
+        }
+        if requests.is_empty() {
+            tracing::warn!("stopping although {} connections or tasks are not finished", tasks.len());
+            return;
+        }
     }
 }
 
@@ -135,9 +154,13 @@ async fn converse<D: Driver + IpamDriver>(
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
-            // Finish what is being answered, then close.
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            if let Ok(ended) = tokio::time::timeout(ON_ITS_WAY, connection.as_mut()).await {
+                ended
+            } else {
+                // Finish what is being answered, then close.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = ended {

@@ -46,12 +46,21 @@ struct NoLease(#[source] std::io::Error);
 
 pub struct FakeDriver {
     mood: Mutex<Mood>,
+    /// Whether endpoints may be made.
+    released: watch::Sender<bool>,
     calls: watch::Sender<Vec<String>>,
 }
 
 impl FakeDriver {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { mood: Mutex::default(), calls: watch::Sender::default() })
+        let released = watch::Sender::new(true);
+        Arc::new(Self { mood: Mutex::default(), released, calls: watch::Sender::default() })
+    }
+
+    /// Makes no endpoint until `true` is sent.
+    pub fn hold(&self) -> watch::Sender<bool> {
+        self.released.send_replace(false);
+        self.released.clone()
     }
 
     pub fn set_mood(&self, mood: Mood) {
@@ -102,6 +111,8 @@ impl Driver for FakeDriver {
     ) -> Result<EndpointInterface, DriverError> {
         self.note("create_endpoint", request.endpoint.short());
         let mood = *self.mood.lock().unwrap();
+        let mut released = self.released.subscribe();
+        released.wait_for(|released| *released).await?;
         match mood {
             Mood::Willing => {}
             Mood::Failing => return Err(NoLease(std::io::Error::other("network is\ndown")).into()),

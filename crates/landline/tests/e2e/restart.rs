@@ -75,6 +75,43 @@ fn a_daemon_that_is_killed_or_stopped_comes_back_to_its_containers() -> Result {
     Ok(())
 }
 
+/// More than what the rest of the daemon has for its end.
+const LONG: Duration = Duration::from_secs(6);
+
+#[test]
+fn a_start_under_way_is_finished_before_the_daemon_ends() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0", "lease_timeout=40s"])?;
+    let capture = dhcp_capture(&world)?;
+    world.dhcp.stop()?;
+    let mut run = world.host.docker_spawn(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "lan",
+        "box",
+        "sleep",
+        "infinity",
+    ])?;
+    let asks = |after: SystemTime| capture.dhcp().iter().any(|(frame, _)| frame.time > after);
+    wait_for("a client to ask", SOON, || asks(SystemTime::UNIX_EPOCH))?;
+    world.daemon.kill(Signal::TERM)?;
+    let told = SystemTime::now();
+    wait_for("the daemon to go on all the same", 2 * SOON, || asks(told + LONG))
+        .map_err(|error| format!("{error}: {}", world.daemon.log()))?;
+    world.dhcp.start()?;
+    assert_eq!(world.daemon.wait()?.code(), Some(0), "{}", world.daemon.log());
+    assert!(world.daemon.log().contains("finishing what Docker waits for"), "{}", world.daemon.log());
+    // What Docker asks for next waits for the next daemon.
+    world.daemon = start_daemon(&world.host)?;
+    assert!(run.wait()?.success(), "{}\n{}", run.stderr(), world.daemon.log());
+    world.row("web")?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", bare(&world.address("web", "br00")?)])?;
+    Ok(())
+}
+
 #[test]
 fn what_happened_while_the_daemon_was_away_is_made_up_for() -> Result {
     let mut world = World::bridge()?;
