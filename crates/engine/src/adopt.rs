@@ -13,10 +13,10 @@ use landline_leases::{EndpointState, Location, OsRandom, Supervisor};
 use landline_links::mark::{End, Mark};
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
-use landline_spec::Addressing;
+use landline_spec::{Addressing, NetworkId};
 
 use crate::admission::EndpointRequest;
-use crate::endpoints::CreateEndpoint;
+use crate::endpoints::{CreateEndpoint, network_name};
 use crate::engine::{Endpoint, Engine};
 use crate::identity::IdentityQuery;
 use crate::networks::{CreateNetwork, NetworkIpam};
@@ -50,6 +50,24 @@ impl Engine {
         }
         self.ledger.put_network(record.clone());
         self.admission.adopted(&record).await;
+    }
+
+    /// A network that was taken up turned out to have a pool of ours, and not the addresses of a DHCP server: containers that start
+    /// from now on have those that they are given.
+    pub async fn addresses_are_given(&self, id: &NetworkId) {
+        let Some(mut record) = self.networks().get(id).cloned() else { return };
+        if record.options.addressing != Addressing::Dhcp {
+            return;
+        }
+        record.options.addressing = Addressing::Static;
+        tracing::warn!(
+            network = network_name(&record),
+            "Docker names this network's pool: containers have its addresses when they start again"
+        );
+        if let Err(error) = self.store.put(&record).await {
+            tracing::warn!(error = %landline_types::chain(&error), "a network could not be stored");
+        }
+        self.ledger.put_network(record);
     }
 
     /// An endpoint Docker has in this sandbox. If the store does not know it and its link is there, it is taken

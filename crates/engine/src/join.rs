@@ -278,7 +278,8 @@ fn applied_by_docker(
 /// What the link of an endpoint with a fixed address is to carry. Whoever has the gateway's own address goes out some other
 /// way.
 pub(crate) fn fixed(network: &NetworkRecord, address: Ipv4Net, copied: Vec<Route4>) -> Wanted {
-    let ipam = network.ipam_gateway.filter(|hop| *hop != address.addr());
+    // Versions before this one stored the unspecified address of a network that was lost with the state.
+    let ipam = network.ipam_gateway.filter(|hop| *hop != address.addr() && !hop.is_unspecified());
     let defaults = ipam.map(Some).into_iter().collect();
     let offer = Offer { gateway: network.options.gateway, defaults, routes: copied };
     Wanted { address, routing: plan(address, &offer), mtu: None }
@@ -287,7 +288,7 @@ pub(crate) fn fixed(network: &NetworkRecord, address: Ipv4Net, copied: Vec<Route
 /// The IPv6 gateway of an endpoint whose IPv6 address is fixed, likewise.
 pub(crate) fn fixed_gateway_v6(record: &EndpointRecord, network: &NetworkRecord) -> Option<Ipv6Addr> {
     let own = record.address_v6?.addr();
-    network.ipam_gateway_v6.filter(|hop| *hop != own)
+    network.ipam_gateway_v6.filter(|hop| *hop != own && !hop.is_unspecified())
 }
 
 /// The static routes to copy, and the index of the endpoint's link on the host.

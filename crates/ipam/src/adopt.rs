@@ -17,6 +17,8 @@ pub struct AdoptPool {
     pub network: NetworkId,
     /// Where its addresses come from.
     pub source: PoolSource,
+    /// Whether that is a guess: its user gave a subnet and said nothing more.
+    pub guessed: bool,
     /// Its subnet.
     pub subnet: IpNet,
     /// The part of it that addresses nobody names are from.
@@ -31,7 +33,7 @@ impl Ipam {
     /// Takes up a pool that Docker has and the state does not, with the addresses that are in use. One that is known
     /// stays as it is.
     pub async fn adopt_pool(&self, lost: AdoptPool) {
-        let AdoptPool { network, source, subnet, range, gateway, in_use } = lost;
+        let AdoptPool { network, source, guessed, subnet, range, gateway, in_use } = lost;
         let mut pool = match Pool::new(subnet, range) {
             Ok(pool) => pool,
             Err(error) => {
@@ -49,10 +51,17 @@ impl Ipam {
         }
         let source = Some(source);
         let id = PoolId::random(&mut OsRandom, source, &pool);
-        let record = PoolRecord { id, source, network: Some(network.clone()), pool, adopted: true };
+        let record = PoolRecord { id, source, network: Some(network.clone()), pool, adopted: true, guessed };
         match self.pools.adopt(record).await {
             Ok(true) => {
                 tracing::warn!(network = %network.short(), %subnet, "Docker has a pool the state does not; taken up");
+                if guessed {
+                    tracing::warn!(
+                        network = %network.short(), %subnet,
+                        "nothing shows where this network's addresses come from: they are taken from the LAN's DHCP server. If \
+                         Landline is to give them, create the network again with -o addressing=pool"
+                    );
+                }
             }
             Ok(false) => {}
             Err(error) => {

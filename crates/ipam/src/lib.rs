@@ -107,6 +107,9 @@ pub enum RequestAddressError {
          with --ip; to have them taken from the subnet, create the network with -o addressing=pool"
     )]
     Unnamed,
+    /// There is no subnet to take a gateway from.
+    #[error("which gateway the network has was not said; create it again with --subnet, or with --gateway")]
+    NoGateway,
     /// An address that no prefix goes with.
     #[error("which subnet {0} is in was not said; create the network again with --subnet")]
     NoSubnet(IpAddr),
@@ -157,7 +160,9 @@ impl Ipam {
         };
         let pool = Pool::new(subnet, range)?;
         let (id, subnet) = (PoolId::random(&mut OsRandom, source, &pool), pool.subnet());
-        self.pools.add(PoolRecord { id: id.clone(), source, network: None, pool, adopted: false }).await?;
+        self.pools
+            .add(PoolRecord { id: id.clone(), source, network: None, pool, adopted: false, guessed: false })
+            .await?;
         let source = source.map_or("as its network says", PoolSource::as_str);
         tracing::info!(pool = %id, %subnet, source, "pool created");
         Ok((id, subnet))
@@ -211,29 +216,36 @@ impl Ipam {
         if let Err(error) = self.pools.recognise(id).await {
             tracing::warn!(error = %landline_types::chain(&error), "a pool could not be stored");
         }
+        let guessed_wrong = |record: &PoolRecord| record.guessed && record.source == Some(PoolSource::Pool);
+        let network = self.pools.look(id, |record| record.network.clone().filter(|_| guessed_wrong(record)));
+        let Some(Some(network)) = network else { return };
+        self.engine.addresses_are_given(&network).await;
+        let settled = self.pools.change(id, |record| {
+            record.guessed = false;
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = settled.await {
+            tracing::warn!(error = %landline_types::chain(&error), "a pool could not be stored");
+        }
     }
 
-    /// Names the gateway of the network that a pool is for. Returns it with its prefix; nobody's address if
-    /// there is none.
+    /// Names the gateway of the network that a pool is for, and returns it with its prefix. Docker asks for one that nobody has
+    /// named only for a network that must have one: that is the first address of the subnet.
     ///
     /// # Errors
-    /// The address is not in the subnet.
+    /// The address is not in the subnet, or there is no subnet.
     pub async fn request_gateway(
         &self,
         id: &PoolId,
         gateway: Option<IpAddr>,
     ) -> Result<IpNet, RequestAddressError> {
         let named = self.pools.change(id, |record| {
-            if let Some(gateway) = gateway {
-                record.pool.set_gateway(gateway)?;
-            }
-            Ok::<_, RequestAddressError>(record.pool.subnet())
+            let first = || record.pool.first().filter(|_| record.pool.subnet().prefix_len() > 0);
+            let gateway = gateway.or_else(first).ok_or(RequestAddressError::NoGateway)?;
+            record.pool.set_gateway(gateway)?;
+            within(gateway, record.pool.subnet())
         });
-        let subnet = named.await?.ok_or_else(|| RequestAddressError::UnknownPool(id.clone()))?;
-        match gateway {
-            Some(gateway) => within(gateway, subnet),
-            None => Ok(IpNet::default()),
-        }
+        named.await?.ok_or_else(|| RequestAddressError::UnknownPool(id.clone()))
     }
 
     /// Gives an address, with its prefix.

@@ -100,6 +100,12 @@ impl Pool {
         self.range
     }
 
+    /// The first address that a machine of the subnet can have.
+    pub(crate) fn first(&self) -> Option<IpAddr> {
+        let machines = machines(self.subnet);
+        (!machines.is_empty()).then(|| self.address(*machines.start()))
+    }
+
     /// Names the gateway: any machine's address in the subnet. That does not make it one that is in use.
     ///
     /// # Errors

@@ -35,6 +35,12 @@ impl PoolId {
         })
     }
 
+    /// Where it says that the pool's addresses come from, if it does.
+    pub(crate) fn source(&self) -> Option<PoolSource> {
+        let (word, ..) = self.description()?;
+        [PoolSource::Dhcp, PoolSource::Pool].into_iter().find(|source| source.as_str() == word)
+    }
+
     /// Whether it says what pool it names.
     pub(crate) fn says_which(&self) -> bool {
         self.description().is_some()
@@ -81,6 +87,10 @@ pub struct PoolRecord {
     /// It was lost and taken up from what Docker shows of its network; what Docker calls it has not been heard yet.
     #[serde(default)]
     pub adopted: bool,
+    /// Docker did not show where its addresses come from either. What Docker calls it may say that: versions before this one made a
+    /// pool of a subnet alone.
+    #[serde(default)]
+    pub guessed: bool,
 }
 
 impl Record for PoolRecord {
@@ -95,7 +105,8 @@ impl Record for PoolRecord {
 impl PoolRecord {
     /// Whether Docker may mean this one by a name that nobody knows.
     pub(crate) fn may_be(&self, id: &PoolId) -> bool {
-        self.adopted && id.describes(self.source, &self.pool)
+        let alone = || self.guessed && id.describes(Some(PoolSource::Pool), &self.pool);
+        self.adopted && (id.describes(self.source, &self.pool) || alone())
     }
 }
 
@@ -121,8 +132,25 @@ mod tests {
         let later = PoolId::random(&mut OsRandom, None, &own);
         assert!(later.says_which() && [lan, alone, None].iter().all(|source| later.describes(*source, &own)));
         assert!(!later.describes(lan, &v6));
+        assert_eq!([id.source(), later.source()], [alone, None]);
         for text in ["", "91b6235577fd1201", "pool,192.0.2.0/24", "pool,x,y,z"] {
             assert!(!PoolId::from(text.to_owned()).says_which(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_knows_better_than_a_guess() {
+        let pool = Pool::new("192.0.2.0/24".parse().unwrap(), None).unwrap();
+        let name = |source| PoolId::random(&mut OsRandom, Some(source), &pool);
+        let record = |guessed| PoolRecord {
+            id: name(PoolSource::Dhcp),
+            source: Some(PoolSource::Dhcp),
+            network: None,
+            pool: pool.clone(),
+            adopted: true,
+            guessed,
+        };
+        assert!(record(true).may_be(&name(PoolSource::Pool)) && record(true).may_be(&name(PoolSource::Dhcp)));
+        assert!(!record(false).may_be(&name(PoolSource::Pool)), "Docker shows that it is none");
     }
 }

@@ -159,7 +159,8 @@ impl Pools {
             return Ok(self.lock().records.contains_key(id));
         };
         let before = only.id.clone();
-        let record = PoolRecord { id: id.clone(), adopted: false, ..only.clone() };
+        let source = id.source().or(only.source);
+        let record = PoolRecord { id: id.clone(), adopted: false, source, ..only.clone() };
         self.store.write(Batch::default().remove::<PoolRecord>(&before).put(&record)).await?;
         let mut inner = self.lock();
         inner.records.remove(&before);
@@ -252,6 +253,24 @@ mod tests {
     use landline_spec::PoolSource;
 
     #[tokio::test]
+    async fn a_pool_that_was_guessed_to_be_none_is_what_docker_calls_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("state")).unwrap();
+        let pools = Pools::new(Arc::new(store), Vec::new());
+        let pool = super::super::Pool::new("192.0.2.0/24".parse().unwrap(), None).unwrap();
+        let name = PoolId::random(&mut OsRandom, Some(PoolSource::Pool), &pool);
+        let source = Some(PoolSource::Dhcp);
+        let id = PoolId::random(&mut OsRandom, source, &pool);
+        let record = PoolRecord { id, source, network: None, pool, adopted: true, guessed: true };
+        pools.adopt(record).await.unwrap();
+        assert!(pools.recognise(&name).await.unwrap());
+        assert_eq!(
+            pools.look(&name, |record| (record.source, record.guessed)),
+            Some((Some(PoolSource::Pool), true))
+        );
+    }
+
+    #[tokio::test]
     async fn what_is_noted_while_an_adopted_pool_gets_its_name_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(&dir.path().join("state")).unwrap();
@@ -263,7 +282,8 @@ mod tests {
         let source = Some(PoolSource::Pool);
         let name = PoolId::random(&mut OsRandom, source, &pool);
         let id = PoolId::random(&mut OsRandom, source, &pool);
-        let record = PoolRecord { id, source, network: Some(network.clone()), pool, adopted: true };
+        let record =
+            PoolRecord { id, source, network: Some(network.clone()), pool, adopted: true, guessed: false };
         pools.adopt(record).await.unwrap();
 
         let note = pools.change_all_of(&network, |record| record.pool.belongs_to(address, "db"));

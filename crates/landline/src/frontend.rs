@@ -199,14 +199,19 @@ impl Frontend {
     }
 
     /// Where the addresses of a pool come from that was lost, as far as Docker shows it.
-    fn shown_source(&self, network: &DockerNetwork, pool: &DockerPool) -> Option<PoolSource> {
+    ///
+    /// Whether that is a guess comes with it.
+    fn shown_source(&self, network: &DockerNetwork, pool: &DockerPool) -> Option<(PoolSource, bool)> {
         let ours = our_shown(network, pool, self.gives_addresses(network)?);
         match (self.names.iter().find(|preset| preset.name == network.driver), pool.subnet) {
             (Some(preset), IpNet::V4(_)) => {
-                addressing::read(preset.with(&network.options), Some(ours), &self.defaults()).ok()?.1
+                let own = preset.with(&network.options);
+                let guessed = ours.source.is_none() && !own.contains_key("addressing");
+                let (_, source) = addressing::read(own, Some(ours), &self.defaults()).ok()?;
+                source.map(|source| (source, guessed && source == PoolSource::Dhcp))
             }
             // Of another driver's LAN nothing is known.
-            (None, _) | (_, IpNet::V6(_)) => ours.source.or(Some(PoolSource::Pool)),
+            (None, _) | (_, IpNet::V6(_)) => Some((ours.source.unwrap_or(PoolSource::Pool), false)),
         }
     }
 
@@ -217,13 +222,13 @@ impl Frontend {
         for id in doubtful.extract_if(.., looked_at) {
             let Some(network) = view.networks.get(&id) else { continue };
             for pool in &network.pools {
-                let Some(source) = self.shown_source(network, pool) else { continue };
+                let Some((source, guessed)) = self.shown_source(network, pool) else { continue };
                 let in_use = network.in_use.iter().flatten().chain(&pool.set_aside).copied().collect();
                 let DockerPool { subnet, range, gateway, .. } = *pool;
                 let network = id.clone();
                 self.parts
                     .ipam
-                    .adopt_pool(AdoptPool { network, source, subnet, range, gateway, in_use })
+                    .adopt_pool(AdoptPool { network, source, guessed, subnet, range, gateway, in_use })
                     .await;
             }
         }

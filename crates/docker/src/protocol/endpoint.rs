@@ -1,7 +1,7 @@
 //! Messages about endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -115,7 +115,7 @@ pub struct PublishedPort {
     /// The host's port; `None`: any. Of a range the first.
     pub host_port: Option<u16>,
     /// The host's address; `None`: any.
-    pub host_address: Option<std::net::IpAddr>,
+    pub host_address: Option<IpAddr>,
 }
 
 /// The answer to `CreateEndpoint`.
@@ -166,17 +166,26 @@ pub struct JoinResponse {
     /// The link; without one Docker moves nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface_name: Option<InterfaceName>,
-    /// The IPv4 default gateway.
-    #[serde(serialize_with = "write_text")]
+    /// The IPv4 default gateway. The unspecified address is written as none: engine 29 would look for a route to it.
+    #[serde(serialize_with = "write_gateway")]
     pub gateway: Option<Ipv4Addr>,
-    /// The IPv6 default gateway.
-    #[serde(rename = "GatewayIPv6", serialize_with = "write_text")]
+    /// The IPv6 default gateway, likewise.
+    #[serde(rename = "GatewayIPv6", serialize_with = "write_gateway")]
     pub gateway_ipv6: Option<Ipv6Addr>,
     /// Other routes.
     pub static_routes: Vec<StaticRoute>,
     /// Whether Docker must not make up a gateway where there is none (it would add an interface on
     /// `docker_gwbridge`).
     pub disable_gateway_service: bool,
+}
+
+// serde passes the field by reference.
+#[allow(clippy::ref_option)]
+fn write_gateway<T: Into<IpAddr> + Copy, S: Serializer>(
+    gateway: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    write_text(&gateway.map(Into::into).filter(|gateway| !gateway.is_unspecified()), serializer)
 }
 
 /// What the link is called, here and there.
@@ -200,7 +209,7 @@ pub struct StaticRoute {
     /// Where to.
     pub destination: IpNet,
     /// Through whom; `None`: it is directly on the link.
-    pub next_hop: Option<std::net::IpAddr>,
+    pub next_hop: Option<IpAddr>,
 }
 
 impl Serialize for StaticRoute {
@@ -311,6 +320,17 @@ mod tests {
         for bad in ["netns/x", "/var/run/../../etc", "/a\0b", "/".repeat(5000).as_str()] {
             assert!(join(json!(bad)).is_err());
         }
+    }
+
+    #[test]
+    fn an_unspecified_gateway_is_never_written() {
+        let answer = JoinResponse {
+            gateway: Some(Ipv4Addr::UNSPECIFIED),
+            gateway_ipv6: Some(Ipv6Addr::UNSPECIFIED),
+            ..JoinResponse::default()
+        };
+        let answer = serde_json::to_value(&answer).unwrap();
+        assert_eq!((&answer["Gateway"], &answer["GatewayIPv6"]), (&json!(""), &json!("")));
     }
 
     #[test]

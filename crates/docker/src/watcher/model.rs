@@ -73,7 +73,8 @@ impl Pool {
         Some(DockerPool {
             subnet: self.subnet.parse().ok()?,
             range: self.range.parse().ok(),
-            gateway: address(&self.gateway),
+            // What our own IPAM driver says in the place of none.
+            gateway: address(&self.gateway).filter(|gateway| !gateway.is_unspecified()),
             set_aside: self.auxiliary_addresses.values().filter_map(address).collect(),
         })
     }

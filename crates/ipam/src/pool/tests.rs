@@ -49,6 +49,17 @@ fn machines_get_neither_the_subnets_own_address_nor_the_broadcast_address() {
 }
 
 #[test]
+fn a_gateway_that_nobody_names_is_the_first_machine() {
+    for (subnet, gateway) in
+        [("192.0.2.0/24", "192.0.2.1"), ("192.0.2.6/31", "192.0.2.6"), ("2001:db8::/64", "2001:db8::1")]
+    {
+        let mut pool = pool(subnet, None);
+        assert_eq!(pool.first(), Some(ip(gateway)));
+        pool.set_gateway(ip(gateway)).unwrap();
+    }
+}
+
+#[test]
 fn a_range_is_where_unnamed_addresses_come_from() {
     let mut lan = pool("192.0.2.0/24", Some("192.0.2.64/30"));
     lan.take_named(ip("192.0.2.9"), None).unwrap();
