@@ -262,7 +262,7 @@ impl Identities {
 
     /// The endpoint's container is known now. Returns the record to store, if that changed one.
     ///
-    /// An identity without a container becomes that container's, unless the container has one already: then it is
+    /// An identity without a container becomes that container's, derived or drawn, unless the container has one already: then it is
     /// temporary, and the older one stays for the next start that can be told apart. One that belongs to another
     /// container (the choice was wrong) is left to that container.
     pub(crate) fn confirm(
@@ -295,8 +295,8 @@ impl Identities {
         // What was found out once stays so when more of the container becomes known.
         let temporary = match theirs {
             Some(_) => own.temporary,
-            // Drawn only because it could not be told: the next start derives its own.
-            None if derives && !keyed && own.derived.is_none() => true,
+            // Its network had no name yet: the next start derives its own.
+            None if derives && !keyed && own.network_name.is_none() => true,
             // Another has its key as well, or its network had no name yet.
             None if keyed => own.temporary,
             None => borrowed || inner.records.values().any(|r| has_another(&r)),

@@ -128,16 +128,57 @@ fn a_container_that_was_renamed_keeps_its_derived_identity_to_itself() {
 }
 
 #[test]
-fn who_could_not_be_told_at_first_is_derived_at_the_next_start() {
+fn who_could_not_be_told_at_first_keeps_what_it_was_given() {
     let (network, ports) = (network(), BTreeSet::new());
     let identities = site();
     let drawn = identities.take(&endpoint(1), &network, &wish(&network, &ports));
     identities.keep(drawn.clone());
     identities.confirm(&drawn.id, &wish(&network, &ports), &network.options, &container(1, "web"));
-    assert!(identities.get(&drawn.id).unwrap().temporary);
+    assert!(!identities.get(&drawn.id).unwrap().temporary);
     identities.release(&drawn.id);
     let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
-    assert!(identities.take(&endpoint(2), &network, &by_name).derived.is_some());
+    let again = identities.take(&endpoint(2), &network, &by_name);
+    assert_eq!((again.id, again.mac), (drawn.id.clone(), drawn.mac));
+    // Its user decides when that ends.
+    identities.release(&drawn.id);
+    identities.forget(&drawn.id);
+    assert!(identities.take(&endpoint(3), &network, &by_name).derived.is_some());
+}
+
+#[test]
+fn twins_that_start_together_keep_what_they_were_given_also_where_identities_are_derived() {
+    let (network, ports) = (network(), BTreeSet::new());
+    let identities = site();
+    let untold = wish(&network, &ports);
+    let first: Vec<IdentityRecord> = (1..=3)
+        .map(|n| {
+            let given = identities.take(&endpoint(n), &network, &untold);
+            identities.keep(given.clone());
+            given
+        })
+        .collect();
+    for (n, given) in (1..).zip(&first) {
+        identities.confirm(&given.id, &untold, &network.options, &container(n, &format!("twin{n}")));
+        identities.release(&given.id);
+    }
+    // Each is told by its name the next time.
+    for (n, given) in (1..).zip(&first) {
+        let name = format!("twin{n}");
+        let by_name = IdentityQuery { name: Some(Called::of(&name, None)), ..wish(&network, &ports) };
+        assert_eq!(identities.take(&endpoint(10 + n), &network, &by_name).mac, given.mac, "{name}");
+    }
+}
+
+#[test]
+fn on_a_network_without_a_name_what_is_drawn_is_for_one_run() {
+    let ports = BTreeSet::new();
+    let nameless = NetworkRecord { name: None, ..network() };
+    let identities = site();
+    let untold = IdentityQuery { network_name: None, ..wish(&nameless, &ports) };
+    let drawn = identities.take(&endpoint(1), &nameless, &untold);
+    identities.keep(drawn.clone());
+    identities.confirm(&drawn.id, &untold, &nameless.options, &container(1, "web"));
+    assert!(identities.get(&drawn.id).unwrap().temporary);
 }
 
 #[test]
