@@ -15,7 +15,7 @@ use landline_docker::{
     ReleaseAddressRequest, StaticRoute,
 };
 use landline_engine::{
-    CreateEndpoint, CreateNetwork, CreateNetworkError, NetworkIpam, PoolV6, Published, Starting,
+    CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, NetworkIpam, PoolV6, Published, Starting,
 };
 use landline_ipam::{AdoptPool, Ipam, PoolId, RequestAddress, RequestPool};
 use landline_model::{ContainerRecord, ResolverFile};
