@@ -1,6 +1,6 @@
 //! What most tests start from: a LAN, its DHCP server, a Docker host with `br0`, and a running daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use landline_testbed::{Daemon, DhcpServer, Dnsmasq, DockerHost, Dockerd, LOG_IN_DETAIL, Lan, wait_for};
@@ -14,6 +14,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(15);
 /// The program under test.
 pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_landline"))
+}
+
+/// What a test's first daemon runs: this build, or for upgrades the older one that `LANDLINE_TEST_BEFORE` names.
+fn before() -> PathBuf {
+    std::env::var_os("LANDLINE_TEST_BEFORE").map_or_else(|| binary().to_owned(), PathBuf::from)
 }
 
 pub(crate) struct World {
@@ -71,7 +76,7 @@ impl World {
         args: &[&str],
     ) -> Result<Self> {
         host.dockerd(Dockerd::default())?;
-        let daemon = host.start_landline(binary(), args, &[LOG_IN_DETAIL])?;
+        let daemon = host.start_landline(&before(), args, &[LOG_IN_DETAIL])?;
         Ok(Self { daemon, host, dhcp, lan })
     }
 
