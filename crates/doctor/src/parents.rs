@@ -49,13 +49,16 @@ fn trouble(network: &NetworkRecord, links: &[Link], routes: &[Route]) -> Option<
         Err(error) => return Some(landline_types::chain(&error)),
     };
     match facts.parent {
-        ParentIs::Nic => no_carrier(parent),
+        // A bridge has no carrier while all of its ports are held back.
+        ParentIs::Nic => spanning_tree::cut_off(parent, links).or_else(|| no_carrier(parent)),
         ParentIs::OwnBridge if facts.is_translated() => {
             let name = network.nic.as_ref()?;
             match links.iter().find(|link| link.name == *name) {
                 None => Some(gone(name)),
                 Some(nic) if !nic.up => Some(format!("{name} is down; bring it up: ip link set {name} up")),
-                Some(nic) => no_carrier(nic).or_else(|| elsewhere(network, name, links, routes)),
+                Some(nic) => spanning_tree::cut_off(nic, links)
+                    .or_else(|| no_carrier(nic))
+                    .or_else(|| elsewhere(network, name, links, routes)),
             }
         }
         ParentIs::LanBridge if facts.is_lan_bridge() => spanning_tree::trouble(parent, links),

@@ -15,7 +15,7 @@ use landline_leases::addressing::dhcp;
 use landline_leases::{EndpointState, OsRandom};
 use landline_links::mark::is_implicit;
 use landline_links::network::NetworkLinksError;
-use landline_links::spanning_tree::{remedy, until_forwarding};
+use landline_links::spanning_tree::until_forwarding;
 use landline_links::{MacOf, ParentError, Plan, PlannedLink, apply_and_wait_for_carrier, blocking, facts_of};
 use landline_model::{
     AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
@@ -363,7 +363,7 @@ impl Engine {
             Some(Err(held)) => Err(CreateEndpointError::HeldBack {
                 network: network_name(network),
                 waited: held.at_most,
-                remedy: remedy(&held.bridge),
+                remedy: held.remedy.clone(),
                 held: held.to_string(),
             }),
         }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::boottime;
 use landline_links::network::{NetworkLinksError, name_bridge};
-use landline_links::spanning_tree::LONGEST;
+use landline_links::spanning_tree::{LONGEST, may_hold};
 use landline_links::{
     HostEnd, HostError, ParentError, blocking, check_vlan, facts_of, find_parent, wants_bridge_alone,
 };
@@ -356,8 +356,7 @@ impl Engine {
     pub fn start_limit(&self, id: &NetworkId) -> Option<std::time::Duration> {
         let networks = self.networks();
         let options = &networks.get(id)?.options;
-        let is_bridge = facts_of(options.mode).is_lan_bridge();
-        let spanning_tree = if is_bridge { LONGEST } else { std::time::Duration::ZERO };
+        let spanning_tree = if may_hold(options) { LONGEST } else { std::time::Duration::ZERO };
         Some(options.lease_timeout + spanning_tree)
     }
 

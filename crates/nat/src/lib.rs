@@ -35,7 +35,8 @@ use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
 use landline_leases::addressing::permit::NotPermitted;
 use landline_leases::{Foundation, Inventory};
-use landline_links::{Host, HostError};
+use landline_links::spanning_tree::{Held, until_host_forwards};
+use landline_links::{Host, HostError, LinkTable};
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
 use landline_store::{Store, StoreError};
@@ -204,6 +205,12 @@ pub enum NatError {
         #[source]
         source: std::io::Error,
     },
+    /// A bridge between the host and the LAN forwards nothing yet.
+    #[error("{held}, and no packet got to the LAN within {} s; {}", held.at_most.as_secs_f64(), held.remedy)]
+    HeldBack {
+        /// What holds packets back.
+        held: Held,
+    },
     /// The packet filter.
     #[error("the rules could not be loaded; nothing was changed")]
     Rules(#[source] NftError),
@@ -252,6 +259,7 @@ pub struct Nat {
     /// The bridges that are let through the host's firewall on the administrator's word.
     exceptions: Exceptions,
     host: Arc<dyn Host>,
+    present: LinkTable,
     store: Arc<Store>,
 }
 
@@ -280,7 +288,8 @@ impl Nat {
         let (shown, views) = watch::channel(BTreeMap::new());
         tokio::spawn(follow::run(initial, inbox, waiters, picture, shown, ground.cancel.clone()));
         let inventory = ground.ledger.watch();
-        Arc::new(Self { commands, looks, seen, views, inventory, exceptions, host, store })
+        let present = ground.services.present.clone();
+        Arc::new(Self { commands, looks, seen, views, inventory, exceptions, host, present, store })
     }
 
     /// The front end sees this now.
@@ -303,6 +312,9 @@ impl Nat {
 
     /// As [`Self::add`]; a DHCP server may take this long.
     pub(crate) async fn add_within(&self, record: NatRecord, wait: Duration) -> Result<NatView, NatError> {
+        // What is asked before, of the LAN and of its server, would be lost.
+        let forwards = until_host_forwards(&self.host, &self.present, &record.interface);
+        forwards.await.map_err(|held| NatError::HeldBack { held })?;
         let owner = record.owner.clone();
         self.ask(|answer| Command::Add(Box::new(record), answer)).await?;
         let leased = self.leased(&owner, wait).await;

@@ -123,8 +123,12 @@ impl Client {
             "Port": columns(&["name", "interfaces", "external_ids"]),
             "Interface": columns(&["name", "ofport", "ifindex", "error"]),
         });
-        self.call("monitor", vec![json!("Open_vSwitch"), json!(CHANGES), tables]).await?;
-        Ok(())
+        self.monitor(CHANGES, tables).await
+    }
+
+    /// Has [`changed`](Self::changed) notice changes of these columns.
+    pub(crate) async fn monitor(&mut self, name: &str, tables: Value) -> Result<(), Error> {
+        self.call("monitor", vec![json!("Open_vSwitch"), json!(name), tables]).await.map(drop)
     }
 
     /// Waits until something [`watch`](Self::watch)ed changes; at once if it has since the last time.

@@ -16,6 +16,7 @@ mod client;
 mod error;
 mod framing;
 mod message;
+mod spanning_tree;
 mod switch;
 mod value;
 
@@ -24,5 +25,6 @@ pub use client::{Client, DEFAULT_SOCKET};
 pub use error::Error;
 pub use framing::{Decoder, FramingError};
 pub use message::Message;
+pub use spanning_tree::{Forwarding, Protocol, SpanningTree, TreePort};
 pub use switch::{Bridge, Interface, Port, Switch};
 pub use value::{Atom, Datum, Uuid};

@@ -134,11 +134,11 @@ impl Client {
     }
 }
 
-fn rows(result: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn rows(result: &Value) -> impl Iterator<Item = &Value> {
     result.get("rows").and_then(Value::as_array).into_iter().flatten()
 }
 
-fn column(row: &Value, name: &str) -> Option<Datum> {
+pub(crate) fn column(row: &Value, name: &str) -> Option<Datum> {
     Datum::read(row.get(name)?)
 }
 

@@ -114,6 +114,14 @@ impl Datum {
         }
     }
 
+    /// The only value, if it is yes or no.
+    pub fn into_boolean(self) -> Option<bool> {
+        match self.into_only()? {
+            Atom::Boolean(yes) => Some(yes),
+            _ => None,
+        }
+    }
+
     /// All rows of a set.
     pub fn into_rows(self) -> Vec<Uuid> {
         let row = |atom| match atom {

@@ -76,3 +76,72 @@ fn what_runs_asks_again_when_the_bridge_forwards() -> Result {
     assert!((7..14).contains(&took.as_secs()), "{took:?}");
     Ok(())
 }
+
+/// The NIC's own port begins again with its cable.
+fn plug_again(world: &World) -> Result {
+    world.lan.set_cable(&world.host, false)?;
+    wait_for("the cable to be out", SOON, || {
+        world.host.check(&["cat", "/sys/class/net/eth0/carrier"]).is_ok_and(|on| on.trim() == "0")
+    })?;
+    Ok(world.lan.set_cable(&world.host, true)?)
+}
+
+#[test]
+fn a_child_of_the_bridge_waits_for_its_way_to_the_lan() -> Result {
+    let world = World::bridge()?;
+    spanning_tree(&world, 400)?;
+    world.network("lan", &["mode=macvlan", "parent=br0", "lease_timeout=2s"])?;
+    plug_again(&world)?;
+    let doctor = world.host.landline(binary(), &["doctor"]).stdout;
+    assert!(doctor.contains("the spanning tree of br0 holds its port eth0 back"), "{doctor}");
+    let begun = Instant::now();
+    world.run("web", "lan", &[])?;
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(5), "{took:?}");
+    assert!(world.daemon.log().contains("waiting for the spanning tree"), "{}", world.daemon.log());
+    let address = world.address("web", "eth0")?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)])?;
+    Ok(())
+}
+
+/// What is asked while the port is held back is heard by nobody, and the answer that does not come means nothing.
+#[test]
+fn a_translated_address_is_asked_for_when_the_bridge_forwards() -> Result {
+    const TAKEN: &str = "192.0.2.117";
+    let world = World::bridge()?;
+    spanning_tree(&world, 200)?;
+    world.host.docker_ok(&["network", "create", "--subnet", "198.51.100.0/24", "inner"])?;
+    world.run("web", "inner", &[])?;
+    world.lan.peer().check(&["ip", "address", "add", &format!("{TAKEN}/24"), "dev", "eth0"])?;
+    for nic in ["br0", "eth0"] {
+        plug_again(&world)?;
+        let words = ["nat", "web", &format!("{TAKEN}/24"), "--dev", nic, "--open-firewall"];
+        let refused = world.host.landline(binary(), &words);
+        assert!(!refused.success() && refused.stderr.contains("is in use on the LAN"), "{}", refused.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_start_waits_until_open_vswitch_forwards() -> Result {
+    let (switch, world) = crate::ovs::world()?;
+    for protocol in ["stp", "rstp"] {
+        let [delay, age] =
+            ["forward-delay=4", "max-age=6"].map(|what| format!("other_config:{protocol}-{what}"));
+        switch.vsctl(&["set", "bridge", "ovs0", &format!("{protocol}_enable=true"), &delay, &age])?;
+        world.network(protocol, &["mode=ovs", "bridge=ovs0", "lease_timeout=2s", "ignore_conflicts=true"])?;
+        let ports =
+            || switch.vsctl(&["--columns=name,status,rstp_status", "list", "port"]).unwrap_or_default();
+        world
+            .run(protocol, protocol, &[])
+            .map_err(|error| format!("{error}\n{}\n{}", ports(), world.daemon.log()))?;
+        let address = world.until_addressed(protocol, "ovs00")?;
+        wait_for("the container to be reached", Duration::from_mins(1), || {
+            world.lan.peer().check(&["ping", "-c1", "-W1", bare(&address)]).is_ok()
+        })?;
+        switch.vsctl(&["set", "bridge", "ovs0", &format!("{protocol}_enable=false")])?;
+    }
+    let waited = world.daemon.log().matches("waiting for the spanning tree").count();
+    assert!(waited >= 2, "{}", world.daemon.log());
+    Ok(())
+}

@@ -1,18 +1,20 @@
 //! Bridges that run the spanning tree protocol (IEEE 802.1D): a new port listens and learns before it forwards, for the
 //! forward delay each, and what is sent over it meanwhile is lost without a word.
 
+mod ovs;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Link, PortState};
+use landline_kernel::{Link, LinkKind, PortState};
 use landline_spec::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::time::Instant;
 
 use crate::blocking;
-use crate::facts_of;
+use crate::facts::{HostEnd, ParentIs, facts_of};
 use crate::host::{Host, mark_of};
 use crate::link_table::LinkTable;
 use crate::mark::{End, Mark};
@@ -34,6 +36,14 @@ pub struct Held {
     pub state: PortState,
     /// How long that lasts at most, unless the port would close a loop.
     pub at_most: Duration,
+    /// What the user can do about it.
+    pub remedy: String,
+}
+
+impl Held {
+    fn tell(&self, endpoint: &EndpointId) {
+        tracing::info!(endpoint = %endpoint.short(), state = %self.state, port = %self.port, "waiting for the spanning tree");
+    }
 }
 
 impl fmt::Display for Held {
@@ -43,8 +53,7 @@ impl fmt::Display for Held {
     }
 }
 
-/// What the user can do about it.
-pub fn remedy(bridge: &IfName) -> String {
+fn remedy(bridge: &IfName) -> String {
     format!(
         "if {bridge} is no part of a loop, switch the protocol off (ip link set {bridge} type bridge stp_state 0); else \
          shorten the wait (ip link set {bridge} type bridge forward_delay 200)"
@@ -63,13 +72,41 @@ pub(crate) fn held(bridge: &Link, own: Option<&Mark>, links: &[Link]) -> Option<
     let cut_off = !others().any(Link::carries);
     let port = own.filter(is_held).or_else(|| others().find(is_held).filter(|_| cut_off))?;
     let (bridge, port_name, state) = (bridge.name.clone(), port.name.clone(), port.port_state?);
-    Some(Held { bridge, port: port_name, state, at_most })
+    let remedy = remedy(&bridge);
+    Some(Held { bridge, port: port_name, state, at_most, remedy })
 }
 
-/// What holds back the packets of the endpoint with this mark on its host's end.
+/// What holds back the packets of the endpoint with this mark on its host's end. What Open vSwitch holds back the kernel does
+/// not know.
 pub fn held_back(own: &Mark, options: &NetworkOptions, links: &[Link]) -> Option<Held> {
-    let bridge = links.iter().find(|link| link.name == options.parent)?;
-    held(bridge, Some(own), links).filter(|_| facts_of(options.mode).is_lan_bridge())
+    let facts = facts_of(options.mode);
+    let parent = links.iter().find(|link| link.name == options.parent)?;
+    match facts.parent {
+        ParentIs::LanBridge if facts.is_lan_bridge() => held(parent, Some(own), links),
+        ParentIs::Nic => held_beyond(parent, links),
+        ParentIs::LanBridge | ParentIs::OwnBridge | ParentIs::Itself => None,
+    }
+}
+
+/// What holds back the packets that the host sends over this link: it is a bridge, a VLAN of one, or a port of one.
+fn held_beyond(link: &Link, links: &[Link]) -> Option<Held> {
+    let find = |index: Option<u32>| links.iter().find(|link| Some(link.index) == index);
+    let is_bridge = |link: &&Link| matches!(link.kind, LinkKind::Bridge { .. });
+    let below = match link.kind {
+        LinkKind::Vlan { .. } if link.parent_netns.is_none() => find(link.parent).unwrap_or(link),
+        _ => link,
+    };
+    let bridge = Some(below).filter(is_bridge).or_else(|| find(below.controller).filter(is_bridge))?;
+    held(bridge, None, links)
+}
+
+/// Why nothing gets to the LAN that the host sends over this link, for `landline doctor`.
+pub fn cut_off(link: &Link, links: &[Link]) -> Option<String> {
+    held_beyond(link, links).map(|held| no_packet(&held))
+}
+
+fn no_packet(held: &Held) -> String {
+    format!("{held}, and no packet gets to the LAN; {}", held.remedy)
 }
 
 /// Why containers on this bridge wait, for `landline doctor`.
@@ -77,7 +114,7 @@ pub fn trouble(bridge: &Link, links: &[Link]) -> Option<String> {
     let delay = (bridge.forward_delay? * 2).min(LONGEST);
     let name = &bridge.name;
     if let Some(held) = held(bridge, None, links) {
-        return Some(format!("{held}, and no packet gets to the LAN; {}", remedy(name)));
+        return Some(no_packet(&held));
     }
     Some(format!(
         "{name} runs the spanning tree protocol: it forwards nothing for a new port within the first {delay} s, so a \
@@ -87,17 +124,56 @@ pub fn trouble(bridge: &Link, links: &[Link]) -> Option<String> {
     ))
 }
 
-/// Waits until packets of the endpoint get through its bridge: how long that took, or what still holds them back.
+/// Whether a bridge with a spanning tree may be between endpoints of a network with these options and the LAN.
+pub fn may_hold(options: &NetworkOptions) -> bool {
+    let facts = facts_of(options.mode);
+    match facts.parent {
+        ParentIs::LanBridge | ParentIs::Nic => true,
+        ParentIs::OwnBridge => facts.is_translated(),
+        ParentIs::Itself => false,
+    }
+}
+
+/// Waits until packets of the endpoint get through the bridge between it and the LAN, if there is one: how long that took,
+/// or what still holds them back.
 pub async fn until_forwarding(
     host: &Arc<dyn Host>,
     present: &LinkTable,
     endpoint: &EndpointId,
     options: &NetworkOptions,
 ) -> Result<Duration, Held> {
-    if !facts_of(options.mode).is_lan_bridge() {
-        return Ok(Duration::ZERO);
+    let (own, facts) = (Mark::new(endpoint, End::Host), facts_of(options.mode));
+    match (facts.parent, facts.host_end) {
+        (ParentIs::LanBridge, HostEnd::OvsPort) => {
+            ovs::until_forwarding(endpoint, &options.parent, &own.link_name()).await
+        }
+        (ParentIs::LanBridge | ParentIs::Nic, _) => {
+            let tell = |held: &Held| held.tell(endpoint);
+            until_none(host, present, |links| held_back(&own, options, links), tell).await
+        }
+        // What a translated address needs is waited for where it is put on the host.
+        (ParentIs::OwnBridge | ParentIs::Itself, _) => Ok(Duration::ZERO),
     }
-    let (begun, own) = (Instant::now(), Mark::new(endpoint, End::Host));
+}
+
+/// The same for what the host itself sends over this interface.
+pub async fn until_host_forwards(
+    host: &Arc<dyn Host>,
+    present: &LinkTable,
+    interface: &IfName,
+) -> Result<Duration, Held> {
+    let held = |links: &[Link]| held_beyond(links.iter().find(|link| link.name == *interface)?, links);
+    let tell = |held: &Held| tracing::info!(%interface, state = %held.state, port = %held.port, "waiting for the spanning tree");
+    until_none(host, present, held, tell).await
+}
+
+async fn until_none(
+    host: &Arc<dyn Host>,
+    present: &LinkTable,
+    held: impl Fn(&[Link]) -> Option<Held>,
+    tell: impl Fn(&Held),
+) -> Result<Duration, Held> {
+    let begun = Instant::now();
     let mut present = present.clone();
     let mut told = BTreeSet::new();
     loop {
@@ -105,9 +181,9 @@ pub async fn until_forwarding(
         let host = host.clone();
         // What cannot be looked at holds nothing back.
         let Ok(links) = blocking(move || host.links()).await else { return Ok(begun.elapsed()) };
-        let Some(held) = held_back(&own, options, &links) else { return Ok(begun.elapsed()) };
+        let Some(held) = held(&links) else { return Ok(begun.elapsed()) };
         if told.insert(held.to_string()) {
-            tracing::info!(endpoint = %endpoint.short(), state = %held.state, port = %held.port, "waiting for the spanning tree");
+            tell(&held);
         }
         let deadline = begun + held.at_most + SLACK;
         if tokio::time::timeout_at(deadline, present.changed()).await.is_err() {
@@ -119,6 +195,7 @@ pub async fn until_forwarding(
 #[cfg(test)]
 mod tests {
     use landline_kernel::LinkKind;
+    use landline_spec::Mode;
 
     use super::*;
     use crate::host::fake::link;
@@ -168,6 +245,39 @@ mod tests {
         assert_eq!(port_of(&[held, free, own.clone()]), None);
         let unplugged = Link { lower_up: false, ..port(2, "eth0", PortState::Disabled) };
         assert_eq!(port_of(&[unplugged, own]), None, "the protocol has nothing to do with it");
+    }
+
+    #[test]
+    fn a_child_of_the_bridge_waits_for_its_way_to_the_lan() {
+        let options =
+            |mode, parent: &str| NetworkOptions { mode, ..NetworkOptions::new(parent.parse().unwrap()) };
+        let bridge = bridge(Some(15));
+        let tagged = Link { parent: Some(3), ..link(7, "br0.12", LinkKind::Vlan { id: 12 }) };
+        let nic = link(8, "eth8", LinkKind::Physical);
+        let over = |mode, parent: &str, state| {
+            let links = [bridge.clone(), port(2, "eth0", state), tagged.clone(), nic.clone()];
+            held_back(&mark(), &options(mode, parent), &links).map(|held| held.port.to_string())
+        };
+        for mode in [Mode::Macvlan, Mode::Ipvlan] {
+            for parent in ["br0", "br0.12"] {
+                assert_eq!(
+                    over(mode, parent, PortState::Learning).as_deref(),
+                    Some("eth0"),
+                    "{mode} {parent}"
+                );
+                assert_eq!(over(mode, parent, PortState::Forwarding), None);
+            }
+            assert_eq!(over(mode, "eth8", PortState::Learning), None, "another LAN");
+            assert!(may_hold(&options(mode, "br0")));
+        }
+        // A port of the bridge, which a translated network has.
+        let held = port(2, "eth0", PortState::Learning);
+        let says = cut_off(&held, &[bridge.clone(), held.clone()]).unwrap();
+        assert!(
+            says.contains("holds its port eth0 back (learning), and no packet gets to the LAN"),
+            "{says}"
+        );
+        assert_eq!(cut_off(&nic, &[bridge, held]), None);
     }
 
     #[test]
