@@ -16,7 +16,7 @@ const HOST_V6: &str = "2001:db8:1::10";
 const FREE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 
 /// A server on the peer that gives every client this address, until the client declines it.
-fn rogue(world: &World, address: Ipv4Addr, then: Option<Ipv4Addr>) -> Result<FakeServer> {
+pub(crate) fn rogue(world: &World, address: Ipv4Addr, then: Option<Ipv4Addr>) -> Result<FakeServer> {
     let server: Ipv4Addr = landline_testbed::PEER_V4.parse()?;
     let mut declined = false;
     let script = move |message: &DhcpMessage| {

@@ -76,6 +76,7 @@ mod service;
 mod spanning_tree;
 mod state;
 mod static_addressing;
+mod taken;
 mod ten;
 mod told;
 mod twins;
