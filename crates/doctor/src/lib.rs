@@ -9,6 +9,7 @@ mod firewall;
 mod iptables;
 mod nft;
 mod parents;
+mod tagged;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
 pub use admission::{DroppedError, FirewallCheck};
+pub use tagged::tagged;
 
 /// How long somebody who only looks waits for Open vSwitch.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,14 +1,17 @@
 //! `landline doctor`: what keeps containers from being reached, and what to do about it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use landline_attach::Origin;
 use landline_docker::DockerView;
 use landline_doctor::{Finding, Report};
+use landline_links::{blocking, facts_of};
 use landline_nat::NatError;
-use landline_types::chain;
+use landline_types::{IfName, chain};
 
 use crate::alike::{self, Alike};
 use crate::attach::read_config;
@@ -98,11 +101,34 @@ pub(crate) async fn examine(
         Report { found: parts.doctor.look().await, ..Report::default() }
     };
     report.advice = alike::look(parts, view).iter().flat_map(Alike::findings).collect();
+    report.advice.extend(tagged(parts).await);
     // Nobody misses it where there are attachments to other things only.
     let docker =
         view.connected || (parts.engine.network_views().is_empty() && !parts.attach.views().await.is_empty());
     report.found.splice(0..0, around.look(docker));
     Ok(report)
+}
+
+/// Containers that reach VLANs which nobody allowed them.
+async fn tagged(parts: &Parts) -> Vec<Finding> {
+    let mut asked: BTreeMap<IfName, BTreeSet<String>> = BTreeMap::new();
+    for record in parts.attach.records() {
+        if let (Origin::Container(_), Some(network), Some(container)) =
+            (record.origin, record.network, record.container)
+            && facts_of(network.mode).is_lan_bridge()
+            && network.vlan.is_none()
+        {
+            asked.entry(network.parent).or_default().insert(container.name);
+        }
+    }
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    let host = parts.engine.host();
+    // What cannot be listed is found elsewhere.
+    blocking(move || host.links())
+        .await
+        .map_or_else(|_| Vec::new(), |links| landline_doctor::tagged(&asked, &links))
 }
 
 impl Surroundings {
