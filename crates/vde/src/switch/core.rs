@@ -267,7 +267,7 @@ impl Core {
                 Some(Source::EndpointCtl(port, id)) => self.cable(port, id),
                 Some(Source::Pending(id)) => self.hear(id),
                 Some(Source::Session(id)) => {
-                    if let flow @ Flow::End { .. } = self.converse(id, now) {
+                    if let flow @ Flow::End { .. } = self.serve_console(id, now) {
                         return Ok(flow);
                     }
                 }

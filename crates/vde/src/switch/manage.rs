@@ -40,7 +40,7 @@ impl Drop for Console {
 }
 
 impl Core {
-    pub(super) fn converse(&mut self, id: u32, now: Instant) -> Flow {
+    pub(super) fn serve_console(&mut self, id: u32, now: Instant) -> Flow {
         let Some(mut session) = self.sessions.remove(&id) else { return Flow::GoOn };
         // What one turn may cost: a part of an answer, or some lines. Frames wait meanwhile.
         let mut what = IN_OUT;
