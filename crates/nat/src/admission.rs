@@ -13,19 +13,19 @@ use super::binding::bind;
 
 impl Admission for Nat {
     fn proposed<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
-        Box::pin(async move { self.propose_private(network.record).await.map_err(Refusal::new) })
+        Box::pin(async move { self.propose_nat_bridge(network.record).await.map_err(Refusal::new) })
     }
 
     fn network<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
         Box::pin(async move {
-            self.open_private(network.record, false).await.map_err(Refusal::new)?;
+            self.open_nat_bridge(network.record, false).await.map_err(Refusal::new)?;
             self.open_firewall(network.record).await.map_err(Refusal::new)
         })
     }
 
     fn adopted<'a>(&'a self, network: &'a NetworkRecord) -> Done<'a> {
         Box::pin(async move {
-            if let Err(error) = self.open_private(network, true).await {
+            if let Err(error) = self.open_nat_bridge(network, true).await {
                 tracing::warn!(network = network.id.short(), error = %landline_types::chain(&error), "a network has no way to the LAN for now");
             }
             if let Err(error) = self.open_firewall(network).await {
@@ -61,7 +61,7 @@ impl Admission for Nat {
             match what {
                 Withdrawn::Network { record: None, .. } => {}
                 Withdrawn::Network { record: Some(record), .. } => {
-                    self.close_private(record).await;
+                    self.close_nat_bridge(record).await;
                     self.close_firewall(record).await;
                 }
                 Withdrawn::Endpoint { record, remembered } => self.unclaim(record, remembered).await,

@@ -9,7 +9,7 @@ use landline_store::{Record, Store};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-use super::{Nat, NatError, OpenBridges, private_bridges};
+use super::{Nat, NatError, OpenBridges, nat_bridges_of};
 
 /// A bridge that is let through on the administrator's word (`landline doctor --fix`), whatever its networks' users say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +34,9 @@ impl Record for OpeningRecord {
 
 /// All of those; as long as a network hangs on them.
 #[derive(Debug)]
-pub(crate) struct Exceptions(Mutex<BTreeSet<IfName>>);
+pub(crate) struct FirewallExceptions(Mutex<BTreeSet<IfName>>);
 
-impl Exceptions {
+impl FirewallExceptions {
     /// Those of the last run. One whose networks are gone is forgotten: a later one on that bridge is another.
     pub(super) async fn resume(
         records: Vec<OpeningRecord>,
@@ -140,13 +140,13 @@ impl Nat {
     /// As [`Self::reopen_firewall`], once this network is gone.
     async fn reopen_firewall_but(&self, gone: Option<&NetworkRecord>) -> Result<(), NatError> {
         let openings = self.exceptions.all();
-        let (bridges, privates) = {
+        let (bridges, nat_bridges) = {
             let inventory = self.inventory.borrow();
             let networks = || inventory.networks.values().filter(|n| gone.is_none_or(|gone| gone.id != n.id));
-            (open_bridges(networks(), &openings), private_bridges(networks(), &openings))
+            (open_bridges(networks(), &openings), nat_bridges_of(networks(), &openings))
         };
         self.open_bridges(bridges).await?;
-        self.privates(privates).await
+        self.nat_bridges(nat_bridges).await
     }
 
     /// The bridges that are let through on the administrator's word.
@@ -202,7 +202,7 @@ mod tests {
             ipam_gateway_v6: None,
             bridge_address: None,
         };
-        let openings = Exceptions::resume(records, &[network], &store).await;
+        let openings = FirewallExceptions::resume(records, &[network], &store).await;
         assert_eq!(openings.all(), BTreeSet::from([record("br1").bridge]));
         drop(store);
         assert_eq!(Store::open(&path).unwrap().1.take::<OpeningRecord>(), [record("br1")]);

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use landline_spec::NatPort;
 use landline_types::IfName;
 
-use super::table::{Mapping, Private};
+use super::table::{Mapping, NatBridge};
 
 /// What our rules' comments begin with.
 const COMMENT: &str = "landline: ";
@@ -63,7 +63,7 @@ pub(super) fn bridge(name: &IfName) -> Rule {
 
 /// The rules that let through what goes between a private bridge and the LAN on this interface, as far as our own table does. Answers go
 /// where the host's routes lead, which may be another interface on the same LAN.
-pub(super) fn private(Private { bridge, .. }: &Private, nic: &IfName) -> Vec<Rule> {
+pub(super) fn nat_bridge(NatBridge { bridge, .. }: &NatBridge, nic: &IfName) -> Vec<Rule> {
     let comment = format!("{COMMENT}{bridge}");
     let (bridge, nic) = (bridge.as_str(), nic.as_str());
     let ways: [&[&str]; 4] = [

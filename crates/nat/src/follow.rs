@@ -28,7 +28,7 @@ use super::OpenBridges;
 use super::lease::{Heard, Leaser, Shared, live};
 use super::place::Places;
 use super::record::{NatRecord, NatView};
-use super::table::Private;
+use super::table::NatBridge;
 use super::{Bound, Command, InitialState, NatError, NatSeen, address, hairpin};
 
 use filter::forward;
@@ -45,7 +45,7 @@ pub(crate) struct Follower {
     /// The endpoints that have them now, of those on networks of ours.
     bound: BTreeMap<NatOwner, Bound>,
     /// The bridges of such networks.
-    privates: BTreeSet<Private>,
+    nat_bridges: BTreeSet<NatBridge>,
     /// Bridges of networks that are to be let through.
     bridges: OpenBridges,
     /// DHCP clients, of addresses that have one.
@@ -127,12 +127,12 @@ impl Follower {
         views: watch::Sender<BTreeMap<NatOwner, NatView>>,
         looks: Looks,
     ) -> Self {
-        let InitialState { records, bound, privates, bridges, store, shared } = initial;
+        let InitialState { records, bound, nat_bridges, bridges, store, shared } = initial;
         let opened = bridges.all().next().is_some() || records.iter().any(|record| record.open_firewall);
         Self {
             records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),
             bound,
-            privates,
+            nat_bridges,
             bridges,
             leasers: BTreeMap::new(),
             expiring: BTreeSet::new(),
@@ -185,7 +185,7 @@ impl Follower {
             Event::AddressGone(gone) => {
                 self.records.values().any(|r| r.address.is_some_and(|own| gone.net.addr() == IpAddr::V4(own)))
             }
-            Event::Overrun => !self.records.is_empty() || !self.privates.is_empty(),
+            Event::Overrun => !self.records.is_empty() || !self.nat_bridges.is_empty(),
             _ => false,
         };
         own || self.places.concerns(event)
@@ -195,7 +195,7 @@ impl Follower {
     /// NICs for which that has changed.
     async fn look(&mut self, also: Option<&IfName>) -> BTreeMap<IfName, IfName> {
         let nics = self.records.values().map(|record| &record.interface);
-        let nics = nics.chain(self.privates.iter().map(|private| &private.nic)).chain(also);
+        let nics = nics.chain(self.nat_bridges.iter().map(|nat_bridge| &nat_bridge.nic)).chain(also);
         let nics: BTreeSet<IfName> = nics.cloned().collect();
         let before = self.places.look(nics.into_iter().collect()).await;
         for (nic, before) in &before {
@@ -239,18 +239,20 @@ impl Follower {
             }
             Command::Open(owners, answer) => drop(answer.send(self.open_also(&owners).await)),
             Command::Close(answer) => drop(answer.send(self.close_again().await)),
-            Command::Privates(privates, answer) => drop(answer.send(self.privates(privates).await)),
+            Command::NatBridges(nat_bridges, answer) => {
+                drop(answer.send(self.nat_bridges(nat_bridges).await));
+            }
         }
     }
 
-    async fn privates(&mut self, privates: BTreeSet<Private>) -> Result<(), NatError> {
-        let before = std::mem::replace(&mut self.privates, privates);
+    async fn nat_bridges(&mut self, nat_bridges: BTreeSet<NatBridge>) -> Result<(), NatError> {
+        let before = std::mem::replace(&mut self.nat_bridges, nat_bridges);
         let changed = match self.load().await {
             Ok(()) => self.open().await.map_err(NatError::Firewall),
             failed => failed,
         };
         if changed.is_err() {
-            self.privates = before;
+            self.nat_bridges = before;
             if let Err(error) = self.load().await {
                 tracing::warn!(error = chain(&error), "the rules of before could not be loaded");
             }
@@ -451,7 +453,7 @@ impl Follower {
 
     /// Makes everything as it should be; what cannot be is told and shown.
     async fn pass(&mut self) {
-        if self.records.is_empty() && self.privates.is_empty() && self.loaded.is_none() && !self.opened {
+        if self.records.is_empty() && self.nat_bridges.is_empty() && self.loaded.is_none() && !self.opened {
             return;
         }
         let before = self.look(None).await;
@@ -500,7 +502,7 @@ impl Follower {
     /// Removes what is left on the NICs of networks from before the state was lost.
     async fn sweep(&self) {
         let known: BTreeSet<Ipv4Addr> = self.records.values().filter_map(|record| record.address).collect();
-        let nics: BTreeSet<&IfName> = self.privates.iter().map(|private| &private.nic).collect();
+        let nics: BTreeSet<&IfName> = self.nat_bridges.iter().map(|nat_bridge| &nat_bridge.nic).collect();
         for nic in nics {
             if let Err(error) = address::sweep(&self.places.of(nic), &known).await {
                 tracing::warn!(%nic, error = chain(&error), "addresses of before could not be removed");

@@ -7,7 +7,7 @@
 //! host's firewall (`firewall`).
 //!
 //! The containers are those on Docker's own bridges (`landline nat`), as the front end sees them, or those on `mode=nat`
-//! networks of our own: these have a private bridge (`private`), and their endpoints are bound to an address (`claim`).
+//! networks of our own: these have a private bridge (`nat_bridge`), and their endpoints are bound to an address (`claim`).
 
 mod address;
 mod admission;
@@ -18,9 +18,9 @@ mod firewall;
 mod follow;
 mod hairpin;
 mod lease;
+mod nat_bridge;
 mod openings;
 mod place;
-mod private;
 mod record;
 mod stale;
 mod table;
@@ -46,13 +46,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use exceptions::OpeningRecord;
 pub use firewall::{opening_program, rules, words};
 pub use follow::forwards;
+pub use nat_bridge::NatBridgeRefusal;
+use nat_bridge::nat_bridges_of;
 pub use place::place;
-pub use private::PrivateRefusal;
-use private::private_bridges;
 pub use record::{NatLease, NatRecord, NatState, NatView};
-pub(crate) use table::Private;
+pub(crate) use table::NatBridge;
 
-use exceptions::Exceptions;
+use exceptions::FirewallExceptions;
 
 /// How long a server may take to give `landline nat` an address.
 const FIRST_LEASE: Duration = landline_spec::DEFAULT_LEASE_TIMEOUT;
@@ -114,7 +114,7 @@ pub(crate) struct Bound {
 pub(crate) struct InitialState {
     pub(crate) records: Vec<NatRecord>,
     pub(crate) bound: BTreeMap<NatOwner, Bound>,
-    pub(crate) privates: BTreeSet<Private>,
+    pub(crate) nat_bridges: BTreeSet<NatBridge>,
     pub(crate) bridges: OpenBridges,
     pub(crate) store: Arc<Store>,
     pub(crate) shared: lease::Shared,
@@ -246,7 +246,7 @@ pub(crate) enum Command {
     Bridges(OpenBridges, Reply<()>),
     Open(BTreeSet<NatOwner>, Reply<()>),
     Close(Reply<bool>),
-    Privates(BTreeSet<Private>, Reply<()>),
+    NatBridges(BTreeSet<NatBridge>, Reply<()>),
 }
 
 /// The door.
@@ -257,7 +257,7 @@ pub struct Nat {
     views: watch::Receiver<BTreeMap<NatOwner, NatView>>,
     inventory: watch::Receiver<Inventory>,
     /// The bridges that are let through the host's firewall on the administrator's word.
-    exceptions: Exceptions,
+    exceptions: FirewallExceptions,
     host: Arc<dyn Host>,
     present: LinkTable,
     store: Arc<Store>,
@@ -267,12 +267,12 @@ impl Nat {
     /// Begins to keep what there is.
     pub async fn start(ground: &mut Foundation) -> Arc<Self> {
         let (store, host) = (ground.store.clone(), ground.host.clone());
-        let exceptions = Exceptions::resume(ground.rows.take(), &ground.networks, &store).await;
+        let exceptions = FirewallExceptions::resume(ground.rows.take(), &ground.networks, &store).await;
         let (networks, openings) = (&ground.networks, exceptions.all());
         let initial = InitialState {
             records: ground.rows.take(),
             bound: claim::all_bound(ground.endpoints.iter()),
-            privates: private_bridges(networks.iter(), &openings),
+            nat_bridges: nat_bridges_of(networks.iter(), &openings),
             bridges: exceptions::open_bridges(networks.iter(), &openings),
             store: store.clone(),
             shared: lease::Shared {
@@ -386,8 +386,8 @@ impl Nat {
     }
 
     /// These are the bridges of networks with translated addresses.
-    pub(crate) async fn privates(&self, privates: BTreeSet<Private>) -> Result<(), NatError> {
-        self.ask(|answer| Command::Privates(privates, answer)).await
+    pub(crate) async fn nat_bridges(&self, nat_bridges: BTreeSet<NatBridge>) -> Result<(), NatError> {
+        self.ask(|answer| Command::NatBridges(nat_bridges, answer)).await
     }
 
     /// Lets these through the host's firewall, and has the host pass packets on, on the administrator's word.

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use landline_types::IfName;
 
 use super::OpenBridges;
-use super::firewall::{Rule, bridge, openings, private};
-use super::table::{Mapping, Private};
+use super::firewall::{Rule, bridge, nat_bridge, openings};
+use super::table::{Mapping, NatBridge};
 
 /// The rules there are to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,11 +28,11 @@ impl Wanted {
     /// Those for these containers, private bridges (each with where its NIC is), and bridges.
     pub(super) fn new<'a>(
         mappings: impl IntoIterator<Item = &'a Mapping>,
-        privates: impl IntoIterator<Item = (&'a Private, IfName)>,
+        nat_bridges: impl IntoIterator<Item = (&'a NatBridge, IfName)>,
         bridges: &OpenBridges,
     ) -> Self {
         let mut v4 = openings(mappings.into_iter());
-        v4.extend(privates.into_iter().flat_map(|(own, nic)| private(own, &nic)));
+        v4.extend(nat_bridges.into_iter().flat_map(|(own, nic)| nat_bridge(own, &nic)));
         let routed = !v4.is_empty();
         v4.extend(bridges.all().map(bridge));
         Self { v4, v6: bridges.all().map(bridge).collect(), routed, asked: !bridges.asked.is_empty() }
@@ -75,8 +75,8 @@ mod tests {
     #[test]
     fn what_the_host_routes_meets_its_firewall_in_any_case() {
         let (subnet, nic) = ("203.0.113.0/24".parse().unwrap(), name("em1"));
-        let private = Private { bridge: name("llb0"), subnet, nic, open: true };
-        let wanted = Wanted::new([], [(&private, name("br-em1"))], &OpenBridges::default());
+        let nat_bridge = NatBridge { bridge: name("llb0"), subnet, nic, open: true };
+        let wanted = Wanted::new([], [(&nat_bridge, name("br-em1"))], &OpenBridges::default());
         assert!(wanted.needs_iptables(false));
         assert!(wanted.v6.is_empty() && wanted.v4.iter().flatten().any(|word| word == "br-em1"));
     }

@@ -38,7 +38,7 @@ impl Mapping {
 
 /// The private bridge of a `mode=nat` network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Private {
+pub(crate) struct NatBridge {
     pub(crate) bridge: IfName,
     /// What is on it.
     pub(crate) subnet: Ipv4Net,
@@ -82,8 +82,8 @@ fn exposed(container: &NatContainer) -> impl Iterator<Item = NatPort> {
 
 /// The script that puts these into the place of what was there. All of it is numbers and interface names, which hold
 /// nothing that means anything to nft between quotes.
-pub(super) fn script(mappings: &[Mapping], privates: &BTreeSet<Private>) -> String {
-    if mappings.is_empty() && privates.is_empty() {
+pub(super) fn script(mappings: &[Mapping], nat_bridges: &BTreeSet<NatBridge>) -> String {
+    if mappings.is_empty() && nat_bridges.is_empty() {
         return nft::table("ip", "landline", "");
     }
     let mut to = String::new();
@@ -93,10 +93,10 @@ pub(super) fn script(mappings: &[Mapping], privates: &BTreeSet<Private>) -> Stri
         let _ = inward(&mut to, mapping).and_then(|()| outward(&mut from, mapping));
     }
     let mut through = String::new();
-    for private in privates {
-        let _ = leave(&mut from, private).and_then(|()| enter(&mut through, private));
+    for nat_bridge in nat_bridges {
+        let _ = leave(&mut from, nat_bridge).and_then(|()| enter(&mut through, nat_bridge));
     }
-    if !privates.is_empty() {
+    if !nat_bridges.is_empty() {
         through = format!("\tchain forward {{\n\t\ttype filter hook forward priority 0;\n{through}\t}}\n");
     }
     // Before Docker's own rules: the first translation of a connection is the one that counts.
@@ -134,12 +134,12 @@ fn outward(from: &mut String, mapping: &Mapping) -> std::fmt::Result {
 }
 
 /// What goes elsewhere than to the LAN, or comes from a container without an address there, is the host's.
-fn leave(from: &mut String, Private { bridge, subnet, .. }: &Private) -> std::fmt::Result {
+fn leave(from: &mut String, NatBridge { bridge, subnet, .. }: &NatBridge) -> std::fmt::Result {
     writeln!(from, "\t\tip saddr {subnet} oifname != \"{bridge}\" masquerade")
 }
 
 /// Nobody gets in by the private addresses: only what was translated, and answers.
-fn enter(through: &mut String, Private { bridge, .. }: &Private) -> std::fmt::Result {
+fn enter(through: &mut String, NatBridge { bridge, .. }: &NatBridge) -> std::fmt::Result {
     for passes in ["ct state established,related", "ct status dnat"] {
         writeln!(through, "\t\toifname \"{bridge}\" {passes} accept")?;
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_private_bridge_lets_in_what_was_translated_only() {
-        let private = Private {
+        let nat_bridge = NatBridge {
             bridge: "llb0".parse().unwrap(),
             subnet: "203.0.113.0/24".parse().unwrap(),
             nic: "em1".parse().unwrap(),
@@ -176,14 +176,14 @@ mod tests {
         let bound = Bound {
             endpoint: "e".repeat(64).parse().unwrap(),
             inside: "203.0.113.4".parse().unwrap(),
-            subnet: private.subnet,
+            subnet: nat_bridge.subnet,
             port: "llh0".parse().unwrap(),
             ports: Some(BTreeSet::from(["8080:80".parse().unwrap()])),
         };
         let owner = NatOwner::Network("n".repeat(64).parse().unwrap());
         let record = NatRecord { owner: owner.clone(), ..record(NatPorts::All) };
         let mapping = super::mapping(&record, &NatSeen::default(), &BTreeMap::from([(owner, bound)]));
-        let script = super::script(&[mapping.unwrap()], &BTreeSet::from([private]));
+        let script = super::script(&[mapping.unwrap()], &BTreeSet::from([nat_bridge]));
         let lines = [
             "ip daddr 192.0.2.117 tcp dport 8080 dnat to 203.0.113.4:80",
             "ip saddr 203.0.113.4 oifname \"em1\" snat to 192.0.2.117\n",

@@ -19,7 +19,7 @@ impl Follower {
     /// Loads the table, unless it is the one that was loaded last.
     pub(super) async fn load(&mut self) -> Result<(), NatError> {
         let mappings = self.mappings();
-        let script = script(&mappings, &self.privates);
+        let script = script(&mappings, &self.nat_bridges);
         if self.loaded.as_ref() == Some(&script) {
             return Ok(());
         }
@@ -43,9 +43,9 @@ impl Follower {
     pub(super) fn wanted(&self) -> Wanted {
         let open = self.records.values().filter(|r| r.open_firewall && r.owner.network().is_none());
         let mappings: Vec<Mapping> = open.filter_map(|record| self.mapping(record)).collect();
-        let privates = self.privates.iter().filter(|private| private.open);
-        let privates = privates.map(|private| (private, self.places.of(&private.nic)));
-        Wanted::new(&mappings, privates, &self.bridges)
+        let nat_bridges = self.nat_bridges.iter().filter(|nat_bridge| nat_bridge.open);
+        let nat_bridges = nat_bridges.map(|nat_bridge| (nat_bridge, self.places.of(&nat_bridge.nic)));
+        Wanted::new(&mappings, nat_bridges, &self.bridges)
     }
 
     pub(super) async fn open(&mut self) -> Result<(), String> {

@@ -9,12 +9,12 @@ use landline_spec::LanIp;
 use landline_types::IfName;
 
 use super::follow::forwards;
-use super::{Nat, NatError, NatRecord, Private, address};
+use super::{Nat, NatBridge, NatError, NatRecord, address};
 
 /// Why a network with translated addresses is not admitted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PrivateRefusal {
+pub enum NatBridgeRefusal {
     /// The host would not find its own way any more.
     #[error(
         "the host has {taken} already, on {interface}; give the containers another --subnet than {subnet}"
@@ -43,48 +43,48 @@ pub enum PrivateRefusal {
 
 /// The bridge of a network, if it is one of these; beside what their users say, these bridges are let through the host's
 /// firewall.
-fn private(network: &NetworkRecord, openings: &BTreeSet<IfName>) -> Option<Private> {
+fn nat_bridge(network: &NetworkRecord, openings: &BTreeSet<IfName>) -> Option<NatBridge> {
     let (nic, address) = (network.nic.clone()?, network.bridge_address?);
-    let private = Private {
+    let nat_bridge = NatBridge {
         bridge: network.options.parent.clone(),
         subnet: address.trunc(),
         nic,
         open: network.options.open_firewall || openings.contains(&network.options.parent),
     };
-    Some(private).filter(|_| facts_of(network.options.mode).is_translated())
+    Some(nat_bridge).filter(|_| facts_of(network.options.mode).is_translated())
 }
 
 /// Those of all networks.
-pub(crate) fn private_bridges<'a>(
+pub(crate) fn nat_bridges_of<'a>(
     networks: impl Iterator<Item = &'a NetworkRecord>,
     openings: &BTreeSet<IfName>,
-) -> BTreeSet<Private> {
-    networks.filter_map(|network| private(network, openings)).collect()
+) -> BTreeSet<NatBridge> {
+    networks.filter_map(|network| nat_bridge(network, openings)).collect()
 }
 
 impl Nat {
     /// Whether there may be such a network: nothing is made for it yet.
-    pub(super) async fn propose_private(&self, network: &NetworkRecord) -> Result<(), PrivateRefusal> {
-        let Some(own) = private(network, &self.exceptions.all()) else { return Ok(()) };
+    pub(super) async fn propose_nat_bridge(&self, network: &NetworkRecord) -> Result<(), NatBridgeRefusal> {
+        let Some(own) = nat_bridge(network, &self.exceptions.all()) else { return Ok(()) };
         address::check_nic(&own.nic).await?;
         if !own.open && !forwards() {
-            return Err(PrivateRefusal::NoForwarding);
+            return Err(NatBridgeRefusal::NoForwarding);
         }
         let (host, bridge, subnet) = (self.host.clone(), own.bridge.clone(), own.subnet);
         match blocking(move || overlap(&*host, &bridge, subnet)).await? {
-            Some((taken, interface)) => Err(PrivateRefusal::Overlap { subnet, taken, interface }),
+            Some((taken, interface)) => Err(NatBridgeRefusal::Overlap { subnet, taken, interface }),
             None => Ok(()),
         }
     }
 
     /// Has what goes over a network's bridge translated, and its address on the LAN if it has one. `again`: that may be
     /// there.
-    pub(super) async fn open_private(&self, network: &NetworkRecord, again: bool) -> Result<(), NatError> {
+    pub(super) async fn open_nat_bridge(&self, network: &NetworkRecord, again: bool) -> Result<(), NatError> {
         let openings = self.exceptions.all();
-        let Some(own) = private(network, &openings) else { return Ok(()) };
-        let mut all = private_bridges(self.others(network).iter(), &openings);
+        let Some(own) = nat_bridge(network, &openings) else { return Ok(()) };
+        let mut all = nat_bridges_of(self.others(network).iter(), &openings);
         all.insert(own.clone());
-        self.privates(all).await?;
+        self.nat_bridges(all).await?;
         if let LanIp::Static(_) = network.options.nat.lan_ip {
             let owner = NatOwner::Network(network.id.clone());
             let record = NatRecord::new(owner, network.options.nat.lan_ip, own.nic);
@@ -100,7 +100,7 @@ impl Nat {
     }
 
     /// Takes a network's addresses back.
-    pub(super) async fn close_private(&self, network: &NetworkRecord) {
+    pub(super) async fn close_nat_bridge(&self, network: &NetworkRecord) {
         if !facts_of(network.options.mode).is_translated() {
             return;
         }
@@ -110,8 +110,8 @@ impl Nat {
         if let Err(error) = self.remove_network(&network.id).await {
             said("its addresses on the LAN are still there", landline_types::chain(&error));
         }
-        let others = private_bridges(self.others(network).iter(), &self.exceptions.all());
-        if let Err(error) = self.privates(others).await {
+        let others = nat_bridges_of(self.others(network).iter(), &self.exceptions.all());
+        if let Err(error) = self.nat_bridges(others).await {
             said("its rules are still loaded", landline_types::chain(&error));
         }
     }
