@@ -211,7 +211,7 @@ fn fallen(end: &Link, options: &NetworkOptions, links: &[Link]) -> Option<Fallen
 fn steps_back(end: &IfName, options: &NetworkOptions, fallen: Fallen) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Fallen::Out(bridge) = fallen {
-        steps.push(Step::Enslave { link: end.clone(), bridge });
+        steps.push(Step::SetController { link: end.clone(), bridge });
     }
     if let Some(vlan) = options.vlan.filter(|_| facts_of(options.mode).vlan == VlanBy::Filter) {
         steps.push(Step::PortVlan { port: end.clone(), id: vlan.get() });

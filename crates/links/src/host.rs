@@ -325,7 +325,7 @@ impl Host for LinuxHost {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().mac(*mac))?)
             }
-            Step::Enslave { link, bridge } => {
+            Step::SetController { link, bridge } => {
                 let (link, bridge) = (self.index(link)?, self.index(bridge)?);
                 Ok(self.netlink().set_link(link, &LinkChange::new().controller(Some(bridge)))?)
             }
@@ -358,7 +358,7 @@ impl Host for LinuxHost {
                 None => Ok(()),
             },
             // They end with the link they were done to; a card's state of before is stored.
-            Step::Enslave { .. }
+            Step::SetController { .. }
             | Step::SetAddress { .. }
             | Step::Readdress { .. }
             | Step::Up { .. }

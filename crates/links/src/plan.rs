@@ -133,7 +133,7 @@ pub enum Step {
         mac: Mac,
     },
     /// Makes `link` a port of `bridge`.
-    Enslave {
+    SetController {
         /// The link.
         link: IfName,
         /// The bridge it becomes a port of.
@@ -232,7 +232,7 @@ impl fmt::Display for Step {
                 write!(f, "ip link set {link} down\nip link set {link} address {mac}")
             }
             Self::SetAddress { link, mac } => write!(f, "ip link set {link} address {mac}"),
-            Self::Enslave { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
+            Self::SetController { link, bridge } => write!(f, "ip link set {link} master {bridge}"),
             Self::AddAddress { link, address } => {
                 write!(f, "ip address add {address} brd + dev {link} proto {}", crate::mark::PROTOCOL)
             }

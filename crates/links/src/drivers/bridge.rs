@@ -52,8 +52,9 @@ impl LinkDriver for Bridge {
         let host = request.end(End::Host, host_end_mac(request.mac, request.parent.mac));
         let container = request.container_end();
         let (outer, inner) = (host.name.clone(), container.name.clone());
-        let enslave = Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() };
-        let mut steps = vec![Step::AddLink { link: host, kind: LinkType::Veth { peer: container } }, enslave];
+        let set_controller = Step::SetController { link: outer.clone(), bridge: request.parent.name.clone() };
+        let mut steps =
+            vec![Step::AddLink { link: host, kind: LinkType::Veth { peer: container } }, set_controller];
         steps.extend(request.options.vlan.map(|vlan| Step::PortVlan { port: outer.clone(), id: vlan.get() }));
         steps.extend([Step::Up { link: outer }, Step::Up { link: inner }]);
         Plan { steps }

@@ -31,7 +31,7 @@ fn what_a_driver_says_is_what_its_plan_does() {
         let script = plan.to_string();
         assert_eq!(
             facts.host_end == HostEnd::BridgePort,
-            has(|step| matches!(step, Step::Enslave { .. })),
+            has(|step| matches!(step, Step::SetController { .. })),
             "{mode}"
         );
         assert_eq!(facts.host_end == HostEnd::OvsPort, script.contains("ovs-vsctl add-port"), "{mode}");

@@ -172,7 +172,7 @@ impl Host for FakeHost {
                 let kind = LinkKind::Bridge { vlan_filtering: false };
                 state.links.push(link(next, name.as_str(), kind));
             }
-            Step::Enslave { link, bridge } => {
+            Step::SetController { link, bridge } => {
                 let bridge = state.links.iter().find(|l| l.name == *bridge).map(|l| l.index);
                 let found = state.links.iter_mut().find(|l| l.name == *link);
                 found.ok_or_else(|| HostError::NoLink(link.clone()))?.controller = bridge;

@@ -106,7 +106,7 @@ impl LinkDriver for Vde {
         let outer = host.name.clone();
         let steps = vec![
             Step::AddLink { link: host, kind: LinkType::Veth { peer: container } },
-            Step::Enslave { link: outer.clone(), bridge: request.parent.name.clone() },
+            Step::SetController { link: outer.clone(), bridge: request.parent.name.clone() },
             Step::ForwardGroups { port: outer.clone() },
             Step::Up { link: outer },
             Step::Up { link: inner },

@@ -70,7 +70,7 @@ pub(super) fn plan(
         if !links.iter().any(|link| link.name == uplink) {
             steps.push(Step::AddLink { link: tap, kind: LinkType::Tap });
         }
-        steps.push(Step::Enslave { link: uplink.clone(), bridge: name.clone() });
+        steps.push(Step::SetController { link: uplink.clone(), bridge: name.clone() });
         steps.push(Step::ForwardGroups { port: uplink.clone() });
         steps.push(match role {
             Role::Switch => StartSwitch { config: config(dir, options)?, uplink: uplink.clone() }.into(),
