@@ -52,7 +52,7 @@ pub struct AttachRequest {
     /// Who wants it.
     pub origin: Origin,
     /// Where the container is now.
-    pub place: Occupied,
+    pub place: TargetSandbox,
     /// Whether it is there already, and only to be seen to: one that was detached meanwhile is not made anew.
     pub again: bool,
     /// Whether a bridge that is not there may be made.
@@ -61,7 +61,7 @@ pub struct AttachRequest {
 
 /// A sandbox, and who is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Occupied {
+pub struct TargetSandbox {
     /// A path that names its namespace.
     pub sandbox: PathBuf,
     /// The Docker container there, if it is one.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landline_spec::{Allowed, Asker, Attach, AttachSpec, ConfigFile, Pipework, Target, Wish, split_words};
+use landline_spec::{Allowed, Asker, Attach, AttachSpec, ConfigFile, Pipework, Request, Target, split_words};
 
 /// The longest message about a bad input, in bytes: text from outside is cut.
 const MESSAGE: usize = 700;
@@ -52,13 +52,13 @@ pub(crate) fn container(data: &[u8]) {
         labels: &labels,
         environment: &environment,
     };
-    for ask in asker.asks().wishes {
-        match ask.wish {
-            Ok(Wish::Attach(spec)) => {
+    for ask in asker.requests().all {
+        match ask.request {
+            Ok(Request::Attach(spec)) => {
                 sane(&spec);
                 assert!(!spec.force, "only the administrator may");
             }
-            Ok(Wish::Change(_)) => {}
+            Ok(Request::Change(_)) => {}
             Err(error) => assert!(error.to_string().len() < MESSAGE),
         }
     }

@@ -12,7 +12,6 @@
 
 mod access;
 mod addresses;
-mod asked;
 mod attach;
 mod client_id;
 mod config;
@@ -31,12 +30,12 @@ mod modes;
 mod nat;
 mod network;
 mod pipework;
+mod requests;
 mod vde;
 mod words;
 
 pub use access::{Access, AccessRequest, AccessSpecError};
 pub use addresses::AddressesFrom;
-pub use asked::{Ask, Asked, Asker, Wish};
 pub use attach::{
     Attach, AttachError, AttachSpec, ContainerName, LinkChoice, Parent, StaticAddress, Target, split_words,
 };
@@ -60,6 +59,7 @@ pub use network::{
 pub use pipework::{
     Change, Netem, Pipework, Qdisc, QdiscChange, RouteChange, RouteKindWord, RuleChange, Verb,
 };
+pub use requests::{Ask, Asker, Request, Requests};
 pub use vde::{DEFAULT_SWITCH_PORTS, VdeOptions, VdePorts};
 pub use words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use landline_attach::{AttachmentId, AttachmentRecord, Occupied, Origin, namespace_at, process_called};
+use landline_attach::{AttachmentId, AttachmentRecord, Origin, TargetSandbox, namespace_at, process_called};
 use landline_docker::{ContainerInfo, DockerView, Sketch};
 use landline_spec::{Ask, Asker, AttachSpec, ConfigFile, Target};
 
@@ -23,7 +23,7 @@ pub(super) enum Key {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Job {
     /// Where.
-    pub(super) place: Occupied,
+    pub(super) place: TargetSandbox,
     /// Which namespace that is, where no event of Docker's says that it is another one.
     pub(super) namespace: Option<String>,
     /// What.
@@ -31,7 +31,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn new(target: &Target, place: Occupied, work: Work) -> Self {
+    fn new(target: &Target, place: TargetSandbox, work: Work) -> Self {
         let alone = !matches!(target, Target::Container(_));
         let namespace = alone.then(|| namespace_at(&place.sandbox)).flatten();
         Self { place, namespace, work }
@@ -110,10 +110,10 @@ pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc
             labels: &info.labels,
             environment: &info.environment,
         };
-        let asked = asker.asks();
+        let asked = asker.requests();
         let keyed = config.containers.key.is_none() || asked.key == config.containers.key;
-        if keyed && !asked.wishes.is_empty() {
-            let work = Work::Asked(asked.wishes, config.clone());
+        if keyed && !asked.all.is_empty() {
+            let work = Work::Asked(asked.all, config.clone());
             let job = Job { place, namespace: None, work };
             all.wanted.insert(Key::Container(info.container_id.clone()), job);
         }
@@ -174,7 +174,7 @@ fn is_over(view: &DockerView, record: &AttachmentRecord) -> bool {
 }
 
 /// Where a target is now; `None`: it does not run.
-pub(super) fn find(view: &DockerView, target: &Target) -> Option<Occupied> {
+pub(super) fn find(view: &DockerView, target: &Target) -> Option<TargetSandbox> {
     match target {
         Target::Container(name) => {
             let mut all: Vec<&ContainerInfo> =
@@ -197,16 +197,16 @@ fn exists(sandbox: &Path) -> bool {
     std::fs::metadata(sandbox).is_ok()
 }
 
-fn existing(sandbox: PathBuf) -> Option<Occupied> {
+fn existing(sandbox: PathBuf) -> Option<TargetSandbox> {
     // What is no namespace, the file for instance that one is about to be mounted over, is none yet.
-    namespace_at(&sandbox).is_some().then_some(Occupied { sandbox, container: None })
+    namespace_at(&sandbox).is_some().then_some(TargetSandbox { sandbox, container: None })
 }
 
 /// Where a running container is: its sandbox, or that of the container it shares one with.
-pub(super) fn place(info: &ContainerInfo) -> Option<Occupied> {
+pub(super) fn place(info: &ContainerInfo) -> Option<TargetSandbox> {
     let of_process = || info.pid.map(of_process);
     // Where Landline itself is in a container, Docker's bind mounts may be out of sight.
     let bound = info.sandbox.clone().filter(|path| exists(path));
     let sandbox = bound.or_else(of_process)?;
-    Some(Occupied { sandbox, container: Some(crate::frontend::record(info)) })
+    Some(TargetSandbox { sandbox, container: Some(crate::frontend::record(info)) })
 }

@@ -288,7 +288,7 @@ impl Attacher {
     }
 
     /// Where a target is; waits a little for one that Docker may have started just now.
-    async fn find(&self, target: &Target) -> Option<landline_attach::Occupied> {
+    async fn find(&self, target: &Target) -> Option<landline_attach::TargetSandbox> {
         let mut view = self.view.clone();
         let look = async {
             loop {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_attach::{AttachFailure, AttachRequest, Attachments, Occupied, Origin};
+use landline_attach::{AttachFailure, AttachRequest, Attachments, Origin, TargetSandbox};
 use landline_model::ContainerRecord;
-use landline_spec::{Ask, ConfigFile, Parent, Target, Wish};
+use landline_spec::{Ask, ConfigFile, Parent, Request, Target};
 use landline_types::chain;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ impl Worker {
     /// Works until there is nothing to be there any more, and what was is gone.
     pub(super) async fn run(mut self, cancel: CancellationToken) {
         let mut pause = FIRST_PAUSE;
-        let mut done: Option<(Occupied, Option<String>)> = None;
+        let mut done: Option<(TargetSandbox, Option<String>)> = None;
         loop {
             let job = self.job.borrow_and_update().clone();
             let here = job.as_ref().map(|job| (job.place.clone(), job.namespace.clone()));
@@ -92,7 +92,7 @@ impl Worker {
     }
 
     /// The container has ended, or is in another sandbox.
-    async fn undo(&self, before: &Occupied) {
+    async fn undo(&self, before: &TargetSandbox) {
         for record in self.attach.records() {
             let mine = match (&self.key, &record.origin) {
                 (Key::Command(id), _) => record.id == *id,
@@ -132,7 +132,7 @@ impl Worker {
     /// Interfaces first, all at once; then what changes their routes and queues, in order.
     async fn asked(
         &self,
-        place: &Occupied,
+        place: &TargetSandbox,
         asks: &[Ask],
         config: &ConfigFile,
         stop: &CancellationToken,
@@ -151,18 +151,18 @@ impl Worker {
                 reason: String::new(),
                 allow: None,
             };
-            match &ask.wish {
+            match &ask.request {
                 Err(error) => {
                     refused.insert(ask.source.as_str());
                     rows.push(AttachRow { reason: chain(error), ..row });
                 }
-                Ok(Wish::Change(_)) => {
+                Ok(Request::Change(_)) => {
                     if let Err(refusal) = config.containers.judge_change() {
                         let reason = "containers may not change their routes, rules and queues".into();
                         rows.push(AttachRow { reason, allow: Some(refusal.to_string()), ..row });
                     }
                 }
-                Ok(Wish::Attach(spec)) => match self.attach.choose(spec).await {
+                Ok(Request::Attach(spec)) => match self.attach.choose(spec).await {
                     // What is wrong with a parent is no business of a container that may not use it.
                     Err(error)
                         if matches!(spec.parent, Parent::Mac(_))
@@ -256,14 +256,14 @@ impl Worker {
     /// Each once in a namespace: what somebody changes after that stays.
     async fn changes(
         &self,
-        place: &Occupied,
+        place: &TargetSandbox,
         container: &str,
         target: &Target,
         asks: &[Ask],
     ) -> Vec<AttachRow> {
         let mut rows = Vec::new();
         for ask in asks {
-            let Ok(Wish::Change(change)) = &ask.wish else { continue };
+            let Ok(Request::Change(change)) = &ask.request else { continue };
             let change = (ask.source.as_str(), change);
             if let Err(error) = self.attach.change_once(container, target, &place.sandbox, change).await {
                 rows.push(failed(&name(place, target), &ask.source, None, &error));
@@ -293,7 +293,7 @@ async fn within(
     work.await.map(drop)
 }
 
-fn name(place: &Occupied, target: &Target) -> String {
+fn name(place: &TargetSandbox, target: &Target) -> String {
     place.container.as_ref().map_or_else(|| target.to_string(), |container| container.name.clone())
 }
 

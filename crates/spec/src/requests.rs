@@ -49,14 +49,14 @@ pub struct Ask {
     /// The label or variable that says so.
     pub source: String,
     /// What it is, or what is wrong with it.
-    pub wish: Result<Wish, AttachError>,
+    pub request: Result<Request, AttachError>,
     /// Whether the host is to reach the container over it (`pipework_host_route…`).
     pub host_route: bool,
 }
 
 /// What a container may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     /// An interface.
     Attach(Box<AttachSpec>),
     /// A change of its own routes, rules or queues.
@@ -65,21 +65,21 @@ pub enum Wish {
 
 /// Everything a container asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Asked {
+pub struct Requests {
     /// In the order in which it is done: labels by name, then variables by name.
-    pub wishes: Vec<Ask>,
+    pub all: Vec<Ask>,
     /// `pipework_key`.
     pub key: Option<String>,
 }
 
 impl Asker<'_> {
     /// Reads it all.
-    pub fn asks(&self) -> Asked {
-        let mut asked = Asked::default();
+    pub fn requests(&self) -> Requests {
+        let mut requests = Requests::default();
         for (label, text) in self.labels {
             let rest = label.strip_prefix(LABEL);
             if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
-                asked.add(label, self.label(text));
+                requests.add(label, self.label(text));
             }
         }
         let mut variables: Vec<(&str, &str)> =
@@ -93,34 +93,34 @@ impl Asker<'_> {
             .collect();
         for (name, text) in variables {
             if name.contains(COMMAND) {
-                asked.add(name, self.command(text));
+                requests.add(name, self.command(text));
             } else if name == KEY {
-                asked.key = Some(text.to_owned());
+                requests.key = Some(text.to_owned());
             }
         }
-        for ask in &mut asked.wishes {
+        for ask in &mut requests.all {
             let own = ask.source.replace(COMMAND, HOST_ROUTE);
             ask.host_route = routes.iter().any(|name| *name == own || name.contains(HOST_ROUTES));
         }
-        asked
+        requests
     }
 
-    fn label(&self, text: &str) -> Result<Wish, AttachError> {
+    fn label(&self, text: &str) -> Result<Request, AttachError> {
         let words = self.words(text)?;
         let (parent, rest) = words.split_first().ok_or(AttachError::NoParent)?;
         let spec = AttachSpec::of(parent.parse()?, rest)?;
-        own(spec).map(|spec| Wish::Attach(Box::new(spec)))
+        own(spec).map(|spec| Request::Attach(Box::new(spec)))
     }
 
-    fn command(&self, text: &str) -> Result<Wish, AttachError> {
+    fn command(&self, text: &str) -> Result<Request, AttachError> {
         match Pipework::parse(&self.words(text)?)? {
             Pipework::Attach(Attach { target, spec }) => {
                 self.is_self(&target)?;
-                own(spec).map(|spec| Wish::Attach(Box::new(spec)))
+                own(spec).map(|spec| Request::Attach(Box::new(spec)))
             }
             Pipework::Change(target, change) => {
                 self.is_self(&target)?;
-                Ok(Wish::Change(change))
+                Ok(Request::Change(change))
             }
             Pipework::Wait(_) => {
                 Err(AttachError::NotHere("--wait is for inside a container; nothing here would wait"))
@@ -155,14 +155,14 @@ fn own(spec: AttachSpec) -> Result<AttachSpec, AttachError> {
     demands::permissions(&spec).map(|_| spec)
 }
 
-impl Asked {
-    fn add(&mut self, source: &str, wish: Result<Wish, AttachError>) {
-        if self.wishes.len() < MOST {
+impl Requests {
+    fn add(&mut self, source: &str, request: Result<Request, AttachError>) {
+        if self.all.len() < MOST {
             // It is shown to administrators, and tells what a container asks for apart.
             let clean = source.len() <= MAX_SOURCE && !source.chars().any(char::is_control);
-            let wish = if clean { wish } else { Err(AttachError::Text(BAD_SOURCE)) };
+            let request = if clean { request } else { Err(AttachError::Text(BAD_SOURCE)) };
             let source = format!("{:.MAX_SOURCE$}", Shown(source));
-            self.wishes.push(Ask { source, wish, host_route: false });
+            self.all.push(Ask { source, request, host_route: false });
         }
     }
 }
@@ -173,20 +173,20 @@ mod tests {
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn asked(labels: &[(&str, &str)], environment: &[&str]) -> Asked {
+    fn requests(labels: &[(&str, &str)], environment: &[&str]) -> Requests {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let environment: Vec<String> = environment.iter().map(|e| (*e).to_owned()).collect();
         Asker { id: ID, name: "test1", hostname: "0123456789ab", labels: &labels, environment: &environment }
-            .asks()
+            .requests()
     }
 
-    fn parents(asked: &Asked) -> Vec<String> {
-        asked
-            .wishes
+    fn parents(requests: &Requests) -> Vec<String> {
+        requests
+            .all
             .iter()
-            .map(|ask| match &ask.wish {
-                Ok(Wish::Attach(spec)) => format!("{:?}", spec.parent),
-                Ok(Wish::Change(change)) => format!("{change:?}").chars().take(5).collect(),
+            .map(|ask| match &ask.request {
+                Ok(Request::Attach(spec)) => format!("{:?}", spec.parent),
+                Ok(Request::Change(change)) => format!("{change:?}").chars().take(5).collect(),
                 Err(error) => error.to_string(),
             })
             .collect()
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_article() {
-        let asked = asked(
+        let requests = requests(
             &[],
             &[
                 "PATH=/bin",
@@ -202,13 +202,13 @@ mod tests {
                 "pipework_cmd=br1 -i eth0 @CONTAINER_NAME@ udhcpc ",
             ],
         );
-        assert_eq!(parents(&asked), ["Name(br1)", "Name(br0)"]);
-        assert_eq!(asked.wishes[1].source, "pipework_cmd_ip");
+        assert_eq!(parents(&requests), ["Name(br1)", "Name(br0)"]);
+        assert_eq!(requests.all[1].source, "pipework_cmd_ip");
     }
 
     #[test]
     fn labels_and_everything_else() {
-        let asked = asked(
+        let requests = requests(
             &[
                 ("landline.attach.lan", "br0 dhcp ifname=eth1"),
                 ("landline.attach", "eth0 192.0.2.7/24"),
@@ -221,9 +221,9 @@ mod tests {
                 "web_pipework_host_route_2=1",
             ],
         );
-        assert_eq!(parents(&asked), ["Name(eth0)", "Name(br0)", "Route"]);
-        assert_eq!(asked.key.as_deref(), Some("a b"));
-        let routed: Vec<bool> = asked.wishes.iter().map(|ask| ask.host_route).collect();
+        assert_eq!(parents(&requests), ["Name(eth0)", "Name(br0)", "Route"]);
+        assert_eq!(requests.key.as_deref(), Some("a b"));
+        let routed: Vec<bool> = requests.all.iter().map(|ask| ask.host_route).collect();
         assert_eq!(routed, [false, false, true]);
     }
 
@@ -270,14 +270,14 @@ mod tests {
             &"a".repeat(10_000),
             &format!("br0 test1 dhcp {}", "a ".repeat(100)),
         ] {
-            for asked in [
-                asked(&[], &[&format!("pipework_cmd={text}")]),
+            for requests in [
+                requests(&[], &[&format!("pipework_cmd={text}")]),
                 // In a label there is no container to name, so these are wrong there as well.
-                asked(&[("landline.attach", text)], &[]),
+                requests(&[("landline.attach", text)], &[]),
             ] {
-                assert_eq!(asked.wishes.len(), 1);
-                assert!(asked.wishes[0].wish.is_err(), "{text:?}: {:?}", asked.wishes[0]);
-                let said = asked.wishes[0].wish.as_ref().unwrap_err().to_string();
+                assert_eq!(requests.all.len(), 1);
+                assert!(requests.all[0].request.is_err(), "{text:?}: {:?}", requests.all[0]);
+                let said = requests.all[0].request.as_ref().unwrap_err().to_string();
                 assert!(said.len() < 500 && !said.chars().any(char::is_control), "{said:?}");
             }
         }
@@ -296,26 +296,27 @@ mod tests {
                 labels: &labels.into_iter().collect(),
                 environment: &environment,
             };
-            let asked = asker.asks();
-            assert_eq!(asked.wishes.len(), 2);
-            for ask in &asked.wishes {
+            let requests = asker.requests();
+            assert_eq!(requests.all.len(), 2);
+            for ask in &requests.all {
                 let name = matches!(hostile, "other" | "-i" | "$(id)" | "`id`");
                 let is_its_own = hostile == "other" || ask.source == "landline.attach" && name;
-                assert!(is_its_own || ask.wish.is_err(), "{hostile:?}: {ask:?}");
+                assert!(is_its_own || ask.request.is_err(), "{hostile:?}: {ask:?}");
             }
         }
-        let forced = asked(&[("landline.attach", "br0 192.0.2.7/24 force=true")], &[]);
-        assert!(forced.wishes[0].wish.is_err());
+        let forced = requests(&[("landline.attach", "br0 192.0.2.7/24 force=true")], &[]);
+        assert!(forced.all[0].request.is_err());
     }
 
     #[test]
     fn names_of_labels_and_variables_are_the_containers_too() {
         let fake = "landline.attach.x\u{1b}[2J\nroot, x: allowed";
         let long = format!("landline.attach.{}", "x".repeat(200));
-        let asked = asked(&[(fake, "br0 dhcp"), (&long, "br0 dhcp")], &["pipework_cmd\r=br0 test1 dhcp"]);
-        assert_eq!(asked.wishes.len(), 3);
-        for ask in &asked.wishes {
-            assert!(ask.wish.is_err(), "{ask:?}");
+        let requests =
+            requests(&[(fake, "br0 dhcp"), (&long, "br0 dhcp")], &["pipework_cmd\r=br0 test1 dhcp"]);
+        assert_eq!(requests.all.len(), 3);
+        for ask in &requests.all {
+            assert!(ask.request.is_err(), "{ask:?}");
             assert!(ask.source.len() <= 128 && !ask.source.chars().any(char::is_control), "{ask:?}");
         }
     }
