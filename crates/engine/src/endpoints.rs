@@ -21,11 +21,12 @@ use landline_model::{
     AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
     NetworkRecord, Port,
 };
-use landline_spec::{Addressing, EndpointId, EndpointOptions, NetworkId, OnTimeout};
+use landline_spec::{Addressing, EndpointId, EndpointOptions, NetworkId, OnDuplicate, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{EndpointRequest, Withdrawn};
+use crate::duplicate::draw_instead;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::{Candidate, IdentityQuery};
 use crate::parent_links::{PlanLinkError, WantedLink};
@@ -125,7 +126,7 @@ impl Engine {
     async fn make_endpoint(
         &self,
         request: &CreateEndpoint,
-        announce: impl FnOnce(Arc<Endpoint>),
+        announce: impl Fn(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let network = self.networks().get(&request.network).cloned();
@@ -195,7 +196,7 @@ impl Engine {
         network: &NetworkRecord,
         mut identity: IdentityRecord,
         name: Option<String>,
-        announce: impl FnOnce(Arc<Endpoint>),
+        announce: impl Fn(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let prepared = self.prepare(request, network, &mut identity, name.clone(), announce, cancel).await?;
@@ -236,16 +237,40 @@ impl Engine {
     }
 
     /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
-    /// if it fails. The identity is told what it is on this link.
+    /// if it fails. The identity is told what it is on this link; one that another host uses fails, or becomes another, as the
+    /// network says.
     pub(crate) async fn prepare(
         &self,
         request: &CreateEndpoint,
         network: &NetworkRecord,
         identity: &mut IdentityRecord,
         name: Option<String>,
-        announce: impl FnOnce(Arc<Endpoint>),
+        announce: impl Fn(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<Prepared, CreateEndpointError> {
+        match self.prepare_as(request, network, identity, name.clone(), &announce, cancel).await {
+            Err(CreateEndpointError::Duplicate { .. })
+                if network.options.on_duplicate == OnDuplicate::Fresh =>
+            {
+                draw_instead(identity);
+                self.prepare_as(request, network, identity, name, &announce, cancel).await
+            }
+            prepared => prepared,
+        }
+    }
+
+    async fn prepare_as(
+        &self,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        identity: &mut IdentityRecord,
+        name: Option<String>,
+        announce: impl Fn(Arc<Endpoint>),
+        cancel: &CancellationToken,
+    ) -> Result<Prepared, CreateEndpointError> {
+        let last = identity.lease.as_ref().map(|lease| lease.address);
+        let looked = self.check_duplicate(network, identity, last);
+        cancel.run_until_cancelled(looked).await.ok_or(CreateEndpointError::Cancelled)??;
         match self.parents.ensure(network, false).await {
             Err(NetworkLinksError::Switch(source)) => {
                 return Err(CreateEndpointError::Switch { network: network_name(network), source });
@@ -319,6 +344,8 @@ impl Engine {
             let before = identity.lease.as_ref();
             let leased = async {
                 self.first_lease(&endpoint, request, network, before, index, cancel).await?;
+                let leased = leased_address(&endpoint).filter(|leased| Some(*leased) != last);
+                self.check_duplicate(network, identity, leased).await?;
                 self.first_ipv6(&endpoint, network, cancel).await
             };
             leased.await.map_err(|error| match error {
@@ -333,7 +360,9 @@ impl Engine {
         match leased {
             Ok(()) => Ok(prepared),
             Err(error) => {
-                self.roll_back(prepared, true).await;
+                // What another host uses is not given back.
+                let release = !matches!(error, CreateEndpointError::Duplicate { .. });
+                self.roll_back(prepared, release).await;
                 Err(error)
             }
         }
@@ -420,6 +449,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// The address of the endpoint's first lease.
+fn leased_address(endpoint: &Endpoint) -> Option<Ipv4Addr> {
+    endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.as_ref().map(|lease| lease.address))
 }
 
 fn address_record(

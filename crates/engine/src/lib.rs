@@ -16,6 +16,7 @@ mod carrier;
 mod collisions;
 mod containers;
 mod delete;
+mod duplicate;
 mod endpoints;
 mod engine;
 mod first_ipv6;

@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 38] = [
+pub(crate) const NETWORK: [&str; 39] = [
     "mode",
     "parent",
     "bridge",
@@ -27,6 +27,7 @@ pub(crate) const NETWORK: [&str; 38] = [
     "trunks",
     "on_timeout",
     "identity",
+    "on_duplicate",
     "release",
     "release_after",
     "host_access",

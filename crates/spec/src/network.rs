@@ -19,7 +19,7 @@ use crate::nat::NatOptions;
 use crate::vde::VdeOptions;
 use crate::words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,
-    MacvlanMode, Mtu, MtuSource, OnTimeout, Release, Vlan,
+    MacvlanMode, Mtu, MtuSource, OnDuplicate, OnTimeout, Release, Vlan,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -71,6 +71,9 @@ pub struct NetworkOptions {
     /// Where its containers' identities come from; `None`: as the configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentitySource>,
+    /// What becomes of a start whose derived identity another host uses.
+    #[serde(default)]
+    pub on_duplicate: OnDuplicate,
     /// When an address is given back to the server.
     #[serde(default)]
     pub release: Release,
@@ -173,6 +176,7 @@ impl NetworkOptions {
             on_timeout: OnTimeout::default(),
             release: Release::default(),
             identity: None,
+            on_duplicate: OnDuplicate::default(),
             release_after: DEFAULT_RELEASE_AFTER,
             ignore_conflicts: false,
             skip_routes: false,
@@ -247,6 +251,11 @@ impl NetworkOptions {
         }
         network.identity = given
             .word("identity", &[("drawn", IdentitySource::Drawn), ("derived", IdentitySource::Derived)])?;
+        if let Some(on_duplicate) =
+            given.word("on_duplicate", &[("fail", OnDuplicate::Fail), ("fresh", OnDuplicate::Fresh)])?
+        {
+            network.on_duplicate = on_duplicate;
+        }
         if let Some(release) = given.word(
             "release",
             &[("never", Release::Never), ("on_remove", Release::OnRemove), ("on_stop", Release::OnStop)],

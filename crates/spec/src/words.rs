@@ -111,6 +111,17 @@ pub enum IdentitySource {
     Derived,
 }
 
+/// What becomes of a start whose derived identity another host uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDuplicate {
+    /// It fails.
+    #[default]
+    Fail,
+    /// The container has a fresh identity for that run.
+    Fresh,
+}
+
 /// When an address is given back to the DHCP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

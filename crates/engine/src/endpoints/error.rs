@@ -41,6 +41,22 @@ pub enum CreateEndpointError {
         /// Where.
         parent: IfName,
     },
+    /// The container's derived identity is in use on another host.
+    #[error(
+        "network {network}: another host uses the identity that is derived for this container: its hardware address {mac} answers for \
+         {address} on {parent}; stop the container there, give one of the two a landline.id of its own, or create the network \
+         with -o on_duplicate=fresh"
+    )]
+    Duplicate {
+        /// The network.
+        network: String,
+        /// The hardware address that both have.
+        mac: Mac,
+        /// The address that the other one has.
+        address: Ipv4Addr,
+        /// Where it was heard.
+        parent: IfName,
+    },
     /// A hardware address where containers cannot have one of their own.
     #[error(
         "a container on an ipvlan network has the hardware address of {parent}; leave out --mac-address \

@@ -106,6 +106,67 @@ fn a_container_that_moves_to_another_host_keeps_its_address() -> Result {
 }
 
 #[test]
+fn one_identity_is_not_up_on_two_hosts_at_once() -> Result {
+    let world = World::bridge()?;
+    let mut host2 = world.lan.docker_host("host2")?;
+    host2.make_bridge("br0", Some("192.0.2.11/24"))?;
+    host2.dockerd(Dockerd::default())?;
+    let daemon2 = start_daemon(&host2)?;
+    let key = landline(&world.host, &["identity", "key"])?;
+    landline(&host2, &["identity", "key", "--set", &key])?;
+    world.network("lan", &DERIVED)?;
+    let network = |options: &[&str]| -> Result {
+        let create = ["network", "create", "-d", "landline", "--ipam-driver", "null", "-o", "bridge=br0"];
+        host2.docker_ok(&[&create[..], options, &["-o", "identity=derived", "lan"]].concat())?;
+        Ok(())
+    };
+    network(&[])?;
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+    let (mac, address) = (world.mac("web", "br00")?, world.address("web", "br00")?);
+    let reached = || world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)]);
+    reached()?;
+
+    let run = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
+    let refused = host2.docker(&run);
+    assert!(
+        refused.stderr.contains(&format!("{mac} answers for {} on br0", bare(&address))),
+        "{}\n{}",
+        refused.stderr,
+        daemon2.log()
+    );
+    reached()?;
+    assert!(world.dhcp.lease_of(&mac).is_some(), "the lease was given back");
+
+    // Where its host has been the container's before, nothing of it is seen there this time.
+    world.host.docker_ok(&["stop", "-t0", "web"])?;
+    host2.docker_ok(&["start", "web"])?;
+    assert_eq!(host2.in_container("web", &["cat", "/sys/class/net/br00/address"])?.trim(), mac);
+    host2.docker_ok(&["stop", "-t0", "web"])?;
+    world.host.docker_ok(&["start", "web"])?;
+    let refused = host2.docker(&["start", "web"]);
+    assert!(refused.stderr.contains("another host uses the identity"), "{}", refused.stderr);
+    reached()?;
+
+    // A network that says so has a container of its own instead.
+    host2.docker_ok(&["rm", "-f", "web"])?;
+    host2.docker_ok(&["network", "rm", "lan"])?;
+    network(&["-o", "on_duplicate=fresh"])?;
+    host2.docker_ok(&run)?;
+    let fresh = host2.in_container("web", &["cat", "/sys/class/net/br00/address"])?;
+    assert_ne!(fresh.trim(), mac);
+    let own = host2.container_addresses("web", "br00")?;
+    assert_ne!(own[0].to_string(), bare(&address));
+    world.lan.peer().check(&["ping", "-c1", "-W5", &own[0].to_string()])?;
+    reached()?;
+    // For that run only.
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    host2.docker_ok(&["restart", "-t0", "web"])?;
+    assert_eq!(host2.in_container("web", &["cat", "/sys/class/net/br00/address"])?.trim(), mac);
+    Ok(())
+}
+
+#[test]
 fn the_configuration_derives_on_every_network() -> Result {
     let mut world = World::bridge()?;
     world.network("lan", &["bridge=br0"])?;

@@ -11,7 +11,7 @@ use crate::network::NetworkOptions;
 
 /// The options that can have a default: those that say how containers are treated. What a network is (its parent, mode,
 /// addressing, VLAN, switch, gateway) and who its containers are (`client_id`) is for each network to say.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "conflict_check",
     "dhcp_servers",
     "dns",
@@ -24,6 +24,7 @@ const KEYS: [&str; 19] = [
     "ipv6_address",
     "lease_timeout",
     "mtu",
+    "on_duplicate",
     "on_timeout",
     "rapid_commit",
     "release",

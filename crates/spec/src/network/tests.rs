@@ -65,6 +65,7 @@ fn every_option_arrives() {
         ("macvlan_mode", "private"),
         ("on_timeout", "Continue"),
         ("identity", "derived"),
+        ("on_duplicate", "Fresh"),
         ("release", "on_stop"),
         ("release_after", "1h"),
     ])
@@ -78,6 +79,7 @@ fn every_option_arrives() {
         lease_timeout: Duration::from_secs(90),
         on_timeout: OnTimeout::Continue,
         identity: Some(IdentitySource::Derived),
+        on_duplicate: OnDuplicate::Fresh,
         release: Release::OnStop,
         release_after: Duration::from_hours(1),
         ignore_conflicts: true,
@@ -300,6 +302,7 @@ fn values_are_checked_and_the_message_says_what_to_write() {
         ("mtu", "67", "write a number of bytes from 68 to 65535, like 1500, or dhcp"),
         ("on_timeout", "never", "write fail or continue"),
         ("identity", "random", "write drawn or derived"),
+        ("on_duplicate", "continue", "write fail or fresh"),
         ("release", "later", "write never, on_remove or on_stop"),
         ("release_after", "8d", "write a time up to a week, like 15m or 24h"),
     ] {
