@@ -182,11 +182,12 @@ impl Engine {
         let network = network.ok_or_else(|| Refused::NoNetwork(one.network.chars().take(64).collect()))?;
         let record = imported(one, network)?;
         for other in self.identities.all() {
-            let here = other.parent == record.parent && other.network_name == record.network_name;
+            let same_lan = other.parent == record.parent;
+            let here = same_lan && other.network_name == record.network_name;
             if here && !other.temporary && same_holder(&other, &record) {
                 return Err(Refused::Has(holder(&record), other.id));
             }
-            if here && other.mac == record.mac && !facts_of(record.mode).shares_mac() {
+            if same_lan && clashes(&other, &record) {
                 return Err(Refused::Mac(record.mac, other.id));
             }
         }
@@ -283,6 +284,11 @@ fn imported(one: &ExportedIdentity, network: &NetworkRecord) -> Result<IdentityR
     })
 }
 
+/// Whether both have one hardware address, and use it.
+fn clashes(one: &IdentityRecord, other: &IdentityRecord) -> bool {
+    one.mac == other.mac && ![one, other].into_iter().any(|identity| facts_of(identity.mode).shares_mac())
+}
+
 /// Whether both would be given to the same container.
 fn same_holder(one: &IdentityRecord, other: &IdentityRecord) -> bool {
     fn called(identity: &IdentityRecord) -> Option<Called<'_>> {
@@ -333,6 +339,18 @@ mod tests {
         }
         let again: IdentityExport = serde_json::from_str(&serde_json::to_string(&export).unwrap()).unwrap();
         assert_eq!(again, export);
+    }
+
+    #[test]
+    fn one_hardware_address_clashes_whatever_its_network_is_called() {
+        let export: IdentityExport = serde_json::from_str(DOCUMENT).unwrap();
+        let one = imported(&export.identities[0], &network()).unwrap();
+        let other = NetworkRecord { name: Some("other".into()), ..network() };
+        let other = imported(&export.identities[0], &other).unwrap();
+        assert!(clashes(&one, &other));
+        let shared = IdentityRecord { mode: landline_spec::Mode::Ipvlan, ..other.clone() };
+        assert!(!clashes(&one, &shared), "that one has its parent's");
+        assert!(!clashes(&one, &IdentityRecord { mac: Mac::new([2, 0, 0, 0, 0, 9]), ..other }));
     }
 
     #[test]
