@@ -94,7 +94,8 @@ pub(crate) fn write(
                 Known::Mac(mac) => (mac.to_string().replace(':', ""), format!("hardware ethernet {mac};")),
                 Known::ClientId(id) => (id.replace(':', ""), format!("option dhcp-client-identifier {id};")),
             };
-            let name = host.map_or_else(|| format!("landline-{name}"), ToOwned::to_owned);
+            // dhcpd refuses a second declaration of one name, and the container may be on other networks as well.
+            let name = format!("{}-{name}", host.unwrap_or("landline"));
             format!("host {name} {{ {who} fixed-address {address}; }}")
         }
         (Format::Mikrotik, known) => {
@@ -177,7 +178,7 @@ mod tests {
             ),
             (
                 Format::Isc,
-                "host shop-web-1 { hardware ethernet 02:00:00:00:00:01; fixed-address 192.0.2.50; }",
+                "host shop-web-1-020000000001 { hardware ethernet 02:00:00:00:00:01; fixed-address 192.0.2.50; }",
                 Some(
                     "host landline-ff0102 { option dhcp-client-identifier ff:01:02; fixed-address 192.0.2.50; }",
                 ),
