@@ -56,12 +56,15 @@ fn steps(lab: &mut Lab, landline: &std::path::Path) -> Result<()> {
     println!("host1$ landline daemon &");
     lab.daemon = Some(lab.host.start_landline(landline, &[], &[])?);
 
-    say("A Docker network on the bridge that is there already. No subnet: the LAN's DHCP server decides.");
+    say(
+        "A Docker network on the bridge that is there already, with the LAN's own subnet: its DHCP server gives the addresses.",
+    );
     let docker = |args: &[&str]| {
         let shown = format!("docker {}", landline_testbed::shell_words(args));
         run_as("host1", &shown, || lab.host.docker(args))
     };
-    docker(&["network", "create", "-d", "landline", "--ipam-driver", "null", "-o", "bridge=br0", "lan"])?;
+    let ipam = ["--ipam-driver", "landline", "--subnet", "192.0.2.0/24"];
+    docker(&[&["network", "create", "-d", "landline"], &ipam[..], &["-o", "bridge=br0", "lan"]].concat())?;
 
     say("A container on it is a machine of the LAN.");
     docker(&["run", "-d", "--name", "web", "--network", "lan", "box", "httpd", "-f", "-h", "/www"])?;
