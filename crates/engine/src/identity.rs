@@ -25,6 +25,8 @@ pub struct Candidate {
     pub hostname: Option<String>,
     /// The ports it exposes or publishes; `None`: nothing is known but the name.
     pub ports: Option<BTreeSet<Port>>,
+    /// The address that its user named (`--ip`); no other is asked for in its name.
+    pub address: Option<Ipv4Addr>,
 }
 
 impl Candidate {
@@ -113,7 +115,7 @@ impl IdentityQuery<'_> {
         let same_ports = |i: &&IdentityRecord| self.ports.is_none_or(|ports| i.ports == *ports);
         let Some(candidates) = self.candidates else {
             let stopped = free.filter(|i| i.container.is_some() && !i.destroyed).filter(same_ports);
-            return only(stopped);
+            return only(stopped.filter(|i| self.may_have_address(i)));
         };
         let container = self.only_candidate(candidates, &busy)?;
         // A container that nothing is known about but its name may be another of several that were made at once: what
@@ -150,7 +152,8 @@ impl IdentityQuery<'_> {
         let lasting = |i: &&IdentityRecord| i.key.is_none() && !i.temporary && !held.contains(&i.id);
         let of_one = |i: &&IdentityRecord| {
             let seen = i.container.as_ref().is_some_and(ContainerRecord::was_seen);
-            seen && !i.destroyed && self.ports.is_none_or(|ports| i.ports == *ports)
+            let same_ports = self.ports.is_none_or(|ports| i.ports == *ports);
+            seen && !i.destroyed && same_ports && self.may_have_address(i)
         };
         identities.filter(|i| self.same_network(i)).filter(lasting).filter(of_one).count()
     }
@@ -187,8 +190,19 @@ impl IdentityQuery<'_> {
         let fits = |c: &&Candidate| {
             !busy.contains(c.id.as_str())
                 && c.ports.as_ref().is_none_or(|theirs| self.ports.is_none_or(|ports| theirs == ports))
+                && self.may_have(c.address)
         };
         only(candidates.iter().filter(fits))
+    }
+
+    /// Whether a container whose user has named this address, or none, may be the one that starts: for one that has named an address,
+    /// Docker asks for that.
+    fn may_have(&self, named: Option<Ipv4Addr>) -> bool {
+        named.is_none() || named == self.address
+    }
+
+    fn may_have_address(&self, identity: &IdentityRecord) -> bool {
+        self.may_have(identity.container.as_ref().and_then(|container| container.address))
     }
 
     /// The containers that have an endpoint here already: they are not starting, even if Docker has not said so yet.
@@ -234,6 +248,7 @@ mod tests {
             hostname: None,
             resolver: ResolverFile::default(),
             auto_remove: false,
+            address: None,
         }
     }
 
@@ -264,7 +279,18 @@ mod tests {
 
     fn candidate(n: u8, name: &str, ports: &[Port]) -> Candidate {
         let ports = Some(ports.iter().copied().collect());
-        Candidate { id: format!("{n:064x}"), name: name.into(), slot: None, hostname: None, ports }
+        Candidate {
+            id: format!("{n:064x}"),
+            name: name.into(),
+            slot: None,
+            hostname: None,
+            ports,
+            address: None,
+        }
+    }
+
+    fn with_ip(n: u8, name: &str, last: u8) -> Candidate {
+        Candidate { address: Some(Ipv4Addr::new(192, 0, 2, last)), ..candidate(n, name, &[]) }
     }
 
     struct Case {
@@ -417,6 +443,34 @@ mod tests {
         let candidates = Some(vec![candidate(1, "web", &[(6, 80)]), candidate(2, "db", &[(6, 5432)])]);
         let case = Case { candidates, ports: Some(vec![(6, 5432)]), ..Case::default() };
         assert_eq!(case.choose(&[identity(1, "web"), identity(2, "db")]), Some(2));
+    }
+
+    #[test]
+    fn addresses_that_users_name_tell_containers_apart() {
+        let known = [identity(1, "web"), identity(2, "db")];
+        let both = || Some(vec![with_ip(1, "web", 7), with_ip(2, "db", 8)]);
+        let asked = |last| Case { address: Some(Ipv4Addr::new(192, 0, 2, last)), ..Case::default() };
+        assert_eq!(Case { candidates: both(), ..asked(8) }.choose(&known), Some(2));
+        assert_eq!(Case { candidates: both(), ..asked(9) }.choose(&known), None, "neither's");
+        let one = || Some(vec![with_ip(1, "web", 7), candidate(2, "db", &[])]);
+        assert_eq!(Case { candidates: one(), ..asked(8) }.choose(&known), Some(2), "web would have its own");
+        assert_eq!(Case { candidates: one(), ..asked(7) }.choose(&known), None, "db may be given it");
+        // While Docker cannot be seen, by what was known of them.
+        let mut known = known;
+        for (identity, last) in known.iter_mut().zip([7, 8]) {
+            identity.container.as_mut().unwrap().address = Some(Ipv4Addr::new(192, 0, 2, last));
+        }
+        let blind = |last| Case { candidates: None, ..asked(last) };
+        assert_eq!(blind(8).choose(&known), Some(2));
+        assert_eq!(blind(8).ask(|wish, held| wish.possible(known.iter(), held)), 0);
+        assert_eq!(
+            blind(9).ask(|wish, held| wish.possible(known.iter(), held)),
+            0,
+            "it has not been here before"
+        );
+        known[0].container.as_mut().unwrap().address = None;
+        assert_eq!(blind(8).choose(&known), None);
+        assert_eq!(blind(8).ask(|wish, held| wish.possible(known.iter(), held)), 2);
     }
 
     #[test]

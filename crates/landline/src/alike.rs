@@ -1,6 +1,7 @@
 //! Which containers cannot be told apart when they start together, and what ends that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use landline_docker::{ContainerInfo, DockerView};
 use landline_doctor::Finding;
@@ -40,14 +41,15 @@ pub(crate) fn look(parts: &Parts, view: &DockerView) -> Vec<Alike> {
     parts.engine.docker_networks().keys().flat_map(of).collect()
 }
 
-/// Those of one network, by the ports that tell them from others.
+/// Those of one network, by the ports and the addresses (`--ip`) that tell them from others.
 fn of_network(view: &DockerView, id: &NetworkId, network: &str) -> Vec<Alike> {
     let mut same: BTreeMap<&BTreeSet<(u8, u16)>, Vec<&ContainerInfo>> = BTreeMap::new();
     for container in view.attached_to(id).filter(|container| !has_a_key(view, id, container)) {
         same.entry(&container.ports).or_default().push(container);
     }
-    let several = same.into_values().filter(|containers| containers.len() > 1);
+    let several = same.into_values().flat_map(|containers| by_address(view, id, containers));
     several
+        .filter(|containers| containers.len() > 1)
         .map(|mut containers| {
             containers.sort_by(|a, b| a.name.cmp(&b.name));
             // Several containers of one service share its words.
@@ -66,6 +68,20 @@ fn of_network(view: &DockerView, id: &NetworkId, network: &str) -> Vec<Alike> {
             Alike { network: network.to_owned(), containers: containers.iter().map(remedy).collect() }
         })
         .collect()
+}
+
+/// Those of them that may be asked for the same address. Whoever has named none may be given any, also one that another has named.
+fn by_address<'v>(
+    view: &DockerView,
+    network: &NetworkId,
+    containers: Vec<&'v ContainerInfo>,
+) -> Vec<Vec<&'v ContainerInfo>> {
+    let mut same: BTreeMap<Option<Ipv4Addr>, Vec<&ContainerInfo>> = BTreeMap::new();
+    for container in &containers {
+        let named = view.wish_of(container, network).and_then(|wish| wish.address);
+        same.entry(named).or_default().push(container);
+    }
+    if same.contains_key(&None) { vec![containers] } else { same.into_values().collect() }
 }
 
 /// Whether its user has said who it is. A template is no help as long as it is not known whose.
@@ -156,7 +172,7 @@ mod tests {
             ports: ports.iter().copied().collect(),
             labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             networks: ["n1".to_owned()].into(),
-            wishes: [("n1".to_owned(), EndpointWish { mac: None, options })].into(),
+            wishes: [("n1".to_owned(), EndpointWish { options, ..EndpointWish::default() })].into(),
             ..ContainerInfo::default()
         }
     }
@@ -180,6 +196,24 @@ mod tests {
         assert_eq!(found[0].containers[1].remedy, "docker run --network name=lan,driver-opt=landline.id=web");
         let template = container("t", &[(6, 80)], &[], Some("{slot}"));
         assert_eq!(alike(&[web, template]).len(), 1, "nobody knows whose it is");
+    }
+
+    #[test]
+    fn addresses_that_their_users_name_tell_containers_apart() {
+        let with_ip = |name: &str, last: u8| {
+            let mut container = container(name, &[], &[], None);
+            let named = Some(Ipv4Addr::new(192, 0, 2, last));
+            container.wishes.values_mut().for_each(|wish| wish.address = named);
+            container
+        };
+        let (web, db) = (with_ip("web", 7), with_ip("db", 8));
+        assert_eq!(alike(&[web.clone(), db.clone()]), []);
+        let twin = with_ip("twin", 7);
+        let found = alike(&[web.clone(), db.clone(), twin]);
+        let names: Vec<&str> = found[0].containers.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!((found.len(), names), (1, vec!["twin", "web"]));
+        let any = container("any", &[], &[], None);
+        assert_eq!(alike(&[web, db, any])[0].containers.len(), 3, "it may be given the address of either");
     }
 
     #[test]

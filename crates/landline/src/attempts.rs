@@ -74,8 +74,10 @@ impl Attempts {
             if self.under_way.contains_key(&container.container_id) {
                 return None;
             }
-            // Docker 29 takes the network from a container whose start fails late; without it there is nothing to start for.
-            if container.running || container.networks.is_empty() {
+            // Docker 29 takes the network from a container whose start fails late; without it there is nothing to start for. One that
+            // has no reason of a failure has started since then and was stopped; one that is not to restart is its user's to start.
+            let waits = !container.running && !container.error.is_empty() && container.restarts;
+            if !waits || container.networks.is_empty() {
                 return Some(Next::Settle { token });
             }
             let early = self.tried.get(&container.container_id).is_some_and(|tried| tried.at > now);
@@ -164,6 +166,7 @@ mod tests {
             container_id: id.into(),
             name: format!("name-{id}"),
             error: error.into(),
+            restarts: true,
             networks: [network.to_owned()].into(),
             ..ContainerInfo::default()
         }
@@ -201,6 +204,22 @@ mod tests {
         assert_eq!(none.next(&refused(&["tok"]), &view(&[running]), false, now), Some(settle("tok")));
         let lost = ContainerInfo { networks: BTreeSet::new(), ..stopped("a", "n", "tok") };
         assert_eq!(none.next(&refused(&["tok"]), &view(&[lost]), false, now), Some(settle("tok")));
+    }
+
+    #[test]
+    fn who_is_not_to_restart_or_was_stopped_meanwhile_is_left_alone() {
+        let now = Instant::now();
+        let no_policy = ContainerInfo { restarts: false, ..stopped("a", "n", "tok") };
+        let none = Attempts::default();
+        assert_eq!(none.next(&refused(&["tok"]), &view(&[no_policy]), false, now), Some(settle("tok")));
+        let mut attempts = Attempts::default();
+        attempts.begun(&refused(&["tok"]), &view(&[stopped("a", "n", "tok")]), "a");
+        let pause = attempts.failed("a", now).unwrap();
+        // Its user has started it and stopped it in the pause: Docker forgets the reason of a start that failed before.
+        let by_its_user = view(&[stopped("a", "n", "")]);
+        assert_eq!(attempts.next(&refused(&["tok"]), &by_its_user, false, now), Some(settle("tok")));
+        let later = now + pause;
+        assert_eq!(attempts.next(&refused(&["tok"]), &by_its_user, false, later), Some(settle("tok")));
     }
 
     #[test]

@@ -161,7 +161,11 @@ impl Frontend {
                 self.parts.engine.network_seen(id, &network.name).await;
             }
             for (id, container) in &seen.endpoints {
-                self.parts.engine.container_seen(id, record(container)).await;
+                let network = seen.network_of(id);
+                let wish = network.and_then(|network| seen.wish_of(container, network));
+                let container =
+                    ContainerRecord { address: wish.and_then(|wish| wish.address), ..record(container) };
+                self.parts.engine.container_seen(id, container).await;
             }
             if seen.connected {
                 self.parts.engine.containers_present(seen.containers.keys().cloned().collect()).await;
@@ -291,7 +295,7 @@ fn again(network: &NetworkId, endpoint: &EndpointId, container: &ContainerInfo) 
     }
 }
 
-/// What the engine remembers of a container.
+/// What the engine remembers of a container, whatever network it is on.
 pub(crate) fn record(container: &ContainerInfo) -> ContainerRecord {
     ContainerRecord {
         id: container.container_id.clone(),
@@ -305,6 +309,7 @@ pub(crate) fn record(container: &ContainerInfo) -> ContainerRecord {
             servers_given: !container.dns.is_empty(),
             domains_given: !container.dns_search.is_empty(),
         },
+        address: None,
     }
 }
 
@@ -598,7 +603,8 @@ impl IpamDriver for Frontend {
         if let (Some(name), Some(network)) = (&name, self.parts.ipam.network_of_pool(&pool))
             && let Some((info, wish)) = named::container(self.view.clone(), name, &network).await
         {
-            (container.container, container.mac) = (Some(record(&info)), wish.mac);
+            container.container = Some(ContainerRecord { address: wish.address, ..record(&info) });
+            container.mac = wish.mac;
             let mut options = wish.options;
             placeholders::fill(&mut options, Some(&info.place()));
             container.options = EndpointOptions::parse(&options)?;

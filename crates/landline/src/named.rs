@@ -46,7 +46,7 @@ mod tests {
         let mut web =
             ContainerInfo { container_id: "c1".into(), name: "web".into(), ..ContainerInfo::default() };
         let options = [("landline.id".to_owned(), "shop".to_owned())].into();
-        web.wishes.insert("n1".into(), EndpointWish { mac: None, options });
+        web.wishes.insert("n1".into(), EndpointWish { options, ..EndpointWish::default() });
         ("c1".into(), Sketch::Info(Box::new(web)))
     }
 

@@ -212,6 +212,9 @@ pub struct ContainerRecord {
     /// Whether it is removed when it ends (`--rm`).
     #[serde(default)]
     pub auto_remove: bool,
+    /// The address that its user named for it on the network (`--ip`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
 }
 
 impl ContainerRecord {
@@ -224,6 +227,7 @@ impl ContainerRecord {
             hostname: None,
             auto_remove: false,
             resolver: ResolverFile::default(),
+            address: None,
         }
     }
 

@@ -7,13 +7,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,7 +34,7 @@ const MAX_ANSWER: usize = 64 << 20;
 const MAX_EVENT: usize = 1 << 20;
 
 /// Which events there is anything to learn from. Health checks alone make many more.
-const EVENTS: &str = r#"{"type":["container","network"],"event":["create","start","die","destroy","rename","connect","disconnect","remove"]}"#;
+const EVENTS: &str = r#"{"type":["container","network"],"event":["create","start","die","destroy","rename","update","connect","disconnect","remove"]}"#;
 
 /// Why the engine did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -120,10 +121,10 @@ impl EngineApi {
         serde_json::from_slice(&answer).map_err(|source| ApiError::Content { path: path.to_owned(), source })
     }
 
-    /// Has something done; the answer says no more than that it was.
-    pub(super) async fn post(&self, path: &str) -> Result<(), ApiError> {
+    /// Has something done, by what the body says; the answer says no more than that it was.
+    pub(super) async fn post(&self, path: &str, body: Option<&Value>) -> Result<(), ApiError> {
         let done = async {
-            let (response, _connection) = self.request(Method::POST, path).await?;
+            let (response, _connection) = self.request(Method::POST, path, body).await?;
             collect(response).await
         };
         let done = tokio::time::timeout(self.deadline, done).await;
@@ -139,13 +140,14 @@ impl EngineApi {
     }
 
     async fn ask(&self, path: &str) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ApiError> {
-        self.request(Method::GET, path).await
+        self.request(Method::GET, path, None).await
     }
 
     async fn request(
         &self,
         method: Method,
         path: &str,
+        body: Option<&Value>,
     ) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), ApiError> {
         if !self.door.is_open().await {
             return Err(ApiError::Away);
@@ -158,11 +160,15 @@ impl EngineApi {
             let _ = connection.await;
         }));
         let uri = format!("{}{path}", self.prefix);
-        let mut request = Request::new(Empty::<Bytes>::new());
+        let text = body.map(ToString::to_string).unwrap_or_default();
+        let mut request = Request::new(Full::<Bytes>::from(text));
+        if body.is_some() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         // All paths are made of literals and checked ids.
         *request.method_mut() = method;
         *request.uri_mut() = uri.parse().map_err(|_| not_found(path))?;
-        request.headers_mut().insert(HOST, hyper::header::HeaderValue::from_static("docker"));
+        request.headers_mut().insert(HOST, HeaderValue::from_static("docker"));
         let response = sender.send_request(request).await?;
         let status = response.status();
         // A container that runs already is as good as started.

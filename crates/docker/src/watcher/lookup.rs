@@ -37,6 +37,7 @@ pub(super) struct Lookups {
 impl Lookups {
     pub(super) fn new(api: EngineApi, times: Times) -> Self {
         let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let api = api.with_deadline(times.lookup);
         Self { api, times, turns, tasks: JoinSet::new(), asked: BTreeMap::new() }
     }
 

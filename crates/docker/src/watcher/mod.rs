@@ -12,6 +12,7 @@
 
 mod api;
 mod door;
+mod doubts;
 mod lookup;
 mod model;
 mod place;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::DriverError;
 use api::{ApiError, EngineApi, not_found};
 use door::{Door, Signs};
+pub use doubts::Doubts;
 use lookup::Lookups;
 use model::{ListedContainer, Network};
 pub use place::Place;
@@ -83,9 +85,29 @@ pub async fn start_container(address: &str, id: &str) -> Result<(), DriverError>
     let door = Door::new(socket.into());
     let started = async {
         let api = EngineApi::negotiate(&door, Times::default().answer).await?;
-        api.with_deadline(START).post(&format!("/containers/{id}/start")).await
+        api.with_deadline(START).post(&format!("/containers/{id}/start"), None).await
     };
     started.await.map_err(DriverError::from)
+}
+
+/// Connects a container to a network with these settings (`EndpointConfig`); `address` and errors as for [`start_container`].
+///
+/// # Errors
+/// It is not connected, or Docker does not say.
+pub async fn connect_container(
+    address: &str,
+    network: &NetworkId,
+    container: &str,
+    settings: &serde_json::Value,
+) -> Result<(), DriverError> {
+    let socket = address.strip_prefix("unix://").unwrap_or(address);
+    let door = Door::new(socket.into());
+    let body = serde_json::json!({ "Container": container, "EndpointConfig": settings });
+    let connected = async {
+        let api = EngineApi::negotiate(&door, Times::default().answer).await?;
+        api.with_deadline(START).post(&format!("/networks/{network}/connect"), Some(&body)).await
+    };
+    connected.await.map_err(DriverError::from)
 }
 
 /// How long things may take.
@@ -93,6 +115,8 @@ pub async fn start_container(address: &str, id: &str) -> Result<(), DriverError>
 struct Times {
     /// One answer.
     answer: Duration,
+    /// An answer about a container or a network: Docker gives none while that starts, and logs an error if nobody waits for it.
+    lookup: Duration,
     /// The first pause after a failure; it doubles up to `longest_pause`.
     first_pause: Duration,
     longest_pause: Duration,
@@ -104,6 +128,7 @@ impl Default for Times {
     fn default() -> Self {
         Self {
             answer: Duration::from_secs(10),
+            lookup: START,
             first_pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),
             longest_wait: Duration::from_mins(1),
@@ -116,6 +141,7 @@ pub struct Watcher {
     door: Door,
     times: Times,
     view: watch::Sender<Arc<DockerView>>,
+    doubts: Arc<Doubts>,
 }
 
 impl Watcher {
@@ -128,7 +154,7 @@ impl Watcher {
         let path = address.strip_prefix("unix://").unwrap_or(address);
         if path.starts_with('/') {
             let view = watch::Sender::new(Arc::default());
-            Ok(Self { door: Door::new(path.into()), times: Times::default(), view })
+            Ok(Self { door: Door::new(path.into()), times: Times::default(), view, doubts: Arc::default() })
         } else {
             Err(WatcherError::Address(address.chars().take(128).collect()))
         }
@@ -142,6 +168,11 @@ impl Watcher {
     /// To be notified when the engine has shown that it lives, by a request to a plugin for one.
     pub fn sign(&self) -> Arc<Notify> {
         self.door.sign()
+    }
+
+    /// To be told what may have changed without an event.
+    pub fn doubts(&self) -> Arc<Doubts> {
+        self.doubts.clone()
     }
 
     /// Watches until `cancel`.
@@ -236,6 +267,11 @@ impl Watcher {
                     None => return Ok(()),
                 },
                 Some(finding) = lookups.next() => state.found(finding),
+                networks = self.doubts.next() => {
+                    for lookup in state.doubted(&networks) {
+                        lookups.ask(lookup);
+                    }
+                }
             }
         }
     }

@@ -1,13 +1,13 @@
 //! The parts of the Engine API's answers that matter here, read tolerantly.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use landline_spec::NetworkId;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::view::{Attachment, DockerNetwork, DockerPool};
 use super::wishes::EndpointWish;
@@ -195,12 +195,27 @@ pub(super) struct HostConfig {
     #[serde(default)]
     pub(super) auto_remove: bool,
     #[serde(default, deserialize_with = "nullable")]
+    pub(super) restart_policy: RestartPolicy,
+    #[serde(default, deserialize_with = "nullable")]
     pub(super) dns: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) dns_search: Vec<String>,
     /// Published ports by `port/protocol`.
     #[serde(default, deserialize_with = "nullable")]
     port_bindings: BTreeMap<String, Value>,
+}
+
+/// Whether Docker starts a container again by itself (`--restart`).
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RestartPolicy {
+    #[serde(rename = "Name", default)]
+    name: String,
+}
+
+impl RestartPolicy {
+    pub(super) fn restarts(&self) -> bool {
+        !matches!(self.name.as_str(), "" | "no")
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -256,6 +271,37 @@ struct EndpointSettings {
     /// What its user said about this endpoint.
     #[serde(rename = "DriverOpts", default, deserialize_with = "nullable")]
     driver_options: BTreeMap<String, String>,
+    #[serde(rename = "IPAMConfig", default)]
+    ipam: Value,
+    #[serde(rename = "Links", default)]
+    links: Value,
+    #[serde(rename = "Aliases", default)]
+    aliases: Value,
+    #[serde(rename = "GwPriority", default)]
+    gateway_priority: Value,
+}
+
+impl EndpointSettings {
+    /// The address that its user named (`--ip`).
+    fn address(&self) -> Option<Ipv4Addr> {
+        self.ipam.get("IPv4Address")?.as_str()?.parse().ok()
+    }
+
+    /// What Docker is told to connect the container again as it was, but for its hardware address.
+    fn asked(&self) -> Value {
+        let mut asked = json!({
+            "IPAMConfig": self.ipam,
+            "Links": self.links,
+            "Aliases": self.aliases,
+            "DriverOpts": self.driver_options,
+            "GwPriority": self.gateway_priority,
+        });
+        if let Some(asked) = asked.as_object_mut() {
+            // An engine that does not know one of them refuses it.
+            asked.retain(|_, value| !value.is_null());
+        }
+        asked
+    }
 }
 
 impl Container {
@@ -320,7 +366,9 @@ impl Container {
     pub(super) fn wishes(&self) -> BTreeMap<String, EndpointWish> {
         let wish = |settings: &EndpointSettings| EndpointWish {
             mac: settings.mac.parse().ok().filter(|_| !self.state.running),
+            address: settings.address(),
             options: settings.driver_options.clone(),
+            asked: settings.asked(),
         };
         self.settings().filter_map(|(called, settings)| Some((called.clone(), wish(settings?)))).collect()
     }
@@ -419,6 +467,34 @@ mod tests {
         .unwrap();
         assert_eq!(container.endpoints().len(), 1);
         assert_eq!(container.config.hostname, "web");
+    }
+
+    #[test]
+    fn what_a_container_was_connected_with_is_kept() {
+        let container: Container = serde_json::from_str(
+            r#"{"HostConfig":{"RestartPolicy":{"Name":"unless-stopped","MaximumRetryCount":0}},"NetworkSettings":{"Networks":{
+            "lan":{"NetworkID":"n1","IPAMConfig":{"IPv4Address":"192.0.2.7"},"Links":null,"Aliases":["web"],"DriverOpts":{"landline.id":"w"},
+            "MacAddress":"02:00:00:00:00:07","Gateway":"192.0.2.1"},"bare":{"NetworkID":"n2"}}}}"#,
+        )
+        .unwrap();
+        assert!(container.host_config.restart_policy.restarts());
+        let wishes = container.wishes();
+        let kept = json!({"IPAMConfig": {"IPv4Address": "192.0.2.7"}, "Aliases": ["web"], "DriverOpts": {"landline.id": "w"}});
+        assert_eq!((wishes["n1"].address, &wishes["n1"].asked), ("192.0.2.7".parse().ok(), &kept));
+        assert_eq!((wishes["n2"].address, &wishes["n2"].asked), (None, &json!({"DriverOpts": {}})));
+        let without: Container =
+            serde_json::from_str(r#"{"HostConfig":{"RestartPolicy":{"Name":"no"}}}"#).unwrap();
+        assert!(!without.host_config.restart_policy.restarts());
+    }
+
+    #[test]
+    fn an_unspecified_gateway_is_none() {
+        let shown = network(
+            r#"{"Id":"n","IPAM":{"Config":[{"Subnet":"192.0.2.0/24","Gateway":"0.0.0.0"},{"Subnet":"2001:db8::/64","Gateway":"::"},
+            {"Subnet":"198.51.100.0/24","Gateway":"198.51.100.1"}]}}"#,
+        );
+        let gateways: Vec<_> = shown.view().pools.iter().map(|pool| pool.gateway).collect();
+        assert_eq!(gateways, [None, None, "198.51.100.1".parse().ok()]);
     }
 
     #[test]

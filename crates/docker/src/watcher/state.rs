@@ -1,12 +1,13 @@
 //! What is known so far, and what has to be looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landline_spec::NetworkId;
 
 use super::model::{Container, Event, ListedContainer, Network};
 use super::view::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch};
+use super::wishes::is_called;
 
 /// Something to ask Docker about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,8 @@ struct Known {
     /// What an event called it before that.
     name: String,
     endpoints: BTreeMap<NetworkId, Attachment>,
+    /// The networks that it was disconnected from and is not attached to.
+    disconnected: BTreeSet<NetworkId>,
 }
 
 impl State {
@@ -92,6 +95,7 @@ impl State {
                     ("disconnect", Some(container)) => {
                         if let Some(known) = self.containers.get_mut(container) {
                             known.endpoints.remove(&network);
+                            known.disconnected.insert(network.clone());
                         }
                         vec![Lookup::Network(network), Lookup::Container(container.clone())]
                     }
@@ -100,6 +104,21 @@ impl State {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What may have changed without an event: a start on these networks has failed after the driver had made an endpoint.
+    pub(super) fn doubted(&self, networks: &BTreeSet<NetworkId>) -> Vec<Lookup> {
+        let may_be_on = |info: &ContainerInfo| networks.iter().any(|network| self.is_attached(info, network));
+        let stopped = self
+            .containers
+            .iter()
+            .filter(|(_, known)| known.info.as_ref().is_none_or(|info| !info.running && may_be_on(info)));
+        stopped.map(|(id, _)| Lookup::Container(id.clone())).collect()
+    }
+
+    fn is_attached(&self, container: &ContainerInfo, network: &NetworkId) -> bool {
+        let name = self.networks.get(network).map(|network| network.name.as_str());
+        container.networks.iter().any(|called| is_called(network, name, called))
     }
 
     /// Takes note of what a lookup found.
@@ -111,8 +130,13 @@ impl State {
             Finding::Container(id, Some(container)) => {
                 let endpoints = container.endpoints();
                 let name = String::new();
-                self.containers
-                    .insert(id.clone(), Known { info: Some(info(id, *container)), name, endpoints });
+                let info = info(id.clone(), *container);
+                let before = self.containers.remove(&id).unwrap_or_default();
+                // One that stops is disconnected as well, and stays attached.
+                let gone =
+                    before.disconnected.into_iter().filter(|network| !self.is_attached(&info, network));
+                let disconnected = gone.collect();
+                self.containers.insert(id, Known { info: Some(info), name, endpoints, disconnected });
             }
             Finding::Network(id, None) => {
                 self.networks.remove(&id);
@@ -135,7 +159,10 @@ impl State {
         let endpoints =
             known.flat_map(|(info, attached)| attached.values().map(|a| (a.endpoint.clone(), info.clone())));
         let sketch = |known: &Known| match &known.info {
-            Some(info) => Sketch::Info(Box::new(info.clone())),
+            Some(info) => Sketch::Info(Box::new(ContainerInfo {
+                disconnected: known.disconnected.clone(),
+                ..info.clone()
+            })),
             None => Sketch::Name(known.name.clone()),
         };
         let all = || self.containers.values().flat_map(|known| &known.endpoints);
@@ -164,6 +191,8 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
     ContainerInfo {
         sandbox: container.sandbox().filter(|_| running),
         auto_remove: container.host_config.auto_remove,
+        restarts: container.host_config.restart_policy.restarts(),
+        disconnected: BTreeSet::new(),
         error: container.state.error.clone(),
         ports: container.ports(),
         published: container.published(),

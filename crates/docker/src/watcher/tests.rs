@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{DockerView, Times, Watcher, WatcherError};
+use super::{ContainerInfo, DockerView, Doubts, Sketch, Times, Watcher, WatcherError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -167,6 +167,7 @@ fn container(name: &str, endpoint: &str) -> Value {
 struct Watching {
     socket: PathBuf,
     view: watch::Receiver<Arc<DockerView>>,
+    doubts: Arc<Doubts>,
     _running: DropGuard,
     _dir: TempDir,
 }
@@ -182,13 +183,14 @@ impl Watching {
         let mut watcher = Watcher::new(&format!("unix://{}", socket.display())).unwrap();
         watcher.times = Times {
             answer: Duration::from_millis(500),
+            lookup: Duration::from_millis(500),
             first_pause: longest_pause / 4,
             longest_pause,
             longest_wait: longest_pause * 8,
         };
-        let (view, cancel) = (watcher.view(), CancellationToken::new());
+        let (view, doubts, cancel) = (watcher.view(), watcher.doubts(), CancellationToken::new());
         tokio::spawn(watcher.run(cancel.clone()));
-        Self { socket, view, _running: cancel.drop_guard(), _dir: dir }
+        Self { socket, view, doubts, _running: cancel.drop_guard(), _dir: dir }
     }
 
     async fn until(&mut self, what: &str, happened: impl Fn(&DockerView) -> bool) -> Arc<DockerView> {
@@ -197,7 +199,7 @@ impl Watching {
         seen.unwrap_or_else(|_| panic!("not seen: {what}; but {:?}", self.view.borrow()))
     }
 
-    async fn until_known(&mut self, endpoint: &str) -> super::ContainerInfo {
+    async fn until_known(&mut self, endpoint: &str) -> ContainerInfo {
         let id = endpoint.parse().unwrap();
         let view = self.until(endpoint, |view| view.endpoints.contains_key(&id)).await;
         view.endpoints[&id].clone()
@@ -257,6 +259,62 @@ async fn a_container_starts_and_goes() {
     engine.event("container", "die", "c1", &json!({}));
     engine.event("container", "destroy", "c1", &json!({}));
     watching.until("no endpoint", |view| view.endpoints.is_empty()).await;
+}
+
+fn stopped(networks: &Value) -> Value {
+    json!({"Name": "/web", "State": {"Error": "", "Running": false}, "NetworkSettings": {"Networks": networks}})
+}
+
+fn web(view: &DockerView) -> Option<&ContainerInfo> {
+    match view.containers.get("c1")? {
+        Sketch::Info(info) => Some(info),
+        Sketch::Name(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_start_has_changed_is_seen_once_somebody_doubts_it() {
+    let mut watching = Watching::start();
+    let on_lan = json!({"lan": {"NetworkID": "n1"}});
+    let contents = lan().with("c1", stopped(&on_lan)).with("c2", container("runs", "e2"));
+    let engine = Engine::start(&watching.socket, contents);
+    watching.until("the container", |view| web(view).is_some_and(|web| web.networks.contains("n1"))).await;
+    watching.until_known("e2").await;
+    // Docker tells nobody.
+    engine.change(|contents| drop(contents.containers.insert("c1".into(), stopped(&json!({})))));
+    watching.doubts.about("n2".parse().unwrap());
+    watching.doubts.about("n1".parse().unwrap());
+    let view =
+        watching.until("the change", |view| web(view).is_some_and(|web| web.networks.is_empty())).await;
+    assert!(web(&view).unwrap().disconnected.is_empty());
+    let asked = engine.asked.borrow().clone();
+    let running = asked.iter().filter(|path| path.starts_with("/v1.41/containers/c2/")).count();
+    assert_eq!(running, 1, "what runs is not in doubt: {asked:?}");
+}
+
+#[tokio::test]
+async fn who_is_disconnected_by_its_user_is_told_from_who_stops() {
+    let mut watching = Watching::start();
+    let on_lan = json!({"lan": {"NetworkID": "n1"}});
+    let engine = Engine::start(&watching.socket, lan().with("c1", container("web", "e1")));
+    watching.until_known("e1").await;
+    engine.change(|contents| drop(contents.containers.insert("c1".into(), stopped(&on_lan))));
+    engine.event("network", "disconnect", "n1", &json!({"container": "c1"}));
+    engine.event("container", "die", "c1", &json!({}));
+    let view = watching
+        .until("its end", |view| web(view).is_some_and(|web| !web.running && web.wishes.len() == 1))
+        .await;
+    watching
+        .until("that it is attached", |view| web(view).is_some_and(|web| web.disconnected.is_empty()))
+        .await;
+    assert!(view.is_attached(web(&view).unwrap(), &"n1".parse().unwrap()));
+    engine.change(|contents| drop(contents.containers.insert("c1".into(), stopped(&json!({})))));
+    engine.event("network", "disconnect", "n1", &json!({"container": "c1"}));
+    watching
+        .until("its user's word", |view| {
+            web(view).is_some_and(|web| web.networks.is_empty() && web.disconnected.len() == 1)
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -125,6 +125,10 @@ pub struct ContainerInfo {
     pub dns_search: Vec<String>,
     /// Whether it is removed when it ends (`--rm`).
     pub auto_remove: bool,
+    /// Whether Docker starts it again by itself (`--restart`).
+    pub restarts: bool,
+    /// The networks that its user has disconnected it from, by what happened since Docker is followed.
+    pub disconnected: BTreeSet<NetworkId>,
     /// Why its last start failed; empty if it did not.
     pub error: String,
     /// The ports it exposes or publishes: IP protocol number and port.

@@ -1,9 +1,11 @@
 //! What users said about their containers' endpoints, known before the containers have any.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use landline_spec::NetworkId;
 use landline_types::Mac;
+use serde_json::Value;
 
 use super::view::{ContainerInfo, DockerView, Sketch};
 
@@ -12,8 +14,12 @@ use super::view::{ContainerInfo, DockerView, Sketch};
 pub struct EndpointWish {
     /// The hardware address (`--mac-address`).
     pub mac: Option<Mac>,
+    /// The address (`--ip`).
+    pub address: Option<Ipv4Addr>,
     /// The driver's options (`--network name=N,driver-opt=K=V`).
     pub options: BTreeMap<String, String>,
+    /// All of it but the hardware address, in Docker's own words.
+    pub asked: Value,
 }
 
 impl DockerView {
@@ -34,6 +40,12 @@ impl DockerView {
             }
             Sketch::Info(_) | Sketch::Name(_) => None,
         })
+    }
+
+    /// Whether a container is attached to a network, running or not.
+    pub fn is_attached(&self, container: &ContainerInfo, network: &NetworkId) -> bool {
+        let name = self.networks.get(network).map(|network| network.name.as_str());
+        container.networks.iter().any(|called| is_called(network, name, called))
     }
 
     /// The containers that do not run and were on no network when they were looked at last, by id.
@@ -67,7 +79,8 @@ mod tests {
     fn a_container_that_never_ran_calls_its_network_by_name() {
         let id: NetworkId = "0123456789abcdef".repeat(4).parse().unwrap();
         let mac = Some(Mac::new([2, 0x42, 0, 0, 0, 9]));
-        let wish = EndpointWish { mac, options: [("landline.id".to_owned(), "web".to_owned())].into() };
+        let options = [("landline.id".to_owned(), "web".to_owned())].into();
+        let wish = EndpointWish { mac, options, ..EndpointWish::default() };
         for called in ["lan", "0123456789ab", id.as_str()] {
             assert!(is_called(&id, Some("lan"), called), "{called}");
             let container = ContainerInfo {
@@ -81,6 +94,8 @@ mod tests {
             assert_eq!(view.named("we"), None);
             let by_id = view.wish_of(&container, &id);
             assert_eq!(by_id, (called != "lan").then_some(&wish), "without its network only an id says");
+            let named = ContainerInfo { networks: [called.to_owned()].into(), ..ContainerInfo::default() };
+            assert_eq!(view.is_attached(&named, &id), called != "lan");
         }
         assert!(!is_called(&id, Some("lan"), "0123") && !is_called(&id, None, "lan"));
     }

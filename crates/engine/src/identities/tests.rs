@@ -33,6 +33,7 @@ fn container(n: u8, name: &str) -> ContainerRecord {
         hostname: None,
         resolver: ResolverFile::default(),
         auto_remove: false,
+        address: None,
     }
 }
 
@@ -64,8 +65,14 @@ fn who_has_a_name_is_the_same_on_every_host() {
     assert_eq!(site().derived(&network, "web").unwrap().mac, here.mac);
     let by_key = IdentityQuery { key: Some("web"), ..wish(&network, &ports) };
     assert_eq!(site().take(&endpoint(1), &network, &by_key).mac, here.mac);
-    let candidates =
-        [Candidate { id: "c".into(), name: "web".into(), slot: None, hostname: None, ports: None }];
+    let candidates = [Candidate {
+        id: "c".into(),
+        name: "web".into(),
+        slot: None,
+        hostname: None,
+        ports: None,
+        address: None,
+    }];
     let only = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
     assert_eq!(site().take(&endpoint(1), &network, &only).mac, here.mac);
 }
@@ -278,6 +285,7 @@ fn what_shared_its_parents_hardware_address_gets_one_of_its_own_elsewhere() {
         slot: None,
         hostname: None,
         ports: None,
+        address: None,
     };
     let candidates = [candidate];
     let wish = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
@@ -345,8 +353,14 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
     let identities = Identities::default();
     let begin = |n: u8, slot: &str| {
         let ContainerRecord { id, name, slot, .. } = task(n, slot);
-        let candidates =
-            [Candidate { id, name, slot: slot.clone(), hostname: None, ports: Some(BTreeSet::new()) }];
+        let candidates = [Candidate {
+            id,
+            name,
+            slot: slot.clone(),
+            hostname: None,
+            ports: Some(BTreeSet::new()),
+            address: None,
+        }];
         let wish = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
         let identity = identities.take(&endpoint(n), &network, &wish);
         identities.keep(identity.clone());
@@ -382,6 +396,7 @@ fn what_a_container_exposes_now_is_what_it_is_known_by_where_docker_cannot_be_se
         slot: None,
         hostname: None,
         ports: Some(exposed.clone()),
+        address: None,
     }];
     let seen = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &exposed) };
     let again = identities.take(&endpoint(2), &network, &seen);

@@ -100,7 +100,7 @@ pub(super) fn endpoint_id(n: u8) -> EndpointId {
 /// The container that an endpoint is for.
 pub(super) fn candidate(n: u8) -> Candidate {
     let (id, name) = (format!("{n:064}"), format!("web{n}"));
-    Candidate { id, name, slot: None, hostname: None, ports: Some(BTreeSet::new()) }
+    Candidate { id, name, slot: None, hostname: None, ports: Some(BTreeSet::new()), address: None }
 }
 
 /// Where a feature is asked.

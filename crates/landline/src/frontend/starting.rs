@@ -86,6 +86,7 @@ impl Frontend {
                 slot: info.slot(),
                 hostname: Some(info.hostname.clone()).filter(|name| !name.is_empty()),
                 ports: Some(info.ports.clone()),
+                address: view.wish_of(info, network).and_then(|wish| wish.address),
             })
         };
         let stopped = view.stopped_on(network).filter_map(|(id, sketch)| match sketch {
@@ -97,6 +98,7 @@ impl Frontend {
                     slot: None,
                     hostname: None,
                     ports: None,
+                    address: None,
                 })
             }
             Sketch::Info(info) => known(id, info),

@@ -131,6 +131,29 @@ fn a_twin_that_is_not_to_restart_stays_down() -> Result {
     Ok(())
 }
 
+#[test]
+fn addresses_that_users_name_tell_twins_apart() -> Result {
+    let mut world = World::bridge()?;
+    let create =
+        ["network", "create", "-d", "landline", "--ipam-driver", "landline", "--subnet", "192.0.2.0/24"];
+    world.host.docker_ok(&[&create[..], &["-o", "addressing=pool", "-o", "bridge=br0", "lan"]].concat())?;
+    let names = ["one", "two"];
+    for (name, ip) in names.into_iter().zip(["192.0.2.71", "192.0.2.72"]) {
+        world.run(name, "lan", &["--ip", ip, "--restart=always", "--stop-signal=KILL"])?;
+        world.row(name)?;
+    }
+    let seen =
+        |world: &World| names.map(|name| (world.mac(name, "br00").ok(), world.address(name, "br00").ok()));
+    let before = seen(&world);
+    assert!(!world.host.landline(binary(), &["ls"]).stdout.contains("nothing tells"));
+    world.host.dockerd_stop(Signal::TERM)?;
+    world.host.dockerd_start()?;
+    wait_for("both as they were", 2 * SOON, || seen(&world) == before)
+        .map_err(|error| format!("{error}: {before:?} {:?} {}", seen(&world), world.daemon.log()))?;
+    assert!(!world.daemon.log().contains("cannot be told yet"), "{}", world.daemon.log());
+    Ok(())
+}
+
 /// What keeps them from starting is over a moment later.
 #[test]
 fn twins_that_cannot_start_yet_are_tried_again() -> Result {
