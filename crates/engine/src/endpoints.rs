@@ -248,12 +248,14 @@ impl Engine {
         announce: impl Fn(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<Prepared, CreateEndpointError> {
-        match self.prepare_as(request, network, identity, name.clone(), &announce, cancel).await {
+        // Boxed, as there are two of them in one place.
+        let first = Box::pin(self.prepare_as(request, network, identity, name.clone(), &announce, cancel));
+        match first.await {
             Err(CreateEndpointError::Duplicate { .. })
                 if network.options.on_duplicate == OnDuplicate::Fresh =>
             {
                 draw_instead(identity);
-                self.prepare_as(request, network, identity, name, &announce, cancel).await
+                Box::pin(self.prepare_as(request, network, identity, name, &announce, cancel)).await
             }
             prepared => prepared,
         }

@@ -35,7 +35,7 @@ const FAST: Timing = Timing { probes: 3, gap: Duration::from_millis(20), last: D
 const FULL: Timing = Timing { probes: 3, gap: Duration::from_millis(1500), last: Duration::from_secs(2) };
 
 /// Who on the LAN has one of these addresses. The link, in the host's namespace, has `mac`.
-async fn look(
+pub async fn look(
     link: &Link,
     mac: Mac,
     addresses: &[Ipv4Addr],
