@@ -48,16 +48,7 @@ pub fn set_ip_forward(on: bool) -> io::Result<()> {
 
 /// Whether bridged IPv4 frames pass the rules of iptables and nftables' `ip` tables (`br_netfilter`).
 pub fn bridge_nf() -> bool {
-    bridged_frames_pass("iptables")
-}
-
-/// Whether bridged IPv6 frames pass those of ip6tables and the `ip6` tables.
-pub fn bridge_nf_v6() -> bool {
-    bridged_frames_pass("ip6tables")
-}
-
-fn bridged_frames_pass(rules: &str) -> bool {
-    let setting = fs::read_to_string(format!("/proc/sys/net/bridge/bridge-nf-call-{rules}"));
+    let setting = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
     setting.is_ok_and(|setting| setting.trim() != "0")
 }
 

@@ -151,7 +151,7 @@ impl StateRecord {
     }
 
     /// The lease was given back: what stays is a wish.
-    pub fn end_lease(&mut self) {
+    pub(crate) fn end_lease(&mut self) {
         let Some(lease) = &mut self.state.lease else { return };
         for leased in &mut lease.addresses {
             leased.valid_until = Some(lease.obtained);

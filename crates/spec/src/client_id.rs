@@ -114,7 +114,7 @@ impl ClientIdTemplate {
     }
 
     /// Whether every endpoint gets the same identifier: there is no placeholder.
-    pub fn is_literal(&self) -> bool {
+    pub(crate) fn is_literal(&self) -> bool {
         match &self.parts {
             Parts::Octets(_) => true,
             Parts::Text(parts) => parts.iter().all(|part| matches!(part, Part::Literal(_))),
@@ -122,16 +122,11 @@ impl ClientIdTemplate {
     }
 
     /// Whether all endpoints with one hardware address get the same identifier, as all of an ipvlan network would.
-    pub fn is_same_for_one_mac(&self) -> bool {
+    pub(crate) fn is_same_for_one_mac(&self) -> bool {
         match &self.parts {
             Parts::Octets(_) => true,
             Parts::Text(parts) => parts.iter().all(|part| matches!(part, Part::Literal(_) | Part::Mac)),
         }
-    }
-
-    /// Whether it can only be made once the container's host name is known.
-    pub fn needs_hostname(&self) -> bool {
-        matches!(&self.parts, Parts::Text(parts) if parts.contains(&Part::Hostname))
     }
 
     /// As it was written.
@@ -265,7 +260,6 @@ mod tests {
         let template: ClientIdTemplate = "{hostname}".parse().unwrap();
         let context = ClientIdContext { mac: Mac::new([2; 6]), hostname: None, endpoint: "e" };
         assert_eq!(template.expand(&context), Err(ClientIdError::HostnameUnknown));
-        assert!(template.needs_hostname());
         assert!(!template.is_literal());
     }
 

@@ -58,11 +58,6 @@ impl Hostname {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The part before the first dot.
-    pub fn first_label(&self) -> &str {
-        self.0.split_once('.').map_or(self.0.as_str(), |(first, _)| first)
-    }
 }
 
 /// The longest label, in octets (RFC 1035 section 2.3.4).
@@ -126,7 +121,6 @@ mod tests {
             assert_eq!(Hostname::parse(name).unwrap().as_str(), name);
         }
         assert_eq!(Hostname::parse("web.lan.").unwrap().as_str(), "web.lan");
-        assert_eq!(Hostname::parse("web.lan").unwrap().first_label(), "web");
         assert!(Hostname::parse(&["a"; 127].join(".")).is_ok());
     }
 

@@ -59,12 +59,12 @@ impl MessageType {
     }
 
     /// The kind a value of option 53 names.
-    pub fn from_code(code: u8) -> Option<Self> {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// Whether servers send it.
-    pub fn is_reply(self) -> bool {
+    pub(crate) fn is_reply(self) -> bool {
         matches!(self, Self::Offer | Self::Ack | Self::Nak)
     }
 }

@@ -36,12 +36,12 @@ impl<'a> Packet<'a> {
     }
 
     /// Whether it goes from a server to a client.
-    pub fn is_reply(&self) -> bool {
+    pub(crate) fn is_reply(&self) -> bool {
         self.fixed[at::OP] == BOOTREPLY
     }
 
     /// The kind of link (1: Ethernet).
-    pub fn hardware_type(&self) -> u8 {
+    pub(crate) fn hardware_type(&self) -> u8 {
         self.fixed[at::HTYPE]
     }
 
@@ -87,7 +87,7 @@ impl<'a> Packet<'a> {
     }
 
     /// What kind of message it says it is.
-    pub fn message_type(&self) -> Option<MessageType> {
+    pub(crate) fn message_type(&self) -> Option<MessageType> {
         self.options.u8(code::MESSAGE_TYPE).and_then(MessageType::from_code)
     }
 

@@ -52,7 +52,7 @@ impl MessageType {
     }
 
     /// The kind a message's first octet names. Relay agents' messages are none of them.
-    pub fn from_code(code: u8) -> Option<Self> {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
     }
 }
