@@ -8,8 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
 use landline_leases::addressing::dhcp;
-use landline_leases::ipv6::Supervisor6;
-use landline_leases::{EndpointState, Location, OsRandom, Supervisor};
+use landline_leases::{EndpointState, Location, OsRandom, ipv4};
 use landline_links::mark::{End, Mark};
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
@@ -178,7 +177,7 @@ impl Engine {
                 let config = dhcp::config(&network.options, mac, state, None);
                 let known = found.address.map(|net| net.addr());
                 let (cell, services) = (cell.clone(), self.services.clone());
-                Some(Supervisor::ask_again(cell, services, config, known, Location::Sandbox(sandbox.clone())))
+                Some(ipv4::ask_again(cell, services, config, known, Location::Sandbox(sandbox.clone())))
             }
             _ => None,
         };
@@ -186,7 +185,7 @@ impl Engine {
             let config = landline_leases::ipv6::config(&network.options, mac, &ipv6);
             let known = found.ipv6.iter().map(Ipv6Net::addr).collect();
             let (cell, services) = (cell.clone(), self.services.clone());
-            Supervisor6::ask_again(cell, services, config, known, Location::Sandbox(sandbox))
+            landline_leases::ipv6::ask_again(cell, services, config, known, Location::Sandbox(sandbox))
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
         Some(Endpoint { cell, supervised, ipv6, found_on_host: false })

@@ -161,8 +161,8 @@ impl Engine {
         tokio::spawn(cancel.clone().run_until_cancelled_owned(kept.keep_switches(ended)));
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
-            let alarm = engine.services.alarm.clone();
-            tokio::spawn(crate::orphans::run(engine.clone(), alarm, cancel.clone()));
+            let clock = engine.services.clock.clone();
+            tokio::spawn(crate::orphans::run(engine.clone(), clock, cancel.clone()));
         }
         let (links, inventory) = (ground.links.clone(), engine.ledger.watch());
         tokio::spawn(crate::repair::run(engine.clone(), links, inventory, cancel.clone()));

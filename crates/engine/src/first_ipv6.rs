@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
-use landline_leases::clock;
-use landline_leases::ipv6::{Status6, Supervisor6, config};
+use landline_leases::ipv6::{self, Status6};
 use landline_model::NetworkRecord;
 use landline_spec::{Addressing, OnTimeout};
 use tokio_util::sync::CancellationToken;
@@ -23,12 +22,12 @@ impl Engine {
     /// For endpoints with IPv6: starts the task that looks for it over the link with this index.
     pub(crate) async fn start_ipv6(&self, endpoint: &Endpoint, index: u32) {
         let record = endpoint.cell.read().await;
-        let Some(ipv6) = &record.ipv6 else { return };
-        let config = config(endpoint.cell.options(), record.mac, ipv6);
-        let before =
-            ipv6.identity.state.as_ref().map(|state| state.remembered(&self.services.boot, clock::now()));
-        let supervised =
-            Supervisor6::start(endpoint.cell.clone(), self.services.clone(), config, before, index);
+        let Some(known) = &record.ipv6 else { return };
+        let config = ipv6::config(endpoint.cell.options(), record.mac, known);
+        let services = &self.services;
+        let state = known.identity.state.as_ref();
+        let before = state.map(|state| state.remembered(&services.boot, services.clock.both()));
+        let supervised = ipv6::start(endpoint.cell.clone(), self.services.clone(), config, before, index);
         *endpoint.ipv6() = Some(supervised);
     }
 

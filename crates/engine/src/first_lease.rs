@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use landline_dhcp::v4::Remembered;
 use landline_leases::addressing::dhcp;
-use landline_leases::{Status, Supervisor, clock};
+use landline_leases::{Services, Status, ipv4};
 use landline_links::facts_of;
 use landline_model::{AddressRecord, LeaseRecord, NetworkRecord};
 use landline_spec::OnTimeout;
@@ -34,9 +34,8 @@ impl Engine {
         // An address somebody asked for counts more than the one of before.
         let before =
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
-        let (remembered, patience) = remember(before, &self.services.boot, network);
-        let supervised =
-            Supervisor::start(endpoint.cell.clone(), self.services.clone(), config, remembered, index);
+        let (remembered, patience) = remember(before, &self.services, network);
+        let supervised = ipv4::start(endpoint.cell.clone(), self.services.clone(), config, remembered, index);
         let status = supervised.status.clone();
         *endpoint.supervised() = Some(supervised);
 
@@ -51,7 +50,8 @@ impl Engine {
         };
         // A remembered lease that was not confirmed in time has not been written by the supervisor.
         let lease = endpoint.status().and_then(|status| status.lease);
-        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, clock::now()));
+        let lease =
+            lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, self.services.clock.both()));
         let stored = endpoint.cell.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address
                 && dhcp.lease.is_none()
@@ -92,14 +92,14 @@ const CONFIRMATION: Duration = Duration::from_millis(40);
 /// What the client is to start with, and how long to wait until the server has confirmed it.
 fn remember(
     lease: Option<&LeaseRecord>,
-    boot: &str,
+    services: &Services,
     network: &NetworkRecord,
 ) -> (Option<Remembered>, Duration) {
     let all = network.options.lease_timeout;
     let Some(record) = lease else { return (None, all) };
-    let now = clock::now();
+    let now = services.clock.both();
     let address = Remembered::Address(record.address);
-    match record.restore(boot) {
+    match record.restore(&services.boot) {
         Some(lease) if lease.is_live(now.instant) => (Some(lease.into()), CONFIRMATION),
         Some(_) => (Some(address), all),
         // The times of another boot are good enough for a server that does not answer, not for one that does.

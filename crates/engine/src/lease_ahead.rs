@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::Random as _;
-use landline_leases::{OsRandom, clock};
+use landline_leases::OsRandom;
 use landline_model::{ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
 use landline_spec::{EndpointId, Ipv6Mode, NetworkOptions};
 use landline_store::StoreError;
@@ -106,7 +106,8 @@ impl Engine {
         let network = &NetworkRecord { options, ..network.clone() };
         let prepared = self.prepare(request, network, identity, name, |_| {}, cancel).await?;
         let lease = prepared.endpoint.status().and_then(|status| status.lease);
-        let lease = lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, clock::now()));
+        let lease =
+            lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, self.services.clock.both()));
         let net = lease.as_ref().map(LeaseRecord::net);
         let result = match net {
             // `on_timeout=continue` does not help somebody who must be given an address.

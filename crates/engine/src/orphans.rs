@@ -9,8 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::boottime::{self, Alarm};
 use landline_leases::Location;
+use landline_leases::clock::Clock;
 use landline_model::{EndpointRecord, NetworkRecord};
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +22,9 @@ use crate::identity::Candidate;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Closes what is left of such endpoints once Docker cannot come back to them.
-pub(crate) async fn run(engine: Arc<Engine>, alarm: Alarm, cancel: CancellationToken) {
-    let deadline = boottime::now() + PATIENCE;
-    if cancel.run_until_cancelled(alarm.sleep_until(deadline)).await.is_none() {
+pub(crate) async fn run(engine: Arc<Engine>, clock: Clock, cancel: CancellationToken) {
+    let deadline = (clock.now() + PATIENCE).since_boot();
+    if cancel.run_until_cancelled(clock.sleep_until(Some(deadline))).await.is_none() {
         return;
     }
     for endpoint in engine.found_on_host() {

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use landline_kernel::Netns;
 use landline_leases::addressing::dhcp;
-use landline_leases::ipv6::Supervisor6;
-use landline_leases::{EndpointState, Location, Supervisor, removal};
+use landline_leases::{EndpointState, Location, ipv4, removal};
 use landline_links::mark::{End, Mark};
 use landline_links::{blocking, is_half_made, mark_of};
 use landline_model::{AddressRecord, EndpointRecord};
@@ -55,14 +54,14 @@ impl Engine {
                 let config = dhcp::config(&network.options, record.mac, state, None);
                 let lease = state.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
                 let place = place.clone();
-                Some(Supervisor::resume(cell.clone(), self.services.clone(), config, lease, place))
+                Some(ipv4::resume(cell.clone(), self.services.clone(), config, lease, place))
             }
             _ => None,
         };
         let ipv6 = record.ipv6.as_ref().map(|ipv6| {
             let config = landline_leases::ipv6::config(&network.options, record.mac, ipv6);
             let state = ipv6.identity.state.as_ref();
-            Supervisor6::resume(cell.clone(), self.services.clone(), config, state, place)
+            landline_leases::ipv6::resume(cell.clone(), self.services.clone(), config, state, place)
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
         let endpoint = Endpoint { cell, supervised, ipv6, found_on_host };

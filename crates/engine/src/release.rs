@@ -8,10 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
-use landline_kernel::boottime;
-use landline_leases::{DhcpSockets, Location, OsRandom, Services, clock};
+use landline_leases::{DhcpSockets, Location, OsRandom, Services};
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{Host, HostError, Plan, apply_and_wait_for_carrier, blocking, facts_of};
@@ -120,9 +118,9 @@ impl Task {
                     Some(Order::Discard(identity)) => self.discard(*identity).await,
                     Some(Order::Later(id, Duration::ZERO)) => self.release(&id).await,
                     Some(Order::Later(id, after)) => {
-                        let alarm = self.services.alarm.clone();
-                        let deadline = boottime::now() + after;
-                        due.spawn(id, async move { alarm.sleep_until(deadline).await });
+                        let clock = self.services.clock.clone();
+                        let deadline = (clock.now() + after).since_boot();
+                        due.spawn(id, async move { clock.sleep_until(Some(deadline)).await });
                     }
                     None => return,
                 },
@@ -156,14 +154,12 @@ impl Task {
 
     /// Releases the identity's leases that live.
     async fn give_back(&self, identity: &IdentityRecord) {
-        let now = Instant::from_boot(boottime::now());
+        let now = self.services.clock.now();
         let boot = &*self.services.boot;
         let lease = identity.lease.as_ref().and_then(|lease| lease.restore(boot));
         let lease = lease.filter(|lease| lease.is_live(now));
-        let ipv6 = identity
-            .ipv6
-            .as_ref()
-            .filter(|v6| v6.state.as_ref().is_some_and(|s| s.has_lease(boot, clock::now().instant)));
+        let ipv6 =
+            identity.ipv6.as_ref().filter(|v6| v6.state.as_ref().is_some_and(|s| s.has_lease(boot, now)));
         let mut addresses: Vec<IpAddr> = lease.iter().map(|lease| lease.address.into()).collect();
         addresses
             .extend(ipv6.iter().flat_map(|v6| &v6.state).flat_map(StateRecord::leased).map(IpAddr::from));
@@ -238,7 +234,7 @@ impl Task {
     ) -> std::io::Result<()> {
         let mut config = Config::new(identity.mac);
         config.client_id = identity.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
-        let now = Instant::from_boot(boottime::now());
+        let now = self.services.clock.now();
         let mut client = Client::resume(config, lease.clone(), now, OsRandom);
         client.release(now);
         DhcpSockets::open(&Location::Host(index), mark)?

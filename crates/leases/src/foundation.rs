@@ -6,13 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use landline_kernel::boottime::{self, Alarm};
+use landline_kernel::boottime;
 use landline_links::{Host, HostError, LinkEvents, LinkTable, Pending, blocking};
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_store::{Rows, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::book::AddressBook;
+use crate::clock::Clock;
 use crate::inventory::Ledger;
 use crate::ipv6::{Company, RaListeners};
 use crate::lease::{ConflictMonitor, Services};
@@ -90,7 +91,7 @@ impl Foundation {
         let present =
             LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
         let services = Services {
-            alarm: Alarm::start().map_err(kernel("set timers"))?,
+            clock: Clock::start().map_err(kernel("set timers"))?,
             ra_listeners: RaListeners::new(present.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(present.clone()),

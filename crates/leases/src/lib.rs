@@ -19,7 +19,7 @@ pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
 pub use inventory::{Inventory, Ledger, Networks};
 pub use lease::{
-    ConflictMonitor, DhcpSockets, Location, MoveOutcome, Orders, Received, SandboxMove, Services, Status,
-    Supervised, Supervisor, Troubles, heard, link_on_host, receive, sleep, wait_for_move,
+    ConflictMonitor, DhcpSockets, HostClient, Location, MoveOutcome, Orders, Received, SandboxMove, Services,
+    Status, Supervised, Troubles, heard, ipv4, link_on_host, wait_for_move,
 };
 pub use random::OsRandom;

@@ -35,7 +35,7 @@ pub use facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, wan
 #[cfg(any(test, feature = "testing"))]
 pub use host::fake;
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
-pub use link_table::{LinkEvents, LinkTable};
+pub use link_table::{Carrier, LinkEvents, LinkTable};
 pub use pending::Pending;
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
 pub use request::{LinkRequest, PlannedLink};

@@ -12,10 +12,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Event, Group, Monitor, boottime};
+use landline_kernel::{Event, Group, Monitor};
 use landline_leases::addressing::dhcp::drawn_client_id;
 use landline_leases::addressing::permit::{Asker, Lan, NotPermitted};
-use landline_leases::{OsRandom, Troubles};
+use landline_leases::{OsRandom, Services, Troubles};
 use landline_links::blocking;
 use landline_model::NatOwner;
 use landline_spec::{EndpointId, NetworkId};
@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::OpenBridges;
-use super::lease::{Heard, Leaser, Shared, live};
+use super::lease::{Heard, Leaser, live};
 use super::place::Places;
 use super::record::{NatRecord, NatView};
 use super::table::NatBridge;
@@ -60,7 +60,7 @@ pub(crate) struct Follower {
     places: Places,
     /// Whether it was looked what nobody knows of.
     swept: bool,
-    shared: Shared,
+    services: Services,
     heard: Words<Heard>,
     due: Words<()>,
     store: Arc<Store>,
@@ -127,7 +127,7 @@ impl Follower {
         views: watch::Sender<BTreeMap<NatOwner, NatView>>,
         looks: Looks,
     ) -> Self {
-        let InitialState { records, bound, nat_bridges, bridges, store, shared } = initial;
+        let InitialState { records, bound, nat_bridges, bridges, store, services } = initial;
         let opened = bridges.all().next().is_some() || records.iter().any(|record| record.open_firewall);
         Self {
             records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),
@@ -140,7 +140,7 @@ impl Follower {
             contests: BTreeMap::new(),
             places: Places::default(),
             swept: false,
-            shared,
+            services,
             heard,
             due,
             store,
@@ -161,7 +161,7 @@ impl Follower {
         for mut record in self.records.values().cloned().collect::<Vec<_>>() {
             let Some(dhcp) = record.dhcp.clone() else { continue };
             // An address is used as long as its lease lives, and it may have ended meanwhile.
-            let lives = dhcp.lease.as_ref().is_some_and(|lease| live(lease, &self.shared.boot).is_some());
+            let lives = dhcp.lease.as_ref().is_some_and(|lease| live(lease, &self.services).is_some());
             if let (Some(address), false) = (record.address, lives) {
                 record.address = None;
                 self.owed.take(&self.places.of(&record.interface), address).await;
@@ -175,7 +175,7 @@ impl Follower {
     fn lease(&mut self, record: &NatRecord) {
         let Some(dhcp) = &record.dhcp else { return };
         let (owner, interface) = (record.owner.clone(), self.places.of(&record.interface));
-        let leaser = Leaser::start(owner, interface, dhcp, self.shared.clone(), self.heard.clone());
+        let leaser = Leaser::start(owner, interface, dhcp, self.services.clone(), self.heard.clone());
         self.leasers.insert(record.owner.clone(), leaser);
     }
 
@@ -303,7 +303,7 @@ impl Follower {
     fn may_have(&self, address: Ipv4Addr, owner: &NatOwner, place: &IfName) -> Result<(), NatError> {
         let lan = Lan::Parent(place.clone(), None);
         let asker = Asker { lan: &lan, endpoint: None, interface: Some(place) };
-        match self.shared.book.permit(IpAddr::from(address).into(), &asker) {
+        match self.services.book.permit(IpAddr::from(address).into(), &asker) {
             Ok(()) => {}
             Err(NotPermitted::Host { interface, .. }) => {
                 return Err(NatError::OwnAddress { address, interface: interface.to_string() });
@@ -429,10 +429,11 @@ impl Follower {
         if after.is_zero() {
             return self.due(&owner).await;
         }
-        let (alarm, due, deadline) = (self.shared.alarm.clone(), self.due.clone(), boottime::now() + after);
+        let (clock, due) = (self.services.clock.clone(), self.due.clone());
+        let deadline = (clock.now() + after).since_boot();
         tokio::spawn(async move {
             tokio::select! {
-                () = alarm.sleep_until(deadline) => drop(due.send((owner, ()))),
+                () = clock.sleep_until(Some(deadline)) => drop(due.send((owner, ()))),
                 () = due.closed() => {}
             }
         });

@@ -4,30 +4,17 @@
 //! host. What it hears goes to the task that keeps the addresses; what that does about it is its own.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
-use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, Event, Lease, LossReason, Remembered};
-use landline_kernel::boottime::{self, Alarm};
 use landline_kernel::{Link, Netlink};
-use landline_leases::addressing::book::AddressBook;
-use landline_leases::{DhcpSockets, OsRandom, Received, clock, receive, sleep};
-use landline_links::{LinkTable, blocking};
+use landline_leases::{HostClient, OsRandom, Services};
+use landline_links::blocking;
 use landline_model::NatOwner;
 use landline_spec::DEFAULT_VENDOR_CLASS;
 use landline_types::{IfName, Mac};
 use tokio::sync::{mpsc, oneshot};
 
 use super::record::NatLease;
-
-/// What all of them share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(super) alarm: Alarm,
-    pub(super) present: LinkTable,
-    pub(super) boot: Arc<str>,
-    pub(super) book: AddressBook,
-}
 
 /// What is heard of one.
 #[derive(Debug)]
@@ -62,12 +49,12 @@ impl Leaser {
         owner: NatOwner,
         interface: IfName,
         lease: &NatLease,
-        shared: Shared,
+        services: Services,
         heard: mpsc::UnboundedSender<(NatOwner, Heard)>,
     ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
         let known = lease.lease.as_ref();
-        let before = known.and_then(|lease| live(lease, &shared.boot)).map(|(lease, same)| {
+        let before = known.and_then(|lease| live(lease, &services)).map(|(lease, same)| {
             let lease = Box::new(lease);
             if same { Before::Bound(lease) } else { Before::Known(Remembered::Lease(lease)) }
         });
@@ -78,7 +65,7 @@ impl Leaser {
             client_id: lease.client_id.clone(),
             hostname: lease.hostname.clone(),
             before: before.or(address),
-            shared,
+            services,
             heard,
         };
         tokio::spawn(task.run(inbox));
@@ -87,9 +74,9 @@ impl Leaser {
 }
 
 /// The lease as it is on this boot's clock, if it still lives, and whether it was made during this boot.
-pub(super) fn live(lease: &landline_model::LeaseRecord, boot: &str) -> Option<(Lease, bool)> {
-    let now = clock::now();
-    let restored = match lease.restore(boot) {
+pub(super) fn live(lease: &landline_model::LeaseRecord, services: &Services) -> Option<(Lease, bool)> {
+    let now = services.clock.both();
+    let restored = match lease.restore(&services.boot) {
         Some(lease) => (lease, true),
         None => (lease.restore_across_boots(now)?, false),
     };
@@ -110,21 +97,17 @@ struct Task {
     client_id: Option<Vec<u8>>,
     hostname: Option<String>,
     before: Option<Before>,
-    pub shared: Shared,
+    services: Services,
     heard: mpsc::UnboundedSender<(NatOwner, Heard)>,
 }
 
 type Inbox = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
 
-fn now() -> Instant {
-    Instant::from_boot(boottime::now())
-}
-
 impl Task {
     async fn run(mut self, mut inbox: Inbox) {
         // As long as the NIC is one and the same link the client is one and the same.
         loop {
-            let mut present = self.shared.present.clone();
+            let mut present = self.services.present.clone();
             let nic = loop {
                 if let Some(nic) = find(&self.interface).await {
                     break nic;
@@ -141,10 +124,10 @@ impl Task {
                 }
             };
             let (index, mac) = nic;
-            let mut client = self.client(mac);
-            let gone = self.shared.present.clone().gone(index);
+            let mut client = HostClient::new(self.client(mac), self.interface.clone(), nic, &self.services);
+            let gone = self.services.present.clone().gone(index);
             tokio::select! {
-                () = self.serve(&mut client, index, mac, &mut inbox) => return,
+                () = self.serve(&mut client, mac, &mut inbox) => return,
                 () = gone => {}
             }
             self.before =
@@ -157,78 +140,43 @@ impl Task {
         config.client_id = self.client_id.clone().and_then(|id| ClientId::new(id).ok());
         config.hostname.clone_from(&self.hostname);
         config.vendor_class = Some(DEFAULT_VENDOR_CLASS.to_owned());
+        let now = self.services.clock.now();
         match self.before.take() {
-            Some(Before::Bound(lease)) => Client::resume(config, *lease, now(), OsRandom),
-            Some(Before::Known(known)) => Client::start(config, Some(known), now(), OsRandom),
-            None => Client::start(config, None, now(), OsRandom),
+            Some(Before::Bound(lease)) => Client::resume(config, *lease, now, OsRandom),
+            Some(Before::Known(known)) => Client::start(config, Some(known), now, OsRandom),
+            None => Client::start(config, None, now, OsRandom),
         }
     }
 
     /// Returns when it is not needed any more.
-    async fn serve(&self, client: &mut Client<OsRandom>, index: u32, mac: Mac, inbox: &mut Inbox) {
-        let mut wire: Option<DhcpSockets> = None;
-        let (mut dhcp, mut arp) = (vec![0; 2048], [0; 128]);
-        let mut carrier = self.shared.present.carrier(index);
+    async fn serve(&self, client: &mut HostClient, mac: Mac, inbox: &mut Inbox) {
         loop {
-            while let Some(event) = client.poll_event() {
-                let heard = match event {
-                    Event::Bound(lease) | Event::Renewed(lease) => Heard::Leased(Box::new(lease)),
-                    Event::Lost { reason, .. } => Heard::Lost(reason),
-                    Event::Conflict { address, by } => {
-                        tracing::info!(%address, %by, %mac, interface = %self.interface, "another machine uses the address");
-                        Heard::Contested { address, by }
-                    }
-                    // What others have is looked at when it is leased: a client of the host's own hardware address
-                    // must not decline what a server may hold for the host's.
-                    Event::Refused { .. } => continue,
-                };
-                if self.heard.send((self.owner.clone(), heard)).is_err() {
-                    return;
-                }
-            }
-            if !client.wants_socket() {
-                wire = None;
-            } else if wire.is_none() {
-                wire = open(index).await;
-            }
-            while let Some(transmit) = client.poll_transmit() {
-                if let Some(Err(error)) = wire.as_mut().map(|wire| wire.send(&transmit)) {
-                    tracing::debug!(%error, interface = %self.interface, "not sent");
-                }
-            }
-            let deadline = client.poll_timeout().map(Instant::since_boot);
-            tokio::select! {
+            let event = tokio::select! {
                 order = inbox.recv() => {
                     if let Some(done) = order {
-                        let lease = client.lease().cloned();
-                        client.release(now());
-                        if wire.is_none() {
-                            wire = open(index).await;
-                        }
-                        if let Some(wire) = &mut wire {
-                            wire.send_release(client, mac, lease.as_ref()).await;
-                        }
+                        client.release().await;
                         let _ = done.send(());
                     }
                     return;
                 }
-                received = receive(wire.as_ref(), &mut dhcp, &mut arp) => match received {
-                    Ok(Received::Datagram { from, payload }) => client.handle_datagram(now(), from, payload),
-                    Ok(Received::Arp(heard)) if client.is_about_address(&heard.packet) && self.shared.present.is_of_host(heard.packet.sender_mac) => {}
-                    Ok(Received::Arp(heard)) => client.handle_arp(now(), heard),
-                    // The NIC went down: what is due later opens them again.
-                    Err(_) => wire = None,
-                },
-                () = carrier.back() => client.link_up(now()),
-                () = sleep(&self.shared.alarm, deadline) => client.handle_timeout(now()),
+                event = client.next() => event,
+            };
+            let heard = match event {
+                Event::Bound(lease) | Event::Renewed(lease) => Heard::Leased(Box::new(lease)),
+                Event::Lost { reason, .. } => Heard::Lost(reason),
+                Event::Conflict { address, by } => {
+                    tracing::info!(%address, %by, %mac, interface = %self.interface, "another machine uses the address");
+                    Heard::Contested { address, by }
+                }
+                // What others have is looked at when it is leased: a client of the host's own hardware address
+                // must not decline what a server may hold for the host's.
+                Event::Refused { .. } => continue,
+            };
+            if self.heard.send((self.owner.clone(), heard)).is_err() {
+                return;
             }
         }
     }
-}
-
-async fn open(index: u32) -> Option<DhcpSockets> {
-    let opened = blocking(move || DhcpSockets::open_here(index)).await;
-    opened.inspect_err(|error| tracing::debug!(%error, "sockets cannot be opened")).ok()
 }
 
 /// The NIC's index and hardware address, if it is there and up.

@@ -34,7 +34,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
 use landline_leases::addressing::permit::NotPermitted;
-use landline_leases::{Foundation, Inventory};
+use landline_leases::{Foundation, Inventory, Services};
 use landline_links::spanning_tree::{Held, until_host_forwards};
 use landline_links::{Host, HostError, LinkTable};
 use landline_model::NatOwner;
@@ -117,7 +117,7 @@ pub(crate) struct InitialState {
     pub(crate) nat_bridges: BTreeSet<NatBridge>,
     pub(crate) bridges: OpenBridges,
     pub(crate) store: Arc<Store>,
-    pub(crate) shared: lease::Shared,
+    pub(crate) services: Services,
 }
 
 /// Why a container was not given an address.
@@ -275,12 +275,7 @@ impl Nat {
             nat_bridges: nat_bridges_of(networks.iter(), &openings),
             bridges: exceptions::open_bridges(networks.iter(), &openings),
             store: store.clone(),
-            shared: lease::Shared {
-                alarm: ground.services.alarm.clone(),
-                present: ground.services.present.clone(),
-                boot: ground.services.boot.clone(),
-                book: ground.services.book.clone(),
-            },
+            services: ground.services.clone(),
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (looks, waiters) = mpsc::unbounded_channel();

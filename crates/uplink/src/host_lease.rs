@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, ClientId, Config, ConflictCheck, Event, Lease, Remembered};
-use landline_kernel::{Address, Netlink, Route, RouteKind, boottime};
-use landline_leases::{DhcpSockets, Foundation, OsRandom, Received, Services, receive, sleep};
+use landline_kernel::{Address, Netlink, Route, RouteKind};
+use landline_leases::{Foundation, HostClient, OsRandom, Services};
 use landline_links::{HostError, blocking};
 use landline_store::{Record, Store, StoreError};
 use landline_types::{IfName, chain};
@@ -127,10 +126,6 @@ struct Keeper {
     owed: Option<Owed>,
 }
 
-fn now() -> Instant {
-    Instant::from_boot(boottime::now())
-}
-
 impl Keeper {
     async fn run(mut self) {
         let name = self.lease.interface.clone();
@@ -150,34 +145,12 @@ impl Keeper {
         // It is in use here: whoever were asked would be this host.
         config.conflict_check = ConflictCheck::Off;
         let remembered = Some(Remembered::Address(self.lease.address));
-        let mut client = Client::start(config, remembered, now(), OsRandom);
-        let mut wire: Option<DhcpSockets> = None;
-        let (mut dhcp, mut arp) = (vec![0; 2048], [0; 128]);
-        let mut carrier = self.services.present.carrier(link);
+        let client = Client::start(config, remembered, self.services.clock.now(), OsRandom);
+        let interface = self.lease.interface.clone();
+        let mut client = HostClient::new(client, interface, (link, mac), &self.services);
         loop {
-            while let Some(event) = client.poll_event() {
-                self.event(event, link).await;
-            }
-            if !client.wants_socket() {
-                wire = None;
-            } else if wire.is_none() {
-                wire = blocking(move || DhcpSockets::open_here(link)).await.inspect_err(not_opened).ok();
-            }
-            while let Some(transmit) = client.poll_transmit() {
-                if let Some(Err(error)) = wire.as_mut().map(|wire| wire.send(&transmit)) {
-                    tracing::debug!(%error, interface = %self.lease.interface, "not sent");
-                }
-            }
-            let deadline = client.poll_timeout().map(Instant::since_boot);
             tokio::select! {
-                received = receive(wire.as_ref(), &mut dhcp, &mut arp) => match received {
-                    Ok(Received::Datagram { from, payload }) => client.handle_datagram(now(), from, payload),
-                    Ok(Received::Arp(heard)) => client.handle_arp(now(), heard),
-                    // The interface went down: what is due later opens them again.
-                    Err(_) => wire = None,
-                },
-                () = carrier.back() => client.link_up(now()),
-                () = sleep(&self.services.alarm, deadline) => client.handle_timeout(now()),
+                event = client.next() => self.event(event, link).await,
                 () = due(self.owed.as_ref()) => self.remove_owed(link).await,
             }
         }
@@ -249,10 +222,6 @@ async fn due(owed: Option<&Owed>) {
         Some(owed) => tokio::time::sleep_until(owed.next).await,
         None => std::future::pending().await,
     }
-}
-
-fn not_opened(error: &std::io::Error) {
-    tracing::debug!(%error, "sockets cannot be opened");
 }
 
 fn report<T>(done: Result<T, HostError>, interface: &IfName) -> Option<T> {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use landline_kernel::boottime::{self, Alarm};
+use landline_kernel::boottime;
 use landline_kernel::{Link, LinkKind};
 use landline_leases::addressing::book::AddressBook;
+use landline_leases::clock::Clock;
 use landline_leases::ipv6::{Company, RaListeners};
 use landline_leases::{ConflictMonitor, Foundation, Services};
 use landline_links::fake::{FakeHost, link};
@@ -213,7 +214,7 @@ impl World {
         let (store, rows) = Store::open(&self.path()).unwrap();
         let present = self.host.table();
         let services = Services {
-            alarm: Alarm::start().unwrap(),
+            clock: Clock::start().unwrap(),
             ra_listeners: RaListeners::new(present.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(present.clone()),

@@ -2,19 +2,19 @@
 //!
 //! The machine decides everything: which routers and servers are asked, which addresses are used and until when. Its
 //! [`State6`](landline_dhcp::v6::State6) is the whole of what a link carries, so that this is all there is to do here:
-//! `supervisor` owns the machine and stores what it says, at a pace that a flood of advertisements cannot quicken, `socket` is its
+//! `machine` stores what the client says, at a pace that a flood of advertisements cannot quicken, `socket` is its
 //! socket, `ra_listeners` what is heard without one, `company` has the links of one container look again, `config` says how the machine is
 //! set up, and `send_release` what is said when nobody will come back.
 
 mod company;
 mod config;
+mod machine;
 mod ra_listeners;
 mod send_release;
 mod socket;
-mod supervisor;
 
 pub use company::Company;
 pub use config::config;
+pub use machine::{Status6, ask_again, resume, start};
 pub use ra_listeners::RaListeners;
 pub use send_release::release;
-pub use supervisor::{Status6, Supervisor6};

@@ -6,13 +6,13 @@ use std::time::Duration;
 use landline_dhcp::Random;
 use landline_dhcp::v4::ConflictCheck;
 use landline_dhcp::v6::Client;
-use landline_kernel::boottime::{self, Alarm};
 use landline_links::mark::Mark;
 use landline_model::Ipv6Identity;
 use landline_types::Mac;
 
 use super::config::own_config;
-use super::socket::{Icmp6Socket, now};
+use super::socket::Icmp6Socket;
+use crate::clock::Clock;
 use crate::lease::{Location, Services};
 use crate::random::OsRandom;
 
@@ -32,33 +32,37 @@ pub async fn release(
     let mut config = own_config(mac, identity);
     // Its link-local address is of its own making, and speaks for a moment only.
     config.conflict_check = ConflictCheck::Off;
-    let mut client = Client::resume(config, state, now(), OsRandom);
-    client.release(now());
-    Icmp6Socket::open(&Location::Host(index), mark)?.send_release(&mut client, &services.alarm).await;
+    let now = services.clock.now();
+    let mut client = Client::resume(config, state, now, OsRandom);
+    client.release(now);
+    let socket = Icmp6Socket::open(&Location::Host(index), mark, true)?;
+    socket.send_release(&mut client, &services.clock).await;
     Ok(())
 }
 
 impl Icmp6Socket {
     /// Sends what a client that was told to release its lease has to say, until a server has answered or there was
     /// time for it: the link may be removed then.
-    pub(super) async fn send_release<R: Random>(&self, client: &mut Client<R>, alarm: &Alarm) {
-        let end = boottime::now() + ANSWER;
+    pub(super) async fn send_release<R: Random>(&self, client: &mut Client<R>, clock: &Clock) {
+        let end = clock.now() + ANSWER;
         loop {
             while let Some(transmit) = client.poll_transmit() {
                 if let Err(error) = self.send(&transmit) {
                     tracing::debug!(%error, "not sent");
                 }
             }
-            if !client.wants_dhcp() || boottime::now() >= end {
+            if !client.wants_dhcp() || clock.now() >= end {
                 return;
             }
-            let next = client.poll_timeout().map_or(end, |at| at.since_boot().min(end));
+            let next = client.poll_timeout().map_or(end, |at| at.min(end));
             tokio::select! {
-                received = self.receive(true) => match received {
-                    Ok(heard) => client.handle_packet(now(), heard.frame_source, &heard.packet, heard.check),
+                received = self.receive() => match received {
+                    Ok(heard) => {
+                        client.handle_packet(clock.now(), heard.frame_source, &heard.packet, heard.check);
+                    }
                     Err(_) => return,
                 },
-                () = alarm.sleep_until(next) => client.handle_timeout(now()),
+                () = clock.sleep_until(Some(next.since_boot())) => client.handle_timeout(clock.now()),
             }
         }
     }

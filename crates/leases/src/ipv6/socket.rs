@@ -4,14 +4,14 @@ use std::io;
 use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use landline_dhcp::Instant;
 use landline_dhcp::v6::Transmit;
 use landline_dhcp::wire::udp::Check;
-use landline_kernel::{Groups, Link, LinkKind, PacketSocket, boottime};
+use landline_kernel::{Groups, Link, LinkKind, PacketSocket};
 use landline_links::Sandbox;
 use landline_links::mark::Mark;
 use landline_types::Mac;
 
+use super::ra_listeners::check_of;
 use crate::lease::{Location, hear, link_on_host};
 
 /// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
@@ -38,33 +38,29 @@ pub(crate) struct Icmp6Socket {
     groups: Groups,
     /// On the parent of an ipvlan, which hears what is for an address that no child has yet.
     above: Option<PacketSocket>,
+    /// What routers say to all is heard elsewhere, too.
+    ears: bool,
 }
 
 impl Icmp6Socket {
-    /// Opens the socket; blocks for a short time.
-    pub(crate) fn open(place: &Location, mark: &Mark) -> io::Result<Self> {
-        match place {
-            Location::Host(index) => {
-                let own = PacketSocket::ipv6(None, *index)?;
-                let above = above(&link_on_host(*index)?)?;
-                Ok(Self {
-                    advertisements: AtomicU32::new(0),
-                    own,
-                    index: *index,
-                    groups: Groups::open(None)?,
-                    above,
-                })
-            }
+    /// Opens the socket; blocks for a short time. `ears`: what routers say to all is heard elsewhere, too.
+    pub(crate) fn open(place: &Location, mark: &Mark, ears: bool) -> io::Result<Self> {
+        let (netns, link) = match place {
+            Location::Host(index) => (None, link_on_host(*index)?),
             Location::Sandbox(path) => {
                 let gone = || io::Error::new(io::ErrorKind::NotFound, "the sandbox or its link is gone");
                 let sandbox = Sandbox::enter(path, mark).map_err(io::Error::other)?.ok_or_else(gone)?;
-                let index = sandbox.link.index;
-                let own = PacketSocket::ipv6(Some(&sandbox.netns), index)?;
-                let groups = Groups::open(Some(&sandbox.netns))?;
-                let above = above(&sandbox.link)?;
-                Ok(Self { advertisements: AtomicU32::new(0), own, index, groups, above })
+                (Some(sandbox.netns), sandbox.link)
             }
-        }
+        };
+        Ok(Self {
+            advertisements: AtomicU32::new(0),
+            own: PacketSocket::ipv6(netns.as_ref(), link.index)?,
+            index: link.index,
+            groups: Groups::open(netns.as_ref())?,
+            above: above(&link)?,
+            ears,
+        })
     }
 
     /// Sends one packet of the machine.
@@ -79,19 +75,18 @@ impl Icmp6Socket {
         self.own.send(transmit.link_destination(), &transmit.to_packet())
     }
 
-    /// Waits for the next packet the machine may care about; `eared`: what routers say is heard elsewhere, too. Cancel-safe.
-    pub(crate) async fn receive(&self, eared: bool) -> io::Result<Heard> {
+    /// Waits for the next packet the machine may care about. Cancel-safe.
+    pub(crate) async fn receive(&self) -> io::Result<Heard> {
         loop {
             let (got, packet) = tokio::select! {
                 r = hear(Some(&self.own), LONGEST) => r?,
                 r = hear(self.above.as_ref(), LONGEST) => r?,
             };
             if !got.own {
-                if eared && is_advertisement(&packet) {
+                if self.ears && is_advertisement(&packet) {
                     self.heard_router()?;
                 }
-                let check = if got.checksum_valid_or_unknown { Check::Skip } else { Check::Verify };
-                return Ok(Heard { frame_source: got.source_mac, packet, check });
+                return Ok(Heard { frame_source: got.source_mac, check: check_of(&got), packet });
             }
         }
     }
@@ -110,10 +105,6 @@ impl Icmp6Socket {
 /// Whether the packet, from the IPv6 header on, is a Router Advertisement.
 fn is_advertisement(packet: &[u8]) -> bool {
     (packet.get(6), packet.get(40)) == (Some(&58), Some(&134))
-}
-
-pub(super) fn now() -> Instant {
-    Instant::from_boot(boottime::now())
 }
 
 /// Whether the group is that of an address, which is joined before the address is probed (RFC 4862 section 5.4.2).

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::supervisor::Status;
+use super::ipv4::Status;
 
 /// What such a task is told.
 pub(crate) enum Command {

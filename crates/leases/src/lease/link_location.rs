@@ -11,8 +11,8 @@ use landline_links::mark::Mark;
 use landline_types::Mac;
 
 use super::sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
+use super::services::Services;
 use super::sockets::Location;
-use super::supervisor::Services;
 use crate::endpoint_state::EndpointState;
 
 pub(crate) struct LinkLocation {

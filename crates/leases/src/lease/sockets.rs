@@ -16,6 +16,10 @@ use landline_types::Mac;
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
 
+/// The longest DHCP packet and the longest ARP packet that are read.
+const LONGEST: usize = 2048;
+const LONGEST_ARP: usize = 128;
+
 /// Where an endpoint's link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -38,13 +42,13 @@ pub struct DhcpSockets {
 }
 
 /// What came in.
-pub enum Received<'a> {
+pub enum Received {
     /// A DHCP message.
     Datagram {
         /// Who sent it.
         from: SocketAddrV4,
         /// What it carries.
-        payload: &'a [u8],
+        payload: Vec<u8>,
     },
     /// An ARP packet.
     Arp(arp::Heard),
@@ -187,9 +191,8 @@ impl DhcpSockets {
         let probe = arp::Packet::probe(own, neighbour);
         self.arp.send(Mac::BROADCAST, &probe.emit()).ok()?;
         let answered = async {
-            let (mut dhcp, mut arp) = ([0; 2048], [0; 128]);
             loop {
-                match self.receive(&mut dhcp, &mut arp).await {
+                match self.receive().await {
                     Ok(Received::Arp(heard)) if heard.packet.sender_ip == neighbour => {
                         return Some(heard.packet.sender_mac);
                     }
@@ -202,43 +205,27 @@ impl DhcpSockets {
     }
 
     /// Waits for the next packet the machine may care about. Cancel-safe.
-    pub(crate) async fn receive<'a>(
-        &self,
-        dhcp: &'a mut [u8],
-        arp: &'a mut [u8],
-    ) -> io::Result<Received<'a>> {
-        enum From {
-            Dhcp(landline_kernel::Received),
-            Above(landline_kernel::Received, Vec<u8>),
-            Arp(landline_kernel::Received),
-        }
+    pub(crate) async fn receive(&self) -> io::Result<Received> {
         let listening = self.above.as_ref().map_or(&self.arp, |above| &above.arp);
         loop {
-            let from = tokio::select! {
-                r = self.dhcp.recv(dhcp) => From::Dhcp(r?),
-                r = hear(self.above.as_ref().map(|above| &above.dhcp), 2048) => { let (got, packet) = r?; From::Above(got, packet) }
-                r = listening.recv(arp) => From::Arp(r?),
-            };
-            let got = match from {
-                From::Dhcp(got) | From::Above(got, _) | From::Arp(got) if got.own => continue,
-                From::Arp(got) => match heard(&got, arp) {
-                    Some(heard) => return Ok(Received::Arp(heard)),
-                    None => continue,
-                },
-                From::Dhcp(got) => got,
+            let (got, packet, is_arp) = tokio::select! {
+                r = hear(Some(&self.dhcp), LONGEST) => { let (got, packet) = r?; (got, packet, false) }
                 // One in a broadcast frame is heard twice; networks do that too.
-                From::Above(got, packet) => {
-                    let Some(room) = dhcp.get_mut(..packet.len()) else { continue };
-                    room.copy_from_slice(&packet);
-                    got
-                }
+                r = hear(self.above.as_ref().map(|above| &above.dhcp), LONGEST) => { let (got, packet) = r?; (got, packet, false) }
+                r = hear(Some(listening), LONGEST_ARP) => { let (got, packet) = r?; (got, packet, true) }
             };
+            if got.own {
+                continue;
+            }
+            if is_arp {
+                if let Some(heard) = heard(&got, &packet) {
+                    return Ok(Received::Arp(heard));
+                }
+                continue;
+            }
             let check = if got.checksum_valid_or_unknown { udp::Check::Skip } else { udp::Check::Verify };
-            // Parsed again below: the borrow of a buffer cannot leave a loop iteration conditionally.
-            if udp::parse(&dhcp[..got.len], check).is_some() {
-                let datagram =
-                    udp::parse(&dhcp[..got.len], check).ok_or_else(|| io::Error::other("parsed before"))?;
-                return Ok(Received::Datagram { from: datagram.src, payload: datagram.payload });
+            if let Some(datagram) = udp::parse(&packet, check) {
+                return Ok(Received::Datagram { from: datagram.src, payload: datagram.payload.to_vec() });
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use landline_dhcp::v4::{Lease, LossReason};
-use landline_leases::{Troubles, clock};
+use landline_leases::Troubles;
 use landline_model::LeaseRecord;
 use landline_types::chain;
 
@@ -78,7 +78,8 @@ impl Follower {
         let before = record.address;
         record.address = lease.map(|lease| lease.address);
         if let Some(dhcp) = &mut record.dhcp {
-            dhcp.lease = lease.map(|lease| LeaseRecord::of(lease, &self.shared.boot, clock::now()));
+            dhcp.lease =
+                lease.map(|lease| LeaseRecord::of(lease, &self.services.boot, self.services.clock.both()));
         }
         if let Err(error) = self.put(record.clone()).await {
             // The lease itself is good; only a restart of the daemon would miss it.

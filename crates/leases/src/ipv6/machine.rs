@@ -1,0 +1,375 @@
+//! The machine of IPv6: the client, and what is heard of routers and of the container's other links.
+//!
+//! The client's state is the whole of what the link is to carry; there is nothing to add to it here.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use landline_dhcp::Instant;
+use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
+use landline_links::{ParentIs, Task6, addresses_v6, facts_of};
+use landline_model::{EndpointRecord, Ipv6Record, StateRecord};
+use landline_store::StoreError;
+use landline_types::{Mac, chain};
+use tokio::sync::watch;
+
+use super::company::Gossip;
+use super::ra_listeners::{Advertisement, Advertisements};
+use super::socket::{Heard, Icmp6Socket};
+use crate::endpoint_state::EndpointState;
+use crate::lease::{
+    Base, Due, Job, Listener, Location, Machine, Opener, Services, Supervised, Supervisor, Troubles,
+};
+use crate::random::OsRandom;
+
+/// The most addresses that may be on a link as far as is stored; more than this many are not there at once.
+const MOST_APPLIED: usize = 64;
+
+/// What is known of IPv6 from outside its task.
+#[derive(Debug, Clone)]
+pub struct Status6 {
+    /// What the machine does about `DHCPv6`.
+    pub state: StateName,
+    /// What the link is to carry; it is stored.
+    pub current: State6,
+    /// Whether nothing more is to be expected soon.
+    pub settled: bool,
+    /// Address conflicts since the daemon started.
+    pub conflicts: u32,
+    /// What went wrong since there was an address.
+    pub troubles: Troubles,
+}
+
+impl Status6 {
+    /// Whether there is an address that others than neighbours can reach.
+    pub fn has_address(&self) -> bool {
+        !self.current.addresses.is_empty()
+    }
+}
+
+/// Begins with first addresses over the link with this index on the host, or with the remembered ones again.
+pub fn start(
+    cell: Arc<EndpointState>,
+    services: Services,
+    config: Config,
+    before: Option<Remembered>,
+    index: u32,
+) -> Supervised<Status6> {
+    let begin = |config, now| Client::start(config, before, now, OsRandom);
+    let (machine, base) = Ipv6::new(cell, services, config, Location::Host(index), begin);
+    let remembered = !machine.client.current().addresses.is_empty();
+    let mut supervised = Supervisor::spawn(machine, base);
+    supervised.remembered = remembered;
+    supervised
+}
+
+/// Goes on with a state after a restart of the daemon.
+pub fn resume(
+    cell: Arc<EndpointState>,
+    services: Services,
+    config: Config,
+    state: Option<&StateRecord>,
+    place: Location,
+) -> Supervised<Status6> {
+    let (boot, both) = (services.boot.clone(), services.clock.both());
+    let begin = |config, now| match state.map(|record| (record, record.restore(&boot))) {
+        Some((_, Some(state))) => Client::resume(config, state, now, OsRandom),
+        Some((record, None)) => Client::start(config, Some(record.remembered(&boot, both)), now, OsRandom),
+        None => Client::start(config, None, now, OsRandom),
+    };
+    let (machine, base) = Ipv6::new(cell, services, config, place, begin);
+    Supervisor::spawn(machine, base)
+}
+
+/// Asks for addresses that are in use already, of a state nobody remembers.
+pub fn ask_again(
+    cell: Arc<EndpointState>,
+    services: Services,
+    config: Config,
+    addresses: Vec<Ipv6Addr>,
+    place: Location,
+) -> Supervised<Status6> {
+    let begin = |config, now| Client::start(config, Some(Remembered::Addresses(addresses)), now, OsRandom);
+    let (machine, mut base) = Ipv6::new(cell, services, config, place, begin);
+    base.undecided = true;
+    Supervisor::spawn(machine, base)
+}
+
+struct Ipv6 {
+    client: Client<OsRandom>,
+    mac: Mac,
+    /// What routers say to all; `None` where the parent hears those of another VLAN.
+    routers: Option<Listener<Advertisements>>,
+    /// The container's other links.
+    company: Gossip,
+    /// The state that was stored last.
+    kept: State6,
+    status: watch::Sender<Status6>,
+}
+
+/// What is heard without a socket.
+enum Overheard {
+    /// A router has said something.
+    Router(Advertisement),
+    /// Docker is done with another link of the container.
+    Settled,
+}
+
+impl Ipv6 {
+    fn new(
+        cell: Arc<EndpointState>,
+        services: Services,
+        mut config: Config,
+        place: Location,
+        begin: impl FnOnce(Config, Instant) -> Client<OsRandom>,
+    ) -> (Self, Base) {
+        let options = cell.options();
+        // What others on this host have is declined.
+        config.taken = services.book.taken(options, cell.id());
+        let same_lan = options.vlan.is_none() && options.trunks.is_empty();
+        let routers = same_lan.then(|| services.ra_listeners.at(&options.parent));
+        let (mac, client) = (config.mac, begin(config, services.clock.now()));
+        let kept = client.current().clone();
+        let status = watch::Sender::new(Status6 {
+            state: client.state(),
+            current: kept.clone(),
+            settled: false,
+            conflicts: 0,
+            troubles: Troubles::default(),
+        });
+        let company = services.company.listen();
+        let machine = Self { client, mac, routers, company, kept, status };
+        (machine, Base::new(cell, services, place))
+    }
+
+    /// Whether this host says in the packet that it has an address of the endpoint, or another interface in the endpoint's
+    /// sandbox does. They may answer for addresses of others; who on this host has an address is known without asking.
+    /// Link-local addresses are not: the neighbours decide about those.
+    fn is_ours(&self, base: &Base, heard: &Heard) -> bool {
+        let claimed = self.client.claimed(heard.frame_source, &heard.packet);
+        claimed.is_some_and(|address| !address.is_unicast_link_local())
+            && base.seat.is_local(heard.frame_source)
+    }
+
+    /// Another cannot or must not have the address.
+    fn troubled(&self, note: impl FnOnce(&mut Troubles)) {
+        self.status.send_modify(|status| {
+            status.conflicts += 1;
+            note(&mut status.troubles);
+        });
+    }
+}
+
+fn addresses(state: &State6) -> Vec<String> {
+    state.addresses.iter().map(|own| own.net.to_string()).collect()
+}
+
+/// What was done in a sandbox.
+struct Done {
+    before: Ipv6Record,
+    now: Ipv6Record,
+}
+
+impl Machine for Ipv6 {
+    type Client = Client<OsRandom>;
+    type Sockets = Icmp6Socket;
+    type Received = Heard;
+    type Overheard = Overheard;
+    type Status = Status6;
+    type Applied = Done;
+
+    const OWN_V6: bool = true;
+    const WAITING: usize = 8;
+
+    fn client(&mut self) -> &mut Client<OsRandom> {
+        &mut self.client
+    }
+
+    fn status(&self) -> watch::Receiver<Status6> {
+        self.status.subscribe()
+    }
+
+    /// Nobody but Docker puts the address there that is told, and it does not set up attachments.
+    fn told(record: &EndpointRecord) -> Option<IpAddr> {
+        let told = record.ipv6.as_ref().and_then(|ipv6| ipv6.told);
+        let told = told.filter(|_| !landline_links::mark::is_implicit(&record.network));
+        told.map(|net| net.addr().into())
+    }
+
+    fn opener(&self) -> Opener<Icmp6Socket> {
+        let ears = self.routers.is_some();
+        Box::new(move |place, mark| Icmp6Socket::open(place, mark, ears))
+    }
+
+    fn send(socket: &mut Icmp6Socket, transmit: &Transmit) -> io::Result<()> {
+        socket.send(transmit)
+    }
+
+    fn waits(transmit: &Transmit, open: bool) -> bool {
+        !open && matches!(transmit, Transmit::Dhcp { .. })
+    }
+
+    async fn receive(socket: &Icmp6Socket) -> io::Result<Heard> {
+        socket.receive().await
+    }
+
+    fn received(&mut self, base: &Base, heard: Heard) {
+        if !self.is_ours(base, &heard) {
+            self.client.handle_packet(base.now(), heard.frame_source, &heard.packet, heard.check);
+        }
+    }
+
+    async fn overhear(&mut self, sandbox: Option<&PathBuf>) -> Overheard {
+        let unasked = async {
+            match &mut self.routers {
+                Some(routers) => routers.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            said = unasked => Overheard::Router(said),
+            () = self.company.about(sandbox) => Overheard::Settled,
+        }
+    }
+
+    fn overheard(&mut self, base: &Base, heard: Overheard, _open: bool) -> bool {
+        let Overheard::Router(said) = heard else { return true };
+        // What this host says goes to its own bridge, and not to the children of its NIC.
+        let child = facts_of(base.seat.cell.options().mode).parent == ParentIs::Nic;
+        if !(said.own && child) {
+            self.client.handle_packet(base.now(), said.frame_source, &said.packet, said.check);
+        }
+        false
+    }
+
+    fn event(&mut self, base: &mut Base, event: Event) -> bool {
+        match event {
+            Event::Changed(state) => {
+                base.undecided &= state.addresses.is_empty();
+                if !state.addresses.is_empty() {
+                    self.status.send_modify(|status| status.troubles.clear());
+                }
+                base.pace.want(Due::SetUp);
+            }
+            Event::Renewed(_) => {
+                tracing::debug!(endpoint = base.endpoint(), "IPv6 renewed");
+                base.pace.want(Due::Store);
+            }
+            Event::Lost { address, reason } => {
+                if base.may_log() {
+                    tracing::warn!(endpoint = base.endpoint(), %address, %reason, "an IPv6 address is lost and taken away");
+                }
+            }
+            Event::Refused { address } => {
+                let Some(why) = base.refusal(address.into()) else { return false };
+                if base.may_log() {
+                    tracing::warn!(endpoint = base.endpoint(), %address, %why, "the LAN's address is not used");
+                }
+                self.troubled(|troubles| troubles.refuse(None, why));
+            }
+            Event::Conflict { address, by } => {
+                self.troubled(|troubles| troubles.contest(address, by));
+                if base.may_log() {
+                    let mac = self.mac;
+                    tracing::info!(endpoint = base.endpoint(), %address, %by, %mac, "another host uses the address");
+                }
+            }
+        }
+        false
+    }
+
+    /// Stores with the state which addresses the link may have from now on.
+    async fn remember(&mut self, base: &mut Base) {
+        let current = self.client.current();
+        if addresses(current) != addresses(&self.kept) {
+            let (addresses, routers) = (addresses(current), current.routers.len());
+            tracing::info!(endpoint = base.endpoint(), ?addresses, routers, "IPv6");
+        }
+        self.kept.clone_from(current);
+        let services = &base.seat.services;
+        let row = StateRecord::of(&self.kept, &services.boot, services.clock.both());
+        let inside = matches!(base.seat.place, Some(Location::Sandbox(_)));
+        let coming: Vec<_> = addresses_v6(&self.kept).into_iter().map(|(net, _)| net).collect();
+        let written = base.seat.cell.update(|record| {
+            let Some(ipv6) = &mut record.ipv6 else { return };
+            ipv6.identity.state = Some(row);
+            if inside && ipv6.applied.len() < MOST_APPLIED {
+                let new: Vec<_> = coming.into_iter().filter(|net| !ipv6.applied.contains(net)).collect();
+                ipv6.applied.extend(new);
+            }
+        });
+        if let Err(error) = written.await {
+            // The state itself is good; only a restart of the daemon would miss it.
+            tracing::error!(error = %chain(&error), "IPv6 addresses could not be stored");
+        }
+    }
+
+    async fn job(&mut self, base: &mut Base) -> Option<Job<Done>> {
+        if base.undecided {
+            return None;
+        }
+        if base.pace.take_early().is_some() || *self.client.current() != self.kept {
+            self.remember(base).await;
+        }
+        let record = base.seat.cell.read().await;
+        let shared = landline_links::mark::is_implicit(&record.network);
+        let (before, state) = (record.ipv6?, self.kept.clone());
+        let skip_routes = base.seat.cell.options().skip_routes;
+        let setting_up = base.is_setting_up();
+        Some(Box::new(move |sandbox| {
+            let mut now = before.clone();
+            let done = sandbox.configure_v6(Task6 { state: &state, skip_routes, shared }, &mut now);
+            (Done { before, now }, done.map(|others| others && setting_up))
+        }))
+    }
+
+    async fn applied(&mut self, base: &mut Base, done: Done) -> Result<(), StoreError> {
+        let Done { before, now: Ipv6Record { applied, defaults, routes, switched_on, .. } } = done;
+        // Which addresses there may be is stored already; that some of them are gone can wait.
+        let known = defaults == before.defaults
+            && routes == before.routes
+            && switched_on == before.switched_on
+            && applied.iter().all(|net| before.applied.contains(net));
+        let change = |record: &mut EndpointRecord| {
+            if let Some(ipv6) = &mut record.ipv6 {
+                (ipv6.applied, ipv6.defaults) = (applied, defaults);
+                (ipv6.routes, ipv6.switched_on) = (routes, switched_on);
+            }
+        };
+        if known {
+            base.seat.cell.amend(change).await;
+            return Ok(());
+        }
+        base.seat.cell.update(change).await
+    }
+
+    fn settled(&self, base: &Base) {
+        if let Some(sandbox) = &base.seat.sandbox {
+            base.seat.services.company.settled(sandbox);
+        }
+    }
+
+    async fn release(&mut self, base: &mut Base, socket: &mut Option<Icmp6Socket>) {
+        self.client.release(base.now());
+        if self.client.wants_dhcp() && socket.is_none() {
+            *socket = base.seat.open(self.opener()).await;
+        }
+        if let Some(socket) = socket {
+            socket.send_release(&mut self.client, &base.seat.services.clock).await;
+        }
+    }
+
+    fn publish(&mut self) -> bool {
+        let (state, current, settled) = (self.client.state(), &self.kept, self.client.is_settled());
+        self.status.send_if_modified(|status| {
+            let changed = status.state != state || status.settled != settled || status.current != *current;
+            if changed {
+                (status.state, status.settled) = (state, settled);
+                status.current.clone_from(current);
+            }
+            changed
+        })
+    }
+}

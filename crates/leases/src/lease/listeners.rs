@@ -1,0 +1,116 @@
+//! Sockets on the parents of links, in the host's namespace, each of which listens for all endpoints on its parent.
+//!
+//! An idle endpoint has no socket of its own, and must not have one in its sandbox. But what is said to all on the LAN is said
+//! to the parent of its link as well.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use landline_kernel::{Netlink, PacketSocket};
+use landline_links::LinkTable;
+use landline_types::IfName;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::task::AbortOnDropHandle;
+
+/// How much may wait for a task that is busy. The newest counts; who means it says it again.
+const WAITING: usize = 16;
+
+/// What is listened for on one parent.
+pub(crate) trait Hears: Clone + Default + Send + Sync + 'static {
+    type Heard: Clone + Send + 'static;
+
+    /// What is not heard while that fails.
+    const WHAT: &'static str;
+
+    fn open(index: u32) -> io::Result<PacketSocket>;
+
+    /// Passes on what the socket hears until it fails. Somebody listens as long as this runs.
+    fn pass_on(
+        &self,
+        socket: &PacketSocket,
+        heard: &broadcast::Sender<Self::Heard>,
+    ) -> impl Future<Output = io::Error> + Send;
+}
+
+/// The parents that are listened at.
+#[derive(Debug, Clone)]
+pub(crate) struct Listeners<H: Hears> {
+    present: LinkTable,
+    parents: Arc<Mutex<BTreeMap<IfName, Weak<AtParent<H>>>>>,
+}
+
+#[derive(Debug)]
+struct AtParent<H: Hears> {
+    hears: H,
+    heard: broadcast::Sender<H::Heard>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What one endpoint hears. Without any nobody listens.
+#[derive(Debug)]
+pub(crate) struct Listener<H: Hears> {
+    at: Arc<AtParent<H>>,
+    heard: broadcast::Receiver<H::Heard>,
+}
+
+impl<H: Hears> Listeners<H> {
+    /// Listens nowhere yet.
+    pub(crate) fn new(present: LinkTable) -> Self {
+        Self { present, parents: Arc::default() }
+    }
+
+    /// Listens at this parent, now and whenever it is there again.
+    pub(crate) fn at(&self, parent: &IfName) -> Listener<H> {
+        let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let (hears, (heard, _)) = (H::default(), broadcast::channel(WAITING));
+            let task = listen(parent.clone(), self.present.clone(), hears.clone(), heard.clone());
+            Arc::new(AtParent { hears, heard, _task: AbortOnDropHandle::new(tokio::spawn(task)) })
+        });
+        parents.retain(|_, at| at.strong_count() > 0);
+        parents.insert(parent.clone(), Arc::downgrade(&at));
+        Listener { heard: at.heard.subscribe(), at }
+    }
+}
+
+impl<H: Hears> Listener<H> {
+    pub(crate) fn hears(&self) -> &H {
+        &self.at.hears
+    }
+
+    /// What is heard next. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> H::Heard {
+        loop {
+            match self.heard.recv().await {
+                Ok(heard) => return heard,
+                Err(RecvError::Lagged(_)) => {}
+                // Not while the parent is listened at.
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+async fn listen<H: Hears>(
+    parent: IfName,
+    mut present: LinkTable,
+    hears: H,
+    heard: broadcast::Sender<H::Heard>,
+) {
+    loop {
+        let name = parent.clone();
+        let error = match landline_links::blocking(move || H::open(index(&name)?)).await {
+            Ok(socket) => hears.pass_on(&socket, &heard).await,
+            Err(error) => error,
+        };
+        tracing::debug!(%parent, %error, "{} not heard until something changes", H::WHAT);
+        present.changed().await;
+    }
+}
+
+fn index(name: &IfName) -> io::Result<u32> {
+    let link = Netlink::open()?.link_by_name(name).map_err(io::Error::other)?;
+    Ok(link.ok_or(io::ErrorKind::NotFound)?.index)
+}

@@ -1,0 +1,32 @@
+//! What the supervisors of all endpoints share.
+
+use std::sync::Arc;
+
+use landline_links::LinkTable;
+use tokio_util::sync::CancellationToken;
+
+use super::conflict_monitor::ConflictMonitor;
+use crate::addressing::book::AddressBook;
+use crate::clock::Clock;
+use crate::ipv6::{Company, RaListeners};
+
+/// What every supervisor shares.
+#[derive(Clone)]
+pub struct Services {
+    /// The clock and its timers.
+    pub clock: Clock,
+    /// The host's links.
+    pub present: LinkTable,
+    /// Who has which address.
+    pub book: AddressBook,
+    /// What routers say unasked.
+    pub ra_listeners: RaListeners,
+    /// The links of one container, which look again together.
+    pub company: Company,
+    /// Who else claims the containers' addresses.
+    pub conflict_monitor: ConflictMonitor,
+    /// Which boot this is.
+    pub boot: Arc<str>,
+    /// The daemon stops.
+    pub cancel: CancellationToken,
+}
