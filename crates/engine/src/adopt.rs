@@ -10,7 +10,7 @@ use landline_kernel::Link;
 use landline_leases::addressing::dhcp;
 use landline_leases::{EndpointState, Location, OsRandom, ipv4};
 use landline_links::mark::{End, Mark};
-use landline_links::{Sandbox, SandboxError, blocking, facts_of};
+use landline_links::{SandboxError, Sandboxes, blocking, facts_of};
 use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
 use landline_spec::{Addressing, NetworkId};
 
@@ -80,7 +80,8 @@ impl Engine {
             return true;
         }
         let (mark, path) = (Mark::new(id, End::Container), sandbox.clone());
-        let found = match blocking(move || look(&path, &mark)).await {
+        let sandboxes = self.services.sandboxes.clone();
+        let found = match blocking(move || look(&*sandboxes, &path, &mark)).await {
             Ok(Some(found)) => found,
             Ok(None) => return false,
             Err(error) => {
@@ -192,14 +193,22 @@ impl Engine {
     }
 }
 
-fn look(path: &std::path::Path, mark: &Mark) -> Result<Option<Found>, SandboxError> {
-    let Some(mut sandbox) = Sandbox::enter(path, mark)? else { return Ok(None) };
-    let address = sandbox.addresses()?.first().copied();
+fn look(
+    sandboxes: &dyn Sandboxes,
+    path: &std::path::Path,
+    mark: &Mark,
+) -> Result<Option<Found>, SandboxError> {
+    let Some(mut sandbox) = sandboxes.enter(path, mark)? else { return Ok(None) };
+    let addresses = sandbox.addresses()?;
     let default_route = sandbox.has_default_route()?;
-    let ipv6 = sandbox.addresses_v6()?.into_iter().filter_map(|address| match address.net {
-        IpNet::V6(net) => Some(net).filter(|net| !net.addr().is_unicast_link_local()),
+    let v4 = |net: &IpNet| match net {
+        IpNet::V4(net) => Some(*net),
+        IpNet::V6(_) => None,
+    };
+    let v6 = |net: &IpNet| match net {
+        IpNet::V6(net) => Some(*net).filter(|net| !net.addr().is_unicast_link_local()),
         IpNet::V4(_) => None,
-    });
-    let ipv6 = ipv6.collect();
-    Ok(Some(Found { link: sandbox.link.clone(), address, ipv6, default_route }))
+    };
+    let (address, ipv6) = (addresses.iter().find_map(v4), addresses.iter().filter_map(v6).collect());
+    Ok(Some(Found { link: sandbox.link().clone(), address, ipv6, default_route }))
 }

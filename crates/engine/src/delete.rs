@@ -1,7 +1,7 @@
 //! Deleting endpoints.
 
 use landline_links::mark::{End, Mark};
-use landline_links::{Host, HostEnd, HostError, Sandbox, blocking, facts_of, mark_of};
+use landline_links::{Host, HostEnd, HostError, Inside, blocking, facts_of, mark_of};
 use landline_spec::EndpointId;
 
 use crate::engine::{Endpoint, Engine};
@@ -50,13 +50,13 @@ impl Engine {
         }
         let ovs = endpoint
             .is_some_and(|endpoint| facts_of(endpoint.cell.options().mode).host_end == HostEnd::OvsPort);
-        let (host, owner) = (self.host.clone(), id.clone());
+        let (host, owner, sandboxes) = (self.host.clone(), id.clone(), self.services.sandboxes.clone());
         let removed = blocking(move || {
             let removed = remove_links(&*host, &owner)?;
             // Docker moves the link back before it asks for this; if it could not, it is still in the sandbox.
             if !removed && let Some(path) = sandbox {
                 let mark = Mark::new(&owner, End::Container);
-                match Sandbox::enter(&path, &mark).and_then(|s| s.map_or(Ok(()), Sandbox::remove_link)) {
+                match sandboxes.enter(&path, &mark).and_then(|s| s.map_or(Ok(()), Inside::remove_link)) {
                     Ok(()) => {}
                     Err(error) => {
                         tracing::debug!(error = %landline_types::chain(&error), "sandbox not searched");

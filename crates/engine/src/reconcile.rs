@@ -1,10 +1,7 @@
 //! After a start: what the store says against what the kernel has.
 
-use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use landline_kernel::Netns;
 use landline_leases::addressing::dhcp;
 use landline_leases::{EndpointState, Location, ipv4, removal};
 use landline_links::mark::{End, Mark};
@@ -75,13 +72,14 @@ impl Engine {
             self.networks().get(&record.network).map(|network| network.options.mode).unwrap_or_default();
         let mark = Mark::inside(&record.id, mode);
         let (host, sandbox) = (self.host.clone(), record.sandbox.clone());
+        let sandboxes = self.services.sandboxes.clone();
         let found = blocking(move || {
             let alias = mark.to_string();
             let links = host.links()?;
             if let Some(link) = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)) {
                 return Ok(Some(Location::Host(link.index)));
             }
-            if let Some(path) = sandbox.filter(|path| lives(path)) {
+            if let Some(path) = sandbox.filter(|path| sandboxes.lives(path)) {
                 return Ok(Some(Location::Sandbox(path)));
             }
             // It may have come back between the two looks.
@@ -145,13 +143,5 @@ impl Engine {
             }
         })
         .await;
-    }
-}
-
-/// Whether the sandbox lives. A link that is gone from it can be made again; a sandbox cannot.
-fn lives(path: &Path) -> bool {
-    match Netns::open(path) {
-        Ok(_) => true,
-        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_dhcp::v4::{Client, ClientId, Config, Lease};
-use landline_leases::{DhcpSockets, Location, OsRandom, Services};
+use landline_leases::{Location, OsRandom, Services};
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{Host, HostError, Plan, apply_and_wait_for_carrier, blocking, facts_of};
@@ -237,9 +237,8 @@ impl Task {
         let now = self.services.clock.now();
         let mut client = Client::resume(config, lease.clone(), now, OsRandom);
         client.release(now);
-        DhcpSockets::open(&Location::Host(index), mark)?
-            .send_release(&mut client, identity.mac, Some(&lease))
-            .await;
+        let mut sockets = self.services.sockets.dhcp4(&Location::Host(index), mark)?;
+        sockets.send_release(&mut client, identity.mac, Some(&lease)).await;
         Ok(())
     }
 }

@@ -1,10 +1,7 @@
 //! Making a link again in a sandbox that has lost it: its NIC was gone for a while.
 
-use landline_kernel::Netns;
 use landline_links::mark::{End, Mark};
-use landline_links::{
-    HostError, Sandbox, SandboxError, Task, Wanted, apply_and_wait_for_carrier, blocking, facts_of,
-};
+use landline_links::{HostError, SandboxError, Task, Wanted, apply_and_wait_for_carrier, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
 
 use crate::engine::{Endpoint, Engine};
@@ -37,13 +34,16 @@ impl Engine {
         let mark = Mark::new(&record.id, End::Container);
 
         let (host, look, sandbox) = (self.host.clone(), mark.clone(), path.clone());
-        let netns = blocking(move || {
+        let sandboxes = self.services.sandboxes.clone();
+        let missing = blocking(move || {
             let alias = look.to_string();
             let on_host = host.links()?.iter().any(|link| link.alias.as_deref() == Some(&*alias));
-            let inside = Sandbox::enter(&sandbox, &look)?.is_some();
-            Ok::<_, RemakeError>(Netns::open(&sandbox).ok().filter(|_| !on_host && !inside))
+            let inside = sandboxes.enter(&sandbox, &look)?.is_some();
+            Ok::<_, RemakeError>(!on_host && !inside && sandboxes.lives(&sandbox))
         });
-        let Some(netns) = netns.await? else { return Ok(()) };
+        if !missing.await? {
+            return Ok(());
+        }
 
         let (mac, host_name) = (record.mac, record.host_end.clone());
         let planned =
@@ -56,13 +56,13 @@ impl Engine {
         let (mut applied, shared) =
             (record.applied.clone(), landline_links::mark::is_implicit(&record.network));
         let (fixed_v6, gateway_v6) = (record.address_v6, fixed_gateway_v6(&record, &network));
+        let sandboxes = self.services.sandboxes.clone();
         let moved = blocking(move || {
-            let moved = host.hand_over(index, &netns).map_err(RemakeError::from).and_then(|()| {
-                let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(()) };
+            let moved = sandboxes.hand_over(&*host, index, &path).map_err(RemakeError::from).and_then(|()| {
+                let Some(mut sandbox) = sandboxes.enter(&path, &mark)? else { return Ok(()) };
                 sandbox.quiet_v6(own_v6);
                 if own_v6 {
-                    // Docker has it off on links that are new in a sandbox.
-                    sandbox.set_v6("disable_ipv6", "0");
+                    sandbox.enable_v6();
                 }
                 sandbox.set_up(name)?;
                 if let Some(wanted) = &wanted {

@@ -137,6 +137,7 @@ impl Engine {
         let Some(address) = fixed.v4.map(Into::into).or(fixed.v6.map(Into::into)) else { return };
         let motion = SandboxMove {
             present: self.services.present.clone(),
+            sandboxes: self.services.sandboxes.clone(),
             index,
             sandbox: sandbox.clone(),
             mark: mark.clone(),

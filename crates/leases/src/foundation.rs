@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landline_kernel::boottime;
-use landline_links::{Host, HostError, LinkEvents, LinkTable, Pending, blocking};
+use landline_links::{Host, HostError, LinkEvents, LinkTable, LinuxSandboxes, Pending, blocking};
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_store::{Rows, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::inventory::Ledger;
 use crate::ipv6::{Company, RaListeners};
 use crate::lease::{ConflictMonitor, Services};
+use crate::sockets::{LinuxSockets, Sockets};
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,13 +91,16 @@ impl Foundation {
         let kernel = |what| move |source| OpenError::Kernel { what, source };
         let present =
             LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
+        let sockets: Arc<dyn Sockets> = Arc::new(LinuxSockets);
         let services = Services {
             clock: Clock::start().map_err(kernel("set timers"))?,
-            ra_listeners: RaListeners::new(present.clone()),
+            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
             company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone()),
+            conflict_monitor: ConflictMonitor::new(present.clone(), sockets.clone()),
             book: AddressBook::start(present.clone(), cancel.clone())
                 .map_err(kernel("follow the host's addresses"))?,
+            sockets,
+            sandboxes: Arc::new(LinuxSandboxes),
             present,
             cancel: cancel.clone(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),

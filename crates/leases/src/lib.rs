@@ -8,18 +8,22 @@
 pub mod addressing;
 pub mod clock;
 mod endpoint_state;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
 mod foundation;
 mod inventory;
 pub mod ipv6;
 mod lease;
 pub mod probe;
 mod random;
+pub mod sockets;
 
 pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
 pub use inventory::{Inventory, Ledger, Networks};
 pub use lease::{
-    ConflictMonitor, DhcpSockets, HostClient, Location, MoveOutcome, Orders, Received, SandboxMove, Services,
-    Status, Supervised, Troubles, heard, ipv4, link_on_host, wait_for_move,
+    ConflictMonitor, HostClient, MoveOutcome, Orders, SandboxMove, Services, Status, Supervised, Troubles,
+    ipv4, wait_for_move,
 };
 pub use random::OsRandom;
+pub use sockets::{LinuxSockets, Location, Sockets, heard, link_on_host};

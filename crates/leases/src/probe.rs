@@ -18,7 +18,7 @@ use landline_spec::ConflictCheck;
 use landline_types::Mac;
 use tokio::time::Instant;
 
-use crate::lease::heard;
+use crate::sockets::heard;
 
 pub use contest::{Contest, contest};
 pub use user::user;

@@ -477,4 +477,4 @@ pub fn mark_of(link: &Link) -> Option<Mark> {
 }
 
 #[cfg(any(test, feature = "testing"))]
-pub mod fake;
+pub(crate) mod fake;

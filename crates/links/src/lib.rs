@@ -21,6 +21,7 @@ mod plan;
 mod request;
 pub mod routes;
 mod sandbox;
+mod sandboxes;
 pub mod settings;
 pub mod spanning_tree;
 mod uses;
@@ -32,11 +33,17 @@ pub use bridge_mac::{BridgeMacs, KeptMac};
 pub use driver::{LinkDriver, ParentError, check_vlan, find_parent, macvlan_word, mode_over};
 pub use drivers::{driver_of, ovs, vde, vlan};
 pub use facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, wants_bridge_alone};
-#[cfg(any(test, feature = "testing"))]
-pub use host::fake;
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
 pub use link_table::{Carrier, LinkEvents, LinkTable};
 pub use pending::Pending;
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
 pub use request::{LinkRequest, PlannedLink};
 pub use sandbox::{Sandbox, SandboxError, Task, Task6, Wanted, addresses_v6};
+pub use sandboxes::{Changes, Inside, LinuxSandboxes, Sandboxes};
+
+/// The host and the sandboxes of tests.
+#[cfg(any(test, feature = "testing"))]
+pub mod fake {
+    pub use crate::host::fake::{FakeHost, link};
+    pub use crate::sandbox::fake::{FakeLink, FakeSandboxes};
+}

@@ -4,13 +4,14 @@
 //! nobody holds it. It finds the endpoint's link by its mark, because Docker renames links while it sets them
 //! up and interface indexes are only unique within one namespace.
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
 mod v4;
 mod v6;
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -18,6 +19,7 @@ use landline_kernel::{Link, LinkChange, Netlink, NetlinkError, Netns};
 use landline_types::IfName;
 
 use crate::mark::Mark;
+use crate::sandboxes::is_gone;
 
 pub use v4::{Task, Wanted};
 pub use v6::{Task6, addresses as addresses_v6};
@@ -43,6 +45,10 @@ pub enum SandboxError {
         #[source]
         source: NetlinkError,
     },
+    /// Made up by a test's sandboxes.
+    #[cfg(any(test, feature = "testing"))]
+    #[error("injected failure")]
+    Injected,
 }
 
 /// An open namespace and the endpoint's link in it.
@@ -61,10 +67,7 @@ impl Sandbox {
     pub fn enter(path: &Path, mark: &Mark) -> Result<Option<Self>, SandboxError> {
         let netns = match Netns::open(path) {
             Ok(netns) => netns,
-            // A path whose mount is gone is an ordinary empty file.
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-                return Ok(None);
-            }
+            Err(error) if is_gone(&error) => return Ok(None),
             Err(source) => return Err(SandboxError::Open { path: path.into(), source }),
         };
         let mut netlink =
@@ -88,12 +91,6 @@ impl Sandbox {
             // IN6_ADDR_GEN_MODE_NONE
             self.set_v6("addr_gen_mode", "1");
         }
-    }
-
-    /// Whether the link has this address.
-    pub fn has_address(&mut self, address: IpAddr) -> Result<bool, SandboxError> {
-        let all = self.netlink.addresses().map_err(|e| self.failed(e))?;
-        Ok(all.iter().any(|a| a.index == self.link.index && a.net.addr() == address))
     }
 
     /// Gives the link its name here, if it has one, and sets it up.

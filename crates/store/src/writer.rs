@@ -51,12 +51,23 @@ impl Writer {
         if let Some(queue) = &self.queue {
             drop(queue.send(Request { changes, answer }));
         }
+        #[cfg(any(test, feature = "testing"))]
+        let stored = in_no_time(stored);
         Stored(stored)
     }
 
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
+}
+
+/// A clock of tokio's that a test has stopped goes on when nothing is left to be done, and knows of what its own threads do.
+#[cfg(any(test, feature = "testing"))]
+fn in_no_time<T: Send + 'static>(stored: oneshot::Receiver<T>) -> oneshot::Receiver<T> {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return stored };
+    let (answer, waits) = oneshot::channel();
+    runtime.spawn_blocking(move || stored.blocking_recv().map(|stored| answer.send(stored)));
+    waits
 }
 
 impl Drop for Writer {

@@ -1,4 +1,4 @@
-//! A DHCPv6 server with a small pool and short leases.
+//! A `DHCPv6` server with a small pool and short leases.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddrV6};

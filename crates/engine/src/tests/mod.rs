@@ -47,6 +47,11 @@ macro_rules! for_each_kind {
             async fn nat() {
                 super::$name(Kind::Nat).await;
             }
+
+            #[tokio::test(start_paused = true)]
+            async fn leased() {
+                super::$name(Kind::Leased).await;
+            }
         }
     };
 }

@@ -9,10 +9,11 @@ use landline_kernel::boottime;
 use landline_kernel::{Link, LinkKind};
 use landline_leases::addressing::book::AddressBook;
 use landline_leases::clock::Clock;
+use landline_leases::fake::FakeLan;
 use landline_leases::ipv6::{Company, RaListeners};
-use landline_leases::{ConflictMonitor, Foundation, Services};
-use landline_links::fake::{FakeHost, link};
-use landline_links::mark::End;
+use landline_leases::{ConflictMonitor, Foundation, Services, Sockets};
+use landline_links::fake::{FakeHost, FakeLink, FakeSandboxes, link};
+use landline_links::mark::{End, Mark};
 use landline_links::{Host as _, mark_of};
 use landline_spec::{
     Addressing, ConflictCheck, EndpointId, EndpointOptions, Mode, NetworkId, NetworkOptions,
@@ -28,6 +29,9 @@ use crate::engine::Engine;
 use crate::identity::Candidate;
 use crate::networks::{CreateNetwork, CreateNetworkError, NetworkIpam};
 
+/// Where nothing is to be waited for.
+const SHORT: Duration = Duration::from_millis(200);
+
 /// How a network's containers are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -38,12 +42,14 @@ pub(super) enum Kind {
     Ipvlan,
     Vde,
     Nat,
+    /// On a bridge, with addresses of a DHCP server.
+    Leased,
 }
 
 impl Kind {
     pub(super) fn options(self) -> NetworkOptions {
         let (mode, parent, vlan) = match self {
-            Self::Bridge => (Mode::Bridge, "br0", None),
+            Self::Bridge | Self::Leased => (Mode::Bridge, "br0", None),
             Self::BridgeVlan => (Mode::Bridge, "br1", Some(12)),
             Self::Macvlan => (Mode::Macvlan, "eth0", None),
             Self::MacvlanVlan => (Mode::Macvlan, "eth0", Some(12)),
@@ -51,13 +57,17 @@ impl Kind {
             Self::Vde => (Mode::Vde, "vde", None),
             Self::Nat => (Mode::Nat, "eth0", None),
         };
+        let (addressing, conflict_check, patience) = match self {
+            Self::Nat => (Addressing::Static, ConflictCheck::Off, SHORT),
+            Self::Leased => (Addressing::Dhcp, ConflictCheck::Fast, Duration::from_secs(10)),
+            _ => (Addressing::None, ConflictCheck::Off, SHORT),
+        };
         NetworkOptions {
             mode,
             vlan: vlan.map(|id: u16| id.try_into().unwrap()),
-            addressing: if self == Self::Nat { Addressing::Static } else { Addressing::None },
-            conflict_check: ConflictCheck::Off,
-            // Nothing here is to be waited for.
-            lease_timeout: Duration::from_millis(200),
+            addressing,
+            conflict_check,
+            lease_timeout: patience,
             ..NetworkOptions::new(parent.parse().unwrap())
         }
     }
@@ -184,6 +194,9 @@ impl Admission for Gate {
 pub(super) struct World {
     dir: TempDir,
     pub(super) host: Arc<FakeHost>,
+    pub(super) sandboxes: FakeSandboxes,
+    pub(super) lan: FakeLan,
+    clock: Clock,
     pub(super) gate: Arc<Gate>,
 }
 
@@ -194,7 +207,11 @@ impl World {
         let bridge = |index, name, vlan_filtering| link(index, name, LinkKind::Bridge { vlan_filtering });
         let links = vec![bridge(1, "br0", false), nic, bridge(3, "br1", true)];
         let (dir, gate) = (tempfile::tempdir().unwrap(), Arc::default());
-        Self { dir, host: Arc::new(FakeHost::with(links)), gate }
+        let sandboxes = FakeSandboxes::default();
+        sandboxes.begin(&living());
+        let clock = Clock::of_tokio();
+        let lan = FakeLan::new(clock.clone());
+        Self { dir, host: Arc::new(FakeHost::with(links)), sandboxes, lan, clock, gate }
     }
 
     /// One with a network of this kind.
@@ -213,11 +230,14 @@ impl World {
     pub(super) async fn start(&self) -> Arc<Engine> {
         let (store, rows) = Store::open(&self.path()).unwrap();
         let present = self.host.table();
+        let sockets: Arc<dyn Sockets> = Arc::new(self.lan.clone());
         let services = Services {
-            clock: Clock::start().unwrap(),
-            ra_listeners: RaListeners::new(present.clone()),
+            clock: self.clock.clone(),
+            sockets: sockets.clone(),
+            sandboxes: Arc::new(self.sandboxes.clone()),
+            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
             company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone()),
+            conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
             book: AddressBook::default(),
             present,
             boot: boottime::boot_id().unwrap().into(),
@@ -225,6 +245,11 @@ impl World {
         };
         let mut ground = Foundation::on(self.host.clone(), store, rows, services, Arc::default());
         Engine::start(&mut ground, self.gate.clone()).await
+    }
+
+    /// What was stored is lost.
+    pub(super) fn lose_state(&self) {
+        std::fs::remove_file(self.path()).unwrap();
     }
 
     /// The daemon ends without a word to anybody.
@@ -255,7 +280,24 @@ impl World {
         let inside = |link: &Link| {
             mark_of(link).is_some_and(|mark| mark.endpoint == *id && mark.end == End::Container)
         };
-        self.host.change(|links| links.retain(|link| !inside(link)));
+        self.host.change(|links| {
+            for link in links.extract_if(.., |link| inside(link)) {
+                let link = Link { name: "eth0".parse().unwrap(), up: true, ..link };
+                self.sandboxes.put(&living(), FakeLink { link, addresses: Vec::new() });
+            }
+        });
+    }
+
+    /// The link in the container is gone, and with it the host's end of it.
+    pub(super) fn loses_link(&self, id: &EndpointId) {
+        self.sandboxes.end(&living());
+        self.sandboxes.begin(&living());
+        self.host.change(|links| links.retain(|link| mark_of(link).is_none_or(|mark| mark.endpoint != *id)));
+    }
+
+    /// The addresses in the container.
+    pub(super) fn inside(&self, id: &EndpointId) -> Vec<String> {
+        self.sandboxes.addresses(&living(), &Mark::new(id, End::Container))
     }
 }
 

@@ -50,6 +50,12 @@ impl AddressBook {
         Ok(book)
     }
 
+    /// The host has these addresses, on these interfaces.
+    #[cfg(test)]
+    pub(crate) fn set_host(&self, addresses: Vec<(IfName, IpNet)>) {
+        self.write().set_host(addresses);
+    }
+
     /// Whether somebody may have an address.
     pub fn permit(&self, net: IpNet, asker: &Asker<'_>) -> Result<(), NotPermitted> {
         permit(net, asker, &self.read(), |lan| self.name_of(lan))

@@ -23,7 +23,7 @@ impl Default for Company {
 
 impl Company {
     /// Docker is done with a link in this sandbox, which has others.
-    pub(super) fn settled(&self, sandbox: &Path) {
+    pub(crate) fn settled(&self, sandbox: &Path) {
         // Nobody hears it if there is nobody.
         let _ = self.0.send(sandbox.to_owned());
     }

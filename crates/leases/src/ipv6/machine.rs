@@ -16,13 +16,11 @@ use landline_types::{Mac, chain};
 use tokio::sync::watch;
 
 use super::company::Gossip;
-use super::ra_listeners::{Advertisement, Advertisements};
-use super::socket::{Heard, Icmp6Socket};
+use super::ra_listeners::Routers;
 use crate::endpoint_state::EndpointState;
-use crate::lease::{
-    Base, Due, Job, Listener, Location, Machine, Opener, Services, Supervised, Supervisor, Troubles,
-};
+use crate::lease::{Base, Due, Job, Listener, Machine, Opener, Services, Supervised, Supervisor, Troubles};
 use crate::random::OsRandom;
+use crate::sockets::{Advertisement, Icmp6, Location, Packet6};
 
 /// The most addresses that may be on a link as far as is stored; more than this many are not there at once.
 const MOST_APPLIED: usize = 64;
@@ -101,7 +99,7 @@ struct Ipv6 {
     client: Client<OsRandom>,
     mac: Mac,
     /// What routers say to all; `None` where the parent hears those of another VLAN.
-    routers: Option<Listener<Advertisements>>,
+    routers: Option<Listener<Routers>>,
     /// The container's other links.
     company: Gossip,
     /// The state that was stored last.
@@ -147,7 +145,7 @@ impl Ipv6 {
     /// Whether this host says in the packet that it has an address of the endpoint, or another interface in the endpoint's
     /// sandbox does. They may answer for addresses of others; who on this host has an address is known without asking.
     /// Link-local addresses are not: the neighbours decide about those.
-    fn is_ours(&self, base: &Base, heard: &Heard) -> bool {
+    fn is_ours(&self, base: &Base, heard: &Packet6) -> bool {
         let claimed = self.client.claimed(heard.frame_source, &heard.packet);
         claimed.is_some_and(|address| !address.is_unicast_link_local())
             && base.seat.is_local(heard.frame_source)
@@ -174,8 +172,8 @@ struct Done {
 
 impl Machine for Ipv6 {
     type Client = Client<OsRandom>;
-    type Sockets = Icmp6Socket;
-    type Received = Heard;
+    type Sockets = Box<dyn Icmp6>;
+    type Received = Packet6;
     type Overheard = Overheard;
     type Status = Status6;
     type Applied = Done;
@@ -198,12 +196,12 @@ impl Machine for Ipv6 {
         told.map(|net| net.addr().into())
     }
 
-    fn opener(&self) -> Opener<Icmp6Socket> {
+    fn opener(&self) -> Opener<Self::Sockets> {
         let ears = self.routers.is_some();
-        Box::new(move |place, mark| Icmp6Socket::open(place, mark, ears))
+        Box::new(move |sockets, place, mark| sockets.icmp6(place, mark, ears))
     }
 
-    fn send(socket: &mut Icmp6Socket, transmit: &Transmit) -> io::Result<()> {
+    fn send(socket: &mut Self::Sockets, transmit: &Transmit) -> io::Result<()> {
         socket.send(transmit)
     }
 
@@ -211,11 +209,11 @@ impl Machine for Ipv6 {
         !open && matches!(transmit, Transmit::Dhcp { .. })
     }
 
-    async fn receive(socket: &Icmp6Socket) -> io::Result<Heard> {
+    async fn receive(socket: &Self::Sockets) -> io::Result<Packet6> {
         socket.receive().await
     }
 
-    fn received(&mut self, base: &Base, heard: Heard) {
+    fn received(&mut self, base: &Base, heard: Packet6) {
         if !self.is_ours(base, &heard) {
             self.client.handle_packet(base.now(), heard.frame_source, &heard.packet, heard.check);
         }
@@ -351,7 +349,7 @@ impl Machine for Ipv6 {
         }
     }
 
-    async fn release(&mut self, base: &mut Base, socket: &mut Option<Icmp6Socket>) {
+    async fn release(&mut self, base: &mut Base, socket: &mut Option<Self::Sockets>) {
         self.client.release(base.now());
         if self.client.wants_dhcp() && socket.is_none() {
             *socket = base.seat.open(self.opener()).await;

@@ -4,67 +4,48 @@
 use std::io;
 use std::sync::Arc;
 
-use landline_dhcp::wire::udp::Check;
-use landline_kernel::PacketSocket;
 use landline_links::LinkTable;
-use landline_types::{IfName, Mac};
+use landline_types::IfName;
 use tokio::sync::broadcast;
 
-use super::socket::LONGEST;
-use crate::lease::{Hears, Listener, Listeners, hear};
-
-/// An advertisement, from the IPv6 header on.
-#[derive(Debug, Clone)]
-pub(crate) struct Advertisement {
-    pub(crate) frame_source: Mac,
-    pub(crate) packet: Arc<[u8]>,
-    pub(crate) check: Check,
-    /// This host sent it.
-    pub(crate) own: bool,
-}
+use crate::lease::{Hears, Listener, Listeners};
+use crate::sockets::{Advertisement, Advertisements, Sockets};
 
 /// The parents that are listened at.
-#[derive(Debug, Clone)]
-pub struct RaListeners(Listeners<Advertisements>);
+#[derive(Clone)]
+pub struct RaListeners(Listeners<Routers>);
 
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Advertisements;
+#[derive(Clone, Default)]
+pub(crate) struct Routers;
 
 impl RaListeners {
     /// Listens nowhere yet.
-    pub fn new(present: LinkTable) -> Self {
-        Self(Listeners::new(present))
+    pub fn new(present: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
+        Self(Listeners::new(present, sockets))
     }
 
     /// Listens at this parent, now and whenever it is there again.
-    pub(crate) fn at(&self, parent: &IfName) -> Listener<Advertisements> {
+    pub(crate) fn at(&self, parent: &IfName) -> Listener<Routers> {
         self.0.at(parent)
     }
 }
 
-impl Hears for Advertisements {
+impl Hears for Routers {
     type Heard = Advertisement;
+    type Socket = Box<dyn Advertisements>;
 
     const WHAT: &'static str = "routers are";
 
-    fn open(index: u32) -> io::Result<PacketSocket> {
-        PacketSocket::router_advertisements(None, index)
+    fn open(sockets: &dyn Sockets, parent: &IfName) -> io::Result<Self::Socket> {
+        sockets.advertisements(parent)
     }
 
-    async fn pass_on(&self, socket: &PacketSocket, heard: &broadcast::Sender<Advertisement>) -> io::Error {
+    async fn pass_on(&self, socket: &Self::Socket, heard: &broadcast::Sender<Advertisement>) -> io::Error {
         loop {
-            match hear(Some(socket), LONGEST).await {
-                Ok((got, packet)) => {
-                    let (check, frame_source, own) = (check_of(&got), got.source_mac, got.own);
-                    let _ = heard.send(Advertisement { frame_source, packet: packet.into(), check, own });
-                }
+            match socket.receive().await {
+                Ok(advertisement) => drop(heard.send(advertisement)),
                 Err(error) => return error,
             }
         }
     }
-}
-
-/// Whether a packet's checksums are to be looked at.
-pub(super) fn check_of(got: &landline_kernel::Received) -> Check {
-    if got.checksum_valid_or_unknown { Check::Skip } else { Check::Verify }
 }

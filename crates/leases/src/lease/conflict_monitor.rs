@@ -7,35 +7,35 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use landline_dhcp::wire::arp::Packet;
-use landline_kernel::PacketSocket;
 use landline_links::LinkTable;
 use landline_types::{IfName, Mac};
 use tokio::sync::{broadcast, watch};
 
 use super::listeners::{Hears, Listener, Listeners};
+use crate::sockets::{Claims, Sockets};
 
 /// What each watch is for, by its number.
-#[derive(Debug, Clone, Default)]
-struct Claims(watch::Sender<BTreeMap<u64, Option<(Ipv4Addr, Mac)>>>);
+#[derive(Clone, Default)]
+struct Own(watch::Sender<BTreeMap<u64, Option<(Ipv4Addr, Mac)>>>);
 
 /// The parents that are listened at.
-#[derive(Debug, Clone)]
-pub struct ConflictMonitor(Listeners<Claims>);
+#[derive(Clone)]
+pub struct ConflictMonitor(Listeners<Own>);
 
 /// One endpoint's listener. Without any nobody listens.
-#[derive(Debug)]
 pub(crate) struct Watch {
-    listener: Listener<Claims>,
+    listener: Listener<Own>,
     number: u64,
     own: Option<(Ipv4Addr, Mac)>,
 }
 
 impl ConflictMonitor {
     /// Watches nowhere yet.
-    pub fn new(present: LinkTable) -> Self {
-        Self(Listeners::new(present))
+    pub fn new(present: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
+        Self(Listeners::new(present, sockets))
     }
 
     /// Listens at this parent, now and whenever it is there again.
@@ -82,34 +82,30 @@ impl Drop for Watch {
     }
 }
 
-impl Hears for Claims {
+impl Hears for Own {
     type Heard = Packet;
+    type Socket = Box<dyn Claims>;
 
     const WHAT: &'static str = "claims of others are";
 
-    fn open(index: u32) -> io::Result<PacketSocket> {
-        PacketSocket::claims(None, index)
+    fn open(sockets: &dyn Sockets, parent: &IfName) -> io::Result<Self::Socket> {
+        sockets.claims(parent)
     }
 
-    async fn pass_on(&self, socket: &PacketSocket, heard: &broadcast::Sender<Packet>) -> io::Error {
+    async fn pass_on(&self, socket: &Self::Socket, heard: &broadcast::Sender<Packet>) -> io::Error {
         let mut claims = self.0.subscribe();
         claims.mark_changed();
-        let mut buffer = [0; 128];
         loop {
             tokio::select! {
                 // The sender is here.
                 _ = claims.changed() => {
                     let own: Vec<_> = claims.borrow_and_update().values().flatten().copied().collect();
-                    if let Err(error) = socket.watch_claims(&own) {
+                    if let Err(error) = socket.watch(&own) {
                         return error;
                     }
                 }
-                got = socket.recv(&mut buffer) => match got {
-                    Ok(got) => {
-                        if let Some(packet) = buffer.get(..got.len).and_then(Packet::parse) {
-                            let _ = heard.send(packet);
-                        }
-                    }
+                packet = socket.receive() => match packet {
+                    Ok(packet) => drop(heard.send(packet)),
                     Err(error) => return error,
                 },
             }

@@ -1,14 +1,16 @@
 //! A DHCP client for an address of the host's own.
 
+use std::sync::Arc;
+
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Client, Event, Lease};
 use landline_links::{Carrier, LinkTable, blocking};
 use landline_types::{IfName, Mac};
 
 use super::services::Services;
-use super::sockets::{DhcpSockets, Received};
 use crate::clock::Clock;
 use crate::random::OsRandom;
+use crate::sockets::{Dhcp4, Received, Sockets};
 
 /// The client of one of the host's interfaces. What it says about addresses is for its owner to act on.
 pub struct HostClient {
@@ -19,7 +21,8 @@ pub struct HostClient {
     clock: Clock,
     present: LinkTable,
     carrier: Carrier,
-    sockets: Option<DhcpSockets>,
+    sockets: Option<Box<dyn Dhcp4>>,
+    opener: Arc<dyn Sockets>,
 }
 
 impl HostClient {
@@ -32,7 +35,17 @@ impl HostClient {
     ) -> Self {
         let (clock, present) = (services.clock.clone(), services.present.clone());
         let carrier = present.carrier(index);
-        Self { client, interface, index, mac, clock, present, carrier, sockets: None }
+        Self {
+            client,
+            interface,
+            index,
+            mac,
+            clock,
+            present,
+            carrier,
+            sockets: None,
+            opener: services.sockets.clone(),
+        }
     }
 
     /// The lease whose address may be used now.
@@ -58,7 +71,7 @@ impl HostClient {
             }
             let deadline = self.client.poll_timeout().map(Instant::since_boot);
             tokio::select! {
-                received = receive(self.sockets.as_ref()) => match received {
+                received = receive(self.sockets.as_deref()) => match received {
                     Ok(received) => self.received(received),
                     // The interface went down: what is due later opens them again.
                     Err(_) => self.sockets = None,
@@ -93,14 +106,14 @@ impl HostClient {
     }
 
     async fn open(&mut self) {
-        let index = self.index;
-        let opened = blocking(move || DhcpSockets::open_here(index)).await;
+        let (index, opener) = (self.index, self.opener.clone());
+        let opened = blocking(move || opener.dhcp4_here(index)).await;
         let failed = |error: &std::io::Error| tracing::debug!(%error, "sockets cannot be opened");
         self.sockets = opened.inspect_err(failed).ok();
     }
 }
 
-async fn receive(sockets: Option<&DhcpSockets>) -> std::io::Result<Received> {
+async fn receive(sockets: Option<&dyn Dhcp4>) -> std::io::Result<Received> {
     match sockets {
         Some(sockets) => sockets.receive().await,
         None => std::future::pending().await,

@@ -21,12 +21,12 @@ use super::conflict_monitor::Watch;
 use super::handle::Supervised;
 use super::pace::Due;
 use super::services::Services;
-use super::sockets::{DhcpSockets, Location, Received};
 use super::supervisor::{Base, Job, Machine, Opener, Supervisor};
 use super::troubles::Troubles;
 use crate::addressing::dhcp::wanted;
 use crate::endpoint_state::EndpointState;
 use crate::random::OsRandom;
+use crate::sockets::{Dhcp4, Location, Received};
 
 /// What is known of a lease from outside its task.
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ struct Done {
 
 impl Machine for Ipv4 {
     type Client = Client<OsRandom>;
-    type Sockets = DhcpSockets;
+    type Sockets = Box<dyn Dhcp4>;
     type Received = Received;
     type Overheard = Packet;
     type Status = Status;
@@ -188,11 +188,11 @@ impl Machine for Ipv4 {
         record.applied.address.map(|net| net.addr().into())
     }
 
-    fn opener(&self) -> Opener<DhcpSockets> {
-        Box::new(DhcpSockets::open)
+    fn opener(&self) -> Opener<Self::Sockets> {
+        Box::new(|sockets, place, mark| sockets.dhcp4(place, mark))
     }
 
-    fn send(sockets: &mut DhcpSockets, transmit: &Transmit) -> io::Result<()> {
+    fn send(sockets: &mut Self::Sockets, transmit: &Transmit) -> io::Result<()> {
         sockets.send(transmit)
     }
 
@@ -201,7 +201,7 @@ impl Machine for Ipv4 {
         matches!(transmit, Transmit::Dhcp { .. })
     }
 
-    async fn receive(sockets: &DhcpSockets) -> io::Result<Received> {
+    async fn receive(sockets: &Self::Sockets) -> io::Result<Received> {
         sockets.receive().await
     }
 
@@ -302,7 +302,7 @@ impl Machine for Ipv4 {
         Some(Box::new(move |sandbox| {
             let (before, mut now) = (record.applied.clone(), record.applied);
             let task = Task { wanted: target.as_ref(), setting_up, shared };
-            let interface = sandbox.link.name.clone();
+            let interface = sandbox.link().name.clone();
             let done = sandbox.configure(task, &mut now);
             (Done { interface, before, now }, done)
         }))
@@ -319,11 +319,11 @@ impl Machine for Ipv4 {
         base.seat.cell.update(change).await
     }
 
-    async fn release(&mut self, base: &mut Base, sockets: &mut Option<DhcpSockets>) {
+    async fn release(&mut self, base: &mut Base, sockets: &mut Option<Self::Sockets>) {
         let lease = self.client.lease().cloned();
         self.client.release(base.now());
         if sockets.is_none() {
-            *sockets = base.seat.open(DhcpSockets::open).await;
+            *sockets = base.seat.open(self.opener()).await;
         }
         let Some(sockets) = sockets else { return };
         sockets.send_release(&mut self.client, self.mac, lease.as_ref()).await;

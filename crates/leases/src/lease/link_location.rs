@@ -12,8 +12,8 @@ use landline_types::Mac;
 
 use super::sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
 use super::services::Services;
-use super::sockets::Location;
 use crate::endpoint_state::EndpointState;
+use crate::sockets::{Location, Sockets};
 
 pub(crate) struct LinkLocation {
     pub(crate) cell: Arc<EndpointState>,
@@ -51,9 +51,10 @@ impl LinkLocation {
         }
         self.sandbox = Some(sandbox.clone());
         self.place = index.map(Location::Host);
-        let (present, mark) = (self.services.present.clone(), self.mark.clone());
-        self.motion =
-            Some(Box::pin(wait_for_move(SandboxMove { present, index, sandbox, mark, address, own_v6 })));
+        let (present, sandboxes) = (self.services.present.clone(), self.services.sandboxes.clone());
+        let mark = self.mark.clone();
+        let motion = SandboxMove { present, sandboxes, index, sandbox, mark, address, own_v6 };
+        self.motion = Some(Box::pin(wait_for_move(motion)));
     }
 
     /// Whether a hardware address is one of this host's, or of another interface in the endpoint's sandbox.
@@ -85,10 +86,10 @@ impl LinkLocation {
     /// Opens sockets where it is now. If that is nowhere, or fails, there are none for the time being.
     pub(crate) async fn open<W: Send + 'static>(
         &mut self,
-        open: impl FnOnce(&Location, &Mark) -> io::Result<W> + Send + 'static,
+        open: impl FnOnce(&dyn Sockets, &Location, &Mark) -> io::Result<W> + Send + 'static,
     ) -> Option<W> {
-        let (place, mark) = (self.place.clone()?, self.mark.clone());
-        match tokio::task::spawn_blocking(move || open(&place, &mark)).await {
+        let (place, mark, sockets) = (self.place.clone()?, self.mark.clone(), self.services.sockets.clone());
+        match tokio::task::spawn_blocking(move || open(&*sockets, &place, &mark)).await {
             Ok(Ok(wire)) => return Some(wire),
             Ok(Err(error)) => {
                 tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets cannot be opened");

@@ -8,11 +8,12 @@ use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use landline_kernel::{Netlink, PacketSocket};
 use landline_links::LinkTable;
 use landline_types::IfName;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::sockets::Sockets;
 
 /// How much may wait for a task that is busy. The newest counts; who means it says it again.
 const WAITING: usize = 16;
@@ -24,24 +25,26 @@ pub(crate) trait Hears: Clone + Default + Send + Sync + 'static {
     /// What is not heard while that fails.
     const WHAT: &'static str;
 
-    fn open(index: u32) -> io::Result<PacketSocket>;
+    type Socket: Send + 'static;
+
+    fn open(sockets: &dyn Sockets, parent: &IfName) -> io::Result<Self::Socket>;
 
     /// Passes on what the socket hears until it fails. Somebody listens as long as this runs.
     fn pass_on(
         &self,
-        socket: &PacketSocket,
+        socket: &Self::Socket,
         heard: &broadcast::Sender<Self::Heard>,
     ) -> impl Future<Output = io::Error> + Send;
 }
 
 /// The parents that are listened at.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Listeners<H: Hears> {
     present: LinkTable,
+    sockets: Arc<dyn Sockets>,
     parents: Arc<Mutex<BTreeMap<IfName, Weak<AtParent<H>>>>>,
 }
 
-#[derive(Debug)]
 struct AtParent<H: Hears> {
     hears: H,
     heard: broadcast::Sender<H::Heard>,
@@ -49,7 +52,6 @@ struct AtParent<H: Hears> {
 }
 
 /// What one endpoint hears. Without any nobody listens.
-#[derive(Debug)]
 pub(crate) struct Listener<H: Hears> {
     at: Arc<AtParent<H>>,
     heard: broadcast::Receiver<H::Heard>,
@@ -57,8 +59,8 @@ pub(crate) struct Listener<H: Hears> {
 
 impl<H: Hears> Listeners<H> {
     /// Listens nowhere yet.
-    pub(crate) fn new(present: LinkTable) -> Self {
-        Self { present, parents: Arc::default() }
+    pub(crate) fn new(present: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
+        Self { present, sockets, parents: Arc::default() }
     }
 
     /// Listens at this parent, now and whenever it is there again.
@@ -66,7 +68,8 @@ impl<H: Hears> Listeners<H> {
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
         let at = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
             let (hears, (heard, _)) = (H::default(), broadcast::channel(WAITING));
-            let task = listen(parent.clone(), self.present.clone(), hears.clone(), heard.clone());
+            let (present, sockets) = (self.present.clone(), self.sockets.clone());
+            let task = listen(parent.clone(), present, sockets, hears.clone(), heard.clone());
             Arc::new(AtParent { hears, heard, _task: AbortOnDropHandle::new(tokio::spawn(task)) })
         });
         parents.retain(|_, at| at.strong_count() > 0);
@@ -96,21 +99,17 @@ impl<H: Hears> Listener<H> {
 async fn listen<H: Hears>(
     parent: IfName,
     mut present: LinkTable,
+    sockets: Arc<dyn Sockets>,
     hears: H,
     heard: broadcast::Sender<H::Heard>,
 ) {
     loop {
-        let name = parent.clone();
-        let error = match landline_links::blocking(move || H::open(index(&name)?)).await {
+        let (name, sockets) = (parent.clone(), sockets.clone());
+        let error = match landline_links::blocking(move || H::open(&*sockets, &name)).await {
             Ok(socket) => hears.pass_on(&socket, &heard).await,
             Err(error) => error,
         };
         tracing::debug!(%parent, %error, "{} not heard until something changes", H::WHAT);
         present.changed().await;
     }
-}
-
-fn index(name: &IfName) -> io::Result<u32> {
-    let link = Netlink::open()?.link_by_name(name).map_err(io::Error::other)?;
-    Ok(link.ok_or(io::ErrorKind::NotFound)?.index)
 }

@@ -1,8 +1,7 @@
 //! One DHCP client per endpoint: the machine of `landline-dhcp` with sockets, a clock and a sandbox around it.
 //!
 //! [`supervisor`] is the task that owns a machine of either family, [`handle`] what others have of it, and [`ipv4`] the machine of IPv4;
-//! [`sockets`] opens its sockets where the link is and only while the machine wants them; [`sandbox_move`] notices when
-//! Docker has moved the link and set it up, and [`link_location`] keeps where that is; [`pace`] bounds what others can
+//! sockets are open only while the machine wants them; [`sandbox_move`] notices when Docker has moved the link and set it up, and [`link_location`] keeps where that is; [`pace`] bounds what others can
 //! make it cost; [`troubles`] says what kept addresses from being used; [`conflict_monitor`] hears without a socket of
 //! the endpoint's own who else claims its address, by one of the [`listeners`] that all endpoints on a parent share. [`host_client`] is
 //! the client of an address of the host's own.
@@ -17,7 +16,6 @@ mod listeners;
 mod pace;
 mod sandbox_move;
 mod services;
-mod sockets;
 mod supervisor;
 mod troubles;
 
@@ -29,7 +27,5 @@ pub(crate) use listeners::{Hears, Listener, Listeners};
 pub(crate) use pace::Due;
 pub use sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
 pub use services::Services;
-pub(crate) use sockets::hear;
-pub use sockets::{DhcpSockets, Location, Received, heard, link_on_host};
 pub(crate) use supervisor::{Base, Job, Machine, Opener, Supervisor};
 pub use troubles::Troubles;

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Group, Monitor, Netns};
 use landline_links::mark::Mark;
-use landline_links::{LinkTable, Sandbox, SandboxError, blocking};
+use landline_links::{LinkTable, SandboxError, Sandboxes, blocking};
 
 /// How long Docker may take from moving a link to having it up and addressed. It is a matter of milliseconds, of many seconds
 /// on a machine that is overwhelmed, and an address it finds there already fails its start. After this the lease is
@@ -25,10 +25,12 @@ pub enum MoveOutcome {
 }
 
 /// What is being waited for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SandboxMove {
     /// The host's links.
     pub present: LinkTable,
+    /// Where sandboxes are.
+    pub sandboxes: Arc<dyn Sandboxes>,
     /// The link's index on the host; `None` if it has left already.
     pub index: Option<u32>,
     /// Where the link is to arrive.
@@ -58,44 +60,28 @@ pub async fn wait_for_move(motion: SandboxMove) -> MoveOutcome {
 }
 
 async fn set_up(motion: &SandboxMove) -> Result<MoveOutcome, SandboxError> {
-    let mut events: Option<Monitor> = None;
+    let (sandboxes, path) = (motion.sandboxes.clone(), motion.sandbox.clone());
+    // The events begin before the first look, so nothing falls in between.
+    let Some(mut changes) = blocking(move || sandboxes.follow(&path)).await? else {
+        return Ok(MoveOutcome::Gone);
+    };
     loop {
-        let (look, listen) = (motion.clone(), events.is_none());
-        let Some(seen) = blocking(move || observe(&look, listen)).await? else {
-            return Ok(MoveOutcome::Gone);
-        };
-        if seen.ready {
-            return Ok(MoveOutcome::Ready);
-        }
-        // The events begin before the look that found it not ready, so nothing falls in between.
-        if let Some(monitor) = seen.events {
-            events = Some(monitor);
-        }
-        if let Some(monitor) = &mut events {
-            monitor.next().await;
+        let look = motion.clone();
+        match blocking(move || is_ready(&look)).await? {
+            None => return Ok(MoveOutcome::Gone),
+            Some(true) => return Ok(MoveOutcome::Ready),
+            Some(false) => changes.next().await,
         }
     }
 }
 
-struct Seen {
-    ready: bool,
-    events: Option<Monitor>,
-}
-
-/// Looks at the link in the sandbox; with `listen` it subscribes to the sandbox's events first.
-fn observe(motion: &SandboxMove, listen: bool) -> Result<Option<Seen>, SandboxError> {
-    let open = |netns: &Netns| {
-        let opened = listen.then(|| Monitor::open_in(netns, &[Group::Links, Group::Addresses])).transpose();
-        opened.map_err(|source| SandboxError::Open { path: motion.sandbox.clone(), source })
-    };
-    let Some(sandbox) = Sandbox::enter(&motion.sandbox, &motion.mark)? else { return Ok(None) };
-    let events = open(&sandbox.netns)?;
-    // What was seen while entering may be older than the events.
-    let Some(mut sandbox) = Sandbox::enter(&motion.sandbox, &motion.mark)? else { return Ok(None) };
-    sandbox.quiet_v6(motion.own_v6);
+/// Looks at the link in the sandbox. `None`: it is not there.
+fn is_ready(motion: &SandboxMove) -> Result<Option<bool>, SandboxError> {
+    let Some(mut inside) = motion.sandboxes.enter(&motion.sandbox, &motion.mark)? else { return Ok(None) };
+    inside.quiet_v6(motion.own_v6);
     let addressed = match motion.address {
-        Some(address) => sandbox.has_address(address)?,
+        Some(address) => inside.addresses()?.iter().any(|net| net.addr() == address),
         None => true,
     };
-    Ok(Some(Seen { ready: sandbox.link.up && addressed, events }))
+    Ok(Some(inside.link().up && addressed))
 }

@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
-use landline_links::LinkTable;
+use landline_links::{LinkTable, Sandboxes};
 use tokio_util::sync::CancellationToken;
 
 use super::conflict_monitor::ConflictMonitor;
 use crate::addressing::book::AddressBook;
 use crate::clock::Clock;
 use crate::ipv6::{Company, RaListeners};
+use crate::sockets::Sockets;
 
 /// What every supervisor shares.
 #[derive(Clone)]
 pub struct Services {
     /// The clock and its timers.
     pub clock: Clock,
+    /// Where clients hear and speak.
+    pub sockets: Arc<dyn Sockets>,
+    /// Where containers are.
+    pub sandboxes: Arc<dyn Sandboxes>,
     /// The host's links.
     pub present: LinkTable,
     /// Who has which address.

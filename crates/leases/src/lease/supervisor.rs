@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use landline_dhcp::Instant;
 use landline_links::mark::Mark;
-use landline_links::{Sandbox, SandboxError};
+use landline_links::{Inside, SandboxError};
 use landline_model::EndpointRecord;
 use landline_store::StoreError;
 use landline_types::chain;
@@ -26,20 +26,20 @@ use super::link_location::LinkLocation;
 use super::pace::{Due, Pace, Quota, Spaced};
 use super::sandbox_move::MoveOutcome;
 use super::services::Services;
-use super::sockets::Location;
 use crate::addressing::permit::NotPermitted;
 use crate::endpoint_state::EndpointState;
+use crate::sockets::{Location, Sockets};
 
 /// How long Docker may take from putting an address on a link to setting the gateway, which fails without the address;
 /// and the start with it. An address that another host has turned out to have stays that long.
 const SET_UP: Duration = Duration::from_secs(2);
 
 /// Opens a machine's sockets; blocks for a short time.
-pub(crate) type Opener<S> = Box<dyn FnOnce(&Location, &Mark) -> io::Result<S> + Send>;
+pub(crate) type Opener<S> = Box<dyn FnOnce(&dyn Sockets, &Location, &Mark) -> io::Result<S> + Send>;
 
 /// Brings a sandbox in line with a machine's addresses. What was done counts, even where something failed after it. `Ok(true)`:
 /// it is to be looked at again when Docker is done.
-pub(crate) type Job<A> = Box<dyn FnOnce(&mut Sandbox) -> (A, Result<bool, SandboxError>) + Send>;
+pub(crate) type Job<A> = Box<dyn FnOnce(&mut dyn Inside) -> (A, Result<bool, SandboxError>) + Send>;
 
 /// What one address family does in its own way.
 pub(crate) trait Machine: Sized + Send + 'static {
@@ -376,10 +376,10 @@ impl<M: Machine> Supervisor<M> {
     async fn configure(&mut self) {
         let Some(Location::Sandbox(path)) = self.base.seat.place.clone() else { return };
         let Some(job) = self.machine.job(&mut self.base).await else { return };
-        let mark = self.base.seat.mark.clone();
+        let (sandboxes, mark) = (self.base.seat.services.sandboxes.clone(), self.base.seat.mark.clone());
         let entered = landline_links::blocking(move || {
-            let Some(mut sandbox) = Sandbox::enter(&path, &mark)? else { return Ok(None) };
-            Ok(Some(job(&mut sandbox)))
+            let Some(mut inside) = sandboxes.enter(&path, &mark)? else { return Ok(None) };
+            Ok(Some(job(&mut *inside)))
         });
         let done = match entered.await {
             Ok(Some((applied, done))) => {

@@ -8,7 +8,7 @@ use landline_kernel::PacketSocket;
 use landline_types::Mac;
 
 use super::is_of_host;
-use crate::lease::heard;
+use crate::sockets::heard;
 
 /// How many probes are sent, one of which a busy machine may miss.
 const PROBES: u32 = 3;

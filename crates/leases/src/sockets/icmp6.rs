@@ -1,18 +1,15 @@
-//! The machine's socket, opened where the link is.
+//! The kernel's socket of a client for IPv6, opened where its link is.
 
 use std::io;
 use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use landline_dhcp::v6::Transmit;
-use landline_dhcp::wire::udp::Check;
 use landline_kernel::{Groups, Link, LinkKind, PacketSocket};
 use landline_links::Sandbox;
 use landline_links::mark::Mark;
-use landline_types::Mac;
 
-use super::ra_listeners::check_of;
-use crate::lease::{Location, hear, link_on_host};
+use super::{Icmp6, Location, Next, Packet6, check_of, hear, link_on_host};
 
 /// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
 pub(super) const LONGEST: usize = 2048;
@@ -20,16 +17,8 @@ pub(super) const LONGEST: usize = 2048;
 /// How many advertisements a socket of an endpoint's own takes. More are left to the one that listens for all endpoints.
 const ADVERTISEMENTS: u32 = 8;
 
-/// A packet that came in, from its IPv6 header on.
-pub(crate) struct Heard {
-    /// The source of its frame.
-    pub(super) frame_source: Mac,
-    pub(super) packet: Vec<u8>,
-    pub(super) check: Check,
-}
-
 /// The socket of one exchange.
-pub(crate) struct Icmp6Socket {
+pub(super) struct Icmp6Socket {
     /// How many advertisements it has heard.
     advertisements: AtomicU32,
     own: PacketSocket,
@@ -43,8 +32,7 @@ pub(crate) struct Icmp6Socket {
 }
 
 impl Icmp6Socket {
-    /// Opens the socket; blocks for a short time. `ears`: what routers say to all is heard elsewhere, too.
-    pub(crate) fn open(place: &Location, mark: &Mark, ears: bool) -> io::Result<Self> {
+    pub(super) fn open(place: &Location, mark: &Mark, ears: bool) -> io::Result<Self> {
         let (netns, link) = match place {
             Location::Host(index) => (None, link_on_host(*index)?),
             Location::Sandbox(path) => {
@@ -63,20 +51,7 @@ impl Icmp6Socket {
         })
     }
 
-    /// Sends one packet of the machine.
-    pub(crate) fn send(&self, transmit: &Transmit) -> io::Result<()> {
-        if let Transmit::Icmp { src: Ipv6Addr::UNSPECIFIED, dst, .. } = transmit
-            && is_solicited_node(*dst)
-            && let Err(error) = self.groups.join(self.index, *dst)
-        {
-            // Switches that go by memberships may keep answers from it.
-            tracing::debug!(%error, group = %dst, "a group was not joined");
-        }
-        self.own.send(transmit.link_destination(), &transmit.to_packet())
-    }
-
-    /// Waits for the next packet the machine may care about. Cancel-safe.
-    pub(crate) async fn receive(&self) -> io::Result<Heard> {
+    async fn next(&self) -> io::Result<Packet6> {
         loop {
             let (got, packet) = tokio::select! {
                 r = hear(Some(&self.own), LONGEST) => r?,
@@ -86,7 +61,7 @@ impl Icmp6Socket {
                 if self.ears && is_advertisement(&packet) {
                     self.heard_router()?;
                 }
-                return Ok(Heard { frame_source: got.source_mac, check: check_of(&got), packet });
+                return Ok(Packet6 { frame_source: got.source_mac, check: check_of(&got), packet });
             }
         }
     }
@@ -99,6 +74,23 @@ impl Icmp6Socket {
             }
         }
         Ok(())
+    }
+}
+
+impl Icmp6 for Icmp6Socket {
+    fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        if let Transmit::Icmp { src: Ipv6Addr::UNSPECIFIED, dst, .. } = transmit
+            && is_solicited_node(*dst)
+            && let Err(error) = self.groups.join(self.index, *dst)
+        {
+            // Switches that go by memberships may keep answers from it.
+            tracing::debug!(%error, group = %dst, "a group was not joined");
+        }
+        self.own.send(transmit.link_destination(), &transmit.to_packet())
+    }
+
+    fn receive(&self) -> Next<'_, Packet6> {
+        Box::pin(self.next())
     }
 }
 

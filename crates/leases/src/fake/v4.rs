@@ -1,0 +1,147 @@
+//! DHCP and ARP on the LAN.
+
+#[path = "../../../dhcp/tests/lan/server.rs"]
+#[allow(dead_code, reason = "the simulator uses all of it")]
+mod server;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use landline_dhcp::v4::Transmit;
+use landline_dhcp::wire::arp;
+use landline_dhcp::wire::dhcpv4::{MessageType, Packet, Repr};
+use landline_types::Mac;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Ear, HOUR, Micros, SECOND, Socket, receive, say};
+use crate::sockets::{Claims, Dhcp4, Next, Received};
+use server::Server;
+
+/// The server's hardware address.
+const SERVER: Mac = Mac::new([2, 0, 0, 0, 4, 1]);
+
+/// An address of the LAN, which is 198.51.100.0/24.
+pub(super) fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 51, 100, last)
+}
+
+/// Who is there.
+pub struct Lan4 {
+    server: Server,
+    /// Others, who have these addresses.
+    squatters: BTreeMap<Ipv4Addr, Mac>,
+    pub(super) inboxes: Vec<UnboundedSender<Received>>,
+    pub(super) watchers: Vec<UnboundedSender<arp::Packet>>,
+    heard: Vec<MessageType>,
+}
+
+impl Lan4 {
+    pub(super) fn new() -> Self {
+        Self {
+            server: Server::new(1, 10..60, 600),
+            squatters: BTreeMap::new(),
+            inboxes: Vec::new(),
+            watchers: Vec::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    /// The server answers, or is away.
+    pub fn serve(&mut self, up: bool) {
+        self.server.up = up;
+    }
+
+    /// The server loses its memory.
+    pub fn forget(&mut self) {
+        self.server.wipe();
+    }
+
+    /// The server refuses what it has no record of.
+    pub fn be_strict(&mut self) {
+        self.server.rude = true;
+    }
+
+    /// The server gives addresses from here on, and extends no others.
+    pub fn renumber(&mut self, from: u8) {
+        self.server.renumber(from..from + 40);
+    }
+
+    /// How long its leases are.
+    pub fn lease_for(&mut self, seconds: u32) {
+        self.server.lease_secs = seconds;
+    }
+
+    /// Another machine has the address and says so to all.
+    pub fn squat(&mut self, address: Ipv4Addr) {
+        let mac = Mac::new([2, 0, 0, 0, 9, address.octets()[3]]);
+        self.squatters.insert(address, mac);
+        self.claim(address, mac);
+    }
+
+    /// How many messages of this kind clients have sent.
+    pub fn sent(&self, kind: MessageType) -> usize {
+        self.heard.iter().filter(|heard| **heard == kind).count()
+    }
+
+    fn claim(&mut self, address: Ipv4Addr, mac: Mac) {
+        let packet = arp::Packet::announcement(mac, address);
+        let heard = arp::Heard { packet, frame_source: mac, to_all: true };
+        say(&mut self.watchers, &packet);
+        say(&mut self.inboxes, &Received::Arp(heard));
+    }
+
+    fn transmit(&mut self, now: Micros, transmit: &Transmit) {
+        match transmit {
+            Transmit::Arp(packet) if packet.target_ip == self.server.id => self.claim(self.server.id, SERVER),
+            Transmit::Arp(packet) => {
+                if let Some(mac) = self.squatters.get(&packet.target_ip).copied() {
+                    self.claim(packet.target_ip, mac);
+                }
+            }
+            Transmit::Dhcp { payload, .. } => self.ask(now, payload),
+        }
+    }
+
+    fn ask(&mut self, now: Micros, payload: &[u8]) {
+        self.heard.extend(Packet::parse(payload).and_then(|packet| Repr::parse(&packet)).map(|m| m.kind));
+        let from = SocketAddrV4::new(self.server.id, 67);
+        if self.server.up
+            && let Some(answer) = self.server.answer(now, payload)
+        {
+            say(&mut self.inboxes, &Received::Datagram { from, payload: answer.emit() });
+        }
+    }
+}
+
+impl Dhcp4 for Socket<Received> {
+    fn send(&mut self, transmit: &Transmit) -> io::Result<()> {
+        let now = self.lan.now();
+        self.lan.four(|lan| lan.transmit(now, transmit));
+        Ok(())
+    }
+
+    fn send_to(&self, _to: Mac, _src: Ipv4Addr, _dst: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+        let now = self.lan.now();
+        self.lan.four(|lan| lan.ask(now, payload));
+        Ok(())
+    }
+
+    fn routes(&self) -> bool {
+        false
+    }
+
+    fn receive(&self) -> Next<'_, Received> {
+        receive(&self.inbox)
+    }
+}
+
+impl Claims for Ear<arp::Packet> {
+    fn watch(&self, _own: &[(Ipv4Addr, Mac)]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn receive(&self) -> Next<'_, arp::Packet> {
+        receive(&self.0)
+    }
+}

@@ -1,0 +1,205 @@
+//! Sandboxes that are a list of links, and fail when they are told to.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ipnet::{IpNet, Ipv6Net};
+use landline_kernel::{Link, LinkKind, Netns};
+use landline_model::{Applied, Ipv6Record};
+use landline_types::IfName;
+use tokio::sync::watch;
+
+use super::{SandboxError, Task, Task6, addresses_v6};
+use crate::host::fake::link;
+use crate::host::{Host, HostError};
+use crate::mark::Mark;
+use crate::sandboxes::{Changes, Inside, Sandboxes};
+
+/// A link in a sandbox.
+#[derive(Debug, Clone)]
+pub struct FakeLink {
+    /// The link.
+    pub link: Link,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+}
+
+type All = BTreeMap<PathBuf, Vec<FakeLink>>;
+
+/// The fake. Clones share it.
+#[derive(Clone, Default)]
+pub struct FakeSandboxes {
+    all: watch::Sender<All>,
+    broken: Arc<AtomicBool>,
+}
+
+impl FakeSandboxes {
+    /// A container begins.
+    pub fn begin(&self, path: &Path) {
+        self.all.send_modify(|all| {
+            all.entry(path.into()).or_default();
+        });
+    }
+
+    /// Docker moves a link in, sets it up and puts these addresses on it.
+    pub fn move_in(&self, path: &Path, mark: &Mark, addresses: Vec<IpNet>) {
+        let link = Link { alias: Some(mark.to_string()), ..link(2, "eth0", LinkKind::Veth) };
+        self.put(path, FakeLink { link, addresses });
+    }
+
+    /// This link is in the sandbox now.
+    pub fn put(&self, path: &Path, link: FakeLink) {
+        self.all.send_modify(|all| all.entry(path.into()).or_default().push(link));
+    }
+
+    /// The container's link in the sandbox, if it is there.
+    pub fn link(&self, path: &Path, mark: &Mark) -> Option<FakeLink> {
+        let (all, alias) = (self.all.borrow(), mark.to_string());
+        all.get(path)?.iter().find(|own| own.link.alias.as_deref() == Some(&*alias)).cloned()
+    }
+
+    /// Its addresses, as text.
+    pub fn addresses(&self, path: &Path, mark: &Mark) -> Vec<String> {
+        let link = self.link(path, mark);
+        link.iter().flat_map(|own| &own.addresses).map(ToString::to_string).collect()
+    }
+
+    /// The container ends.
+    pub fn end(&self, path: &Path) {
+        self.all.send_modify(|all| drop(all.remove(path)));
+    }
+
+    /// Whether nothing can be changed in any sandbox.
+    pub fn break_all(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    fn change(
+        &self,
+        path: &Path,
+        alias: &str,
+        change: impl FnOnce(&mut FakeLink),
+    ) -> Result<(), SandboxError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(SandboxError::Injected);
+        }
+        self.all.send_modify(|all| {
+            let links = all.get_mut(path).into_iter().flatten();
+            let mut own = links.filter(|own| own.link.alias.as_deref() == Some(alias));
+            if let Some(own) = own.next() {
+                change(own);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Sandboxes for FakeSandboxes {
+    fn enter(&self, path: &Path, mark: &Mark) -> Result<Option<Box<dyn Inside>>, SandboxError> {
+        let Some(found) = self.link(path, mark) else { return Ok(None) };
+        let (path, alias) = (path.to_owned(), mark.to_string());
+        Ok(Some(Box::new(Entered { sandboxes: self.clone(), path, alias, found })))
+    }
+
+    fn follow(&self, path: &Path) -> Result<Option<Box<dyn Changes>>, SandboxError> {
+        Ok(self.lives(path).then(|| Box::new(self.all.subscribe()) as Box<dyn Changes>))
+    }
+
+    fn hand_over(&self, host: &dyn Host, index: u32, path: &Path) -> Result<(), HostError> {
+        let found = host.links()?.into_iter().find(|link| link.index == index);
+        host.hand_over(index, &Netns::current().map_err(HostError::Open)?)?;
+        self.all.send_modify(|all| {
+            if let (Some(links), Some(link)) = (all.get_mut(path), found) {
+                links.push(FakeLink { link, addresses: Vec::new() });
+            }
+        });
+        Ok(())
+    }
+
+    fn lives(&self, path: &Path) -> bool {
+        self.all.borrow().contains_key(path)
+    }
+}
+
+struct Entered {
+    sandboxes: FakeSandboxes,
+    path: PathBuf,
+    alias: String,
+    found: FakeLink,
+}
+
+impl Inside for Entered {
+    fn link(&self) -> &Link {
+        &self.found.link
+    }
+
+    fn configure(&mut self, task: Task<'_>, now: &mut Applied) -> Result<bool, SandboxError> {
+        let (wanted, before) = (task.wanted.map(|wanted| wanted.address), now.address);
+        self.sandboxes.change(&self.path, &self.alias, |own| {
+            let addresses = &mut own.addresses;
+            addresses.retain(|net| before.map(IpNet::from) != Some(*net) || wanted == before);
+            let missing = wanted.map(IpNet::from).filter(|net| !addresses.contains(net));
+            addresses.extend(missing);
+        })?;
+        now.address = wanted;
+        Ok(false)
+    }
+
+    fn configure_v6(&mut self, task: Task6<'_>, now: &mut Ipv6Record) -> Result<bool, SandboxError> {
+        let wanted: Vec<_> = addresses_v6(task.state).into_iter().map(|(net, _)| net).collect();
+        self.sandboxes.change(&self.path, &self.alias, |own| {
+            let addresses = &mut own.addresses;
+            addresses.retain(|net| matches!(net, IpNet::V4(_)));
+            addresses.extend(wanted.iter().map(|net| IpNet::from(*net)));
+        })?;
+        now.applied = wanted;
+        Ok(false)
+    }
+
+    fn quiet_v6(&self, _own: bool) {}
+
+    fn addresses(&mut self) -> Result<Vec<IpNet>, SandboxError> {
+        Ok(self.found.addresses.clone())
+    }
+
+    fn has_default_route(&mut self) -> Result<bool, SandboxError> {
+        Ok(false)
+    }
+
+    fn enable_v6(&self) {}
+
+    fn set_up(&mut self, name: Option<IfName>) -> Result<(), SandboxError> {
+        self.sandboxes.change(&self.path, &self.alias, |own| {
+            own.link.up = true;
+            own.link.name = name.unwrap_or_else(|| own.link.name.clone());
+        })
+    }
+
+    fn fix_v6(&mut self, net: Ipv6Net, _gateway: Option<Ipv6Addr>) -> Result<(), SandboxError> {
+        self.sandboxes.change(&self.path, &self.alias, |own| own.addresses.push(net.into()))
+    }
+
+    fn remove_link(self: Box<Self>) -> Result<(), SandboxError> {
+        self.sandboxes.all.send_modify(|all| {
+            if let Some(links) = all.get_mut(&self.path) {
+                links.retain(|own| own.link.alias.as_ref() != Some(&self.alias));
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Changes for watch::Receiver<All> {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            if self.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
