@@ -17,6 +17,8 @@ mod lease;
 pub mod probe;
 mod random;
 pub mod sockets;
+#[cfg(test)]
+mod tests;
 
 pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
