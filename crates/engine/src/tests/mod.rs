@@ -3,6 +3,7 @@
 mod endpoints;
 mod failures;
 mod kills;
+mod leases;
 mod networks;
 mod restarts;
 mod world;
