@@ -9,7 +9,7 @@ use landline_kernel::Event;
 use tokio::time::Instant;
 
 /// How long what was lost may stay away before anything is removed because of it.
-const SETTLES: Duration = Duration::from_secs(2);
+const SETTLES: Duration = Duration::from_secs(5);
 
 /// Until when nothing is done about a loss.
 #[derive(Debug, Default)]
