@@ -74,7 +74,7 @@ async fn join_names_the_link_that_was_made(kind: Kind) {
     let answer = engine.join(&endpoint_id(1), Some(living()), None).await.unwrap();
     assert!(world.host.names().contains(&answer.link.to_string()));
     let prefix = match kind {
-        Kind::Bridge | Kind::Leased => "br0",
+        Kind::Bridge | Kind::Leased | Kind::Leased6 | Kind::Fixed => "br0",
         Kind::BridgeVlan => "br1",
         Kind::Vde => "vde",
         Kind::Macvlan | Kind::MacvlanVlan | Kind::Ipvlan | Kind::Nat => "eth",
@@ -243,7 +243,7 @@ for_each_kind!(the_parent_is_gone);
 async fn a_parent_that_comes_back_in_time_is_waited_for(kind: Kind) {
     let (world, engine) = World::with(kind).await;
     let parent = match kind {
-        Kind::Bridge | Kind::Leased => "br0",
+        Kind::Bridge | Kind::Leased | Kind::Leased6 | Kind::Fixed => "br0",
         Kind::BridgeVlan => "br1",
         _ => "eth0",
     };

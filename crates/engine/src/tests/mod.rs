@@ -2,8 +2,10 @@
 
 mod endpoints;
 mod failures;
+mod fixed;
 mod kills;
 mod leases;
+mod leases6;
 mod networks;
 mod restarts;
 mod world;

@@ -16,7 +16,7 @@ use landline_links::fake::{FakeHost, FakeLink, FakeSandboxes, link};
 use landline_links::mark::{End, Mark};
 use landline_links::{Host as _, mark_of};
 use landline_spec::{
-    Addressing, ConflictCheck, EndpointId, EndpointOptions, Mode, NetworkId, NetworkOptions,
+    Addressing, ConflictCheck, EndpointId, EndpointOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions,
 };
 use landline_store::Store;
 use tempfile::TempDir;
@@ -44,12 +44,16 @@ pub(super) enum Kind {
     Nat,
     /// On a bridge, with addresses of a DHCP server.
     Leased,
+    /// The same, with IPv6.
+    Leased6,
+    /// On a bridge, with addresses that Docker gives.
+    Fixed,
 }
 
 impl Kind {
     pub(super) fn options(self) -> NetworkOptions {
         let (mode, parent, vlan) = match self {
-            Self::Bridge | Self::Leased => (Mode::Bridge, "br0", None),
+            Self::Bridge | Self::Leased | Self::Leased6 | Self::Fixed => (Mode::Bridge, "br0", None),
             Self::BridgeVlan => (Mode::Bridge, "br1", Some(12)),
             Self::Macvlan => (Mode::Macvlan, "eth0", None),
             Self::MacvlanVlan => (Mode::Macvlan, "eth0", Some(12)),
@@ -59,7 +63,8 @@ impl Kind {
         };
         let (addressing, conflict_check, patience) = match self {
             Self::Nat => (Addressing::Static, ConflictCheck::Off, SHORT),
-            Self::Leased => (Addressing::Dhcp, ConflictCheck::Fast, Duration::from_secs(10)),
+            Self::Leased | Self::Leased6 => (Addressing::Dhcp, ConflictCheck::Fast, Duration::from_secs(10)),
+            Self::Fixed => (Addressing::Static, ConflictCheck::Fast, SHORT),
             _ => (Addressing::None, ConflictCheck::Off, SHORT),
         };
         NetworkOptions {
@@ -68,7 +73,17 @@ impl Kind {
             addressing,
             conflict_check,
             lease_timeout: patience,
+            ipv6: if self == Self::Leased6 { Ipv6Mode::Auto } else { Ipv6Mode::Off },
             ..NetworkOptions::new(parent.parse().unwrap())
+        }
+    }
+
+    /// Where Docker's addresses are from.
+    fn subnet(self) -> Option<&'static str> {
+        match self {
+            Self::Nat => Some("203.0.113"),
+            Self::Fixed => Some("198.51.100"),
+            _ => None,
         }
     }
 
@@ -77,6 +92,10 @@ impl Kind {
             Self::Nat => NetworkIpam::Pool {
                 subnet: "203.0.113.0/24".parse().unwrap(),
                 gateway: "203.0.113.1".parse().ok(),
+            },
+            Self::Fixed => NetworkIpam::Pool {
+                subnet: "198.51.100.0/24".parse().unwrap(),
+                gateway: "198.51.100.1".parse().ok(),
             },
             _ => NetworkIpam::Null,
         };
@@ -88,7 +107,7 @@ impl Kind {
             network: network_id(),
             endpoint: endpoint_id(n),
             mac: None,
-            address: (self == Self::Nat).then(|| format!("203.0.113.{}/24", 10 + n).parse().unwrap()),
+            address: self.subnet().map(|net| format!("{net}.{}/24", 10 + n).parse().unwrap()),
             address_v6: None,
             options: EndpointOptions::default(),
             ports: BTreeSet::new(),

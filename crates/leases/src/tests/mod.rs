@@ -1,5 +1,6 @@
 //! The supervisors of both families with servers, sandboxes and a clock of their own.
 
+mod host;
 mod ipv4;
 mod ipv6;
 mod starts;
