@@ -63,6 +63,15 @@ impl Engine {
         endpoint.cell.names_changed();
     }
 
+    /// Whether it was seen which container an endpoint belongs to, as it is once that has started.
+    pub async fn has_container(&self, id: &EndpointId) -> bool {
+        let endpoint = self.slot_if_known(id).and_then(|slot| slot.current());
+        match endpoint {
+            Some(endpoint) => endpoint.cell.read().await.container.is_some(),
+            None => false,
+        }
+    }
+
     /// Tells the features whose the endpoint's fixed addresses are.
     async fn tell_addresses(&self, record: &EndpointRecord, name: &str) {
         let v4 = match record.address {

@@ -92,6 +92,25 @@ impl Engine {
         self.refused_starts.allowed.store(allowed, Ordering::Relaxed);
     }
 
+    /// Whether what a failed start has left of a container may be mended without its user's word.
+    pub fn mends_starts(&self) -> bool {
+        self.refused_starts.allowed.load(Ordering::Relaxed)
+    }
+
+    /// Has a container started again whose start failed, if that was while Docker restored its containers: nobody else does.
+    pub async fn start_later(&self, container: &str) {
+        if self.may_refuse()
+            && let Some(token) = self.remember_refused().await
+        {
+            tracing::info!(
+                container,
+                token,
+                "a start that failed while Docker restored its containers is made up for"
+            );
+            self.start_begins(&token, container).await;
+        }
+    }
+
     /// Whether Docker may be restoring its containers: only then a start is refused because its API does not answer.
     pub fn docker_restores(&self, restoring: bool) {
         self.refused_starts.restoring.store(restoring, Ordering::Relaxed);

@@ -147,7 +147,7 @@ async fn serve(
             Attacher::new(parts.attach.clone(), view.clone(), config.unwrap_or_default(), config_path)
         }
     });
-    let frontends = Frontend::under(&names, &ipam_names, &parts, &view, &attacher.config(), &watcher.sign());
+    let frontends = Frontend::under(&names, &ipam_names, &parts, &view, &attacher.config(), &watcher);
     let lan_ipam_name = lan_ipam_name(&names);
     let lan_ipam = options.plugin_socket.with_file_name(format!("{lan_ipam_name}.sock"));
     // Those that are made here are removed at the end.
@@ -194,6 +194,11 @@ async fn serve(
     };
     let alarm = Alarm::start().map_err(DaemonError::Timer)?;
     tasks.spawn(starts::follow(engine.clone(), view.clone(), options.docker_host.clone(), stopping.clone()));
+    if driver {
+        let (engine, view, docker) = (engine.clone(), view.clone(), options.docker_host.clone());
+        let connections = parts.connections.clone();
+        tasks.spawn(connections.follow(engine, view, watcher.doubts(), docker, stopping.clone()));
+    }
     let lost = Lost::new(engine.clone(), view.clone(), options.docker_host, options.network_grace);
     tasks.spawn(lost.clone().follow(alarm, cancel.clone()));
     // Before the first request of Docker's.

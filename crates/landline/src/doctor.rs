@@ -16,6 +16,7 @@ use landline_types::{IfName, chain};
 use crate::alike::{self, Alike};
 use crate::attach::read_config;
 use crate::cli::DoctorOptions;
+use crate::connections::DroppedConnection;
 use crate::control::{Answer, CallError, Request, call};
 use crate::output::{CommandError, show};
 use crate::parts::Parts;
@@ -106,6 +107,7 @@ pub(crate) async fn examine(
     let docker =
         view.connected || (parts.engine.network_views().is_empty() && !parts.attach.views().await.is_empty());
     report.found.splice(0..0, around.look(docker));
+    report.found.extend(parts.connections.dropped().iter().map(DroppedConnection::finding));
     Ok(report)
 }
 

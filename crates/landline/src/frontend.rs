@@ -10,9 +10,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use landline_docker::{
     AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool,
-    DockerView, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
+    DockerView, Doubts, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
     JoinRequest, JoinResponse, Limits, OptionsError, PoolAnswer, PoolRequest, PublishedPort,
-    ReleaseAddressRequest, StaticRoute,
+    ReleaseAddressRequest, StaticRoute, Watcher,
 };
 use landline_engine::{
     CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, NetworkIpam, PoolV6, Published, Starting,
@@ -77,6 +77,8 @@ pub(crate) struct Frontend {
     config: watch::Receiver<Arc<ConfigFile>>,
     /// Tells the watcher that Docker runs.
     docker_lives: Arc<Notify>,
+    /// Tells it what Docker does not.
+    doubts: Arc<Doubts>,
 }
 
 /// What a request can be refused for before the engine sees it.
@@ -112,7 +114,7 @@ impl Frontend {
         parts: &Arc<Parts>,
         view: &watch::Receiver<Arc<DockerView>>,
         config: &watch::Receiver<Arc<ConfigFile>>,
-        docker_lives: &Arc<Notify>,
+        watcher: &Watcher,
     ) -> Vec<Arc<Self>> {
         let lan_ipam_name: Arc<str> = lan_ipam_name(names).into();
         let frontend = |preset: &Preset| {
@@ -125,7 +127,8 @@ impl Frontend {
                 lan_ipam_name: lan_ipam_name.clone(),
                 ipam_name: IpamName::Plain,
                 config: config.clone(),
-                docker_lives: docker_lives.clone(),
+                docker_lives: watcher.sign(),
+                doubts: watcher.doubts(),
             })
         };
         names.iter().map(frontend).collect()
@@ -524,6 +527,10 @@ impl Driver for Frontend {
     }
 
     async fn delete_endpoint(&self, request: EndpointRequest) -> Result<(), DriverError> {
+        // Of a start that fails Docker tells nobody but its user.
+        if !self.parts.engine.has_container(&request.endpoint).await {
+            self.doubts.about_network(request.network.clone());
+        }
         Ok(self.parts.engine.delete_endpoint(&request.endpoint).await?)
     }
 

@@ -27,6 +27,10 @@ fn render(listing: &Listing) -> String {
         text.push_str("\n\n");
         text.push_str(&alike.short());
     }
+    for dropped in &listing.dropped {
+        text.push_str("\n\n");
+        text.push_str(&dropped.says());
+    }
     if !listing.docker {
         text.push_str("\n(Docker's API cannot be reached: names may be missing)");
     }

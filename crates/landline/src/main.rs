@@ -8,6 +8,7 @@ mod attempts;
 mod bridge;
 mod cli;
 mod completion;
+mod connections;
 mod control;
 mod daemon;
 mod doctor;

@@ -14,6 +14,8 @@ use landline_nat::Nat;
 use landline_resolver::Resolver;
 use landline_uplink::HostLeases;
 
+use crate::connections::Connections;
+
 /// The engine and its features.
 pub(crate) struct Parts {
     /// Networks and endpoints.
@@ -30,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) attach: Arc<Attachments>,
     /// What keeps containers from being reached.
     pub(crate) doctor: Doctor,
+    /// Which containers are connected to which networks.
+    pub(crate) connections: Arc<Connections>,
 }
 
 impl Parts {
@@ -52,6 +56,7 @@ impl Parts {
             nat.clone(),
             resolver.clone(),
         ]);
+        let connections = Connections::resume(&mut ground);
         let engine = Engine::start(&mut ground, Arc::new(admissions)).await;
         landline_ovs_ports::start(&engine);
         resolver.follow(&engine);
@@ -60,7 +65,7 @@ impl Parts {
         let attach = Attachments::start(engine.clone(), attachments).await;
         let ipam = Ipam::new(engine.clone(), pools);
         let doctor = Doctor::new(engine.clone(), nat.clone(), host_access.clone());
-        Ok(Arc::new(Self { engine, ipam, nat, host_access, host_leases, attach, doctor }))
+        Ok(Arc::new(Self { engine, ipam, nat, host_access, host_leases, attach, doctor, connections }))
     }
 }
 

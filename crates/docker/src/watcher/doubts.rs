@@ -6,25 +6,43 @@ use std::sync::{Mutex, PoisonError};
 use landline_spec::NetworkId;
 use tokio::sync::Notify;
 
-/// Networks whose stopped containers are to be looked at again. Docker tells of starts that succeed, and not of one that fails, which
-/// may change the container all the same.
+/// What is to be looked at again. Docker tells of starts that succeed, and not of one that fails, which may change the container all the same;
+/// nor does it tell that a container was connected that does not run.
 #[derive(Debug, Default)]
 pub struct Doubts {
-    networks: Mutex<BTreeSet<NetworkId>>,
+    about: Mutex<BTreeSet<Doubt>>,
     news: Notify,
+}
+
+/// What there is a doubt about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Doubt {
+    /// The stopped containers of a network.
+    Network(NetworkId),
+    /// A container.
+    Container(String),
 }
 
 impl Doubts {
     /// A start on this network has failed, most likely.
-    pub fn about(&self, network: NetworkId) {
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner).insert(network);
+    pub fn about_network(&self, network: NetworkId) {
+        self.note(Doubt::Network(network));
+    }
+
+    /// The container may have been connected.
+    pub fn about_container(&self, id: &str) {
+        self.note(Doubt::Container(id.to_owned()));
+    }
+
+    fn note(&self, doubt: Doubt) {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).insert(doubt);
         self.news.notify_one();
     }
 
-    /// The networks that there are doubts about, once there are some. Nothing is lost when the future is dropped.
-    pub(super) async fn next(&self) -> BTreeSet<NetworkId> {
+    /// What there are doubts about, once there are some. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&self) -> BTreeSet<Doubt> {
         self.news.notified().await;
-        std::mem::take(&mut self.networks.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.about.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -36,8 +54,11 @@ mod tests {
     async fn doubts_are_merged_until_somebody_looks() {
         let doubts = Doubts::default();
         for network in ["a", "b", "a"] {
-            doubts.about(network.parse().unwrap());
+            doubts.about_network(network.parse().unwrap());
         }
-        assert_eq!(doubts.next().await, ["a", "b"].map(|network| network.parse().unwrap()).into());
+        doubts.about_container("c1");
+        let networks = ["a", "b"].map(|network| Doubt::Network(network.parse().unwrap()));
+        let all = networks.into_iter().chain([Doubt::Container("c1".into())]);
+        assert_eq!(doubts.next().await, all.collect());
     }
 }

@@ -267,8 +267,8 @@ impl Watcher {
                     None => return Ok(()),
                 },
                 Some(finding) = lookups.next() => state.found(finding),
-                networks = self.doubts.next() => {
-                    for lookup in state.doubted(&networks) {
+                doubts = self.doubts.next() => {
+                    for lookup in state.doubted(&doubts) {
                         lookups.ask(lookup);
                     }
                 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use landline_spec::NetworkId;
 
+use super::doubts::Doubt;
 use super::model::{Container, Event, ListedContainer, Network};
 use super::view::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch};
 use super::wishes::is_called;
@@ -106,14 +107,18 @@ impl State {
         }
     }
 
-    /// What may have changed without an event: a start on these networks has failed after the driver had made an endpoint.
-    pub(super) fn doubted(&self, networks: &BTreeSet<NetworkId>) -> Vec<Lookup> {
-        let may_be_on = |info: &ContainerInfo| networks.iter().any(|network| self.is_attached(info, network));
-        let stopped = self
-            .containers
-            .iter()
-            .filter(|(_, known)| known.info.as_ref().is_none_or(|info| !info.running && may_be_on(info)));
-        stopped.map(|(id, _)| Lookup::Container(id.clone())).collect()
+    /// What may have changed without an event.
+    pub(super) fn doubted(&self, doubts: &BTreeSet<Doubt>) -> Vec<Lookup> {
+        let is_doubted = |id: &String, info: Option<&ContainerInfo>| {
+            doubts.iter().any(|doubt| match doubt {
+                Doubt::Container(container) => container == id,
+                Doubt::Network(network) => {
+                    info.is_none_or(|info| !info.running && self.is_attached(info, network))
+                }
+            })
+        };
+        let doubted = self.containers.iter().filter(|(id, known)| is_doubted(id, known.info.as_ref()));
+        doubted.map(|(id, _)| Lookup::Container(id.clone())).collect()
     }
 
     fn is_attached(&self, container: &ContainerInfo, network: &NetworkId) -> bool {

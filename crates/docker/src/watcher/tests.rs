@@ -282,11 +282,15 @@ async fn what_a_failed_start_has_changed_is_seen_once_somebody_doubts_it() {
     watching.until_known("e2").await;
     // Docker tells nobody.
     engine.change(|contents| drop(contents.containers.insert("c1".into(), stopped(&json!({})))));
-    watching.doubts.about("n2".parse().unwrap());
-    watching.doubts.about("n1".parse().unwrap());
+    watching.doubts.about_network("n2".parse().unwrap());
+    watching.doubts.about_network("n1".parse().unwrap());
     let view =
         watching.until("the change", |view| web(view).is_some_and(|web| web.networks.is_empty())).await;
     assert!(web(&view).unwrap().disconnected.is_empty());
+    // Nor does it tell that a container that does not run is connected.
+    engine.change(|contents| drop(contents.containers.insert("c1".into(), stopped(&on_lan))));
+    watching.doubts.about_container("c1");
+    watching.until("its network", |view| web(view).is_some_and(|web| web.networks.contains("n1"))).await;
     let asked = engine.asked.borrow().clone();
     let running = asked.iter().filter(|path| path.starts_with("/v1.41/containers/c2/")).count();
     assert_eq!(running, 1, "what runs is not in doubt: {asked:?}");

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alike::Alike;
 use crate::attach::{AttachRow, Where};
+use crate::connections::DroppedConnection;
 use crate::network::NetworkRow;
 pub(crate) use client::{CallError, call};
 pub(crate) use server::{Context, serve};
@@ -213,4 +214,7 @@ pub(crate) struct Listing {
     /// Which containers cannot be told apart when they start together.
     #[serde(default)]
     pub(crate) alike: Vec<Alike>,
+    /// Connections of containers that Docker has dropped.
+    #[serde(default)]
+    pub(crate) dropped: Vec<DroppedConnection>,
 }

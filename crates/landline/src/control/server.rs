@@ -62,6 +62,7 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
                     endpoints,
                     attachments: attacher.rows(),
                     alike: alike::look(parts, &view),
+                    dropped: parts.connections.dropped(),
                 })
             }
             Ok(Request::Inspect { target }) => Answer::Inspected(parts.engine.inspect(&target).await),

@@ -37,6 +37,7 @@ mod derived;
 mod docker_away;
 mod doctor;
 mod drop_ins;
+mod dropped;
 mod dual;
 mod endpoints;
 mod failures;
