@@ -58,7 +58,8 @@ impl Attachments {
         });
         let Some(link) = link.await? else { return Ok(()) };
         let Some(mac) = link.mac else { return Ok(()) };
-        let look = probe::contest(&link, mac, &addresses, options.conflict_check);
+        let look =
+            probe::contest(self.engine.services(), link.index, mac, &addresses, options.conflict_check);
         match cancel.run_until_cancelled(look).await.ok_or(AttachFailure::Cancelled)? {
             Ok(None) => Ok(()),
             Ok(Some(Contest { address, by, for_all })) => {

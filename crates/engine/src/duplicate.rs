@@ -45,7 +45,7 @@ impl Engine {
         let Some((parent, own)) = parent.and_then(|link| Some((link.clone(), link.mac?))) else {
             return false;
         };
-        match probe::look(&parent, own, &[address], ConflictCheck::Fast).await {
+        match probe::look(&self.services, parent.index, own, &[address], ConflictCheck::Fast).await {
             Ok(answered) => answered.is_some_and(|(_, by)| by == mac),
             // Not to have looked is no reason not to start.
             Err(error) => {

@@ -13,7 +13,7 @@ use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
 use landline_kernel::{Netns, PacketSocket};
 use landline_leases::addressing::permit::NotPermitted;
 use landline_leases::probe::Contest;
-use landline_leases::{MoveOutcome, SandboxMove, link_on_host, probe, wait_for_move};
+use landline_leases::{MoveOutcome, SandboxMove, probe, wait_for_move};
 use landline_links::mark::Mark;
 use landline_links::{Sandbox, SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
@@ -68,10 +68,7 @@ impl Engine {
             return Ok(());
         }
         let check = network.options.conflict_check;
-        let look = async {
-            let link = blocking(move || link_on_host(index)).await?;
-            probe::contest(&link, record.mac, &[address], check).await
-        };
+        let look = async { probe::contest(&self.services, index, record.mac, &[address], check).await };
         match cancel.run_until_cancelled(Box::pin(look)).await.ok_or(CreateEndpointError::Cancelled)? {
             Ok(None) => Ok(()),
             Ok(Some(Contest { address, by, for_all })) => {

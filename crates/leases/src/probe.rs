@@ -3,7 +3,6 @@
 mod contest;
 mod user;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,14 +10,14 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::wire::arp;
-use landline_kernel::{Link, LinkKind, Netlink, Netns, PacketSocket};
+use landline_kernel::{Link, Netlink, Netns, PacketSocket};
 use landline_links::mark::End;
 use landline_links::{blocking, mark_of};
 use landline_spec::ConflictCheck;
 use landline_types::Mac;
 use tokio::time::Instant;
 
-use crate::sockets::heard;
+use crate::lease::Services;
 
 pub use contest::{Contest, contest};
 pub use user::user;
@@ -34,66 +33,75 @@ struct Timing {
 const FAST: Timing = Timing { probes: 3, gap: Duration::from_millis(20), last: Duration::from_millis(40) };
 const FULL: Timing = Timing { probes: 3, gap: Duration::from_millis(1500), last: Duration::from_secs(2) };
 
-/// Who on the LAN has one of these addresses. The link, in the host's namespace, has `mac`.
+/// Who on the LAN has one of these addresses. The link with this index, in the host's namespace, has `mac`.
+///
+/// # Errors
+/// The link cannot be listened on, or is down.
 pub async fn look(
-    link: &Link,
+    services: &Services,
+    index: u32,
     mac: Mac,
     addresses: &[Ipv4Addr],
     check: ConflictCheck,
 ) -> io::Result<Option<(Ipv4Addr, Mac)>> {
-    let timing = match check {
-        ConflictCheck::Off => return Ok(None),
-        ConflictCheck::Fast => FAST,
-        ConflictCheck::Wait => FULL,
-    };
-    // A child of an ipvlan parent hears no answer to a probe: it goes to the parent.
-    let heard_at = match link {
-        Link { kind: LinkKind::Ipvlan { .. }, parent: Some(parent), .. } => *parent,
-        link => link.index,
-    };
-    let socket = PacketSocket::arp(None, heard_at)?;
-    let mut buffer = [0; 128];
-    let mut of_host = BTreeSet::new();
-    for sent in 1..=timing.probes {
-        for address in addresses {
-            socket.send(Mac::BROADCAST, &arp::Packet::probe(mac, *address).emit())?;
-        }
-        let until = Instant::now() + if sent < timing.probes { timing.gap } else { timing.last };
-        while let Ok(got) = tokio::time::timeout_at(until, socket.recv(&mut buffer)).await {
-            let got = got?;
-            let Some(heard) = heard(&got, &buffer).filter(|_| !got.own) else { continue };
-            let sender = heard.packet.sender_mac;
-            let contests =
-                |address: &&Ipv4Addr| heard.claims(**address, mac) || heard.competes(**address, mac);
-            let Some(address) = addresses.iter().find(contests) else { continue };
-            if of_host.contains(&sender) || is_of_host(sender).await {
-                of_host.insert(sender);
-                continue;
-            }
-            return Ok(Some((*address, sender)));
-        }
-    }
-    Ok(None)
+    Look { services, index, mac }.anyone(addresses, check).await
 }
 
-/// Whether whoever answered for an address of this subnet answers for any, as a router does that does proxy ARP (RFC 1027):
-/// for two more of it, drawn at random.
-async fn answers_for_all(
-    link: &Link,
+/// Looks for others on the LAN of one of the host's links.
+struct Look<'a> {
+    services: &'a Services,
+    /// The link.
+    index: u32,
+    /// Its hardware address, or what that will be.
     mac: Mac,
-    net: Ipv4Net,
-    by: Mac,
-    random: &mut impl Random,
-) -> io::Result<bool> {
-    let [one, other] = [(); 2].map(|()| another(net, random));
-    let (Some(one), Some(other)) = (one, other) else { return Ok(false) };
-    for address in [one, other] {
-        let answered = look(link, mac, &[address], ConflictCheck::Fast).await?;
-        if answered.is_none_or(|(_, who)| who != by) {
-            return Ok(false);
+}
+
+impl Look<'_> {
+    /// Who has one of these addresses.
+    async fn anyone(
+        &self,
+        addresses: &[Ipv4Addr],
+        check: ConflictCheck,
+    ) -> io::Result<Option<(Ipv4Addr, Mac)>> {
+        let timing = match check {
+            ConflictCheck::Off => return Ok(None),
+            ConflictCheck::Fast => FAST,
+            ConflictCheck::Wait => FULL,
+        };
+        let (sockets, index, mac) = (self.services.sockets.clone(), self.index, self.mac);
+        let socket = blocking(move || sockets.arp(index)).await?;
+        for sent in 1..=timing.probes {
+            for address in addresses {
+                socket.send(&arp::Packet::probe(mac, *address))?;
+            }
+            let until = Instant::now() + if sent < timing.probes { timing.gap } else { timing.last };
+            while let Ok(heard) = tokio::time::timeout_at(until, socket.receive()).await {
+                let heard = heard?;
+                let contests =
+                    |address: &&Ipv4Addr| heard.claims(**address, mac) || heard.competes(**address, mac);
+                let contested = addresses.iter().find(contests);
+                let sender = heard.packet.sender_mac;
+                if let Some(address) = contested.filter(|_| !self.services.present.is_of_host(sender)) {
+                    return Ok(Some((*address, sender)));
+                }
+            }
         }
+        Ok(None)
     }
-    Ok(true)
+
+    /// Whether whoever answered for an address of this subnet answers for any, as a router does that does proxy ARP (RFC
+    /// 1027): for two more of it, drawn at random.
+    async fn answers_for_all(&self, net: Ipv4Net, by: Mac, random: &mut impl Random) -> io::Result<bool> {
+        let [one, other] = [(); 2].map(|()| another(net, random));
+        let (Some(one), Some(other)) = (one, other) else { return Ok(false) };
+        for address in [one, other] {
+            let answered = self.anyone(&[address], ConflictCheck::Fast).await?;
+            if answered.is_none_or(|(_, who)| who != by) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// Another host's address in the subnet; `None`: it is too small for that to say anything.

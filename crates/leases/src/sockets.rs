@@ -6,6 +6,7 @@
 mod dhcp4;
 mod icmp6;
 mod parent;
+mod probes;
 mod release;
 
 use std::future::Future;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use landline_dhcp::wire::arp;
 use landline_dhcp::wire::udp::Check;
 use landline_dhcp::{v4, v6};
-use landline_kernel::{Link, Netlink, PacketSocket};
+use landline_kernel::{Link, LinkKind, Netlink, PacketSocket};
 use landline_links::mark::Mark;
 use landline_types::{IfName, Mac};
 
@@ -44,6 +45,9 @@ pub trait Sockets: Send + Sync {
 
     /// For the exchanges of an endpoint with IPv6. `ears`: what routers say to all is heard elsewhere, too.
     fn icmp6(&self, place: &Location, mark: &Mark, ears: bool) -> io::Result<Box<dyn Icmp6>>;
+
+    /// On a link of the host's, for questions about addresses.
+    fn arp(&self, index: u32) -> io::Result<Box<dyn Arp>>;
 
     /// On the parent of links, for claims of their addresses.
     fn claims(&self, parent: &IfName) -> io::Result<Box<dyn Claims>>;
@@ -74,6 +78,15 @@ pub trait Icmp6: Send + Sync {
 
     /// Waits for the next packet that the client may care about.
     fn receive(&self) -> Next<'_, Packet6>;
+}
+
+/// Asks who has an address.
+pub trait Arp: Send + Sync {
+    /// Sends a packet to all.
+    fn send(&self, packet: &arp::Packet) -> io::Result<()>;
+
+    /// Waits for the next packet of another machine.
+    fn receive(&self) -> Next<'_, arp::Heard>;
 }
 
 /// Hears who claims addresses.
@@ -146,8 +159,17 @@ impl Sockets for LinuxSockets {
         Ok(Box::new(icmp6::Icmp6Socket::open(place, mark, ears)?))
     }
 
+    fn arp(&self, index: u32) -> io::Result<Box<dyn Arp>> {
+        // A child of an ipvlan parent hears no answer to a probe: it goes to the parent.
+        let heard_at = match link_on_host(index)? {
+            Link { kind: LinkKind::Ipvlan { .. }, parent: Some(parent), .. } => parent,
+            link => link.index,
+        };
+        Ok(Box::new(probes::Probes(PacketSocket::arp(None, heard_at)?)))
+    }
+
     fn claims(&self, parent: &IfName) -> io::Result<Box<dyn Claims>> {
-        Ok(Box::new(parent::Arp(PacketSocket::claims(None, parent::index(parent)?)?)))
+        Ok(Box::new(parent::Watcher(PacketSocket::claims(None, parent::index(parent)?)?)))
     }
 
     fn advertisements(&self, parent: &IfName) -> io::Result<Box<dyn Advertisements>> {

@@ -13,7 +13,7 @@ use landline_types::IfName;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::Clock;
-use crate::sockets::{Advertisements, Claims, Dhcp4, Icmp6, Location, Next, Sockets};
+use crate::sockets::{Advertisements, Arp, Claims, Dhcp4, Icmp6, Location, Next, Sockets};
 
 pub use v4::Lan4;
 pub use v6::Lan6;
@@ -97,6 +97,15 @@ impl FakeLan {
         join(&mut state, sender);
         Ok(Socket { lan: self.clone(), inbox: tokio::sync::Mutex::new(inbox), number })
     }
+    fn listen<T: Send>(&self, join: impl FnOnce(&mut State, UnboundedSender<T>)) -> io::Result<Ear<T>> {
+        let mut state = self.lock();
+        if let Some(kind) = state.refusal {
+            return Err(kind.into());
+        }
+        let (sender, inbox) = unbounded_channel();
+        join(&mut state, sender);
+        Ok(Ear(tokio::sync::Mutex::new(inbox)))
+    }
 }
 
 impl Sockets for FakeLan {
@@ -112,16 +121,16 @@ impl Sockets for FakeLan {
         Ok(Box::new(self.open(|state, inbox| state.six.inboxes.push(inbox))?))
     }
 
+    fn arp(&self, _index: u32) -> io::Result<Box<dyn Arp>> {
+        Ok(Box::new(self.open(|state, inbox| state.four.askers.push(inbox))?))
+    }
+
     fn claims(&self, _parent: &IfName) -> io::Result<Box<dyn Claims>> {
-        let (sender, inbox) = unbounded_channel();
-        self.lock().four.watchers.push(sender);
-        Ok(Box::new(Ear(tokio::sync::Mutex::new(inbox))))
+        Ok(Box::new(self.listen(|state, inbox| state.four.watchers.push(inbox))?))
     }
 
     fn advertisements(&self, _parent: &IfName) -> io::Result<Box<dyn Advertisements>> {
-        let (sender, inbox) = unbounded_channel();
-        self.lock().six.ears.push(sender);
-        Ok(Box::new(Ear(tokio::sync::Mutex::new(inbox))))
+        Ok(Box::new(self.listen(|state, inbox| state.six.ears.push(inbox))?))
     }
 }
 

@@ -15,7 +15,7 @@ use landline_types::Mac;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Ear, HOUR, Micros, SECOND, Socket, receive, say};
-use crate::sockets::{Claims, Dhcp4, Next, Received};
+use crate::sockets::{Arp, Claims, Dhcp4, Next, Received};
 use server::Server;
 
 /// The server's hardware address.
@@ -33,6 +33,9 @@ pub struct Lan4 {
     squatters: BTreeMap<Ipv4Addr, Mac>,
     pub(super) inboxes: Vec<UnboundedSender<Received>>,
     pub(super) watchers: Vec<UnboundedSender<arp::Packet>>,
+    pub(super) askers: Vec<UnboundedSender<arp::Heard>>,
+    /// A router that answers for all.
+    proxy: Option<Mac>,
     heard: Vec<MessageType>,
 }
 
@@ -43,6 +46,8 @@ impl Lan4 {
             squatters: BTreeMap::new(),
             inboxes: Vec::new(),
             watchers: Vec::new(),
+            askers: Vec::new(),
+            proxy: None,
             heard: Vec::new(),
         }
     }
@@ -72,11 +77,27 @@ impl Lan4 {
         self.server.lease_secs = seconds;
     }
 
+    /// The hardware address of the machine that would have this address of the LAN.
+    pub fn squatter(&self, last: u8) -> Mac {
+        Mac::new([2, 0, 0, 0, 9, last])
+    }
+
+    /// How many sockets on parents listen for claims.
+    pub fn listeners(&mut self) -> usize {
+        self.watchers.retain(|watcher| !watcher.is_closed());
+        self.watchers.len()
+    }
+
     /// Another machine has the address and says so to all.
     pub fn squat(&mut self, address: Ipv4Addr) {
-        let mac = Mac::new([2, 0, 0, 0, 9, address.octets()[3]]);
+        let mac = self.squatter(address.octets()[3]);
         self.squatters.insert(address, mac);
         self.claim(address, mac);
+    }
+
+    /// A router answers for every address.
+    pub fn answer_for_all(&mut self) {
+        self.proxy = Some(SERVER);
     }
 
     /// How many messages of this kind clients have sent.
@@ -88,18 +109,22 @@ impl Lan4 {
         let packet = arp::Packet::announcement(mac, address);
         let heard = arp::Heard { packet, frame_source: mac, to_all: true };
         say(&mut self.watchers, &packet);
+        say(&mut self.askers, &heard);
         say(&mut self.inboxes, &Received::Arp(heard));
     }
 
     fn transmit(&mut self, now: Micros, transmit: &Transmit) {
         match transmit {
             Transmit::Arp(packet) if packet.target_ip == self.server.id => self.claim(self.server.id, SERVER),
-            Transmit::Arp(packet) => {
-                if let Some(mac) = self.squatters.get(&packet.target_ip).copied() {
-                    self.claim(packet.target_ip, mac);
-                }
-            }
+            Transmit::Arp(packet) => self.probe(packet),
             Transmit::Dhcp { payload, .. } => self.ask(now, payload),
+        }
+    }
+
+    fn probe(&mut self, packet: &arp::Packet) {
+        let user = self.squatters.get(&packet.target_ip).copied().or(self.proxy);
+        if let Some(mac) = user {
+            self.claim(packet.target_ip, mac);
         }
     }
 
@@ -132,6 +157,17 @@ impl Dhcp4 for Socket<Received> {
     }
 
     fn receive(&self) -> Next<'_, Received> {
+        receive(&self.inbox)
+    }
+}
+
+impl Arp for Socket<arp::Heard> {
+    fn send(&self, packet: &arp::Packet) -> io::Result<()> {
+        self.lan.four(|lan| lan.probe(packet));
+        Ok(())
+    }
+
+    fn receive(&self) -> Next<'_, arp::Heard> {
         receive(&self.inbox)
     }
 }

@@ -1,8 +1,8 @@
 //! Who else claims an address that is in use (RFC 5227 section 2.4).
 //!
-//! It may begin long after the address was checked. But whoever announces an address, or asks for its neighbours, does so to
-//! all, and the parent of the endpoint's link hears it. The filter of the socket there knows the addresses of all its
-//! endpoints, so nobody is woken for anything else.
+//! It may begin long after the address was checked. But announcements of an address, and questions for neighbours, go to
+//! all, so the parent of the endpoint's link hears them. The filter of the socket there knows the addresses of all its
+//! endpoints, so no task is woken for anything else.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -62,7 +62,7 @@ impl Watch {
         }
     }
 
-    /// The next packet in which somebody else claims what is the endpoint's. Cancel-safe.
+    /// The next packet in which another machine claims what is the endpoint's. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Packet {
         loop {
             let packet = self.listener.next().await;

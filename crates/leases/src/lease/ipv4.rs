@@ -90,8 +90,8 @@ pub fn ask_again(
     Supervisor::spawn(machine, base)
 }
 
-/// How long the kernel may take from the parent of a link to the link. Who insists says it again after two seconds (RFC 5227
-/// section 1.1).
+/// How long the kernel may take from the parent of a link to the link. A genuine claimant announces again after two
+/// seconds (RFC 5227 section 1.1).
 const ECHO: Duration = Duration::from_secs(1);
 
 struct Ipv4 {
@@ -120,8 +120,8 @@ impl Ipv4 {
         config.taken = services.book.taken(options, cell.id());
         config.shares_mac = facts_of(options.mode).shares_mac();
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
-        let heeded = options.conflict_check != landline_spec::ConflictCheck::Off;
-        let watch = (same_lan && heeded).then(|| services.conflict_monitor.at(&options.parent));
+        let checked = options.conflict_check != landline_spec::ConflictCheck::Off;
+        let watch = (same_lan && checked).then(|| services.conflict_monitor.at(&options.parent));
         let (mac, client) = (config.mac, begin(config, services.clock.now()));
         let status = watch::Sender::new(Status {
             state: client.state(),

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::sockets::Sockets;
 
-/// How much may wait for a task that is busy. The newest counts; who means it says it again.
+/// How much may wait for a task that is busy. The newest counts: routers and claimants repeat themselves.
 const WAITING: usize = 16;
 
 /// What is listened for on one parent.

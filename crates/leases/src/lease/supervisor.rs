@@ -120,7 +120,7 @@ type Transmit<M> = <<M as Machine>::Client as Client>::Transmit;
 /// What the machines of both families need.
 pub(crate) struct Base {
     pub(crate) seat: LinkLocation,
-    /// The sandbox has addresses of which nobody has said anything yet: they stay until somebody does.
+    /// The sandbox has addresses that no server and no router has confirmed or refused yet: they stay until then.
     pub(crate) undecided: bool,
     /// Until when Docker may still be setting the sandbox up with the address that it was told.
     told_until: Option<Duration>,
@@ -167,7 +167,7 @@ impl Base {
         self.told_until.is_some_and(|until| self.now().since_boot() < until)
     }
 
-    /// Why the endpoint may not have an address; `None`: whoever had it has gone since.
+    /// Why the endpoint may not have an address; `None`: it may, as the other user has gone since.
     pub(crate) fn refusal(&self, address: IpAddr) -> Option<NotPermitted> {
         let (cell, book) = (&self.seat.cell, &self.seat.services.book);
         book.permit_endpoint(address.into(), cell.options(), cell.id()).err()

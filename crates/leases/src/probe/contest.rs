@@ -4,11 +4,11 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use landline_kernel::Link;
 use landline_spec::ConflictCheck;
 use landline_types::Mac;
 
-use super::{answers_for_all, look};
+use super::Look;
+use crate::lease::Services;
 use crate::random::OsRandom;
 
 /// Somebody else has an address.
@@ -22,18 +22,24 @@ pub struct Contest {
     pub for_all: bool,
 }
 
-/// Looks for another machine on the LAN that has one of these addresses. The link, in the host's namespace, has `mac`.
+/// Looks for another machine on the LAN that has one of these addresses. The link with this index, in the host's namespace,
+/// has `mac`.
+///
+/// # Errors
+/// The link cannot be listened on, or is down.
 pub async fn contest(
-    link: &Link,
+    services: &Services,
+    index: u32,
     mac: Mac,
     wanted: &[Ipv4Net],
     check: ConflictCheck,
 ) -> io::Result<Option<Contest>> {
+    let look = Look { services, index, mac };
     let addresses: Vec<Ipv4Addr> = wanted.iter().map(Ipv4Net::addr).collect();
-    let Some((address, by)) = look(link, mac, &addresses, check).await? else { return Ok(None) };
+    let Some((address, by)) = look.anyone(&addresses, check).await? else { return Ok(None) };
     let net = wanted.iter().find(|net| net.addr() == address);
     let for_all = match net {
-        Some(net) => answers_for_all(link, mac, *net, by, &mut OsRandom).await?,
+        Some(net) => look.answers_for_all(*net, by, &mut OsRandom).await?,
         None => false,
     };
     Ok(Some(Contest { address, by, for_all }))

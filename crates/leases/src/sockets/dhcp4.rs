@@ -18,7 +18,7 @@ const CLIENT_PORT: u16 = 68;
 
 /// The longest DHCP packet and the longest ARP packet that are read.
 const LONGEST: usize = 2048;
-const LONGEST_ARP: usize = 128;
+pub(super) const LONGEST_ARP: usize = 128;
 
 /// The sockets of one exchange.
 pub(super) struct DhcpSockets {

@@ -11,9 +11,9 @@ use super::icmp6::LONGEST;
 use super::{Advertisement, Advertisements, Claims, Next, check_of, hear};
 
 /// Claims.
-pub(super) struct Arp(pub(super) PacketSocket);
+pub(super) struct Watcher(pub(super) PacketSocket);
 
-impl Claims for Arp {
+impl Claims for Watcher {
     fn watch(&self, own: &[(Ipv4Addr, Mac)]) -> io::Result<()> {
         self.0.watch_claims(own)
     }
