@@ -149,6 +149,39 @@ fn an_address_that_another_host_has_is_declined() -> Result {
     world.is_reached6("web", &address)
 }
 
+/// A host that answers neighbours for addresses beyond it is no other machine: who on this host has an address is known
+/// without asking.
+#[test]
+fn what_the_host_answers_for_others_is_no_conflict() -> Result {
+    const MAC: &str = "02:42:c0:00:02:96";
+    const LEASED: &str = "2001:db8:1::77";
+    let reserved = Reservation6 { duid: format!("00:03:00:01:{MAC}"), ip: LEASED.to_owned() };
+    let world =
+        World::bridge_with(Dnsmasq { ra: Ra::Stateful, hosts6: vec![reserved], ..Dnsmasq::default() })?;
+    world.host.node().sh(&format!(
+        "sysctl -w net.ipv6.conf.br0.forwarding=1 net.ipv6.conf.br0.proxy_ndp=1 net.ipv6.neigh.br0.proxy_delay=0
+         ip -6 neigh add proxy {LEASED} dev br0"
+    ))?;
+    let host: landline_types::Mac = world.host.node().mac("br0")?.parse()?;
+    let capture = world.lan.capture(world.lan.router(), "eth0", "icmp6 or udp port 547")?;
+    world.network("lan", &["bridge=br0", "ipv6=dhcp"])?;
+    world.run("web", "lan", &["--mac-address", MAC])?;
+    // To the last probe, a second after the address is in use.
+    let target = LEASED.parse::<std::net::Ipv6Addr>()?.octets();
+    let answers = |frame: &Frame| {
+        let (_, _, _, message) = frame.ip().filter(|(_, _, protocol, _)| *protocol == 58)?;
+        let by_host = message.windows(6).any(|octets| octets == host.octets());
+        (message.first() == Some(&136) && message.get(8..24) == Some(&target) && by_host).then_some(())
+    };
+    wait_for("the host's answers", SOON, || capture.frames().iter().filter_map(answers).count() >= 3)?;
+    let told = world.ipv6("web", |ipv6| ipv6["state"] == "BOUND")?;
+    assert_eq!(told["conflicts"], 0, "{told}");
+    let addresses = world.addresses6("web", "br00")?;
+    assert_eq!(addresses.iter().map(|net| bare(net)).collect::<Vec<_>>(), [LEASED]);
+    assert!(!capture.frames().iter().any(|frame| declines6(frame, LEASED).is_some()));
+    Ok(())
+}
+
 #[test]
 fn leases_are_given_back_as_those_of_ipv4_are() -> Result {
     let world = World::bridge_with(Dnsmasq { ra: Ra::Stateful, ..Dnsmasq::default() })?;
