@@ -16,13 +16,13 @@ use crate::endpoints::{CreateEndpoint, CreateEndpointError};
 use crate::engine::Engine;
 
 /// The first address that the server gives.
-const FIRST: &str = "198.51.100.10/24";
+pub(super) const FIRST: &str = "198.51.100.10/24";
 
-fn address(last: u8) -> Ipv4Addr {
+pub(super) fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 51, 100, last)
 }
 
-fn released(world: &World) -> usize {
+pub(super) fn released(world: &World) -> usize {
     world.lan.four(|lan| lan.sent(MessageType::Release))
 }
 
@@ -31,7 +31,7 @@ fn asked(world: &World) -> usize {
 }
 
 /// The lease as the endpoint's record has it.
-fn recorded(engine: &Engine, n: u8) -> Option<Ipv4Addr> {
+pub(super) fn recorded(engine: &Engine, n: u8) -> Option<Ipv4Addr> {
     let present = engine.ledger.read().endpoints.get(&endpoint_id(n))?.record.clone();
     match &present.address {
         AddressRecord::Dhcp(dhcp) => dhcp.lease.as_ref().map(|lease| lease.address),

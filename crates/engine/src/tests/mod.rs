@@ -4,6 +4,7 @@ mod endpoints;
 mod failures;
 mod fixed;
 mod kills;
+mod lease_ahead;
 mod leases;
 mod leases6;
 mod networks;
