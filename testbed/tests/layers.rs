@@ -73,6 +73,17 @@ fn few_files_outside_links_name_modes() {
     assert!(files.len() <= 6);
 }
 
+/// The engine is a handle: what a feature keeps is the feature's.
+#[test]
+fn the_engine_has_few_fields_and_all_are_its_own() {
+    let text = fs::read_to_string(root().join("crates/engine/src/engine.rs")).unwrap();
+    let (_, fields) = text.split_once("pub struct Engine {\n").unwrap();
+    let (fields, _) = fields.split_once("\n}").unwrap();
+    let fields: Vec<&str> = fields.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
+    assert!((1..=10).contains(&fields.len()), "{fields:#?}");
+    assert!(!fields.iter().any(|field| field.starts_with("pub ")), "{fields:#?}");
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
