@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use landline_testbed::{DhcpServer, Dhcpd, Dnsmasq, DockerHost, Dockerd, Kea, wait_for};
+use landline_testbed::{DhcpServer, Dhcpd, Dnsmasq, DockerHost, Dockerd, Kea, Signal, wait_for};
 use serde_json::{Value, json};
 
-use crate::tools::start_daemon;
+use crate::tools::{second_nic, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
 
 const DERIVED: [&str; 2] = ["bridge=br0", "identity=derived"];
@@ -167,6 +167,34 @@ fn one_identity_is_not_up_on_two_hosts_at_once() -> Result {
 }
 
 #[test]
+fn a_docker_that_is_killed_is_not_taken_for_another_host() -> Result {
+    let mut world = World::bridge()?;
+    second_nic(&world.lan, &world.host)?;
+    world.network("lan", &DERIVED)?;
+    world.network("direct", &["mode=macvlan", "parent=eth1", "identity=derived"])?;
+    let containers = [("web", "lan", "br00"), ("far", "direct", "eth0")];
+    for (name, network, _) in containers {
+        world.run(name, network, &["--restart=always"])?;
+        world.row(name)?;
+    }
+    let seen = |world: &World| {
+        containers.map(|(name, _, interface)| {
+            (world.mac(name, interface).ok(), world.address(name, interface).ok())
+        })
+    };
+    let before = seen(&world);
+    assert!(before.iter().all(|(mac, address)| mac.is_some() && address.is_some()), "{before:?}");
+    for signal in [Signal::KILL, Signal::TERM] {
+        // What ran is still there when Docker starts again, and so are its links.
+        world.host.dockerd_stop(signal)?;
+        world.host.dockerd_start()?;
+        wait_for("both as they were", 3 * SOON, || seen(&world) == before)
+            .map_err(|error| format!("{error}: {before:?} {:?} {}", seen(&world), world.daemon.log()))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn the_configuration_derives_on_every_network() -> Result {
     let mut world = World::bridge()?;
     world.network("lan", &["bridge=br0"])?;
@@ -176,7 +204,7 @@ fn the_configuration_derives_on_every_network() -> Result {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("landline.toml");
     std::fs::write(&file, "[identity]\nderive = true\nsite = \"home\"\n")?;
-    world.daemon.kill(landline_testbed::Signal::TERM)?;
+    world.daemon.kill(Signal::TERM)?;
     world.daemon.wait()?;
     let path = file.display().to_string();
     world.daemon = world.host.start_landline(binary(), &["--config", &path], &[])?;
