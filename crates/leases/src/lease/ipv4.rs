@@ -19,9 +19,10 @@ use tokio::sync::watch;
 
 use super::conflict_monitor::Watch;
 use super::handle::Supervised;
+use super::machine::{Base, Job, Machine, Opener};
 use super::pace::Due;
 use super::services::Services;
-use super::supervisor::{Base, Job, Machine, Opener, Supervisor};
+use super::supervisor::Supervisor;
 use super::troubles::Troubles;
 use crate::addressing::dhcp::wanted;
 use crate::endpoint_state::EndpointState;

@@ -1,6 +1,6 @@
 //! One DHCP client per endpoint: the machine of `landline-dhcp` with sockets, a clock and a sandbox around it.
 //!
-//! [`supervisor`] is the task that owns a machine of either family, [`handle`] what others have of it, and [`ipv4`] the machine of IPv4;
+//! [`supervisor`] is the task that owns a [`machine`] of either family, [`handle`] what others have of it, and [`ipv4`] the machine of IPv4;
 //! sockets are open only while the machine wants them; [`sandbox_move`] notices when Docker has moved the link and set it up, and [`link_location`] keeps where that is; [`pace`] bounds what others can
 //! make it cost; [`troubles`] says what kept addresses from being used; [`conflict_monitor`] hears without a socket of
 //! the endpoint's own who else claims its address, by one of the [`listeners`] that all endpoints on a parent share. [`host_client`] is
@@ -13,6 +13,7 @@ mod host_client;
 pub mod ipv4;
 mod link_location;
 mod listeners;
+mod machine;
 mod pace;
 mod sandbox_move;
 mod services;
@@ -24,8 +25,9 @@ pub use handle::{Orders, Supervised};
 pub use host_client::HostClient;
 pub use ipv4::Status;
 pub(crate) use listeners::{Hears, Listener, Listeners};
+pub(crate) use machine::{Base, Job, Machine, Opener};
 pub(crate) use pace::Due;
 pub use sandbox_move::{MoveOutcome, SandboxMove, wait_for_move};
 pub use services::Services;
-pub(crate) use supervisor::{Base, Job, Machine, Opener, Supervisor};
+pub(crate) use supervisor::Supervisor;
 pub use troubles::Troubles;

@@ -7,172 +7,22 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use landline_dhcp::Instant;
-use landline_links::mark::Mark;
-use landline_links::{Inside, SandboxError};
-use landline_model::EndpointRecord;
-use landline_store::StoreError;
 use landline_types::chain;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::client::Client;
 use super::handle::{Command, Supervised};
-use super::link_location::LinkLocation;
-use super::pace::{Due, Pace, Quota, Spaced};
+use super::machine::{Base, Machine, Transmit};
+use super::pace::Due;
 use super::sandbox_move::MoveOutcome;
-use super::services::Services;
-use crate::addressing::permit::NotPermitted;
-use crate::endpoint_state::EndpointState;
-use crate::sockets::{Location, Sockets};
+use crate::sockets::Location;
 
 /// How long Docker may take from putting an address on a link to setting the gateway, which fails without the address;
 /// and the start with it. An address that another host has turned out to have stays that long.
 const SET_UP: Duration = Duration::from_secs(2);
-
-/// Opens a machine's sockets; blocks for a short time.
-pub(crate) type Opener<S> = Box<dyn FnOnce(&dyn Sockets, &Location, &Mark) -> io::Result<S> + Send>;
-
-/// Brings a sandbox in line with a machine's addresses. What was done counts, even where something failed after it. `Ok(true)`:
-/// it is to be looked at again when Docker is done.
-pub(crate) type Job<A> = Box<dyn FnOnce(&mut dyn Inside) -> (A, Result<bool, SandboxError>) + Send>;
-
-/// What one address family does in its own way.
-pub(crate) trait Machine: Sized + Send + 'static {
-    type Client: Client;
-    type Sockets: Send + Sync + 'static;
-    /// What comes in by the sockets.
-    type Received: Send;
-    /// What is heard without them.
-    type Overheard: Send;
-    /// What others see of it.
-    type Status;
-    /// What was done in the sandbox.
-    type Applied: Send + 'static;
-
-    /// Whether all IPv6 addresses of the link are to be Landline's.
-    const OWN_V6: bool;
-    /// How many messages may wait until the link has been moved. The machine repeats what is lost.
-    const WAITING: usize;
-
-    fn client(&mut self) -> &mut Self::Client;
-
-    fn status(&self) -> watch::Receiver<Self::Status>;
-
-    /// The address that Docker will put on the link, if any.
-    fn told(record: &EndpointRecord) -> Option<IpAddr>;
-
-    fn opener(&self) -> Opener<Self::Sockets>;
-
-    fn send(sockets: &mut Self::Sockets, transmit: &Transmit<Self>) -> io::Result<()>;
-
-    /// Whether a message is kept while the link is being moved; `open`: there are sockets.
-    fn waits(transmit: &Transmit<Self>, open: bool) -> bool;
-
-    /// Waits for the next packet. Cancel-safe.
-    fn receive(sockets: &Self::Sockets) -> impl Future<Output = io::Result<Self::Received>> + Send;
-
-    fn received(&mut self, base: &Base, received: Self::Received);
-
-    /// Waits for something of interest to an endpoint in this sandbox. Cancel-safe.
-    fn overhear(&mut self, sandbox: Option<&PathBuf>) -> impl Future<Output = Self::Overheard> + Send;
-
-    /// Says whether the sandbox is to be looked at. `open`: there are sockets, which have heard it as well.
-    fn overheard(&mut self, base: &Base, heard: Self::Overheard, open: bool) -> bool;
-
-    /// Says whether the change is to be stored and set up at once.
-    fn event(&mut self, base: &mut Base, event: Event<Self>) -> bool;
-
-    /// Stores what the machine has.
-    fn remember(&mut self, base: &mut Base) -> impl Future<Output = ()> + Send;
-
-    /// What is to be done in the sandbox, if anything.
-    fn job(&mut self, base: &mut Base) -> impl Future<Output = Option<Job<Self::Applied>>> + Send;
-
-    /// Stores what was done in the sandbox.
-    fn applied(
-        &mut self,
-        base: &mut Base,
-        applied: Self::Applied,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Docker is done with the link.
-    fn settled(&self, _base: &Base) {}
-
-    /// Gives the addresses back; returns when the server has heard it, or the message has left the link.
-    fn release(
-        &mut self,
-        base: &mut Base,
-        sockets: &mut Option<Self::Sockets>,
-    ) -> impl Future<Output = ()> + Send;
-
-    /// Lets others see what the machine has. `true`: that is something else than before.
-    fn publish(&mut self) -> bool;
-}
-
-type Event<M> = <<M as Machine>::Client as Client>::Event;
-type Transmit<M> = <<M as Machine>::Client as Client>::Transmit;
-
-/// What the machines of both families need.
-pub(crate) struct Base {
-    pub(crate) seat: LinkLocation,
-    /// The sandbox has addresses that no server and no router has confirmed or refused yet: they stay until then.
-    pub(crate) undecided: bool,
-    /// Until when Docker may still be setting the sandbox up with the address that it was told.
-    told_until: Option<Duration>,
-    /// What Docker was told is to be changed, or the routes looked at, once that is over.
-    pub(crate) deferred: bool,
-    /// What is stored and set up once in a while.
-    pub(crate) pace: Pace,
-    /// The name the server is to learn.
-    names: Spaced<Option<String>>,
-    /// How much is logged of what others do.
-    quota: Quota,
-}
-
-impl Base {
-    pub(crate) fn new(cell: Arc<EndpointState>, services: Services, place: Location) -> Self {
-        Self {
-            seat: LinkLocation::new(cell, services, place),
-            undecided: false,
-            told_until: None,
-            deferred: false,
-            pace: Pace::default(),
-            names: Spaced::default(),
-            quota: Quota::default(),
-        }
-    }
-
-    pub(crate) fn now(&self) -> Instant {
-        self.seat.services.clock.now()
-    }
-
-    /// The endpoint as it is called in the log.
-    pub(crate) fn endpoint(&self) -> &str {
-        self.seat.cell.id().short()
-    }
-
-    /// Whether a line about the endpoint may be logged now.
-    pub(crate) fn may_log(&mut self) -> bool {
-        let now = self.now().since_boot();
-        self.quota.take(now, self.seat.cell.id().short())
-    }
-
-    /// Whether Docker may still be setting the sandbox up.
-    pub(crate) fn is_setting_up(&self) -> bool {
-        self.told_until.is_some_and(|until| self.now().since_boot() < until)
-    }
-
-    /// Why the endpoint may not have an address; `None`: it may, as the other user has gone since.
-    pub(crate) fn refusal(&self, address: IpAddr) -> Option<NotPermitted> {
-        let (cell, book) = (&self.seat.cell, &self.seat.services.book);
-        book.permit_endpoint(address.into(), cell.options(), cell.id()).err()
-    }
-}
 
 /// The task.
 pub(crate) struct Supervisor<M: Machine> {
