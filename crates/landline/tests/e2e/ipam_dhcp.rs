@@ -82,7 +82,7 @@ fn what_cannot_be_had_is_refused_and_given_back() -> Result {
     for args in [
         &["--mac-address", "02:00:00:00:00:0a"][..],
         &["--network", "name=lan,driver-opt=landline.id=me"],
-        &["--network", "name=lan,driver-opt=ip=192.0.2.178"],
+        &["--network", "name=lan,driver-opt=ip=192.0.2.5"],
     ] {
         let network = if args[0] == "--network" { "none" } else { "lan" };
         let error = if network == "none" {
