@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The crates from the ground up. A crate may depend on those of lower layers, and not on its neighbours.
 const CRATES: &[&[&str]] = &[
     &["types"],
-    &["dhcp", "kernel", "ovsdb", "spec"],
+    &["dhcp", "kernel", "ovsdb", "options"],
     &["docker", "model", "vde"],
     &["store"],
     &["links"],
@@ -60,7 +60,7 @@ fn few_files_outside_links_name_modes() {
     let mut files = Vec::new();
     for directory in directories(&root().join("crates")) {
         let knows_options =
-            fs::read_to_string(directory.join("Cargo.toml")).unwrap().contains("landline-spec.workspace");
+            fs::read_to_string(directory.join("Cargo.toml")).unwrap().contains("landline-options.workspace");
         if knows_options && !directory.ends_with("links") {
             files.extend(sources(&directory.join("src")));
         }
@@ -138,7 +138,7 @@ fn names_a_mode(code: &str) -> bool {
 
 #[test]
 fn modes_are_found_however_they_are_qualified() {
-    for code in ["match mode { Mode::Nat => 1 }", "landline_spec::Mode::Nat", "(Mode::Bridge)"] {
+    for code in ["match mode { Mode::Nat => 1 }", "landline_options::Mode::Nat", "(Mode::Bridge)"] {
         assert!(names_a_mode(code), "{code}");
     }
     for code in ["v6::Mode::Auto", "rustix::fs::Mode::RWXU", "HostnameMode::Off", "mode: Mode"] {

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
 use landline_leases::probe::{self, Contest};
 use landline_links::blocking;
-use landline_spec::{AttachSpec, EndpointId, Target};
+use landline_options::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
 
 use super::inside::{self, Defaults, InsideError};

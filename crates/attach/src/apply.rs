@@ -10,7 +10,7 @@ use landline_links::mark::{End, Mark};
 use landline_links::routes::NextHop;
 use landline_links::{Sandbox, Task, Wanted, blocking, facts_of};
 use landline_model::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding};
-use landline_spec::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
+use landline_options::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
@@ -368,7 +368,7 @@ pub(super) fn inside_error(request: &AttachRequest, error: InsideError) -> Attac
 }
 
 /// The name a container has on the LAN.
-fn hostname(container: &ContainerRecord) -> Option<landline_spec::Hostname> {
+fn hostname(container: &ContainerRecord) -> Option<landline_options::Hostname> {
     container_name(container)?.parse().ok()
 }
 

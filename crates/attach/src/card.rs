@@ -9,7 +9,7 @@ use std::time::Duration;
 use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, Route, RouteKind};
 use landline_links::mark::{End, Mark};
 use landline_links::{Step, blocking, find_parent, settings};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Card, SavedAddress};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use landline_spec::{Change, Target};
+use landline_options::{Change, Target};
 use landline_store::Record;
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@ use landline_kernel::{Netlink, Route};
 use landline_links::blocking;
 use landline_links::mark::PROTOCOL;
 use landline_model::Holding;
-use landline_spec::Target;
+use landline_options::Target;
 use landline_types::IfName;
 
 use super::inside::{self, InsideError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landline_leases::Inventory;
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 
 use super::Attachments;
 

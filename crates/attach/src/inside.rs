@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError, Netns, Route, RouteKind};
 use landline_links::mark::PROTOCOL;
-use landline_spec::AttachSpec;
+use landline_options::AttachSpec;
 use landline_types::IfName;
 
 use super::record::SavedRoute;

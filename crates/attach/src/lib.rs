@@ -32,7 +32,7 @@ use landline_links::vde::VdeError;
 use landline_links::vlan::VlanError;
 use landline_links::{HostError, ParentError};
 use landline_model::{ContainerRecord, NetworkRecord};
-use landline_spec::{AttachSpec, Change, OptionError, Target};
+use landline_options::{AttachSpec, Change, OptionError, Target};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 

@@ -8,7 +8,7 @@ use landline_links::{
     mode_over,
 };
 use landline_model::NetworkRecord;
-use landline_spec::{AttachKind, AttachSpec, LinkChoice, NetworkOptions, Parent};
+use landline_options::{AttachKind, AttachSpec, LinkChoice, NetworkOptions, Parent};
 use landline_types::IfName;
 
 use super::record::Card;

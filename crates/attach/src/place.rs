@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use landline_kernel::Netns;
-use landline_spec::Target;
+use landline_options::Target;
 
 use super::AttachFailure;
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use landline_links::mark::ATTACHMENT_PREFIX;
 use landline_links::settings::Setting;
 use landline_model::{ContainerRecord, NetworkRecord};
-use landline_spec::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
+use landline_options::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
 use landline_store::Record;
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};

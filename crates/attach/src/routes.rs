@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use landline_kernel::{Netlink, Netns, Qdisc, Route, RouteKind, Rule};
-use landline_spec::{Change, QdiscChange, RouteChange, RouteKindWord, RuleChange, Verb};
+use landline_options::{Change, QdiscChange, RouteChange, RouteKindWord, RuleChange, Verb};
 use landline_types::IfName;
 
 use super::inside::InsideError;
@@ -92,16 +92,16 @@ fn queue(netlink: &mut Netlink, change: &QdiscChange) -> Result<(), InsideError>
         return Ok(netlink.delete_root_qdisc(index).map(drop)?);
     };
     let qdisc = match qdisc {
-        landline_spec::Qdisc::Tbf { rate, burst, limit } => {
+        landline_options::Qdisc::Tbf { rate, burst, limit } => {
             Qdisc::Tbf { rate: *rate, burst: *burst, limit: *limit }
         }
-        landline_spec::Qdisc::Netem(netem) => Qdisc::Netem {
+        landline_options::Qdisc::Netem(netem) => Qdisc::Netem {
             delay: netem.delay,
             jitter: netem.jitter,
             loss: netem.loss,
             duplicate: netem.duplicate,
         },
-        landline_spec::Qdisc::FqCodel => Qdisc::FqCodel,
+        landline_options::Qdisc::FqCodel => Qdisc::FqCodel,
     };
     Ok(netlink.set_root_qdisc(index, &qdisc, change.verb == Verb::Replace)?)
 }

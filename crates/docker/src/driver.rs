@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::{Future, ready};
 use std::time::Duration;
 
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_types::Shown;
 use tokio_util::sync::CancellationToken;
 

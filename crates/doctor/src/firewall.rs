@@ -8,7 +8,7 @@ use landline_links::{HostEnd, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
 use landline_nat as nat;
 use landline_nat::NatView;
-use landline_spec::{Addressing, NatPort};
+use landline_options::{Addressing, NatPort};
 use landline_types::IfName;
 use serde_json::Value;
 
@@ -285,7 +285,7 @@ fn forwarding(
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
     use crate::tests::network;

@@ -256,13 +256,13 @@ fn filter_trouble() -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
 
     /// A network, all of it as it is by default but for this.
     pub(super) fn network(mode: Mode, parent: &str) -> NetworkRecord {
-        let mut options = landline_spec::NetworkOptions::new(parent.parse().unwrap());
+        let mut options = landline_options::NetworkOptions::new(parent.parse().unwrap());
         options.mode = mode;
         NetworkRecord {
             id: "n".repeat(64).parse().unwrap(),

@@ -7,7 +7,7 @@ use landline_kernel::{Link, Route};
 use landline_links::{Host, ParentIs, check_vlan, facts_of, find_parent, spanning_tree};
 use landline_model::NetworkRecord;
 use landline_nat as nat;
-use landline_spec::LanIp;
+use landline_options::LanIp;
 use landline_types::IfName;
 
 use super::{Finding, label};
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::tests::network;
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     #[test]
     fn a_parent_is_there_up_fit_and_plugged_in() {

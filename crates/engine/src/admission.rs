@@ -15,7 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use landline_kernel::Link;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 use crate::endpoints::CreateEndpoint;
 use crate::engine::{Endpoint, Engine};

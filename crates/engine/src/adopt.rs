@@ -12,7 +12,7 @@ use landline_leases::{EndpointState, Location, OsRandom, ipv4};
 use landline_links::mark::{End, Mark};
 use landline_links::{SandboxError, Sandboxes, blocking, facts_of};
 use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
-use landline_spec::{Addressing, NetworkId};
+use landline_options::{Addressing, NetworkId};
 
 use crate::admission::EndpointRequest;
 use crate::endpoints::{CreateEndpoint, network_name};

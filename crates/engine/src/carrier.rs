@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use landline_kernel::{Link, LinkKind, PortState};
 use landline_links::mark::Mark;
 use landline_links::{HostEnd, ParentIs, facts_of, mark_of};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 
 /// What was last seen of a link.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ pub(crate) fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, link
 mod tests {
     use landline_links::fake::link;
     use landline_links::mark::End;
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
 

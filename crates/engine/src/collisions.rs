@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use landline_leases::Orders;
 use landline_leases::addressing::permit::NotPermitted;
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 use landline_types::IfName;
 use tokio_util::sync::CancellationToken;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use landline_leases::clock::wall;
 use landline_model::{AddressRecord, ContainerRecord, EndpointRecord, IdentityId, IdentityRecord};
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 
 use crate::admission::AddressNews;
 use crate::engine::Engine;

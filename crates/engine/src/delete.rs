@@ -2,7 +2,7 @@
 
 use landline_links::mark::{End, Mark};
 use landline_links::{Host, HostEnd, HostError, Inside, blocking, facts_of, mark_of};
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 
 use crate::engine::{Endpoint, Engine};
 

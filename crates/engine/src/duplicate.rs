@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use landline_leases::probe;
 use landline_links::{blocking, facts_of};
 use landline_model::{IdentityRecord, NetworkRecord};
-use landline_spec::ConflictCheck;
+use landline_options::ConflictCheck;
 use landline_types::Mac;
 
 use crate::endpoints::{CreateEndpointError, network_name, random_mac};
@@ -76,7 +76,7 @@ pub(crate) fn draw_instead(identity: &mut IdentityRecord) {
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::{Mode, NetworkOptions, Vlan};
+    use landline_options::{Mode, NetworkOptions, Vlan};
 
     use super::*;
     use crate::identities::Identities;

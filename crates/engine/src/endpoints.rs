@@ -21,7 +21,7 @@ use landline_model::{
     AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
     NetworkRecord, Port,
 };
-use landline_spec::{Addressing, EndpointId, EndpointOptions, NetworkId, OnDuplicate, OnTimeout};
+use landline_options::{Addressing, EndpointId, EndpointOptions, NetworkId, OnDuplicate, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
@@ -495,7 +495,7 @@ fn client_id(
             MacOf::Own => ClientId::from_mac(mac).as_bytes().to_vec(),
         }));
     };
-    let context = landline_spec::ClientIdContext {
+    let context = landline_options::ClientIdContext {
         mac,
         endpoint: request.options.id.as_deref().unwrap_or(request.endpoint.as_str()),
         hostname: request.options.hostname.as_ref(),

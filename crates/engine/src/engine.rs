@@ -8,7 +8,7 @@ use landline_leases::{
     EndpointState, Foundation, Inventory, Ledger, Networks, Orders, Services, Status, Supervised,
 };
 use landline_links::{BridgeMacs, Host};
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 use landline_store::Store;
 use tokio::sync::{OwnedMutexGuard, watch};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::Ipv6Net;
 use landline_leases::ipv6::{self, Status6};
 use landline_model::NetworkRecord;
-use landline_spec::{Addressing, OnTimeout};
+use landline_options::{Addressing, OnTimeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoints::{CreateEndpointError, network_name};

@@ -8,7 +8,7 @@ use landline_leases::addressing::dhcp;
 use landline_leases::{Services, Status, ipv4};
 use landline_links::facts_of;
 use landline_model::{AddressRecord, LeaseRecord, NetworkRecord};
-use landline_spec::OnTimeout;
+use landline_options::OnTimeout;
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use landline_leases::Location;
 use landline_model::NetworkRecord;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 use crate::delete::DeleteEndpointError;
 use crate::engine::Engine;

@@ -9,7 +9,7 @@ use landline_links::facts_of;
 use landline_model::{
     ContainerRecord, DerivedIdentity, IdentityId, IdentityRecord, KnownBy, NetworkRecord, SiteKey,
 };
-use landline_spec::{EndpointId, IdentitySource, NetworkOptions};
+use landline_options::{EndpointId, IdentitySource, NetworkOptions};
 use landline_store::{Store, StoreError};
 use landline_types::Mac;
 

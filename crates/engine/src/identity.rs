@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use landline_model::{Called, ContainerRecord, IdentityId, IdentityRecord, KnownBy, NetworkRecord, Port};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_types::{IfName, Mac};
 
 /// A container that may be the one that is starting.
@@ -235,7 +235,7 @@ fn newest<'i>(identities: impl Iterator<Item = &'i IdentityRecord>) -> Option<&'
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
     use landline_model::{LeaseRecord, ResolverFile};

@@ -10,7 +10,7 @@ use landline_leases::Orders;
 use landline_links::ovs::{OvsView, look};
 use landline_links::{HostEnd, facts_of};
 use landline_model::{AddressRecord, Applied, IdentityRecord};
-use landline_spec::{EndpointId, NetworkOptions};
+use landline_options::{EndpointId, NetworkOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Endpoint, Engine};

@@ -14,7 +14,7 @@ use landline_model::{
     AddressRecord, Applied, DefaultRecord, Defaults6, DroppedRoute, EndpointRecord, Holding, NetworkRecord,
     WhyDropped,
 };
-use landline_spec::{EndpointId, NetworkOptions};
+use landline_options::{EndpointId, NetworkOptions};
 use landline_store::StoreError;
 use landline_types::IfName;
 

@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use landline_dhcp::Random as _;
 use landline_leases::OsRandom;
 use landline_model::{ContainerRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord};
-use landline_spec::{EndpointId, Ipv6Mode, NetworkOptions};
+use landline_options::{EndpointId, Ipv6Mode, NetworkOptions};
 use landline_store::StoreError;
 use tokio_util::sync::CancellationToken;
 

@@ -323,7 +323,7 @@ mod tests {
     const DOCUMENT: &str = include_str!("moving/example.json");
 
     fn network() -> NetworkRecord {
-        let options = landline_spec::NetworkOptions::new("enp1s0".parse().unwrap());
+        let options = landline_options::NetworkOptions::new("enp1s0".parse().unwrap());
         NetworkRecord { name: Some("lan".into()), ..NetworkRecord::new("n2".parse().unwrap(), options) }
     }
 
@@ -348,7 +348,7 @@ mod tests {
         let other = NetworkRecord { name: Some("other".into()), ..network() };
         let other = imported(&export.identities[0], &other).unwrap();
         assert!(clashes(&one, &other));
-        let shared = IdentityRecord { mode: landline_spec::Mode::Ipvlan, ..other.clone() };
+        let shared = IdentityRecord { mode: landline_options::Mode::Ipvlan, ..other.clone() };
         assert!(!clashes(&one, &shared), "that one has its parent's");
         assert!(!clashes(&one, &IdentityRecord { mac: Mac::new([2, 0, 0, 0, 0, 9]), ..other }));
     }

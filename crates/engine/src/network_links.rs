@@ -6,7 +6,7 @@ use landline_kernel::Link;
 use landline_leases::Location;
 use landline_links::{ParentIs, blocking, facts_of};
 use landline_model::{EndpointRecord, NetworkRecord};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 use landline_types::IfName;
 use tokio::sync::Notify;
 

@@ -10,7 +10,7 @@ use landline_links::{
     HostEnd, HostError, ParentError, blocking, check_vlan, facts_of, find_parent, wants_bridge_alone,
 };
 use landline_model::NetworkRecord;
-use landline_spec::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
+use landline_options::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
 use landline_store::StoreError;
 use landline_types::IfName;
 
@@ -347,7 +347,7 @@ impl Engine {
     pub(crate) fn release_policy(&self, id: &NetworkId) -> Policy {
         let networks = self.networks();
         let options = networks.get(id).map(|network| &network.options);
-        let after = options.map_or(landline_spec::DEFAULT_RELEASE_AFTER, |o| o.release_after);
+        let after = options.map_or(landline_options::DEFAULT_RELEASE_AFTER, |o| o.release_after);
         Policy { when: options.map(|o| o.release).unwrap_or_default(), after }
     }
 

@@ -2,7 +2,7 @@
 
 use landline_dhcp::v4::{StateName, Unusable};
 use landline_links::{ParentIs, facts_of};
-use landline_spec::Mode;
+use landline_options::Mode;
 use landline_types::IfName;
 
 /// What is wrong, and what to do about it.

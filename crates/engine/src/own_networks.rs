@@ -1,7 +1,7 @@
 //! Networks that Docker does not know: those behind attachments, of which whoever makes them keeps the record.
 
 use landline_model::{IdentityId, IdentityRecord, NetworkRecord};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 use crate::admission::{NetworkRequest, Refusal, Withdrawn};
 use crate::engine::Engine;

@@ -12,7 +12,7 @@ use landline_links::{
     find_parent, vlan,
 };
 use landline_model::NetworkRecord;
-use landline_spec::{EndpointId, NetworkOptions};
+use landline_options::{EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
 
 /// What networks have as their parents on the host.

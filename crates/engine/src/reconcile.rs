@@ -7,7 +7,7 @@ use landline_leases::{EndpointState, Location, ipv4, removal};
 use landline_links::mark::{End, Mark};
 use landline_links::{blocking, is_half_made, mark_of};
 use landline_model::{AddressRecord, EndpointRecord};
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 
 use crate::engine::{Endpoint, Engine};
 

@@ -14,7 +14,7 @@ use landline_dhcp::Random as _;
 use landline_kernel::boottime;
 use landline_leases::OsRandom;
 use landline_model::{NetworkRecord, Record};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -14,7 +14,7 @@ use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{Host, HostError, Plan, apply_and_wait_for_carrier, blocking, facts_of};
 use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
-use landline_spec::{EndpointId, NetworkOptions, Release};
+use landline_options::{EndpointId, NetworkOptions, Release};
 use landline_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

@@ -14,7 +14,7 @@ use landline_links::{
     Host, HostEnd, HostError, LinkEvents, ParentIs, Pending, Step, VlanBy, blocking, check_vlan, facts_of,
     mark_of,
 };
-use landline_spec::{EndpointId, NetworkOptions};
+use landline_options::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -256,7 +256,7 @@ mod tests {
     use landline_links::fake::link;
 
     use super::*;
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     #[test]
     fn a_port_is_in_its_bridge_and_up() {

@@ -6,7 +6,7 @@ use landline_dhcp::v4::ClientId;
 use landline_dhcp::v6::Duid;
 use landline_links::facts_of;
 use landline_model::{IdentityRecord, NetworkRecord};
-use landline_spec::{Addressing, HostnameMode, IdentitySource, LanIp};
+use landline_options::{Addressing, HostnameMode, IdentitySource, LanIp};
 use landline_types::Mac;
 use serde::{Deserialize, Serialize};
 

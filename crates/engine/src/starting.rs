@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use landline_model::{Called, ContainerRecord, NetworkRecord, Port};
-use landline_spec::{EndpointOptions, NetworkId};
+use landline_options::{EndpointOptions, NetworkId};
 use landline_types::Mac;
 
 use crate::endpoints::CreateEndpointError;

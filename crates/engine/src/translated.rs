@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use landline_links::mark::{NetworkMark, Role};
 use landline_links::{HostError, blocking};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 use crate::engine::Engine;
 

@@ -11,7 +11,7 @@ use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::held_back;
 use landline_links::{Sandbox, blocking, facts_of, routes};
 use landline_model::{AddressRecord, IdentityId, IdentityRecord, KnownBy, NetworkRecord};
-use landline_spec::{EndpointId, IdentitySource};
+use landline_options::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 

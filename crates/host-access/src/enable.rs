@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use landline_kernel::{Address, Link};
 use landline_leases::probe;
-use landline_spec::{Access, AccessSpecError, NetworkId};
+use landline_options::{Access, AccessSpecError, NetworkId};
 use landline_store::StoreError;
 use landline_types::IfName;
 

@@ -8,7 +8,7 @@ use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
 use landline_leases::Inventory;
 use landline_links::blocking;
 use landline_links::mark::PROTOCOL;
-use landline_spec::{Access, NetworkId};
+use landline_options::{Access, NetworkId};
 use landline_store::{Store, StoreError};
 use landline_types::{IfName, chain};
 use tokio::sync::watch;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use landline_engine::Engine;
 use landline_leases::{Foundation, Inventory};
-use landline_spec::Access;
+use landline_options::Access;
 use landline_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;

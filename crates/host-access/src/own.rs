@@ -7,7 +7,7 @@ use ipnet::Ipv6Net;
 use landline_leases::Inventory;
 use landline_links::{Shim, facts_of, macvlan_word};
 use landline_model::{AddressRecord, EndpointRecord, LeaseRecord, NetworkRecord};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 use super::seen::{Member, SeenNetwork, Wire};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use landline_kernel::{Address, Link};
-use landline_spec::{Access, NetworkId};
+use landline_options::{Access, NetworkId};
 use landline_types::{IfName, Mac};
 
 use super::seen::{Member, SeenNetwork, Wire, find};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use landline_spec::{EndpointId, NetworkId};
+use landline_options::{EndpointId, NetworkId};
 use landline_types::{IfName, Mac};
 
 /// What the front end sees.

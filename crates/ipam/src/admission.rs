@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use landline_engine::{AddressNews, Admission, Done, NetworkRequest, Refusal, Verdict, Withdrawn};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_store::StoreError;
 
 use super::Pools;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_leases::OsRandom;
-use landline_spec::{NetworkId, PoolSource};
+use landline_options::{NetworkId, PoolSource};
 
 use super::{Ipam, Pool, PoolId, PoolRecord};
 

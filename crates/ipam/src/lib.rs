@@ -19,7 +19,7 @@ use landline_engine::{CreateEndpointError, Engine, LeaseAheadError, Starting};
 use landline_leases::OsRandom;
 use landline_leases::addressing::permit::{Asker, Lan};
 use landline_model::NetworkRecord;
-use landline_spec::{Addressing, IpamOptions, NetworkId, PoolSource};
+use landline_options::{Addressing, IpamOptions, NetworkId, PoolSource};
 use landline_store::StoreError;
 use tokio_util::sync::CancellationToken;
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use landline_store::Record;
 
 use landline_dhcp::Random;
-use landline_spec::{NetworkId, PoolSource};
+use landline_options::{NetworkId, PoolSource};
 use serde::{Deserialize, Serialize};
 
 use super::pool::Pool;

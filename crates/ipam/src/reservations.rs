@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use landline_engine::{CreateEndpoint, CreateEndpointError};
 use landline_model::{IdentityId, NetworkRecord};
-use landline_spec::{Addressing, EndpointOptions, NetworkId, PoolSource};
+use landline_options::{Addressing, EndpointOptions, NetworkId, PoolSource};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ipam, RequestAddress, RequestAddressError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_leases::Foundation;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_store::{Batch, Store, StoreError};
 use tokio::sync::Notify;
 
@@ -250,7 +250,7 @@ mod tests {
     use landline_leases::OsRandom;
 
     use super::*;
-    use landline_spec::PoolSource;
+    use landline_options::PoolSource;
 
     #[tokio::test]
     async fn a_pool_that_was_guessed_to_be_none_is_what_docker_calls_it() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use landline_docker::{DockerNetwork, DockerPool};
-use landline_spec::{
+use landline_options::{
     AddressesFrom, Addressing, Defaults, IpamOptions, NetworkOptions, OptionError, PoolSource,
 };
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use landline_docker::{ContainerInfo, DockerView};
 use landline_doctor::Finding;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use serde::{Deserialize, Serialize};
 
 use crate::parts::Parts;

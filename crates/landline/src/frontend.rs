@@ -19,7 +19,7 @@ use landline_engine::{
 };
 use landline_ipam::{AdoptPool, Ipam, PoolId, RequestAddress, RequestPool};
 use landline_model::{ContainerRecord, ResolverFile};
-use landline_spec::{
+use landline_options::{
     Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,
     NetworkOptions, PoolSource,
 };

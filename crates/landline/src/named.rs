@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::{ContainerInfo, DockerView, EndpointWish, Sketch};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 

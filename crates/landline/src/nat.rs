@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 use landline_docker::DockerView;
 use landline_model::NatOwner;
 use landline_nat::{NatContainer, NatLease, NatRecord, NatSeen, NatView};
-use landline_spec::{Hostname, LanIp, NatPorts, PortsError};
+use landline_options::{Hostname, LanIp, NatPorts, PortsError};
 
 use crate::cli::{NatAddOptions, NatCommand, NatOptions};
 use crate::control::{Answer, Request, call};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use landline_model::{EndpointRecord, IdentityRecord};
-use landline_spec::{DnsMode, EndpointId, NetworkOptions};
+use landline_options::{DnsMode, EndpointId, NetworkOptions};
 use landline_store::{Batch, Store, StoreError};
 use tokio::sync::Mutex;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_model::{EndpointRecord, NetworkRecord};
-use landline_spec::{EndpointId, NetworkId};
+use landline_options::{EndpointId, NetworkId};
 use tokio::sync::watch;
 
 /// What there is.
@@ -188,7 +188,7 @@ impl Deref for Networks<'_> {
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::NetworkOptions;
+    use landline_options::NetworkOptions;
 
     use super::*;
 

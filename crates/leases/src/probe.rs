@@ -13,7 +13,7 @@ use landline_dhcp::wire::arp;
 use landline_kernel::{Link, Netlink, Netns, PacketSocket};
 use landline_links::mark::End;
 use landline_links::{blocking, mark_of};
-use landline_spec::ConflictCheck;
+use landline_options::ConflictCheck;
 use landline_types::Mac;
 use tokio::time::Instant;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use landline_kernel::{Link, LinkKind};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 use landline_store::{Record, Store};
 use landline_types::{IfName, Mac, chain};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_model::NetworkRecord;
-use landline_spec::{MacvlanMode, Mode, NetworkOptions};
+use landline_options::{MacvlanMode, Mode, NetworkOptions};
 use landline_types::IfName;
 
 use crate::drivers::vlan;

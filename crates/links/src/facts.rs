@@ -1,7 +1,7 @@
 //! What the rest of the engine must know about a link driver, as data: nothing outside `links` asks which driver it is.
 
 use landline_kernel::Link;
-use landline_spec::{Mode, NetworkOptions};
+use landline_options::{Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 
 use super::driver_of;

@@ -9,7 +9,7 @@ use landline_kernel::{
     Address, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind,
     PeerLink, Route,
 };
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 use landline_types::IfName;
 use tokio::sync::Notify;
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use landline_spec::{EndpointId, Mode, NetworkId};
+use landline_options::{EndpointId, Mode, NetworkId};
 use landline_types::{IfName, Mac};
 
 use crate::facts_of;

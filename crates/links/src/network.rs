@@ -3,7 +3,7 @@
 
 use landline_kernel::{Link, LinkKind};
 use landline_model::NetworkRecord;
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 use landline_types::IfName;
 
 use super::vde::VdeError;

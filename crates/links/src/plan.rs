@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use landline_spec::MacvlanMode;
+use landline_options::MacvlanMode;
 use landline_types::{IfName, Mac};
 
 use crate::host::{Host, HostError, LinuxHost};
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
     use crate::host::fake::FakeHost;
     use crate::{LinkRequest, driver_of};
-    use landline_spec::{EndpointId, Mode, NetworkOptions};
+    use landline_options::{EndpointId, Mode, NetworkOptions};
 
     fn endpoint() -> EndpointId {
         "e".repeat(64).parse().unwrap()

@@ -1,7 +1,7 @@
 //! A request for one link, and what becomes of it: a plan.
 
 use landline_kernel::Link;
-use landline_spec::{EndpointId, LinkMtu, NetworkOptions};
+use landline_options::{EndpointId, LinkMtu, NetworkOptions};
 use landline_types::{IfName, Mac};
 
 use crate::driver_of;
@@ -83,7 +83,7 @@ pub struct PlannedLink {
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
     use crate::host::Host as _;

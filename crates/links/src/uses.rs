@@ -2,7 +2,7 @@
 //! bridge it is a port of, or macvlan, or ipvlan; it says `EBUSY` and no more.
 
 use landline_kernel::{Link, LinkKind as Kind};
-use landline_spec::Mode;
+use landline_options::Mode;
 
 /// What a host interface is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

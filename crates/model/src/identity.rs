@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use landline_dhcp::Random;
-use landline_spec::{IdentitySource, Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
+use landline_options::{IdentitySource, Ipv6Mode, Mode, NetworkId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use landline_spec::{NatPort, NetworkId};
+use landline_options::{NatPort, NetworkId};
 use serde::{Deserialize, Serialize};
 
 use crate::IdentityId;

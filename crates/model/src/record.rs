@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use landline_spec::Access;
+use landline_options::Access;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, LeaseOptions};
-use landline_spec::{EndpointId, NetworkId, NetworkOptions};
+use landline_options::{EndpointId, NetworkId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 

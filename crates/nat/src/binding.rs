@@ -7,7 +7,7 @@ use landline_leases::OsRandom;
 use landline_leases::addressing::dhcp::drawn_client_id;
 use landline_links::facts_of;
 use landline_model::{EndpointRecord, IdentityRecord, NatBinding, NatOwner, NetworkRecord, Port};
-use landline_spec::{LanIp, NatPort, NatPorts, Transport};
+use landline_options::{LanIp, NatPort, NatPorts, Transport};
 
 /// Writes down what the endpoint has of the LAN, if it is on such a network; the address need not be there yet. A DHCP server
 /// that is asked for that address tells the identity by a client identifier of its own.

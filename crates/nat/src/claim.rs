@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landline_engine::{EndpointRequest, Engine, network_name};
 use landline_links::mark::{End, Mark};
 use landline_model::{AddressRecord, EndpointRecord, IdentityRecord, NatBinding, NatOwner, NetworkRecord};
-use landline_spec::{HostnameMode, LanIp, NetworkId};
+use landline_options::{HostnameMode, LanIp, NetworkId};
 
 use super::{Bound, Nat, NatError, NatLease, NatRecord, NatView};
 

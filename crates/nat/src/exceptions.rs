@@ -196,7 +196,7 @@ mod tests {
         let network = NetworkRecord {
             id: "n".repeat(64).parse().unwrap(),
             name: None,
-            options: landline_spec::NetworkOptions::new("br1".parse().unwrap()),
+            options: landline_options::NetworkOptions::new("br1".parse().unwrap()),
             nic: None,
             ipam_gateway: None,
             ipam_gateway_v6: None,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use landline_spec::NatPort;
+use landline_options::NatPort;
 use landline_types::IfName;
 
 use super::table::{Mapping, NatBridge};

@@ -18,7 +18,7 @@ use landline_leases::addressing::permit::{Asker, Lan, NotPermitted};
 use landline_leases::{OsRandom, Services, Troubles};
 use landline_links::blocking;
 use landline_model::NatOwner;
-use landline_spec::{EndpointId, NetworkId};
+use landline_options::{EndpointId, NetworkId};
 use landline_store::Store;
 use landline_types::{IfName, chain};
 use tokio::sync::{mpsc, watch};

@@ -10,7 +10,7 @@ use landline_kernel::{Link, Netlink};
 use landline_leases::{HostClient, OsRandom, Services};
 use landline_links::blocking;
 use landline_model::NatOwner;
-use landline_spec::DEFAULT_VENDOR_CLASS;
+use landline_options::DEFAULT_VENDOR_CLASS;
 use landline_types::{IfName, Mac};
 use tokio::sync::{mpsc, oneshot};
 

@@ -38,7 +38,7 @@ use landline_leases::{Foundation, Inventory, Services};
 use landline_links::spanning_tree::{Held, until_host_forwards};
 use landline_links::{Host, HostError, LinkTable};
 use landline_model::NatOwner;
-use landline_spec::{EndpointId, LanIp, NatPort, NetworkId};
+use landline_options::{EndpointId, LanIp, NatPort, NetworkId};
 use landline_store::{Store, StoreError};
 use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,7 +55,7 @@ pub(crate) use table::NatBridge;
 use exceptions::FirewallExceptions;
 
 /// How long a server may take to give `landline nat` an address.
-const FIRST_LEASE: Duration = landline_spec::DEFAULT_LEASE_TIMEOUT;
+const FIRST_LEASE: Duration = landline_options::DEFAULT_LEASE_TIMEOUT;
 
 /// Bridges that are let through the host's firewall, which would drop what goes over them where the kernel shows it bridged
 /// packets.

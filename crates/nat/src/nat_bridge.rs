@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ipnet::{IpNet, Ipv4Net};
 use landline_links::{Host, HostError, blocking, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
-use landline_spec::LanIp;
+use landline_options::LanIp;
 use landline_types::IfName;
 
 use super::follow::forwards;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use landline_model::{LeaseRecord, NatOwner};
-use landline_spec::{LanIp, NatPorts};
+use landline_options::{LanIp, NatPorts};
 use landline_store::Record;
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};

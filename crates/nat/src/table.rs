@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use ipnet::Ipv4Net;
 use landline_kernel::nft;
 use landline_model::NatOwner;
-use landline_spec::{NatPort, NatPorts, Transport};
+use landline_options::{NatPort, NatPorts, Transport};
 use landline_types::IfName;
 
 use super::record::NatRecord;
@@ -149,7 +149,7 @@ fn enter(through: &mut String, NatBridge { bridge, .. }: &NatBridge) -> std::fmt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use landline_spec::LanIp;
+    use landline_options::LanIp;
 
     fn record(ports: NatPorts) -> NatRecord {
         let (owner, address) =

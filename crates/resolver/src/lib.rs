@@ -21,7 +21,7 @@ use landline_engine::{Admission, Done, Endpoint, Engine};
 use landline_leases::Inventory;
 use landline_links::blocking;
 use landline_model::{AddressRecord, ContainerRecord, EndpointRecord};
-use landline_spec::{DnsMode, EndpointId};
+use landline_options::{DnsMode, EndpointId};
 use landline_types::IfName;
 use rustix::fs::OFlags;
 use tokio::sync::watch;

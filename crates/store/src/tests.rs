@@ -3,7 +3,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 
 use landline_model::{AddressRecord, Applied, EndpointRecord, IdentityRecord, NetworkRecord};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 use landline_types::Mac;
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
@@ -52,7 +52,7 @@ fn identity(n: u8) -> IdentityRecord {
         network: network(1).id,
         network_name: None,
         parent: "br0".parse().unwrap(),
-        mode: landline_spec::Mode::Bridge,
+        mode: landline_options::Mode::Bridge,
         vlan: None,
         socket_dir: None,
         mac: Mac::new([2, 0, 0, 0, 0, n]),
@@ -91,7 +91,7 @@ fn what_was_written_is_there_after_a_restart() {
     assert_eq!(rows.take::<NetworkRecord>(), [network(1)]);
     assert_eq!(rows.take::<EndpointRecord>(), [endpoint(1)]);
     assert_eq!(rows.take::<IdentityRecord>(), [identity(1), identity(2)]);
-    assert_eq!(rows.take::<landline_spec::Access>(), []);
+    assert_eq!(rows.take::<landline_options::Access>(), []);
 }
 
 #[test]

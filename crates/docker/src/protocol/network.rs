@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use tokio::sync::Notify;
 
 /// What is to be looked at again. Docker tells of starts that succeed, and not of one that fails, which may change the container all the same;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use landline_kernel::boottime;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 

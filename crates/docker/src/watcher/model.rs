@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -417,7 +417,7 @@ pub(super) struct Actor {
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::EndpointId;
+    use landline_options::EndpointId;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 use super::doubts::Doubt;
 use super::model::{Container, Event, ListedContainer, Network};

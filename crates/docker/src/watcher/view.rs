@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use landline_spec::{EndpointId, NetworkId};
+use landline_options::{EndpointId, NetworkId};
 use landline_types::{IfName, Mac};
 
 use super::wishes::{EndpointWish, is_called};

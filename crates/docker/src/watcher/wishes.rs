@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_types::Mac;
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use landline_docker::{
     EndpointRequest, InterfaceName, IpamDriver, JoinRequest, JoinResponse, Limits, PoolAnswer, PoolRequest,
     ReleaseAddressRequest, serve_with,
 };
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use landline_leases::addressing::permit::NotPermitted;
 use landline_links::{HostError, ParentError};
-use landline_spec::{Mode, NetworkId};
+use landline_options::{Mode, NetworkId};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac};
 
@@ -129,7 +129,7 @@ pub enum CreateEndpointError {
         network: String,
         /// What is wrong with it.
         #[source]
-        source: landline_spec::ClientIdError,
+        source: landline_options::ClientIdError,
     },
     /// The parent has changed since the network was created.
     #[error("network {network} has lost its parent")]

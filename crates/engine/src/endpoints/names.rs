@@ -1,7 +1,7 @@
 //! What networks and containers are called: in messages, and on the LAN.
 
 use landline_model::{ContainerRecord, EndpointRecord, IdentityRecord, NetworkRecord};
-use landline_spec::{EndpointOptions, Hostname, HostnameMode, NetworkOptions};
+use landline_options::{EndpointOptions, Hostname, HostnameMode, NetworkOptions};
 
 use crate::identity::Candidate;
 

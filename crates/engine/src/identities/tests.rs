@@ -1,8 +1,8 @@
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use super::*;
 use landline_model::{Called, ResolverFile};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 use landline_types::Mac;
 
 fn network() -> NetworkRecord {

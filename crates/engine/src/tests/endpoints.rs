@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use landline_kernel::{Link, LinkKind};
 use landline_links::mark::End;
 use landline_model::ContainerRecord;
-use landline_spec::EndpointOptions;
+use landline_options::EndpointOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::for_each_kind;
@@ -167,16 +167,16 @@ said! {
     a_network_that_is_not_known:
         Bridge, |e| e.network = "f".repeat(64).parse().unwrap() => "Landline does not know the network ffffffffffff";
     an_address_of_the_lan_on_a_bridge:
-        Bridge, |e| e.options.lan_ip = "192.0.2.9".parse().ok().map(landline_spec::LanIp::Static)
+        Bridge, |e| e.options.lan_ip = "192.0.2.9".parse().ok().map(landline_options::LanIp::Static)
         => "lan_ip has a meaning only with mode=nat";
     an_address_of_the_lan_on_macvlan:
-        Macvlan, |e| e.options.lan_ip = Some(landline_spec::LanIp::Dhcp) => "lan_ip has a meaning only with mode=nat";
+        Macvlan, |e| e.options.lan_ip = Some(landline_options::LanIp::Dhcp) => "lan_ip has a meaning only with mode=nat";
     an_address_of_the_lan_on_ipvlan:
-        Ipvlan, |e| e.options.lan_ip = Some(landline_spec::LanIp::Dhcp) => "lan_ip has a meaning only with mode=nat";
+        Ipvlan, |e| e.options.lan_ip = Some(landline_options::LanIp::Dhcp) => "lan_ip has a meaning only with mode=nat";
     an_address_of_the_lan_on_vde:
-        Vde, |e| e.options.lan_ip = Some(landline_spec::LanIp::Dhcp) => "lan_ip has a meaning only with mode=nat";
+        Vde, |e| e.options.lan_ip = Some(landline_options::LanIp::Dhcp) => "lan_ip has a meaning only with mode=nat";
     ports_on_a_bridge:
-        Bridge, |e| e.options.ports = Some(landline_spec::NatPorts::All) => "ports has a meaning only with mode=nat";
+        Bridge, |e| e.options.ports = Some(landline_options::NatPorts::All) => "ports has a meaning only with mode=nat";
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! All or nothing: whatever fails, and whenever, nothing is left of what was asked for, and it can be asked for again.
 
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 use tokio_util::sync::CancellationToken;
 
 use super::world::{Kind, Stage, World, create, endpoint_id, network_id};

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use landline_leases::fake::Lan4;
-use landline_spec::ConflictCheck;
+use landline_options::ConflictCheck;
 use tokio_util::sync::CancellationToken;
 
 use super::world::{Kind, World, create, endpoint_id};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use landline_dhcp::wire::dhcpv4::MessageType;
 use landline_links::mark::{End, Mark};
 use landline_model::{AddressRecord, ContainerRecord};
-use landline_spec::{OnTimeout, Release};
+use landline_options::{OnTimeout, Release};
 use tokio_util::sync::CancellationToken;
 
 use super::world::{Kind, Stage, World, candidate, create, endpoint_id, living, network_id, wait_for};

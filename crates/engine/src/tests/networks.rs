@@ -1,6 +1,6 @@
 //! Which networks there may be, and how they are found, named and forgotten.
 
-use landline_spec::{Addressing, Ipv6Mode, LinkMtu, Mtu, NetworkId, NetworkOptions, PoolSource};
+use landline_options::{Addressing, Ipv6Mode, LinkMtu, Mtu, NetworkId, NetworkOptions, PoolSource};
 
 use super::for_each_kind;
 use super::world::{Kind, World, create, endpoint_id, living, network_id, says};

@@ -15,7 +15,7 @@ use landline_leases::{ConflictMonitor, Foundation, Services, Sockets};
 use landline_links::fake::{FakeHost, FakeLink, FakeSandboxes, link};
 use landline_links::mark::{End, Mark};
 use landline_links::{Host as _, mark_of};
-use landline_spec::{
+use landline_options::{
     Addressing, ConflictCheck, EndpointId, EndpointOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions,
 };
 use landline_store::Store;

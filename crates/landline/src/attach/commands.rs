@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use landline_attach::AttachmentView;
 use landline_kernel::Netns;
-use landline_spec::{Attach, AttachError, Pipework, Target};
+use landline_options::{Attach, AttachError, Pipework, Target};
 
 use super::service::Where;
 use crate::cli::{AttachOptions, ControlOptions, DetachOptions, ExecOptions, PipeworkOptions, WhereOptions};

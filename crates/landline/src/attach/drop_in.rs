@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use landline_docker::{DockerView, Sketch};
-use landline_spec::{Allowed, AttachError, ConfigFile, Parent, Permission, Pipework, split_words};
+use landline_options::{Allowed, AttachError, ConfigFile, Parent, Permission, Pipework, split_words};
 use landline_types::Shown;
 
 use super::jobs::{Job, Jobs, Key};

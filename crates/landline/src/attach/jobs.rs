@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use landline_attach::{AttachmentId, AttachmentRecord, Origin, TargetSandbox, namespace_at, process_called};
 use landline_docker::{ContainerInfo, DockerView, Sketch};
-use landline_spec::{Ask, Asker, AttachSpec, ConfigFile, Target};
+use landline_options::{Ask, Asker, AttachSpec, ConfigFile, Target};
 
 /// Whose a job is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,8 +128,9 @@ pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc
                 None
             }
             Origin::Config => {
-                let wanted =
-                    |s: &landline_spec::Standing| s.container == record.target && s.interface == record.spec;
+                let wanted = |s: &landline_options::Standing| {
+                    s.container == record.target && s.interface == record.spec
+                };
                 (!config.attach.iter().any(wanted)).then_some(Over::Unwanted)
             }
             Origin::Container(_) => {

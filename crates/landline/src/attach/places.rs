@@ -9,7 +9,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use landline_kernel::{MountWatch, ProcessWatch};
-use landline_spec::Target;
+use landline_options::Target;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use landline_attach::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin};
 use landline_docker::DockerView;
 use landline_links::blocking;
-use landline_spec::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
+use landline_options::{Attach, Change, ConfigError, ConfigFile, Pipework, Target};
 use landline_types::{IfName, chain};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};

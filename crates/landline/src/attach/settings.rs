@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use landline_spec::{Allowed, ConfigFile, Parent};
+use landline_options::{Allowed, ConfigFile, Parent};
 
 use super::service::{SettingsError, read};
 use crate::cli::{AllowOptions, ConfigOptions};
@@ -25,7 +25,7 @@ pub(crate) enum AllowError {
     Edit {
         path: std::path::PathBuf,
         #[source]
-        source: landline_spec::ConfigError,
+        source: landline_options::ConfigError,
     },
     #[error("say what to allow: landline allow PARENT, or landline allow --changes")]
     Nothing,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use landline_attach::{AttachFailure, AttachRequest, Attachments, Origin, TargetSandbox};
 use landline_model::ContainerRecord;
-use landline_spec::{Ask, ConfigFile, Parent, Request, Target};
+use landline_options::{Ask, ConfigFile, Parent, Request, Target};
 use landline_types::chain;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;

@@ -79,7 +79,7 @@ pub(crate) struct DetachOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
     /// The container, named as it was for `landline attach`.
-    pub(crate) container: landline_spec::Target,
+    pub(crate) container: landline_options::Target,
     /// The interface in the container; default: all attached ones.
     pub(crate) interface: Option<IfName>,
 }
@@ -135,7 +135,7 @@ pub(crate) struct WhereOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
     /// A container's name or id, pid:N, or netns:PATH.
-    pub(crate) container: landline_spec::Target,
+    pub(crate) container: landline_options::Target,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -147,7 +147,7 @@ pub(crate) struct ExecOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
     /// A container's name or id, pid:N, or netns:PATH.
-    pub(crate) container: landline_spec::Target,
+    pub(crate) container: landline_options::Target,
     /// The program and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub(crate) command: Vec<String>,

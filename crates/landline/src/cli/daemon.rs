@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use landline_spec::parse_duration;
+use landline_options::parse_duration;
 
 use super::ControlOptions;
 
@@ -32,10 +32,10 @@ pub(crate) struct AllowOptions {
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
     /// Interface of this host, or directory of a VDE switch, that containers may use as their parent.
-    pub(crate) parent: Option<landline_spec::Parent>,
+    pub(crate) parent: Option<landline_options::Parent>,
     /// Allowed link type: bridge, macvlan, ipvlan, ovs, vde, nic, dummy; default: chosen from PARENT.
     #[arg(long, value_parser = kind)]
-    pub(crate) kind: Vec<landline_spec::AttachKind>,
+    pub(crate) kind: Vec<landline_options::AttachKind>,
     /// Subnet that static addresses must be in.
     #[arg(long)]
     pub(crate) subnet: Vec<ipnet::IpNet>,
@@ -68,7 +68,7 @@ pub(crate) struct AllowOptions {
     pub(crate) changes: bool,
 }
 
-fn kind(text: &str) -> Result<landline_spec::AttachKind, String> {
+fn kind(text: &str) -> Result<landline_options::AttachKind, String> {
     text.to_owned().try_into()
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use landline_spec::parse_duration;
+use landline_options::parse_duration;
 use landline_types::IfName;
 
 use super::{ControlOptions, LsOptions};

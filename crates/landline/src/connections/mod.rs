@@ -11,7 +11,7 @@ use landline_docker::{ContainerInfo, DockerView, Doubts, Sketch, connect_contain
 use landline_doctor::Finding;
 use landline_engine::Engine;
 use landline_leases::Foundation;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use landline_docker::{ContainerInfo, DockerView, EndpointWish};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_store::Record;
 use landline_types::Mac;
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ use landline_engine::{
 };
 use landline_host_access::AccessView;
 use landline_nat::{NatRecord, NatView};
-use landline_spec::{AccessRequest, Attach, Change, Target};
+use landline_options::{AccessRequest, Attach, Change, Target};
 use landline_types::IfName;
 use landline_uplink::HostLease;
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use landline_docker::{ContainerInfo, DockerView, Mounts, Place, Sketch};
 use landline_engine::Candidate;
 use landline_model::Port;
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 use super::{Frontend, LATE};
 

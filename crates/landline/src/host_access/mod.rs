@@ -6,7 +6,7 @@ mod seen;
 use std::sync::Arc;
 
 use landline_host_access::{AccessState, AccessView, HostAccess};
-use landline_spec::{AccessRequest, ConfigFile};
+use landline_options::{AccessRequest, ConfigFile};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

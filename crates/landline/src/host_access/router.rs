@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use landline_docker::{DockerView, Watcher, WatcherError};
 use landline_host_access::{AccessError, HostAccess, Keeper};
-use landline_spec::{Access, AccessRequest, AccessSpecError};
+use landline_options::{Access, AccessRequest, AccessSpecError};
 use landline_types::IfName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;

@@ -2,7 +2,7 @@
 
 use landline_docker::{DockerNetwork, DockerView};
 use landline_host_access::{Member, Seen, SeenNetwork, Wire};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 /// What Docker has. Landline's own networks are among them; the engine knows more about those.
 pub(crate) fn seen(view: &DockerView) -> Seen {

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use landline_engine::{IdentityView, Reservation};
 use landline_model::KnownBy;
-use landline_spec::IdentitySource;
+use landline_options::IdentitySource;
 
 use crate::cli::IdentityCommand;
 use crate::control::{Answer, Request, call};

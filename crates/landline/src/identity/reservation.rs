@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use clap::ValueEnum;
 use landline_engine::Reservation;
-use landline_spec::IdentitySource;
+use landline_options::IdentitySource;
 use landline_types::Mac;
 
 /// Whose words a reservation is in.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use landline_engine::{Derivation, Engine};
 use landline_model::{SiteKey, SiteKeyError};
-use landline_spec::ConfigFile;
+use landline_options::ConfigFile;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

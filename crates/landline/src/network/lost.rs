@@ -7,7 +7,7 @@ use std::time::Duration;
 use landline_docker::{DockerView, has_network};
 use landline_engine::{Engine, ForgetNetworkError};
 use landline_kernel::boottime::{self, Alarm};
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 use landline_types::chain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

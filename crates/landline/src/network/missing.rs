@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use landline_spec::NetworkId;
+use landline_options::NetworkId;
 
 /// What Docker has, as far as it counts here.
 #[derive(Debug)]

@@ -77,7 +77,7 @@ fn what_released_versions_wrote_is_read_whole() {
                 check::<EndpointRecord>(&store, &mut rows, &mut left),
                 check::<IdentityRecord>(&store, &mut rows, &mut left),
                 check::<HostLease>(&store, &mut rows, &mut left),
-                check::<landline_spec::Access>(&store, &mut rows, &mut left),
+                check::<landline_options::Access>(&store, &mut rows, &mut left),
                 check::<NatRecord>(&store, &mut rows, &mut left),
                 check::<RpFilterRecord>(&store, &mut rows, &mut left),
                 check::<PoolRecord>(&store, &mut rows, &mut left),
@@ -156,7 +156,7 @@ fn what_the_host_is_owed_by_translated_addresses_is_taken_from_records_that_cann
     assert_eq!(app.address.map(|address| address.octets()), Some([192, 0, 2, 7]));
     assert_eq!(
         app.ports,
-        landline_spec::NatPorts::Only(Vec::new()),
+        landline_options::NatPorts::Only(Vec::new()),
         "nothing is passed on that was not asked for"
     );
     assert_eq!(app.hairpin.as_ref().map(IfName::as_str), Some("veth1"));

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use landline_dhcp::Taken;
 use landline_kernel::{Group, Monitor, Netlink};
 use landline_links::{LinkTable, facts_of, look_again};
-use landline_spec::{EndpointId, NetworkOptions};
+use landline_options::{EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -213,7 +213,7 @@ async fn follow(book: AddressBook, mut monitor: Monitor, cancel: CancellationTok
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
 

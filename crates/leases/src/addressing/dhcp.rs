@@ -8,7 +8,7 @@ use landline_dhcp::v4::{ClientId, Config, ConflictCheck, Fqdn, Lease};
 use landline_dhcp::v6::Duid;
 use landline_links::{Wanted, routes};
 use landline_model::{DhcpRecord, EndpointRecord, drawn_uuid};
-use landline_spec::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
+use landline_options::{Ipv6Mode, LinkMtu, MtuSource, NetworkOptions};
 use landline_types::Mac;
 
 /// The machine's configuration for an endpoint.
@@ -17,9 +17,9 @@ pub fn config(options: &NetworkOptions, mac: Mac, dhcp: &DhcpRecord, requested: 
     config.client_id = dhcp.client_id.clone().and_then(|bytes| ClientId::new(bytes).ok());
     config.hostname.clone_from(&dhcp.hostname);
     config.fqdn = match &options.fqdn {
-        landline_spec::Fqdn::Off => None,
-        landline_spec::Fqdn::Name => Some(Fqdn::default()),
-        landline_spec::Fqdn::Domain(domain) => Some(Fqdn { domain: Some(domain.to_string()) }),
+        landline_options::Fqdn::Off => None,
+        landline_options::Fqdn::Name => Some(Fqdn::default()),
+        landline_options::Fqdn::Domain(domain) => Some(Fqdn { domain: Some(domain.to_string()) }),
     };
     config.rapid_commit = options.rapid_commit;
     config.vendor_class.clone_from(&options.vendor_class);
@@ -33,9 +33,9 @@ pub fn config(options: &NetworkOptions, mac: Mac, dhcp: &DhcpRecord, requested: 
 /// The machines' word for how addresses are checked.
 pub(crate) fn conflict_check(options: &NetworkOptions) -> ConflictCheck {
     match options.conflict_check {
-        landline_spec::ConflictCheck::Fast => ConflictCheck::Fast,
-        landline_spec::ConflictCheck::Wait => ConflictCheck::Wait,
-        landline_spec::ConflictCheck::Off => ConflictCheck::Off,
+        landline_options::ConflictCheck::Fast => ConflictCheck::Fast,
+        landline_options::ConflictCheck::Wait => ConflictCheck::Wait,
+        landline_options::ConflictCheck::Off => ConflictCheck::Off,
     }
 }
 

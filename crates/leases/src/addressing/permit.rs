@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use landline_links::{VlanBy, facts_of};
-use landline_spec::{EndpointId, NetworkOptions, Vlan};
+use landline_options::{EndpointId, NetworkOptions, Vlan};
 use landline_types::{IfName, Mac};
 
 /// A broadcast domain, as far as this host can tell two of them apart. On separate ones the same address may be used

@@ -2,7 +2,7 @@
 
 use landline_dhcp::v6::{self, Config, InterfaceId};
 use landline_model::{Ipv6Identity, Ipv6Record};
-use landline_spec::{Ipv6Address, Ipv6Mode, NetworkOptions};
+use landline_options::{Ipv6Address, Ipv6Mode, NetworkOptions};
 use landline_types::Mac;
 
 use crate::addressing::dhcp::conflict_check;

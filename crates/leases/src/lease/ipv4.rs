@@ -121,7 +121,7 @@ impl Ipv4 {
         config.taken = services.book.taken(options, cell.id());
         config.shares_mac = facts_of(options.mode).shares_mac();
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
-        let checked = options.conflict_check != landline_spec::ConflictCheck::Off;
+        let checked = options.conflict_check != landline_options::ConflictCheck::Off;
         let watch = (same_lan && checked).then(|| services.conflict_monitor.at(&options.parent));
         let (mac, client) = (config.mac, begin(config, services.clock.now()));
         let status = watch::Sender::new(Status {

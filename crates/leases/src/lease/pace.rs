@@ -153,7 +153,7 @@ mod tests {
     use landline_dhcp::Instant;
     use landline_dhcp::v6::{Preference, Router, State6};
     use landline_model::{Defaults6, EndpointRecord, Ipv6Identity, Ipv6Record, Now, StateRecord};
-    use landline_spec::NetworkOptions;
+    use landline_options::NetworkOptions;
     use landline_store::Store;
     use landline_types::Mac;
 

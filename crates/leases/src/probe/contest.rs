@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use landline_spec::ConflictCheck;
+use landline_options::ConflictCheck;
 use landline_types::Mac;
 
 use super::Look;

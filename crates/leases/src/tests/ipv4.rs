@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use landline_dhcp::v4::StateName;
 use landline_dhcp::wire::dhcpv4::MessageType;
-use landline_spec::ConflictCheck;
+use landline_options::ConflictCheck;
 
 use super::{Lab, bound, pass, sandbox, until, wait};
 use crate::lease::{Status, Supervised};

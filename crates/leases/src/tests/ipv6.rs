@@ -2,7 +2,7 @@
 
 use landline_dhcp::v6::StateName;
 use landline_dhcp::wire::dhcpv6::MessageType;
-use landline_spec::Ipv6Mode;
+use landline_options::Ipv6Mode;
 
 use super::{Lab, pass, sandbox, until, wait};
 use crate::ipv6::Status6;

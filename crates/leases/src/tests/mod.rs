@@ -16,7 +16,7 @@ use landline_links::Sandboxes;
 use landline_links::fake::{FakeHost, FakeSandboxes, link};
 use landline_links::mark::Mark;
 use landline_model::{EndpointRecord, Ipv6Identity, Now};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 use landline_store::Store;
 use landline_types::Mac;
 use tempfile::TempDir;

@@ -1,5 +1,5 @@
 use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use super::find_parent;
 use crate::host::fake::link;

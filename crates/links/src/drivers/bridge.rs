@@ -1,7 +1,7 @@
 //! `mode=bridge`: a veth whose host end is a port of a bridge that is already there.
 
 use landline_kernel::{Link, LinkKind as Kind};
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use crate::driver::describe;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};

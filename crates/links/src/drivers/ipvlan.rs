@@ -2,7 +2,7 @@
 //! IP address.
 
 use landline_kernel::{IpvlanMode, Link, LinkKind as Kind};
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use crate::driver::check_nic;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};

@@ -1,7 +1,7 @@
 //! `mode=macvlan`: a child of a NIC, with a hardware address of its own.
 
 use landline_kernel::Link;
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use crate::driver::check_nic;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};

@@ -9,7 +9,7 @@ pub mod ovs;
 pub mod vde;
 pub mod vlan;
 
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use super::LinkDriver;
 

@@ -4,7 +4,7 @@
 use ipnet::Ipv4Net;
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_model::NetworkRecord;
-use landline_spec::{LinkMtu, Mode, NetworkId};
+use landline_options::{LinkMtu, Mode, NetworkId};
 use landline_types::IfName;
 
 use super::bridge::Bridge;

@@ -2,7 +2,7 @@
 //! links that its drivers give it.
 
 use landline_kernel::{Link, LinkKind as Kind};
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use crate::driver::describe;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};

@@ -7,7 +7,7 @@
 
 use landline_kernel::{Link, LinkKind};
 use landline_model::NetworkRecord;
-use landline_spec::{NetworkOptions, Vlan};
+use landline_options::{NetworkOptions, Vlan};
 use landline_types::IfName;
 
 use crate::host::{Host, HostError};
@@ -129,7 +129,7 @@ pub fn remove(host: &dyn Host, wanted: impl Fn(&Link) -> bool) -> Result<(), Hos
 
 #[cfg(test)]
 mod tests {
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
     use crate::host::fake::{FakeHost, link};

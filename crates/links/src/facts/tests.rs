@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use landline_spec::{Addressing, AttachSpec, LinkChoice, Parent};
+use landline_options::{Addressing, AttachSpec, LinkChoice, Parent};
 
 use super::*;
 use crate::LinkRequest;

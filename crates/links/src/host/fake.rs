@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use landline_kernel::{Link, LinkKind, Netns, Route};
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 use landline_types::IfName;
 use tokio::sync::Notify;
 

@@ -1,4 +1,4 @@
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use super::*;
 use crate::host::fake::FakeHost;

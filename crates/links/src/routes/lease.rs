@@ -2,7 +2,7 @@
 
 use ipnet::Ipv4Net;
 use landline_dhcp::v4::Lease;
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 
 use super::{Offer, Route4, Routing, plan};
 

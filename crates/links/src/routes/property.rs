@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, LeaseOptions, is_host};
 use landline_kernel::{Address, Netlink, Netns, NewLink, NewLinkKind, PeerLink, Route};
-use landline_spec::NetworkOptions;
+use landline_options::NetworkOptions;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Address, Link, Netlink, Netns, NewLink, NewLinkKind, PeerLink, Route};
 use landline_model::{Applied, DefaultRecord, Holding};
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_kernel::{Link, LinkKind, PortState};
-use landline_spec::{EndpointId, NetworkOptions};
+use landline_options::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::time::Instant;
 
@@ -195,7 +195,7 @@ async fn until_none(
 #[cfg(test)]
 mod tests {
     use landline_kernel::LinkKind;
-    use landline_spec::Mode;
+    use landline_options::Mode;
 
     use super::*;
     use crate::host::fake::link;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use landline_kernel::PortState;
+use landline_options::EndpointId;
 use landline_ovsdb::{Error, Forwarding, Protocol, SpanningTree};
-use landline_spec::EndpointId;
 use landline_types::IfName;
 use tokio::time::Instant;
 

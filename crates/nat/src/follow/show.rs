@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use landline_model::NatOwner;
-use landline_spec::NatPorts;
+use landline_options::NatPorts;
 
 use super::Follower;
 use super::filter::forwards;

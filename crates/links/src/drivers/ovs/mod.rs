@@ -5,7 +5,7 @@ mod steps;
 mod switch;
 
 use landline_kernel::{Link, LinkKind as Kind};
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use crate::driver::describe;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use landline_kernel::{Generic, SockDiag};
+use landline_options::EndpointId;
 use landline_ovsdb::Vlans;
-use landline_spec::EndpointId;
 use landline_types::IfName;
 
 use super::switch;

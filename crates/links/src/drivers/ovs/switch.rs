@@ -8,8 +8,8 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use landline_kernel::{Generic, boottime};
+use landline_options::{EndpointId, NetworkOptions, Vlan};
 use landline_ovsdb::{Bridge, Client, Error, NewBridge, NewPort, Port, Vlans};
-use landline_spec::{EndpointId, NetworkOptions, Vlan};
 use landline_types::IfName;
 
 use super::look::Datapath;

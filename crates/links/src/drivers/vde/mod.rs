@@ -15,7 +15,7 @@ mod switching;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_model::NetworkRecord;
-use landline_spec::{LinkMtu, Mode};
+use landline_options::{LinkMtu, Mode};
 
 use crate::driver::describe;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};

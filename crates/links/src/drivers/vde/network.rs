@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use landline_kernel::Link;
-use landline_spec::{LinkMtu, NetworkId, NetworkOptions, VdeOptions, VdePorts};
+use landline_options::{LinkMtu, NetworkId, NetworkOptions, VdeOptions, VdePorts};
 use landline_vde::SwitchConfig;
 
 use super::{PlugIn, SWITCHES, StartSwitch, WIRE_MTU};

@@ -7,7 +7,7 @@ use landline_dhcp::Random;
 use landline_dhcp::v6::{Address as Held, OnLink, Origin, Preference, Router};
 use landline_kernel::{Netlink, Netns, NewLink, NewLinkKind, PeerLink};
 use landline_model::{Defaults6, Ipv6Identity};
-use landline_spec::EndpointId;
+use landline_options::EndpointId;
 use landline_types::Mac;
 
 use super::*;

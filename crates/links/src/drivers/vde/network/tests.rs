@@ -1,6 +1,6 @@
 use landline_kernel::LinkKind;
 use landline_model::NetworkRecord;
-use landline_spec::Mode;
+use landline_options::Mode;
 
 use super::*;
 use crate::host::fake::{FakeHost, link};

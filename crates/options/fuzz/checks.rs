@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use landline_spec::{Allowed, Asker, Attach, AttachSpec, ConfigFile, Pipework, Request, Target, split_words};
+use landline_options::{
+    Allowed, Asker, Attach, AttachSpec, ConfigFile, Pipework, Request, Target, split_words,
+};
 
 /// The longest message about a bad input, in bytes: text from outside is cut.
 const MESSAGE: usize = 700;
@@ -88,10 +90,10 @@ fn sane(spec: &AttachSpec) {
     for name in [&spec.ifname, &spec.host_end].into_iter().flatten() {
         assert!(name.as_str().bytes().all(clean));
     }
-    if let landline_spec::Parent::Name(name) = &spec.parent {
+    if let landline_options::Parent::Name(name) = &spec.parent {
         assert!(name.as_str().bytes().all(clean));
     }
-    if let landline_spec::Parent::Vde(dir) = &spec.parent {
+    if let landline_options::Parent::Vde(dir) = &spec.parent {
         let text = dir.to_str().expect("it was read from a text");
         assert!(text.starts_with('/') && text.len() <= 96 && !text.split('/').any(|part| part == ".."));
     }
