@@ -30,7 +30,7 @@ impl Attachments {
         if let Some(endpoint) = endpoint {
             // First, so that of two that want one address at the same moment one gets it.
             let addresses = record.spec.addresses.iter().chain(&spec.addresses);
-            endpoint.cell.has_also(addresses.map(|address| address.net.addr()).collect()).await;
+            endpoint.state.has_also(addresses.map(|address| address.net.addr()).collect()).await;
         }
         for address in &spec.addresses {
             let permitted = self.engine.services().book.permit_endpoint(address.net, options, id);

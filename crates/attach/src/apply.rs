@@ -237,10 +237,10 @@ impl Attachments {
                 record.applied.default = to_be;
                 record.applied.routes.clear();
             };
-            endpoint.cell.update(ours).await?;
+            endpoint.state.update(ours).await?;
             let moved = self.move_in(slot, put, default.is_some()).await?;
             let (mac, own_v6) = {
-                let record = endpoint.cell.read().await;
+                let record = endpoint.state.read().await;
                 (record.mac, record.ipv6.is_some())
             };
             let setting = Setting { name: moved.clone(), wanted, own_v6, mac };
@@ -248,7 +248,7 @@ impl Attachments {
         }
         // Host access wants to know where the link has gone.
         if let Some(endpoint) = endpoint {
-            endpoint.cell.was_set_up();
+            endpoint.state.was_set_up();
         }
         if let Some(container) = &put.request.place.container {
             self.engine.container_seen(id.endpoint(), container.clone()).await;
@@ -325,7 +325,7 @@ impl Attachments {
         done.await.map_err(|source| AttachFailure::Inside { target: record.target.clone(), source })?;
         if let Some(endpoint) = self.engine.endpoint(record.id.endpoint()) {
             let name = setting.name;
-            endpoint.cell.update(|record| record.interface = Some(name)).await?;
+            endpoint.state.update(|record| record.interface = Some(name)).await?;
         }
         Ok(())
     }

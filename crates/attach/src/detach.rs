@@ -61,7 +61,7 @@ impl Attachments {
         let endpoint = self.engine.endpoint(id);
         let mut identity = None;
         if let Some(endpoint) = endpoint {
-            identity = endpoint.cell.read().await.identity;
+            identity = endpoint.state.read().await.identity;
             endpoint.stop(for_good).await;
         }
         self.clear(slot).await?;
@@ -156,7 +156,7 @@ impl Attachments {
     async fn has_parked(&self, record: &AttachmentRecord) -> bool {
         let endpoint = self.engine.endpoint(record.id.endpoint());
         match endpoint {
-            Some(endpoint) => endpoint.cell.read().await.applied.default.holding == Holding::Parked,
+            Some(endpoint) => endpoint.state.read().await.applied.default.holding == Holding::Parked,
             None => false,
         }
     }

@@ -311,7 +311,7 @@ impl Attachments {
             let record = slot.read();
             if let Some(endpoint) = attach.engine.endpoint(record.id.endpoint()) {
                 let addresses = record.spec.addresses.iter().map(|address| address.net.addr());
-                endpoint.cell.has_also(addresses.collect()).await;
+                endpoint.state.has_also(addresses.collect()).await;
             }
         }
         let cancel = attach.engine.services().cancel.clone();

@@ -175,7 +175,7 @@ impl Doctor {
             let v4 = endpoint.status().map(|status| status.troubles);
             let v6 = endpoint.status6().map(|status| status.troubles);
             for (why, hint) in v4.into_iter().chain(v6).filter_map(|troubles| troubles.repeated()) {
-                let holder = endpoint.cell.read().await.holder_name();
+                let holder = endpoint.state.read().await.holder_name();
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
             }
         }

@@ -91,7 +91,7 @@ impl Engine {
         };
         tracing::warn!(endpoint = %id.short(), "a container is on a network that the state does not know of; taken up");
         if let Some(endpoint) = self.rebuild(request, &network, sandbox, &found).await {
-            self.plug_again(&endpoint.cell.read().await, &network.options).await;
+            self.plug_again(&endpoint.state.read().await, &network.options).await;
             slot.set(Some(Arc::new(endpoint)));
         }
         true
@@ -189,7 +189,7 @@ impl Engine {
             landline_leases::ipv6::ask_again(cell, services, config, known, Location::Sandbox(sandbox))
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        Some(Endpoint { cell, supervised, ipv6, found_on_host: false })
+        Some(Endpoint { state: cell, supervised, ipv6, found_on_host: false })
     }
 }
 

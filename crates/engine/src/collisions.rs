@@ -49,9 +49,9 @@ impl Engine {
             return found;
         }
         for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
+            let record = endpoint.state.read().await;
             for address in record.addresses() {
-                let judged = book.permit_endpoint(IpNet::from(address), endpoint.cell.options(), &record.id);
+                let judged = book.permit_endpoint(IpNet::from(address), endpoint.state.options(), &record.id);
                 if let Err(NotPermitted::Host { interface, .. }) = judged {
                     let (endpoint, holder) = (endpoint.clone(), record.holder_name());
                     found.push(Collision { endpoint, holder, address, interface });
@@ -68,9 +68,9 @@ impl Engine {
     ) -> BTreeSet<(EndpointId, IpAddr)> {
         let mut now = BTreeSet::new();
         for Collision { endpoint, holder, address, interface } in self.collisions().await {
-            let key = (endpoint.cell.id().clone(), address);
+            let key = (endpoint.state.id().clone(), address);
             if !known.contains(&key) {
-                let endpoint = endpoint.cell.id().short();
+                let endpoint = endpoint.state.id().short();
                 tracing::warn!(endpoint, %holder, %address, %interface, "this host has been given the address of a container");
             }
             now.insert(key);

@@ -36,16 +36,16 @@ impl Engine {
     /// container's host name if the user chose one, else the container's name.
     pub async fn container_seen(&self, id: &EndpointId, container: ContainerRecord) {
         let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return };
-        let before = endpoint.cell.read().await;
+        let before = endpoint.state.read().await;
         if before.container.as_ref() == Some(&container) {
             // Docker may have written its files again.
-            endpoint.cell.names_changed();
+            endpoint.state.names_changed();
             return;
         }
         self.confirm_identity(&before, &container).await;
         self.tell_addresses(&before, container.called().text).await;
-        let hostname = crate::endpoints::lan_name(endpoint.cell.options(), &before, &container);
-        let written = endpoint.cell.update(|record| {
+        let hostname = crate::endpoints::lan_name(endpoint.state.options(), &before, &container);
+        let written = endpoint.state.update(|record| {
             record.container = Some(container);
             if let AddressRecord::Dhcp(dhcp) = &mut record.address {
                 dhcp.hostname.clone_from(&hostname);
@@ -60,14 +60,14 @@ impl Engine {
         for task in endpoint.tasks() {
             task.hostname(hostname.clone());
         }
-        endpoint.cell.names_changed();
+        endpoint.state.names_changed();
     }
 
     /// Whether it was seen which container an endpoint belongs to, as it is once that has started.
     pub async fn has_container(&self, id: &EndpointId) -> bool {
         let endpoint = self.slot_if_known(id).and_then(|slot| slot.current());
         match endpoint {
-            Some(endpoint) => endpoint.cell.read().await.container.is_some(),
+            Some(endpoint) => endpoint.state.read().await.container.is_some(),
             None => false,
         }
     }

@@ -44,12 +44,12 @@ impl Engine {
         let mut sandbox = None;
         if let Some(endpoint) = endpoint {
             endpoint.stop(false).await;
-            let record = endpoint.cell.read().await;
+            let record = endpoint.state.read().await;
             self.withdraw(&record).await;
             sandbox = record.sandbox;
         }
         let ovs = endpoint
-            .is_some_and(|endpoint| facts_of(endpoint.cell.options().mode).host_end == HostEnd::OvsPort);
+            .is_some_and(|endpoint| facts_of(endpoint.state.options().mode).host_end == HostEnd::OvsPort);
         let (host, owner, sandboxes) = (self.host.clone(), id.clone(), self.services.sandboxes.clone());
         let removed = blocking(move || {
             let removed = remove_links(&*host, &owner)?;
@@ -71,9 +71,9 @@ impl Engine {
         });
         removed.await.map_err(DeleteEndpointError::Link)?;
         if let Some(endpoint) = endpoint {
-            let record = endpoint.cell.read().await;
+            let record = endpoint.state.read().await;
             let identity = self.settle_identity(&record);
-            if let Err(error) = endpoint.cell.end(identity).await {
+            if let Err(error) = endpoint.state.end(identity).await {
                 // The link is gone, which is what counts; the next start finds that out by itself.
                 tracing::error!(error = %landline_types::chain(&error), "the end of an endpoint could not be stored");
             }

@@ -107,7 +107,7 @@ impl Engine {
         let result = {
             let _turn = slot.operation.lock().await;
             if let Some(endpoint) = slot.current() {
-                Ok(answer(&endpoint.cell).await)
+                Ok(answer(&endpoint.state).await)
             } else {
                 let made = self.make_endpoint(&request, |e| slot.set(Some(e)), &cancel).await;
                 if made.is_err() {
@@ -200,7 +200,7 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let prepared = self.prepare(request, network, &mut identity, name.clone(), announce, cancel).await?;
-        let cell = prepared.endpoint.cell.clone();
+        let cell = prepared.endpoint.state.clone();
         let record = cell.read().await;
         let (identity_now, name) = (&identity, name.as_deref());
         let endpoint =
@@ -332,7 +332,7 @@ impl Engine {
             &self.ledger,
         ));
         let endpoint = Arc::new(Endpoint {
-            cell,
+            state: cell,
             supervised: Mutex::new(None),
             ipv6: Mutex::new(None),
             found_on_host: false,
@@ -341,7 +341,7 @@ impl Engine {
 
         let leased = async {
             let held = self.wait_to_forward(&endpoint, network, cancel).await?;
-            self.check_fixed(&endpoint.cell.read().await, network, index, cancel).await?;
+            self.check_fixed(&endpoint.state.read().await, network, index, cancel).await?;
             self.start_ipv6(&endpoint, index).await;
             let before = identity.lease.as_ref();
             let leased = async {
@@ -377,12 +377,12 @@ impl Engine {
         network: &NetworkRecord,
         cancel: &CancellationToken,
     ) -> Result<Duration, CreateEndpointError> {
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         if matches!(record.address, AddressRecord::None) && record.ipv6.is_none() {
             // Nothing is asked or looked for.
             return Ok(Duration::ZERO);
         }
-        let (options, id) = (&network.options, endpoint.cell.id());
+        let (options, id) = (&network.options, endpoint.state.id());
         let forwarding = until_forwarding(&self.host, &self.services.present, id, options);
         match cancel.run_until_cancelled(forwarding).await {
             None => Err(CreateEndpointError::Cancelled),
@@ -419,7 +419,7 @@ impl Engine {
     /// Takes the link away again, and gives the lease back if that is wanted.
     pub(crate) async fn roll_back(&self, prepared: Prepared, release: bool) {
         prepared.endpoint.stop(release).await;
-        prepared.endpoint.cell.withdraw().await;
+        prepared.endpoint.state.withdraw().await;
         let (host, plan) = (self.host.clone(), prepared.plan);
         blocking(move || plan.undo(&*host)).await;
     }

@@ -22,7 +22,7 @@ use crate::release::Releaser;
 #[derive(Debug)]
 pub struct Endpoint {
     /// Its record.
-    pub cell: Arc<EndpointState>,
+    pub state: Arc<EndpointState>,
     /// The lease's task, for endpoints that have one.
     pub(crate) supervised: Mutex<Option<Supervised>>,
     /// The task for IPv6, where there is to be any.

@@ -21,13 +21,13 @@ const CONFIRMATION: Duration = Duration::from_millis(40);
 impl Engine {
     /// For endpoints with IPv6: starts the task that looks for it over the link with this index.
     pub(crate) async fn start_ipv6(&self, endpoint: &Endpoint, index: u32) {
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         let Some(known) = &record.ipv6 else { return };
-        let config = ipv6::config(endpoint.cell.options(), record.mac, known);
+        let config = ipv6::config(endpoint.state.options(), record.mac, known);
         let services = &self.services;
         let state = known.identity.state.as_ref();
         let before = state.map(|state| state.remembered(&services.boot, services.clock.both()));
-        let supervised = ipv6::start(endpoint.cell.clone(), self.services.clone(), config, before, index);
+        let supervised = ipv6::start(endpoint.state.clone(), self.services.clone(), config, before, index);
         *endpoint.ipv6() = Some(supervised);
     }
 
@@ -78,7 +78,7 @@ impl Engine {
             tracing::warn!(error = %landline_types::chain(&error), "the container starts without an address");
         }
         let told = best(&status);
-        let stored = endpoint.cell.update(|record| {
+        let stored = endpoint.state.update(|record| {
             if let Some(ipv6) = &mut record.ipv6 {
                 ipv6.told = told;
             }

@@ -27,7 +27,7 @@ impl Engine {
         index: u32,
         cancel: &CancellationToken,
     ) -> Result<(), CreateEndpointError> {
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
         let wanted = request.address.map(|net| net.addr());
         let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
@@ -35,7 +35,8 @@ impl Engine {
         let before =
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
         let (remembered, patience) = remember(before, &self.services, network);
-        let supervised = ipv4::start(endpoint.cell.clone(), self.services.clone(), config, remembered, index);
+        let supervised =
+            ipv4::start(endpoint.state.clone(), self.services.clone(), config, remembered, index);
         let status = supervised.status.clone();
         *endpoint.supervised() = Some(supervised);
 
@@ -52,7 +53,7 @@ impl Engine {
         let lease = endpoint.status().and_then(|status| status.lease);
         let lease =
             lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, self.services.clock.both()));
-        let stored = endpoint.cell.update(|record| {
+        let stored = endpoint.state.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address
                 && dhcp.lease.is_none()
             {
@@ -73,9 +74,9 @@ impl Engine {
     /// now to the one, now to the other.
     pub(crate) async fn mac_user(&self, mac: Mac, parent: &IfName) -> Option<String> {
         for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
+            let record = endpoint.state.read().await;
             if record.mac == mac
-                && endpoint.cell.options().parent == *parent
+                && endpoint.state.options().parent == *parent
                 && self.find(&record).await.is_some()
             {
                 return Some(record.holder_name());

@@ -88,7 +88,7 @@ impl Engine {
     pub async fn forget_network(&self, id: &NetworkId) -> Result<(), ForgetNetworkError> {
         let network = self.network_name(id);
         for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
+            let record = endpoint.state.read().await;
             if record.network != *id {
                 continue;
             }

@@ -151,7 +151,7 @@ impl Engine {
             let tasks = endpoint.tasks();
             tasks.iter().for_each(Orders::release);
             released += usize::from(!tasks.is_empty());
-            if let Some(identity) = endpoint.cell.read().await.identity {
+            if let Some(identity) = endpoint.state.read().await.identity {
                 write(&self.store, self.identities.change(&identity, IdentityRecord::end_leases)).await;
             }
         }
@@ -179,7 +179,7 @@ impl Engine {
     }
 
     async fn inspection(&self, endpoint: &Endpoint) -> Inspection {
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         let network = self.networks().get(&record.network).cloned();
         let lease = endpoint.status().and_then(|status| status.lease);
         let identity = record.identity.as_ref();

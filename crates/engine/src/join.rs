@@ -99,7 +99,7 @@ impl Engine {
         let slot = self.slot_if_known(id).ok_or_else(unknown)?;
         let _turn = slot.operation.lock().await;
         let endpoint = slot.current().ok_or_else(unknown)?;
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         if let Some(taken_for) = self.mistaken(&record, occupant) {
             return Err(JoinError::Mistaken { taken_for });
         }
@@ -136,7 +136,7 @@ impl Engine {
             tracing::warn!(endpoint = %id.short(), route = %dropped, "a route is left out");
         }
         let path = sandbox.clone();
-        let stored = endpoint.cell.update(|record| {
+        let stored = endpoint.state.update(|record| {
             record.sandbox = path;
             record.copied_routes = copied;
             record.applied = applied;
@@ -167,7 +167,7 @@ impl Engine {
 
     /// What the endpoint's link is to carry by its lease or its fixed address; `None` while it has no address.
     pub async fn wanted_of(&self, endpoint: &Endpoint) -> Option<Wanted> {
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         let network = self.networks().get(&record.network).cloned()?;
         wanted_of(endpoint, &record, &network)
     }
@@ -177,7 +177,7 @@ impl Engine {
         let Some(sandbox) = sandbox else { return Vec::new() };
         let mut destinations = Vec::new();
         for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
+            let record = endpoint.state.read().await;
             if record.id != *but && record.sandbox.as_deref() == Some(sandbox) {
                 destinations.extend(record.applied.routes.iter().map(|(destination, _)| *destination));
             }
@@ -187,8 +187,8 @@ impl Engine {
 
     /// The network of another endpoint in this sandbox whose address is on the same LAN, and that address.
     async fn on_same_lan(&self, id: &EndpointId, sandbox: &Path, address: IpNet) -> Option<(String, IpNet)> {
-        for endpoint in self.endpoints().into_iter().filter(|other| other.cell.id() != id) {
-            let record = endpoint.cell.read().await;
+        for endpoint in self.endpoints().into_iter().filter(|other| other.state.id() != id) {
+            let record = endpoint.state.read().await;
             let v6 = record.ipv6.iter().flat_map(|ipv6| &ipv6.applied).copied().chain(record.address_v6);
             let mut theirs = record.applied.address.map(IpNet::V4).into_iter().chain(v6.map(IpNet::V6));
             let taken = theirs.find(|taken| overlap(*taken, address));

@@ -32,8 +32,8 @@ impl Engine {
             self.parents.reopen(network).await;
         }
         for endpoint in self.endpoints() {
-            let record = endpoint.cell.read().await;
-            self.plug_again(&record, endpoint.cell.options()).await;
+            let record = endpoint.state.read().await;
+            self.plug_again(&record, endpoint.state.options()).await;
         }
     }
 

@@ -42,10 +42,10 @@ impl Engine {
     /// identity its container had.
     pub(crate) async fn evict_orphans(&self, request: &CreateEndpoint, network: &NetworkRecord) {
         for endpoint in self.endpoints() {
-            if endpoint.cell.options().parent != network.options.parent {
+            if endpoint.state.options().parent != network.options.parent {
                 continue;
             }
-            let record = endpoint.cell.read().await;
+            let record = endpoint.state.read().await;
             let left = endpoint.found_on_host && record.sandbox.is_some();
             if left || self.is_of_same_container(&record, request) {
                 self.close_if_forgotten(&endpoint).await;
@@ -70,7 +70,7 @@ impl Engine {
 
     /// Closes it if its sandbox is gone, or its link was left on the host.
     async fn close_if_forgotten(&self, endpoint: &Endpoint) {
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         let forgotten = match self.find(&record).await {
             Some(Location::Host(_)) => endpoint.found_on_host,
             Some(Location::Sandbox(_)) => false,

@@ -61,7 +61,7 @@ impl Engine {
             landline_leases::ipv6::resume(cell.clone(), self.services.clone(), config, state, place)
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        let endpoint = Endpoint { cell, supervised, ipv6, found_on_host };
+        let endpoint = Endpoint { state: cell, supervised, ipv6, found_on_host };
         self.slot(&id).set(Some(Arc::new(endpoint)));
         tracing::info!(endpoint = %id.short(), "endpoint taken up again");
     }
@@ -100,13 +100,13 @@ impl Engine {
     /// its containers.
     pub async fn close_dead(&self) {
         for endpoint in self.endpoints() {
-            self.close_if_dead(endpoint.cell.id()).await;
+            self.close_if_dead(endpoint.state.id()).await;
         }
     }
 
     pub(crate) async fn close_if_dead(&self, id: &EndpointId) {
         let Some(endpoint) = self.slot_if_known(id).and_then(|slot| slot.current()) else { return };
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         // One that has not joined has its link on the host, or is just being made.
         if record.sandbox.is_none() || self.find(&record).await.is_some() {
             return;
@@ -121,7 +121,7 @@ impl Engine {
     /// end is in a sandbox goes away with that; until then a container may be using it, even if the store has lost
     /// it.
     async fn remove_strays(&self) {
-        let known: Vec<_> = self.endpoints().iter().map(|e| e.cell.id().clone()).collect();
+        let known: Vec<_> = self.endpoints().iter().map(|e| e.state.id().clone()).collect();
         let host = self.host.clone();
         blocking(move || {
             let Ok(links) = host.links() else { return };

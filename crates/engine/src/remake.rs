@@ -22,9 +22,9 @@ pub(crate) enum RemakeError {
 impl Engine {
     /// Makes the endpoint's link again if its sandbox lives and the link is in neither namespace.
     pub(crate) async fn make_link_again(&self, endpoint: &Endpoint) -> Result<(), RemakeError> {
-        let Some(slot) = self.slot_if_known(endpoint.cell.id()) else { return Ok(()) };
+        let Some(slot) = self.slot_if_known(endpoint.state.id()) else { return Ok(()) };
         let _turn = slot.operation.lock().await;
-        let record = endpoint.cell.read().await;
+        let record = endpoint.state.read().await;
         let network = self.networks().get(&record.network).cloned();
         let (Some(network), Some(path)) = (network, record.sandbox.clone()) else { return Ok(()) };
         if facts_of(network.options.mode).moves_parent() {
@@ -78,7 +78,7 @@ impl Engine {
         });
         let applied = moved.await?;
         if matches!(record.address, AddressRecord::Static { .. })
-            && let Err(error) = endpoint.cell.update(|record| record.applied = applied).await
+            && let Err(error) = endpoint.state.update(|record| record.applied = applied).await
         {
             tracing::error!(error = %landline_types::chain(&error), "a change of a sandbox could not be stored");
         }

@@ -126,9 +126,9 @@ impl Engine {
         let host = self.host.clone();
         let Ok(links) = blocking(move || host.links()).await else { return };
         for endpoint in self.endpoints() {
-            let (mark, options) = (Mark::new(endpoint.cell.id(), End::Host), endpoint.cell.options());
+            let (mark, options) = (Mark::new(endpoint.state.id(), End::Host), endpoint.state.options());
             if back.iter().any(|link| leads_over(link, &mark, options, &links)) {
-                tracing::debug!(endpoint = %endpoint.cell.id().short(), "the link is up: asking again");
+                tracing::debug!(endpoint = %endpoint.state.id().short(), "the link is up: asking again");
                 endpoint.tasks().iter().for_each(Orders::link_up);
             }
         }
@@ -150,9 +150,9 @@ impl Engine {
     /// Puts every host's end that is no port back into its bridge, if the bridge is there, and sets up those that are
     /// down.
     async fn put_ports_back(&self) {
-        let ended = |e: &Arc<Endpoint>| facts_of(e.cell.options().mode).host_end != HostEnd::None;
+        let ended = |e: &Arc<Endpoint>| facts_of(e.state.options().mode).host_end != HostEnd::None;
         let ended = self.endpoints().into_iter().filter(ended);
-        let wanted: Vec<_> = ended.map(|e| (e.cell.id().clone(), e.cell.options().clone())).collect();
+        let wanted: Vec<_> = ended.map(|e| (e.state.id().clone(), e.state.options().clone())).collect();
         let host = self.host.clone();
         match blocking(move || put_back(&*host, &wanted)).await {
             Ok(repaired) => {
@@ -169,10 +169,10 @@ impl Engine {
     /// Makes the links on this parent that are gone from living sandboxes again.
     async fn make_again(&self, parent: &IfName) {
         for endpoint in self.endpoints() {
-            if endpoint.cell.options().parent == *parent
+            if endpoint.state.options().parent == *parent
                 && let Err(error) = self.make_link_again(&endpoint).await
             {
-                let endpoint = endpoint.cell.id().short();
+                let endpoint = endpoint.state.id().short();
                 tracing::warn!(endpoint, error = %landline_types::chain(&error), "a link could not be made again");
             }
         }

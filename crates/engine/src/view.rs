@@ -147,7 +147,7 @@ impl Engine {
     pub(crate) async fn last_address(&self, identity: &IdentityRecord) -> Option<Ipv4Addr> {
         let holder = self.identities.holder(&identity.id).and_then(|id| self.slot_if_known(&id)?.current());
         let now = match holder {
-            Some(endpoint) => match endpoint.cell.read().await.address {
+            Some(endpoint) => match endpoint.state.read().await.address {
                 AddressRecord::Dhcp(dhcp) => dhcp.lease,
                 AddressRecord::None | AddressRecord::Static { .. } => None,
             },
@@ -184,7 +184,7 @@ impl Engine {
     /// The endpoint of this id, if there is one.
     pub async fn endpoint_view(&self, id: &EndpointId) -> Option<EndpointView> {
         let endpoint = self.slot_if_known(id)?.current()?;
-        let network = endpoint.cell.read().await.network;
+        let network = endpoint.state.read().await.network;
         let network = self.networks().get(&network).cloned();
         let mut view = view(&endpoint, network.as_ref()).await;
         view.held = held(&endpoint, &self.links().await);
@@ -196,7 +196,7 @@ impl Engine {
         let mut views = Vec::new();
         let links = self.links().await;
         for endpoint in self.endpoints() {
-            let network = endpoint.cell.read().await.network;
+            let network = endpoint.state.read().await.network;
             let network = self.networks().get(&network).cloned();
             let held = held(&endpoint, &links);
             views.push(EndpointView { held, ..view(&endpoint, network.as_ref()).await });
@@ -210,12 +210,12 @@ impl Engine {
 
 /// What keeps the endpoint's packets from being forwarded.
 fn held(endpoint: &Endpoint, links: &[Link]) -> Option<String> {
-    let own = Mark::new(endpoint.cell.id(), End::Host);
-    held_back(&own, endpoint.cell.options(), links).map(|held| format!("spanning tree: {}", held.state))
+    let own = Mark::new(endpoint.state.id(), End::Host);
+    held_back(&own, endpoint.state.options(), links).map(|held| format!("spanning tree: {}", held.state))
 }
 
 pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointView {
-    let record = endpoint.cell.read().await;
+    let record = endpoint.state.read().await;
     let status = endpoint.status();
     let lease = status.as_ref().and_then(|s| s.lease.as_ref());
     let state = match &record.address {
@@ -260,7 +260,7 @@ pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -
 
 /// The IPv6 addresses that the endpoint's link has in its container. `None`: it is not there, or cannot be looked at.
 async fn present_v6(endpoint: &Endpoint, sandbox: Option<PathBuf>) -> Option<Vec<Ipv6Net>> {
-    let (path, mark) = (sandbox?, Mark::inside(endpoint.cell.id(), endpoint.cell.options().mode));
+    let (path, mark) = (sandbox?, Mark::inside(endpoint.state.id(), endpoint.state.options().mode));
     let present = blocking(move || Sandbox::enter(&path, &mark).ok()??.addresses_v6().ok()).await?;
     let v6 = |address: Address| match address.net {
         IpNet::V6(net) => Some(net),

@@ -161,9 +161,9 @@ async fn audit(engine: &Engine, client: &mut Client) -> Result<(), Error> {
     for endpoint in engine
         .endpoints()
         .into_iter()
-        .filter(|e| facts_of(e.cell.options().mode).host_end == HostEnd::OvsPort)
+        .filter(|e| facts_of(e.state.options().mode).host_end == HostEnd::OvsPort)
     {
-        if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.cell.id()) {
+        if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.state.id()) {
             match audit_endpoint(engine, client, &switch, &endpoint, link).await {
                 // The others' ports can be put back all the same.
                 Err(error) if of_one_port(&error) => failed = Some(error),
@@ -181,9 +181,9 @@ async fn audit_endpoint(
     endpoint: &Endpoint,
     link: &IfName,
 ) -> Result<(), Error> {
-    let (id, options) = (endpoint.cell.id(), endpoint.cell.options());
+    let (id, options) = (endpoint.state.id(), endpoint.state.options());
     let port = switch.port(link.as_str());
-    let container = endpoint.cell.read().await.container.map(|container| container.name);
+    let container = endpoint.state.read().await.container.map(|container| container.name);
     if let Some(port) = port.filter(|port| port.bridge == options.parent.as_str() && port.trouble().is_none())
     {
         return note(client, port, container).await;

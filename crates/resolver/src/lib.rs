@@ -108,8 +108,8 @@ impl Admission for Resolver {
     /// Before Docker, which may start the container again at once, writes its file again.
     fn ended<'a>(&'a self, engine: &'a Engine, endpoint: &'a Endpoint) -> Done<'a> {
         Box::pin(async move {
-            let container = endpoint.cell.read().await.container;
-            if let Some(container) = container.filter(|_| endpoint.cell.options().dns != DnsMode::Off) {
+            let container = endpoint.state.read().await.container;
+            if let Some(container) = container.filter(|_| endpoint.state.options().dns != DnsMode::Off) {
                 self.write_names(engine, &container).await;
             }
         })
@@ -142,8 +142,8 @@ impl Written {
 async fn names_of(engine: &Engine, container: &ContainerRecord) -> Names {
     let mut parts = Vec::new();
     for endpoint in engine.endpoints() {
-        let record = endpoint.cell.read().await;
-        let mode = endpoint.cell.options().dns;
+        let record = endpoint.state.read().await;
+        let mode = endpoint.state.options().dns;
         // Where a lease is still to be set up Docker is at work on the file.
         let arrived = record.interface.is_some() || !matches!(record.address, AddressRecord::Dhcp(_));
         let here = record.container.as_ref().is_some_and(|c| c.id == container.id);

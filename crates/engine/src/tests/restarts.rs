@@ -57,7 +57,7 @@ async fn a_sandbox_that_ends_is_closed(kind: Kind) {
     create(&engine, kind.endpoint(1)).await.unwrap();
     engine.join(&endpoint_id(1), Some("/nowhere/ns/net".into()), None).await.unwrap();
     world.moves_in(&endpoint_id(1));
-    engine.endpoint(&endpoint_id(1)).unwrap().cell.sandbox_lost();
+    engine.endpoint(&endpoint_id(1)).unwrap().state.sandbox_lost();
     wait_for("it is closed", || !engine.knows(&endpoint_id(1))).await;
     wait_for("its links are gone", || world.ends().is_empty()).await;
 }
@@ -65,7 +65,7 @@ for_each_kind!(a_sandbox_that_ends_is_closed);
 
 async fn a_sandbox_that_is_only_out_of_sight_stays(kind: Kind) {
     let (_world, engine) = running(kind).await;
-    engine.endpoint(&endpoint_id(1)).unwrap().cell.sandbox_lost();
+    engine.endpoint(&endpoint_id(1)).unwrap().state.sandbox_lost();
     engine.close_dead().await;
     assert!(engine.knows(&endpoint_id(1)));
 }
