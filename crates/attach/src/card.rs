@@ -61,7 +61,7 @@ impl Attachments {
     pub(super) async fn give_card_back(&self, slot: &Slot) -> Result<(), AttachFailure> {
         let record = slot.read();
         let Some(card) = record.card.clone() else { return Ok(()) };
-        let mut present = self.engine.services().present.clone();
+        let mut present = self.engine.services().link_table.clone();
         let back = async {
             loop {
                 let record = record.clone();

@@ -297,7 +297,7 @@ impl Engine {
         let given = request.options.hostname.is_some();
         let shared = facts_of(network.options.mode).shares_mac();
         let ipv6 = identity.with_ipv6(&network.options, shared, name.clone(), given, &mut OsRandom);
-        let laid = apply_and_wait_for_carrier(&self.host, &self.services.present, &plan, link.clone());
+        let laid = apply_and_wait_for_carrier(&self.host, &self.services.link_table, &plan, link.clone());
         let (laid, ()) = tokio::join!(laid, self.admission.starting(network));
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
@@ -383,7 +383,7 @@ impl Engine {
             return Ok(Duration::ZERO);
         }
         let (options, id) = (&network.options, endpoint.state.id());
-        let forwarding = until_forwarding(&self.host, &self.services.present, id, options);
+        let forwarding = until_forwarding(&self.host, &self.services.link_table, id, options);
         match cancel.run_until_cancelled(forwarding).await {
             None => Err(CreateEndpointError::Cancelled),
             Some(Ok(waited)) => Ok(waited),
@@ -433,7 +433,7 @@ impl Engine {
     ) -> Result<PlannedLink, CreateEndpointError> {
         let options = &network.options;
         let deadline = tokio::time::Instant::now() + options.lease_timeout;
-        let mut present = self.services.present.clone();
+        let mut present = self.services.link_table.clone();
         loop {
             self.parents.reopen_vlan(network).await;
             let wanted = WantedLink { endpoint: &wanted.endpoint, mac, host_name: wanted.host_end.clone() };

@@ -186,10 +186,10 @@ impl Task {
         } else {
             (self.plan(identity, &mark).await?, mark.link_name())
         };
-        let index = apply_and_wait_for_carrier(&self.host, &self.services.present, &plan, link).await?;
+        let index = apply_and_wait_for_carrier(&self.host, &self.services.link_table, &plan, link).await?;
         let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
         if let Err(held) =
-            until_forwarding(&self.host, &self.services.present, &mark.endpoint, &options).await
+            until_forwarding(&self.host, &self.services.link_table, &mark.endpoint, &options).await
         {
             tracing::warn!(%held, "what is released may not get through");
         }

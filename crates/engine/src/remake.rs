@@ -50,7 +50,8 @@ impl Engine {
             self.parents.plan(&network.options, WantedLink { endpoint: &record.id, mac, host_name });
         let plan = planned.await?.plan;
         let index =
-            apply_and_wait_for_carrier(&self.host, &self.services.present, &plan, mark.link_name()).await?;
+            apply_and_wait_for_carrier(&self.host, &self.services.link_table, &plan, mark.link_name())
+                .await?;
         let (host, name) = (self.host.clone(), record.interface.clone());
         let (wanted, own_v6) = (fixed(&record, &network), record.ipv6.is_some());
         let (mut applied, shared) =

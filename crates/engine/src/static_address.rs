@@ -133,7 +133,7 @@ impl Engine {
         let fixed = Fixed::of(record);
         let Some(address) = fixed.v4.map(Into::into).or(fixed.v6.map(Into::into)) else { return };
         let motion = SandboxMove {
-            present: self.services.present.clone(),
+            present: self.services.link_table.clone(),
             sandboxes: self.services.sandboxes.clone(),
             index,
             sandbox: sandbox.clone(),

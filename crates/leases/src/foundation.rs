@@ -101,7 +101,7 @@ impl Foundation {
                 .map_err(kernel("follow the host's addresses"))?,
             sockets,
             sandboxes: Arc::new(LinuxSandboxes),
-            present,
+            link_table: present,
             cancel: cancel.clone(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };

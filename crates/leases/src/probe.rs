@@ -81,7 +81,7 @@ impl Look<'_> {
                     |address: &&Ipv4Addr| heard.claims(**address, mac) || heard.competes(**address, mac);
                 let contested = addresses.iter().find(contests);
                 let sender = heard.packet.sender_mac;
-                if let Some(address) = contested.filter(|_| !self.services.present.is_of_host(sender)) {
+                if let Some(address) = contested.filter(|_| !self.services.link_table.is_of_host(sender)) {
                     return Ok(Some((*address, sender)));
                 }
             }

@@ -107,7 +107,7 @@ impl Task {
     async fn run(mut self, mut inbox: Inbox) {
         // As long as the NIC is one and the same link the client is one and the same.
         loop {
-            let mut present = self.services.present.clone();
+            let mut present = self.services.link_table.clone();
             let nic = loop {
                 if let Some(nic) = find(&self.interface).await {
                     break nic;
@@ -125,7 +125,7 @@ impl Task {
             };
             let (index, mac) = nic;
             let mut client = HostClient::new(self.client(mac), self.interface.clone(), nic, &self.services);
-            let gone = self.services.present.clone().gone(index);
+            let gone = self.services.link_table.clone().gone(index);
             tokio::select! {
                 () = self.serve(&mut client, mac, &mut inbox) => return,
                 () = gone => {}

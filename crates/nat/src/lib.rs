@@ -283,7 +283,7 @@ impl Nat {
         let (shown, views) = watch::channel(BTreeMap::new());
         tokio::spawn(follow::run(initial, inbox, waiters, picture, shown, ground.cancel.clone()));
         let inventory = ground.ledger.watch();
-        let present = ground.services.present.clone();
+        let present = ground.services.link_table.clone();
         Arc::new(Self { commands, looks, seen, views, inventory, exceptions, host, present, store })
     }
 

@@ -258,7 +258,7 @@ impl World {
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
             book: AddressBook::default(),
-            present,
+            link_table: present,
             boot: boottime::boot_id().unwrap().into(),
             cancel: CancellationToken::new(),
         };

@@ -33,7 +33,7 @@ impl HostClient {
         (index, mac): (u32, Mac),
         services: &Services,
     ) -> Self {
-        let (clock, present) = (services.clock.clone(), services.present.clone());
+        let (clock, present) = (services.clock.clone(), services.link_table.clone());
         let carrier = present.carrier(index);
         Self {
             client,

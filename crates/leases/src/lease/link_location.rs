@@ -51,7 +51,7 @@ impl LinkLocation {
         }
         self.sandbox = Some(sandbox.clone());
         self.place = index.map(Location::Host);
-        let (present, sandboxes) = (self.services.present.clone(), self.services.sandboxes.clone());
+        let (present, sandboxes) = (self.services.link_table.clone(), self.services.sandboxes.clone());
         let mark = self.mark.clone();
         let motion = SandboxMove { present, sandboxes, index, sandbox, mark, address, own_v6 };
         self.motion = Some(Box::pin(wait_for_move(motion)));
@@ -63,7 +63,7 @@ impl LinkLocation {
             Some(Location::Sandbox(path)) => Some(path),
             Some(Location::Host(_)) | None => None,
         };
-        self.services.present.is_of_host(mac)
+        self.services.link_table.is_of_host(mac)
             || sandbox.is_some_and(|path| self.services.book.shares_sandbox(mac, path))
     }
 

@@ -21,7 +21,7 @@ pub struct Services {
     /// Where containers are.
     pub sandboxes: Arc<dyn Sandboxes>,
     /// The host's links.
-    pub present: LinkTable,
+    pub link_table: LinkTable,
     /// Who has which address.
     pub book: AddressBook,
     /// What routers say unasked.

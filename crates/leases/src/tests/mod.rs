@@ -78,7 +78,7 @@ impl Lab {
             ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
-            present,
+            link_table: present,
             boot: "this boot".into(),
             cancel: CancellationToken::new(),
         };
