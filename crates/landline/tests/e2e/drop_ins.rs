@@ -38,6 +38,16 @@ fn seen(host: &DockerHost, container: &str) -> Result {
     Ok(())
 }
 
+/// Waits until the program in the container has begun: what starts from then on is later.
+fn begun(host: &DockerHost) -> Result {
+    let logs = ["logs", "pipework_pipework_1"];
+    wait_for("the program in the container", SOON, || {
+        let said = host.docker(&logs);
+        said.success() && (said.stdout.contains("ready") || said.stderr.contains("ready"))
+    })?;
+    Ok(())
+}
+
 #[test]
 fn docker_pipework_by_its_compose_file() -> Result {
     let lan = Lan::new()?;
@@ -66,6 +76,7 @@ fn docker_pipework_by_its_compose_file() -> Result {
 
     // Only later ones.
     up(&["run_mode=daemon"])?;
+    begun(&host)?;
     ask(&host, "later", &["pipework_cmd=br0 -i eth0 @CONTAINER_NAME@ 192.0.2.73/24"])?;
     until(&host, "later", "192.0.2.73/24")?;
     assert_eq!(addresses(&host, "between"), "", "it ran before");
