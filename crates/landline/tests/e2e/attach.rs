@@ -232,7 +232,7 @@ fn processes_and_namespaces_of_which_docker_knows_nothing() -> Result {
     })
     .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;
     let listing = world.landline("ls")?;
-    assert!(listing.contains(&format!("{target} has ended")) && listing.contains("ended"), "{listing}");
+    assert!(listing.contains(&format!("{target} has exited")) && listing.contains("ended"), "{listing}");
     world.landline(&format!("detach {target}"))?;
     assert!(!world.landline("ls")?.contains(&target));
     assert!(world.refusal(&["detach", &target])?.contains("no such attachment"));

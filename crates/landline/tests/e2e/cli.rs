@@ -15,7 +15,7 @@ fn ls_shows_what_runs() -> Result {
     assert_eq!(table.split_whitespace().collect::<Vec<_>>(), header, "nothing yet:\n{table}");
     assert_eq!(
         world.ls()?,
-        serde_json::json!({"docker": true, "networks": [], "endpoints": [], "attachments": [], "alike": []}),
+        serde_json::json!({"docker": true, "networks": [], "endpoints": [], "attachments": [], "alike": [], "dropped": []}),
         "nothing yet, for programs"
     );
 

@@ -22,6 +22,9 @@ const VERBS: [&str; 9] = [
     "RevokeExternalConnectivity",
 ];
 
+/// Those that tell nothing which other requests do not: repeated without a body they succeed.
+const NOTICES: [&str; 3] = ["Leave", "ProgramExternalConnectivity", "RevokeExternalConnectivity"];
+
 /// The answer is an error Docker understands: JSON with a sentence in `Err`.
 fn error(world: &World, verb: &str, body: &str) -> Result<(u16, String)> {
     let (status, answer) = world.daemon.request(&format!("/NetworkDriver.{verb}"), body)?;
@@ -59,7 +62,12 @@ fn malformed_requests_are_answered_and_forgotten() -> Result {
     ];
     for verb in VERBS {
         for body in &wrong {
-            error(&world, verb, body)?;
+            if NOTICES.contains(&verb) && body.trim().is_empty() {
+                let answered = world.daemon.request(&format!("/NetworkDriver.{verb}"), body)?;
+                assert_eq!(answered, (200, "{}".to_owned()), "{verb}");
+            } else {
+                error(&world, verb, body)?;
+            }
         }
     }
     for (verb, body) in [
