@@ -62,7 +62,7 @@ fn trouble(network: &NetworkRecord, links: &[Link], routes: &[Route]) -> Option<
             }
         }
         ParentIs::LanBridge if facts.is_lan_bridge() => spanning_tree::trouble(parent, links),
-        ParentIs::LanBridge | ParentIs::OwnBridge | ParentIs::Itself => None,
+        _ => None,
     }
 }
 

@@ -71,8 +71,8 @@ pub(crate) fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, link
             controller().is_some_and(|switch| switch.kind == LinkKind::OpenVswitch)
         }
         (ParentIs::LanBridge, _) => controller().is_some_and(|bridge| bridge.name == options.parent),
-        // A card notices by itself, and bridges of Landline's own do not lead to a LAN.
-        (ParentIs::Itself | ParentIs::OwnBridge, _) => false,
+        // A card notices by itself, and other parents do not lead to a LAN.
+        _ => false,
     }
 }
 

@@ -101,6 +101,27 @@ pub trait LinkDriver: Sync {
     /// Whether `parent` can carry such links. `links` are all links of the host.
     fn check(&self, parent: &Link, links: &[Link]) -> Result<(), ParentError>;
 
+    /// The parent that `name` names among `links`, all links of the host. A driver whose links need none answers with the loopback
+    /// interface, which stands for the host.
+    ///
+    /// # Errors
+    /// There is none, or it cannot carry such links.
+    fn parent<'a>(
+        &self,
+        name: &IfName,
+        mode: Mode,
+        links: &'a [Link],
+    ) -> Result<&'a Link, ParentError> {
+        let fits = |link: &Link| self.check(link, links);
+        let Some(parent) = links.iter().find(|link| link.name == *name) else {
+            let suitable = links.iter().filter(|l| l.alias.as_deref().and_then(Mark::read).is_none());
+            let suitable = suitable.filter(|l| fits(l).is_ok()).map(|l| l.name.clone()).collect();
+            return Err(ParentError::Missing { name: name.clone(), suitable, mode });
+        };
+        fits(parent)?;
+        Ok(parent)
+    }
+
     /// What a network needs on the host beside its containers' links, as far as it is not there: the VLAN of its NIC, unless the
     /// driver says otherwise. `new`: the network is being created, so what it only joins must be there.
     ///
@@ -132,14 +153,7 @@ pub trait LinkDriver: Sync {
 
 /// Finds `name` among `links` and checks that it can be a parent for `mode`.
 pub fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> Result<&'a Link, ParentError> {
-    let kind = driver_of(mode);
-    let Some(parent) = links.iter().find(|link| link.name == *name) else {
-        let suitable = links.iter().filter(|l| l.alias.as_deref().and_then(Mark::read).is_none());
-        let suitable = suitable.filter(|l| kind.check(l, links).is_ok()).map(|l| l.name.clone()).collect();
-        return Err(ParentError::Missing { name: name.clone(), suitable, mode });
-    };
-    kind.check(parent, links)?;
-    Ok(parent)
+    driver_of(mode).parent(name, mode, links)
 }
 
 /// The mode that a parent of this name and kind suggests; `None`: it is not there yet, and would be a bridge.

@@ -25,7 +25,7 @@ pub struct LinkFacts {
     pub(crate) prefix: Prefix,
 }
 
-/// What a network has as its parent.
+/// What a network has as its parent. Code that is about one of them names that one, and has an answer for all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParentIs {
     /// A bridge that the administrator made, with a way to the LAN.
@@ -107,6 +107,11 @@ impl LinkFacts {
     /// Whether links are ports of a Linux bridge that the administrator made.
     pub fn is_lan_bridge(&self) -> bool {
         self.parent == ParentIs::LanBridge && self.host_end == HostEnd::BridgePort
+    }
+
+    /// Whether the parent is a way to the LAN for the links on it, as they are.
+    pub(crate) fn leads_to_lan(&self) -> bool {
+        matches!(self.parent, ParentIs::LanBridge | ParentIs::Nic)
     }
 
     /// Whether containers have addresses that the LAN never sees.

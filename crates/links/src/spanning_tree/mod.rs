@@ -84,7 +84,7 @@ pub fn held_back(own: &Mark, options: &NetworkOptions, links: &[Link]) -> Option
     match facts.parent {
         ParentIs::LanBridge if facts.is_lan_bridge() => held(parent, Some(own), links),
         ParentIs::Nic => held_beyond(parent, links),
-        ParentIs::LanBridge | ParentIs::OwnBridge | ParentIs::Itself => None,
+        _ => None,
     }
 }
 
@@ -127,11 +127,7 @@ pub fn trouble(bridge: &Link, links: &[Link]) -> Option<String> {
 /// Whether a bridge with a spanning tree may be between endpoints of a network with these options and the LAN.
 pub fn may_hold(options: &NetworkOptions) -> bool {
     let facts = facts_of(options.mode);
-    match facts.parent {
-        ParentIs::LanBridge | ParentIs::Nic => true,
-        ParentIs::OwnBridge => facts.is_translated(),
-        ParentIs::Itself => false,
-    }
+    facts.leads_to_lan() || facts.is_translated()
 }
 
 /// Waits until packets of the endpoint get through the bridge between it and the LAN, if there is one: how long that took,
@@ -147,12 +143,12 @@ pub async fn until_forwarding(
         (ParentIs::LanBridge, HostEnd::OvsPort) => {
             ovs::until_forwarding(endpoint, &options.parent, &own.link_name()).await
         }
-        (ParentIs::LanBridge | ParentIs::Nic, _) => {
+        _ if facts.leads_to_lan() => {
             let tell = |held: &Held| held.tell(endpoint);
             until_none(host, present, |links| held_back(&own, options, links), tell).await
         }
         // What a translated address needs is waited for where it is put on the host.
-        (ParentIs::OwnBridge | ParentIs::Itself, _) => Ok(Duration::ZERO),
+        _ => Ok(Duration::ZERO),
     }
 }
 

@@ -43,7 +43,8 @@ pub(crate) struct ModeRules {
     word: &'static str,
     /// Whether a network may have it; attachments have their own word for the others.
     for_networks: bool,
-    /// What is said if no parent is named. `None`: none may be.
+    /// What is said if no parent is named. `None`: none may be named, since the driver has its own or needs none; the network's parent
+    /// is called like the mode until the driver says otherwise.
     pub(crate) missing_parent: Option<&'static str>,
     /// Where addresses come from unless `addressing` says otherwise.
     pub(crate) addressing: Addressing,
