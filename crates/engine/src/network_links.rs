@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::engine::Engine;
 
 impl Engine {
-    /// After a start: what networks need is there, and no VLAN that none needs, unless not all networks are known.
+    /// After a start: what networks need is there, and nothing that none needs, unless not all networks are known.
     pub(crate) async fn reopen_all_network_links(&self, all_known: bool) {
         self.reopen_own_bridges().await;
         for network in self.all_networks() {
@@ -21,6 +21,7 @@ impl Engine {
         }
         if all_known {
             self.parents.leave_vlans(None).await;
+            self.parents.remove_unknown().await;
         }
     }
 

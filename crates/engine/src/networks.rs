@@ -335,12 +335,14 @@ impl Engine {
     ) -> Result<(), DeleteNetworkError> {
         self.store.remove::<NetworkRecord>(id).await.map_err(DeleteNetworkError::Store)?;
         let removed = self.ledger.remove_network(id);
-        self.admission.withdrawn(Withdrawn::Network { id, record: removed.as_ref(), forgotten }).await?;
+        let withdrawn =
+            self.admission.withdrawn(Withdrawn::Network { id, record: removed.as_ref(), forgotten }).await;
+        // Whatever a feature could not do: a repeat of the request no longer knows the links.
         if let Some(network) = removed {
             self.parents.remove(&network).await;
             tracing::info!(network = %id.short(), "network deleted");
         }
-        Ok(())
+        Ok(withdrawn?)
     }
 
     /// When leases of this network's containers are given back.

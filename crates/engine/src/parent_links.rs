@@ -12,7 +12,7 @@ use landline_links::{
     find_parent, vlan,
 };
 use landline_model::NetworkRecord;
-use landline_options::{EndpointId, NetworkOptions};
+use landline_options::{EndpointId, NetworkId, NetworkOptions};
 use landline_types::{IfName, Mac};
 
 /// What networks have as their parents on the host.
@@ -163,6 +163,16 @@ impl ParentLinks {
         if let Err(error) = blocking(move || network::remove(&*host, &gone)).await {
             let network = network.id.short();
             tracing::warn!(network, error = %landline_types::chain(&error), "the links of a network could not be removed");
+        }
+    }
+
+    /// Removes what was made for networks that nobody knows.
+    pub(crate) async fn remove_unknown(&self) {
+        let known: BTreeSet<NetworkId> = self.ledger.networks().keys().cloned().collect();
+        let host = self.host.clone();
+        let removed = blocking(move || network::remove_unknown(&*host, |id| known.contains(id)));
+        if let Err(error) = removed.await {
+            tracing::warn!(error = %landline_types::chain(&error), "the link of a network that is gone could not be removed");
         }
     }
 

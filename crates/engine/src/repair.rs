@@ -242,10 +242,16 @@ fn put_back(
             }
             Fallen::Down => tracing::info!(link = %end.name, "setting a link up again"),
         }
-        for step in steps_back(&end.name, options, what) {
-            host.apply(&step)?;
+        match steps_back(&end.name, options, what).iter().try_for_each(|step| host.apply(step)) {
+            Ok(()) => {
+                repaired.insert(id.clone());
+            }
+            // The others are put back all the same.
+            Err(error) => {
+                let error = landline_types::chain(&error);
+                tracing::warn!(link = %end.name, %error, "a link could not be put back");
+            }
         }
-        repaired.insert(id.clone());
     }
     Ok(repaired)
 }

@@ -106,12 +106,7 @@ pub trait LinkDriver: Sync {
     ///
     /// # Errors
     /// There is none, or it cannot carry such links.
-    fn parent<'a>(
-        &self,
-        name: &IfName,
-        mode: Mode,
-        links: &'a [Link],
-    ) -> Result<&'a Link, ParentError> {
+    fn parent<'a>(&self, name: &IfName, mode: Mode, links: &'a [Link]) -> Result<&'a Link, ParentError> {
         let fits = |link: &Link| self.check(link, links);
         let Some(parent) = links.iter().find(|link| link.name == *name) else {
             let suitable = links.iter().filter(|l| l.alias.as_deref().and_then(Mark::read).is_none());

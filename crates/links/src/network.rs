@@ -3,14 +3,14 @@
 
 use landline_kernel::{Link, LinkKind};
 use landline_model::NetworkRecord;
-use landline_options::NetworkOptions;
+use landline_options::{NetworkId, NetworkOptions};
 use landline_types::IfName;
 
 use super::vde::VdeError;
 use super::vlan::{self, VlanError};
 use super::{ParentIs, driver_of, facts_of};
 use crate::host::{Host, HostError};
-use crate::mark::{NetworkMark, Role};
+use crate::mark::{NetworkMark, Role, is_implicit};
 use crate::plan::{LinkType, Plan, Step};
 
 /// What a network needs, as its driver plans it.
@@ -85,6 +85,20 @@ pub fn remove(host: &dyn Host, network: &NetworkRecord) -> Result<(), HostError>
     driver_of(network.options.mode).network_ends(host, network, &links);
     for (link, _) in links {
         if let Some(alias) = &link.alias {
+            host.remove_marked(link.index, alias)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is marked as a Docker network's that is none of these: the daemon was killed between the host and the store.
+pub fn remove_unknown(host: &dyn Host, known: impl Fn(&NetworkId) -> bool) -> Result<(), HostError> {
+    for link in host.links()? {
+        let Some(alias) = &link.alias else { continue };
+        let Some(mark) = NetworkMark::read(alias) else { continue };
+        // Those of attachments are known later.
+        if !is_implicit(&mark.network) && !known(&mark.network) {
+            tracing::info!(link = %link.name, "removing a link that belongs to no network");
             host.remove_marked(link.index, alias)?;
         }
     }

@@ -1,5 +1,6 @@
 //! The task that keeps the kernel as records and containers want it.
 
+mod again;
 mod filter;
 mod heard;
 mod looks;
@@ -31,6 +32,7 @@ use super::record::{NatRecord, NatView};
 use super::table::NatBridge;
 use super::{Bound, Command, InitialState, NatError, NatSeen, address, hairpin};
 
+use again::Again;
 use filter::forward;
 pub use filter::forwards;
 use looks::Looks;
@@ -50,6 +52,8 @@ pub(crate) struct Follower {
     bridges: OpenBridges,
     /// DHCP clients, of addresses that have one.
     leasers: BTreeMap<NatOwner, Leaser>,
+    /// DHCP clients that have ended and begin again.
+    again: Again,
     /// Whose container was removed, and which are taken back unless it is made anew.
     expiring: BTreeSet<NatOwner>,
     /// What is wrong with an address until it is another.
@@ -108,6 +112,7 @@ pub(super) async fn run(
             () = follower.looks.asked() => follower.reopen().await,
             Some((owner, heard)) = leases.recv() => follower.hear(&owner, heard).await,
             Some((owner, ())) = removals.recv() => follower.due(&owner).await,
+            () = follower.again.due() => follower.lease_again(),
             () = follower.owed.due() => follower.owed.settle().await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
             () = follower.ruleset.changed() => follower.reopen().await,
@@ -135,6 +140,7 @@ impl Follower {
             nat_bridges,
             bridges,
             leasers: BTreeMap::new(),
+            again: Again::default(),
             expiring: BTreeSet::new(),
             troubles: BTreeMap::new(),
             contests: BTreeMap::new(),
@@ -177,6 +183,15 @@ impl Follower {
         let (owner, interface) = (record.owner.clone(), self.places.of(&record.interface));
         let leaser = Leaser::start(owner, interface, dhcp, self.services.clone(), self.heard.clone());
         self.leasers.insert(record.owner.clone(), leaser);
+    }
+
+    /// Starts the DHCP clients again whose time has come.
+    fn lease_again(&mut self) {
+        for owner in self.again.begin() {
+            if let Some(record) = self.records.get(&owner).cloned() {
+                self.lease(&record);
+            }
+        }
     }
 
     fn concerns(&self, event: &Event) -> bool {
@@ -358,6 +373,7 @@ impl Follower {
     /// Undoes everything, and never stops at a failure: it is told.
     async fn take_back(&mut self, record: &NatRecord) {
         let owner = &record.owner;
+        self.again.over(owner);
         if let Some(leaser) = self.leasers.remove(owner) {
             leaser.release().await;
         }

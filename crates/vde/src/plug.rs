@@ -157,7 +157,9 @@ impl<'a> Named<'a> {
     /// who runs that.
     fn bind(socket: &OwnedFd, dir: &'a Dir, user: u32) -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        loop {
+        /// More than a process that was killed leaves, and the switch's user may have left others on purpose.
+        const TRIES: u32 = 1000;
+        for _ in 0..TRIES {
             let number = NEXT.fetch_add(1, Ordering::Relaxed) % 100_000;
             let name = OsString::from(format!(".{:05}-{number:05}", std::process::id()));
             match socket::bind_for(dir, socket, &name, user) {
@@ -166,6 +168,7 @@ impl<'a> Named<'a> {
                 done => return done.map(|()| Self { dir, name }),
             }
         }
+        Err(io::Error::from(io::ErrorKind::AddrInUse))
     }
 }
 

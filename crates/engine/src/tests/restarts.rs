@@ -6,7 +6,7 @@ use landline_links::mark::{End, Mark};
 use landline_links::{Host as _, mark_of};
 
 use super::for_each_kind;
-use super::world::{Kind, World, create, endpoint_id, living, wait_for};
+use super::world::{Kind, Stage, World, create, endpoint_id, living, network_id, wait_for};
 
 /// A container runs on the network.
 async fn running(kind: Kind) -> (World, std::sync::Arc<crate::Engine>) {
@@ -85,6 +85,28 @@ async fn a_link_that_belongs_to_no_endpoint_is_removed(kind: Kind) {
     assert_eq!(world.host.names(), before);
 }
 for_each_kind!(a_link_that_belongs_to_no_endpoint_is_removed);
+
+async fn the_links_of_a_network_that_nobody_knows_are_removed(kind: Kind) {
+    let (world, engine) = World::with(kind).await;
+    let links = world.host.links().unwrap();
+    engine.delete_network(&network_id()).await.unwrap();
+    let bare = world.host.names();
+    world.kill(engine).await;
+    // As if the daemon had been killed between the host and the store.
+    world.host.change(|all| *all = links);
+    let _engine = world.start().await;
+    assert_eq!(world.host.names(), bare);
+}
+for_each_kind!(the_links_of_a_network_that_nobody_knows_are_removed);
+
+async fn the_links_of_a_network_go_although_a_feature_fails(kind: Kind) {
+    let (world, engine) = World::with(kind).await;
+    world.gate.refuse(Some(Stage::Withdrawn));
+    engine.delete_network(&network_id()).await.unwrap_err();
+    let own = |link: &Link| link.alias.as_deref().is_some_and(|alias| alias.starts_with("landline:"));
+    assert!(!world.host.links().unwrap().iter().any(own), "{:?}", world.host.names());
+}
+for_each_kind!(the_links_of_a_network_go_although_a_feature_fails);
 
 /// A start finds this link beside what there is; whether it is there afterwards.
 async fn survives(found: Link) -> bool {

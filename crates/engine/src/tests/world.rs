@@ -139,6 +139,7 @@ pub(super) enum Stage {
     Proposed,
     Network,
     Endpoint,
+    Withdrawn,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +205,7 @@ impl Admission for Gate {
         };
         Box::pin(async move {
             self.held.lock().unwrap().remove(&what);
-            Ok(())
+            self.answer(Stage::Withdrawn)
         })
     }
 }

@@ -281,7 +281,7 @@ impl Machine for Ipv6 {
     /// Stores with the state which addresses the link may have from now on.
     async fn remember(&mut self, base: &mut Base) {
         let current = self.client.current();
-        if addresses(current) != addresses(&self.kept) {
+        if addresses(current) != addresses(&self.kept) && base.may_log() {
             let (addresses, routers) = (addresses(current), current.routers.len());
             tracing::info!(endpoint = base.endpoint(), ?addresses, routers, "IPv6");
         }

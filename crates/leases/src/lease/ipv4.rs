@@ -310,7 +310,12 @@ impl Machine for Ipv4 {
     }
 
     async fn applied(&mut self, base: &mut Base, done: Done) -> Result<(), StoreError> {
-        for dropped in done.now.dropped.iter().filter(|dropped| !done.before.dropped.contains(dropped)) {
+        let new = done.now.dropped.iter().filter(|dropped| !done.before.dropped.contains(dropped));
+        for dropped in new {
+            // A server may name others each time.
+            if !base.may_log() {
+                break;
+            }
             tracing::warn!(endpoint = base.endpoint(), route = %dropped, "a route is left out");
         }
         let change = |record: &mut EndpointRecord| {

@@ -124,12 +124,18 @@ fn sensible(address: Ipv4Net, offered: &[Route4], dropped: &mut Vec<DroppedRoute
     wanted
 }
 
+/// Over how many routes a next hop may be reached. Each is looked for among all: servers decide how many there are.
+const LONGEST_WAY: usize = 16;
+
 /// The router on the link by which this next hop is reached: itself, or the next hop on the way to it. `but` is the route
-/// that is being looked at, which cannot lead to its own next hop.
+/// that is being looked at, which cannot lead to its own next hop. `None` as well if the way is longer than any real one.
 fn resolve(hop: Ipv4Addr, but: Option<usize>, wanted: &[Route4], links: &[Ipv4Net]) -> Option<Ipv4Addr> {
     let mut used: Vec<usize> = but.into_iter().collect();
     let mut hop = hop;
     while !links.iter().any(|link| link.contains(&hop)) {
+        if used.len() > LONGEST_WAY {
+            return None;
+        }
         let ways = wanted.iter().enumerate().filter(|(at, (to, _))| !used.contains(at) && to.contains(&hop));
         let (at, (_, next)) = ways.max_by_key(|(_, (to, _))| to.prefix_len())?;
         used.push(at);
@@ -166,6 +172,21 @@ mod tests {
             routes: routes.iter().map(route).collect(),
         };
         shown(&plan(net(address), &offer))
+    }
+
+    #[test]
+    fn a_long_way_is_followed_and_an_endless_one_is_not() {
+        // Each over the next, the last over the router on the link.
+        let chain = |length: u8| {
+            let hop = |n: u8| if n == length { "192.0.2.1".to_owned() } else { format!("{}.0.0.1", 19 + n) };
+            let routes = (0..length).map(|n| (net(&format!("{}.0.0.0/8", 19 + n)), Some(ip(&hop(n + 1)))));
+            let offer = Offer { gateway: None, defaults: Vec::new(), routes: routes.collect() };
+            plan(net("192.0.2.10/24"), &offer)
+        };
+        assert_eq!(chain(16).dropped, []);
+        let long = chain(100);
+        assert_eq!(long.routes.len() + long.dropped.len(), 100);
+        assert!((16..20).contains(&long.routes.len()), "{}", long.routes.len());
     }
 
     fn shown(routing: &Routing) -> (String, Vec<String>, Vec<String>) {

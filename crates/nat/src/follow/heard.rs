@@ -52,18 +52,24 @@ impl Follower {
             Err(error) => Some(chain(&error)),
         };
         if let Some(trouble) = trouble {
-            // Not released: it is another's.
+            // Not released: it is another's. Asked again later: the server may have another one by then.
             self.leasers.remove(&owner);
+            self.again.later(&owner);
             let trouble = format!(
                 "the DHCP server gave an address that is taken ({trouble}): it tells clients apart by hardware \
                  address; set it to go by client identifier, or give a static address"
             );
             tracing::error!(%owner, trouble, "no address on the host");
             self.troubles.insert(owner, trouble);
+            if record.address.is_some() {
+                // Nobody renews what it had.
+                self.move_to(record, None).await;
+            }
             self.show(&BTreeMap::new());
             return;
         }
         self.troubles.remove(&owner);
+        self.again.over(&owner);
         if record.address == Some(address) {
             tracing::debug!(%owner, %address, server = %lease.server, "lease renewed");
             self.contests.remove(&owner);
