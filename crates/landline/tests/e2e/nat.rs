@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use landline_testbed::{DhcpKind, DhcpMessage, Dockerd, FakeServer, Process, Reply, Signal, wait_for};
 
@@ -388,6 +389,30 @@ fn without_its_state_the_daemon_takes_up_what_is_translated() -> Result {
     lab.world.host.docker_ok(&["rm", "-f", "web"])?;
     lab.world.host.docker_ok(&["network", "rm", "lan"])?;
     lab.is_back(&before)
+}
+
+/// A server takes the container for the host once. What it had goes, and it is asked again.
+#[test]
+fn a_server_that_gave_the_hosts_address_is_asked_again() -> Result {
+    const PATIENCE: Duration = Duration::from_secs(40);
+    let mut lab = Way::Nat.lab()?;
+    lab.world.dhcp.stop()?;
+    let last = Arc::new(AtomicU8::new(117));
+    let _server = fickle(&lab, last.clone())?;
+    lab.world.host.docker_ok(&["run", "-d", "--name", "web", "box", "sleep", "infinity"])?;
+    lab.world.host.landline_ok(binary(), &["nat", "web", "dhcp", "--dev", "eth0", "--port", "80"])?;
+    assert!(is_on_the_nic(&lab, CONTAINER)?);
+    let row = || nat_row(&lab.world.host, "web");
+    last.store(76, Ordering::SeqCst);
+    wait_for("the host's address to be refused", PATIENCE, || {
+        row().is_ok_and(|row| row["state"].to_string().contains("gave an address that is taken"))
+    })?;
+    assert!(!is_on_the_nic(&lab, CONTAINER)?, "nobody renews it");
+    last.store(118, Ordering::SeqCst);
+    wait_for("another address", PATIENCE, || {
+        row().is_ok_and(|row| row["address"] == "10.12.0.118" && row["state"] == "ready")
+    })?;
+    is_at(&lab, "10.12.0.118", "eth0", "lo")
 }
 
 #[test]
