@@ -11,7 +11,7 @@ LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base ud
 	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 podman \
 	systemd dbus network-manager ifupdown bridge-utils firewalld
 # The demo's Docker is the one that is there.
-DEMO_PACKAGES := $(if $(shell command -v dockerd),,docker.io) iproute2 iptables dnsmasq-base busybox-static iputils-ping curl
+DEMO_PACKAGES := $(if $(shell command -v dockerd),,docker.io) tini iproute2 iptables dnsmasq-base busybox-static iputils-ping curl
 VM_PACKAGES := qemu-system-x86 xz-utils mmdebstrap e2fsprogs
 
 PREFIX ?= /usr/local
