@@ -9,7 +9,7 @@ use landline_types::IfName;
 use super::vde::VdeError;
 use super::vlan::{self, VlanError};
 use super::{ParentIs, driver_of, facts_of};
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, mark_of};
 use crate::mark::{NetworkMark, Role, is_implicit};
 use crate::plan::{LinkType, Plan, Step};
 
@@ -92,12 +92,19 @@ pub fn remove(host: &dyn Host, network: &NetworkRecord) -> Result<(), HostError>
 }
 
 /// Removes what is marked as a Docker network's that is none of these: the daemon was killed between the host and the store.
+/// Such a network has no containers; one that has is left alone, whoever lost the word of it.
 pub fn remove_unknown(host: &dyn Host, known: impl Fn(&NetworkId) -> bool) -> Result<(), HostError> {
-    for link in host.links()? {
+    let links = host.links()?;
+    let network = |link: &Link| Some(NetworkMark::read(link.alias.as_deref()?)?.network);
+    let is_used = |bridge: &Link| {
+        links.iter().any(|port| port.controller == Some(bridge.index) && mark_of(port).is_some())
+    };
+    let used: Vec<NetworkId> = links.iter().filter(|link| is_used(link)).filter_map(network).collect();
+    for link in &links {
         let Some(alias) = &link.alias else { continue };
         let Some(mark) = NetworkMark::read(alias) else { continue };
         // Those of attachments are known later.
-        if !is_implicit(&mark.network) && !known(&mark.network) {
+        if !is_implicit(&mark.network) && !known(&mark.network) && !used.contains(&mark.network) {
             tracing::info!(link = %link.name, "removing a link that belongs to no network");
             host.remove_marked(link.index, alias)?;
         }

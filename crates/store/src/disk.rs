@@ -39,8 +39,10 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Self, Rows), StoreError> {
         let bytes = std::fs::read(path).unwrap_or_default();
-        let (db, rows) = match open_whole(path) {
+        let mut incomplete = bytes.is_empty();
+        let (db, mut rows) = match open_whole(path) {
             Err(error) if error.is_damage() => {
+                incomplete = true;
                 rescue(path, &bytes, &error)?;
                 open_whole(path).map(|(db, rows)| (Some(db), rows))?
             }
@@ -55,6 +57,7 @@ impl Disk {
             }
             opened => opened.map(|(db, rows)| (Some(db), rows))?,
         };
+        rows.incomplete = incomplete;
         Ok((Self { path: path.to_owned(), db }, rows))
     }
 

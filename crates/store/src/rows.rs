@@ -12,6 +12,8 @@ use super::Record;
 pub struct Rows {
     pub(super) tables: BTreeMap<String, Vec<(String, Vec<u8>)>>,
     unreadable: BTreeMap<&'static str, usize>,
+    /// Whether the file is new, or has what could be read of a damaged one: there may have been more.
+    pub(super) incomplete: bool,
 }
 
 impl Rows {
@@ -45,8 +47,8 @@ impl Rows {
         records
     }
 
-    /// Whether a record of this kind could not be read.
+    /// Whether there may have been a record of this kind that is not here: it could not be read, or the file is new.
     pub fn lacks<R: Record>(&self) -> bool {
-        self.unreadable.contains_key(R::TABLE)
+        self.incomplete || self.unreadable.contains_key(R::TABLE)
     }
 }

@@ -99,6 +99,17 @@ async fn the_links_of_a_network_that_nobody_knows_are_removed(kind: Kind) {
 }
 for_each_kind!(the_links_of_a_network_that_nobody_knows_are_removed);
 
+async fn a_network_keeps_its_links_though_the_state_is_lost(kind: Kind) {
+    let (world, engine) = World::with(kind).await;
+    let links = world.host.names();
+    world.kill(engine).await;
+    world.lose_state();
+    // Docker says later which networks there are, and their containers run.
+    let _engine = world.start().await;
+    assert_eq!(world.host.names(), links);
+}
+for_each_kind!(a_network_keeps_its_links_though_the_state_is_lost);
+
 async fn the_links_of_a_network_go_although_a_feature_fails(kind: Kind) {
     let (world, engine) = World::with(kind).await;
     world.gate.refuse(Some(Stage::Withdrawn));
