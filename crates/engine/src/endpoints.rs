@@ -237,8 +237,8 @@ impl Engine {
     }
 
     /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
-    /// if it fails. The identity is told what it is on this link; one that another host uses fails, or becomes another, as the
-    /// network says.
+    /// if it fails. The identity gets the hardware address of this link. If another host uses the identity, the start fails or
+    /// draws another one, as the network says.
     pub(crate) async fn prepare(
         &self,
         request: &CreateEndpoint,

@@ -1,4 +1,4 @@
-//! Networks that Docker does not know: those behind attachments, of which whoever makes them keeps the record.
+//! Networks that Docker does not know: those behind attachments, of which their maker keeps the record.
 
 use landline_model::{IdentityId, IdentityRecord, NetworkRecord};
 use landline_options::NetworkId;

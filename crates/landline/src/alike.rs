@@ -70,7 +70,7 @@ fn of_network(view: &DockerView, id: &NetworkId, network: &str) -> Vec<Alike> {
         .collect()
 }
 
-/// Those of them that may be asked for the same address. Whoever has named none may be given any, also one that another has named.
+/// Those of them that may be asked for the same address. One that names none may get any address, even one that another names.
 fn by_address<'v>(
     view: &DockerView,
     network: &NetworkId,

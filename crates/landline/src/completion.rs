@@ -15,8 +15,8 @@ use crate::cli::{Cli, CompletionsOptions, ControlOptions, ManOptions, Shell};
 use crate::control::{MAX_LINE, Request};
 use crate::output::page;
 
-/// The environment variable by which a shell asks for candidates.
-const VARIABLE: &str = "COMPLETE";
+/// The environment variable by which a shell asks for candidates. No general name: the daemon's environment may have anything.
+const VARIABLE: &str = "LANDLINE_COMPLETE";
 
 /// How long the daemon may take to name what there is. A shell waits meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);

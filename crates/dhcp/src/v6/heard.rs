@@ -27,7 +27,7 @@ pub(super) enum Wish {
 
 impl Heard<'_> {
     /// Which address this is about, what its sender wants with that, and the sender's hardware address. `None` for
-    /// messages of `own`, and for those of machines that only look for whoever has the address.
+    /// messages of `own`, and for those of machines that only look for the address's holder.
     ///
     /// A link may bring back what was sent over it (RFC 7527). What comes in a frame of our own is ours, whatever it
     /// says. A probe (RFC 4862 section 5.4.3) names nobody, so its frame does.

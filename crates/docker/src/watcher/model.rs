@@ -287,7 +287,7 @@ impl EndpointSettings {
         self.ipam.get("IPv4Address")?.as_str()?.parse().ok()
     }
 
-    /// What Docker is told to connect the container again as it was, but for its hardware address.
+    /// The settings with which Docker connects the container again as it was, but for its hardware address.
     fn asked(&self) -> Value {
         let mut asked = json!({
             "IPAMConfig": self.ipam,
