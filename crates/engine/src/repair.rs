@@ -259,10 +259,27 @@ fn put_back(
 #[cfg(test)]
 mod tests {
     use landline_kernel::LinkKind;
-    use landline_links::fake::link;
+    use landline_links::fake::{FakeHost, link};
 
     use super::*;
     use landline_options::Mode;
+
+    #[test]
+    fn one_port_that_cannot_be_put_back_stops_no_other() {
+        let [first, second] = ["a", "b"].map(|id| id.repeat(64).parse::<EndpointId>().unwrap());
+        let port = |index, id: &EndpointId| {
+            let mark = Mark::new(id, End::Host);
+            let alias = Some(mark.to_string());
+            let port = link(index, mark.link_name().as_str(), LinkKind::Veth);
+            Link { alias, controller: Some(3), up: false, ..port }
+        };
+        let bridge = link(3, "br0", LinkKind::Bridge { vlan_filtering: false });
+        let host = FakeHost::with(vec![bridge, port(4, &first), port(5, &second)]);
+        host.fail_at(Some(0));
+        let options = NetworkOptions::new("br0".parse().unwrap());
+        let wanted = [&first, &second].map(|id| (id.clone(), options.clone()));
+        assert_eq!(put_back(&host, &wanted).unwrap(), BTreeSet::from([second]));
+    }
 
     #[test]
     fn a_port_is_in_its_bridge_and_up() {
