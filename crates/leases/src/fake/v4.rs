@@ -37,6 +37,8 @@ pub struct Lan4 {
     /// A router that answers for all.
     proxy: Option<Mac>,
     heard: Vec<MessageType>,
+    /// How many ARP probes there were.
+    probes: usize,
 }
 
 impl Lan4 {
@@ -49,6 +51,7 @@ impl Lan4 {
             askers: Vec::new(),
             proxy: None,
             heard: Vec::new(),
+            probes: 0,
         }
     }
 
@@ -105,6 +108,16 @@ impl Lan4 {
         self.heard.iter().filter(|heard| **heard == kind).count()
     }
 
+    /// How many ARP probes clients have sent.
+    pub fn probes(&self) -> usize {
+        self.probes
+    }
+
+    /// The links that sockets are open on go down, as those do that are moved.
+    pub fn unplug(&mut self) {
+        self.inboxes.clear();
+    }
+
     fn claim(&mut self, address: Ipv4Addr, mac: Mac) {
         let packet = arp::Packet::announcement(mac, address);
         let heard = arp::Heard { packet, frame_source: mac, to_all: true };
@@ -122,6 +135,7 @@ impl Lan4 {
     }
 
     fn probe(&mut self, packet: &arp::Packet) {
+        self.probes += usize::from(packet.sender_ip.is_unspecified());
         let user = self.squatters.get(&packet.target_ip).copied().or(self.proxy);
         if let Some(mac) = user {
             self.claim(packet.target_ip, mac);

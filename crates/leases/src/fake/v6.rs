@@ -55,6 +55,8 @@ pub struct Lan6 {
     pub(super) inboxes: Vec<UnboundedSender<Packet6>>,
     pub(super) ears: Vec<UnboundedSender<Advertisement>>,
     heard: Vec<MessageType>,
+    /// How many neighbour solicitations without a source there were.
+    probes: usize,
 }
 
 impl Lan6 {
@@ -68,6 +70,7 @@ impl Lan6 {
             inboxes: Vec::new(),
             ears: Vec::new(),
             heard: Vec::new(),
+            probes: 0,
         }
     }
 
@@ -92,6 +95,16 @@ impl Lan6 {
         self.heard.iter().filter(|heard| **heard == kind).count()
     }
 
+    /// How many probes for addresses clients have sent.
+    pub fn probes(&self) -> usize {
+        self.probes
+    }
+
+    /// The links that sockets are open on go down, as those do that are moved.
+    pub fn unplug(&mut self) {
+        self.inboxes.clear();
+    }
+
     pub(super) fn advertise(&mut self, now: Micros) {
         if let Some(frame) = self.router.tick(now, false) {
             let said = Advertisement {
@@ -107,6 +120,8 @@ impl Lan6 {
 
     fn transmit(&mut self, now: Micros, from: Mac, transmit: &Transmit) {
         let frame = Frame { from, to: transmit.link_destination(), packet: transmit.to_packet() };
+        let probes = matches!(transmit, Transmit::Icmp { src, .. } if src.is_unspecified());
+        self.probes += usize::from(probes);
         let message = |packet: &Packet<'_>| Datagram::parse(packet, Check::Skip).map(|d| d.payload.to_vec());
         let said = Packet::parse(&frame.packet).and_then(|packet| message(&packet));
         self.heard.extend(said.and_then(|payload| Message::parse(&payload)).map(|message| message.kind));

@@ -205,8 +205,8 @@ impl Machine for Ipv6 {
         socket.send(transmit)
     }
 
-    fn waits(transmit: &Transmit, open: bool) -> bool {
-        !open && matches!(transmit, Transmit::Dhcp { .. })
+    fn waits(_transmit: &Transmit, open: bool) -> bool {
+        !open
     }
 
     async fn receive(socket: &Self::Sockets) -> io::Result<Packet6> {

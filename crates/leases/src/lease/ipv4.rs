@@ -175,7 +175,7 @@ impl Machine for Ipv4 {
     type Applied = Done;
 
     const OWN_V6: bool = false;
-    const WAITING: usize = 1;
+    const WAITING: usize = 2;
 
     fn client(&mut self) -> &mut Client<OsRandom> {
         &mut self.client
@@ -197,9 +197,9 @@ impl Machine for Ipv4 {
         sockets.send(transmit)
     }
 
-    /// An answer to what is sent before the move would arrive at a silent link.
-    fn waits(transmit: &Transmit, _open: bool) -> bool {
-        matches!(transmit, Transmit::Dhcp { .. })
+    /// A server's answer to what is sent before the move would arrive at a silent link.
+    fn waits(transmit: &Transmit, open: bool) -> bool {
+        !open || matches!(transmit, Transmit::Dhcp { .. })
     }
 
     async fn receive(sockets: &Self::Sockets) -> io::Result<Received> {

@@ -194,8 +194,7 @@ impl<M: Machine> Supervisor<M> {
 
     async fn transmit(&mut self) {
         let wanted = self.machine.client().wants_socket();
-        // Between leaving the host and being set up in the sandbox nothing can be sent. Messages wait, and probes are
-        // repeated by the machine.
+        // Between leaving the host and being set up in the sandbox nothing can be sent: it waits.
         let moving = self.base.seat.motion.is_some();
         if (wanted || !self.outbox.is_empty())
             && self.sockets.is_none()
@@ -214,6 +213,9 @@ impl<M: Machine> Supervisor<M> {
         for transmit in leaving {
             if let Some(Err(error)) = self.sockets.as_mut().map(|sockets| M::send(sockets, &transmit)) {
                 tracing::debug!(%error, endpoint = self.base.endpoint(), "not sent");
+                if moving {
+                    self.outbox.push_back(transmit);
+                }
             }
         }
         if !wanted {

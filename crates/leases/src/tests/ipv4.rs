@@ -76,6 +76,21 @@ async fn a_lease_is_renewed_in_time_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_waits_for_a_link_that_is_being_moved() {
+    let lab = Lab::new();
+    let supervised = lab.start(None).await;
+    let first = bound(&supervised).await.lease.unwrap().address;
+    let before = lab.lan.four(|lan| lan.probes());
+    lab.leave(&supervised);
+    pass(5).await;
+    assert_eq!(lab.lan.four(|lan| lan.probes()), before);
+    let net = ipnet::Ipv4Net::new(first, 24).unwrap().into();
+    lab.sandboxes.set_up(&sandbox(), &lab.mark(), vec![net]);
+    pass(10).await;
+    assert_eq!(lab.lan.four(|lan| lan.probes()), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_is_stored() {
     let (lab, supervised) = running().await;
     let first = lab.dhcp().await.lease;

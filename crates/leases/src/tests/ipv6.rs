@@ -91,6 +91,20 @@ async fn a_lease_that_nobody_extends_ends_and_its_address_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_waits_for_a_link_that_is_being_moved() {
+    let lab = lab(Ipv6Mode::Dhcp);
+    let supervised = lab.start6().await;
+    wait(&supervised, "an address", |status| has(status, LEASED)).await;
+    let before = lab.lan.six(|lan| lan.probes());
+    lab.leave(&supervised);
+    pass(5).await;
+    assert_eq!(lab.lan.six(|lan| lan.probes()), before);
+    lab.sandboxes.set_up(&sandbox(), &lab.mark(), Vec::new());
+    pass(10).await;
+    assert!(lab.lan.six(|lan| lan.probes()) > before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_address_of_ones_own_goes_with_its_router() {
     let (lab, supervised) = running(Ipv6Mode::Slaac).await;
     lab.lan.six(|lan| lan.route(false));

@@ -165,6 +165,15 @@ impl Lab {
         self.host.change(|links| links.retain(|link| link.index != INDEX));
     }
 
+    /// Docker moves the link into the container, and is long in setting it up.
+    fn leave<S>(&self, supervised: &Supervised<S>) {
+        supervised.orders.joined(Some(INDEX), sandbox());
+        self.sandboxes.move_in_down(&sandbox(), &self.mark());
+        self.lan.four(crate::fake::Lan4::unplug);
+        self.lan.six(crate::fake::Lan6::unplug);
+        self.host.change(|links| links.retain(|link| link.index != INDEX));
+    }
+
     /// The addresses in the container.
     fn inside(&self) -> Vec<String> {
         self.sandboxes.addresses(&sandbox(), &self.mark())

@@ -52,6 +52,20 @@ impl FakeSandboxes {
         self.put(path, FakeLink { link, addresses });
     }
 
+    /// Docker moves a link in, and is long in setting it up.
+    pub fn move_in_down(&self, path: &Path, mark: &Mark) {
+        let link = Link { alias: Some(mark.to_string()), up: false, ..link(2, "eth0", LinkKind::Veth) };
+        self.put(path, FakeLink { link, addresses: Vec::new() });
+    }
+
+    /// Docker sets up a link that it has moved in.
+    pub fn set_up(&self, path: &Path, mark: &Mark, addresses: Vec<IpNet>) {
+        let done = self.change(path, &mark.to_string(), |own| {
+            (own.link.up, own.addresses) = (true, addresses);
+        });
+        assert!(done.is_ok(), "nothing can be changed");
+    }
+
     /// This link is in the sandbox now.
     pub fn put(&self, path: &Path, link: FakeLink) {
         self.all.send_modify(|all| all.entry(path.into()).or_default().push(link));
