@@ -19,6 +19,9 @@ pub(super) const MACHINE: &str = "q35,pit=off";
 const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 /// Without `cx16` QEMU 7.2 does not corrupt the guest's memory now and then, without `la57` the kernel boots faster.
 pub(super) const CPU: &str = "max,-cx16,-la57";
+/// Emulated processors that run at the same time now and then meet an instruction that the kernel is just replacing (a
+/// static key), and it panics.
+pub(super) const CPUS: &str = "1";
 /// What every kernel here is told. Programs have the same addresses in each process (`norandmaps`): the emulator translates code once for
 /// each address that it is at, which is what most of its time goes to.
 pub(super) const KERNEL_OPTIONS: &str =

@@ -19,7 +19,7 @@ use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::time::Duration;
 
 use kernel::Kernel;
-use machine::{CPU, KERNEL_OPTIONS, Killed, MACHINE, QEMU, Run, check_programs};
+use machine::{CPU, CPUS, KERNEL_OPTIONS, Killed, MACHINE, QEMU, Run, check_programs};
 pub use system::{SystemImage, SystemVm};
 
 use crate::error::{Error, Result};
@@ -31,7 +31,6 @@ use crate::scratch::base_dir;
 pub struct Vm {
     kernel: Kernel,
     memory_mib: u32,
-    cpus: u32,
     limit: Duration,
     env: Vec<(String, String)>,
 }
@@ -45,7 +44,7 @@ impl Vm {
     pub fn prepare() -> Result<Self> {
         check_programs(&[])?;
         let kernel = Kernel::get()?;
-        Ok(Self { kernel, memory_mib: 3072, cpus: 2, limit: Duration::from_mins(5), env: Vec::new() })
+        Ok(Self { kernel, memory_mib: 3072, limit: Duration::from_mins(5), env: Vec::new() })
     }
 
     /// For tests: `None`, and a line that says why, where no VM can run. In CI (`CI=true`) that is an error, so that
@@ -69,13 +68,6 @@ impl Vm {
     #[must_use]
     pub fn memory_mib(mut self, mib: u32) -> Self {
         self.memory_mib = mib;
-        self
-    }
-
-    /// Number of processors (2).
-    #[must_use]
-    pub fn cpus(mut self, cpus: u32) -> Self {
-        self.cpus = cpus;
         self
     }
 
@@ -158,7 +150,7 @@ impl Vm {
         add("-machine", MACHINE.to_owned());
         add("-accel", "tcg,thread=multi".to_owned());
         add("-cpu", CPU.to_owned());
-        add("-smp", self.cpus.to_string());
+        add("-smp", CPUS.to_owned());
         add("-m", self.memory_mib.to_string());
         // The server of the root file system reads and writes the guest's memory.
         add("-object", format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib));

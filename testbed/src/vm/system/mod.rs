@@ -17,7 +17,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::kernel::Kernel;
-use super::machine::{KERNEL_OPTIONS, Killed, MACHINE, QEMU, Run, check_programs, or_skip};
+use super::machine::{CPUS, KERNEL_OPTIONS, Killed, MACHINE, QEMU, Run, check_programs, or_skip};
 use crate::error::{Error, Result};
 use crate::process::{Output, last_lines, read_lossy, wait_child};
 use crate::scratch::base_dir;
@@ -189,7 +189,7 @@ impl SystemVm {
         add("-machine", MACHINE.to_owned());
         add("-accel", "tcg,thread=multi".to_owned());
         add("-cpu", CPU.to_owned());
-        add("-smp", "2".to_owned());
+        add("-smp", CPUS.to_owned());
         add("-m", MEMORY_MIB.to_string());
         add("-object", format!("memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on"));
         add("-numa", "node,memdev=memory".to_owned());
