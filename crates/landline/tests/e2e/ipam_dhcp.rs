@@ -31,7 +31,7 @@ fn macvlan_inspect_shows_the_truth() -> Result {
 }
 
 fn inspect_shows_the_truth(kind: Kind) -> Result {
-    let world = kind.world(&Dnsmasq::default())?;
+    let world = kind.world(&Dnsmasq { sequential: true, ..Dnsmasq::default() })?;
     world.leased(kind, "lan", &LAN)?;
     assert_eq!(world.inspect("lan", "{{(index .IPAM.Config 0).Subnet}}")?, "192.0.2.0/24");
     let docker = |name: &str, field: &str| {

@@ -56,10 +56,10 @@ impl World {
         Self::start(lan, dhcp, host)
     }
 
-    /// As [`World::bridge`], with further arguments for the daemon.
+    /// As [`World::bridge`], with further arguments for the daemon; the server's addresses come one after the other.
     pub(crate) fn bridge_named(args: &[&str]) -> Result<Self> {
         let lan = Lan::new()?;
-        let dhcp = lan.dnsmasq(Dnsmasq::default())?;
+        let dhcp = lan.dnsmasq(Dnsmasq { sequential: true, ..Dnsmasq::default() })?;
         let host = lan.docker_host("host1")?;
         host.make_bridge("br0", Some("192.0.2.10/24"))?;
         Self::start_with(lan, dhcp, host, args)

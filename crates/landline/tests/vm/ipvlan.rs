@@ -109,24 +109,28 @@ fn leased_before_there_is_a_link(world: &World, parent_mac: &str) -> Result {
     let create = ["network", "create", "-d", "landline", "--ipam-driver", "landline", "-o", "mode=ipvlan"];
     let ipam = ["--subnet", "192.0.2.0/24", "--ipam-opt", "addressing=dhcp", "-o", "lease_timeout=30s"];
     world.host.docker_ok(&[&create[..], &ipam, &["-o", "parent=eth0", "asked"]].concat())?;
-    let endpoints = |name: &str| match name {
-        "i2" => json!({"asked": {"IPAMConfig": {"IPv4Address": "192.0.2.177"}}}),
-        _ => json!({"asked": {}}),
-    };
-    for name in ["i1", "i2"] {
+    let start = |name: &str, endpoint: Value| -> Result {
         let config = json!({
             "Image": "box", "Cmd": ["sleep", "infinity"], "HostConfig": {"NetworkMode": "asked"},
-            "NetworkingConfig": {"EndpointsConfig": endpoints(name)},
+            "NetworkingConfig": {"EndpointsConfig": {"asked": endpoint}},
         });
         post(world, &format!("/containers/create?name={name}"), &config.to_string())?;
         post(world, &format!("/containers/{name}/start"), "")?;
-    }
+        Ok(())
+    };
+    start("i1", json!({}))?;
+    // Of the server's range, and nobody's.
+    let leases = world.dhcp.leases();
+    let is_free = |address: &std::net::IpAddr| leases.iter().all(|lease| lease.ip != *address);
+    let mut range = (100..=200).map(|last| std::net::IpAddr::from([192, 0, 2, last]));
+    let asked = range.find(is_free).ok_or("the server has no address left")?.to_string();
+    start("i2", json!({"IPAMConfig": {"IPv4Address": asked}}))?;
     let shown = |name: &str| -> Result<String> {
         let format = "{{with index .NetworkSettings.Networks \"asked\"}}{{.IPAddress}}{{end}}";
         Ok(world.host.docker_ok(&["inspect", "--format", format, name])?.trim().to_owned())
     };
     let addresses = [shown("i1")?, shown("i2")?];
-    assert_eq!(addresses[1], "192.0.2.177");
+    assert_eq!(addresses[1], asked);
     distinct_leases(world, parent_mac, &addresses);
     for (name, address) in ["i1", "i2"].into_iter().zip(&addresses) {
         let (held, _) = held(world, name)?;

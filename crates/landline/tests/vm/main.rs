@@ -21,6 +21,7 @@ mod adopt;
 mod attach;
 mod card;
 mod dual;
+mod guide;
 mod host_access;
 mod ipvlan;
 mod ovs;
