@@ -248,7 +248,7 @@ async fn switch_trouble(network: &NetworkRecord) -> Option<Finding> {
 fn filter_trouble() -> Option<Finding> {
     let error = landline_kernel::nft::apply("").err()?;
     let says = format!(
-        "no address of the LAN can be translated to a container: {}; see to package nftables",
+        "no address of the LAN can be translated to a container: {}; check that the package nftables is installed",
         landline_types::chain(&error)
     );
     Some(Finding::new("nft", says))

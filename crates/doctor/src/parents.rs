@@ -89,7 +89,7 @@ fn gone(name: &IfName) -> String {
 
 fn no_carrier(nic: &Link) -> Option<String> {
     let cut_off =
-        || format!("{} has no carrier; see to its cable, and to what that is plugged into", nic.name);
+        || format!("{} has no carrier; check its cable and the port that it is plugged into", nic.name);
     (!nic.lower_up).then(cut_off)
 }
 

@@ -16,9 +16,9 @@ pub fn tagged(asked: &BTreeMap<IfName, BTreeSet<String>>, links: &[Link]) -> Vec
         Some(Finding::new(
             "vlans",
             format!(
-                "{name} does not filter VLANs, and {vlan} shows that there are some on its LAN: containers that hang on \
-                 {name} by labels ({}) can reach them with tagged frames; if they are not to, switch the filter on: ip \
-                 link set {name} type bridge vlan_filtering 1",
+                "{name} does not filter VLANs, and {vlan} shows that there are some on its LAN: containers that are attached \
+                 to {name} by labels ({}) can reach them with tagged frames; to prevent that, switch the filter on: ip link set \
+                 {name} type bridge vlan_filtering 1",
                 whose.join(", ")
             ),
         ))

@@ -32,7 +32,7 @@ pub enum AccessError {
     #[error("{0}")]
     Unsuitable(String),
     /// The parent is not there.
-    #[error("{network} hangs on {parent}, which {what}")]
+    #[error("the parent of {network}, {parent}, {what}")]
     Parent {
         /// The network.
         network: String,

@@ -132,7 +132,7 @@ pub enum CreateEndpointError {
         source: landline_options::ClientIdError,
     },
     /// The parent has changed since the network was created.
-    #[error("network {network} has lost its parent")]
+    #[error("network {network} has no usable parent")]
     Parent {
         /// The network.
         network: String,
@@ -200,8 +200,8 @@ pub enum CreateEndpointError {
     },
     /// It was said after the address was leased.
     #[error(
-        "{option} cannot be heeded on a network of the IPAM driver landline, because Docker asks for the address \
-         before it tells it; use a network with --ipam-driver null"
+        "before Docker 29, {option} cannot be used on a network with the IPAM driver landline, because Docker requests the \
+         address before it passes the option on; use a network with --ipam-driver null"
     )]
     TooLate {
         /// The option.
@@ -220,9 +220,9 @@ pub enum CreateEndpointError {
     },
     /// It was said after the address was leased.
     #[error(
-        "the hardware address {mac} cannot be heeded on a network of the IPAM driver landline, because Docker asks \
-         for the address, {address}, before it tells it; leave out --mac-address, or use a network with \
-         --ipam-driver null"
+        "before Docker 29, --mac-address {mac} cannot be used on a network with the IPAM driver landline, because Docker \
+         requests the address ({address}) before it passes the hardware address on; leave out --mac-address, or use a network \
+         with --ipam-driver null"
     )]
     MacTooLate {
         /// What was asked for.

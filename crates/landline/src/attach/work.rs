@@ -174,7 +174,7 @@ impl Worker {
                         refused.insert(ask.source.as_str());
                         let parent = spec.parent.to_string();
                         let refusal = config.containers.judge(&parent, None, true, false, false, spec).err();
-                        let reason = format!("containers may not hang on {parent} like this");
+                        let reason = format!("containers may not use {parent} in this way");
                         let allow = refusal.map(|refusal| refusal.to_string());
                         rows.push(AttachRow { parent: Some(parent), reason, allow, ..row });
                     }
@@ -188,7 +188,7 @@ impl Worker {
                             |make| config.containers.judge(&named, kind, followed, reached, make, spec);
                         if let Err(refusal) = judge(false) {
                             refused.insert(ask.source.as_str());
-                            let reason = format!("containers may not hang on {named} like this");
+                            let reason = format!("containers may not use {named} in this way");
                             rows.push(AttachRow { parent, reason, allow: Some(refusal.to_string()), ..row });
                             continue;
                         }

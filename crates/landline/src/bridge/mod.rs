@@ -70,8 +70,8 @@ pub(crate) enum BridgeError {
         source: io::Error,
     },
     #[error(
-        "{nic} has {address} from a DHCP server for a limited time, and whoever renews it there cannot on the bridge; start \
-         the daemon, which will (landline daemon), or use --persist so that the network manager does"
+        "{nic} has {address} from a DHCP server for a limited time, and the program that renews it there cannot do so on the bridge; \
+         start the daemon, which can (landline daemon), or use --persist so that the network manager does"
     )]
     Leased {
         nic: IfName,

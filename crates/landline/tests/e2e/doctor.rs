@@ -238,7 +238,7 @@ fn interfaces_programs_and_sockets() -> Result {
     finds(FINE)?;
     let port = "p-host1";
     world.lan.switch().check(&["ip", "link", "set", port, "down"])?;
-    finds("network lan: eth0 has no carrier; see to its cable")?;
+    finds("network lan: eth0 has no carrier; check its cable")?;
     world.lan.switch().check(&["ip", "link", "set", port, "up"])?;
     finds(FINE)?;
     host(&["ip", "link", "set", "eth0", "down"])?;

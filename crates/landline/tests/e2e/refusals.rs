@@ -203,13 +203,13 @@ fn a_parent_that_is_gone_when_a_container_starts() -> Result {
     let start = || world.host.docker(&["run", "--rm", "--network", "lan", "box", "true"]).stderr;
     world.host.check(&["ip", "link", "set", "br6", "down"])?;
     let said = start();
-    let down = "network lan has lost its parent: br6 is down; bring it up first: ip link set br6 up";
+    let down = "network lan has no usable parent: br6 is down; bring it up first: ip link set br6 up";
     assert!(said.contains(down), "{said}");
 
     world.host.check(&["ip", "link", "del", "br6"])?;
     let said = start();
     let gone =
-        "network lan has lost its parent: there is no interface br6; one of these would do: -o parent=br0";
+        "network lan has no usable parent: there is no interface br6; one of these would do: -o parent=br0";
     assert!(said.contains(gone), "{said}");
 
     assert_eq!(world.marked_links()?, [""; 0]);

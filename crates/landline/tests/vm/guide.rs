@@ -75,11 +75,17 @@ fn commands(block: &Block) -> Vec<Command> {
 fn shape(text: &str) -> Vec<String> {
     let word = |word: &str| match word {
         _ if word.parse::<Mac>().is_ok() => "MAC".to_owned(),
-        _ if word.split('/').next().is_some_and(|word| word.parse::<Ipv4Addr>().is_ok()) => "ADDRESS".to_owned(),
-        _ if !word.is_empty() && word.chars().all(|c| c.is_ascii_digit() || "hms".contains(c)) => "TIME".to_owned(),
+        _ if word.split('/').next().is_some_and(|word| word.parse::<Ipv4Addr>().is_ok()) => {
+            "ADDRESS".to_owned()
+        }
+        _ if !word.is_empty() && word.chars().all(|c| c.is_ascii_digit() || "hms".contains(c)) => {
+            "TIME".to_owned()
+        }
         _ => word.to_owned(),
     };
-    let line = |line: &str| line.split([' ', ',', '=']).filter(|word| !word.is_empty()).map(word).collect::<Vec<_>>();
+    let line = |line: &str| {
+        line.split([' ', ',', '=']).filter(|word| !word.is_empty()).map(word).collect::<Vec<_>>()
+    };
     text.lines().map(|text| line(text).join(" ")).collect()
 }
 
@@ -159,11 +165,9 @@ impl Machine {
 
 /// The DHCP server of VLAN 12.
 fn serve_vlan(lan: &Lan) -> Result<Process> {
-    lan.router().sh(
-        "ip link add link eth0 name eth0.12 type vlan id 12
+    lan.router().sh("ip link add link eth0 name eth0.12 type vlan id 12
          ip address add 198.51.100.1/24 dev eth0.12
-         ip link set eth0.12 up",
-    )?;
+         ip link set eth0.12 up")?;
     let argv = [
         "dnsmasq",
         "-k",

@@ -39,7 +39,7 @@ impl LinkDriver for Nat {
         let name = parent.name.clone();
         let mark = parent.alias.as_deref().and_then(NetworkMark::read);
         if !matches!(parent.kind, Kind::Bridge { .. }) || mark.is_none_or(|mark| mark.role != Role::Nat) {
-            let hint = "rename it, or create the network anew".into();
+            let hint = "rename it, or create the network again".into();
             return Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Nat, hint, name });
         }
         if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }

@@ -65,7 +65,7 @@ impl LinkDriver for Vde {
     fn check(&self, parent: &Link, _links: &[Link]) -> Result<(), ParentError> {
         let name = parent.name.clone();
         if role(parent).is_none() {
-            let hint = "rename it, or create the network anew".into();
+            let hint = "rename it, or create the network again".into();
             return Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Vde, hint, name });
         }
         if parent.up { Ok(()) } else { Err(ParentError::Down { name }) }
