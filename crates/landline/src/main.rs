@@ -43,8 +43,10 @@ fn main() -> ExitCode {
     completion::answer_shell();
     let cli = cli::Cli::parse_from(cli::arguments());
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Two workers carry hundreds of leases; what blocks has threads of its own.
+        // Two workers carry hundreds of leases; what blocks has threads of its own. It is short, and all of it may come at
+        // once when a thousand containers are taken up again: what finds no thread waits for one.
         .worker_threads(2)
+        .max_blocking_threads(32)
         .enable_all()
         .build();
     let result = match runtime {
