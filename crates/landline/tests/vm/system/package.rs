@@ -55,6 +55,7 @@ pub(crate) fn upgraded(host: &mut Host) -> Result {
         apt-get install -q -y --no-install-recommends /host/newer.deb
         [ \"$(dpkg-query -W -f '${{Version}}' landline)\" = 0.1.0-2 ]
         systemctl is-active landline.socket landline.service
+        dpkg -L landline | grep -x /usr/share/doc/landline/THIRD-PARTY-NOTICES.txt
         [ \"$(pid landline.service)\" != \"$daemon\" ]
         # The switches and their cables go on; what the administrator wrote stays.
         [ \"$(pid landline-switches.service)\" = \"$switches\" ]
