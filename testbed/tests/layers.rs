@@ -73,6 +73,22 @@ fn few_files_outside_links_name_modes() {
     assert!(files.len() <= 6);
 }
 
+/// The words of link kinds that the engine's code must not contain. `bridge` and `nic` are not among them: a parent of any kind may be
+/// one.
+const KINDS: [&str; 6] = ["macvlan", "ipvlan", "ovs", "vde", "vswitch", "nat"];
+
+/// What only one kind of link needs belongs to its driver.
+#[test]
+fn the_engine_names_no_link_kind() {
+    let mut named = Vec::new();
+    for path in sources(&root().join("crates/engine/src")) {
+        let code = without_texts(&code(&path));
+        let kinds = words(&code).into_iter().filter(|word| KINDS.contains(&word.as_str()));
+        named.extend(kinds.map(|kind| format!("{}: {kind}", path.display())));
+    }
+    assert_eq!(named, Vec::<String>::new());
+}
+
 /// The engine is a handle: what a feature keeps is the feature's.
 #[test]
 fn the_engine_has_few_fields_and_all_are_its_own() {
@@ -82,6 +98,52 @@ fn the_engine_has_few_fields_and_all_are_its_own() {
     let fields: Vec<&str> = fields.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
     assert!((1..=10).contains(&fields.len()), "{fields:#?}");
     assert!(!fields.iter().any(|field| field.starts_with("pub ")), "{fields:#?}");
+}
+
+/// Code without the contents of its string literals: they are for people, who type modes.
+fn without_texts(code: &str) -> String {
+    let mut rest = String::with_capacity(code.len());
+    let (mut inside, mut escaped) = (false, false);
+    for c in code.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if inside => escaped = true,
+            '"' => inside = !inside,
+            _ if inside => {}
+            c => rest.push(c),
+        }
+    }
+    rest
+}
+
+/// The words of all identifiers, in lower case: those of `MacIsParents` are `mac`, `is` and `parents`.
+fn words(code: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for c in code.chars() {
+        if !c.is_alphanumeric() || c.is_uppercase() && !before.is_uppercase() {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+        before = c;
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn kinds_are_found_however_they_are_written() {
+    let kinds = |code: &str| {
+        let words = words(&without_texts(code));
+        words.into_iter().filter(|word| KINDS.contains(&word.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("links::vde::VdeError, Role::Nat, HostEnd::OvsPort"), ["vde", "vde", "nat", "ovs"]);
+    assert_eq!(kinds("LinkKind::OpenVSwitch MacOnIpvlan { lan_ip }"), ["vswitch", "ipvlan"]);
+    assert_eq!(kinds(r#"switched, removes, "use \"mode=vde\"", SwitchPort"#), Vec::<String>::new());
 }
 
 fn root() -> PathBuf {

@@ -377,7 +377,7 @@ pub(super) fn parent_text(parent: &Parent) -> String {
         Parent::Name(name) => name.to_string(),
         Parent::Mac(mac) => format!("the card {mac}"),
         Parent::Dummy => "nothing".into(),
-        Parent::Vde(dir) => dir.display().to_string(),
+        Parent::Switch(dir) => dir.display().to_string(),
     }
 }
 

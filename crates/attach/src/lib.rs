@@ -28,8 +28,6 @@ use landline_engine::{CreateEndpointError, Engine, JoinError, Refusal};
 use landline_leases::Foundation;
 use landline_leases::addressing::permit::NotPermitted;
 use landline_links::network::NetworkLinksError;
-use landline_links::vde::VdeError;
-use landline_links::vlan::VlanError;
 use landline_links::{HostError, ParentError};
 use landline_model::{ContainerRecord, NetworkRecord};
 use landline_options::{AttachSpec, Change, OptionError, Target};
@@ -113,15 +111,9 @@ pub enum AttachFailure {
     /// A feature does not admit its network: the host's firewall could not be opened.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The parent's VLAN.
+    /// What its network needs on the host cannot be had.
     #[error(transparent)]
-    Vlan(#[from] VlanError),
-    /// Nobody runs a switch there.
-    #[error("no VDE switch runs in {dir}; start one there: vde_switch -d -s {dir}", dir = .0.display())]
-    NoSwitch(PathBuf),
-    /// The VDE switch.
-    #[error(transparent)]
-    Switch(#[from] VdeError),
+    NetworkLinks(#[from] NetworkLinksError),
     /// It may not be made.
     #[error("there is no {0}, and it may not be made")]
     MayNotMake(IfName),
@@ -196,18 +188,6 @@ pub enum AttachFailure {
     /// Whoever asked has gone, or the container has ended.
     #[error("the attachment was given up")]
     Cancelled,
-}
-
-impl From<NetworkLinksError> for AttachFailure {
-    fn from(error: NetworkLinksError) -> Self {
-        match error {
-            NetworkLinksError::Vlan(error) => Self::Vlan(error),
-            // An attachment starts no switch.
-            NetworkLinksError::Switch(VdeError::NoSwitch(dir)) => Self::NoSwitch(dir),
-            NetworkLinksError::Switch(error) => Self::Switch(error),
-            NetworkLinksError::Bridge(error) => error.into(),
-        }
-    }
 }
 
 /// One attachment: what is done with it is done one after the other.

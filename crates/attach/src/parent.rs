@@ -1,5 +1,7 @@
 //! What an attachment hangs on: found, and made if it may be.
 
+use std::path::Path;
+
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_links::mark::MADE;
 use landline_links::network::name_bridge;
@@ -14,13 +16,10 @@ use landline_types::IfName;
 use super::record::Card;
 use super::{AttachFailure, AttachmentRecord, Attachments, inside};
 
-/// What stands in the place of a parent's name where the parent is a VDE switch.
-const SWITCH: &str = "vde";
-
 /// How an attachment's link runs, once its parent was looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedParent {
-    /// The parent's name; `dummy` where there is none, `vde` where it is a switch, which has a directory instead.
+    /// The parent's name; the link's kind where there is none, or where it is a switch that has a directory instead.
     pub parent: IfName,
     /// Whether that is what the parent has by itself.
     pub followed: bool,
@@ -57,12 +56,12 @@ impl ResolvedParent {
 
 /// Whether links are ports of Open vSwitch.
 fn is_on_ovs(network: &NetworkOptions) -> bool {
-    facts_of(network.mode).host_end == HostEnd::OvsPort
+    facts_of(network.mode).host_end == HostEnd::SwitchPort
 }
 
 /// What a network hangs on, as the administrator calls it.
 pub(super) fn parent_of(network: &NetworkOptions) -> String {
-    match &network.vde.socket_dir {
+    match network.switch_dir() {
         Some(dir) => dir.display().to_string(),
         None => network.parent.to_string(),
     }
@@ -132,7 +131,7 @@ impl Attachments {
         Ok((Some(network.options), network.nic))
     }
 
-    /// Makes what an attachment's network needs. A VDE switch must be running.
+    /// Makes what an attachment's network needs. A switch outside the kernel must be running.
     pub(super) async fn enter_parent(&self, record: &AttachmentRecord) -> Result<(), AttachFailure> {
         if let Some(network) = record.network_record() {
             self.engine.parents().ensure(&network, true).await?;
@@ -140,7 +139,7 @@ impl Attachments {
         Ok(())
     }
 
-    /// Removes what was made for an attachment that is no more: its bridge, its card's VLAN, its place at a VDE switch.
+    /// Removes what was made for an attachment that is no more: its bridge, its card's VLAN, its port of a switch.
     pub(super) async fn leave_parent(&self, record: &AttachmentRecord) {
         let Some(network) = &record.network else { return };
         if let Some(network) = record.network_record() {
@@ -200,7 +199,7 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedP
             let parent = AttachKind::Dummy.as_str().parse().map_err(|_| AttachFailure::Cancelled)?;
             return Ok(ResolvedParent { parent, followed: true, network: None, make: false });
         }
-        Parent::Vde(_) => return choose_switch(spec),
+        Parent::Switch(dir) => return choose_switch(spec, dir),
         Parent::Name(name) => (name.clone(), links.iter().find(|link| link.name == *name)),
         Parent::Mac(mac) => {
             // Children of a card have addresses of their own, but bridges and bonds have those of their ports.
@@ -247,17 +246,16 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedP
     Ok(ResolvedParent { make, ..over(spec, name, network, followed) })
 }
 
-/// A VDE switch. Whether one runs there is seen when it is joined: a directory that a container names is not looked at
+/// A switch outside the kernel. Whether one runs there is seen when it is joined: a directory that a container names is not looked at
 /// before it is allowed.
-fn choose_switch(spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
+fn choose_switch(spec: &AttachSpec, dir: &Path) -> Result<ResolvedParent, AttachFailure> {
     if spec.link == LinkChoice::Nic || spec.create || spec.host_end.is_some() {
         return Err(AttachFailure::Contradiction(
             "a VDE switch is joined as it is: leave out --direct-phys (mode=nic), create and -l (host_ifname)",
         ));
     }
-    let name: IfName = SWITCH.parse().map_err(|_| AttachFailure::Cancelled)?;
-    let network = spec.network(&name, mode_over(&name, None))?;
-    Ok(over(spec, name, network, true))
+    let network = spec.network_on_switch(dir)?;
+    Ok(over(spec, network.parent.clone(), network, true))
 }
 
 /// What is the same whatever the parent.

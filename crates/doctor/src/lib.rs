@@ -229,7 +229,7 @@ fn label(network: &NetworkRecord) -> String {
 
 /// What keeps a network off Open vSwitch.
 async fn switch_trouble(network: &NetworkRecord) -> Option<Finding> {
-    if facts_of(network.options.mode).host_end != HostEnd::OvsPort {
+    if facts_of(network.options.mode).host_end != HostEnd::SwitchPort {
         return None;
     }
     let checked = tokio::time::timeout(PATIENCE, check_bridge(&network.options.parent)).await;

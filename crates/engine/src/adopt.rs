@@ -91,7 +91,7 @@ impl Engine {
         };
         tracing::warn!(endpoint = %id.short(), "a container is on a network that the state does not know of; taken up");
         if let Some(endpoint) = self.rebuild(request, &network, sandbox, &found).await {
-            self.plug_again(&endpoint.state.read().await, &network.options).await;
+            self.reconnect(&endpoint.state.read().await, &network.options).await;
             slot.set(Some(Arc::new(endpoint)));
         }
         true
@@ -129,25 +129,14 @@ impl Engine {
             .map(|ipv6| Ipv6Record { applied: found.ipv6.clone(), switched_on: true, ..ipv6 });
         let mut record = EndpointRecord {
             ipv6: ipv6.clone(),
-            id: id.clone(),
-            network: network.id.clone(),
             identity: Some(identity.id.clone()),
-            mac,
-            mac_given: false,
-            host_end: None,
-            link: mark.link_name(),
             prefix: facts_of(network.options.mode).container_prefix(&network.options.parent),
-            parent_mtu: None,
-            ifname: None,
             interface: Some(found.link.name.clone()),
-            address: address.clone(),
             // Where Landline does not look after IPv6 itself, that of a pool.
             address_v6: found.ipv6.first().copied().filter(|_| ipv6.is_none()),
             sandbox: Some(sandbox.clone()),
-            nat: None,
-            copied_routes: Vec::new(),
             applied,
-            container: None,
+            ..EndpointRecord::new(id.clone(), network.id.clone(), mark.link_name(), mac, address.clone())
         };
         self.admission.annotate(request, network, &mut identity, &mut record);
         let again = EndpointRequest {

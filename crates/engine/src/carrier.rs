@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 
 use landline_kernel::{Link, LinkKind, PortState};
-use landline_links::mark::Mark;
-use landline_links::{HostEnd, ParentIs, facts_of, mark_of};
-use landline_options::NetworkOptions;
+use landline_links::mark_of;
 
 /// What was last seen of a link.
 #[derive(Debug, Clone, Copy)]
@@ -54,33 +52,10 @@ impl Carriers {
     }
 }
 
-/// Whether packets of an endpoint with these options and this mark on its host's end go by way of this link.
-pub(crate) fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, links: &[Link]) -> bool {
-    if let Some(mark) = mark_of(link) {
-        return mark == *own;
-    }
-    let controller = || links.iter().find(|other| Some(other.index) == link.controller);
-    let facts = facts_of(options.mode);
-    match (facts.parent, facts.host_end) {
-        // The parent may be a bridge itself, or a bond.
-        (ParentIs::Nic, _) => {
-            link.name == options.parent || controller().is_some_and(|over| over.name == options.parent)
-        }
-        // All of its ports belong to one link, whichever bridge they are in.
-        (ParentIs::LanBridge, HostEnd::OvsPort) => {
-            controller().is_some_and(|switch| switch.kind == LinkKind::OpenVswitch)
-        }
-        (ParentIs::LanBridge, _) => controller().is_some_and(|bridge| bridge.name == options.parent),
-        // A card notices by itself, and other parents do not lead to a LAN.
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use landline_links::fake::link;
-    use landline_links::mark::End;
-    use landline_options::Mode;
+    use landline_links::mark::{End, Mark};
 
     use super::*;
 
@@ -146,35 +121,5 @@ mod tests {
         let guest = |lower_up| Link { lower_up, ..link(7, "tap0", LinkKind::Tun) };
         assert!(!back(&mut carriers, guest(false)));
         assert!(!back(&mut carriers, guest(true)));
-    }
-
-    #[test]
-    fn whose_way_it_is() {
-        let bridge = link(3, "br0", LinkKind::Bridge { vlan_filtering: false });
-        let links = [bridge, nic(true)];
-        let is = |mode, parent: &str, link: &Link| {
-            let options = NetworkOptions { mode, ..NetworkOptions::new(parent.parse().unwrap()) };
-            leads_over(link, &mark(), &options, &links)
-        };
-        assert!(is(Mode::Macvlan, "eth0", &nic(true)));
-        assert!(!is(Mode::Macvlan, "eth1", &nic(true)));
-        assert!(is(Mode::Macvlan, "br0", &port(2, PortState::Forwarding)), "the cable of its bridge");
-        assert!(!is(Mode::Bridge, "br0", &nic(true)), "it is not in it");
-        assert!(is(Mode::Bridge, "br0", &port(5, PortState::Forwarding)));
-        assert!(!is(Mode::Bridge, "br1", &port(5, PortState::Forwarding)));
-        let own = Link { alias: Some(mark().to_string()), ..port(4, PortState::Forwarding) };
-        assert!(is(Mode::Bridge, "br0", &own));
-        let others = Mark::new(&"f".repeat(64).parse().unwrap(), End::Host);
-        assert!(!is(Mode::Bridge, "br0", &Link { alias: Some(others.to_string()), ..own }));
-        assert!(is(Mode::Ipvlan, "eth0", &nic(true)));
-        // A card is in its container, and no port of a bridge of Landline's own leads to the LAN.
-        assert!(!is(Mode::Nic, "eth0", &nic(true)));
-        for mode in [Mode::Vde, Mode::Nat] {
-            assert!(!is(mode, "br0", &port(5, PortState::Forwarding)), "{mode}");
-        }
-        let datapath = [link(3, "ovs-system", LinkKind::OpenVswitch)];
-        let ovs = NetworkOptions { mode: Mode::Ovs, ..NetworkOptions::new("ovsbr0".parse().unwrap()) };
-        assert!(leads_over(&port(5, PortState::Forwarding), &mark(), &ovs, &datapath), "whatever its bridge");
-        assert!(!leads_over(&nic(true), &mark(), &ovs, &datapath));
     }
 }

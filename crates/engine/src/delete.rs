@@ -1,7 +1,7 @@
 //! Deleting endpoints.
 
 use landline_links::mark::{End, Mark};
-use landline_links::{Host, HostEnd, HostError, Inside, blocking, facts_of, mark_of};
+use landline_links::{Host, HostError, Inside, blocking, driver_of, mark_of};
 use landline_options::EndpointId;
 
 use crate::engine::{Endpoint, Engine};
@@ -48,8 +48,8 @@ impl Engine {
             self.withdraw(&record).await;
             sandbox = record.sandbox;
         }
-        let ovs = endpoint
-            .is_some_and(|endpoint| facts_of(endpoint.state.options().mode).host_end == HostEnd::OvsPort);
+        let mode = endpoint.map(|endpoint| endpoint.state.options().mode);
+        let disconnect = mode.and_then(|mode| driver_of(mode).disconnect(id));
         let (host, owner, sandboxes) = (self.host.clone(), id.clone(), self.services.sandboxes.clone());
         let removed = blocking(move || {
             let removed = remove_links(&*host, &owner)?;
@@ -63,9 +63,11 @@ impl Engine {
                     }
                 }
             }
-            if ovs && let Err(error) = landline_links::ovs::unplug(&owner) {
-                // It is removed when Open vSwitch can be reached again.
-                tracing::warn!(error = %landline_types::chain(&error), "a port of Open vSwitch could not be removed");
+            if let Some(step) = disconnect
+                && let Err(error) = host.apply(&step)
+            {
+                // It is done when the switch can be reached again.
+                tracing::warn!(error = %landline_types::chain(&error), "the port of an endpoint could not be removed");
             }
             Ok(())
         });

@@ -18,8 +18,7 @@ use landline_links::network::NetworkLinksError;
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{MacOf, ParentError, Plan, PlannedLink, apply_and_wait_for_carrier, blocking, facts_of};
 use landline_model::{
-    AddressRecord, Applied, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord,
-    NetworkRecord, Port,
+    AddressRecord, DhcpRecord, EndpointRecord, IdentityId, IdentityRecord, LeaseRecord, NetworkRecord, Port,
 };
 use landline_options::{Addressing, EndpointId, EndpointOptions, NetworkId, OnDuplicate, OnTimeout};
 use landline_types::{IfName, Mac};
@@ -136,7 +135,7 @@ impl Engine {
             let given = [("lan_ip", options.lan_ip.is_some()), ("ports", options.ports.is_some())];
             if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
                 let (network, mode) = (network_name(&network), network.options.mode);
-                return Err(CreateEndpointError::NotNat { network, mode, option });
+                return Err(CreateEndpointError::NotTranslated { network, mode, option });
             }
         }
         self.evict_orphans(request, &network).await;
@@ -182,7 +181,7 @@ impl Engine {
             return Err(CreateEndpointError::BadMac(mac));
         }
         if facts_of(network.options.mode).shares_mac() {
-            return Err(CreateEndpointError::MacOnIpvlan { parent });
+            return Err(CreateEndpointError::MacIsParents { parent });
         }
         match self.mac_user(mac, &parent).await {
             Some(user) => Err(CreateEndpointError::MacInUse { mac, user, parent }),
@@ -274,15 +273,11 @@ impl Engine {
         let looked = self.check_duplicate(network, identity, last);
         cancel.run_until_cancelled(looked).await.ok_or(CreateEndpointError::Cancelled)??;
         match self.parents.ensure(network, false).await {
-            Err(NetworkLinksError::Switch(source)) => {
-                return Err(CreateEndpointError::Switch { network: network_name(network), source });
+            Err(NetworkLinksError::Awaited(error)) => {
+                tracing::debug!(error = %landline_types::chain(&*error), "what a network needs is missing for now");
             }
-            Err(NetworkLinksError::Bridge(source)) => {
-                return Err(CreateEndpointError::Link { parent: network.options.parent.clone(), source });
-            }
-            // Its NIC may be about to come, which is waited for.
-            Err(NetworkLinksError::Vlan(error)) => {
-                tracing::debug!(error = %landline_types::chain(&error), "a VLAN is missing for now");
+            Err(source) => {
+                return Err(CreateEndpointError::NetworkLinks { network: network_name(network), source });
             }
             Ok(_) => {}
         }
@@ -302,26 +297,17 @@ impl Engine {
         let index = laid
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
 
+        let (id, on) = (request.endpoint.clone(), request.network.clone());
         let mut record = EndpointRecord {
-            id: request.endpoint.clone(),
-            network: request.network.clone(),
             identity: Some(identity.id.clone()),
-            mac,
             mac_given: request.mac.is_some(),
             host_end: request.host_end.clone(),
-            link,
             parent_mtu: Some(parent_mtu),
             ifname: request.options.ifname.clone(),
-            interface: None,
             prefix: facts_of(network.options.mode).container_prefix(&network.options.parent),
-            address,
             address_v6: request.address_v6,
             ipv6,
-            nat: None,
-            sandbox: None,
-            copied_routes: Vec::new(),
-            applied: Applied::default(),
-            container: None,
+            ..EndpointRecord::new(id, on, link, mac, address)
         };
         self.admission.annotate(request, network, identity, &mut record);
         let cell = Arc::new(EndpointState::fresh(

@@ -157,8 +157,8 @@ impl Engine {
         engine.reconcile(std::mem::take(&mut ground.endpoints)).await;
         engine.reopen_all_network_links(ground.all_networks).await;
         let cancel = &engine.services.cancel;
-        let (kept, ended) = (engine.clone(), engine.host.switches_ended());
-        tokio::spawn(cancel.clone().run_until_cancelled_owned(kept.keep_switches(ended)));
+        let (kept, lost) = (engine.clone(), engine.host.connections_lost());
+        tokio::spawn(cancel.clone().run_until_cancelled_owned(kept.keep_connections(lost)));
         engine.sweep_identities().await;
         if !engine.found_on_host().is_empty() {
             let clock = engine.services.clock.clone();

@@ -96,11 +96,7 @@ impl Identities {
                 IdentityRecord { id: identity.id.clone(), container: identity.container, ..fresh(&inner) };
         }
         // Compose makes networks anew; the identity moves along.
-        identity.network = network.id.clone();
-        identity.network_name.clone_from(&network.name);
-        identity.mode = network.options.mode;
-        identity.vlan = network.options.vlan;
-        identity.socket_dir.clone_from(&network.options.vde.socket_dir);
+        identity.follow(network);
         identity.used = now();
         if let Some(ports) = wish.ports {
             // Its image may be another one by now.
@@ -385,28 +381,18 @@ fn fresh(
 ) -> IdentityRecord {
     let (from, derived) = derived.unzip();
     let unnamed = derives && network.name.is_none() && wish.mac.is_none();
+    let mac = wish.mac.or(derived.as_ref().map(|d| d.mac)).unwrap_or_else(random_mac);
     IdentityRecord {
-        id: IdentityId::random(&mut OsRandom),
-        network: network.id.clone(),
-        network_name: network.name.clone(),
-        parent: network.options.parent.clone(),
-        mode: network.options.mode,
-        vlan: network.options.vlan,
-        socket_dir: network.options.vde.socket_dir.clone(),
-        mac: wish.mac.or(derived.as_ref().map(|d| d.mac)).unwrap_or_else(random_mac),
         client_id: derived.as_ref().map(DerivedIdentity::client_id),
         key: wish.key.map(ToOwned::to_owned),
-        container: None,
-        lease: None,
         ipv6: derived.as_ref().map(DerivedIdentity::ipv6),
         ports: wish.ports.cloned().unwrap_or_default(),
         // Derived at the next start, when the network's name is known.
         temporary: unnamed,
         used: now(),
-        destroyed: false,
         derived: from,
         made: Some(now()),
-        known_by: None,
+        ..IdentityRecord::on(network, IdentityId::random(&mut OsRandom), mac)
     }
 }
 

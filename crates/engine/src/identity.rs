@@ -235,7 +235,7 @@ fn newest<'i>(identities: impl Iterator<Item = &'i IdentityRecord>) -> Option<&'
 
 #[cfg(test)]
 mod tests {
-    use landline_options::Mode;
+    use landline_options::NetworkOptions;
 
     use super::*;
     use landline_model::{LeaseRecord, ResolverFile};
@@ -253,28 +253,14 @@ mod tests {
     }
 
     fn identity(n: u8, name: &str) -> IdentityRecord {
-        IdentityRecord {
-            id: format!("{n:016x}").parse().unwrap(),
-            network: "net1".parse().unwrap(),
-            network_name: Some("lan".into()),
-            parent: "br0".parse().unwrap(),
-            mode: Mode::Bridge,
-            vlan: None,
-            socket_dir: None,
-            mac: Mac::new([2, 0, 0, 0, 0, n]),
-            client_id: None,
-            key: None,
-            container: Some(container(n, name)),
-            lease: None,
-            ipv6: None,
-            ports: BTreeSet::new(),
-            temporary: false,
-            used: 0,
-            destroyed: false,
-            derived: None,
-            made: None,
-            known_by: None,
-        }
+        let options = NetworkOptions::new("br0".parse().unwrap());
+        let network = NetworkRecord {
+            name: Some("lan".into()),
+            ..NetworkRecord::new("net1".parse().unwrap(), options)
+        };
+        let (id, mac) = (format!("{n:016x}").parse().unwrap(), Mac::new([2, 0, 0, 0, 0, n]));
+        let known = IdentityRecord::on(&network, id, mac);
+        IdentityRecord { container: Some(container(n, name)), ..known }
     }
 
     fn candidate(n: u8, name: &str, ports: &[Port]) -> Candidate {

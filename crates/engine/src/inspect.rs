@@ -7,8 +7,6 @@ use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, describe};
 use landline_kernel::boottime;
 use landline_leases::Orders;
-use landline_links::ovs::{OvsView, look};
-use landline_links::{HostEnd, facts_of};
 use landline_model::{AddressRecord, Applied, IdentityRecord};
 use landline_options::{EndpointId, NetworkOptions};
 use serde::{Deserialize, Serialize};
@@ -37,9 +35,6 @@ pub struct Inspection {
     pub applied: Applied,
     /// Its sandbox.
     pub sandbox: Option<PathBuf>,
-    /// Its port of Open vSwitch.
-    #[serde(default)]
-    pub ovs: Option<OvsView>,
 }
 
 /// A lease, as shown to people and programs. Times are seconds from now; `None`: never.
@@ -94,21 +89,6 @@ fn is_called(target: &str, name: Option<&str>, id: Option<&str>) -> bool {
     !target.is_empty() && (name == Some(target) || id.is_some_and(|id| id.starts_with(target)))
 }
 
-/// Adds what Open vSwitch has of them.
-async fn see_ports(found: &mut [Inspection]) {
-    let on_ovs = |seen: &&mut Inspection| {
-        seen.options.as_ref().is_some_and(|o| facts_of(o.mode).host_end == HostEnd::OvsPort)
-    };
-    let mut seen: Vec<_> = found.iter_mut().filter(on_ovs).collect();
-    let ids: Vec<String> = seen.iter().map(|seen| seen.endpoint.endpoint.clone()).collect();
-    if ids.is_empty() {
-        return;
-    }
-    for (seen, port) in seen.iter_mut().zip(look(ids).await) {
-        seen.ovs = port;
-    }
-}
-
 impl Engine {
     /// The endpoints of the container or the network of that name or id, or the one of that id.
     pub async fn inspect(&self, target: &str) -> Vec<Inspection> {
@@ -132,7 +112,6 @@ impl Engine {
         found.sort_by(|a, b| {
             (&a.endpoint.network, &a.endpoint.container).cmp(&(&b.endpoint.network, &b.endpoint.container))
         });
-        see_ports(&mut found).await;
         found
     }
 
@@ -198,7 +177,6 @@ impl Engine {
             lease: lease.as_ref().map(LeaseView::of),
             applied: record.applied,
             sandbox: record.sandbox,
-            ovs: None,
         }
     }
 }

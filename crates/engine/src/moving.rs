@@ -261,26 +261,17 @@ fn imported(one: &ExportedIdentity, network: &NetworkRecord) -> Result<IdentityR
         options: Vec::new(),
     };
     Ok(IdentityRecord {
-        id: one.id.clone(),
-        network: network.id.clone(),
-        network_name: network.name.clone(),
-        parent: network.options.parent.clone(),
-        mode: network.options.mode,
-        vlan: network.options.vlan,
-        socket_dir: network.options.vde.socket_dir.clone(),
-        mac,
         client_id,
         key: one.key.clone(),
         container,
         lease: one.address.map(wish),
         ipv6,
         ports: one.ports.clone(),
-        temporary: false,
         used: landline_leases::clock::wall(),
-        destroyed: false,
         derived: one.derived.clone(),
         made: one.made,
         known_by: Some(KnownBy::Import),
+        ..IdentityRecord::on(network, one.id.clone(), mac)
     })
 }
 

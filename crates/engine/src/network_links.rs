@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use landline_kernel::Link;
 use landline_leases::Location;
-use landline_links::{ParentIs, blocking, facts_of};
+use landline_links::{ConnectedLink, ParentIs, blocking, driver_of, facts_of};
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_options::NetworkOptions;
 use landline_types::IfName;
@@ -25,8 +25,8 @@ impl Engine {
         }
     }
 
-    /// When one was removed, or after the end of the process that runs switches: bridges of Landline's own are there, switches
-    /// run and cables are plugged in, where they were not.
+    /// When one was removed, or after the end of a process that connected links: bridges of Landline's own are there, with
+    /// all that belongs to them, and links are connected, where they were not.
     pub(crate) async fn reopen_own_bridges(&self) {
         let own = |network: &NetworkRecord| facts_of(network.options.mode).parent == ParentIs::OwnBridge;
         for network in self.all_networks().iter().filter(|network| own(network)) {
@@ -34,14 +34,14 @@ impl Engine {
         }
         for endpoint in self.endpoints() {
             let record = endpoint.state.read().await;
-            self.plug_again(&record, endpoint.state.options()).await;
+            self.reconnect(&record, endpoint.state.options()).await;
         }
     }
 
-    /// Brings switches back whose process has ended, whoever ended it.
-    pub(crate) async fn keep_switches(self: Arc<Self>, ended: Arc<Notify>) {
+    /// Connects again what a process had connected that has ended, whoever ended it.
+    pub(crate) async fn keep_connections(self: Arc<Self>, lost: Arc<Notify>) {
         loop {
-            ended.notified().await;
+            lost.notified().await;
             self.reopen_own_bridges().await;
         }
     }
@@ -54,21 +54,24 @@ impl Engine {
         }
     }
 
-    /// Plugs the cable of an endpoint in again, if it has one.
-    pub(crate) async fn plug_again(&self, record: &EndpointRecord, options: &NetworkOptions) {
-        let Some(dir) = options.vde.socket_dir.clone() else { return };
-        let Some(place) = self.find(record).await else { return };
-        let (host, id, link) = (self.host.clone(), record.id.clone(), record.link.clone());
-        let plugged = blocking(move || {
-            let sandbox = match &place {
-                Location::Host(_) => None,
-                Location::Sandbox(path) => Some(path.as_path()),
-            };
-            host.plug_again(&id, &link, sandbox, &dir)
-        });
-        if let Err(error) = plugged.await {
+    /// Connects an endpoint's link again, where the kernel alone does not keep it connected.
+    pub(crate) async fn reconnect(&self, record: &EndpointRecord, options: &NetworkOptions) {
+        let step = |sandbox| {
+            let (endpoint, name) = (record.id.clone(), record.link.clone());
+            driver_of(options.mode).reconnect(options, ConnectedLink { endpoint, name, sandbox })
+        };
+        if step(None).is_none() {
+            return;
+        }
+        let sandbox = match self.find(record).await {
+            Some(Location::Host(_)) => None,
+            Some(Location::Sandbox(path)) => Some(path),
+            None => return,
+        };
+        let (host, step) = (self.host.clone(), step(sandbox));
+        if let Err(error) = blocking(move || step.map_or(Ok(()), |step| host.apply(&step))).await {
             let endpoint = record.id.short();
-            tracing::warn!(endpoint, error = %landline_types::chain(&error), "a container is cut off from its VDE switch");
+            tracing::warn!(endpoint, error = %landline_types::chain(&error), "a container is cut off from its switch");
         }
     }
 

@@ -7,7 +7,7 @@ use landline_kernel::boottime;
 use landline_links::network::{NetworkLinksError, name_bridge};
 use landline_links::spanning_tree::{LONGEST, may_hold};
 use landline_links::{
-    HostEnd, HostError, ParentError, blocking, check_vlan, facts_of, find_parent, wants_bridge_alone,
+    HostError, ParentError, blocking, check_vlan, driver_of, facts_of, find_parent, wants_bridge_alone,
 };
 use landline_model::NetworkRecord;
 use landline_options::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
@@ -178,12 +178,9 @@ pub enum CreateNetworkError {
     /// Its containers' addresses cannot be translated.
     #[error(transparent)]
     Private(#[from] TranslatedError),
-    /// Its NIC has no interface for its VLAN.
+    /// What it needs on the host cannot be had.
     #[error(transparent)]
-    Vlan(#[from] landline_links::vlan::VlanError),
-    /// There is no VDE switch for it.
-    #[error(transparent)]
-    Switch(#[from] landline_links::vde::VdeError),
+    Links(#[from] NetworkLinksError),
     /// Another network has this bridge.
     #[error(
         "the bridge {bridge} is already used by the Docker network {other}; use that network, \
@@ -202,25 +199,15 @@ pub enum CreateNetworkError {
     /// A feature does not admit it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Open vSwitch has no such bridge, or cannot be asked.
+    /// The switch outside the kernel has no such parent, or cannot be asked.
     #[error(transparent)]
-    Ovs(#[from] landline_ovsdb::Error),
+    Unconfirmed(HostError),
     /// The host could not be looked at.
     #[error("cannot look at the host's links")]
     Host(#[source] HostError),
     /// It could not be stored.
     #[error("cannot store the network")]
     Store(#[source] StoreError),
-}
-
-impl From<NetworkLinksError> for CreateNetworkError {
-    fn from(error: NetworkLinksError) -> Self {
-        match error {
-            NetworkLinksError::Vlan(error) => Self::Vlan(error),
-            NetworkLinksError::Switch(error) => Self::Switch(error),
-            NetworkLinksError::Bridge(error) => Self::Private(error.into()),
-        }
-    }
 }
 
 /// Why a network was not deleted.
@@ -280,8 +267,9 @@ impl Engine {
         if let Some(mtu) = record.options.mtu.and_then(LinkMtu::fixed).filter(|mtu| *mtu > parent.mtu) {
             return Err(CreateNetworkError::Mtu { mtu, parent: parent.name.clone(), carries: parent.mtu });
         }
-        if facts_of(record.options.mode).host_end == HostEnd::OvsPort {
-            landline_links::ovs::check_bridge(&record.options.parent).await?;
+        if let Some(step) = driver_of(record.options.mode).confirm(&record.options.parent) {
+            let host = self.host.clone();
+            blocking(move || host.apply(&step)).await.map_err(CreateNetworkError::Unconfirmed)?;
         }
         if let Some(other) = self.other_on_bridge(&record) {
             return Err(CreateNetworkError::BridgeInUse { bridge: record.options.parent.clone(), other });

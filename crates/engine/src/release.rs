@@ -14,7 +14,7 @@ use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::until_forwarding;
 use landline_links::{Host, HostError, Plan, apply_and_wait_for_carrier, blocking, facts_of};
 use landline_model::{IdentityId, IdentityRecord, Ipv6Identity, StateRecord};
-use landline_options::{EndpointId, NetworkOptions, Release};
+use landline_options::{EndpointId, Release};
 use landline_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -187,7 +187,7 @@ impl Task {
             (self.plan(identity, &mark).await?, mark.link_name())
         };
         let index = apply_and_wait_for_carrier(&self.host, &self.services.link_table, &plan, link).await?;
-        let options = NetworkOptions { mode: identity.mode, ..NetworkOptions::new(identity.parent.clone()) };
+        let options = identity.link_options();
         if let Err(held) =
             until_forwarding(&self.host, &self.services.link_table, &mark.endpoint, &options).await
         {
@@ -215,14 +215,8 @@ impl Task {
     }
 
     async fn plan(&self, identity: &IdentityRecord, mark: &Mark) -> Result<Plan, SendError> {
-        let mut options = NetworkOptions {
-            mode: identity.mode,
-            vlan: identity.vlan,
-            ..NetworkOptions::new(identity.parent.clone())
-        };
-        options.vde.socket_dir.clone_from(&identity.socket_dir);
         let wanted = WantedLink { endpoint: &mark.endpoint, mac: identity.mac, host_name: None };
-        Ok(self.parents.plan(&options, wanted).await?.plan)
+        Ok(self.parents.plan(&identity.link_options(), wanted).await?.plan)
     }
 
     async fn transmit(

@@ -12,14 +12,14 @@ use landline_leases::{Inventory, Orders};
 use landline_links::mark::{End, Mark};
 use landline_links::{
     Host, HostEnd, HostError, LinkEvents, ParentIs, Pending, Step, VlanBy, blocking, check_vlan, facts_of,
-    mark_of,
+    leads_over, mark_of,
 };
 use landline_options::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::carrier::{Carriers, leads_over};
+use crate::carrier::Carriers;
 use crate::engine::{Endpoint, Engine};
 
 /// Follows link events, and endpoints whose sandbox was not found, until `cancel`.
@@ -202,7 +202,7 @@ fn fallen(end: &Link, options: &NetworkOptions, links: &[Link]) -> Option<Fallen
     match bridge {
         Some(bridge) if end.controller != Some(bridge.index) => Some(Fallen::Out(bridge.name.clone())),
         Some(_) if !end.up => Some(Fallen::Down),
-        None if facts_of(options.mode).host_end == HostEnd::OvsPort && !end.up => Some(Fallen::Down),
+        None if facts_of(options.mode).host_end == HostEnd::SwitchPort && !end.up => Some(Fallen::Down),
         _ => None,
     }
 }

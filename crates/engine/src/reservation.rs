@@ -6,7 +6,7 @@ use landline_dhcp::v4::ClientId;
 use landline_dhcp::v6::Duid;
 use landline_links::facts_of;
 use landline_model::{IdentityRecord, NetworkRecord};
-use landline_options::{Addressing, HostnameMode, IdentitySource, LanIp};
+use landline_options::{Addressing, HostnameMode, IdentitySource};
 use landline_types::Mac;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +76,7 @@ impl Engine {
         let id = self.find_network(network)?;
         let record = self.networks().get(&id).cloned();
         let record = record.ok_or_else(|| ForgetNetworkError::Unknown(network.to_owned()))?;
-        if record.options.addressing != Addressing::Dhcp && !translates(&record) {
+        if record.options.addressing != Addressing::Dhcp && !record.options.host_has_leases() {
             let network = record.name.clone().unwrap_or_else(|| id.short().to_owned());
             return Err(ReservationError::NoDhcp { network, addressing: record.options.addressing });
         }
@@ -140,9 +140,4 @@ fn own_mac(network: &NetworkRecord, mac: Mac) -> Option<Mac> {
     let facts = facts_of(network.options.mode);
     // Behind a translation the host asks, with its NIC's.
     (!facts.shares_mac() && !facts.is_translated()).then_some(mac)
-}
-
-/// Whether the host may ask a DHCP server for the network's containers.
-fn translates(network: &NetworkRecord) -> bool {
-    facts_of(network.options.mode).is_translated() && network.options.nat.lan_ip == LanIp::Dhcp
 }

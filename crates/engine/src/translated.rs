@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use landline_links::mark::{NetworkMark, Role};
-use landline_links::{HostError, blocking};
+use landline_links::blocking;
+use landline_links::network::own_bridge;
 use landline_options::NetworkId;
 
 use crate::engine::Engine;
@@ -28,16 +28,13 @@ pub enum TranslatedError {
         "with mode=nat the host is the containers' router and needs an address of their subnet: add --gateway"
     )]
     NoGateway,
-    /// The bridge.
-    #[error("the network's bridge cannot be made")]
-    Host(#[from] HostError),
 }
 
 impl Engine {
     /// The host's address among a network's containers, which Docker tells only of networks whose user has named it: that
     /// on the network's bridge, or else the one that Docker takes.
     pub(crate) async fn router_of(&self, id: &NetworkId, subnet: Ipv4Net) -> Option<Ipv4Addr> {
-        let (host, bridge) = (self.host.clone(), NetworkMark::new(id, Role::Nat).link_name());
+        let (host, bridge) = (self.host.clone(), own_bridge(id));
         let addresses = blocking(move || {
             let bridge = host.links()?.into_iter().find(|link| link.name == bridge);
             bridge.map(|bridge| host.addresses(bridge.index)).transpose()

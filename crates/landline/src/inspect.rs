@@ -2,13 +2,45 @@
 
 use std::path::Path;
 
-use landline_engine::{IdentityView, Inspection, LeaseView};
-use landline_links::ovs::{Datapath, OvsView};
+use landline_engine::{Engine, IdentityView, Inspection, LeaseView};
+use landline_links::ovs::{self, Datapath, OvsView};
+use landline_links::{HostEnd, facts_of};
+use serde::{Deserialize, Serialize};
 
 use crate::cli::InspectOptions;
 use crate::control::{Answer, Request, call};
 use crate::ls::span;
 use crate::output::{CommandError, show};
+
+/// An endpoint, and what a switch outside the kernel has of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Inspected {
+    /// What the engine knows.
+    #[serde(flatten)]
+    pub(crate) endpoint: Inspection,
+    /// Its port of Open vSwitch.
+    #[serde(default)]
+    pub(crate) ovs: Option<OvsView>,
+}
+
+/// The endpoints that are called so, as [`Engine::inspect`] finds them.
+pub(crate) async fn look(engine: &Engine, target: &str) -> Vec<Inspected> {
+    let found = engine.inspect(target).await;
+    let mut found: Vec<Inspected> =
+        found.into_iter().map(|endpoint| Inspected { endpoint, ovs: None }).collect();
+    let on_switch = |seen: &&mut Inspected| {
+        let options = seen.endpoint.options.as_ref();
+        options.is_some_and(|options| facts_of(options.mode).host_end == HostEnd::SwitchPort)
+    };
+    let mut ports: Vec<_> = found.iter_mut().filter(on_switch).collect();
+    let ids: Vec<String> = ports.iter().map(|seen| seen.endpoint.endpoint.endpoint.clone()).collect();
+    if !ids.is_empty() {
+        for (seen, port) in ports.iter_mut().zip(ovs::look(ids).await) {
+            seen.ovs = port;
+        }
+    }
+    found
+}
 
 /// Prints everything about what is called so.
 pub(crate) async fn run(options: &InspectOptions) -> Result<(), CommandError> {
@@ -51,7 +83,7 @@ fn stopped(identities: &[IdentityView], target: &str) -> Option<CommandError> {
 }
 
 /// One line for each thing, what belongs to another below it and further in.
-fn render(seen: &Inspection) -> String {
+fn render(Inspected { endpoint: seen, ovs }: &Inspected) -> String {
     let e = &seen.endpoint;
     let mut lines = Vec::new();
     let mut line = |name: &str, value: Option<String>| {
@@ -95,7 +127,7 @@ fn render(seen: &Inspection) -> String {
         line("ipv6 state", Some(ipv6.state.clone()));
         line("ipv6 lease left", ipv6.lease_left_s.map(span));
     }
-    if let Some(port) = &seen.ovs {
+    if let Some(port) = ovs {
         line("open vswitch", Some(render_port(port)));
         line("port's trouble", port.trouble.clone());
     }

@@ -2,16 +2,18 @@
 //!
 //! A driver says what is true of its links, which parents it can use, and what plan makes a link.
 
+use std::path::PathBuf;
+
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_model::NetworkRecord;
-use landline_options::{MacvlanMode, Mode, NetworkOptions};
+use landline_options::{EndpointId, MacvlanMode, Mode, NetworkOptions};
 use landline_types::IfName;
 
 use crate::drivers::vlan;
-use crate::host::{Host, HostError};
+use crate::host::HostError;
 use crate::mark::{Mark, NetworkMark};
 use crate::network::{NetworkLinks, NetworkLinksError};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::uses::{self, Use};
 use crate::{LinkFacts, LinkRequest, driver_of};
 
@@ -93,7 +95,18 @@ fn candidates(suitable: &[IfName], mode: Mode) -> String {
     format!("one of these would do: -o parent={}", names.join(", -o parent="))
 }
 
-/// One way to run the wire.
+/// Where the link of an endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedLink {
+    /// Whose it is.
+    pub endpoint: EndpointId,
+    /// What it is called on the host, as long as it is there.
+    pub name: IfName,
+    /// The sandbox that it is in; `None`: it is on the host.
+    pub sandbox: Option<PathBuf>,
+}
+
+/// One way to connect containers' interfaces to the LAN.
 pub trait LinkDriver: Sync {
     /// What is true of all of its links.
     fn facts(&self) -> &'static LinkFacts;
@@ -137,13 +150,34 @@ pub trait LinkDriver: Sync {
         vlan::refused(network, source)
     }
 
-    /// Ends what runs on the host for a network, which has these links with its mark, before they are removed.
-    fn network_ends(&self, host: &dyn Host, network: &NetworkRecord, links: &[(Link, NetworkMark)]) {
-        let _ = (host, network, links);
+    /// The step that ends what runs on the host for a network, which has these links with its mark, before they are removed.
+    fn network_ends(&self, network: &NetworkRecord, links: &[(Link, NetworkMark)]) -> Option<Step> {
+        let _ = (network, links);
+        None
+    }
+
+    /// The step that finds out whether a switch outside the kernel has the parent, and changes nothing. `None`: the host's links say
+    /// it all.
+    fn confirm(&self, parent: &IfName) -> Option<Step> {
+        let _ = parent;
+        None
     }
 
     /// What makes the link of an endpoint. It ends up, in the host's namespace, and silent about the host's addresses.
     fn endpoint(&self, request: &LinkRequest<'_>) -> Plan;
+
+    /// The step that connects an endpoint's link again, where a process outside the kernel had connected it and has ended. `None`: links
+    /// on a network with these options stay connected by themselves.
+    fn reconnect(&self, options: &NetworkOptions, link: ConnectedLink) -> Option<Step> {
+        let _ = (options, link);
+        None
+    }
+
+    /// The step that removes what a switch outside the kernel has of an endpoint whose link is gone.
+    fn disconnect(&self, endpoint: &EndpointId) -> Option<Step> {
+        let _ = endpoint;
+        None
+    }
 }
 
 /// Finds `name` among `links` and checks that it can be a parent for `mode`.

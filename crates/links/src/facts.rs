@@ -1,10 +1,11 @@
 //! What the rest of the engine must know about a link driver, as data: nothing outside `links` asks which driver it is.
 
-use landline_kernel::Link;
+use landline_kernel::{Link, LinkKind};
 use landline_options::{Mode, NetworkOptions};
 use landline_types::{IfName, Mac};
 
-use super::driver_of;
+use super::{driver_of, mark_of};
+use crate::mark::Mark;
 
 /// What is true of every link of one driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,9 @@ pub enum ParentIs {
 pub enum HostEnd {
     /// It is a port of a Linux bridge.
     BridgePort,
-    /// It is a port of an Open vSwitch bridge.
-    OvsPort,
+    /// It is a port of a switch that is not the kernel's own bridge (Open vSwitch). All ports of such a switch belong to one link,
+    /// whichever bridge they are in.
+    SwitchPort,
     /// There is no such end.
     None,
 }
@@ -148,6 +150,28 @@ impl LinkFacts {
 /// Whether a network with these options wants its bridge for itself: no other network is to have it.
 pub fn wants_bridge_alone(options: &NetworkOptions) -> bool {
     facts_of(options.mode).is_lan_bridge() && !options.ignore_conflicts
+}
+
+/// Whether packets of an endpoint with these options and this mark on its host's end go by way of this link.
+pub fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, links: &[Link]) -> bool {
+    if let Some(mark) = mark_of(link) {
+        return mark == *own;
+    }
+    let controller = || links.iter().find(|other| Some(other.index) == link.controller);
+    let facts = facts_of(options.mode);
+    match (facts.parent, facts.host_end) {
+        // The parent may be a bridge itself, or a bond.
+        (ParentIs::Nic, _) => {
+            link.name == options.parent || controller().is_some_and(|over| over.name == options.parent)
+        }
+        // All of its ports belong to one link, whichever bridge they are in.
+        (ParentIs::LanBridge, HostEnd::SwitchPort) => {
+            controller().is_some_and(|switch| switch.kind == LinkKind::OpenVswitch)
+        }
+        (ParentIs::LanBridge, _) => controller().is_some_and(|bridge| bridge.name == options.parent),
+        // A card notices by itself, and other parents do not lead to a LAN.
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The host's kernel, as the engine sees it: what links there are, and one step of a plan at a time.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use landline_kernel::brport;
@@ -9,15 +8,13 @@ use landline_kernel::{
     Address, IpvlanMode, Link, LinkChange, LinkKind, Netlink, NetlinkError, Netns, NewLink, NewLinkKind,
     PeerLink, Route,
 };
-use landline_options::EndpointId;
 use landline_types::IfName;
 use tokio::sync::Notify;
 
 use crate::driver::macvlan_mode;
-use crate::mark::{End, Mark};
+use crate::drivers::DriverState;
+use crate::mark::Mark;
 use crate::plan::{LinkEnd, LinkType, Step};
-use crate::sandbox::Sandbox;
-use crate::vde::Switching;
 
 /// Where plans are carried out. Calls block for as long as the kernel takes (usually well under a millisecond,
 /// tens of milliseconds when links are removed): call them from blocking tasks.
@@ -47,21 +44,10 @@ pub trait Host: Send + Sync {
     /// Moves the link with this index into another namespace.
     fn hand_over(&self, index: u32, netns: &Netns) -> Result<(), HostError>;
 
-    /// Plugs the cable of a container's tap into the VDE switch in `dir` again: the tap of this endpoint in a sandbox, or
-    /// the one called `link` on the host. A switch that is not there is waited for.
-    fn plug_again(
-        &self,
-        endpoint: &EndpointId,
-        link: &IfName,
-        sandbox: Option<&Path>,
-        dir: &Path,
-    ) -> Result<(), HostError>;
-
-    /// Ends the VDE switch of ours that runs in `dir`, if there is one.
-    fn end_switch(&self, dir: &Path);
-
-    /// Is told whenever all VDE switches and cables have ended with the process that runs them.
-    fn switches_ended(&self) -> Arc<Notify>;
+    /// Notified when a process that connects links on behalf of a driver has ended: what it connected has to be connected
+    /// again ([`LinkDriver::network`](crate::LinkDriver::network) and
+    /// [`LinkDriver::reconnect`](crate::LinkDriver::reconnect)).
+    fn connections_lost(&self) -> Arc<Notify>;
 
     /// Removes the link with this index if it still carries this alias; `false` if it was not there.
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError>;
@@ -105,9 +91,6 @@ pub enum HostError {
         /// What is probably there.
         other: &'static str,
     },
-    /// Open vSwitch.
-    #[error("Open vSwitch cannot be used")]
-    Ovs(#[from] landline_ovsdb::Error),
     /// A tap could not be made or taken hold of.
     #[error("cannot use the tap {link}{hint}")]
     Tap {
@@ -119,21 +102,12 @@ pub enum HostError {
         #[source]
         source: std::io::Error,
     },
-    /// A VDE switch could not be started, or gave no port.
-    #[error("{0}")]
-    Switching(String),
-    /// The process that runs VDE switches.
-    #[error("cannot {what} the process that runs VDE switches")]
-    SwitchProcess {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
     /// A sandbox could not be searched.
     #[error("cannot search the sandbox")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A driver could not do something outside the kernel.
+    #[error(transparent)]
+    Driver(Box<dyn std::error::Error + Send + Sync>),
     /// A link that should be there is not.
     #[error("there is no link named {0}")]
     NoLink(IfName),
@@ -146,8 +120,8 @@ pub enum HostError {
 /// The namespace the process runs in.
 pub struct LinuxHost {
     netlink: Mutex<Netlink>,
-    /// What runs VDE switches and cables.
-    pub(crate) switching: Switching,
+    /// What drivers keep besides the kernel's links.
+    pub(crate) drivers: DriverState,
 }
 
 impl LinuxHost {
@@ -158,8 +132,7 @@ impl LinuxHost {
     pub fn open() -> Result<Self, HostError> {
         Ok(Self {
             netlink: Mutex::new(Netlink::open().map_err(HostError::Open)?),
-            switching: Switching::new()
-                .map_err(|source| HostError::SwitchProcess { what: "name the socket of", source })?,
+            drivers: DriverState::new()?,
         })
     }
 
@@ -242,7 +215,7 @@ impl LinuxHost {
             let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
             return Err(HostError::Tap { link: tap.name.clone(), hint: "", source });
         }
-        self.switching.make_tap(&tap.name)?;
+        self.drivers.make_tap(&tap.name)?;
         let change = LinkChange {
             mac: tap.mac,
             mtu: Some(tap.mtu),
@@ -254,7 +227,7 @@ impl LinuxHost {
         let told = self.index(&tap.name).and_then(|index| Ok(self.netlink().set_link(index, &change)?));
         let told = told.and_then(|()| self.quiet(&[tap]));
         told.inspect_err(|_| {
-            self.switching.drop_tap(&tap.name);
+            self.drivers.drop_tap(&tap.name);
             if let Ok(index) = self.index(&tap.name) {
                 let _ = self.netlink().delete_link(index);
             }
@@ -349,7 +322,7 @@ impl Host for LinuxHost {
             // A peer goes with it, wherever it is.
             Step::AddLink { link, kind } => {
                 if *kind == LinkType::Tap {
-                    self.switching.drop_tap(&link.name);
+                    self.drivers.drop_tap(&link.name);
                 }
                 self.remove_end(link)
             }
@@ -373,42 +346,8 @@ impl Host for LinuxHost {
         }
     }
 
-    fn plug_again(
-        &self,
-        endpoint: &EndpointId,
-        link: &IfName,
-        sandbox: Option<&Path>,
-        dir: &Path,
-    ) -> Result<(), HostError> {
-        if self.switching.has_cable(link)? {
-            return Ok(());
-        }
-        let descriptor = match sandbox {
-            None => match self.link(link)?.map(|found| found.kind) {
-                Some(LinkKind::Tun) => self.switching.take_tap(link)?,
-                // A veth, which needs no cable.
-                _ => return Ok(()),
-            },
-            Some(path) => {
-                let mark = Mark::new(endpoint, End::Container);
-                let inside = Sandbox::enter(path, &mark).map_err(|error| HostError::Sandbox(error.into()))?;
-                let Some(inside) = inside.filter(|inside| inside.link.kind == LinkKind::Tun) else {
-                    return Ok(());
-                };
-                let name = &inside.link.name;
-                let opened = inside.netns.run(|| crate::vde::open_tap(name));
-                opened.map_err(|source| HostError::Tap { link: link.clone(), hint: "", source })??
-            }
-        };
-        self.switching.plug_in(link, &descriptor, dir, true)
-    }
-
-    fn end_switch(&self, dir: &Path) {
-        self.switching.end(dir);
-    }
-
-    fn switches_ended(&self) -> Arc<Notify> {
-        self.switching.ended.clone()
+    fn connections_lost(&self) -> Arc<Notify> {
+        self.drivers.connections_lost()
     }
 
     fn hand_over(&self, index: u32, netns: &Netns) -> Result<(), HostError> {

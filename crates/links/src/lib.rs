@@ -30,9 +30,11 @@ mod wire;
 pub use apply::apply_and_wait_for_carrier;
 pub use blocking::{blocking, look_again};
 pub use bridge_mac::{BridgeMacs, KeptMac};
-pub use driver::{LinkDriver, ParentError, check_vlan, find_parent, macvlan_word, mode_over};
+pub use driver::{ConnectedLink, LinkDriver, ParentError, check_vlan, find_parent, macvlan_word, mode_over};
 pub use drivers::{driver_of, ovs, vde, vlan};
-pub use facts::{HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, wants_bridge_alone};
+pub use facts::{
+    HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, leads_over, wants_bridge_alone,
+};
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
 pub use link_table::{Carrier, LinkEvents, LinkTable};
 pub use pending::Pending;

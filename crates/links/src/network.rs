@@ -6,8 +6,7 @@ use landline_model::NetworkRecord;
 use landline_options::{NetworkId, NetworkOptions};
 use landline_types::IfName;
 
-use super::vde::VdeError;
-use super::vlan::{self, VlanError};
+use super::vlan;
 use super::{ParentIs, driver_of, facts_of};
 use crate::host::{Host, HostError, mark_of};
 use crate::mark::{NetworkMark, Role, is_implicit};
@@ -32,12 +31,12 @@ impl NetworkLinks {
 /// Why what a network needs on the host is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkLinksError {
-    /// The VLAN of its NIC.
+    /// The interface that its containers' links need may be about to come, so it is waited for as any parent is.
     #[error(transparent)]
-    Vlan(#[from] VlanError),
-    /// Its switch.
+    Awaited(Box<dyn std::error::Error + Send + Sync>),
+    /// Waiting does not help.
     #[error(transparent)]
-    Switch(#[from] VdeError),
+    Failed(Box<dyn std::error::Error + Send + Sync>),
     /// Its bridge.
     #[error("the network's bridge cannot be made")]
     Bridge(#[source] HostError),
@@ -48,13 +47,17 @@ pub fn has_links(options: &NetworkOptions) -> bool {
     facts_of(options.mode).parent == ParentIs::OwnBridge || vlan::of_nic(options).is_some()
 }
 
+/// What the bridge of a network is called that has one of its own.
+pub fn own_bridge(network: &NetworkId) -> IfName {
+    // The name is the same whatever the role.
+    NetworkMark::new(network, Role::Switch).link_name()
+}
+
 /// Gives a network its own bridge as its parent, if its driver makes one; a NIC that was named leads to the LAN.
 pub fn name_bridge(network: &mut NetworkRecord) {
     let facts = facts_of(network.options.mode);
     if facts.parent == ParentIs::OwnBridge {
-        // The name is the same whatever the role.
-        let bridge = NetworkMark::new(&network.id, Role::Switch).link_name();
-        let named = std::mem::replace(&mut network.options.parent, bridge);
+        let named = std::mem::replace(&mut network.options.parent, own_bridge(&network.id));
         network.nic = Some(named).filter(|_| facts.is_translated());
     }
 }
@@ -82,7 +85,11 @@ pub fn remove(host: &dyn Host, network: &NetworkRecord) -> Result<(), HostError>
     };
     let links: Vec<(Link, NetworkMark)> =
         host.links()?.into_iter().filter_map(|link| Some((link.clone(), of_network(&link)?))).collect();
-    driver_of(network.options.mode).network_ends(host, network, &links);
+    if let Some(step) = driver_of(network.options.mode).network_ends(network, &links)
+        && let Err(error) = host.apply(&step)
+    {
+        tracing::warn!(network = network.id.short(), error = %landline_types::chain(&error), "not ended: {step}");
+    }
     for (link, _) in links {
         if let Some(alias) = &link.alias {
             host.remove_marked(link.index, alias)?;

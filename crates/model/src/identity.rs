@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use landline_dhcp::Random;
@@ -10,7 +10,9 @@ use landline_options::{IdentitySource, Ipv6Mode, Mode, NetworkId, NetworkOptions
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerRecord, Defaults6, Ipv6Identity, Ipv6Record, KnownBy, LeaseRecord, Record};
+use crate::{
+    ContainerRecord, Defaults6, Ipv6Identity, Ipv6Record, KnownBy, LeaseRecord, NetworkRecord, Record,
+};
 
 /// Names an identity: 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +125,50 @@ impl Record for IdentityRecord {
 }
 
 impl IdentityRecord {
+    /// One on this network of which nothing else is known.
+    pub fn on(network: &NetworkRecord, id: IdentityId, mac: Mac) -> Self {
+        let mut identity = Self {
+            id,
+            network: network.id.clone(),
+            network_name: None,
+            parent: network.options.parent.clone(),
+            mode: network.options.mode,
+            vlan: None,
+            socket_dir: None,
+            mac,
+            client_id: None,
+            key: None,
+            container: None,
+            lease: None,
+            ipv6: None,
+            ports: BTreeSet::new(),
+            temporary: false,
+            used: 0,
+            destroyed: false,
+            derived: None,
+            made: None,
+            known_by: None,
+        };
+        identity.follow(network);
+        identity
+    }
+
+    /// It is on this network from now on, of the same parent.
+    pub fn follow(&mut self, network: &NetworkRecord) {
+        self.network = network.id.clone();
+        self.network_name.clone_from(&network.name);
+        self.mode = network.options.mode;
+        self.vlan = network.options.vlan;
+        self.socket_dir = network.options.switch_dir().map(Path::to_owned);
+    }
+
+    /// The options of a network that has its links where it last had one.
+    pub fn link_options(&self) -> NetworkOptions {
+        let on_parent = NetworkOptions::new(self.parent.clone());
+        let options = NetworkOptions { mode: self.mode, vlan: self.vlan, ..on_parent };
+        options.on_switch(self.socket_dir.clone())
+    }
+
     /// Where it is from.
     pub fn source(&self) -> IdentitySource {
         if self.derived.is_some() { IdentitySource::Derived } else { IdentitySource::Drawn }

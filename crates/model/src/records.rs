@@ -128,6 +128,31 @@ impl Record for EndpointRecord {
 }
 
 impl EndpointRecord {
+    /// One whose link was made, and of which nothing else is known.
+    pub fn new(id: EndpointId, network: NetworkId, link: IfName, mac: Mac, address: AddressRecord) -> Self {
+        Self {
+            id,
+            network,
+            identity: None,
+            mac,
+            mac_given: false,
+            host_end: None,
+            link,
+            prefix: String::new(),
+            parent_mtu: None,
+            ifname: None,
+            interface: None,
+            address,
+            address_v6: None,
+            ipv6: None,
+            nat: None,
+            sandbox: None,
+            copied_routes: Vec::new(),
+            applied: Applied::default(),
+            container: None,
+        }
+    }
+
     /// The addresses it has, as far as they are known here.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = match &self.address {

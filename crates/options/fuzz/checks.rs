@@ -93,7 +93,7 @@ fn sane(spec: &AttachSpec) {
     if let landline_options::Parent::Name(name) = &spec.parent {
         assert!(name.as_str().bytes().all(clean));
     }
-    if let landline_options::Parent::Vde(dir) = &spec.parent {
+    if let landline_options::Parent::Switch(dir) = &spec.parent {
         let text = dir.to_str().expect("it was read from a text");
         assert!(text.starts_with('/') && text.len() <= 96 && !text.split('/').any(|part| part == ".."));
     }

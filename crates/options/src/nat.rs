@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::OptionError;
 use crate::given::{Given, Value};
 use crate::modes::Mode;
-use crate::network::host_address;
+use crate::network::{NetworkOptions, host_address};
 
 /// The options that have a meaning with `mode=nat` only.
 const ONLY_NAT: [&str; 2] = ["lan_ip", "ports"];
@@ -49,6 +49,13 @@ impl NatOptions {
             lan_ip: given.get("lan_ip").map(lan_ip).transpose()?.unwrap_or_default(),
             ports: given.get("ports").map(ports).transpose()?.unwrap_or_default(),
         })
+    }
+}
+
+impl NetworkOptions {
+    /// Whether the host asks the LAN's DHCP server for addresses on behalf of the network's containers.
+    pub fn host_has_leases(&self) -> bool {
+        self.mode.rules().translated && self.nat.lan_ip == LanIp::Dhcp
     }
 }
 

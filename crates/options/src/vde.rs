@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::OptionError;
 use crate::given::Given;
 use crate::modes::Mode;
+use crate::network::NetworkOptions;
 
 /// How many ports a switch has for clients unless `num_switchports` says otherwise.
 pub const DEFAULT_SWITCH_PORTS: u16 = 32;
@@ -120,6 +121,20 @@ impl VdeOptions {
     }
 }
 
+impl NetworkOptions {
+    /// The directory of the switch that was named in the place of a parent.
+    pub fn switch_dir(&self) -> Option<&Path> {
+        self.vde.socket_dir.as_deref()
+    }
+
+    /// The same network on the switch in this directory.
+    #[must_use]
+    pub fn on_switch(mut self, dir: Option<PathBuf>) -> Self {
+        self.vde.socket_dir = dir;
+        self
+    }
+}
+
 fn clean_path(text: &str, most: usize) -> Option<PathBuf> {
     let path = Path::new(text);
     let clean = text.len() <= most && !text.chars().any(char::is_control);
@@ -145,7 +160,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{Addressing, NetworkOptions};
+    use crate::Addressing;
 
     fn parse(options: &[(&str, &str)]) -> Result<NetworkOptions, OptionError> {
         let options: BTreeMap<String, String> =

@@ -116,7 +116,7 @@ impl Ports {
 }
 
 fn seen(inventory: &Inventory) -> Seen {
-    let on_switch = |network: &&NetworkRecord| facts_of(network.options.mode).host_end == HostEnd::OvsPort;
+    let on_switch = |network: &&NetworkRecord| facts_of(network.options.mode).host_end == HostEnd::SwitchPort;
     let networks = inventory.networks.values().filter(on_switch);
     let mut seen: Seen = networks.map(|network| (network.id.clone(), BTreeMap::new())).collect();
     for record in inventory.endpoints.values().map(|present| &present.record) {
@@ -161,7 +161,7 @@ async fn audit(engine: &Engine, client: &mut Client) -> Result<(), Error> {
     for endpoint in engine
         .endpoints()
         .into_iter()
-        .filter(|e| facts_of(e.state.options().mode).host_end == HostEnd::OvsPort)
+        .filter(|e| facts_of(e.state.options().mode).host_end == HostEnd::SwitchPort)
     {
         if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.state.id()) {
             match audit_endpoint(engine, client, &switch, &endpoint, link).await {

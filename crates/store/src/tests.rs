@@ -1,8 +1,7 @@
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 
-use landline_model::{AddressRecord, Applied, EndpointRecord, IdentityRecord, NetworkRecord};
+use landline_model::{AddressRecord, EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_options::NetworkOptions;
 use landline_types::Mac;
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
@@ -23,52 +22,14 @@ fn network(n: u8) -> NetworkRecord {
 }
 
 fn endpoint(n: u8) -> EndpointRecord {
-    EndpointRecord {
-        id: format!("{n:064x}").parse().unwrap(),
-        network: network(1).id,
-        identity: Some(identity(n).id),
-        mac: Mac::new([2, 0, 0, 0, 0, n]),
-        mac_given: false,
-        host_end: None,
-        link: "llc0".parse().unwrap(),
-        prefix: "eth".into(),
-        parent_mtu: None,
-        ifname: None,
-        interface: None,
-        address: AddressRecord::None,
-        address_v6: None,
-        ipv6: None,
-        nat: None,
-        sandbox: None,
-        copied_routes: Vec::new(),
-        applied: Applied::default(),
-        container: None,
-    }
+    let (id, on) = (format!("{n:064x}").parse().unwrap(), network(1).id);
+    let (link, mac) = ("llc0".parse().unwrap(), Mac::new([2, 0, 0, 0, 0, n]));
+    let record = EndpointRecord::new(id, on, link, mac, AddressRecord::None);
+    EndpointRecord { identity: Some(identity(n).id), prefix: "eth".into(), ..record }
 }
 
 fn identity(n: u8) -> IdentityRecord {
-    IdentityRecord {
-        id: format!("{n:016x}").parse().unwrap(),
-        network: network(1).id,
-        network_name: None,
-        parent: "br0".parse().unwrap(),
-        mode: landline_options::Mode::Bridge,
-        vlan: None,
-        socket_dir: None,
-        mac: Mac::new([2, 0, 0, 0, 0, n]),
-        client_id: None,
-        key: None,
-        container: None,
-        lease: None,
-        ipv6: None,
-        ports: BTreeSet::new(),
-        temporary: false,
-        used: 0,
-        destroyed: false,
-        derived: None,
-        made: None,
-        known_by: None,
-    }
+    IdentityRecord::on(&network(1), format!("{n:016x}").parse().unwrap(), Mac::new([2, 0, 0, 0, 0, n]))
 }
 
 fn begin(n: u8) -> Batch {

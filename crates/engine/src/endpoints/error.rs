@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landline_leases::addressing::permit::NotPermitted;
+use landline_links::network::NetworkLinksError;
 use landline_links::{HostError, ParentError};
 use landline_options::{Mode, NetworkId};
 use landline_store::StoreError;
@@ -62,7 +63,7 @@ pub enum CreateEndpointError {
         "a container on an ipvlan network has the hardware address of {parent}; leave out --mac-address \
          (a server knows the container by its client identifier: -o client_id), or use -o mode=macvlan"
     )]
-    MacOnIpvlan {
+    MacIsParents {
         /// The parent.
         parent: IfName,
     },
@@ -140,14 +141,14 @@ pub enum CreateEndpointError {
         #[source]
         source: ParentError,
     },
-    /// The network's VDE switch is not there.
-    #[error("network {network} has lost its switch")]
-    Switch {
+    /// What the network needs on the host is not there.
+    #[error("network {network} has lost its connection")]
+    NetworkLinks {
         /// The network.
         network: String,
         /// What is wrong.
         #[source]
-        source: landline_links::vde::VdeError,
+        source: NetworkLinksError,
     },
     /// The link could not be made.
     #[error("cannot make the link on {parent}")]
@@ -232,7 +233,7 @@ pub enum CreateEndpointError {
     },
     /// An address of the LAN for a network that has nothing to do with that.
     #[error("network {network} has mode={mode}; {option} has a meaning only with mode=nat, leave it out")]
-    NotNat {
+    NotTranslated {
         /// The network.
         network: String,
         /// How its wire runs.

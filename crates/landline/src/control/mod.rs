@@ -5,9 +5,7 @@ mod server;
 
 use landline_attach::AttachmentView;
 use landline_doctor::Report;
-use landline_engine::{
-    EndpointView, IdentityExport, IdentityView, Imported, Inspection, NetworkView, Reservation,
-};
+use landline_engine::{EndpointView, IdentityExport, IdentityView, Imported, NetworkView, Reservation};
 use landline_host_access::AccessView;
 use landline_nat::{NatRecord, NatView};
 use landline_options::{AccessRequest, Attach, Change, Target};
@@ -19,6 +17,8 @@ use crate::alike::Alike;
 use crate::attach::{AttachRow, Where};
 use crate::connections::DroppedConnection;
 use crate::network::NetworkRow;
+
+use crate::inspect::Inspected;
 pub(crate) use client::{CallError, call};
 pub(crate) use server::{Context, serve};
 
@@ -162,7 +162,7 @@ pub(crate) enum Answer {
     /// To [`Request::Ls`].
     Ls(Listing),
     /// To [`Request::Inspect`].
-    Inspected(Vec<Inspection>),
+    Inspected(Vec<Inspected>),
     /// To [`Request::Renew`] and [`Request::Release`]: how many were asked to.
     Renewing(usize),
     /// To [`Request::Identities`].

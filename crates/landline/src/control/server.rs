@@ -17,6 +17,7 @@ use crate::alike;
 use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
 use crate::identity::Site;
+use crate::inspect;
 use crate::network::Lost;
 use crate::parts::Parts;
 
@@ -65,7 +66,7 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
                     dropped: parts.connections.dropped(),
                 })
             }
-            Ok(Request::Inspect { target }) => Answer::Inspected(parts.engine.inspect(&target).await),
+            Ok(Request::Inspect { target }) => Answer::Inspected(inspect::look(&parts.engine, &target).await),
             Ok(Request::Renew { container, network }) => {
                 Answer::Renewing(parts.engine.renew_container(&container, network.as_deref()).await)
             }

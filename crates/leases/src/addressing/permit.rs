@@ -20,15 +20,15 @@ pub enum Lan {
     /// That of a host interface, or one of its VLANs. A VLAN of a NIC is an interface of its own; where a bridge has the same
     /// one, the host's links show that both are one LAN.
     Parent(IfName, Option<u16>),
-    /// That of the VDE switch in this directory.
+    /// That of the switch in this directory.
     Switch(PathBuf),
 }
 
 impl Lan {
     /// Where the endpoints of a network with these options are.
     pub fn of(options: &NetworkOptions) -> Self {
-        if let Some(dir) = &options.vde.socket_dir {
-            return Self::Switch(dir.clone());
+        if let Some(dir) = options.switch_dir() {
+            return Self::Switch(dir.to_owned());
         }
         // A VLAN of a NIC is the parent by itself.
         let port = matches!(facts_of(options.mode).vlan, VlanBy::Filter | VlanBy::Tag);

@@ -9,9 +9,14 @@ pub mod ovs;
 pub mod vde;
 pub mod vlan;
 
+use std::sync::Arc;
+
 use landline_options::Mode;
+use landline_types::IfName;
+use tokio::sync::Notify;
 
 use super::LinkDriver;
+use crate::host::HostError;
 
 /// The driver behind a mode.
 pub fn driver_of(mode: Mode) -> &'static dyn LinkDriver {
@@ -23,5 +28,33 @@ pub fn driver_of(mode: Mode) -> &'static dyn LinkDriver {
         Mode::Vde => &vde::Vde,
         Mode::Nat => &nat::Nat,
         Mode::Nic => &nic::Nic,
+    }
+}
+
+/// What drivers keep besides the kernel's links while the daemon runs.
+pub(crate) struct DriverState {
+    /// The taps that nobody else holds yet, and the process that runs switches and cables.
+    vde: vde::Switching,
+}
+
+impl DriverState {
+    /// For the calling thread's namespace.
+    pub(crate) fn new() -> Result<Self, HostError> {
+        Ok(Self { vde: vde::Switching::new()? })
+    }
+
+    /// See [`Host::connections_lost`](crate::Host::connections_lost).
+    pub(crate) fn connections_lost(&self) -> Arc<Notify> {
+        self.vde.ended.clone()
+    }
+
+    /// Makes a tap in the calling thread's namespace, and holds it for the step that connects it.
+    pub(crate) fn make_tap(&self, name: &IfName) -> Result<(), HostError> {
+        self.vde.make_tap(name)
+    }
+
+    /// Lets go of a tap that no step has connected.
+    pub(crate) fn drop_tap(&self, name: &IfName) {
+        self.vde.drop_tap(name);
     }
 }

@@ -50,6 +50,12 @@ pub enum VlanError {
     },
 }
 
+impl From<VlanError> for NetworkLinksError {
+    fn from(error: VlanError) -> Self {
+        Self::Awaited(error.into())
+    }
+}
+
 /// The VLAN a network's parent is to be of its NIC, if any.
 pub fn of_nic(options: &NetworkOptions) -> Option<Vlan> {
     options.vlan.filter(|_| facts_of(options.mode).vlan == VlanBy::SubInterface)

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
+use landline_kernel::PortState;
 use landline_options::{Addressing, AttachSpec, LinkChoice, Parent};
 
 use super::*;
 use crate::LinkRequest;
 use crate::host::Host as _;
-use crate::host::fake::FakeHost;
+use crate::host::fake::{FakeHost, link};
+use crate::mark::End;
 use crate::plan::{Plan, Step};
 
 const MODES: [Mode; 7] =
@@ -34,7 +36,7 @@ fn what_a_driver_says_is_what_its_plan_does() {
             has(|step| matches!(step, Step::SetController { .. })),
             "{mode}"
         );
-        assert_eq!(facts.host_end == HostEnd::OvsPort, script.contains("ovs-vsctl add-port"), "{mode}");
+        assert_eq!(facts.host_end == HostEnd::SwitchPort, script.contains("ovs-vsctl add-port"), "{mode}");
         assert_eq!(facts.host_end == HostEnd::None, !script.contains("type veth peer"), "{mode}");
         assert_eq!(facts.moves_parent(), !script.contains("ip link add"), "{mode}");
         assert_eq!(facts.shares_mac(), !script.contains("address 02:00:00:00:00:01"), "{mode}");
@@ -113,4 +115,41 @@ fn options_go_with_the_modes_whose_links_can_have_them() {
         let by_mac = [("addressing", "dhcp"), ("client_id", "ll-{mac}")];
         assert_eq!(takes(&by_mac), direct && own_mac, "{mode}: client_id");
     }
+}
+
+#[test]
+fn packets_lead_over_the_endpoints_own_port_and_those_of_its_parent() {
+    let mark = || Mark::new(&"e".repeat(64).parse().unwrap(), End::Host);
+    let nic = |lower_up| Link { lower_up, ..link(2, "eth0", LinkKind::Physical) };
+    let port = |index, state| Link {
+        controller: Some(3),
+        port_state: Some(state),
+        ..link(index, "p0", LinkKind::Physical)
+    };
+    let bridge = link(3, "br0", LinkKind::Bridge { vlan_filtering: false });
+    let links = [bridge, nic(true)];
+    let is = |mode, parent: &str, link: &Link| {
+        let options = NetworkOptions { mode, ..NetworkOptions::new(parent.parse().unwrap()) };
+        leads_over(link, &mark(), &options, &links)
+    };
+    assert!(is(Mode::Macvlan, "eth0", &nic(true)));
+    assert!(!is(Mode::Macvlan, "eth1", &nic(true)));
+    assert!(is(Mode::Macvlan, "br0", &port(2, PortState::Forwarding)), "the cable of its bridge");
+    assert!(!is(Mode::Bridge, "br0", &nic(true)), "it is not in it");
+    assert!(is(Mode::Bridge, "br0", &port(5, PortState::Forwarding)));
+    assert!(!is(Mode::Bridge, "br1", &port(5, PortState::Forwarding)));
+    let own = Link { alias: Some(mark().to_string()), ..port(4, PortState::Forwarding) };
+    assert!(is(Mode::Bridge, "br0", &own));
+    let others = Mark::new(&"f".repeat(64).parse().unwrap(), End::Host);
+    assert!(!is(Mode::Bridge, "br0", &Link { alias: Some(others.to_string()), ..own }));
+    assert!(is(Mode::Ipvlan, "eth0", &nic(true)));
+    // A card is in its container, and no port of a bridge of Landline's own leads to the LAN.
+    assert!(!is(Mode::Nic, "eth0", &nic(true)));
+    for mode in [Mode::Vde, Mode::Nat] {
+        assert!(!is(mode, "br0", &port(5, PortState::Forwarding)), "{mode}");
+    }
+    let datapath = [link(3, "ovs-system", LinkKind::OpenVswitch)];
+    let ovs = NetworkOptions { mode: Mode::Ovs, ..NetworkOptions::new("ovsbr0".parse().unwrap()) };
+    assert!(leads_over(&port(5, PortState::Forwarding), &mark(), &ovs, &datapath), "whatever its bridge");
+    assert!(!leads_over(&nic(true), &mark(), &ovs, &datapath));
 }

@@ -1,10 +1,8 @@
 //! A host that is a list of links and fails when it is told to.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use landline_kernel::{Link, LinkKind, Netns, Route};
-use landline_options::EndpointId;
 use landline_types::IfName;
 use tokio::sync::Notify;
 
@@ -211,19 +209,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn plug_again(
-        &self,
-        _endpoint: &EndpointId,
-        _link: &IfName,
-        _sandbox: Option<&Path>,
-        _dir: &Path,
-    ) -> Result<(), HostError> {
-        Ok(())
-    }
-
-    fn end_switch(&self, _dir: &Path) {}
-
-    fn switches_ended(&self) -> Arc<Notify> {
+    fn connections_lost(&self) -> Arc<Notify> {
         Arc::default()
     }
 

@@ -140,7 +140,7 @@ pub async fn until_forwarding(
 ) -> Result<Duration, Held> {
     let (own, facts) = (Mark::new(endpoint, End::Host), facts_of(options.mode));
     match (facts.parent, facts.host_end) {
-        (ParentIs::LanBridge, HostEnd::OvsPort) => {
+        (ParentIs::LanBridge, HostEnd::SwitchPort) => {
             ovs::until_forwarding(endpoint, &options.parent, &own.link_name()).await
         }
         _ if facts.leads_to_lan() => {

@@ -60,7 +60,7 @@ impl FromStr for Parent {
         if text.starts_with('/') {
             let hint = "write the path of a VDE switch's directory, like /run/vde.ctl, at most 96 bytes long";
             return crate::vde::directory(text)
-                .map(Self::Vde)
+                .map(Self::Switch)
                 .ok_or_else(|| AttachError::word(text, WHAT, hint));
         }
         let hint = "write an interface of this host, at most 15 characters long, like br0 or eth0";
@@ -238,10 +238,11 @@ mod tests {
     #[test]
     fn the_directory_of_a_vde_switch_is_a_parent() {
         let spec = Attach::parse(&words("/run/vde.ctl/ web 192.0.2.50/24")).unwrap().spec;
-        assert_eq!(spec.parent, Parent::Vde("/run/vde.ctl".into()));
+        assert_eq!(spec.parent, Parent::Switch("/run/vde.ctl".into()));
         let json = serde_json::to_string(&spec).unwrap();
+        assert!(json.contains(r#""parent":{"vde":"/run/vde.ctl"}"#), "as it is stored: {json}");
         assert_eq!(serde_json::from_str::<AttachSpec>(&json).unwrap(), spec);
-        let network = spec.network(&"eth0".parse().unwrap(), Mode::Bridge).unwrap();
+        let network = spec.network_on_switch("/run/vde.ctl".as_ref()).unwrap();
         assert_eq!((network.mode, network.addressing), (Mode::Vde, Addressing::Static));
         assert_eq!(network.vde.socket_dir, Some("/run/vde.ctl".into()));
         assert!("/run/vde.ctl".parse::<AttachSpec>().unwrap().dhcp);

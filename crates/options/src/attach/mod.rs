@@ -11,7 +11,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use landline_types::{IfName, Mac};
@@ -79,7 +79,8 @@ pub enum Parent {
     /// Nothing: the interface goes nowhere.
     Dummy,
     /// The VDE switch that somebody runs in this directory: absolute, without `..`, at most 96 bytes long.
-    Vde(PathBuf),
+    #[serde(rename = "vde")]
+    Switch(PathBuf),
 }
 
 impl fmt::Display for Parent {
@@ -89,7 +90,7 @@ impl fmt::Display for Parent {
             Self::Name(name) => name.fmt(f),
             Self::Mac(mac) => write!(f, "mac:{mac}"),
             Self::Dummy => f.write_str("dummy"),
-            Self::Vde(dir) => dir.display().fmt(f),
+            Self::Switch(dir) => dir.display().fmt(f),
         }
     }
 }
@@ -146,14 +147,24 @@ impl AttachSpec {
     /// # Errors
     /// An option that does not exist, or excludes another, or has another mode's meaning.
     pub fn network(&self, parent: &IfName, follow: Mode) -> Result<NetworkOptions, OptionError> {
+        self.network_with(("parent", parent.to_string()), follow)
+    }
+
+    /// The same where the parent is the switch in this directory, which decides the mode.
+    ///
+    /// # Errors
+    /// See [`Self::network`].
+    pub fn network_on_switch(&self, dir: &Path) -> Result<NetworkOptions, OptionError> {
+        self.network_with(("socket_dir", dir.to_string_lossy().into_owned()), Mode::Vde)
+    }
+
+    fn network_with(
+        &self,
+        (key, parent): (&str, String),
+        follow: Mode,
+    ) -> Result<NetworkOptions, OptionError> {
         let mut options = self.options.clone();
-        let follow = if let Parent::Vde(dir) = &self.parent {
-            options.insert("socket_dir".into(), dir.to_string_lossy().into_owned());
-            Mode::Vde
-        } else {
-            options.insert("parent".into(), parent.to_string());
-            follow
-        };
+        options.insert(key.into(), parent);
         if self.link == LinkChoice::Nic {
             for option in OF_CHILDREN {
                 if options.contains_key(option) {
@@ -178,19 +189,23 @@ impl AttachSpec {
     pub(crate) fn check(&self) -> Result<(), AttachError> {
         let parent = match &self.parent {
             Parent::Name(name) => name.clone(),
-            Parent::Mac(_) | Parent::Dummy | Parent::Vde(_) => {
+            Parent::Mac(_) | Parent::Dummy | Parent::Switch(_) => {
                 "eth0".parse().map_err(|_| AttachError::NoParent)?
             }
         };
+        let network = |mode| match &self.parent {
+            Parent::Switch(dir) => self.network_on_switch(dir),
+            _ => self.network(&parent, mode),
+        };
         let vde = self.options.get("mode").map(|mode| mode.trim().eq_ignore_ascii_case("vde"));
-        if vde.is_some_and(|vde| vde != matches!(self.parent, Parent::Vde(_))) {
+        if vde.is_some_and(|vde| vde != matches!(self.parent, Parent::Switch(_))) {
             return Err(AttachError::Contradiction(
                 "mode=vde and the directory of a VDE switch, like /run/vde.ctl, as the parent belong together",
             ));
         }
         // What the parent is, and so what goes with it, is seen later.
-        let first = self.network(&parent, Mode::Bridge);
-        let other = |mode| self.network(&parent, mode).is_ok();
+        let first = network(Mode::Bridge);
+        let other = |mode| network(mode).is_ok();
         if first.is_err() && [Mode::Macvlan, Mode::Ovs].into_iter().any(other) {
             return Ok(());
         }

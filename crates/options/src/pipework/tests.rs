@@ -21,7 +21,7 @@ fn line(text: &str) -> String {
         Parent::Name(name) => name.to_string(),
         Parent::Mac(mac) => format!("nic {mac}"),
         Parent::Dummy => "dummy".into(),
-        Parent::Vde(dir) => dir.display().to_string(),
+        Parent::Switch(dir) => dir.display().to_string(),
     }];
     words.extend(spec.ifname.map(|name| format!("as {name}")));
     words.extend(spec.host_end.map(|name| format!("other end {name}")));

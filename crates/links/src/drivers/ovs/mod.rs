@@ -5,31 +5,39 @@ mod steps;
 mod switch;
 
 use landline_kernel::{Link, LinkKind as Kind};
-use landline_options::Mode;
+use landline_options::{EndpointId, Mode};
+use landline_types::IfName;
 
 use crate::driver::describe;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
+use crate::host::HostError;
 use crate::mark::{End, host_end_mac};
 use crate::plan::{LinkType, Plan, Step};
 use crate::uses::instead_of_bridge;
 use crate::{LinkDriver, LinkRequest, ParentError};
 
 pub use self::look::{Datapath, OvsView, look};
-pub(crate) use self::steps::AddPort;
 pub use self::steps::MakeBridge;
+pub(crate) use self::steps::{AddPort, CheckBridge, RemovePorts};
 pub use self::switch::{
     BOOT, CONTAINER, LANDLINE, OWNER, add_port, check_bridge, connect, in_user_space, owner, socket,
-    unmake_bridge, unplug, vlans, wait,
+    unmake_bridge, vlans, wait,
 };
 
 pub(crate) struct Ovs;
+
+impl From<landline_ovsdb::Error> for HostError {
+    fn from(error: landline_ovsdb::Error) -> Self {
+        Self::Driver(error.into())
+    }
+}
 
 /// Devices of Open vSwitch that are nobody's bridge: of the kernel's datapath, and of the one in user space.
 const DATAPATHS: [&str; 2] = ["ovs-system", "ovs-netdev"];
 
 const FACTS: LinkFacts = LinkFacts {
     parent: ParentIs::LanBridge,
-    host_end: HostEnd::OvsPort,
+    host_end: HostEnd::SwitchPort,
     mac: MacOf::Own,
     reach: Reach::Direct,
     vlan: VlanBy::Tag,
@@ -58,6 +66,14 @@ impl LinkDriver for Ovs {
             _ => "name a bridge that `ovs-vsctl list-br` lists".into(),
         };
         Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Ovs, hint, name })
+    }
+
+    fn confirm(&self, parent: &IfName) -> Option<Step> {
+        Some(CheckBridge { name: parent.clone() }.into())
+    }
+
+    fn disconnect(&self, endpoint: &EndpointId) -> Option<Step> {
+        Some(RemovePorts { endpoint: endpoint.clone() }.into())
     }
 
     fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {

@@ -10,6 +10,7 @@ use landline_types::IfName;
 
 use super::switch;
 use crate::host::{Host as _, HostError, LinuxHost};
+use crate::mark::{End, Mark};
 use crate::plan::{DriverStep, Step};
 
 /// Makes `link` a port of an Open vSwitch bridge; `container` is its other end.
@@ -107,5 +108,64 @@ impl DriverStep for MakeBridge {
 
     fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
         Ok(switch::unmake_bridge(&self.name)?)
+    }
+}
+
+/// Finds out whether the switch has a bridge, and forwards its packets; nothing is changed.
+#[derive(Debug)]
+pub(crate) struct CheckBridge {
+    /// Its name.
+    pub(crate) name: IfName,
+}
+
+impl From<CheckBridge> for Step {
+    fn from(step: CheckBridge) -> Self {
+        Self::Driver(Arc::new(step))
+    }
+}
+
+impl fmt::Display for CheckBridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ovs-vsctl br-exists {}", self.name)
+    }
+}
+
+impl DriverStep for CheckBridge {
+    fn apply(&self, _host: &LinuxHost) -> Result<(), HostError> {
+        Ok(switch::wait(switch::check_bridge(&self.name))?)
+    }
+
+    fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
+/// Removes the ports of an endpoint whose link is gone.
+#[derive(Debug)]
+pub(crate) struct RemovePorts {
+    /// Whose ports they are.
+    pub(crate) endpoint: EndpointId,
+}
+
+impl From<RemovePorts> for Step {
+    fn from(step: RemovePorts) -> Self {
+        Self::Driver(Arc::new(step))
+    }
+}
+
+impl fmt::Display for RemovePorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = Mark::new(&self.endpoint, End::Host);
+        write!(f, "ovs-vsctl --if-exists del-port {}", mark.link_name())
+    }
+}
+
+impl DriverStep for RemovePorts {
+    fn apply(&self, _host: &LinuxHost) -> Result<(), HostError> {
+        Ok(switch::unplug(&self.endpoint)?)
+    }
+
+    fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
+        Ok(())
     }
 }

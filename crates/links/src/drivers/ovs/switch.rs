@@ -122,7 +122,7 @@ pub(crate) fn plug(
 }
 
 /// Removes the ports of an endpoint. Blocks; for blocking threads of the runtime only.
-pub fn unplug(endpoint: &EndpointId) -> Result<(), Error> {
+pub(crate) fn unplug(endpoint: &EndpointId) -> Result<(), Error> {
     wait(async {
         let mut client = connect().await?;
         let switch = client.switch().await?;

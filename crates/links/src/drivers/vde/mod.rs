@@ -15,11 +15,11 @@ mod switching;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_model::NetworkRecord;
-use landline_options::{LinkMtu, Mode};
+use landline_options::{LinkMtu, Mode, NetworkOptions};
 
-use crate::driver::describe;
+use crate::driver::{ConnectedLink, describe};
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
-use crate::host::{Host, HostError};
+use crate::host::HostError;
 use crate::mark::{End, NetworkMark, Role, host_end_mac};
 use crate::network::{NetworkLinks, NetworkLinksError};
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
@@ -31,10 +31,10 @@ pub(crate) const WIRE_MTU: u32 = 9216;
 /// The MTU of containers unless the network says otherwise.
 const DEFAULT_MTU: u32 = 1500;
 
-pub use self::network::VdeError;
+use self::network::VdeError;
 pub use self::process::{SwitchProcessError, run_switches};
-pub(crate) use self::steps::{PlugIn, StartSwitch};
-pub(crate) use self::switching::{Switching, open as open_tap};
+pub(crate) use self::steps::{EndSwitch, PlugAgain, PlugIn, StartSwitch};
+pub(crate) use self::switching::Switching;
 
 /// Where the directories of switches are that no `socket_dir` was given for.
 const SWITCHES: &str = "/run/landline-vde";
@@ -85,8 +85,13 @@ impl LinkDriver for Vde {
         VdeError::Host(source).into()
     }
 
-    fn network_ends(&self, host: &dyn Host, network: &NetworkRecord, links: &[(Link, NetworkMark)]) {
-        network::end(host, &network.id, &network.options, links);
+    fn network_ends(&self, network: &NetworkRecord, links: &[(Link, NetworkMark)]) -> Option<Step> {
+        network::end(&network.id, &network.options, links)
+    }
+
+    fn reconnect(&self, options: &NetworkOptions, link: ConnectedLink) -> Option<Step> {
+        let dir = options.vde.socket_dir.clone()?;
+        Some(PlugAgain { link, dir }.into())
     }
 
     fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {

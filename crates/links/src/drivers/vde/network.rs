@@ -6,26 +6,35 @@ use landline_kernel::Link;
 use landline_options::{LinkMtu, NetworkId, NetworkOptions, VdeOptions, VdePorts};
 use landline_vde::SwitchConfig;
 
-use super::{PlugIn, SWITCHES, StartSwitch, WIRE_MTU};
-use crate::host::{Host, HostError};
-use crate::mark::{NetworkMark, Role};
+use super::{EndSwitch, PlugIn, SWITCHES, StartSwitch, WIRE_MTU};
+use crate::host::HostError;
+use crate::mark::{NetworkMark, Role, is_implicit};
+use crate::network::NetworkLinksError;
 use crate::plan::{LinkEnd, LinkType, Plan, Step};
 
 /// Why a network has no switch.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VdeError {
+pub(crate) enum VdeError {
     /// Nobody runs one there, and nobody is to start one.
     #[error(
         "no VDE switch runs in {}; start one there, or add -o create_sockets=true, and Landline does", .0.display()
     )]
     NoSwitch(PathBuf),
+    /// The same for an attachment, which starts no switch.
+    #[error("no VDE switch runs in {dir}; start one there: vde_switch -d -s {dir}", dir = .0.display())]
+    NoSwitchToJoin(PathBuf),
     /// The group that is to have it.
     #[error("this host has no group {0:?}; name one of /etc/group, or give a number, with -o socket_group")]
     NoGroup(String),
     /// The host's links, or the switch itself.
     #[error("the network's switch cannot be used")]
     Host(#[from] HostError),
+}
+
+impl From<VdeError> for NetworkLinksError {
+    fn from(error: VdeError) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// The directory of the network's switch.
@@ -49,7 +58,7 @@ pub(super) fn plan(
         Some(mark) => mark.role,
         // Somebody has removed the bridge of our own switch, which has an uplink; where there are cables there is none.
         None if vde.vde_ports == VdePorts::Own && marks.any(|mark| mark.role == Role::Uplink) => Role::Switch,
-        None => choose(vde, &dir, new)?,
+        None => choose(id, vde, &dir, new)?,
     };
     let mtu = options.mtu.and_then(LinkMtu::fixed).unwrap_or(WIRE_MTU).max(WIRE_MTU);
     let end = |role: Role| {
@@ -83,14 +92,15 @@ pub(super) fn plan(
 }
 
 /// What the network's bridge is for: whose is the switch?
-fn choose(vde: &VdeOptions, dir: &Path, new: bool) -> Result<Role, VdeError> {
+fn choose(id: &NetworkId, vde: &VdeOptions, dir: &Path, new: bool) -> Result<Role, VdeError> {
     let theirs = vde.socket_dir.is_some() && landline_vde::is_running(dir);
     if !theirs && (vde.socket_dir.is_none() || vde.create_sockets) {
         return Ok(Role::Switch);
     }
     // After a boot it may come later.
     if !theirs && new {
-        return Err(VdeError::NoSwitch(dir.to_owned()));
+        let dir = dir.to_owned();
+        return Err(if is_implicit(id) { VdeError::NoSwitchToJoin(dir) } else { VdeError::NoSwitch(dir) });
     }
     Ok(match vde.vde_ports {
         VdePorts::Own => Role::Cables,
@@ -124,10 +134,9 @@ fn group_number(name: &str) -> Result<u32, VdeError> {
 
 /// Ends a network's switch if it is ours. One that it has joined is another's, if only another network's. It ends before its
 /// interface goes: it would take that for a fault.
-pub(super) fn end(host: &dyn Host, id: &NetworkId, options: &NetworkOptions, links: &[(Link, NetworkMark)]) {
-    if links.iter().any(|(_, mark)| mark.role == Role::Switch) {
-        host.end_switch(&directory(id, options));
-    }
+pub(super) fn end(id: &NetworkId, options: &NetworkOptions, links: &[(Link, NetworkMark)]) -> Option<Step> {
+    let own = links.iter().any(|(_, mark)| mark.role == Role::Switch);
+    own.then(|| EndSwitch { dir: directory(id, options) }.into())
 }
 
 #[cfg(test)]

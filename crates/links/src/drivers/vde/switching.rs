@@ -25,6 +25,29 @@ use tracing::level_filters::LevelFilter;
 use super::messages::{Answer, Ask, Greeting, VERSION, receive, send};
 use crate::host::HostError;
 
+/// Why a switch or a cable could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SwitchingError {
+    /// The switch could not be started, or gave no port.
+    #[error("{0}")]
+    Refused(String),
+    /// The process that runs switches.
+    #[error("cannot {what} the process that runs VDE switches")]
+    Process {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<SwitchingError> for HostError {
+    fn from(error: SwitchingError) -> Self {
+        Self::Driver(error.into())
+    }
+}
+
 /// Where the process is reached: a socket for each network namespace. Not in a directory that containers are given.
 const CONTROL: &str = "/run/landline-vde.control";
 
@@ -83,8 +106,11 @@ impl Peer {
 
 impl Switching {
     /// For the calling thread's namespace.
-    pub(crate) fn new() -> io::Result<Self> {
-        let control = Path::new(CONTROL).join(format!("{}.sock", Netns::current()?.id()?.inode()));
+    pub(crate) fn new() -> Result<Self, HostError> {
+        let namespace = Netns::current().and_then(|own| own.id());
+        let namespace =
+            namespace.map_err(|source| SwitchingError::Process { what: "name the socket of", source })?;
+        let control = Path::new(CONTROL).join(format!("{}.sock", namespace.inode()));
         let managed = std::env::var_os(MANAGED).filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(Self {
             control,
@@ -127,10 +153,8 @@ impl Switching {
     }
 
     /// Ends a switch for good; one that does not run is fine.
-    pub(crate) fn end(&self, dir: &Path) {
-        if let Err(error) = self.asks(&Ask::End(dir.to_owned())) {
-            tracing::warn!(dir = %dir.display(), error = %landline_types::chain(&error), "a VDE switch was not ended");
-        }
+    pub(crate) fn end(&self, dir: &Path) -> Result<(), HostError> {
+        self.asks(&Ask::End(dir.to_owned())).map(drop)
     }
 
     /// Whether a tap has a cable, if only one whose other end is loose.
@@ -162,14 +186,14 @@ impl Switching {
     fn tell(&self, ask: &Ask, tap: &OwnedFd) -> Result<(), HostError> {
         let Some(socket) = self.connect(true)? else { return Ok(()) };
         match converse(&socket, ask, Some(tap))? {
-            Answer::Failed(why) => Err(HostError::Switching(why)),
+            Answer::Failed(why) => Err(SwitchingError::Refused(why).into()),
             Answer::Done | Answer::Yes | Answer::No => Ok(()),
         }
     }
 
     /// A connection to the process; `None`: there is none, and none is to be started.
     fn connect(&self, start: bool) -> Result<Option<OwnedFd>, HostError> {
-        let failed = |what| move |source| HostError::SwitchProcess { what, source };
+        let failed = |what| move |source| SwitchingError::Process { what, source };
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         if process.as_ref().is_none_or(Process::has_ended) {
             *process = None;
@@ -259,7 +283,8 @@ fn seqpacket() -> rustix::io::Result<OwnedFd> {
 /// One question, one answer.
 fn converse(socket: &OwnedFd, ask: &Ask, tap: Option<&OwnedFd>) -> Result<Answer, HostError> {
     let said = send(socket, ask, tap).and_then(|()| receive(socket));
-    said.map(|(answer, _)| answer).map_err(|source| HostError::SwitchProcess { what: "talk to", source })
+    said.map(|(answer, _)| answer)
+        .map_err(|source| SwitchingError::Process { what: "talk to", source }.into())
 }
 
 /// Waits for the end of a process, and of all it had open, for this long.
