@@ -63,6 +63,8 @@ pub struct Store {
     /// How many writes still reach the disk.
     #[cfg(any(test, feature = "testing"))]
     left: std::sync::atomic::AtomicUsize,
+    #[cfg(any(test, feature = "testing"))]
+    written: std::sync::atomic::AtomicUsize,
 }
 
 impl Store {
@@ -81,6 +83,8 @@ impl Store {
             writer,
             #[cfg(any(test, feature = "testing"))]
             left: usize::MAX.into(),
+            #[cfg(any(test, feature = "testing"))]
+            written: 0.into(),
         };
         Ok((store, rows))
     }
@@ -111,11 +115,19 @@ impl Store {
     #[cfg(any(test, feature = "testing"))]
     pub fn break_after(&self, writes: usize) {
         self.left.store(writes, std::sync::atomic::Ordering::Relaxed);
+        self.written.store(0, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How many writes there were since [`Self::break_after`] was last called.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn written(&self) -> usize {
+        self.written.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     #[cfg(any(test, feature = "testing"))]
     fn reaches_the_disk(&self) -> bool {
         use std::sync::atomic::Ordering::Relaxed;
+        self.written.fetch_add(1, Relaxed);
         self.left.load(Relaxed) == usize::MAX
             || self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
     }

@@ -182,7 +182,7 @@ fn a_disk_that_was_full_is_used_again() {
     let full = PowerCut::default();
     let writer = Writer::start(Disk::of(&path, Some(on(&full)))).unwrap();
     full.fail_after(0);
-    let store = Store { writer, left: usize::MAX.into() };
+    let store = Store { writer, left: usize::MAX.into(), written: 0.into() };
     let error = store.put(&network(2)).wait().unwrap_err();
     assert!(landline_types::chain(&error).contains("power"), "{error}");
     store.put(&network(1)).wait().unwrap();
@@ -252,7 +252,7 @@ fn a_record_that_cannot_be_read_takes_no_other_along_and_stays_in_the_file() {
 fn writes_that_wait_share_a_transaction_and_are_answered_when_it_is_on_disk() {
     let slow = PowerCut::default();
     let writer = Writer::start(Disk::of(Path::new("/nowhere"), Some(on(&slow)))).unwrap();
-    let store = Store { writer, left: usize::MAX.into() };
+    let store = Store { writer, left: usize::MAX.into(), written: 0.into() };
     slow.hold_syncs(true);
     let mut first = store.put(&network(0));
     slow.wait_for_a_sync();

@@ -11,7 +11,7 @@ mod networks;
 mod restarts;
 mod world;
 
-/// A test for each kind of link that needs no program beside the kernel.
+/// A test for each kind of link.
 macro_rules! for_each_kind {
     ($name:ident) => {
         mod $name {
@@ -43,6 +43,16 @@ macro_rules! for_each_kind {
             }
 
             #[tokio::test]
+            async fn ovs() {
+                super::$name(Kind::Ovs).await;
+            }
+
+            #[tokio::test]
+            async fn nic() {
+                super::$name(Kind::Nic).await;
+            }
+
+            #[tokio::test]
             async fn vde() {
                 super::$name(Kind::Vde).await;
             }
@@ -60,16 +70,3 @@ macro_rules! for_each_kind {
     };
 }
 use for_each_kind;
-
-/// Numbered tests of one kind of link, each of which fails by itself.
-macro_rules! numbered {
-    ($check:ident: $($name:ident = $kind:ident, $n:expr;)*) => {
-        $(
-            #[tokio::test]
-            async fn $name() {
-                $check(crate::tests::world::Kind::$kind, $n).await;
-            }
-        )*
-    };
-}
-use numbered;

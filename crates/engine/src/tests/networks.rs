@@ -37,7 +37,7 @@ async fn what_was_removed_meanwhile_is_made_again_at_the_start(kind: Kind) {
     let (world, engine) = World::with(kind).await;
     let made = world.host.names();
     world.kill(engine).await;
-    let own = |name: &str| !["br0", "br1", "eth0"].contains(&name);
+    let own = |name: &str| !["br0", "br1", "ovs0", "eth0", "eth1"].contains(&name);
     world.host.change(|links| links.retain(|link| !own(link.name.as_str())));
     let _engine = world.start().await;
     assert_eq!(world.host.names(), made);

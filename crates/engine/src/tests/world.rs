@@ -40,6 +40,10 @@ pub(super) enum Kind {
     Macvlan,
     MacvlanVlan,
     Ipvlan,
+    /// A port of Open vSwitch.
+    Ovs,
+    /// The card itself.
+    Nic,
     Vde,
     Nat,
     /// On a bridge, with addresses of a DHCP server.
@@ -58,6 +62,8 @@ impl Kind {
             Self::Macvlan => (Mode::Macvlan, "eth0", None),
             Self::MacvlanVlan => (Mode::Macvlan, "eth0", Some(12)),
             Self::Ipvlan => (Mode::Ipvlan, "eth0", None),
+            Self::Ovs => (Mode::Ovs, "ovs0", None),
+            Self::Nic => (Mode::Nic, "eth1", None),
             Self::Vde => (Mode::Vde, "vde", None),
             Self::Nat => (Mode::Nat, "eth0", None),
         };
@@ -221,11 +227,18 @@ pub(super) struct World {
 }
 
 impl World {
-    /// A host with two bridges, one of which filters VLANs, and a NIC.
+    /// A host with two bridges, one of which filters VLANs, a bridge of Open vSwitch and two NICs.
     pub(super) fn new() -> Self {
-        let nic = Link { mac: "02:11:22:33:44:55".parse().ok(), ..link(2, "eth0", LinkKind::Physical) };
+        let nic =
+            |index, name, mac: &str| Link { mac: mac.parse().ok(), ..link(index, name, LinkKind::Physical) };
         let bridge = |index, name, vlan_filtering| link(index, name, LinkKind::Bridge { vlan_filtering });
-        let links = vec![bridge(1, "br0", false), nic, bridge(3, "br1", true)];
+        let links = vec![
+            bridge(1, "br0", false),
+            nic(2, "eth0", "02:11:22:33:44:55"),
+            bridge(3, "br1", true),
+            link(4, "ovs0", LinkKind::OpenVswitch),
+            nic(5, "eth1", "02:11:22:33:44:66"),
+        ];
         let (dir, gate) = (tempfile::tempdir().unwrap(), Arc::default());
         let sandboxes = FakeSandboxes::default();
         sandboxes.begin(&living());
@@ -290,16 +303,15 @@ impl World {
     pub(super) fn ends(&self) -> Vec<(EndpointId, End)> {
         let links = self.host.links().unwrap();
         let mut ends: Vec<_> =
-            links.iter().filter_map(mark_of).map(|mark| (mark.endpoint, mark.end)).collect();
+            links.iter().filter_map(own_mark).map(|mark| (mark.endpoint, mark.end)).collect();
         ends.sort_by_key(|(endpoint, end)| (endpoint.clone(), format!("{end:?}")));
         ends
     }
 
     /// Docker moves an endpoint's link into the container.
     pub(super) fn moves_in(&self, id: &EndpointId) {
-        let inside = |link: &Link| {
-            mark_of(link).is_some_and(|mark| mark.endpoint == *id && mark.end == End::Container)
-        };
+        let inside =
+            |link: &Link| own_mark(link).is_some_and(|mark| mark.endpoint == *id && mark.end != End::Host);
         self.host.change(|links| {
             for link in links.extract_if(.., |link| inside(link)) {
                 let link = Link { name: "eth0".parse().unwrap(), up: true, ..link };
@@ -319,6 +331,13 @@ impl World {
     pub(super) fn inside(&self, id: &EndpointId) -> Vec<String> {
         self.sandboxes.addresses(&living(), &Mark::new(id, End::Container))
     }
+}
+
+/// The mark of a link that belongs to an endpoint of these tests, also of a card, whose mark nobody else reads as one.
+fn own_mark(link: &Link) -> Option<Mark> {
+    let card = |n| Mark::new(&endpoint_id(n), End::Card);
+    let is_it = |mark: &Mark| link.alias.as_deref() == Some(&*mark.to_string());
+    mark_of(link).or_else(|| (1..10).map(card).find(is_it))
 }
 
 /// Requests that nobody gives up.

@@ -57,6 +57,11 @@ impl FakeHost {
         state.fail_at = step;
     }
 
+    /// How many steps were taken since [`Self::fail_at`] was last called.
+    pub fn taken(&self) -> usize {
+        self.0.lock().unwrap().taken
+    }
+
     /// The names of its links.
     pub fn names(&self) -> Vec<String> {
         self.0.lock().unwrap().links.iter().map(|l| l.name.to_string()).collect()
@@ -180,12 +185,20 @@ impl Host for FakeHost {
                 let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
                 (found.up, found.running, found.lower_up) = (true, true, true);
             }
+            Step::SetAlias { link, alias } => {
+                let found = state.links.iter_mut().find(|l| l.name == *link);
+                let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
+                found.alias = Some(alias.clone()).filter(|alias| !alias.is_empty());
+            }
+            Step::Readdress { link, mac } => {
+                let found = state.links.iter_mut().find(|l| l.name == *link);
+                let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
+                (found.up, found.running, found.lower_up, found.mac) = (false, false, false, Some(*mac));
+            }
             Step::SetAddress { link, .. }
-            | Step::Readdress { link, .. }
             | Step::AddAddress { link, .. }
             | Step::PortVlan { port: link, .. }
-            | Step::ForwardGroups { port: link }
-            | Step::SetAlias { link, .. } => {
+            | Step::ForwardGroups { port: link } => {
                 if !state.links.iter().any(|l| l.name == *link) {
                     return Err(HostError::NoLink(link.clone()));
                 }
@@ -205,6 +218,9 @@ impl Host for FakeHost {
             _ => vec![],
         };
         state.links.retain(|l| !gone.contains(&&l.name));
+        if let Step::SetAlias { link, .. } = step {
+            state.links.iter_mut().filter(|l| l.name == *link).for_each(|l| l.alias = None);
+        }
         state.tell();
         Ok(())
     }
