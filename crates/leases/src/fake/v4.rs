@@ -91,6 +91,11 @@ impl Lan4 {
         self.watchers.len()
     }
 
+    /// Another host with this hardware address has this address.
+    pub fn squat_as(&mut self, address: Ipv4Addr, mac: Mac) {
+        self.squatters.insert(address, mac);
+    }
+
     /// Another machine has the address and says so to all.
     pub fn squat(&mut self, address: Ipv4Addr) {
         let mac = self.squatter(address.octets()[3]);
