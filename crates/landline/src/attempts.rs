@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landline_docker::{ContainerInfo, DockerView, Sketch};
-use landline_engine::RefusedStart;
 use tokio::time::Instant;
+
+use crate::refused_starts::RefusedStart;
 
 /// The pause after the first failure; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);

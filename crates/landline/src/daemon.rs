@@ -193,17 +193,22 @@ async fn serve(
         },
     };
     let alarm = Alarm::start().map_err(DaemonError::Timer)?;
-    tasks.spawn(starts::follow(engine.clone(), view.clone(), options.docker_host.clone(), stopping.clone()));
+    tasks.spawn(starts::follow(
+        parts.refused_starts.clone(),
+        view.clone(),
+        options.docker_host.clone(),
+        stopping.clone(),
+    ));
     if driver {
-        let (engine, view, docker) = (engine.clone(), view.clone(), options.docker_host.clone());
+        let (view, docker) = (view.clone(), options.docker_host.clone());
         let connections = parts.connections.clone();
-        tasks.spawn(connections.follow(engine, view, watcher.doubts(), docker, stopping.clone()));
+        tasks.spawn(connections.follow(parts.clone(), view, watcher.doubts(), docker, stopping.clone()));
     }
     let lost = Lost::new(engine.clone(), view.clone(), options.docker_host, options.network_grace);
     tasks.spawn(lost.clone().follow(alarm, cancel.clone()));
     // Before the first request of Docker's.
-    site.declare(&engine, &attacher.config().borrow());
-    let follow_site = site.clone().follow(engine.clone(), attacher.config(), cancel.clone());
+    site.declare(&parts, &attacher.config().borrow());
+    let follow_site = site.clone().follow(parts.clone(), attacher.config(), cancel.clone());
     let context = control::Context {
         parts: parts.clone(),
         docker: view,

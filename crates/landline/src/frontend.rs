@@ -455,7 +455,7 @@ impl Driver for Frontend {
         {
             return None;
         }
-        Some(self.parts.engine.refuse_unread().await?.into())
+        Some(self.parts.refused_starts.refuse_unread().await?.into())
     }
 
     async fn create_network(&self, request: CreateNetworkRequest) -> Result<(), DriverError> {
@@ -486,7 +486,10 @@ impl Driver for Frontend {
             let left_out = placeholders::fill(&mut options, place.as_ref());
             if candidates.is_none() && !left_out.is_empty() {
                 // It has a key, so it must not be taken for one of those that have none.
-                self.parts.engine.refuse_untold(network).await?;
+                let network = self.parts.engine.networks().get(network).cloned();
+                if let Some(network) = network {
+                    self.parts.refused_starts.refuse_unsure(&network).await?;
+                }
             }
             for option in left_out {
                 tracing::warn!(

@@ -29,6 +29,7 @@ mod parts;
 mod placeholders;
 mod plain;
 mod preset;
+mod refused_starts;
 mod starts;
 mod watchdog;
 

@@ -15,6 +15,7 @@ use landline_resolver::Resolver;
 use landline_uplink::HostLeases;
 
 use crate::connections::Connections;
+use crate::refused_starts::RefusedStarts;
 
 /// The engine and its features.
 pub(crate) struct Parts {
@@ -34,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) doctor: Doctor,
     /// Which containers are connected to which networks.
     pub(crate) connections: Arc<Connections>,
+    /// Starts that were refused, because nothing told which container it was.
+    pub(crate) refused_starts: Arc<RefusedStarts>,
 }
 
 impl Parts {
@@ -49,7 +52,9 @@ impl Parts {
         let nat = Nat::start(&mut ground).await;
         let firewall = Arc::new(FirewallCheck::new(nat.clone()));
         let resolver = Arc::<Resolver>::default();
+        let refused_starts = RefusedStarts::resume(&mut ground);
         let admissions = Admissions::new(vec![
+            refused_starts.clone(),
             Arc::new(FilterCheck),
             firewall,
             pools.clone(),
@@ -65,7 +70,17 @@ impl Parts {
         let attach = Attachments::start(engine.clone(), attachments).await;
         let ipam = Ipam::new(engine.clone(), pools);
         let doctor = Doctor::new(engine.clone(), nat.clone(), host_access.clone());
-        Ok(Arc::new(Self { engine, ipam, nat, host_access, host_leases, attach, doctor, connections }))
+        Ok(Arc::new(Self {
+            engine,
+            ipam,
+            nat,
+            host_access,
+            host_leases,
+            attach,
+            doctor,
+            connections,
+            refused_starts,
+        }))
     }
 }
 

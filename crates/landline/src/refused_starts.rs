@@ -10,34 +10,55 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use landline_dhcp::Random as _;
+use landline_engine::{Admission, Refusal, Verdict};
 use landline_kernel::boottime;
-use landline_leases::OsRandom;
+use landline_leases::Foundation;
 use landline_model::{NetworkRecord, Record};
-use landline_options::NetworkId;
 use landline_store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::endpoints::{CreateEndpointError, network_name};
-use crate::engine::Engine;
-use crate::identity::IdentityQuery;
-
 /// How long a container is looked for that was refused.
 const LOOKED_FOR: Duration = Duration::from_hours(1);
 
+/// Why a start is refused for now. Docker prints it, and keeps it with the container.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotYet {
+    /// Several containers look the same, and Docker does not say which one this is.
+    #[error(
+        "network {network}: Docker is still restoring its containers, so Landline cannot tell which one this is. Landline starts \
+         it again as soon as Docker's API answers, and it keeps its address ({token}). To have it start at once, give it a \
+         landline.id"
+    )]
+    Unsure {
+        /// The network.
+        network: String,
+        /// By which the container is found.
+        token: String,
+    },
+    /// An engine that restores its containers has lost what it meant to say.
+    #[error(
+        "Docker repeated the request without its contents while it is restoring its containers. Landline starts this container \
+         again as soon as Docker's API answers ({token})"
+    )]
+    Unread {
+        /// By which the container is found.
+        token: String,
+    },
+}
+
 /// A start that was refused, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedStart {
+pub(crate) struct RefusedStart {
     /// A word that is in the reason Docker keeps with the container.
-    pub token: String,
+    pub(crate) token: String,
     /// The boot during which that was: after another one Docker starts its containers by itself.
-    pub boot: String,
+    pub(crate) boot: String,
     /// When, in seconds since then (`CLOCK_BOOTTIME`).
-    pub at: u64,
+    pub(crate) at: u64,
     /// The container, once it was found: from then on Docker may keep another reason with it.
     #[serde(default)]
-    pub container: Option<String>,
+    pub(crate) container: Option<String>,
 }
 
 impl Record for RefusedStart {
@@ -68,7 +89,13 @@ pub(crate) struct RefusedStarts {
 }
 
 impl RefusedStarts {
-    pub(crate) fn new(store: Arc<Store>, stored: Vec<RefusedStart>, boot: Arc<str>) -> Self {
+    /// Those that were remembered when the daemon stopped.
+    pub(crate) fn resume(ground: &mut Foundation) -> Arc<Self> {
+        let (store, boot) = (ground.store.clone(), ground.services.boot.clone());
+        Arc::new(Self::new(store, ground.rows.take(), boot))
+    }
+
+    fn new(store: Arc<Store>, stored: Vec<RefusedStart>, boot: Arc<str>) -> Self {
         let (current, stale): (Vec<_>, Vec<_>) =
             stored.into_iter().partition(|start| start.is_current(&boot));
         for start in stale {
@@ -84,21 +111,19 @@ impl RefusedStarts {
             boot,
         }
     }
-}
 
-impl Engine {
     /// Whether starts may be refused at all.
-    pub fn allow_refused_starts(&self, allowed: bool) {
-        self.refused_starts.allowed.store(allowed, Ordering::Relaxed);
+    pub(crate) fn allow(&self, allowed: bool) {
+        self.allowed.store(allowed, Ordering::Relaxed);
     }
 
     /// Whether what a failed start has left of a container may be mended without its user's word.
-    pub fn mends_starts(&self) -> bool {
-        self.refused_starts.allowed.load(Ordering::Relaxed)
+    pub(crate) fn mends_starts(&self) -> bool {
+        self.allowed.load(Ordering::Relaxed)
     }
 
     /// Has a container started again whose start failed, if that was while Docker restored its containers: nobody else does.
-    pub async fn start_later(&self, container: &str) {
+    pub(crate) async fn start_later(&self, container: &str) {
         if self.may_refuse()
             && let Some(token) = self.remember_refused().await
         {
@@ -112,20 +137,20 @@ impl Engine {
     }
 
     /// Whether Docker may be restoring its containers: only then a start is refused because its API does not answer.
-    pub fn docker_restores(&self, restoring: bool) {
-        self.refused_starts.restoring.store(restoring, Ordering::Relaxed);
+    pub(crate) fn docker_restores(&self, restoring: bool) {
+        self.restoring.store(restoring, Ordering::Relaxed);
     }
 
     /// The tokens of starts that were refused and not tried again.
-    pub fn refused_starts(&self) -> watch::Receiver<BTreeMap<String, RefusedStart>> {
-        self.refused_starts.waiting.subscribe()
+    pub(crate) fn waiting(&self) -> watch::Receiver<BTreeMap<String, RefusedStart>> {
+        self.waiting.subscribe()
     }
 
     /// The container with this token is about to be started. That is remembered beyond the end of this process, which may be
     /// the one that ends the start.
-    pub async fn start_begins(&self, token: &str, container: &str) {
+    pub(crate) async fn start_begins(&self, token: &str, container: &str) {
         let mut known = None;
-        self.refused_starts.waiting.send_if_modified(|waiting| {
+        self.waiting.send_if_modified(|waiting| {
             let Some(start) = waiting.get_mut(token) else { return false };
             let new = start.container.as_deref() != Some(container);
             start.container = Some(container.to_owned());
@@ -140,48 +165,30 @@ impl Engine {
     }
 
     /// The container with this token is looked after: it runs, or will not be started.
-    pub async fn start_settled(&self, token: &str) {
-        self.refused_starts.waiting.send_if_modified(|waiting| waiting.remove(token).is_some());
+    pub(crate) async fn start_settled(&self, token: &str) {
+        self.waiting.send_if_modified(|waiting| waiting.remove(token).is_some());
         if let Err(error) = self.store.remove::<RefusedStart>(token).await {
             tracing::warn!(error = %landline_types::chain(&error), "a start that is settled could not be forgotten");
         }
     }
 
-    /// Refuses the start if it is one of several containers and nothing tells which.
-    pub(crate) async fn refuse_unsure(
-        &self,
-        network: &NetworkRecord,
-        wish: &IdentityQuery<'_>,
-    ) -> Result<(), CreateEndpointError> {
-        let possible = if self.may_refuse() { self.identities.possible(wish) } else { 0 };
-        if possible < 2 {
+    /// Refuses the start of a container on this network of which nothing tells which it is.
+    pub(crate) async fn refuse_unsure(&self, network: &NetworkRecord) -> Result<(), NotYet> {
+        if !self.may_refuse() {
             return Ok(());
         }
-        self.refuse(network).await
-    }
-
-    /// Refuses the start of a container that nothing is known about, though its user has said who it is.
-    pub async fn refuse_untold(&self, network: &NetworkId) -> Result<(), CreateEndpointError> {
-        let network = self.networks().get(network).cloned();
-        match network.filter(|_| self.may_refuse()) {
-            Some(network) => self.refuse(&network).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn refuse(&self, network: &NetworkRecord) -> Result<(), CreateEndpointError> {
         let Some(token) = self.remember_refused().await else { return Ok(()) };
-        let network = network_name(network);
+        let network = landline_engine::network_name(network);
         tracing::info!(
             network,
             token,
             "Docker restores its containers and this one cannot be told yet: it is started again later"
         );
-        Err(CreateEndpointError::Unsure { network, token })
+        Err(NotYet::Unsure { network, token })
     }
 
     /// Why a start is refused whose request came without its contents, if its container will be started again.
-    pub async fn refuse_unread(&self) -> Option<CreateEndpointError> {
+    pub(crate) async fn refuse_unread(&self) -> Option<NotYet> {
         if !self.may_refuse() {
             return None;
         }
@@ -190,27 +197,31 @@ impl Engine {
             token,
             "Docker repeated a start without its contents: the container is started again later"
         );
-        Some(CreateEndpointError::Unread { token })
+        Some(NotYet::Unread { token })
     }
 
     fn may_refuse(&self) -> bool {
-        let RefusedStarts { allowed, restoring, .. } = &self.refused_starts;
-        allowed.load(Ordering::Relaxed) && restoring.load(Ordering::Relaxed)
+        self.allowed.load(Ordering::Relaxed) && self.restoring.load(Ordering::Relaxed)
     }
 
-    /// Remembers a start that is refused, and returns its token. `None`: it cannot be stored, and what is not remembered is not
+    /// Remembers a start that is refused, and returns its token. `None`: it cannot be, and what is not remembered is not
     /// refused: nobody would start it again.
     async fn remember_refused(&self) -> Option<String> {
-        let boot = &self.refused_starts.boot;
-        let token = format!("landline-start-{:08x}{:08x}", OsRandom.next_u32(), OsRandom.next_u32());
+        let boot = &self.boot;
+        let mut drawn = [0; 8];
+        if let Err(error) = getrandom::fill(&mut drawn) {
+            tracing::warn!(%error, "a start is not refused, because no token can be drawn for it");
+            return None;
+        }
+        let token = format!("landline-start-{:016x}", u64::from_be_bytes(drawn));
         let at = boottime::now().as_secs();
         let start = RefusedStart { token: token.clone(), boot: boot.to_string(), at, container: None };
-        if let Err(error) = self.refused_starts.store.put(&start).await {
+        if let Err(error) = self.store.put(&start).await {
             tracing::warn!(error = %landline_types::chain(&error), "a start is not refused, because nothing can be stored");
             return None;
         }
         let mut gone = Vec::new();
-        self.refused_starts.waiting.send_modify(|waiting| {
+        self.waiting.send_modify(|waiting| {
             gone.extend(waiting.extract_if(.., |_, start| !start.is_current(boot)).map(|(token, _)| token));
             waiting.insert(token.clone(), start);
         });
@@ -218,5 +229,94 @@ impl Engine {
             self.start_settled(&token).await;
         }
         Some(token)
+    }
+}
+
+impl Admission for RefusedStarts {
+    fn unsure<'a>(&'a self, network: &'a NetworkRecord) -> Verdict<'a> {
+        Box::pin(async move { self.refuse_unsure(network).await.map_err(Refusal::new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_options::NetworkOptions;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn network() -> NetworkRecord {
+        let options = NetworkOptions::new("br0".parse().unwrap());
+        NetworkRecord {
+            name: Some("lan".into()),
+            ..NetworkRecord::new("a".repeat(64).parse().unwrap(), options)
+        }
+    }
+
+    fn none() -> (TempDir, RefusedStarts) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("state.redb")).unwrap();
+        (dir, RefusedStarts::new(Arc::new(store), Vec::new(), "boot".into()))
+    }
+
+    fn waiting(starts: &RefusedStarts) -> Vec<Option<String>> {
+        starts.waiting().borrow().values().map(|start| start.container.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_start_that_cannot_be_read_is_remembered_while_docker_restores() {
+        let (_dir, starts) = none();
+        assert!(starts.refuse_unread().await.is_none());
+        starts.docker_restores(true);
+        let said = starts.refuse_unread().await.unwrap().to_string();
+        let waiting = starts.waiting().borrow().clone();
+        assert!(waiting.len() == 1 && waiting.keys().all(|token| said.contains(token.as_str())), "{said}");
+        starts.allow(false);
+        assert!(starts.refuse_unread().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_start_that_is_not_told_from_others_is_remembered_with_its_container_once_it_begins() {
+        let (_dir, starts) = none();
+        starts.unsure(&network()).await.unwrap();
+        starts.docker_restores(true);
+        let said = starts.unsure(&network()).await.unwrap_err().to_string();
+        assert!(said.starts_with("network lan: Docker is still restoring"), "{said}");
+        let token = starts.waiting().borrow().keys().next().unwrap().clone();
+        assert!(said.contains(&token), "{said}");
+        starts.start_begins(&token, "web").await;
+        starts.start_begins("no such token", "db").await;
+        assert_eq!(waiting(&starts), [Some("web".to_owned())]);
+        starts.start_settled(&token).await;
+        assert!(waiting(&starts).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_start_that_failed_while_docker_restored_is_made_up_for() {
+        let (_dir, starts) = none();
+        starts.start_later("c1").await;
+        assert!(waiting(&starts).is_empty(), "its user has seen that it failed");
+        starts.docker_restores(true);
+        starts.allow(false);
+        starts.start_later("c1").await;
+        assert!(waiting(&starts).is_empty() && !starts.mends_starts(), "nobody wants that");
+        starts.allow(true);
+        starts.start_later("c1").await;
+        assert_eq!(waiting(&starts), [Some("c1".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn those_of_this_boot_are_waited_for_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&dir.path().join("state.redb")).unwrap();
+        let start = |token: &str, boot: &str| RefusedStart {
+            token: token.into(),
+            boot: boot.into(),
+            at: boottime::now().as_secs(),
+            container: Some(token.into()),
+        };
+        let stored = vec![start("now", "boot"), start("before", "another")];
+        let starts = RefusedStarts::new(Arc::new(store), stored, "boot".into());
+        assert_eq!(waiting(&starts), [Some("now".to_owned())], "Docker starts the others by itself");
     }
 }

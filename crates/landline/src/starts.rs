@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_docker::{DockerView, DriverError, start_container};
-use landline_engine::Engine;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempts::{Attempts, Next};
+use crate::refused_starts::RefusedStarts;
 
 /// How long is waited until everything is known of every container.
 const COMPLETE: Duration = Duration::from_secs(30);
@@ -27,17 +27,17 @@ struct Ended {
 
 /// Starts them until `cancel`; `docker` is the address of Docker's API.
 pub(crate) async fn follow(
-    engine: Arc<Engine>,
+    refused: Arc<RefusedStarts>,
     view: watch::Receiver<Arc<DockerView>>,
     docker: String,
     cancel: CancellationToken,
 ) {
     // What is under way when it ends is dropped with it.
-    cancel.run_until_cancelled(start_all(&engine, view, &docker)).await;
+    cancel.run_until_cancelled(start_all(&refused, view, &docker)).await;
 }
 
-async fn start_all(engine: &Engine, mut view: watch::Receiver<Arc<DockerView>>, docker: &str) {
-    let mut refused = engine.refused_starts();
+async fn start_all(starts: &RefusedStarts, mut view: watch::Receiver<Arc<DockerView>>, docker: &str) {
+    let mut refused = starts.waiting();
     let mut attempts = Attempts::default();
     let mut under_way: JoinSet<Ended> = JoinSet::new();
     let mut wait = None;
@@ -51,11 +51,11 @@ async fn start_all(engine: &Engine, mut view: watch::Receiver<Arc<DockerView>>, 
         match attempts.next(&tokens, &seen, enough, now) {
             Some(Next::Settle { token }) => {
                 attempts.settled(&token);
-                engine.start_settled(&token).await;
+                starts.start_settled(&token).await;
                 continue;
             }
             Some(Next::Start { id, name, token }) => {
-                engine.start_begins(&token, &id).await;
+                starts.start_begins(&token, &id).await;
                 attempts.begun(&tokens, &seen, &id);
                 let docker = docker.to_owned();
                 under_way.spawn(async move {
@@ -74,7 +74,7 @@ async fn start_all(engine: &Engine, mut view: watch::Receiver<Arc<DockerView>>, 
             Some(Ok(ended)) = under_way.join_next() => {
                 let connected = view.borrow().connected;
                 if let Some(token) = end(&mut attempts, ended, connected) {
-                    engine.start_settled(&token).await;
+                    starts.start_settled(&token).await;
                 }
             }
         }

@@ -1,11 +1,12 @@
 //! All or nothing: whatever fails, and whenever, nothing is left of what was asked for, and it can be asked for again.
 
+use landline_model::ContainerRecord;
 use landline_options::EndpointId;
 use tokio_util::sync::CancellationToken;
 
 use super::for_each_kind;
-use super::world::{Kind, Stage, World, create, endpoint_id, network_id};
-use crate::endpoints::CreateEndpointError;
+use super::world::{Kind, Stage, World, candidate, create, endpoint_id, network_id};
+use crate::endpoints::{CreateEndpoint, CreateEndpointError};
 use crate::engine::Engine;
 
 /// Nothing is left of an endpoint.
@@ -141,33 +142,25 @@ async fn the_network_cannot_be_stored(kind: Kind) {
 }
 for_each_kind!(the_network_cannot_be_stored);
 
+/// While Docker cannot be seen, one of two containers that look the same starts.
 #[tokio::test]
-async fn a_start_that_cannot_be_read_is_remembered_while_docker_restores() {
-    let (_world, engine) = World::with(Kind::Bridge).await;
-    assert!(engine.refuse_unread().await.is_none());
-    engine.docker_restores(true);
-    let said = engine.refuse_unread().await.unwrap().to_string();
-    let waiting = engine.refused_starts().borrow().clone();
-    assert!(waiting.len() == 1 && waiting.keys().all(|token| said.contains(token.as_str())), "{said}");
-    engine.allow_refused_starts(false);
-    assert!(engine.refuse_unread().await.is_none());
-}
-
-/// Of a container that has a key nothing else may be guessed, so it is refused alone, too; once its start has begun again, that is
-/// remembered with it.
-#[tokio::test]
-async fn a_start_with_a_key_that_cannot_be_read_is_remembered_with_its_container() {
-    let (_world, engine) = World::with(Kind::Bridge).await;
-    engine.refuse_untold(&network_id()).await.unwrap();
-    engine.docker_restores(true);
-    let said = engine.refuse_untold(&network_id()).await.unwrap_err().to_string();
-    let refused = engine.refused_starts().borrow().clone();
-    let token = refused.keys().find(|token| said.contains(token.as_str())).unwrap();
-    engine.start_begins(token, "web").await;
-    engine.start_begins("no such token", "db").await;
-    let begun = engine.refused_starts().borrow().clone();
-    assert_eq!(begun.len(), 1);
-    assert_eq!(begun[token].container.as_deref(), Some("web"));
-    engine.start_settled(token).await;
-    assert!(engine.refused_starts().borrow().is_empty());
+async fn a_feature_may_refuse_a_start_that_nothing_tells_from_another() {
+    let (world, engine) = World::with(Kind::Bridge).await;
+    for n in [1, 2] {
+        create(&engine, Kind::Bridge.endpoint(n)).await.unwrap();
+        let container = ContainerRecord { id: candidate(n).id, ..ContainerRecord::named(&candidate(n).name) };
+        engine.container_seen(&endpoint_id(n), container).await;
+    }
+    for n in [1, 2] {
+        engine.delete_endpoint(&endpoint_id(n)).await.unwrap();
+    }
+    let (unseen, before) =
+        (|n| CreateEndpoint { candidates: None, ..Kind::Bridge.endpoint(n) }, world.host.names());
+    world.gate.refuse(Some(Stage::Unsure));
+    let error = create(&engine, unseen(3)).await.unwrap_err();
+    assert!(matches!(error, CreateEndpointError::Unsure(_)), "{error}");
+    assert_eq!(error.to_string(), "the feature says no", "the sentence reaches Docker as it is");
+    nothing_left(&world, &engine, &before, &endpoint_id(3));
+    create(&engine, Kind::Bridge.endpoint(1)).await.unwrap();
+    create(&engine, unseen(2)).await.unwrap();
 }

@@ -202,20 +202,3 @@ async fn what_docker_forgot_makes_way_for_its_container(kind: Kind) {
     assert_eq!(engine.ledger.read().endpoints[&endpoint_id(2)].record.mac, mac, "with its identity");
 }
 for_each_kind!(what_docker_forgot_makes_way_for_its_container);
-
-#[tokio::test]
-async fn a_start_that_failed_while_docker_restored_is_made_up_for() {
-    let (_world, engine) = World::with(Kind::Bridge).await;
-    let waiting = || -> Vec<Option<String>> {
-        engine.refused_starts().borrow().values().map(|start| start.container.clone()).collect()
-    };
-    engine.start_later("c1").await;
-    assert!(waiting().is_empty(), "its user has seen that it failed");
-    engine.docker_restores(true);
-    engine.allow_refused_starts(false);
-    engine.start_later("c1").await;
-    assert!(waiting().is_empty() && !engine.mends_starts(), "nobody wants that");
-    engine.allow_refused_starts(true);
-    engine.start_later("c1").await;
-    assert_eq!(waiting(), [Some("c1".to_owned())]);
-}

@@ -15,6 +15,7 @@ use landline_leases::{ConflictMonitor, Foundation, Services, Sockets};
 use landline_links::fake::{FakeHost, FakeLink, FakeSandboxes, link};
 use landline_links::mark::{End, Mark};
 use landline_links::{Host as _, mark_of};
+use landline_model::NetworkRecord;
 use landline_options::{
     Addressing, ConflictCheck, EndpointId, EndpointOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions,
 };
@@ -143,6 +144,7 @@ pub(super) fn candidate(n: u8) -> Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Proposed,
+    Unsure,
     Network,
     Endpoint,
     Withdrawn,
@@ -191,6 +193,10 @@ impl Admission for Gate {
 
     fn network<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
         Box::pin(async move { self.hold(format!("network {}", network.record.id), Stage::Network) })
+    }
+
+    fn unsure<'a>(&'a self, _network: &'a NetworkRecord) -> Verdict<'a> {
+        Box::pin(async { self.answer(Stage::Unsure) })
     }
 
     fn endpoint<'a>(&'a self, endpoint: EndpointRequest<'a>) -> Verdict<'a> {

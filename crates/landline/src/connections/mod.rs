@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use landline_docker::{ContainerInfo, DockerView, Doubts, Sketch, connect_container};
 use landline_doctor::Finding;
-use landline_engine::Engine;
 use landline_leases::Foundation;
 use landline_options::NetworkId;
 use landline_store::Store;
@@ -18,6 +17,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use record::{ConnectedRecord, compare};
+
+use crate::parts::Parts;
 
 /// Which containers are connected to Landline's networks.
 pub(crate) struct Connections {
@@ -80,7 +81,7 @@ impl Connections {
     /// Follows what Docker shows, until `cancel`; `docker` is the address of its API.
     pub(crate) async fn follow(
         self: Arc<Self>,
-        engine: Arc<Engine>,
+        parts: Arc<Parts>,
         mut view: watch::Receiver<Arc<DockerView>>,
         doubts: Arc<Doubts>,
         docker: String,
@@ -93,7 +94,7 @@ impl Connections {
             loop {
                 let seen = view.borrow_and_update().clone();
                 if seen.connected {
-                    for lost in self.look(&engine, &seen).await {
+                    for lost in self.look(&parts, &seen).await {
                         if tried.insert((lost.container.clone(), lost.network.clone())) {
                             self.mend(&docker, lost).await;
                         }
@@ -110,7 +111,8 @@ impl Connections {
     }
 
     /// Takes note of what there is; those connections that are to be made again.
-    async fn look(&self, engine: &Engine, view: &DockerView) -> Vec<Lost> {
+    async fn look(&self, parts: &Parts, view: &DockerView) -> Vec<Lost> {
+        let Parts { engine, refused_starts, .. } = parts;
         let ours: BTreeSet<NetworkId> = engine.docker_networks().into_keys().collect();
         let (mut lost, mut dropped) = (Vec::new(), BTreeMap::new());
         for (container, before, now) in self.compare_all(view, &ours) {
@@ -131,12 +133,12 @@ impl Connections {
                 let mended =
                     known.is_some_and(|known| known.dropped && known.again > 0) && !connection.dropped;
                 if mended && container.restarts && !container.running {
-                    engine.start_later(&container.container_id).await;
+                    refused_starts.start_later(&container.container_id).await;
                 }
                 if connection.dropped {
                     dropped.insert((container.container_id.clone(), network.clone()), names.clone());
                 }
-                if connection.may_be_mended() && !container.running && engine.mends_starts() {
+                if connection.may_be_mended() && !container.running && refused_starts.mends_starts() {
                     let settings = connection.endpoint_config();
                     let (network, container) = (network.clone(), container.container_id.clone());
                     lost.push(Lost { container, network, names, settings });

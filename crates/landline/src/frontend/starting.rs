@@ -51,12 +51,12 @@ impl Frontend {
         seen.connected.then(|| self.candidates(&seen, network, mounts.as_ref()))
     }
 
-    /// Whether Docker may be restoring its containers: for some time after its start, while its API does not answer. The engine
-    /// is told.
+    /// Whether Docker may be restoring its containers: for some time after its start, while its API does not answer. What refuses
+    /// starts is told.
     pub(super) fn look_whether_docker_restores(&self, dockerd: Option<u32>) -> bool {
         let age = dockerd.and_then(|pid| landline_kernel::process_age(pid).ok());
         let restores = age.is_some_and(|age| age < RESTORE);
-        self.parts.engine.docker_restores(restores);
+        self.parts.refused_starts.docker_restores(restores);
         restores
     }
 

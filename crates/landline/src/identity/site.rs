@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use landline_engine::{Derivation, Engine};
+use landline_engine::Derivation;
 use landline_model::{SiteKey, SiteKeyError};
 use landline_options::ConfigFile;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::files;
+use crate::parts::Parts;
 
 /// The longest file that can be a key and the end of its line, in octets.
 const MAX_FILE: u64 = 128;
@@ -94,18 +95,18 @@ impl Site {
         Ok(())
     }
 
-    /// Tells the engine what identities are derived from, and what becomes of containers that have none for certain.
-    pub(crate) fn declare(&self, engine: &Engine, config: &ConfigFile) {
+    /// Declares what identities are derived from, and what becomes of containers that have none for certain.
+    pub(crate) fn declare(&self, parts: &Parts, config: &ConfigFile) {
         let key = self.key.borrow().of_site(&config.identity.site);
         let key = Some(key).filter(|_| self.stored.load(Ordering::Relaxed));
-        engine.derive_identities(Derivation { key, by_default: config.identity.derive });
-        engine.allow_refused_starts(config.identity.restart_unsure);
+        parts.engine.derive_identities(Derivation { key, by_default: config.identity.derive });
+        parts.refused_starts.allow(config.identity.restart_unsure);
     }
 
     /// Does so whenever the key or the configuration changes, until `cancel`.
     pub(crate) fn follow(
         self: Arc<Self>,
-        engine: Arc<Engine>,
+        parts: Arc<Parts>,
         mut config: watch::Receiver<Arc<ConfigFile>>,
         cancel: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
@@ -120,7 +121,7 @@ impl Site {
                     }
                 };
                 match cancel.run_until_cancelled(changed).await {
-                    Some(Ok(())) => self.declare(&engine, &config.borrow_and_update().clone()),
+                    Some(Ok(())) => self.declare(&parts, &config.borrow_and_update().clone()),
                     Some(Err(_)) | None => return,
                 }
             }
