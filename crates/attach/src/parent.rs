@@ -75,7 +75,16 @@ pub(super) fn bridge_plan(chosen: &ResolvedParent) -> Result<Plan, HostError> {
         let in_user_space = landline_links::ovs::in_user_space()?;
         return Ok(Plan { steps: vec![landline_links::ovs::MakeBridge { name, in_user_space }.into()] });
     }
-    Ok(Plan { steps: vec![Step::MakeBridge { name: name.clone() }, Step::Up { link: name }] })
+    Ok(Plan { steps: vec![Step::add_bridge(name.clone()), Step::Up { link: name }] })
+}
+
+/// What such a bridge would look like beside the host's links.
+pub(super) fn made_bridge(chosen: &ResolvedParent, links: &[Link]) -> Option<Link> {
+    let on_ovs = chosen.network.as_ref().is_some_and(is_on_ovs);
+    let kind = if on_ovs { Kind::OpenVswitch } else { Kind::Bridge { vlan_filtering: false } };
+    let like = links.first()?.clone();
+    let (name, mac, loopback, up) = (chosen.parent.clone(), None, false, true);
+    Some(Link { name, kind, mtu: 1500, mac, loopback, up, ..like })
 }
 
 impl Attachments {

@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use landline_engine::{ParentLinks, random_mac};
-use landline_kernel::{Link, LinkKind};
+use landline_engine::{ParentLinks, WantedLink, random_mac};
+use landline_kernel::Link;
 use landline_leases::OsRandom;
 use landline_links::mark::{End, Mark, PROTOCOL};
-use landline_links::network::{as_planned, name_bridge};
-use landline_links::{LinkEnd, LinkRequest, LinkType, Plan, Step, blocking, driver_of, find_parent};
+use landline_links::{LinkEnd, LinkType, Plan, Step, blocking, facts_of};
 use landline_model::NetworkRecord;
 use landline_types::IfName;
 
@@ -36,7 +35,7 @@ impl Attachments {
         let links = blocking(move || host.links()).await?;
         let id = AttachmentId::draw(&mut OsRandom);
         let (wanted, choice, engine) = (request.clone(), chosen.clone(), self.engine.clone());
-        let (plan, link) = blocking(move || plan(&wanted, &choice, &id, &links, engine.parents())).await?;
+        let (plan, link) = blocking(move || plan(&wanted, &choice, &id, links, engine.parents())).await?;
         Ok(render(request, &chosen, &plan, &link, &name))
     }
 }
@@ -45,7 +44,7 @@ fn plan(
     request: &AttachRequest,
     chosen: &ResolvedParent,
     id: &AttachmentId,
-    links: &[Link],
+    mut links: Vec<Link>,
     parents: &ParentLinks,
 ) -> Result<(Plan, IfName), AttachFailure> {
     let Some(options) = &chosen.network else {
@@ -60,31 +59,20 @@ fn plan(
         };
         return Ok((Plan { steps: vec![Step::AddLink { link: end, kind: LinkType::Dummy }] }, name));
     };
-    let mut network = NetworkRecord::new(id.network(), options.clone());
-    name_bridge(&mut network);
-    let driver = driver_of(options.mode);
-    let (parent, mut steps) = if chosen.make {
-        let Some(any) = links.first() else { return Err(AttachFailure::Cancelled) };
-        let kind = LinkKind::Bridge { vlan_filtering: false };
-        let made = Link { name: chosen.parent.clone(), kind, mtu: 1500, ..any.clone() };
-        (made, parent::bridge_plan(chosen)?.steps)
-    } else {
-        let needed = driver.network(&network, links, true)?;
-        let made = Some(&needed.plan).filter(|plan| !plan.steps.is_empty());
-        if let Some(link) = made.and_then(|plan| as_planned(&needed.parent, plan, links)) {
-            (link, needed.plan.steps)
-        } else {
-            let parent = find_parent(&needed.parent, options.mode, links)?;
-            (parent.clone(), parents.would_keep(&network.options, parent, links).into_iter().collect())
-        }
+    let mut steps = Vec::new();
+    if chosen.make {
+        steps = parent::bridge_plan(chosen)?.steps;
+        links.extend(parent::made_bridge(chosen, &links));
+    }
+    let moved = facts_of(options.mode).moves_parent();
+    let own = links.iter().find(|link| moved && link.name == options.parent).and_then(|link| link.mac);
+    let wanted = WantedLink {
+        endpoint: id.endpoint(),
+        mac: request.spec.mac.or(own).unwrap_or_else(random_mac),
+        host_name: request.spec.host_end.clone(),
     };
-    let mut options = network.options;
-    options.parent.clone_from(&parent.name);
-    let own = parent.mac.filter(|_| driver.facts().moves_parent());
-    let mac = request.spec.mac.or(own).unwrap_or_else(random_mac);
-    let host_name = request.spec.host_end.clone();
-    let link = LinkRequest { endpoint: id.endpoint(), options: &options, parent: &parent, mac, host_name };
-    let link = link.plan();
+    let mut network = NetworkRecord::new(id.network(), options.clone());
+    let link = parents.preview(&mut network, wanted, links)?;
     steps.extend(link.plan.steps);
     Ok((Plan { steps }, link.name))
 }

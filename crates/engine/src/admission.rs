@@ -136,6 +136,11 @@ pub trait Admission: Send + Sync {
         nothing_to_do()
     }
 
+    /// A container on this network starts, and nothing tells which of several it is: each would get a new identity.
+    fn unsure<'a>(&'a self, _network: &'a NetworkRecord) -> Verdict<'a> {
+        granted()
+    }
+
     /// A container on this network is about to send its first packet.
     fn starting<'a>(&'a self, _network: &'a NetworkRecord) -> Done<'a> {
         nothing_to_do()
@@ -210,6 +215,15 @@ impl Admission for Admissions {
             for feature in &self.0 {
                 feature.adopted(network).await;
             }
+        })
+    }
+
+    fn unsure<'a>(&'a self, network: &'a NetworkRecord) -> Verdict<'a> {
+        Box::pin(async move {
+            for feature in &self.0 {
+                feature.unsure(network).await?;
+            }
+            Ok(())
         })
     }
 

@@ -166,6 +166,18 @@ impl Engine {
         made
     }
 
+    /// Fails if several containers may be the one that starts, and a feature refuses that.
+    pub(crate) async fn refuse_unsure(
+        &self,
+        network: &NetworkRecord,
+        wish: &IdentityQuery<'_>,
+    ) -> Result<(), CreateEndpointError> {
+        if self.identities.possible(wish) < 2 {
+            return Ok(());
+        }
+        self.admission.unsure(network).await.map_err(CreateEndpointError::Unsure)
+    }
+
     /// Whether the hardware address that the user gave can be had.
     pub(crate) async fn check_mac(
         &self,

@@ -15,7 +15,6 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use crate::admission::Admission;
 use crate::identities::{Derivation, Identities};
 use crate::parent_links::ParentLinks;
-use crate::refused_starts::RefusedStarts;
 use crate::release::Releaser;
 
 /// An endpoint that exists or is being made.
@@ -117,7 +116,6 @@ pub struct Engine {
     pub(crate) identities: Arc<Identities>,
     pub(crate) parents: Arc<ParentLinks>,
     pub(crate) releaser: Releaser,
-    pub(crate) refused_starts: RefusedStarts,
     slots: Mutex<BTreeMap<EndpointId, Arc<Slot>>>,
 }
 
@@ -138,7 +136,6 @@ impl Engine {
             services.clone(),
             services.cancel.clone(),
         );
-        let refused_starts = RefusedStarts::new(store.clone(), ground.rows.take(), services.boot.clone());
         for network in std::mem::take(&mut ground.networks) {
             ledger.put_network(network);
         }
@@ -148,7 +145,6 @@ impl Engine {
             services,
             identities,
             releaser,
-            refused_starts,
             ledger,
             admission,
             parents,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use landline_kernel::Link;
 use landline_leases::Ledger;
-use landline_links::network::{self, NetworkLinksError, has_links};
+use landline_links::network::{self, NetworkLinks, NetworkLinksError, as_planned, has_links, name_bridge};
 use landline_links::{
-    BridgeMacs, Host, HostError, LinkRequest, ParentError, PlannedLink, Step, blocking, check_vlan, facts_of,
-    find_parent, vlan,
+    BridgeMacs, Host, HostError, LinkRequest, ParentError, Plan, PlannedLink, blocking, check_vlan,
+    driver_of, facts_of, find_parent, vlan,
 };
 use landline_model::NetworkRecord;
 use landline_options::{EndpointId, NetworkId, NetworkOptions};
@@ -27,13 +27,27 @@ pub struct ParentLinks {
 
 /// A link that an endpoint is to have on its network's parent.
 #[derive(Debug)]
-pub(crate) struct WantedLink<'a> {
+pub struct WantedLink<'a> {
     /// Whose it is.
-    pub(crate) endpoint: &'a EndpointId,
+    pub endpoint: &'a EndpointId,
     /// Its hardware address.
-    pub(crate) mac: Mac,
+    pub mac: Mac,
     /// What the end on the host is to be called.
-    pub(crate) host_name: Option<IfName>,
+    pub host_name: Option<IfName>,
+}
+
+impl WantedLink<'_> {
+    /// How it is made on the parent of a network with these options, as that is among these links.
+    fn plan<'l>(
+        self,
+        options: &NetworkOptions,
+        links: &'l [Link],
+    ) -> Result<(&'l Link, PlannedLink), ParentError> {
+        let parent = find_parent(&options.parent, options.mode, links)?;
+        check_vlan(options, parent)?;
+        let Self { endpoint, mac, host_name } = self;
+        Ok((parent, LinkRequest { endpoint, options, parent, mac, host_name }.plan()))
+    }
 }
 
 /// Why there is no plan for a link.
@@ -61,16 +75,33 @@ impl ParentLinks {
     ) -> Result<PlannedLink, PlanLinkError> {
         let host = self.host.clone();
         let links = blocking(move || host.links()).await?;
-        let parent = find_parent(&options.parent, options.mode, &links)?;
-        check_vlan(options, parent)?;
+        let (parent, planned) = wanted.plan(options, &links)?;
         self.bridge_macs.keep(options, parent, &links).await;
-        let WantedLink { endpoint, mac, host_name } = wanted;
-        Ok(LinkRequest { endpoint, options, parent, mac, host_name }.plan())
+        Ok(planned)
     }
 
-    /// What would be done, before a link is made on this parent, for the parent's hardware address to stay. Blocks.
-    pub fn would_keep(&self, options: &NetworkOptions, parent: &Link, links: &[Link]) -> Option<Step> {
-        self.bridge_macs.would_keep(options, parent, links)
+    /// All that would be done on a host with these links for this link on a new network: what the network needs, what keeps the
+    /// parent's hardware address, and the link. Nothing is changed. Blocks.
+    ///
+    /// # Errors
+    /// What would keep it from being done, as far as that can be seen beforehand.
+    pub fn preview(
+        &self,
+        network: &mut NetworkRecord,
+        wanted: WantedLink<'_>,
+        mut links: Vec<Link>,
+    ) -> Result<PlannedLink, NetworkLinksError> {
+        name_bridge(network);
+        let NetworkLinks { parent, plan } = driver_of(network.options.mode).network(network, &links, true)?;
+        if !links.iter().any(|link| link.name == parent) {
+            links.extend(as_planned(&parent, &plan, &links));
+        }
+        take_parent(network, parent);
+        let planned = wanted.plan(&network.options, &links);
+        let (parent, link) = planned.map_err(|error| NetworkLinksError::Failed(error.into()))?;
+        let kept = self.bridge_macs.would_keep(&network.options, parent, &links);
+        let steps = plan.steps.into_iter().chain(kept).chain(link.plan.steps).collect();
+        Ok(PlannedLink { plan: Plan { steps }, ..link })
     }
 
     /// Sees to it that the hardware addresses of bridges do not depend on containers.

@@ -204,6 +204,11 @@ impl LinuxHost {
                 let _ = sysctl::set(Family::V6, &link.name, "disable_ipv6", "1");
                 Ok(self.netlink().flood_multicast(index)?)
             }
+            LinkType::PlainBridge => {
+                let alias = Some(link.alias.clone());
+                let bridge = NewLink { alias, ..NewLink::new(link.name.clone(), NewLinkKind::Bridge) };
+                Ok(self.netlink().add_link(&bridge)?)
+            }
             LinkType::Tap => self.add_tap(link),
             LinkType::Dummy => self.add(&new_link(link, NewLinkKind::Dummy), &[link]),
         }
@@ -278,12 +283,6 @@ impl Host for LinuxHost {
                 let index = self.index(port)?;
                 Ok(self.netlink().forward_reserved_groups(index)?)
             }
-            Step::MakeBridge { name } => {
-                let alias = Some(crate::mark::MADE.to_owned());
-                Ok(self
-                    .netlink()
-                    .add_link(&NewLink { alias, ..NewLink::new(name.clone(), NewLinkKind::Bridge) })?)
-            }
             Step::SetAlias { link, alias } => {
                 let index = self.index(link)?;
                 Ok(self.netlink().set_link(index, &LinkChange::new().alias(alias.clone()))?)
@@ -326,10 +325,6 @@ impl Host for LinuxHost {
                 }
                 self.remove_end(link)
             }
-            Step::MakeBridge { name } => match self.link(name)? {
-                Some(link) => self.remove_marked(link.index, crate::mark::MADE).map(drop),
-                None => Ok(()),
-            },
             // They end with the link they were done to; a card's state of before is stored.
             Step::SetController { .. }
             | Step::SetAddress { .. }

@@ -131,11 +131,13 @@ pub fn as_planned(name: &IfName, plan: &Plan, links: &[Link]) -> Option<Link> {
     })?;
     let (kind, like) = match kind {
         LinkType::Vlan { parent, id } => (LinkKind::Vlan { id: *id }, there(parent)?),
-        LinkType::Bridge => (LinkKind::Bridge { vlan_filtering: false }, links.first()?),
+        LinkType::Bridge | LinkType::PlainBridge => {
+            (LinkKind::Bridge { vlan_filtering: false }, links.first()?)
+        }
         _ => return None,
     };
     let (name, mac) = (name.clone(), end.mac.or(like.mac));
-    Some(Link { name, mac, mtu: end.mtu, alias: Some(end.alias.clone()), kind, ..like.clone() })
+    Some(Link { name, mac, mtu: end.mtu, alias: Some(end.alias.clone()), kind, up: true, ..like.clone() })
 }
 
 #[cfg(test)]

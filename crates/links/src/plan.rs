@@ -13,6 +13,9 @@ use landline_types::{IfName, Mac};
 
 use crate::host::{Host, HostError, LinuxHost};
 
+/// The MTU of an Ethernet link of which nothing else is said, in bytes.
+pub(crate) const ETHERNET_MTU: u32 = 1500;
+
 /// One end of a link to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkEnd {
@@ -57,10 +60,21 @@ pub enum LinkType {
     },
     /// A bridge without ports that floods multicast and stays out of the host's own traffic.
     Bridge,
+    /// A bridge as the kernel makes it, which the administrator may use as any other.
+    PlainBridge,
     /// A tap that stays when nobody holds it (TUNSETPERSIST).
     Tap,
     /// An interface that goes nowhere.
     Dummy,
+}
+
+impl Step {
+    /// Makes a plain bridge that an attachment has named.
+    pub fn add_bridge(name: IfName) -> Self {
+        let alias = crate::mark::MADE.to_owned();
+        let link = LinkEnd { name, mac: None, mtu: ETHERNET_MTU, alias, silent: false };
+        Self::AddLink { link, kind: LinkType::PlainBridge }
+    }
 }
 
 impl LinkType {
@@ -70,7 +84,7 @@ impl LinkType {
             Self::Macvlan { parent, .. } | Self::Ipvlan { parent } | Self::Vlan { parent, .. } => {
                 Some(parent)
             }
-            Self::Veth { .. } | Self::Bridge | Self::Tap | Self::Dummy => None,
+            Self::Veth { .. } | Self::Bridge | Self::PlainBridge | Self::Tap | Self::Dummy => None,
         }
     }
 }
@@ -84,6 +98,7 @@ impl fmt::Display for LinkType {
             Self::Ipvlan { .. } => f.write_str("ipvlan mode l2"),
             Self::Vlan { id, .. } => write!(f, "vlan id {id}"),
             Self::Bridge => f.write_str("bridge mcast_snooping 0"),
+            Self::PlainBridge => f.write_str("bridge"),
             Self::Tap => f.write_str("tap"),
             Self::Dummy => f.write_str("dummy"),
         }
@@ -104,11 +119,6 @@ pub enum Step {
     ForwardGroups {
         /// The port.
         port: IfName,
-    },
-    /// A bridge, made down, whose ports have yet to come.
-    MakeBridge {
-        /// Its name.
-        name: IfName,
     },
     /// Writes a mark on a link that was there before; the empty one takes it away.
     SetAlias {
@@ -202,6 +212,9 @@ impl fmt::Display for Step {
                 writeln!(f, "ip tuntap add {name} mode tap\nip link set {name}{mac} mtu {mtu}")?;
                 write!(f, "{}", quiet(link))
             }
+            Self::AddLink { link: LinkEnd { name, alias, .. }, kind: kind @ LinkType::PlainBridge } => {
+                write!(f, "ip link add name {name} type {kind}\nip link set {name} alias {alias}")
+            }
             Self::AddLink { link, kind } => {
                 let parent = kind.parent().map(|parent| format!(" link {parent}")).unwrap_or_default();
                 writeln!(f, "ip link add{parent} {} type {kind}", attributes(link))?;
@@ -219,13 +232,6 @@ impl fmt::Display for Step {
             }
             Self::ForwardGroups { port } => {
                 write!(f, "ip link set {port} type bridge_slave group_fwd_mask 0xfffd")
-            }
-            Self::MakeBridge { name } => {
-                write!(
-                    f,
-                    "ip link add name {name} type bridge\nip link set {name} alias {}",
-                    crate::mark::MADE
-                )
             }
             Self::SetAlias { link, alias } => write!(f, "ip link set {link} alias '{alias}'"),
             Self::Readdress { link, mac } => {
@@ -412,6 +418,11 @@ mod tests {
         assert_eq!(
             script(LinkType::Bridge, false),
             format!("ip link add name ll0 mtu 1500 type bridge mcast_snooping 0{quiet}")
+        );
+        assert_eq!(
+            Step::add_bridge("br9".parse().unwrap()).to_string(),
+            "ip link add name br9 type bridge\nip link set br9 alias landline:made",
+            "it takes part in the host's own traffic"
         );
         assert_eq!(
             script(LinkType::Tap, false),

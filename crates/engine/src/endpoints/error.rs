@@ -250,27 +250,9 @@ pub enum CreateEndpointError {
         #[source]
         source: Refusal,
     },
-    /// Several containers look the same, and Docker does not say which one this is.
-    #[error(
-        "network {network}: Docker is still restoring its containers, so Landline cannot tell which one this is. Landline starts \
-         it again as soon as Docker's API answers, and it keeps its address ({token}). To have it start at once, give it a \
-         landline.id"
-    )]
-    Unsure {
-        /// The network.
-        network: String,
-        /// By which the container is found.
-        token: String,
-    },
-    /// An engine that restores its containers has lost what it meant to say.
-    #[error(
-        "Docker repeated the request without its contents while it is restoring its containers. Landline starts this container \
-         again as soon as Docker's API answers ({token})"
-    )]
-    Unread {
-        /// By which the container is found.
-        token: String,
-    },
+    /// A feature does not admit it for now, because it cannot be told which container it is.
+    #[error(transparent)]
+    Unsure(Refusal),
     /// It could not be stored.
     #[error("cannot store the endpoint")]
     Store(#[source] StoreError),

@@ -12,11 +12,8 @@ use crate::driver::describe;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use crate::mark::{NetworkMark, Role};
 use crate::network::{NetworkLinks, NetworkLinksError};
-use crate::plan::{LinkEnd, LinkType, Plan, Step};
+use crate::plan::{ETHERNET_MTU, LinkEnd, LinkType, Plan, Step};
 use crate::{LinkDriver, LinkRequest, ParentError};
-
-/// The MTU of a bridge whose NIC is not there.
-const DEFAULT_MTU: u32 = 1500;
 
 pub(crate) struct Nat;
 
@@ -56,7 +53,7 @@ impl LinkDriver for Nat {
             return Ok(NetworkLinks::none(network));
         };
         let nic = links.iter().find(|link| link.name == *nic).map(|link| link.mtu);
-        let mtu = network.options.mtu.and_then(LinkMtu::fixed).or(nic).unwrap_or(DEFAULT_MTU);
+        let mtu = network.options.mtu.and_then(LinkMtu::fixed).or(nic).unwrap_or(ETHERNET_MTU);
         let plan = plan(&network.id, address, mtu, links);
         Ok(NetworkLinks { parent: network.options.parent.clone(), plan })
     }

@@ -162,7 +162,9 @@ impl Host for FakeHost {
                     LinkType::Macvlan { parent: nic, .. } => (LinkKind::Macvlan { mode: None }, parent(nic)),
                     LinkType::Ipvlan { parent: nic } => (LinkKind::Ipvlan { mode: None }, parent(nic)),
                     LinkType::Vlan { parent: nic, id } => (LinkKind::Vlan { id: *id }, parent(nic)),
-                    LinkType::Bridge => (LinkKind::Bridge { vlan_filtering: false }, None),
+                    LinkType::Bridge | LinkType::PlainBridge => {
+                        (LinkKind::Bridge { vlan_filtering: false }, None)
+                    }
                     LinkType::Tap => (LinkKind::Tun, None),
                     LinkType::Dummy => (LinkKind::Dummy, None),
                 };
@@ -170,10 +172,6 @@ impl Host for FakeHost {
                 if let Some(peer) = peer(step) {
                     state.links.push(marked(next + 1, peer, LinkKind::Veth));
                 }
-            }
-            Step::MakeBridge { name } => {
-                let kind = LinkKind::Bridge { vlan_filtering: false };
-                state.links.push(link(next, name.as_str(), kind));
             }
             Step::SetController { link, bridge } => {
                 let bridge = state.links.iter().find(|l| l.name == *bridge).map(|l| l.index);
@@ -214,7 +212,6 @@ impl Host for FakeHost {
         let mut state = self.0.lock().unwrap();
         let gone: Vec<&IfName> = match step {
             Step::AddLink { link, .. } => peer(step).into_iter().chain([link]).map(|end| &end.name).collect(),
-            Step::MakeBridge { name } => vec![name],
             _ => vec![],
         };
         state.links.retain(|l| !gone.contains(&&l.name));

@@ -22,14 +22,11 @@ use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, VlanBy};
 use crate::host::HostError;
 use crate::mark::{End, NetworkMark, Role, host_end_mac};
 use crate::network::{NetworkLinks, NetworkLinksError};
-use crate::plan::{LinkEnd, LinkType, Plan, Step};
+use crate::plan::{ETHERNET_MTU, LinkEnd, LinkType, Plan, Step};
 use crate::{LinkDriver, LinkRequest, ParentError};
 
 /// The MTU of everything between containers, so that each may have the one it likes; what `vdeplug` can carry.
 pub(crate) const WIRE_MTU: u32 = 9216;
-
-/// The MTU of containers unless the network says otherwise.
-const DEFAULT_MTU: u32 = 1500;
 
 use self::network::VdeError;
 pub use self::process::{SwitchProcessError, run_switches};
@@ -95,7 +92,7 @@ impl LinkDriver for Vde {
     }
 
     fn endpoint(&self, request: &LinkRequest<'_>) -> Plan {
-        let mtu = request.options.mtu.and_then(LinkMtu::fixed).unwrap_or(DEFAULT_MTU);
+        let mtu = request.options.mtu.and_then(LinkMtu::fixed).unwrap_or(ETHERNET_MTU);
         let container = LinkEnd { mtu, ..request.container_end() };
         let inner = container.name.clone();
         if let (Some(Role::Cables), Some(dir)) = (role(request.parent), &request.options.vde.socket_dir) {
