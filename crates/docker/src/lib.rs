@@ -14,6 +14,7 @@ mod driver;
 mod fields;
 mod ipam_driver;
 mod mounts;
+mod networks;
 mod protocol;
 mod server;
 mod watcher;
@@ -21,6 +22,7 @@ mod watcher;
 pub use driver::{Driver, DriverError};
 pub use ipam_driver::IpamDriver;
 pub use mounts::Mounts;
+pub use networks::{NetworkError, create_network, remove_network};
 pub use protocol::{
     AddressRequest, CreateEndpointRequest, CreateNetworkRequest, EndpointInterface, EndpointRequest,
     InterfaceName, IpamData, JoinRequest, JoinResponse, OptionsError, PoolAnswer, PoolRequest, PublishedPort,

@@ -27,6 +27,12 @@ const NEWEST: (u32, u32) = (1, 52);
 /// The version of engine 29.0, the first that tells IPAM drivers a container's name.
 const NAMES_ENDPOINTS: (u32, u32) = (1, 52);
 
+/// How much of a reason is kept, in characters.
+const MAX_REASON: usize = 4096;
+
+/// How much of an engine's version is kept, in characters.
+const MAX_VERSION: usize = 64;
+
 /// The longest answer: thousands of containers.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -38,7 +44,7 @@ const EVENTS: &str = r#"{"type":["container","network"],"event":["create","start
 
 /// Why the engine did not answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     #[error("cannot connect to {}", .0.display())]
     Connect(PathBuf, #[source] io::Error),
     #[error("Docker no longer listens, and a connection would start it")]
@@ -47,8 +53,13 @@ pub(super) enum ApiError {
     Http(#[from] hyper::Error),
     #[error("Docker's API did not answer within {0:?}")]
     TooSlow(Duration),
-    #[error("Docker's API answered {path} with {status}")]
-    Status { path: String, status: StatusCode },
+    #[error("Docker's API answered {path} with {status}{}", says.as_ref().map(|says| format!(": {says}")).unwrap_or_default())]
+    Status {
+        path: String,
+        status: StatusCode,
+        /// Why, in Docker's words.
+        says: Option<String>,
+    },
     #[error("Docker's API answered {path} with something else than expected")]
     Content {
         path: String,
@@ -77,25 +88,35 @@ impl ApiError {
 
 /// Where the API is and which version of it to speak.
 #[derive(Debug, Clone)]
-pub(super) struct EngineApi {
+pub(crate) struct EngineApi {
     door: Door,
     /// Goes before every path: `/v1.41`, or nothing for the engine's own choice.
     prefix: String,
     /// The newest version that the engine speaks.
     newest: Option<(u32, u32)>,
+    /// The engine's own version, if it says one.
+    engine: Option<String>,
     deadline: Duration,
 }
 
 impl EngineApi {
     /// Finds out which version to speak: the engine's newest, or the newest known here, whichever is older.
-    pub(super) async fn negotiate(door: &Door, deadline: Duration) -> Result<Self, ApiError> {
-        let mut api = Self { door: door.clone(), prefix: String::new(), newest: None, deadline };
+    pub(crate) async fn negotiate(door: &Door, deadline: Duration) -> Result<Self, ApiError> {
+        let mut api =
+            Self { door: door.clone(), prefix: String::new(), newest: None, engine: None, deadline };
         let version: Version = api.get("/version").await?;
         if let Some((major, minor)) = choose(&version) {
             api.prefix = format!("/v{major}.{minor}");
         }
         api.newest = parse_version(&version.newest);
+        let engine: String = version.engine.chars().take(MAX_VERSION).collect();
+        api.engine = Some(engine).filter(|engine| !engine.is_empty());
         Ok(api)
+    }
+
+    /// The engine's own version, if it says one.
+    pub(super) fn engine(&self) -> Option<&str> {
+        self.engine.as_deref()
     }
 
     /// Whether the engine tells IPAM drivers which container an address is for.
@@ -123,12 +144,27 @@ impl EngineApi {
 
     /// Has something done, by what the body says; the answer says no more than that it was.
     pub(super) async fn post(&self, path: &str, body: Option<&Value>) -> Result<(), ApiError> {
+        self.change(Method::POST, path, body).await.map(drop)
+    }
+
+    /// Has something made, and reads what Docker says of it.
+    pub(crate) async fn create<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ApiError> {
+        let answer = self.change(Method::POST, path, Some(body)).await?;
+        serde_json::from_slice(&answer).map_err(|source| ApiError::Content { path: path.to_owned(), source })
+    }
+
+    /// Has something removed.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), ApiError> {
+        self.change(Method::DELETE, path, None).await.map(drop)
+    }
+
+    async fn change(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, ApiError> {
         let done = async {
-            let (response, _connection) = self.request(Method::POST, path, body).await?;
+            let (response, _connection) = self.request(method, path, body).await?;
             collect(response).await
         };
         let done = tokio::time::timeout(self.deadline, done).await;
-        done.map_err(|_| ApiError::TooSlow(self.deadline))?.map(drop)
+        done.map_err(|_| ApiError::TooSlow(self.deadline))?
     }
 
     /// What happens from now on, and what happened since that time (seconds since 1970).
@@ -175,13 +211,25 @@ impl EngineApi {
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             Ok((response, connection))
         } else {
-            Err(ApiError::Status { path: path.to_owned(), status })
+            let says = collect(response).await.ok().and_then(|body| reason(&body));
+            Err(ApiError::Status { path: path.to_owned(), status, says })
         }
     }
 }
 
 pub(super) fn not_found(path: &str) -> ApiError {
-    ApiError::Status { path: path.to_owned(), status: StatusCode::NOT_FOUND }
+    ApiError::Status { path: path.to_owned(), status: StatusCode::NOT_FOUND, says: None }
+}
+
+/// Why the engine has refused something, by its answer.
+fn reason(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    serde_json::from_slice::<Refusal>(body)
+        .ok()
+        .map(|refusal| refusal.message.trim().chars().take(MAX_REASON).collect())
 }
 
 async fn collect(response: Response<Incoming>) -> Result<Vec<u8>, ApiError> {
@@ -254,7 +302,7 @@ mod tests {
     use super::*;
 
     fn chosen(newest: &str, oldest: &str) -> Option<(u32, u32)> {
-        choose(&Version { newest: newest.to_owned(), oldest: oldest.to_owned() })
+        choose(&Version { engine: String::new(), newest: newest.to_owned(), oldest: oldest.to_owned() })
     }
 
     #[test]
@@ -266,6 +314,12 @@ mod tests {
         assert_eq!(chosen("1.40", ""), Some((1, 40)));
         assert_eq!(chosen("", ""), None);
         assert_eq!(chosen("latest", "1.12"), None);
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        assert_eq!(reason(br#"{"message":"no such network\n"}"#).as_deref(), Some("no such network"));
+        assert_eq!(reason(b"404 page not found"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::presence::{Holder, Presence, look};
 
 /// The engine's socket. Clones are one.
 #[derive(Debug, Clone)]
-pub(super) struct Door(Arc<Inner>);
+pub(crate) struct Door(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {

@@ -32,7 +32,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::DriverError;
-use api::{ApiError, EngineApi, not_found};
+use api::not_found;
+pub(crate) use api::{ApiError, EngineApi};
 use door::{Door, Signs};
 pub use doubts::Doubts;
 use lookup::Lookups;
@@ -51,13 +52,17 @@ pub enum WatcherError {
     Address(String),
 }
 
+/// The engine at this address: `unix:///path` or `/path`.
+pub(crate) fn door_to(address: &str) -> Door {
+    Door::new(address.strip_prefix("unix://").unwrap_or(address).into())
+}
+
 /// Whether Docker has this network, asked now on a connection of its own; `address` as for [`Watcher::new`].
 ///
 /// # Errors
 /// Docker does not say: it cannot be reached, or is too busy.
 pub async fn has_network(address: &str, id: &NetworkId) -> Result<bool, DriverError> {
-    let socket = address.strip_prefix("unix://").unwrap_or(address);
-    let door = Door::new(socket.into());
+    let door = door_to(address);
     let asked = async {
         let api = EngineApi::negotiate(&door, Times::default().answer).await?;
         match api.get::<serde::de::IgnoredAny>(&format!("/networks/{id}")).await {
@@ -77,12 +82,11 @@ const START: Duration = Duration::from_mins(2);
 /// # Errors
 /// It did not start, or Docker does not say.
 pub async fn start_container(address: &str, id: &str) -> Result<(), DriverError> {
-    let socket = address.strip_prefix("unix://").unwrap_or(address);
     // Ids come from Docker's own lists; nothing else gets into a path.
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(not_found("/containers").into());
     }
-    let door = Door::new(socket.into());
+    let door = door_to(address);
     let started = async {
         let api = EngineApi::negotiate(&door, Times::default().answer).await?;
         api.with_deadline(START).post(&format!("/containers/{id}/start"), None).await
@@ -100,8 +104,7 @@ pub async fn connect_container(
     container: &str,
     settings: &serde_json::Value,
 ) -> Result<(), DriverError> {
-    let socket = address.strip_prefix("unix://").unwrap_or(address);
-    let door = Door::new(socket.into());
+    let door = door_to(address);
     let body = serde_json::json!({ "Container": container, "EndpointConfig": settings });
     let connected = async {
         let api = EngineApi::negotiate(&door, Times::default().answer).await?;
@@ -247,6 +250,7 @@ impl Watcher {
         let networks: Vec<Network> = api.get("/networks").await?;
         let containers: Vec<ListedContainer> = api.get("/containers/json?all=true").await?;
         state.names_endpoints = api.names_endpoints();
+        state.engine = api.engine().map(str::to_owned);
         let mut lookups = Lookups::new(api, self.times);
         for lookup in state.resync(&networks, &containers) {
             lookups.ask(lookup);

@@ -14,9 +14,11 @@ use super::wishes::EndpointWish;
 use crate::fields::nullable;
 use crate::protocol::PublishedPort;
 
-/// Which versions of the API the engine speaks (`GET /version`).
+/// The engine's version, and which versions of the API it speaks (`GET /version`).
 #[derive(Debug, Deserialize)]
 pub(super) struct Version {
+    #[serde(rename = "Version", default)]
+    pub(super) engine: String,
     #[serde(rename = "ApiVersion", default)]
     pub(super) newest: String,
     #[serde(rename = "MinAPIVersion", default)]

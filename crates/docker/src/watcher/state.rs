@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) listed: Option<Duration>,
     /// Whether the engine tells IPAM drivers which container an address is for.
     pub(super) names_endpoints: bool,
+    /// The engine's version, if it says one.
+    pub(super) engine: Option<String>,
 }
 
 /// What is known of one container.
@@ -179,6 +181,7 @@ impl State {
             connected,
             listed: self.listed,
             names_endpoints: self.names_endpoints,
+            engine: self.engine.clone(),
             networks: self.networks.clone(),
             endpoints: endpoints.collect(),
             containers: self.containers.iter().map(|(id, known)| (id.clone(), sketch(known))).collect(),

@@ -23,6 +23,8 @@ pub struct DockerView {
     pub listed: Option<Duration>,
     /// Whether this engine tells IPAM drivers which container an address is for, as 29.0 and later do.
     pub names_endpoints: bool,
+    /// The engine's version, if it says one.
+    pub engine: Option<String>,
     /// All networks, whoever drives them.
     pub networks: BTreeMap<NetworkId, DockerNetwork>,
     /// Whose each endpoint is: those of containers about which everything is known.
