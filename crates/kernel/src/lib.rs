@@ -56,5 +56,5 @@ pub use netlink::{
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};
 pub use tap::open_tap;
-pub use unix::socket_file;
+pub use unix::{group_number, peer_groups, socket_file};
 pub use watch::{MountWatch, NameWatch, ProcessWatch, process_age, process_start};

@@ -39,6 +39,41 @@ pub(crate) fn netns_cookie(fd: BorrowedFd<'_>) -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `include/uapi/asm-generic/socket.h`.
+const SO_PEERGROUPS: i32 = 59;
+
+/// The groups of the process at the other end of a unix socket, as they were when it connected (`unix(7)`, `SO_PEERGROUPS`). At most
+/// `NGROUPS_MAX`, 65536.
+pub(crate) fn peer_groups(fd: BorrowedFd<'_>) -> io::Result<Vec<libc::gid_t>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut length =
+            libc::socklen_t::try_from(size_of_val(groups.as_slice())).map_err(io::Error::other)?;
+        // SAFETY: the pointer and the length describe `groups`, which outlives the call; the kernel writes no more than that.
+        let result = unsafe {
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let count = usize::try_from(length).map_err(io::Error::other)? / size_of::<libc::gid_t>();
+        if result == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        match io::Error::last_os_error() {
+            // There are more; the kernel has said how many.
+            error if error.raw_os_error() == Some(libc::ERANGE) && count > groups.len() => {
+                groups.resize(count, 0)
+            }
+            error => return Err(error),
+        }
+    }
+}
+
 /// `include/uapi/linux/un.h`: the first of the private requests of sockets.
 const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
 

@@ -113,23 +113,14 @@ fn config(dir: PathBuf, options: &NetworkOptions) -> Result<SwitchConfig, VdeErr
     let beside = || vde.socket_dir.is_none().then(|| dir.with_extension("mgmt.sock"));
     Ok(SwitchConfig {
         management: vde.management_socket.clone().or_else(beside),
-        group: vde.socket_group.as_deref().map(group_number).transpose()?,
+        group: vde.socket_group.as_deref().map(group).transpose()?,
         ports: vde.num_switchports,
         dir,
     })
 }
 
-/// The number of a group that is given as a number, or by its name in `/etc/group` (group(5)).
-fn group_number(name: &str) -> Result<u32, VdeError> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let number = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    });
-    number.ok_or_else(|| VdeError::NoGroup(name.to_owned()))
+fn group(name: &str) -> Result<u32, VdeError> {
+    landline_kernel::group_number(name).ok_or_else(|| VdeError::NoGroup(name.to_owned()))
 }
 
 /// Ends a network's switch if it is ours. One that it has joined is another's, if only another network's. It ends before its
