@@ -1,6 +1,7 @@
 //! `/etc/landline/landline.toml`.
 
 mod allow;
+mod control;
 mod defaults;
 mod edit;
 mod host_access;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use allow::{Allowed, AttachKind, Refusal};
+pub use control::Control;
 pub use defaults::Defaults;
 pub use identity::Identity;
 
@@ -32,6 +34,8 @@ pub struct ConfigFile {
     pub defaults: Defaults,
     /// Where identities come from.
     pub identity: Identity,
+    /// Who may use the control socket.
+    pub control: Control,
 }
 
 /// `[containers]`: what containers may ask for in their labels and environment.
