@@ -27,7 +27,7 @@ impl AttachmentId {
     }
 
     /// The endpoint's id.
-    pub(crate) const fn endpoint(&self) -> &EndpointId {
+    pub const fn endpoint(&self) -> &EndpointId {
         &self.0
     }
 

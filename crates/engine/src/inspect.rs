@@ -85,7 +85,7 @@ impl LeaseView {
 }
 
 /// Whether this is what somebody calls a thing: its name, its id, or the first digits of that, as Docker has it.
-fn is_called(target: &str, name: Option<&str>, id: Option<&str>) -> bool {
+pub(crate) fn is_called(target: &str, name: Option<&str>, id: Option<&str>) -> bool {
     !target.is_empty() && (name == Some(target) || id.is_some_and(|id| id.starts_with(target)))
 }
 

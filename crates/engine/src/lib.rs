@@ -43,6 +43,7 @@ mod starting;
 mod static_address;
 mod translated;
 mod view;
+mod wait;
 
 pub use admission::{
     AddressNews, Admission, Admissions, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn,
@@ -67,6 +68,7 @@ pub use reservation::{Reservation, ReservationError};
 pub use starting::Starting;
 pub use translated::TranslatedError;
 pub use view::{EndpointView, IdentityView, Ipv6View, NetworkView};
+pub use wait::Awaited;
 
 #[cfg(test)]
 mod tests;

@@ -191,7 +191,7 @@ impl LinkTable {
     }
 
     /// What happened until now is no change: it is about to be looked at.
-    pub(crate) fn seen(&mut self) {
+    pub fn seen(&mut self) {
         self.links.mark_unchanged();
     }
 
