@@ -9,7 +9,7 @@ use crate::driver::DriverError;
 use crate::watcher::{ApiError, EngineApi, door_to};
 
 /// How long Docker may take; the driver's own part of it has a shorter limit.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why Docker did not do it.
 #[derive(Debug, thiserror::Error)]

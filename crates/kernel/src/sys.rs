@@ -67,7 +67,7 @@ pub(crate) fn peer_groups(fd: BorrowedFd<'_>) -> io::Result<Vec<libc::gid_t>> {
         match io::Error::last_os_error() {
             // There are more; the kernel has said how many.
             error if error.raw_os_error() == Some(libc::ERANGE) && count > groups.len() => {
-                groups.resize(count, 0)
+                groups.resize(count, 0);
             }
             error => return Err(error),
         }
