@@ -38,6 +38,7 @@ pub use parent::ResolvedParent;
 pub use place::{namespace_at, process_called};
 use record::Inside;
 pub use record::{AttachmentId, AttachmentRecord, Origin};
+pub use script::shell_word;
 pub use view::AttachmentView;
 
 /// A request for an attachment.

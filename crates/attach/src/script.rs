@@ -84,7 +84,7 @@ fn render(
     link: &IfName,
     name: &IfName,
 ) -> String {
-    let path = quote(&request.place.sandbox.to_string_lossy());
+    let path = shell_word(&request.place.sandbox.to_string_lossy());
     let (target, parent) = (&request.target, chosen.named());
     let inside = |command: String| format!("nsenter --net={path} {command}");
     let later = |step: &Step| match step {
@@ -138,8 +138,8 @@ fn render(
     script
 }
 
-/// For a shell, should somebody give the script to one.
-fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
+/// A word as a shell reads it, in quotes if need be.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,@".contains(c);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

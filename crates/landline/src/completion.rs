@@ -33,7 +33,7 @@ enum Names {
 }
 
 /// Which arguments are names: subcommands, the argument, and what it names.
-const NAMED: [(&[&str], &str, Names); 21] = [
+const NAMED: [(&[&str], &str, Names); 24] = [
     (&["inspect"], "target", Names::Either),
     (&["lease", "renew"], "container", Names::Containers),
     (&["lease", "renew"], "network", Names::Networks),
@@ -43,6 +43,9 @@ const NAMED: [(&[&str], &str, Names); 21] = [
     (&["identity", "of"], "network", Names::Networks),
     (&["identity", "forget"], "id", Names::Identities),
     (&["network", "forget"], "network", Names::Networks),
+    (&["network", "create"], "parent", Names::Nics),
+    (&["network", "rm"], "networks", Names::Networks),
+    (&["wait"], "target", Names::Containers),
     (&["host-access", "enable"], "network", Names::Networks),
     (&["host-access", "disable"], "network", Names::Networks),
     (&["nat"], "container", Names::Containers),

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::alone::{self, AloneError};
 use crate::attach::{Attacher, DropIn, SettingsError, read_config};
 use crate::bridge;
-use crate::cli::DaemonOptions;
+use crate::cli::{DaemonOptions, PluginName};
 use crate::control;
 use crate::doctor::Surroundings;
 use crate::frontend::{Frontend, lan_ipam_name, longest_request};
@@ -32,6 +32,7 @@ use crate::network::Lost;
 use crate::parts::Parts;
 use crate::preset::Preset;
 use crate::starts;
+use crate::status::DriverName;
 use crate::watchdog;
 
 /// How long `iptables` and `nft` may take to end when the daemon stops; they wait 5 s for each other's lock.
@@ -106,6 +107,7 @@ async fn serve(
     inherited: Inherited,
 ) -> Result<(), DaemonError> {
     log::start(options.log_level.as_deref(), options.log_json)?;
+    let started = landline_kernel::boottime::now();
     // What a user may have written wrong, before anything is changed.
     let config = match &drop_in {
         Some(_) => None,
@@ -191,6 +193,8 @@ async fn serve(
         } else {
             Vec::new()
         },
+        drivers: if driver { driver_names(&names, &lan_ipam_name, &options.ipam_name) } else { Vec::new() },
+        started,
     };
     let alarm = Alarm::start().map_err(DaemonError::Timer)?;
     tasks.spawn(starts::follow(
@@ -218,6 +222,7 @@ async fn serve(
         around,
     };
     tasks.spawn(control::serve(control, context, cancel.clone()));
+    tasks.spawn(control::follow_group(control_path.clone(), attacher.config(), cancel.clone()));
     tasks.spawn(follow_site);
     tasks.spawn(attacher.clone().follow(cancel.clone()));
     tasks.spawn(host_access::declare(parts.host_access.clone(), attacher.config(), cancel.clone()));
@@ -271,6 +276,14 @@ async fn serve(
         let _ = std::fs::remove_file(&path);
     }
     Ok(())
+}
+
+/// Under which names Docker finds what.
+fn driver_names(names: &[Preset], lan_ipam: &str, ipam: &[PluginName]) -> Vec<DriverName> {
+    let ipam = ipam.iter().map(PluginName::as_str).filter(|name| *name != lan_ipam);
+    let ipam = std::iter::once(lan_ipam).chain(ipam);
+    let networks = names.iter().map(|preset| DriverName { name: preset.name.clone(), ipam_only: false });
+    networks.chain(ipam.map(|name| DriverName { name: name.to_owned(), ipam_only: true })).collect()
 }
 
 /// Readiness is a courtesy: without systemd there is nobody to tell.

@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use landline_attach::Origin;
-use landline_docker::DockerView;
 use landline_doctor::{Finding, Report};
 use landline_links::{blocking, facts_of};
 use landline_nat::NatError;
@@ -17,9 +17,10 @@ use crate::alike::{self, Alike};
 use crate::attach::read_config;
 use crate::cli::DoctorOptions;
 use crate::connections::DroppedConnection;
-use crate::control::{Answer, CallError, Request, call};
+use crate::control::{Answer, CallError, Context, Request, call};
 use crate::output::{CommandError, show};
 use crate::parts::Parts;
+use crate::status::DriverName;
 
 /// Looks, mends or takes back. It fails if something is wrong.
 pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandError> {
@@ -51,7 +52,7 @@ pub(crate) async fn run(options: &DoctorOptions) -> Result<ExitCode, CommandErro
 }
 
 /// What keeps a daemon from running that does not answer.
-fn without_daemon(socket: &Path, error: &io::Error, config: &Path) -> Vec<Finding> {
+pub(crate) fn without_daemon(socket: &Path, error: &io::Error, config: &Path) -> Vec<Finding> {
     let file = read_config(config).err().map(|error| {
         let says = format!("the daemon does not start with its configuration: {}", chain(&error));
         Finding::new("config", says)
@@ -68,7 +69,7 @@ fn without_daemon(socket: &Path, error: &io::Error, config: &Path) -> Vec<Findin
     file.into_iter().chain([away]).collect()
 }
 
-fn text(report: &Report) -> String {
+pub(crate) fn text(report: &Report) -> String {
     let fixed = report.fixed.iter().map(|finding| format!("fixed: {}", finding.says));
     let mut lines: Vec<String> =
         fixed.chain(report.found.iter().map(|finding| finding.says.clone())).collect();
@@ -87,26 +88,33 @@ fn text(report: &Report) -> String {
 pub(crate) struct Surroundings {
     /// Where Docker looks for its plugins.
     pub(crate) sockets: Vec<PathBuf>,
+    /// The names under which it finds them.
+    pub(crate) drivers: Vec<DriverName>,
+    /// When the daemon started (`CLOCK_BOOTTIME`).
+    pub(crate) started: Duration,
 }
 
 /// Looks, and mends what can be.
-pub(crate) async fn examine(
-    parts: &Parts,
-    around: &Surroundings,
-    view: &DockerView,
-    fix: bool,
-) -> Result<Report, NatError> {
+pub(crate) async fn examine(context: &Context, fix: bool) -> Result<Report, NatError> {
+    let Context { parts, docker, attacher, around, .. } = context;
+    let view = docker.borrow().clone();
     let mut report = if fix {
         parts.doctor.fix().await?
     } else {
         Report { found: parts.doctor.look().await, ..Report::default() }
     };
-    report.advice = alike::look(parts, view).iter().flat_map(Alike::findings).collect();
+    report.advice = alike::look(parts, &view).iter().flat_map(Alike::findings).collect();
     report.advice.extend(tagged(parts).await);
     // Nobody misses it where there are attachments to other things only.
     let docker =
         view.connected || (parts.engine.network_views().is_empty() && !parts.attach.views().await.is_empty());
-    report.found.splice(0..0, around.look(docker));
+    let broken = attacher.broken_config().map(|error| {
+        let says = format!(
+            "the daemon goes on with its old configuration, because it could not read the new one: {error}"
+        );
+        Finding::new("config", says)
+    });
+    report.found.splice(0..0, around.look(docker).into_iter().chain(broken));
     report.found.extend(parts.connections.dropped().iter().map(DroppedConnection::finding));
     Ok(report)
 }

@@ -6,10 +6,17 @@ use std::io;
 use crate::attach::AttachCommandError;
 use crate::control::CallError;
 use crate::daemon::DaemonError;
+use crate::host_access::HostAccessError;
+use crate::nat::NatError;
+use crate::network::NetworkCommandError;
 use crate::output::CommandError;
 
 /// Something failed.
 pub(crate) const FAILED: u8 = 1;
+/// What was asked for cannot be: what the command line's parser could not know.
+pub(crate) const USAGE: u8 = 2;
+/// It took longer than was allowed.
+pub(crate) const TIMEOUT: u8 = 3;
 /// The daemon does not run.
 pub(crate) const NO_DAEMON: u8 = 8;
 /// What was named is not there.
@@ -42,6 +49,15 @@ fn known(error: &(dyn Error + 'static)) -> Option<u8> {
         }
         _ => {}
     }
+    if let Some(HostAccessError::Command(error)) = error.downcast_ref() {
+        return of_command(error);
+    }
+    if let Some(NatError::Command(error)) = error.downcast_ref() {
+        return of_command(error);
+    }
+    if let Some(NetworkCommandError::Command(error)) = error.downcast_ref() {
+        return of_command(error);
+    }
     match error.downcast_ref::<CommandError>() {
         Some(error) => of_command(error),
         None => error.downcast_ref::<CallError>().and_then(of_call),
@@ -55,6 +71,8 @@ fn of_command(error: &CommandError) -> Option<u8> {
         | CommandError::Empty(_)
         | CommandError::Stopped { .. }
         | CommandError::Elsewhere { .. } => Some(NOT_FOUND),
+        CommandError::TimedOut(_) => Some(TIMEOUT),
+        CommandError::NoField { .. } => Some(USAGE),
         _ => None,
     }
 }
@@ -74,6 +92,7 @@ mod tests {
     use std::io;
 
     use super::{CANNOT_RUN, CallError, CommandError, FAILED, NO_DAEMON, NO_PROGRAM, NOT_FOUND, status};
+    use super::{HostAccessError, NatError, NetworkCommandError};
     use crate::attach::AttachCommandError;
 
     fn unreachable() -> CallError {
@@ -85,6 +104,10 @@ mod tests {
     fn says_that_the_daemon_does_not_run() {
         assert_eq!(status(&CommandError::from(unreachable())), NO_DAEMON);
         assert_eq!(status(&AttachCommandError::from(unreachable())), NO_DAEMON);
+        let command = || CommandError::from(unreachable());
+        assert_eq!(status(&HostAccessError::from(command())), NO_DAEMON);
+        assert_eq!(status(&NatError::from(command())), NO_DAEMON);
+        assert_eq!(status(&NetworkCommandError::from(command())), NO_DAEMON);
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn stopped(identities: &[IdentityView], target: &str) -> Option<CommandError> {
 }
 
 /// One line for each thing, what belongs to another below it and further in.
-fn render(Inspected { endpoint: seen, ovs }: &Inspected) -> String {
+pub(crate) fn render(Inspected { endpoint: seen, ovs }: &Inspected) -> String {
     let e = &seen.endpoint;
     let mut lines = Vec::new();
     let mut line = |name: &str, value: Option<String>| {

@@ -3,25 +3,32 @@
 use landline_engine::EndpointView;
 
 use crate::attach::AttachRow;
-use crate::cli::LsOptions;
+use crate::cli::{ListOptions, LsOptions};
 use crate::control::{Answer, Listing, Request, call};
-use crate::output::{CommandError, dash, show, table};
+use crate::listing::{Rows, list};
+use crate::output::{CommandError, dash, table};
+
+/// Endpoints, and what was asked for and is not there.
+const ROWS: Rows<'_> = Rows { tables: &["/endpoints", "/attachments"], names: &["container", "endpoint"] };
 
 /// Prints what there is.
 pub(crate) async fn run(options: &LsOptions) -> Result<(), CommandError> {
     let answer = call(&options.control.control_socket, &Request::Ls).await?;
     let Answer::Ls(listing) = answer else { return Err(CommandError::Unexpected) };
-    show(&listing, options.json, render)
+    list(&listing, ROWS, &options.list, |listing| render(listing, &options.list))
 }
 
-fn render(listing: &Listing) -> String {
+pub(crate) fn render(listing: &Listing, options: &ListOptions) -> String {
     let header = ["NETWORK", "CONTAINER", "INTERFACE", "MAC", "ADDRESS", "SERVER", "LEASE LEFT", "STATE"];
-    let rows = listing.endpoints.iter().flat_map(|e| std::iter::once(row(e)).chain(ipv6_rows(e)));
+    let rows = listing.endpoints.iter().flat_map(|e| std::iter::once(row(e, options)).chain(ipv6_rows(e)));
     let rows = rows.chain(listing.attachments.iter().map(missing));
     let mut text = table(header, rows);
     for row in &listing.attachments {
         text.push_str("\n\n");
-        text.push_str(&explain(row));
+        text.push_str(&row.explain());
+    }
+    if !options.filter.is_empty() {
+        return text;
     }
     for alike in &listing.alike {
         text.push_str("\n\n");
@@ -44,14 +51,9 @@ fn missing(row: &AttachRow) -> [String; 8] {
     [network, row.container.clone(), interface, mac, address, server, left, row.state.to_string()]
 }
 
-fn explain(row: &AttachRow) -> String {
-    let allow = row.allow.as_ref().map(|line| format!("; to allow it: {line}")).unwrap_or_default();
-    format!("{}, {}: {}{allow}", row.container, row.source, row.reason)
-}
-
-fn row(e: &EndpointView) -> [String; 8] {
+fn row(e: &EndpointView, options: &ListOptions) -> [String; 8] {
     [
-        e.network.clone().unwrap_or_else(|| short(&e.network_id)),
+        e.network.clone().unwrap_or_else(|| options.id(&e.network_id)),
         e.container.clone().unwrap_or_else(dash),
         e.interface.clone(),
         e.mac.to_string(),
@@ -82,10 +84,6 @@ fn ipv6_rows(e: &EndpointView) -> Vec<[String; 8]> {
     }
     let left = || ipv6.lease_left_s.map_or_else(dash, span);
     ipv6.addresses.iter().map(|address| line(address.to_string(), left())).collect()
-}
-
-fn short(id: &str) -> String {
-    id.chars().take(12).collect()
 }
 
 /// The two largest units of a span of seconds.

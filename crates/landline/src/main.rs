@@ -6,6 +6,7 @@ mod alone;
 mod attach;
 mod attempts;
 mod bridge;
+mod bugreport;
 mod cli;
 mod completion;
 mod connections;
@@ -19,6 +20,7 @@ mod host_access;
 mod identity;
 mod inspect;
 mod lease;
+mod listing;
 mod log;
 mod ls;
 mod named;
@@ -31,6 +33,8 @@ mod plain;
 mod preset;
 mod refused_starts;
 mod starts;
+mod status;
+mod wait;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -79,9 +83,11 @@ async fn run(
             Ok(landline_links::vde::run_switches().await?)
         }
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
+        cli::Command::Wait(options) => Ok(wait::run(&options).await?),
         cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),
         cli::Command::Lease(command) => Ok(lease::run(&command).await?),
         cli::Command::Bridge(command) => Ok(bridge::run(&command).await?),
+        cli::Command::Status(options) => return Ok(status::run(&options).await?),
         cli::Command::Doctor(options) => return Ok(doctor::run(&options).await?),
         cli::Command::Nat(options) => Ok(nat::run(options).await?),
         cli::Command::Network(command) => Ok(network::run(&command).await?),
@@ -98,6 +104,7 @@ async fn run(
         cli::Command::Ip(options) => Ok(attach::ip(&options).await?),
         cli::Command::Exec(options) => return Ok(attach::exec(&options).await?),
         cli::Command::Allow(options) => Ok(attach::allow(&options).await?),
+        cli::Command::Bugreport(options) => Ok(bugreport::run(&options).await?),
         cli::Command::Completions(options) => Ok(completion::print(&options)?),
         cli::Command::Man(options) => Ok(completion::man(&options)?),
         cli::Command::Config(cli::ConfigCommand::Check(options)) => Ok(attach::check(&options)?),

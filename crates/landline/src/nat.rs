@@ -10,6 +10,7 @@ use landline_options::{Hostname, LanIp, NatPorts, PortsError};
 
 use crate::cli::{NatAddOptions, NatCommand, NatOptions};
 use crate::control::{Answer, Request, call};
+use crate::listing::{Rows, list};
 use crate::output::{CommandError, dash, say, show, table};
 
 /// Why a command did not work.
@@ -35,10 +36,7 @@ pub(crate) async fn run(options: NatOptions) -> Result<(), NatError> {
             let Answer::Nat(views) = answer.map_err(CommandError::Call)? else {
                 return Err(CommandError::Unexpected.into());
             };
-            Ok(show(&views, options.json, |views| {
-                let titles = ["CONTAINER", "NETWORK", "ADDRESS", "NIC", "INSIDE", "PORTS", "STATE"];
-                table(titles, views.iter().map(row))
-            })?)
+            Ok(list(&views, Rows::named(&["container", "address"]), &options.list, |views| render(views))?)
         }
         Some(NatCommand::Rm { control, container }) => {
             let done = format!("{container} has no NAT address any more");
@@ -53,6 +51,11 @@ pub(crate) async fn run(options: NatOptions) -> Result<(), NatError> {
         }
         None => add(options.add).await,
     }
+}
+
+pub(crate) fn render(views: &[NatView]) -> String {
+    let titles = ["CONTAINER", "NETWORK", "ADDRESS", "NIC", "INSIDE", "PORTS", "STATE"];
+    table(titles, views.iter().map(row))
 }
 
 async fn add(options: NatAddOptions) -> Result<(), NatError> {

@@ -39,6 +39,10 @@ pub(crate) enum CommandError {
     },
     #[error("this is no export of identities; landline identity export writes one")]
     NoExport(#[source] serde_json::Error),
+    #[error("{0}")]
+    TimedOut(String),
+    #[error("no row has a field {field:?}; the fields are: {known}")]
+    NoField { field: String, known: String },
     #[error("cannot print JSON")]
     Json(#[source] serde_json::Error),
     #[error("cannot print")]
@@ -61,7 +65,7 @@ pub(crate) fn show<T: Serialize + DeserializeOwned>(
 }
 
 /// The value with all its texts escaped.
-fn shown<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, serde_json::Error> {
+pub(crate) fn shown<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, serde_json::Error> {
     let mut value = serde_json::to_value(value)?;
     escape(&mut value);
     serde_json::from_value(value)
@@ -84,13 +88,23 @@ fn escape(value: &mut Value) {
 
 /// Writes lines of text. The ends of lines are the text's own; whatever else there is that is more than a letter on a terminal is
 /// escaped.
-fn print(mut to: impl io::Write, text: &str) -> io::Result<()> {
+fn print(to: impl io::Write, text: &str) -> io::Result<()> {
     let lines: String = text.lines().flat_map(|line| [Shown(line).to_string(), "\n".into()]).collect();
-    match to.write_all(lines.as_bytes()) {
+    write(to, lines.as_bytes())
+}
+
+fn write(mut to: impl io::Write, text: &[u8]) -> io::Result<()> {
+    match to.write_all(text) {
         // Nobody reading on (`landline ls | head`) is fine.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }
+}
+
+/// Writes lines whose texts from outside are escaped already.
+pub(crate) fn lines(lines: &[String]) -> Result<(), CommandError> {
+    let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+    write(io::stdout(), text.as_bytes()).map_err(CommandError::Print)
 }
 
 /// Says something on standard output, a line or several.

@@ -47,6 +47,14 @@ pub(crate) struct AttachRow {
     pub(crate) allow: Option<String>,
 }
 
+impl AttachRow {
+    /// What came of it and why, with the command that would allow it.
+    pub(crate) fn explain(&self) -> String {
+        let allow = self.allow.as_ref().map(|line| format!("; to allow it: {line}")).unwrap_or_default();
+        format!("{}, {}: {}{allow}", self.container, self.source, self.reason)
+    }
+}
+
 /// How many attachments that ended with their process are remembered.
 const ENDED: usize = 16;
 

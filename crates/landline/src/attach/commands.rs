@@ -56,13 +56,16 @@ pub(crate) async fn attach(options: &AttachOptions) -> Result<(), AttachCommandE
         let Answer::Attachments(views) = ask(&options.control, Request::Attachments).await? else {
             return Err(CommandError::Unexpected.into());
         };
-        return Ok(show(&views, options.json, |views| {
-            let header = ["CONTAINER", "INTERFACE", "PARENT", "ADDRESS", "ASKED BY", "STATE"];
-            table(header, views.iter().map(row))
-        })?);
+        return Ok(show(&views, options.json, |views| render(views))?);
     }
     let attach = Attach::parse(&options.words())?;
     answer(options, Request::Attach { attach: Box::new(attach), dry_run: options.dry_run }).await
+}
+
+/// A table of attachments.
+pub(crate) fn render(views: &[AttachmentView]) -> String {
+    let header = ["CONTAINER", "INTERFACE", "PARENT", "ADDRESS", "ASKED BY", "STATE"];
+    table(header, views.iter().map(row))
 }
 
 async fn answer(options: &AttachOptions, request: Request) -> Result<(), AttachCommandError> {

@@ -18,8 +18,8 @@ mod settings;
 mod wait;
 mod work;
 
-pub(crate) use board::AttachRow;
-pub(crate) use commands::{AttachCommandError, attach, detach, exec, ip, pid, pipework};
+pub(crate) use board::{AttachRow, RowState};
+pub(crate) use commands::{AttachCommandError, attach, detach, exec, ip, pid, pipework, render};
 pub(crate) use drop_in::DropIn;
 pub(crate) use service::{Attacher, SettingsError, Where, read_config};
 pub(crate) use settings::{allow, check};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use landline_attach::{AttachFailure, AttachRequest, AttachmentRecord, Attachments, Origin};
@@ -44,6 +44,8 @@ pub(crate) struct Attacher {
     config_path: Option<PathBuf>,
     drop_in: Option<DropIn>,
     config: watch::Sender<Arc<ConfigFile>>,
+    /// Why the configuration was not taken when it was read last.
+    broken: Mutex<Option<String>>,
     board: Arc<Board>,
     /// Something was attached or detached by command, or else is to be looked at again.
     changed: Arc<Notify>,
@@ -105,19 +107,39 @@ impl Attacher {
         drop_in: Option<DropIn>,
     ) -> Self {
         let config = watch::Sender::new(Arc::new(config));
-        Self { attach, view, config_path, drop_in, config, board: Arc::default(), changed: Arc::default() }
+        Self {
+            attach,
+            view,
+            config_path,
+            drop_in,
+            config,
+            broken: Mutex::default(),
+            board: Arc::default(),
+            changed: Arc::default(),
+        }
     }
 
     /// Reads the configuration again. One that is wrong changes nothing.
     pub(crate) fn reload(&self) -> Result<(), SettingsError> {
         let Some(path) = &self.config_path else { return Ok(()) };
-        let config = read_config(path)?;
+        let config = read_config(path);
+        *self.broken() = config.as_ref().err().map(|error| chain(error));
+        let config = config?;
         self.config.send_replace(Arc::new(config));
         tracing::info!(path = %path.display(), "configuration read");
         Ok(())
     }
 
-    /// The configuration as it was read last.
+    fn broken(&self) -> MutexGuard<'_, Option<String>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the configuration file was not taken when it was read last, if it was not.
+    pub(crate) fn broken_config(&self) -> Option<String> {
+        self.broken().clone()
+    }
+
+    /// The configuration as it was taken last.
     pub(crate) fn config(&self) -> watch::Receiver<Arc<ConfigFile>> {
         self.config.subscribe()
     }

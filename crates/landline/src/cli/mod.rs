@@ -3,6 +3,8 @@
 mod attach;
 mod daemon;
 mod host;
+mod list;
+mod network;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,13 +19,15 @@ pub(crate) use host::{
     AdoptOptions, BridgeCommand, BridgeKind, EnableOptions, HostAccessCommand, NatAddOptions, NatCommand,
     NatOptions, RouterOptions,
 };
+pub(crate) use list::{ListOptions, LsOptions};
+pub(crate) use network::{CreateOptions, NetworkCommand, RemoveOptions};
 
 /// Connect containers to the local network.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 80, infer_subcommands = true)]
 #[command(
     after_help = "Commands may be shortened: landline id l is landline identity ls.\nExit status: 0 success, 1 failure, \
-    2 wrong usage, 8 the daemon does not run, 10 not found."
+    2 wrong usage, 3 timeout, 8 the daemon does not run, 10 not found."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -49,6 +53,10 @@ pub(crate) enum Command {
     /// Run VDE switches; started by the daemon, which it outlives.
     #[command(hide = true)]
     Switches,
+    /// Show the daemon, its networks and its problems on one screen.
+    ///
+    /// The exit status is 1 if there is a problem, and 8 if the daemon does not run.
+    Status(StatusOptions),
     /// List container interfaces and their leases.
     #[command(alias = "list")]
     Ls(LsOptions),
@@ -56,6 +64,10 @@ pub(crate) enum Command {
     ///
     /// Identity, lease, and every option that the server sent.
     Inspect(InspectOptions),
+    /// Wait until a container has its addresses, and print them.
+    ///
+    /// Returns as soon as the daemon knows; the container may start later. The exit status is 3 if it takes too long.
+    Wait(WaitOptions),
     /// Diagnose why containers cannot be reached, and suggest fixes.
     Doctor(DoctorOptions),
     /// Renew or release a container's lease.
@@ -98,7 +110,7 @@ pub(crate) enum Command {
     /// An identity is a container's hardware address, client identifier and last lease.
     #[command(subcommand)]
     Identity(IdentityCommand),
-    /// List networks, or forget one that Docker no longer has.
+    /// Create, list or remove networks.
     #[command(subcommand)]
     Network(NetworkCommand),
     /// Translate a LAN address to a container on Docker's bridge.
@@ -108,6 +120,10 @@ pub(crate) enum Command {
     /// Those of Docker's own macvlan and ipvlan networks, too.
     #[command(subcommand)]
     HostAccess(HostAccessCommand),
+    /// Print everything that a report of a problem needs.
+    ///
+    /// Versions, status, interfaces, leases, configuration and the last lines of the log. Keys are left out.
+    Bugreport(BugreportOptions),
     /// Print a shell's completion script.
     Completions(CompletionsOptions),
     /// Print a manual page.
@@ -143,6 +159,30 @@ pub(crate) struct ManOptions {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// What `status` prints.
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    #[command(flatten)]
+    pub(crate) config: ConfigOptions,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a report contains.
+#[derive(Debug, Args)]
+pub(crate) struct BugreportOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    #[command(flatten)]
+    pub(crate) config: ConfigOptions,
+    /// Replace hardware addresses, client identifiers and IP addresses by numbers.
+    #[arg(long)]
+    pub(crate) redact: bool,
+}
+
 /// How to look at the host.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorOptions {
@@ -172,6 +212,36 @@ pub(crate) struct InspectOptions {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What to wait for.
+#[derive(Debug, Args)]
+pub(crate) struct WaitOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// A container's name or id, or pid:N or netns:PATH as attached.
+    pub(crate) target: String,
+    /// What to wait for.
+    #[arg(long = "for", value_name = "STATE", value_enum, default_value_t)]
+    pub(crate) until: WaitFor,
+    /// Longest time to wait, like 30s; default: no limit.
+    #[arg(long, value_name = "TIME", value_parser = landline_options::parse_duration)]
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a container is waited for to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum WaitFor {
+    /// An address on each of its networks.
+    #[default]
+    Address,
+    /// A lease that the server has confirmed.
+    Bound,
+    /// The address set in the container, and no spanning tree in the way.
+    Reachable,
 }
 
 /// What to do about leases.
@@ -260,23 +330,6 @@ pub(crate) enum IdentityCommand {
     },
 }
 
-/// What to do with networks.
-#[derive(Debug, Subcommand)]
-pub(crate) enum NetworkCommand {
-    /// List networks, and whether Docker has them.
-    #[command(alias = "list")]
-    Ls(LsOptions),
-    /// Forget a network that Docker no longer has.
-    ///
-    /// Everything made for it is removed. The daemon does this by itself after a minute.
-    Forget {
-        #[command(flatten)]
-        control: ControlOptions,
-        /// The network's name or id.
-        network: String,
-    },
-}
-
 /// Where the daemon listens for commands.
 #[derive(Debug, Args)]
 pub(crate) struct ControlOptions {
@@ -296,14 +349,4 @@ impl ControlOptions {
     pub(crate) const VARIABLE: &str = "LANDLINE_CONTROL_SOCKET";
     /// Where it is if nothing else is said.
     pub(crate) const DEFAULT: &str = "/run/landline/control.sock";
-}
-
-/// What `ls` prints.
-#[derive(Debug, Args)]
-pub(crate) struct LsOptions {
-    #[command(flatten)]
-    pub(crate) control: ControlOptions,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }

@@ -1,11 +1,16 @@
 //! The control socket: one JSON request a line, one JSON answer a line, over a unix socket that only root can use.
 
+mod access;
 mod client;
 mod server;
 
+use std::time::Duration;
+
 use landline_attach::AttachmentView;
 use landline_doctor::Report;
-use landline_engine::{EndpointView, IdentityExport, IdentityView, Imported, NetworkView, Reservation};
+use landline_engine::{
+    Awaited, EndpointView, IdentityExport, IdentityView, Imported, NetworkView, Reservation,
+};
 use landline_host_access::AccessView;
 use landline_nat::{NatRecord, NatView};
 use landline_options::{AccessRequest, Attach, Change, Target};
@@ -16,9 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::alike::Alike;
 use crate::attach::{AttachRow, Where};
 use crate::connections::DroppedConnection;
-use crate::network::NetworkRow;
-
 use crate::inspect::Inspected;
+use crate::network::NetworkRow;
+use crate::status::Status;
+pub(crate) use access::follow_group;
 pub(crate) use client::{CallError, call};
 pub(crate) use server::{Context, serve};
 
@@ -31,6 +37,17 @@ pub(crate) const MAX_LINE: u64 = 16 << 20;
 pub(crate) enum Request {
     /// What there is.
     Ls,
+    /// How the daemon is.
+    Status,
+    /// Answer when a container has its addresses.
+    Wait {
+        /// Its name or id, or what something was attached to.
+        target: String,
+        /// What it is to have.
+        awaited: Awaited,
+        /// How long that may take.
+        timeout: Option<Duration>,
+    },
     /// What is remembered of containers.
     Identities,
     /// Who a container is on a network, whether it has run or not.
@@ -161,6 +178,12 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// To [`Request::Ls`].
     Ls(Listing),
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Wait`]: the addresses.
+    Waited(Vec<String>),
+    /// To [`Request::Wait`]: why it took too long.
+    TimedOut(String),
     /// To [`Request::Inspect`].
     Inspected(Vec<Inspected>),
     /// To [`Request::Renew`] and [`Request::Release`]: how many were asked to.

@@ -7,11 +7,12 @@ use landline_docker::DockerView;
 use landline_host_access::AccessError;
 use landline_kernel::Acceptor;
 use landline_model::NatOwner;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Peer;
 use super::{Answer, Listing, MAX_LINE, Request};
 use crate::alike;
 use crate::attach::Attacher;
@@ -20,6 +21,8 @@ use crate::identity::Site;
 use crate::inspect;
 use crate::network::Lost;
 use crate::parts::Parts;
+use crate::status::status;
+use crate::wait::wait;
 
 /// What requests are about.
 pub(crate) struct Context {
@@ -48,91 +51,28 @@ pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: Canc
 }
 
 async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationToken) -> io::Result<()> {
-    let Context { parts, docker, attacher, lost, site, around } = context;
+    let peer = Peer::of(&stream)?;
+    let config = context.attacher.config();
     let (input, mut output) = stream.into_split();
     let mut lines = BufReader::new(input.take(MAX_LINE));
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).await? > 0 {
         let answer = match serde_json::from_slice(&line) {
-            Ok(Request::Ls) => {
-                let endpoints = parts.engine.endpoint_views().await;
-                let view = docker.borrow().clone();
-                Answer::Ls(Listing {
-                    docker: view.connected,
-                    networks: parts.engine.network_views(),
-                    endpoints,
-                    attachments: attacher.rows(),
-                    alike: alike::look(parts, &view),
-                    dropped: parts.connections.dropped(),
-                })
-            }
-            Ok(Request::Inspect { target }) => Answer::Inspected(inspect::look(&parts.engine, &target).await),
-            Ok(Request::Renew { container, network }) => {
-                Answer::Renewing(parts.engine.renew_container(&container, network.as_deref()).await)
-            }
-            Ok(Request::Release { container, network }) => {
-                Answer::Renewing(parts.engine.release_container(&container, network.as_deref()).await)
-            }
-            Ok(Request::Networks) => Answer::Networks(lost.rows()),
-            Ok(Request::ForgetNetwork { network }) => done(lost.forget(&network).await),
-            Ok(Request::Identities) => Answer::Identities(parts.engine.identity_views().await),
-            Ok(Request::IdentityOf { name, network }) => {
-                match parts.engine.reservation_for(&network, &name).await {
-                    Ok(reservation) => Answer::IdentityOf(Box::new(reservation)),
-                    Err(error) => Answer::Error(landline_types::chain(&error)),
-                }
-            }
-            Ok(Request::ExportIdentities) => {
-                Answer::Exported(Box::new(parts.engine.export_identities().await))
-            }
-            Ok(Request::ImportIdentities { export }) => match parts.engine.import_identities(*export).await {
-                Ok(imported) => Answer::Imported(imported),
-                Err(error) => Answer::Error(landline_types::chain(&error)),
-            },
-            Ok(Request::SiteKey) => Answer::SiteKey(site.text()),
-            Ok(Request::SetSiteKey { key }) => done(site.replace(&key)),
-            Ok(Request::Forget { id }) => done(parts.engine.forget_identity(&id).await),
-            Ok(Request::KeepHostLease(lease)) => done(parts.host_leases.keep(lease).await),
-            Ok(Request::DropHostLease { interface }) => done(parts.host_leases.leave(&interface).await),
-            Ok(Request::Nat) => Answer::Nat(parts.nat.list(&parts.engine)),
-            Ok(Request::NatAdd { record }) => match parts.nat.add(*record).await {
-                Ok(view) => Answer::Nat(vec![view]),
-                Err(error) => Answer::Error(landline_types::chain(&error)),
-            },
-            Ok(Request::NatRemove { container }) => {
-                done(parts.nat.remove(&NatOwner::Container(container)).await)
-            }
-            Ok(Request::Attach { attach, dry_run }) => {
-                Box::pin(attacher.attach(*attach, dry_run, cancel)).await
-            }
-            Ok(Request::Attachments) => Answer::Attachments(parts.attach.views().await),
-            Ok(Request::Detach { target, name }) => attacher.detach(&target, name.as_ref()).await,
-            Ok(Request::Change { target, change }) => attacher.change(&target, &change).await,
-            Ok(Request::Where { target }) => attacher.locate(&target).await,
-            Ok(Request::Doctor { fix }) => {
-                let view = docker.borrow().clone();
-                match Box::pin(examine(parts, around, &view, fix)).await {
-                    Ok(report) => Answer::Doctor(report),
-                    Err(error) => Answer::Error(landline_types::chain(&error)),
-                }
-            }
-            Ok(Request::DoctorUndo) => match parts.doctor.unfix().await {
-                Ok(undone) => Answer::Undone(undone),
-                Err(error) => Answer::Error(landline_types::chain(&error)),
-            },
-            Ok(Request::Reload) => done(attacher.reload()),
-            Ok(Request::HostAccess) => Answer::HostAccess(parts.host_access.views()),
-            Ok(Request::HostAccessEnable { request }) => {
-                let enabled = async {
-                    let access = request.read().map_err(AccessError::from)?;
-                    parts.host_access.enable(access).await
+            Ok(request) => {
+                let allowed = peer.may(&request, &config.borrow());
+                let waits = matches!(request, Request::Wait { .. });
+                let answer = async {
+                    match allowed {
+                        Ok(()) => answer(request, context, cancel).await,
+                        Err(why) => Answer::Error(why),
+                    }
                 };
-                match enabled.await {
-                    Ok(view) => Answer::HostAccess(vec![view]),
-                    Err(error) => Answer::Error(landline_types::chain(&error)),
+                tokio::select! {
+                    answer = Box::pin(answer) => answer,
+                    // Nobody waits for it any more.
+                    () = closed(&mut lines), if waits => return Ok(()),
                 }
             }
-            Ok(Request::HostAccessDisable { network }) => done(parts.host_access.disable(&network).await),
             Err(error) => Answer::Error(format!("the request makes no sense: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -141,6 +81,92 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
         line.clear();
     }
     Ok(())
+}
+
+/// Ends when the other side has closed the connection.
+async fn closed(lines: &mut (impl AsyncBufRead + Unpin)) {
+    if lines.fill_buf().await.is_ok_and(|more| !more.is_empty()) {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn answer(request: Request, context: &Context, cancel: &CancellationToken) -> Answer {
+    let Context { parts, docker, attacher, lost, site, .. } = context;
+    match request {
+        Request::Ls => {
+            let endpoints = parts.engine.endpoint_views().await;
+            let view = docker.borrow().clone();
+            Answer::Ls(Listing {
+                docker: view.connected,
+                networks: parts.engine.network_views(),
+                endpoints,
+                attachments: attacher.rows(),
+                alike: alike::look(parts, &view),
+                dropped: parts.connections.dropped(),
+            })
+        }
+        Request::Wait { target, awaited, timeout } => wait(context, &target, awaited, timeout).await,
+        Request::Status => match Box::pin(status(context)).await {
+            Ok(status) => Answer::Status(Box::new(status)),
+            Err(error) => Answer::Error(landline_types::chain(&error)),
+        },
+        Request::Inspect { target } => Answer::Inspected(inspect::look(&parts.engine, &target).await),
+        Request::Renew { container, network } => {
+            Answer::Renewing(parts.engine.renew_container(&container, network.as_deref()).await)
+        }
+        Request::Release { container, network } => {
+            Answer::Renewing(parts.engine.release_container(&container, network.as_deref()).await)
+        }
+        Request::Networks => Answer::Networks(lost.rows()),
+        Request::ForgetNetwork { network } => done(lost.forget(&network).await),
+        Request::Identities => Answer::Identities(parts.engine.identity_views().await),
+        Request::IdentityOf { name, network } => match parts.engine.reservation_for(&network, &name).await {
+            Ok(reservation) => Answer::IdentityOf(Box::new(reservation)),
+            Err(error) => Answer::Error(landline_types::chain(&error)),
+        },
+        Request::ExportIdentities => Answer::Exported(Box::new(parts.engine.export_identities().await)),
+        Request::ImportIdentities { export } => match parts.engine.import_identities(*export).await {
+            Ok(imported) => Answer::Imported(imported),
+            Err(error) => Answer::Error(landline_types::chain(&error)),
+        },
+        Request::SiteKey => Answer::SiteKey(site.text()),
+        Request::SetSiteKey { key } => done(site.replace(&key)),
+        Request::Forget { id } => done(parts.engine.forget_identity(&id).await),
+        Request::KeepHostLease(lease) => done(parts.host_leases.keep(lease).await),
+        Request::DropHostLease { interface } => done(parts.host_leases.leave(&interface).await),
+        Request::Nat => Answer::Nat(parts.nat.list(&parts.engine)),
+        Request::NatAdd { record } => match parts.nat.add(*record).await {
+            Ok(view) => Answer::Nat(vec![view]),
+            Err(error) => Answer::Error(landline_types::chain(&error)),
+        },
+        Request::NatRemove { container } => done(parts.nat.remove(&NatOwner::Container(container)).await),
+        Request::Attach { attach, dry_run } => Box::pin(attacher.attach(*attach, dry_run, cancel)).await,
+        Request::Attachments => Answer::Attachments(parts.attach.views().await),
+        Request::Detach { target, name } => attacher.detach(&target, name.as_ref()).await,
+        Request::Change { target, change } => attacher.change(&target, &change).await,
+        Request::Where { target } => attacher.locate(&target).await,
+        Request::Doctor { fix } => match Box::pin(examine(context, fix)).await {
+            Ok(report) => Answer::Doctor(report),
+            Err(error) => Answer::Error(landline_types::chain(&error)),
+        },
+        Request::DoctorUndo => match parts.doctor.unfix().await {
+            Ok(undone) => Answer::Undone(undone),
+            Err(error) => Answer::Error(landline_types::chain(&error)),
+        },
+        Request::Reload => done(attacher.reload()),
+        Request::HostAccess => Answer::HostAccess(parts.host_access.views()),
+        Request::HostAccessEnable { request } => {
+            let enabled = async {
+                let access = request.read().map_err(AccessError::from)?;
+                parts.host_access.enable(access).await
+            };
+            match enabled.await {
+                Ok(view) => Answer::HostAccess(vec![view]),
+                Err(error) => Answer::Error(landline_types::chain(&error)),
+            }
+        }
+        Request::HostAccessDisable { network } => done(parts.host_access.disable(&network).await),
+    }
 }
 
 fn done<E: std::error::Error>(result: Result<(), E>) -> Answer {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{EnableOptions, HostAccessCommand};
 use crate::control::{Answer, Request, call};
+use crate::listing::{Rows, list};
 use crate::output::{CommandError, dash, say, show, table};
 pub(crate) use seen::seen;
 
@@ -44,11 +45,7 @@ pub(crate) async fn run(command: HostAccessCommand) -> Result<(), HostAccessErro
             let Answer::HostAccess(views) = answer.map_err(CommandError::Call)? else {
                 return Err(CommandError::Unexpected.into());
             };
-            Ok(show(&views, options.json, |views| {
-                let header =
-                    ["NETWORK", "DRIVER", "PARENT", "INTERFACE", "ADDRESS", "ROUTES", "CONTAINERS", "STATE"];
-                table(header, views.iter().map(row))
-            })?)
+            Ok(list(&views, Rows::named(&["network"]), &options.list, |views| render(views))?)
         }
         HostAccessCommand::Run(options) => Ok(router::run(options).await?),
     }
@@ -68,6 +65,11 @@ pub(crate) async fn declare(
             Some(Err(_)) | None => return,
         }
     }
+}
+
+pub(crate) fn render(views: &[AccessView]) -> String {
+    let header = ["NETWORK", "DRIVER", "PARENT", "INTERFACE", "ADDRESS", "ROUTES", "CONTAINERS", "STATE"];
+    table(header, views.iter().map(row))
 }
 
 async fn enable(options: EnableOptions) -> Result<(), CommandError> {

@@ -14,6 +14,7 @@ use landline_options::IdentitySource;
 
 use crate::cli::IdentityCommand;
 use crate::control::{Answer, Request, call};
+use crate::listing::{Rows, list};
 use crate::ls::span;
 use crate::output::{CommandError, dash, say, show, table};
 pub(crate) use reservation::{Format, FormatError};
@@ -32,21 +33,7 @@ pub(crate) async fn run(command: &IdentityCommand) -> Result<ExitCode, CommandEr
         IdentityCommand::Ls(options) => {
             let answer = call(&options.control.control_socket, &Request::Identities).await?;
             let Answer::Identities(identities) = answer else { return Err(CommandError::Unexpected) };
-            show(&identities, options.json, |identities| {
-                let header = [
-                    "IDENTITY",
-                    "NETWORK",
-                    "CONTAINER",
-                    "KEY",
-                    "MAC",
-                    "LAST ADDRESS",
-                    "AGE",
-                    "KNOWN BY",
-                    "USE",
-                ];
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-                table(header, identities.iter().map(|identity| row(identity, now)))
-            })
+            list(&identities, Rows::named(&["id"]), &options.list, |identities| render(identities))
         }
         IdentityCommand::Of { control, name, network, format, ip } => {
             let request = Request::IdentityOf { name: name.clone(), network: network.clone() };
@@ -84,6 +71,12 @@ pub(crate) async fn run(command: &IdentityCommand) -> Result<ExitCode, CommandEr
         }
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+pub(crate) fn render(identities: &[IdentityView]) -> String {
+    let header = ["IDENTITY", "NETWORK", "CONTAINER", "KEY", "MAC", "LAST ADDRESS", "AGE", "KNOWN BY", "USE"];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    table(header, identities.iter().map(|identity| row(identity, now)))
 }
 
 fn from_input() -> io::Result<String> {

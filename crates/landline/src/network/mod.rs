@@ -1,19 +1,22 @@
 //! `landline network`, and the networks that Docker no longer has.
 
+mod create;
 mod lost;
 mod missing;
+mod propose;
 
 use landline_engine::NetworkView;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::NetworkCommand;
+use crate::cli::{ControlOptions, ListOptions, LsOptions, NetworkCommand};
 use crate::control::{Answer, Request, call};
+use crate::listing::{Rows, list};
 use crate::ls::span;
-use crate::output::{CommandError, dash, say, show, table};
+use crate::output::{CommandError, dash, say, table};
 pub(crate) use lost::Lost;
 
 /// A network, and whether Docker has it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetworkRow {
     #[serde(flatten)]
     pub(crate) network: NetworkView,
@@ -23,30 +26,48 @@ pub(crate) struct NetworkRow {
     pub(crate) removed_in_s: Option<u64>,
 }
 
-/// Lists networks or forgets one.
-pub(crate) async fn run(command: &NetworkCommand) -> Result<(), CommandError> {
+/// Why a command about networks did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetworkCommandError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Create(#[from] create::CreateError),
+}
+
+/// Creates, lists, removes or forgets networks.
+pub(crate) async fn run(command: &NetworkCommand) -> Result<(), NetworkCommandError> {
     match command {
-        NetworkCommand::Ls(options) => {
-            let answer = call(&options.control.control_socket, &Request::Networks).await?;
-            let Answer::Networks(networks) = answer else { return Err(CommandError::Unexpected) };
-            show(&networks, options.json, |networks| {
-                table(["NETWORK", "ID", "MODE", "PARENT", "IN DOCKER"], networks.iter().map(row))
-            })
-        }
-        NetworkCommand::Forget { control, network } => {
-            let request = Request::ForgetNetwork { network: network.clone() };
-            match call(&control.control_socket, &request).await? {
-                Answer::Done => {
-                    say(format_args!("forgot network {network}"));
-                    Ok(())
-                }
-                _ => Err(CommandError::Unexpected),
-            }
-        }
+        NetworkCommand::Create(options) => Ok(create::create(options).await?),
+        NetworkCommand::Rm(options) => Ok(create::remove(options).await?),
+        NetworkCommand::Ls(options) => Ok(ls(options).await?),
+        NetworkCommand::Forget { control, network } => Ok(forget(control, network).await?),
     }
 }
 
-fn row(row: &NetworkRow) -> [String; 5] {
+async fn ls(options: &LsOptions) -> Result<(), CommandError> {
+    let answer = call(&options.control.control_socket, &Request::Networks).await?;
+    let Answer::Networks(networks) = answer else { return Err(CommandError::Unexpected) };
+    list(&networks, Rows::named(&["name", "id"]), &options.list, |networks| render(networks, &options.list))
+}
+
+pub(crate) fn render(networks: &[NetworkRow], options: &ListOptions) -> String {
+    let rows = networks.iter().map(|network| row(network, options));
+    table(["NETWORK", "ID", "MODE", "PARENT", "IN DOCKER"], rows)
+}
+
+async fn forget(control: &ControlOptions, network: &str) -> Result<(), CommandError> {
+    let request = Request::ForgetNetwork { network: network.to_owned() };
+    match call(&control.control_socket, &request).await? {
+        Answer::Done => {
+            say(format_args!("forgot network {network}"));
+            Ok(())
+        }
+        _ => Err(CommandError::Unexpected),
+    }
+}
+
+fn row(row: &NetworkRow, options: &ListOptions) -> [String; 5] {
     let NetworkRow { network, in_docker, removed_in_s } = row;
     let in_docker = match (in_docker, removed_in_s) {
         (None, _) => "unknown: the Docker API is unreachable".into(),
@@ -56,7 +77,7 @@ fn row(row: &NetworkRow) -> [String; 5] {
     };
     [
         network.name.clone().unwrap_or_else(dash),
-        network.id.chars().take(12).collect(),
+        options.id(&network.id),
         network.mode.clone(),
         network.parent.to_string(),
         in_docker,
