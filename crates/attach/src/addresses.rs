@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
 use landline_leases::probe::{self, Contest};
-use landline_links::blocking;
+use landline_links::{Defaults, announce, blocking, dress};
 use landline_options::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
 
-use super::inside::{self, Defaults, InsideError};
+use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside};
 use super::{AttachFailure, Attachments, Slot};
 
@@ -100,9 +99,9 @@ impl Attachments {
             for address in gone {
                 netlink.delete_address(&landline_kernel::Address::new(link.index, address.net))?;
             }
-            inside::dress(&netns, &mut netlink, link.index, &wanted, Defaults::TakeNew(&old))?;
+            dress(&netns, &mut netlink, link.index, &wanted, Defaults::TakeNew(&old))?;
             if let Some(mac) = link.mac {
-                probe::announce(&netns, link.index, mac, inside::v4(&wanted).iter().map(Ipv4Net::addr))?;
+                announce(&netns, link.index, mac, inside::v4(&wanted).iter().map(|net| net.addr().into()))?;
             }
             Ok::<_, InsideError>(replaced)
         });
@@ -178,7 +177,7 @@ impl Attachments {
             let (netns, mut netlink, link) =
                 inside::find(&there.sandbox, &alias)?.ok_or(InsideError::Lost)?;
             netlink.set_link(link.index, &LinkChange::new().up())?;
-            inside::dress(&netns, &mut netlink, link.index, &spec, Defaults::IfFree)?;
+            dress(&netns, &mut netlink, link.index, &spec, Defaults::IfFree)?;
             Ok::<_, InsideError>(())
         });
         if let Err(error) = done.await {

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use landline_engine::{CreateEndpoint, container_name};
 use landline_kernel::{Netlink, Netns};
-use landline_leases::{OsRandom, probe};
+use landline_leases::OsRandom;
 use landline_links::mark::{End, Mark};
 use landline_links::routes::NextHop;
-use landline_links::{Sandbox, Task, Wanted, blocking, facts_of};
+use landline_links::{Defaults, Sandbox, Task, Wanted, announce, blocking, dress, facts_of};
 use landline_model::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding};
 use landline_options::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
-use super::inside::{self, Defaults, InsideError};
+use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, Origin};
 use super::view::AttachmentView;
 use super::{AttachFailure, AttachRequest, Attachments, Slot, place, process_called};
@@ -318,8 +318,13 @@ impl Attachments {
                 }
             }
             let index = sandbox.link.index;
-            inside::dress(&sandbox.netns, &mut sandbox.netlink, index, &spec, Defaults::Take)?;
-            probe::announce(&sandbox.netns, index, setting.mac, inside::v4(&spec).iter().map(Ipv4Net::addr))?;
+            dress(&sandbox.netns, &mut sandbox.netlink, index, &spec, Defaults::Take)?;
+            announce(
+                &sandbox.netns,
+                index,
+                setting.mac,
+                inside::v4(&spec).iter().map(|net| net.addr().into()),
+            )?;
             Ok(())
         });
         done.await.map_err(|source| AttachFailure::Inside { target: record.target.clone(), source })?;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use landline_kernel::{Netlink, Route};
+use landline_kernel::Netlink;
 use landline_links::blocking;
-use landline_links::mark::PROTOCOL;
 use landline_model::Holding;
 use landline_options::Target;
 use landline_types::IfName;
@@ -129,11 +128,7 @@ impl Attachments {
                 return Ok(None);
             }
             let Some((_, mut netlink, link)) = inside::find(&there.sandbox, &alias)? else { return Ok(None) };
-            let routes = netlink.routes()?;
-            let replaced = there.replaced;
-            Ok::<_, InsideError>(Some(
-                replaced.into_iter().filter(|r| is_held(r, &routes, link.index)).collect(),
-            ))
+            Ok::<_, InsideError>(Some(inside::held(&mut netlink, link.index, there.replaced)?))
         });
         match look.await {
             Ok(Some(held)) => {
@@ -163,14 +158,7 @@ impl Attachments {
 
     /// The attachment that has replaced this one's default route.
     fn heir(&self, record: &AttachmentRecord, there: &Inside) -> Option<Arc<Slot>> {
-        self.attachments.all().into_iter().find(|other| {
-            let heir = other.read();
-            heir.id != record.id
-                && heir.inside.is_some_and(|inside| {
-                    inside.namespace == there.namespace
-                        && inside.replaced.iter().any(|route| is_over(route, there))
-                })
-        })
+        self.attachments.all().into_iter().find(|other| is_heir(&other.read(), record, there))
     }
 
     /// Sets the default routes again that an attachment has replaced, or leaves them to the one that has replaced its own.
@@ -181,8 +169,7 @@ impl Attachments {
         if let Some(heir) = self.heir(record, there) {
             let left = self.remember(&heir, |record| {
                 if let Some(inside) = &mut record.inside {
-                    inside.replaced.retain(|route| !is_over(route, there));
-                    inside.replaced.extend(there.replaced.iter().cloned());
+                    inherit(inside, there);
                 }
             });
             if let Err(error) = left.await {
@@ -198,17 +185,7 @@ impl Attachments {
             }
             let netns = landline_kernel::Netns::open(&path)?;
             let mut netlink = Netlink::open_in(&netns)?;
-            // One that somebody has set since then stays the only one.
-            let defaults = netlink.routes()?;
-            let free = |route: &SavedRoute| {
-                !defaults.iter().any(|known| {
-                    known.is_default()
-                        && known.destination == route.destination
-                        && known.table == Route::MAIN_TABLE
-                })
-            };
-            let routes: Vec<SavedRoute> = routes.into_iter().filter(|route| free(route)).collect();
-            inside::restore(&mut netlink, &routes)?;
+            inside::put_back(&mut netlink, routes)?;
             Ok::<_, InsideError>(())
         });
         if let Err(error) = done.await {
@@ -217,38 +194,79 @@ impl Attachments {
     }
 }
 
+/// Whether an attachment has replaced the default route of another one, which is there.
+fn is_heir(heir: &AttachmentRecord, record: &AttachmentRecord, there: &Inside) -> bool {
+    heir.id != record.id
+        && heir.inside.as_ref().is_some_and(|inside| {
+            inside.namespace == there.namespace && inside.replaced.iter().any(|route| is_over(route, there))
+        })
+}
+
+/// What an attachment puts back when it ends, after the one whose route it has replaced has ended first.
+fn inherit(heir: &mut Inside, there: &Inside) {
+    heir.replaced.retain(|route| !is_over(route, there));
+    heir.replaced.extend(there.replaced.iter().cloned());
+}
+
 /// Whether a default route leads through the interface of an attachment.
 fn is_over(route: &SavedRoute, there: &Inside) -> bool {
     route.dev.as_ref() == Some(&there.name)
 }
 
-/// Whether what has replaced a default route is still there: one through the attachment's `link` with Landline's mark.
-fn is_held(replaced: &SavedRoute, routes: &[Route], link: u32) -> bool {
-    routes.iter().any(|route| {
-        route.is_default()
-            && route.destination == replaced.destination
-            && route.table == Route::MAIN_TABLE
-            && route.oif == Some(link)
-            && route.protocol == PROTOCOL
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use landline_kernel::Route;
+
     use super::*;
 
-    #[test]
-    fn what_was_replaced_comes_back_only_for_the_attachments_own() {
-        let (v4, v6) = ("0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap());
-        let own = |to| Route::on_link(to, 7).protocol(PROTOCOL);
-        let before = inside::saved(&Route::on_link(v4, 2), &[]);
-        assert!(is_held(&before, &[own(v4)], 7));
-        // Removed; of the other family; replaced through this link or by a tunnel; in another table; blocked.
-        let blocked = Route { kind: landline_kernel::RouteKind::Unreachable, ..own(v4) };
-        let by_hand = own(v4).protocol(3);
-        for there in [own(v6), by_hand, Route { oif: Some(9), ..own(v4) }, own(v4).table(7), blocked] {
-            assert!(!is_held(&before, std::slice::from_ref(&there), 7), "{there}");
+    /// An attachment in this namespace, whose interface has replaced a default route through that one.
+    fn attached(n: u8, namespace: &str, name: &str, replaced: Option<&str>) -> AttachmentRecord {
+        let route = |dev: &str| SavedRoute {
+            dev: dev.parse().ok(),
+            ..inside::saved(&Route::on_link("0.0.0.0/0".parse().unwrap(), 2), &[])
+        };
+        AttachmentRecord {
+            id: format!("{n:032x}").parse().unwrap(),
+            target: "web".parse().unwrap(),
+            process: None,
+            spec: "br0 dhcp".parse().unwrap(),
+            origin: super::super::Origin::Command,
+            container: None,
+            network: None,
+            nic: None,
+            inside: Some(Inside {
+                sandbox: "/run/netns/web".into(),
+                namespace: namespace.to_owned(),
+                name: name.parse().unwrap(),
+                replaced: replaced.map(route).into_iter().collect(),
+                dummy: false,
+            }),
+            card: None,
         }
-        assert!(!is_held(&before, &[], 7));
+    }
+
+    fn place(record: &AttachmentRecord) -> Inside {
+        record.inside.clone().unwrap()
+    }
+
+    #[test]
+    fn the_heir_is_whoever_has_replaced_the_route() {
+        let first = attached(1, "4026 1", "eth1", Some("eth0"));
+        let is = |heir: &AttachmentRecord| is_heir(heir, &first, &place(&first));
+        assert!(is(&attached(2, "4026 1", "eth2", Some("eth1"))));
+        assert!(!is(&attached(2, "4026 1", "eth2", Some("eth0"))), "another route");
+        assert!(!is(&attached(2, "4026 1", "eth2", None)));
+        assert!(!is(&attached(2, "4026 2", "eth2", Some("eth1"))), "in another container");
+        assert!(!is(&AttachmentRecord { inside: None, ..attached(2, "4026 1", "eth2", Some("eth1")) }));
+        assert!(!is(&first), "nobody is one's own heir");
+    }
+
+    #[test]
+    fn the_heir_puts_back_what_the_first_would_have() {
+        let first = attached(1, "4026 1", "eth1", Some("eth0"));
+        let mut second = place(&attached(2, "4026 1", "eth2", Some("eth1")));
+        inherit(&mut second, &place(&first));
+        let devs: Vec<_> = second.replaced.iter().filter_map(|route| route.dev.clone()).collect();
+        assert_eq!(devs, ["eth0".parse::<IfName>().unwrap()]);
     }
 }

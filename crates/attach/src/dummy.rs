@@ -1,7 +1,7 @@
 //! Attachments without an endpoint: interfaces that go nowhere.
 
 use landline_kernel::{LinkChange, Netlink, Netns};
-use landline_links::{Host, LinkEnd, LinkType, Step, blocking};
+use landline_links::{Defaults, Host, LinkEnd, LinkType, Step, blocking, dress};
 use landline_types::IfName;
 
 use super::apply::{Put, inside_error};
@@ -48,7 +48,7 @@ impl Attachments {
             netlink.set_link(index, &change.name(name.clone()))?;
             set_v6(&netns, &name);
             netlink.set_link(index, &LinkChange::new().up())?;
-            inside::dress(&netns, &mut netlink, index, &spec, inside::Defaults::Take)?;
+            dress(&netns, &mut netlink, index, &spec, Defaults::Take)?;
             Ok::<_, InsideError>(())
         });
         work.await.map_err(|error| inside_error(put.request, error))?;

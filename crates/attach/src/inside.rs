@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use landline_kernel::sysctl::{self, Family};
-use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError, Netns, Route, RouteKind};
+use ipnet::{IpNet, Ipv4Net};
+use landline_kernel::{Link, Netlink, NetlinkError, Netns, Route, RouteKind};
+use landline_links::Namespace;
 use landline_links::mark::PROTOCOL;
 use landline_options::AttachSpec;
 use landline_types::IfName;
@@ -52,7 +52,7 @@ pub(super) fn gateways(spec: &AttachSpec) -> (bool, bool) {
 
 /// The default routes that others of the same metric would take the place of, over other interfaces than this.
 pub(super) fn defaults(
-    netlink: &mut Netlink,
+    netlink: &mut dyn Namespace,
     own: u32,
     v4: bool,
     v6: bool,
@@ -85,8 +85,41 @@ pub(super) fn saved(route: &Route, links: &[Link]) -> SavedRoute {
     }
 }
 
+/// Those of the replaced default routes whose place is still taken by one through the attachment's `link`, with Landline's
+/// mark. Where somebody has replaced or removed that, a VPN or its kill switch, what was before is not to come back.
+pub(super) fn held(
+    netlink: &mut dyn Namespace,
+    link: u32,
+    replaced: Vec<SavedRoute>,
+) -> Result<Vec<SavedRoute>, NetlinkError> {
+    let routes = netlink.routes()?;
+    Ok(replaced.into_iter().filter(|replaced| is_held(replaced, &routes, link)).collect())
+}
+
+fn is_held(replaced: &SavedRoute, routes: &[Route], link: u32) -> bool {
+    routes.iter().any(|route| {
+        route.is_default()
+            && route.destination == replaced.destination
+            && route.table == Route::MAIN_TABLE
+            && route.oif == Some(link)
+            && route.protocol == PROTOCOL
+    })
+}
+
+/// Sets replaced default routes again. One that somebody has set since then stays the only one.
+pub(super) fn put_back(netlink: &mut dyn Namespace, replaced: Vec<SavedRoute>) -> Result<(), NetlinkError> {
+    let there = netlink.routes()?;
+    let is_free = |route: &SavedRoute| {
+        !there.iter().any(|known| {
+            known.is_default() && known.destination == route.destination && known.table == Route::MAIN_TABLE
+        })
+    };
+    let free: Vec<SavedRoute> = replaced.into_iter().filter(|route| is_free(route)).collect();
+    restore(netlink, &free)
+}
+
 /// Sets routes again, each unless there is one like it or its interface is gone.
-pub(super) fn restore(netlink: &mut Netlink, routes: &[SavedRoute]) -> Result<(), NetlinkError> {
+pub(super) fn restore(netlink: &mut dyn Namespace, routes: &[SavedRoute]) -> Result<(), NetlinkError> {
     let links = netlink.links()?;
     for saved in routes {
         let index =
@@ -119,111 +152,6 @@ pub(super) fn restore(netlink: &mut Netlink, routes: &[SavedRoute]) -> Result<()
     Ok(())
 }
 
-/// What becomes of the default routes that static addresses come with.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Defaults<'a> {
-    /// They take the place of those that are there.
-    Take,
-    /// Those that this did not ask for already do; the others were set then, and are whatever they have become.
-    TakeNew(&'a AttachSpec),
-    /// They are set where there are none.
-    IfFree,
-}
-
-/// Puts the static addresses on the link, and the default routes they come with. What is there already stays.
-pub(super) fn dress(
-    netns: &Netns,
-    netlink: &mut Netlink,
-    index: u32,
-    spec: &AttachSpec,
-    defaults: Defaults<'_>,
-) -> Result<(), NetlinkError> {
-    // Two interfaces of one container may be on one LAN, and neither is to answer for the other's address: it would be
-    // taken for another machine.
-    netlink.set_link(index, &LinkChange::new().arp_ignore(1))?;
-    let has_v6 = |spec: &AttachSpec| spec.addresses.iter().any(|address| address.net.addr().is_ipv6());
-    let mut off = false;
-    if has_v6(spec)
-        && let Some(link) = netlink.link_by_index(index)?
-    {
-        if matches!(defaults, Defaults::TakeNew(old) if has_v6(old)) {
-            off = is_off_v6(netns, &link.name);
-        } else {
-            allow_v6(netns, &link.name);
-        }
-    }
-    let present = netlink.addresses()?;
-    for address in &spec.addresses {
-        let net = address.net;
-        if off && net.addr().is_ipv6() {
-            tracing::warn!(address = %net, "left out: IPv6 was switched off in the container (disable_ipv6)");
-            continue;
-        }
-        let there = present.iter().any(|a| a.index == index && a.net == net);
-        if !there {
-            let mut new = Address::new(index, net).protocol(PROTOCOL);
-            match net {
-                IpNet::V4(v4) if v4.prefix_len() < 31 => new = new.broadcast(v4.broadcast()),
-                IpNet::V6(_) if spec.force => new = new.no_dad(),
-                _ => {}
-            }
-            netlink.replace_address(&new)?;
-        }
-        let asked_before = matches!(defaults, Defaults::TakeNew(old) if old.addresses.contains(address));
-        if let Some(gateway) = address.gateway
-            && !asked_before
-        {
-            default_route(netlink, index, net, gateway, matches!(defaults, Defaults::IfFree))?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether IPv6 is off on the link. Once it has had such addresses, somebody inside did that.
-fn is_off_v6(netns: &Netns, link: &IfName) -> bool {
-    let setting = netns.run(|| sysctl::get(Family::V6, link, "disable_ipv6"));
-    matches!(setting, Ok(Ok(off)) if off != "0")
-}
-
-/// Docker switches IPv6 off where it gives no such address.
-fn allow_v6(netns: &Netns, link: &IfName) {
-    let set = netns.run(|| sysctl::set(Family::V6, link, "disable_ipv6", "0"));
-    if let Err(error) = set.and_then(|done| done) {
-        // A kernel without IPv6 says so when it is given the address.
-        tracing::debug!(%error, %link, "IPv6 is not switched on");
-    }
-}
-
-fn default_route(
-    netlink: &mut Netlink,
-    index: u32,
-    net: IpNet,
-    gateway: IpAddr,
-    if_free: bool,
-) -> Result<(), NetlinkError> {
-    let default = match gateway {
-        IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
-        IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
-    };
-    let local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    if !net.contains(&gateway) && !local {
-        netlink.replace_route(&Route::on_link(IpNet::from(gateway), index).protocol(PROTOCOL))?;
-    }
-    let route = Route::via(default, gateway).oif(index).protocol(PROTOCOL);
-    if !if_free {
-        return netlink.replace_route(&route);
-    }
-    let others = netlink.routes()?;
-    if others.iter().any(|r| r.is_default() && r.destination == default && r.table == Route::MAIN_TABLE) {
-        return Ok(());
-    }
-    match netlink.add_route(&route) {
-        // Somebody was quicker.
-        Err(error) if error.exists() => Ok(()),
-        added => added,
-    }
-}
-
 /// Whether the kernel gives such an address by itself.
 pub(super) fn is_automatic(net: &IpNet) -> bool {
     matches!(net, IpNet::V6(v6) if v6.addr().is_unicast_link_local())
@@ -249,49 +177,4 @@ pub(super) fn v4(spec: &AttachSpec) -> Vec<Ipv4Net> {
 }
 
 #[cfg(test)]
-mod tests {
-    use landline_kernel::{NewLink, NewLinkKind, PeerLink};
-
-    use super::*;
-
-    #[test]
-    fn ipv6_is_switched_on_with_the_first_address_and_not_when_it_was_switched_off_since() {
-        let netns = Netns::create().unwrap();
-        let mut netlink = Netlink::open_in(&netns).unwrap();
-        let name: IfName = "eth0".parse().unwrap();
-        let peer = PeerLink { up: true, addr_gen_none: true, ..PeerLink::new("eth0p".parse().unwrap()) };
-        let mut new = NewLink::new(name.clone(), NewLinkKind::Veth { peer });
-        (new.up, new.addr_gen_none) = (true, true);
-        netlink.add_link(&new).unwrap();
-        let index = netlink.link_by_name(&name).unwrap().unwrap().index;
-        let switch =
-            |value| netns.run(|| sysctl::set(Family::V6, &name, "disable_ipv6", value)).unwrap().unwrap();
-        let mut dressed = |spec: &AttachSpec, defaults: Defaults<'_>| {
-            dress(&netns, &mut netlink, index, spec, defaults).unwrap();
-            let all = netlink.addresses().unwrap().into_iter().filter(|a| a.index == index);
-            let mut nets: Vec<String> = all.map(|address| address.net.to_string()).collect();
-            nets.sort();
-            (is_off_v6(&netns, &name), nets)
-        };
-        let spec = |text: &str| AttachSpec { force: true, ..text.parse().unwrap() };
-        let (four, six) = ("192.0.2.77/24", "2001:db8:1::77/64");
-        let only_v4 = spec("br0 192.0.2.77/24");
-        let both = spec("br0 192.0.2.77/24 2001:db8:1::77/64@2001:db8:1::2");
-
-        // As Docker leaves it.
-        switch("1");
-        assert_eq!(dressed(&only_v4, Defaults::Take), (true, vec![four.to_owned()]));
-        let on = (false, vec![four.to_owned(), six.to_owned()]);
-        assert_eq!(dressed(&both, Defaults::TakeNew(&only_v4)), on);
-        switch("1");
-        let more = spec("br0 192.0.2.77/24 192.0.2.78/24 2001:db8:1::77/64@2001:db8:1::2");
-        let off = (true, vec![four.to_owned(), "192.0.2.78/24".to_owned()]);
-        assert_eq!(dressed(&more, Defaults::TakeNew(&both)), off);
-        switch("0");
-        assert_eq!(
-            dressed(&more, Defaults::TakeNew(&more)).1.len(),
-            3,
-            "whoever switched it off wants it again"
-        );
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ mod facts;
 mod host;
 mod link_table;
 pub mod mark;
+mod namespaces;
 pub mod network;
 mod pending;
 mod plan;
@@ -37,15 +38,17 @@ pub use facts::{
 };
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
 pub use link_table::{Carrier, LinkEvents, LinkTable};
+pub use namespaces::{Events, LinuxNamespaces, Namespace, Namespaces};
 pub use pending::Pending;
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
 pub use request::{LinkRequest, PlannedLink};
-pub use sandbox::{Sandbox, SandboxError, Task, Task6, Wanted, addresses_v6};
+pub use sandbox::{Defaults, Sandbox, SandboxError, Task, Task6, Wanted, addresses_v6, announce, dress};
 pub use sandboxes::{Changes, Inside, LinuxSandboxes, Sandboxes};
 
 /// The host and the sandboxes of tests.
 #[cfg(any(test, feature = "testing"))]
 pub mod fake {
     pub use crate::host::fake::{FakeHost, link};
+    pub use crate::namespaces::fake::{FakeNamespaces, Lists, Refused};
     pub use crate::sandbox::fake::{FakeLink, FakeSandboxes};
 }

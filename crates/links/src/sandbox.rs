@@ -4,10 +4,10 @@
 //! nobody holds it. It finds the endpoint's link by its mark, because Docker renames links while it sets them
 //! up and interface indexes are only unique within one namespace.
 
+mod announce;
+mod dress;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fake;
-#[cfg(test)]
-mod tests;
 mod v4;
 mod v6;
 
@@ -21,6 +21,8 @@ use landline_types::IfName;
 use crate::mark::Mark;
 use crate::sandboxes::is_gone;
 
+pub use announce::announce;
+pub use dress::{Defaults, dress};
 pub use v4::{Task, Wanted};
 pub use v6::{Task6, addresses as addresses_v6};
 
@@ -76,6 +78,10 @@ impl Sandbox {
         let links = netlink.links().map_err(|source| SandboxError::Netlink { path: path.into(), source })?;
         let found = links.into_iter().find(|link| link.alias.as_deref() == Some(&*alias));
         Ok(found.map(|link| Self { path: path.into(), netns, netlink, link }))
+    }
+
+    pub(crate) fn unreachable(&self, source: io::Error) -> SandboxError {
+        SandboxError::Open { path: self.path.clone(), source }
     }
 
     pub(crate) fn failed(&self, source: NetlinkError) -> SandboxError {

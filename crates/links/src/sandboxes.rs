@@ -2,18 +2,18 @@
 
 use std::future::Future;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::pin::Pin;
 
 use ipnet::{IpNet, Ipv6Net};
-use landline_kernel::{Group, Link, Monitor, Netns};
+use landline_kernel::{Address, Group, Link, Monitor, Netns};
 use landline_model::{Applied, Ipv6Record};
 use landline_types::IfName;
 
 use crate::host::{Host, HostError};
 use crate::mark::Mark;
-use crate::sandbox::{Sandbox, SandboxError, Task, Task6};
+use crate::sandbox::{Sandbox, SandboxError, Task, Task6, announce};
 
 /// Where sandboxes are found. Calls block for as long as the kernel takes.
 pub trait Sandboxes: Send + Sync {
@@ -47,6 +47,13 @@ pub trait Inside {
 
     /// The addresses on the link.
     fn addresses(&mut self) -> Result<Vec<IpNet>, SandboxError>;
+
+    /// The addresses on the link that are in use: duplicate address detection has found nobody else who has them (RFC 4862
+    /// section 5.4).
+    fn usable(&mut self) -> Result<Vec<IpAddr>, SandboxError>;
+
+    /// See [`announce`].
+    fn announce(&mut self, addresses: &[IpAddr]) -> Result<(), SandboxError>;
 
     /// See [`Sandbox::has_default_route`].
     fn has_default_route(&mut self) -> Result<bool, SandboxError>;
@@ -126,6 +133,19 @@ impl Inside for Sandbox {
     fn addresses(&mut self) -> Result<Vec<IpNet>, SandboxError> {
         let all = self.netlink.addresses().map_err(|error| self.failed(error))?;
         Ok(all.into_iter().filter(|own| own.index == self.link.index).map(|own| own.net).collect())
+    }
+
+    fn usable(&mut self) -> Result<Vec<IpAddr>, SandboxError> {
+        let all = self.netlink.addresses().map_err(|error| self.failed(error))?;
+        let usable =
+            |own: &Address| own.index == self.link.index && !own.is_tentative() && !own.is_duplicate();
+        Ok(all.iter().filter(|own| usable(own)).map(|own| own.net.addr()).collect())
+    }
+
+    fn announce(&mut self, addresses: &[IpAddr]) -> Result<(), SandboxError> {
+        let Some(mac) = self.link.mac else { return Ok(()) };
+        let sent = announce(&self.netns, self.link.index, mac, addresses.iter().copied());
+        sent.map_err(|source| self.unreachable(source))
     }
 
     fn has_default_route(&mut self) -> Result<bool, SandboxError> {

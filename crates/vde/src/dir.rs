@@ -126,7 +126,7 @@ pub(crate) struct Dir {
 impl Dir {
     /// Opens a directory to join the switch in it. Symbolic links on the way count if they are root's or our own.
     pub(crate) fn find(path: &Path) -> io::Result<Self> {
-        let fd = walk(path, &mut |_, _| Ok(()))?;
+        let fd = walk(path, &us(), &mut |_, _| Ok(()))?;
         Ok(Self { fd, path: path.to_owned() })
     }
 
@@ -137,7 +137,7 @@ impl Dir {
             return Err(failed("use")(io::ErrorKind::InvalidInput.into()));
         };
         let mut exposed = None;
-        let fd = walk(parent, &mut |at, stat| {
+        let fd = walk(parent, &us(), &mut |at, stat| {
             if !access.is_exposed(stat) {
                 return Ok(());
             }
@@ -216,6 +216,13 @@ impl Dir {
         rustix::fs::fchmod(socket, mode)?;
         rustix::net::bind(socket, &self.address(name)?)?;
         let own = || -> io::Result<()> {
+            // Nothing to change needs no rights. Whatever has the name by now, ours was made as it is to be, or is out of reach.
+            let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+            let same_mode = Mode::from_raw_mode(stat.st_mode) == mode;
+            if same_mode && owner.is_none_or(|owner| owner == uid) && group.is_none_or(|group| group == gid) {
+                return Ok(());
+            }
             let file = landline_kernel::socket_file(socket)?;
             if owner.is_some() || group.is_some() {
                 rustix::fs::chownat(&file, c"", owner, group, AtFlags::EMPTY_PATH)?;
@@ -279,11 +286,14 @@ fn in_proc(fd: &OwnedFd) -> PathBuf {
 }
 
 /// Opens a directory component by component. `passes` is asked about each directory on the way, that itself included.
-/// A symbolic link counts if it is root's or our own: others could make it lead elsewhere at any time.
-fn walk(path: &Path, passes: &mut dyn FnMut(&Path, &Stat) -> io::Result<()>) -> io::Result<OwnedFd> {
+/// A symbolic link counts if it belongs to one of these users: others could make it lead elsewhere at any time.
+fn walk(
+    path: &Path,
+    users: &[u32],
+    passes: &mut dyn FnMut(&Path, &Stat) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = || rustix::fs::open("/", flags | OFlags::DIRECTORY, Mode::empty());
-    let us = [0, rustix::process::geteuid().as_raw()];
     let mut left = components(path);
     let (mut at, mut name, mut links) = (root()?, PathBuf::from("/"), 0);
     while let Some(next) = left.pop() {
@@ -299,7 +309,7 @@ fn walk(path: &Path, passes: &mut dyn FnMut(&Path, &Stat) -> io::Result<()>) -> 
                 passes(&name, &stat)?;
                 at = file;
             }
-            FileType::Symlink if us.contains(&stat.st_uid) && links < LINKS_MAX => {
+            FileType::Symlink if users.contains(&stat.st_uid) && links < LINKS_MAX => {
                 links += 1;
                 let target = rustix::fs::readlinkat(&file, c"", Vec::new())?;
                 left.extend(components(Path::new(OsStr::from_bytes(target.as_bytes()))));
@@ -309,6 +319,11 @@ fn walk(path: &Path, passes: &mut dyn FnMut(&Path, &Stat) -> io::Result<()>) -> 
         }
     }
     Ok(at)
+}
+
+/// The users whose symbolic links count: root and our own.
+fn us() -> [u32; 2] {
+    [0, rustix::process::geteuid().as_raw()]
 }
 
 /// The components of a path, the last one first.
@@ -396,9 +411,11 @@ mod tests {
     fn a_link_of_somebody_else_leads_nowhere() {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("dir")).unwrap();
-        symlink("dir", place.path().join("link")).unwrap();
-        assert!(Dir::find(&place.path().join("link")).is_ok());
-        std::os::unix::fs::lchown(place.path().join("link"), Some(65_534), None).unwrap();
-        assert!(Dir::find(&place.path().join("link")).is_err());
+        let link = place.path().join("link");
+        symlink("dir", &link).unwrap();
+        assert!(Dir::find(&link).is_ok());
+        let own = rustix::process::geteuid().as_raw();
+        let walked = |user: u32| walk(&link, &[user], &mut |_, _| Ok(()));
+        assert!(walked(own).is_ok() && walked(own + 1).is_err());
     }
 }

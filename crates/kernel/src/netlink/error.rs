@@ -15,7 +15,8 @@ pub struct NetlinkError {
 }
 
 impl NetlinkError {
-    pub(crate) fn new(asked: impl Into<String>, cause: io::Error) -> Self {
+    /// A failure of what was asked, a phrase in the infinitive.
+    pub fn new(asked: impl Into<String>, cause: io::Error) -> Self {
         Self { asked: asked.into(), said: None, cause }
     }
 

@@ -9,5 +9,6 @@ mod monitor;
 mod namespaces;
 mod packets;
 mod ruleset;
+mod sockets;
 mod tables;
 mod taps;

@@ -1,6 +1,6 @@
 //! A host that is a list of links and fails when it is told to.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use landline_kernel::{Link, LinkKind, Netns, Route};
 use landline_types::IfName;
@@ -16,6 +16,8 @@ struct State {
     links: Vec<Link>,
     taken: usize,
     fail_at: Option<usize>,
+    blind: bool,
+    keeps_links: bool,
 }
 
 /// The fake.
@@ -62,9 +64,25 @@ impl FakeHost {
         self.0.lock().unwrap().taken
     }
 
+    /// Whether it fails to say what links there are.
+    pub fn be_blind(&self, blind: bool) {
+        self.0.lock().unwrap().blind = blind;
+    }
+
+    /// Whether it fails to remove links and to take steps back.
+    pub fn keep_links(&self, keeps: bool) {
+        self.0.lock().unwrap().keeps_links = keeps;
+    }
+
     /// The names of its links.
     pub fn names(&self) -> Vec<String> {
         self.0.lock().unwrap().links.iter().map(|l| l.name.to_string()).collect()
+    }
+
+    /// Its links, to remove some of them, unless it keeps all.
+    fn removing(&self) -> Result<MutexGuard<'_, State>, HostError> {
+        let state = self.0.lock().unwrap();
+        if state.keeps_links { Err(HostError::Injected) } else { Ok(state) }
     }
 }
 
@@ -128,7 +146,8 @@ fn peer(step: &Step) -> Option<&LinkEnd> {
 
 impl Host for FakeHost {
     fn links(&self) -> Result<Vec<Link>, HostError> {
-        Ok(self.0.lock().unwrap().links.clone())
+        let state = self.0.lock().unwrap();
+        if state.blind { Err(HostError::Injected) } else { Ok(state.links.clone()) }
     }
 
     fn link(&self, name: &IfName) -> Result<Option<Link>, HostError> {
@@ -209,7 +228,7 @@ impl Host for FakeHost {
     }
 
     fn undo(&self, step: &Step) -> Result<(), HostError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.removing()?;
         let gone: Vec<&IfName> = match step {
             Step::AddLink { link, .. } => peer(step).into_iter().chain([link]).map(|end| &end.name).collect(),
             _ => vec![],
@@ -232,14 +251,14 @@ impl Host for FakeHost {
     }
 
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.removing()?;
         let before = state.links.len();
         state.remove(|l| l.index == index && l.alias.as_deref() == Some(alias));
         Ok(state.links.len() != before)
     }
 
     fn remove_half_made(&self, index: u32) -> Result<bool, HostError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.removing()?;
         let before = state.links.len();
         state.remove(|l| l.index == index && is_half_made(l));
         Ok(state.links.len() != before)

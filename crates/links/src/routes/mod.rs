@@ -8,8 +8,6 @@ pub(crate) mod default;
 mod docker;
 mod lease;
 mod plan;
-#[cfg(test)]
-pub(crate) mod property;
 
 use std::net::Ipv4Addr;
 

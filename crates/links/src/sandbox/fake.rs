@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ipnet::{IpNet, Ipv6Net};
 use landline_kernel::{Link, LinkKind, Netns};
@@ -36,6 +36,7 @@ type All = BTreeMap<PathBuf, Vec<FakeLink>>;
 pub struct FakeSandboxes {
     all: watch::Sender<All>,
     broken: Arc<AtomicBool>,
+    announced: Arc<Mutex<Vec<(PathBuf, IpAddr)>>>,
 }
 
 impl FakeSandboxes {
@@ -83,9 +84,20 @@ impl FakeSandboxes {
         link.iter().flat_map(|own| &own.addresses).map(ToString::to_string).collect()
     }
 
+    /// Somebody puts an address on the link.
+    pub fn give(&self, path: &Path, mark: &Mark, address: IpNet) {
+        self.change(path, &mark.to_string(), |own| own.addresses.push(address)).unwrap();
+    }
+
     /// The container ends.
     pub fn end(&self, path: &Path) {
         self.all.send_modify(|all| drop(all.remove(path)));
+    }
+
+    /// What was announced from there, in this order.
+    pub fn announced(&self, path: &Path) -> Vec<IpAddr> {
+        let all = self.announced.lock().unwrap();
+        all.iter().filter(|(from, _)| from == path).map(|(_, address)| *address).collect()
     }
 
     /// Whether nothing can be changed in any sandbox.
@@ -179,6 +191,16 @@ impl Inside for Entered {
 
     fn addresses(&mut self) -> Result<Vec<IpNet>, SandboxError> {
         Ok(self.found.addresses.clone())
+    }
+
+    fn usable(&mut self) -> Result<Vec<IpAddr>, SandboxError> {
+        Ok(self.found.addresses.iter().map(IpNet::addr).collect())
+    }
+
+    fn announce(&mut self, addresses: &[IpAddr]) -> Result<(), SandboxError> {
+        let said = addresses.iter().map(|address| (self.path.clone(), *address));
+        self.sandboxes.announced.lock().unwrap().extend(said);
+        Ok(())
     }
 
     fn has_default_route(&mut self) -> Result<bool, SandboxError> {

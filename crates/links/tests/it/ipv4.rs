@@ -1,20 +1,19 @@
-//! A real kernel's namespace in the place of a container's.
+//! The IPv4 side of a link in a sandbox.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_kernel::{Address, Link, Netlink, Netns, NewLink, NewLinkKind, PeerLink, Route};
+use landline_kernel::{Address, Link, Netlink, Netns, Route};
+use landline_links::mark::{End, Mark, PROTOCOL};
+use landline_links::routes::{Offer, plan};
+use landline_links::{Sandbox, Task, Wanted};
 use landline_model::{Applied, DefaultRecord, Holding};
 use landline_options::EndpointId;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{Sandbox, Task, Wanted};
-use crate::mark::{End, Mark, PROTOCOL};
-use crate::routes::property::cases;
-use crate::routes::{Offer, plan};
+use crate::lab::{enter, pair};
+use crate::routes::cases;
 
 struct Lab {
     netns: Netns,
@@ -32,15 +31,6 @@ fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-fn pair(netlink: &mut Netlink, name: &str, alias: Option<String>) -> Link {
-    let name = |suffix: &str| format!("{name}{suffix}").parse().unwrap();
-    let peer = PeerLink { up: true, addr_gen_none: true, ..PeerLink::new(name("p")) };
-    let mut new = NewLink::new(name(""), NewLinkKind::Veth { peer });
-    (new.up, new.addr_gen_none, new.alias) = (true, true, alias);
-    netlink.add_link(&new).unwrap();
-    netlink.link_by_name(&name("")).unwrap().unwrap()
-}
-
 impl Lab {
     fn new() -> Self {
         let netns = Netns::create().unwrap();
@@ -53,8 +43,7 @@ impl Lab {
     }
 
     fn sandbox(&self) -> Sandbox {
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.netns.as_fd().as_raw_fd()));
-        Sandbox::enter(&path, &self.mark).unwrap().unwrap()
+        enter(&self.netns, &self.mark)
     }
 
     fn configure(&self, wanted: Option<&Wanted>, now: &mut Applied) -> bool {

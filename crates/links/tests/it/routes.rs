@@ -5,12 +5,13 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use landline_dhcp::Instant;
 use landline_dhcp::v4::{Lease, LeaseOptions, is_host};
-use landline_kernel::{Address, Netlink, Netns, NewLink, NewLinkKind, PeerLink, Route};
+use landline_kernel::{Address, Netlink, Netns, Route};
+use landline_links::routes::{NextHop, Route4, Routing, for_docker, of_lease};
 use landline_options::NetworkOptions;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{NextHop, Route4, Routing, for_docker, of_lease};
+use crate::lab::pair;
 
 /// How many servers' answers are tried.
 const CASES: u32 = 3000;
@@ -26,12 +27,7 @@ impl Lab {
     fn new() -> Self {
         let netns = Netns::create().unwrap();
         let mut netlink = Netlink::open_in(&netns).unwrap();
-        let name = |name: &str| name.parse().unwrap();
-        let peer = PeerLink { up: true, addr_gen_none: true, ..PeerLink::new(name("b")) };
-        let mut new = NewLink::new(name("a"), NewLinkKind::Veth { peer });
-        (new.up, new.addr_gen_none) = (true, true);
-        netlink.add_link(&new).unwrap();
-        let index = netlink.link_by_name(&name("a")).unwrap().unwrap().index;
+        let index = pair(&mut netlink, "a", None).index;
         Self { _netns: netns, netlink, index }
     }
 
