@@ -1,23 +1,17 @@
 //! The addresses that Docker's IPAM or Landline's gave: looked for on the LAN before a container has them, and announced
 //! once it does, because neighbours may remember whoever had them before.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use landline_dhcp::v6::Transmit;
-use landline_dhcp::wire::icmpv6::Message;
-use landline_dhcp::wire::ipv6::{ALL_NODES, multicast_mac};
-use landline_kernel::{Netns, PacketSocket};
 use landline_leases::addressing::permit::NotPermitted;
 use landline_leases::probe::Contest;
 use landline_leases::{MoveOutcome, SandboxMove, probe, wait_for_move};
 use landline_links::mark::Mark;
-use landline_links::{Sandbox, SandboxError, blocking, facts_of};
+use landline_links::{SandboxError, Sandboxes, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, NetworkRecord};
-use landline_types::Mac;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::AddressNews;
@@ -28,21 +22,13 @@ use crate::engine::Engine;
 const ANNOUNCEMENTS: u32 = 2;
 const BETWEEN: Duration = Duration::from_secs(2);
 
-/// What an endpoint has for good.
-#[derive(Debug, Clone, Copy)]
-struct Fixed {
-    v4: Option<Ipv4Addr>,
-    v6: Option<Ipv6Addr>,
-}
-
-impl Fixed {
-    fn of(record: &EndpointRecord) -> Self {
-        let v4 = match record.address {
-            AddressRecord::Static { address } => Some(address.addr()),
-            AddressRecord::None | AddressRecord::Dhcp(_) => None,
-        };
-        Self { v4, v6: record.address_v6.map(|net| net.addr()) }
-    }
+/// The addresses an endpoint has for good, that of IPv4 first.
+fn fixed(record: &EndpointRecord) -> Vec<IpAddr> {
+    let v4 = match record.address {
+        AddressRecord::Static { address } => Some(IpAddr::V4(address.addr())),
+        AddressRecord::None | AddressRecord::Dhcp(_) => None,
+    };
+    v4.into_iter().chain(record.address_v6.map(|net| IpAddr::V6(net.addr()))).collect()
 }
 
 impl Engine {
@@ -130,8 +116,8 @@ impl Engine {
         index: Option<u32>,
         sandbox: PathBuf,
     ) {
-        let fixed = Fixed::of(record);
-        let Some(address) = fixed.v4.map(Into::into).or(fixed.v6.map(Into::into)) else { return };
+        let fixed = fixed(record);
+        let Some(address) = fixed.first().copied() else { return };
         let motion = SandboxMove {
             present: self.services.link_table.clone(),
             sandboxes: self.services.sandboxes.clone(),
@@ -141,6 +127,7 @@ impl Engine {
             address: Some(address),
             own_v6: false,
         };
+        let sandboxes = self.services.sandboxes.clone();
         let announce = async move {
             if wait_for_move(motion).await == MoveOutcome::Gone {
                 return;
@@ -149,8 +136,10 @@ impl Engine {
                 if n > 0 {
                     tokio::time::sleep(BETWEEN).await;
                 }
-                let (sandbox, mark) = (sandbox.clone(), mark.clone());
-                if let Err(error) = blocking(move || announce(&sandbox, &mark, fixed)).await {
+                let (sandbox, mark, fixed) = (sandbox.clone(), mark.clone(), fixed.clone());
+                let sandboxes = sandboxes.clone();
+                let said = blocking(move || announce(&*sandboxes, &sandbox, &mark, &fixed));
+                if let Err(error) = said.await {
                     tracing::debug!(error = %landline_types::chain(&error), "an address was not announced");
                 }
             }
@@ -159,35 +148,16 @@ impl Engine {
     }
 }
 
-/// One round of announcements over the link, if it is there; an address that it does not have is not announced.
-fn announce(sandbox: &Path, mark: &Mark, fixed: Fixed) -> Result<(), SandboxError> {
-    let Some(mut inside) = Sandbox::enter(sandbox, mark)? else { return Ok(()) };
-    let Some(mac) = inside.link.mac else { return Ok(()) };
-    let index = inside.link.index;
-    let v4 =
-        fixed.v4.filter(|own| inside.addresses().is_ok_and(|all| all.iter().any(|net| net.addr() == *own)));
-    let v6 = inside.addresses_v6()?.into_iter().any(|address| {
-        // Before duplicate address detection has ended nothing may be said (RFC 4862 section 5.4).
-        Some(address.net.addr()) == fixed.v6.map(Into::into)
-            && !address.is_tentative()
-            && !address.is_duplicate()
-    });
-    let sent = probe::announce(&inside.netns, index, mac, v4)
-        .and_then(|()| announce_v6(&inside.netns, index, mac, fixed.v6.filter(|_| v6)));
-    sent.map_err(|source| SandboxError::Open { path: sandbox.into(), source })
-}
-
-/// An unsolicited Neighbour Advertisement (RFC 4861 section 7.2.6).
-fn announce_v6(netns: &Netns, index: u32, mac: Mac, address: Option<Ipv6Addr>) -> io::Result<()> {
-    let Some(target) = address else { return Ok(()) };
-    let message = Message::NeighbourAdvertisement {
-        target,
-        target_mac: Some(mac),
-        router: false,
-        solicited: false,
-        overrides: true,
-    };
-    let payload = message.emit(target, ALL_NODES);
-    let transmit = Transmit::Icmp { to: multicast_mac(ALL_NODES), src: target, dst: ALL_NODES, payload };
-    PacketSocket::ipv6(Some(netns), index)?.send(transmit.link_destination(), &transmit.to_packet())
+/// One round of announcements over the link, if it is there; an address that it does not have, or that another machine may
+/// have, is not announced.
+fn announce(
+    sandboxes: &dyn Sandboxes,
+    sandbox: &Path,
+    mark: &Mark,
+    fixed: &[IpAddr],
+) -> Result<(), SandboxError> {
+    let Some(mut inside) = sandboxes.enter(sandbox, mark)? else { return Ok(()) };
+    let usable = inside.usable()?;
+    let there: Vec<IpAddr> = fixed.iter().filter(|own| usable.contains(own)).copied().collect();
+    inside.announce(&there)
 }

@@ -2,14 +2,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
-use landline_kernel::{Address, Link, boottime};
+use landline_kernel::{Link, boottime};
 use landline_leases::ipv6::Status6;
 use landline_links::mark::{End, Mark};
 use landline_links::spanning_tree::held_back;
-use landline_links::{Sandbox, blocking, facts_of, routes};
+use landline_links::{Sandboxes, blocking, facts_of, routes};
 use landline_model::{AddressRecord, IdentityId, IdentityRecord, KnownBy, NetworkRecord};
 use landline_options::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
@@ -186,7 +187,7 @@ impl Engine {
         let endpoint = self.slot_if_known(id)?.current()?;
         let network = endpoint.state.read().await.network;
         let network = self.networks().get(&network).cloned();
-        let mut view = view(&endpoint, network.as_ref()).await;
+        let mut view = view(&endpoint, network.as_ref(), &self.services.sandboxes).await;
         view.held = held(&endpoint, &self.links().await);
         Some(view)
     }
@@ -199,7 +200,10 @@ impl Engine {
             let network = endpoint.state.read().await.network;
             let network = self.networks().get(&network).cloned();
             let held = held(&endpoint, &links);
-            views.push(EndpointView { held, ..view(&endpoint, network.as_ref()).await });
+            views.push(EndpointView {
+                held,
+                ..view(&endpoint, network.as_ref(), &self.services.sandboxes).await
+            });
         }
         views.sort_by(|a, b| {
             (&a.network, &a.container, &a.endpoint).cmp(&(&b.network, &b.container, &b.endpoint))
@@ -214,7 +218,11 @@ fn held(endpoint: &Endpoint, links: &[Link]) -> Option<String> {
     held_back(&own, endpoint.state.options(), links).map(|held| format!("spanning tree: {}", held.state))
 }
 
-pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -> EndpointView {
+pub(crate) async fn view(
+    endpoint: &Endpoint,
+    network: Option<&NetworkRecord>,
+    sandboxes: &Arc<dyn Sandboxes>,
+) -> EndpointView {
     let record = endpoint.state.read().await;
     let status = endpoint.status();
     let lease = status.as_ref().and_then(|s| s.lease.as_ref());
@@ -231,7 +239,7 @@ pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -
     let told = endpoint.status6().map(|status| ipv6_view(&status));
     let ipv6 = match told {
         None => None,
-        Some(told) => Some(match present_v6(endpoint, record.sandbox.clone()).await {
+        Some(told) => Some(match present_v6(endpoint, record.sandbox.clone(), sandboxes).await {
             Some(present) => only_present(told, &present),
             None => told,
         }),
@@ -259,10 +267,15 @@ pub(crate) async fn view(endpoint: &Endpoint, network: Option<&NetworkRecord>) -
 }
 
 /// The IPv6 addresses that the endpoint's link has in its container. `None`: it is not there, or cannot be looked at.
-async fn present_v6(endpoint: &Endpoint, sandbox: Option<PathBuf>) -> Option<Vec<Ipv6Net>> {
+async fn present_v6(
+    endpoint: &Endpoint,
+    sandbox: Option<PathBuf>,
+    sandboxes: &Arc<dyn Sandboxes>,
+) -> Option<Vec<Ipv6Net>> {
     let (path, mark) = (sandbox?, Mark::inside(endpoint.state.id(), endpoint.state.options().mode));
-    let present = blocking(move || Sandbox::enter(&path, &mark).ok()??.addresses_v6().ok()).await?;
-    let v6 = |address: Address| match address.net {
+    let sandboxes = sandboxes.clone();
+    let present = blocking(move || sandboxes.enter(&path, &mark).ok()??.addresses().ok()).await?;
+    let v6 = |address: IpNet| match address {
         IpNet::V6(net) => Some(net),
         IpNet::V4(_) => None,
     };

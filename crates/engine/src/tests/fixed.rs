@@ -1,12 +1,15 @@
 //! Addresses that Docker gives on the LAN: another machine may have them already.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use landline_leases::fake::Lan4;
+use landline_links::Sandboxes as _;
+use landline_links::mark::{End, Mark};
 use landline_options::ConflictCheck;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{Kind, World, create, endpoint_id};
+use super::world::{Kind, World, create, endpoint_id, living, wait_for};
 use crate::endpoints::CreateEndpointError;
 use crate::engine::Engine;
 
@@ -79,9 +82,43 @@ async fn docker_hangs_up_while_an_address_is_looked_for() {
     let cancel = CancellationToken::new();
     let made = engine.create_endpoint(Kind::Fixed.endpoint(1), cancel.clone());
     let (made, ()) = tokio::join!(made, async {
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         cancel.cancel();
     });
     assert!(matches!(made, Err(CreateEndpointError::Cancelled)), "{made:?}");
     nothing_left(&world, &engine);
+}
+
+/// Docker puts the address there, and another one that it does not know of is on the link, too.
+#[tokio::test(start_paused = true)]
+async fn an_address_is_announced_once_it_is_in_the_sandbox() {
+    let (world, engine) = World::with(Kind::Fixed).await;
+    create(&engine, Kind::Fixed.endpoint(1)).await.unwrap();
+    engine.join(&endpoint_id(1), Some(living()), None).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.sandboxes.announced(&living()), [IpAddr::V4(OWN); 0], "it is not there yet");
+    world.moves_in(&endpoint_id(1));
+    let mark = Mark::new(&endpoint_id(1), End::Container);
+    let mut inside = world.sandboxes.enter(&living(), &mark).unwrap().unwrap();
+    inside.fix_v6("2001:db8::9/64".parse().unwrap(), None).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.sandboxes.announced(&living()), [IpAddr::V4(OWN); 0], "nor is it with the link");
+    world.sandboxes.give(&living(), &mark, "198.51.100.11/24".parse().unwrap());
+    wait_for("it is announced twice", || world.sandboxes.announced(&living()).len() == 2).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.sandboxes.announced(&living()), [IpAddr::V4(OWN); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_somebody_removed_inside_is_not_announced_again() {
+    let (world, engine) = World::with(Kind::Fixed).await;
+    create(&engine, Kind::Fixed.endpoint(1)).await.unwrap();
+    engine.join(&endpoint_id(1), Some(living()), None).await.unwrap();
+    world.moves_in(&endpoint_id(1));
+    let mark = Mark::new(&endpoint_id(1), End::Container);
+    world.sandboxes.give(&living(), &mark, "198.51.100.11/24".parse().unwrap());
+    wait_for("it is announced", || world.sandboxes.announced(&living()).len() == 1).await;
+    world.sandboxes.end(&living());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.sandboxes.announced(&living()).len(), 1);
 }
