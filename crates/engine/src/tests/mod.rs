@@ -9,6 +9,7 @@ mod lease_ahead;
 mod leases;
 mod leases6;
 mod networks;
+mod removals;
 mod restarts;
 mod world;
 
