@@ -1,10 +1,13 @@
 //! A network whose containers' answers would be dropped on the way to the host is refused.
 
+use std::sync::Arc;
+
 use landline_engine::{Admission, NetworkRequest, Refusal, Verdict};
 use landline_links::mark::is_implicit;
-use landline_links::{Shim, blocking, facts_of};
+use landline_links::{Namespaces, Shim, blocking, facts_of};
 
-use super::strict_filter;
+use super::executor::is_strict;
+use super::plan::strict_filter;
 
 /// What the containers answer would be dropped on the way to the host.
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +15,14 @@ use super::strict_filter;
 pub struct StrictFilter(String);
 
 /// Looks at the reverse path filter of a NIC, which only the user may change, before there is a network with `host_access`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct FilterCheck;
+pub struct FilterCheck(Arc<dyn Namespaces>);
+
+impl FilterCheck {
+    /// Looks at the settings of this host.
+    pub fn new(namespaces: Arc<dyn Namespaces>) -> Self {
+        Self(namespaces)
+    }
+}
 
 impl Admission for FilterCheck {
     fn network<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
@@ -24,9 +33,9 @@ impl Admission for FilterCheck {
             else {
                 return Ok(());
             };
-            let parent = parent.clone();
-            let strict = blocking(move || strict_filter(&parent)).await;
-            strict.map_or(Ok(()), |why| Err(Refusal::new(StrictFilter(why))))
+            let (namespaces, name) = (self.0.clone(), parent.name.clone());
+            let strict = blocking(move || is_strict(&*namespaces, &name)).await;
+            if strict { Err(Refusal::new(StrictFilter(strict_filter(&parent.name)))) } else { Ok(()) }
         })
     }
 }

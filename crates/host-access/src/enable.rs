@@ -1,16 +1,16 @@
 //! What host access can be asked for, and what it is refused for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use landline_kernel::{Address, Link};
-use landline_leases::probe;
+use landline_leases::probe::Prober;
 use landline_options::{Access, AccessSpecError, NetworkId};
 use landline_store::StoreError;
 use landline_types::IfName;
 
-use super::plan::{host_addresses, suitable_parent};
+use super::plan::{host_addresses, strict_filter, suitable_parent};
 use super::seen::{SeenNetwork, Wire, find};
 
 /// Why host access was not given or taken back. The text goes to the user as it is.
@@ -25,6 +25,36 @@ pub enum AccessError {
         "Docker's API cannot be reached, so the network {0} cannot be looked up; try again when Docker runs"
     )]
     Docker(String),
+    /// The network, its parent or an address will not do.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The kernel or `nft` did not do it.
+    #[error("{0}")]
+    Failed(String),
+    /// It was not enabled.
+    #[error("{0} has no host access; landline host-access ls shows what has")]
+    NotEnabled(String),
+    /// The administrator wrote it down.
+    #[error(
+        "{0} has host access by the configuration file; take [host_access.{0}] out of it and reload Landline \
+         (systemctl reload landline)"
+    )]
+    Declared(String),
+    /// It is an option of the network.
+    #[error("{0} was created with host_access=true; create it without to have none")]
+    Option(String),
+    /// It could not be stored.
+    #[error("cannot store it")]
+    Store(#[from] StoreError),
+    /// The daemon ends.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// Why a network cannot have host access as it was asked for, or cannot yet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
     /// No such network.
     #[error("there is no Docker network {0}; docker network ls shows those there are")]
     NoNetwork(String),
@@ -72,27 +102,9 @@ pub enum AccessError {
         /// Who has it.
         user: String,
     },
-    /// The kernel or `nft` did not do it.
-    #[error("{0}")]
-    Failed(String),
-    /// It was not enabled.
-    #[error("{0} has no host access; landline host-access ls shows what has")]
-    NotEnabled(String),
-    /// The administrator wrote it down.
-    #[error(
-        "{0} has host access by the configuration file; take [host_access.{0}] out of it and reload Landline \
-         (systemctl reload landline)"
-    )]
-    Declared(String),
-    /// It is an option of the network.
-    #[error("{0} was created with host_access=true; create it without to have none")]
-    Option(String),
-    /// It could not be stored.
-    #[error("cannot store it")]
-    Store(#[from] StoreError),
-    /// The daemon ends.
-    #[error("the daemon is stopping")]
-    Stopping,
+    /// The host cannot be looked at.
+    #[error("cannot look at the host: {0}")]
+    Unseen(String),
 }
 
 fn list(nets: &[IpNet]) -> String {
@@ -104,16 +116,18 @@ pub(super) struct Situation<'a> {
     pub(super) networks: &'a BTreeMap<NetworkId, SeenNetwork>,
     pub(super) links: &'a [Link],
     pub(super) addresses: &'a [Address],
+    /// Links whose reverse path filter is strict.
+    pub(super) strict: &'a BTreeSet<IfName>,
     /// Addresses that shims have by now, which are not in anybody's way.
     pub(super) held: &'a [IpNet],
 }
 
 /// Whether a request can be served. The LAN is asked as well.
-pub(super) async fn check(record: &Access, situation: &Situation<'_>) -> Result<(), AccessError> {
-    let (_, network) = find(situation.networks, &record.network)
-        .ok_or_else(|| AccessError::NoNetwork(record.network.clone()))?;
-    let name = suitable_parent(network).map_err(AccessError::Unsuitable)?;
-    let unusable = |what| AccessError::Parent { network: network.name.clone(), parent: name.clone(), what };
+pub(super) async fn check(record: &Access, situation: &Situation<'_>, prober: &Prober) -> Result<(), Unfit> {
+    let (_, network) =
+        find(situation.networks, &record.network).ok_or_else(|| Unfit::NoNetwork(record.network.clone()))?;
+    let name = suitable_parent(network).map_err(Unfit::Unsuitable)?;
+    let unusable = |what| Unfit::Parent { network: network.name.clone(), parent: name.clone(), what };
     let parent = situation.links.iter().find(|link| link.name == *name);
     let parent = parent.ok_or_else(|| unusable("is not there"))?;
     if !parent.up {
@@ -123,31 +137,26 @@ pub(super) async fn check(record: &Access, situation: &Situation<'_>) -> Result<
     if record.addresses.is_empty() {
         let fits = |host: IpNet| subnets.is_empty() || subnets.iter().any(|net| net.contains(&host.addr()));
         if !host_addresses(parent, situation.addresses).any(fits) {
-            return Err(AccessError::NoHostAddress { network: network.name.clone(), parent: name.clone() });
+            return Err(Unfit::NoHostAddress { network: network.name.clone(), parent: name.clone() });
         }
-        let strict =
-            || super::strict_filter(parent).filter(|_| network.wire == Wire::Ipvlan && !record.loosen);
-        if let Some(why) = strict() {
-            return Err(AccessError::Unsuitable(why));
+        if network.wire == Wire::Ipvlan && !record.loosen && situation.strict.contains(name) {
+            return Err(Unfit::Unsuitable(strict_filter(name)));
         }
     }
     for net in record.addresses.iter().filter(|net| !situation.held.contains(net)) {
         let address = net.addr();
         let family = |net: &&IpNet| net.addr().is_ipv4() == address.is_ipv4();
         if subnets.iter().any(|net| family(&net)) && !subnets.iter().any(|net| net.contains(&address)) {
-            return Err(AccessError::Outside { address, network: network.name.clone(), subnets });
+            return Err(Unfit::Outside { address, network: network.name.clone(), subnets });
         }
         if let Some(user) = user(address, situation) {
-            return Err(AccessError::InUse { address, user });
+            return Err(Unfit::InUse { address, user });
         }
         if let (IpAddr::V4(v4), Some(mac)) = (address, parent.mac) {
-            match probe::user(parent.index, mac, v4).await {
+            match prober.user(parent.index, mac, v4).await {
                 Ok(None) => {}
                 Ok(Some(mac)) => {
-                    return Err(AccessError::InUse {
-                        address,
-                        user: format!("the machine {mac} on the LAN"),
-                    });
+                    return Err(Unfit::InUse { address, user: format!("the machine {mac} on the LAN") });
                 }
                 // Without the right to listen (a container may lack it) nobody is heard.
                 Err(error) => tracing::warn!(%error, "the LAN cannot be asked whether {address} is free"),

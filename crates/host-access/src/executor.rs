@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use landline_kernel::sysctl::{self, Family};
-use landline_kernel::{Address, Link, LinkChange, Netlink, NetlinkError};
+use landline_kernel::sysctl::Family;
+use landline_kernel::{Address, Link, LinkChange, NetlinkError};
 use landline_links::mark::PROTOCOL;
+use landline_links::{Namespace, Namespaces};
 use landline_types::{IfName, Mac, chain};
 
 use super::plan::{Shim, Target};
@@ -50,7 +52,8 @@ pub(super) struct Outcome {
 
 /// What the kernel was seen to have, kept while the daemon runs.
 pub(super) struct Executor {
-    netlink: Netlink,
+    namespaces: Arc<dyn Namespaces>,
+    host: Box<dyn Namespace>,
     keeper: Keeper,
     /// The rules as they were last set; `None`: not by this process.
     rules: Option<Rules>,
@@ -59,24 +62,20 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(keeper: Keeper) -> std::io::Result<Self> {
-        Ok(Self { netlink: Netlink::open()?, keeper, rules: None, told: BTreeMap::new() })
+    pub(super) fn new(namespaces: Arc<dyn Namespaces>, keeper: Keeper) -> std::io::Result<Self> {
+        let host = namespaces.host()?;
+        Ok(Self { namespaces, host, keeper, rules: None, told: BTreeMap::new() })
     }
 
     /// The host's links and addresses.
     pub(super) fn look(&mut self) -> Result<(Vec<Link>, Vec<Address>), NetlinkError> {
-        Ok((self.netlink.links()?, self.netlink.addresses()?))
-    }
-
-    /// Whether the link is this keeper's shim with that key.
-    pub(super) fn is_shim(&self, link: &Link, key: &str) -> bool {
-        self.keeper.key(link) == Some(key)
+        Ok((self.host.links()?, self.host.addresses()?))
     }
 
     /// What of the host matters: these parents, the shims, what is on them, and the routes through shims.
     pub(super) fn snapshot(&mut self, parents: &BTreeSet<IfName>) -> Result<HostSnapshot, NetlinkError> {
         let mut snapshot = HostSnapshot::default();
-        for link in self.netlink.links()? {
+        for link in self.host.links()? {
             let shim = self.keeper.key(&link).is_some();
             if shim || parents.contains(&link.name) {
                 snapshot.links.insert(link.index, LinkSnapshot::of(&link));
@@ -85,14 +84,14 @@ impl Executor {
                 snapshot.shims.insert(link.index);
             }
         }
-        for address in self.netlink.addresses()?.iter().filter(|a| snapshot.links.contains_key(&a.index)) {
+        for address in self.host.addresses()?.iter().filter(|a| snapshot.links.contains_key(&a.index)) {
             snapshot.addresses.insert((
                 address.index,
                 address.net,
                 address.is_tentative() || address.is_duplicate(),
             ));
         }
-        for route in self.netlink.routes()? {
+        for route in self.host.routes()? {
             if let Some(oif) =
                 route.oif.filter(|oif| route.protocol == PROTOCOL && snapshot.shims.contains(oif))
             {
@@ -105,7 +104,7 @@ impl Executor {
     /// Does all of it. `keep`: remove nothing, since not everything was seen yet that might be wanted.
     pub(super) fn apply(&mut self, target: &Target, keep: bool) -> Result<Outcome, NetlinkError> {
         let mut outcome = Outcome::default();
-        let links = self.netlink.links()?;
+        let links = self.host.links()?;
         let strays: Vec<&Link> = links
             .iter()
             .filter(|link| self.keeper.key(link).is_some_and(|key| !target.shims.contains_key(key)))
@@ -113,7 +112,7 @@ impl Executor {
         let strays = if keep { Vec::new() } else { strays };
         let mut present: Vec<(&str, Present)> = Vec::new();
         for (key, shim) in &target.shims {
-            match shim::make(&mut self.netlink, &self.keeper, key, shim, &links) {
+            match shim::make(&*self.namespaces, &mut *self.host, &self.keeper, (key, shim), &links) {
                 Ok(made) => present.push((key, made)),
                 Err(error) => outcome.fail(key, &error),
             }
@@ -122,7 +121,7 @@ impl Executor {
         present.retain(|(key, _)| !outcome.failed.contains_key(*key));
         for stray in strays {
             tracing::info!(link = %stray.name, "removing an interface that is not needed any more");
-            self.netlink.delete_link(stray.index)?;
+            self.host.delete_link(stray.index)?;
         }
         let ours: BTreeSet<u32> = links
             .iter()
@@ -157,7 +156,7 @@ impl Executor {
         if !known || self.rules.as_ref() == Some(&rules) {
             return;
         }
-        match rules.apply(self.rules.as_ref()) {
+        match rules.apply(&*self.namespaces, self.rules.as_ref()) {
             Ok(()) => self.rules = Some(rules),
             Err(error) if rules.is_empty() => tracing::warn!(error = %chain(&error), "rules not removed"),
             Err(error) => {
@@ -178,9 +177,9 @@ impl Executor {
         ours: &BTreeSet<u32>,
         keep: bool,
     ) -> Result<Problems, NetlinkError> {
-        shim::set_up(&mut self.netlink, shim, link)?;
-        tables::neighbours(&mut self.netlink, link.index, &shim.neighbours, keep)?;
-        tables::routes(&mut self.netlink, shim, link.index, ours, keep)
+        shim::set_up(&mut *self.host, shim, link)?;
+        tables::neighbours(&mut *self.host, link.index, &shim.neighbours, keep)?;
+        tables::routes(&mut *self.host, shim, link.index, ours, keep)
     }
 
     /// Tells containers where the host is, and takes it back from those that need it no more.
@@ -192,7 +191,7 @@ impl Executor {
                 wanted.entry(inside.sandbox.clone()).or_default().extend(&inside.own);
                 // Whatever it was given, or the parent's.
                 let Some(mac) = made.link.mac else { continue };
-                match tables::tell(inside, mac) {
+                match tables::tell(&*self.namespaces, inside, mac) {
                     Ok(true) => self.told.entry(inside.sandbox.clone()).or_default().extend(&inside.own),
                     Ok(false) => {}
                     Err(error) => {
@@ -206,10 +205,11 @@ impl Executor {
             return;
         }
         let none = BTreeSet::new();
+        let namespaces = &*self.namespaces;
         self.told.retain(|sandbox, told| {
             let own = wanted.get(sandbox).unwrap_or(&none);
             if !told.is_subset(own) {
-                if let Err(error) = tables::untell(sandbox, own) {
+                if let Err(error) = tables::untell(namespaces, sandbox, own) {
                     let sandbox = sandbox.display();
                     tracing::debug!(%sandbox, error = %chain(&error), "a container was not told back");
                 }
@@ -219,10 +219,20 @@ impl Executor {
         });
     }
 
+    /// The links among these whose reverse path filter is strict.
+    pub(super) fn strict<'a>(&self, links: impl Iterator<Item = &'a Link>) -> BTreeSet<IfName> {
+        links.map(|link| link.name.clone()).filter(|name| is_strict(&*self.namespaces, name)).collect()
+    }
+
+    /// The reverse path filter of a NIC.
+    pub(super) fn filter(&self, parent: &IfName) -> Option<u32> {
+        filter(&*self.namespaces, parent)
+    }
+
     /// Writes the reverse path filter of a NIC.
     pub(super) fn set_filter(&mut self, parent: &IfName, value: u32) -> Result<(), NetlinkError> {
-        match self.netlink.link_by_name(parent)? {
-            Some(link) => self.netlink.set_link(link.index, &LinkChange::new().rp_filter(value)),
+        match self.host.link_by_name(parent)? {
+            Some(link) => self.host.set_link(link.index, &LinkChange::new().rp_filter(value)),
             None => Ok(()),
         }
     }
@@ -236,18 +246,14 @@ impl Outcome {
     }
 }
 
-/// The links among these whose reverse path filter is strict: the stricter of their own and that of all is not 2.
-pub(super) fn strict<'a>(links: impl Iterator<Item = &'a Link>) -> BTreeSet<IfName> {
-    links.map(|link| link.name.clone()).filter(is_strict).collect()
-}
-
-fn is_strict(link: &IfName) -> bool {
-    let all = "all".parse().ok().and_then(|all| filter(&all)).unwrap_or(0);
+/// Whether the reverse path filter of a link is strict: the stricter of its own and that of all is not 2.
+pub(super) fn is_strict(namespaces: &dyn Namespaces, link: &IfName) -> bool {
+    let all = "all".parse().ok().and_then(|all| filter(namespaces, &all)).unwrap_or(0);
     // The larger counts (ip-sysctl).
-    all.max(filter(link).unwrap_or(0)) == 1
+    all.max(filter(namespaces, link).unwrap_or(0)) == 1
 }
 
 /// The setting itself.
-pub(super) fn filter(link: &IfName) -> Option<u32> {
-    sysctl::get(Family::V4, link, "rp_filter").ok()?.parse().ok()
+fn filter(namespaces: &dyn Namespaces, link: &IfName) -> Option<u32> {
+    namespaces.setting(Family::V4, link, "rp_filter").ok()?.parse().ok()
 }

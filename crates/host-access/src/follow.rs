@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use landline_kernel::{Event, Group, Link, Monitor, NetlinkError};
+use landline_kernel::{Address, Event, Group, Link, NetlinkError};
 use landline_leases::Inventory;
-use landline_links::blocking;
+use landline_leases::probe::Prober;
 use landline_links::mark::PROTOCOL;
+use landline_links::{Events, blocking};
 use landline_options::{Access, NetworkId};
 use landline_store::{Store, StoreError};
 use landline_types::{IfName, chain};
@@ -15,20 +16,20 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::enable::{AccessError, Situation, check};
-use super::executor::{self, Executor, HostSnapshot, Outcome};
+use super::enable::{AccessError, Situation, Unfit, check};
+use super::executor::{Executor, HostSnapshot, Outcome, is_strict};
 use super::own::{Own, own_networks};
 use super::plan::{Facts, Wanted, plan};
 use super::record::RpFilterRecord;
 use super::seen::{Seen, SeenNetwork, Wire, find};
 use super::settle::{Burst, Settling, is_loss};
 use super::view::{AccessOrigin, AccessState, AccessView};
-use super::{Command, Inbox, InitialState};
+use super::{Command, Inbox, InitialState, Keeper};
 
 /// Follows until `cancel`. Shims stay: containers go on being reached while the daemon restarts.
 pub(super) async fn run(inbox: Inbox, initial: InitialState, cancel: CancellationToken) {
     let Inbox { mut commands, seen, declared, views } = inbox;
-    let executor = match Executor::new(initial.keeper) {
+    let executor = match Executor::new(initial.prober.namespaces.clone(), initial.keeper.clone()) {
         Ok(executor) => executor,
         Err(error) => {
             tracing::error!(%error, "there is no host access without a netlink socket");
@@ -36,6 +37,8 @@ pub(super) async fn run(inbox: Inbox, initial: InitialState, cancel: Cancellatio
         }
     };
     let mut follower = Follower {
+        keeper: initial.keeper,
+        prober: initial.prober,
         work: Some(Work { executor, loosened: initial.loosened, store: initial.store.clone() }),
         records: initial.records,
         store: initial.store,
@@ -44,6 +47,7 @@ pub(super) async fn run(inbox: Inbox, initial: InitialState, cancel: Cancellatio
         seen,
         declared,
         admitted: Vec::new(),
+        held: BTreeMap::new(),
         views,
         settled: false,
         monitor: None,
@@ -100,6 +104,8 @@ enum Reason {
 }
 
 struct Follower {
+    keeper: Keeper,
+    prober: Prober,
     /// Away while a pass runs on a thread that may block.
     work: Option<Work>,
     records: Vec<Access>,
@@ -112,11 +118,13 @@ struct Follower {
     declared: watch::Receiver<Vec<Access>>,
     /// Those of them whose addresses were looked for on the LAN.
     admitted: Vec<Access>,
+    /// Why the others of them, by network, were not.
+    held: BTreeMap<String, Unfit>,
     views: watch::Sender<Vec<AccessView>>,
     /// Whether everything was seen once: from then on what is not seen is not there.
     settled: bool,
     /// Open while there is anything to look after.
-    monitor: Option<Monitor>,
+    monitor: Option<Box<dyn Events>>,
     /// The parents there are or should be.
     parents: BTreeSet<IfName>,
     /// The host as the last pass left it.
@@ -223,7 +231,7 @@ impl Follower {
                 id.clone()
             }
             None if !connected => return Err(AccessError::Docker(record.network)),
-            None => return Err(AccessError::NoNetwork(record.network)),
+            None => return Err(Unfit::NoNetwork(record.network).into()),
         };
         self.check(&record, &id, &networks).await?;
 
@@ -235,7 +243,7 @@ impl Follower {
                 self.keep(&record).await.map(|()| view).map_err(Into::into)
             }
             Some(view) => Err(AccessError::Failed(view.state.into())),
-            None => Err(AccessError::NoNetwork(record.network)),
+            None => Err(Unfit::NoNetwork(record.network).into()),
         };
         if done.is_err() {
             self.records = before;
@@ -246,27 +254,30 @@ impl Follower {
 
     /// Whether a request for this network can be served.
     async fn check(
-        &mut self,
+        &self,
         record: &Access,
         id: &NetworkId,
         networks: &BTreeMap<NetworkId, SeenNetwork>,
-    ) -> Result<(), AccessError> {
-        let Some(mut work) = self.work.take() else { return Err(AccessError::Stopping) };
-        let (work, looked) = blocking(move || {
-            let looked = work.executor.look();
-            (work, looked)
-        })
-        .await;
-        self.work = Some(work);
-        let (links, addresses) = looked.map_err(|error| AccessError::Failed(chain(&error)))?;
+    ) -> Result<(), Unfit> {
+        let namespaces = self.prober.namespaces.clone();
+        let look = blocking(move || -> Result<(Vec<Link>, Vec<Address>), Unfit> {
+            let mut host = namespaces.host().map_err(|error| Unfit::Unseen(chain(&error)))?;
+            let unseen = |error: NetlinkError| Unfit::Unseen(chain(&error));
+            Ok((host.links().map_err(unseen)?, host.addresses().map_err(unseen)?))
+        });
+        let (links, addresses) = look.await?;
         let shims: BTreeSet<u32> =
             links.iter().filter(|link| self.is_shim_of(link, id)).map(|link| link.index).collect();
         let held: Vec<IpNet> = addresses.iter().filter(|a| shims.contains(&a.index)).map(|a| a.net).collect();
-        check(record, &Situation { networks, links: &links, addresses: &addresses, held: &held }).await
+        let names = links.iter().map(|link| link.name.clone());
+        let strict = names.filter(|name| is_strict(&*self.prober.namespaces, name)).collect();
+        let situation =
+            Situation { networks, links: &links, addresses: &addresses, strict: &strict, held: &held };
+        check(record, &situation, &self.prober).await
     }
 
     fn is_shim_of(&self, link: &Link, network: &NetworkId) -> bool {
-        self.work.as_ref().is_some_and(|work| work.executor.is_shim(link, network.as_str()))
+        self.keeper.key(link) == Some(network.as_str())
     }
 
     async fn disable(&mut self, network: &str) -> Result<(), AccessError> {
@@ -338,12 +349,6 @@ impl Follower {
         })
     }
 
-    /// Whether that is what a network is shown with.
-    fn says(&self, network: &str, why: &str) -> bool {
-        let state = AccessState::Trouble(why.to_owned());
-        self.views.borrow().iter().any(|view| view.network == network && view.state == state)
-    }
-
     /// What was asked for: by command, by the configuration file, by an option of the network; each network once.
     async fn wanted(
         &mut self,
@@ -353,6 +358,7 @@ impl Follower {
         let mut all: Vec<Wanted> = Vec::new();
         let declared = self.declared.borrow_and_update().clone();
         self.admitted.retain(|access| declared.contains(access));
+        self.held.retain(|network, _| declared.iter().any(|access| access.network == *network));
         let by_command = self.records.iter().map(|record| (record.clone(), AccessOrigin::Command));
         let by_file = declared.into_iter().map(|access| (access, AccessOrigin::Configuration));
         let by_option = by_option.into_iter().map(|id| (Access::new(id.as_str()), AccessOrigin::Option));
@@ -369,15 +375,18 @@ impl Follower {
             let mut held = None;
             if by == AccessOrigin::Configuration && !self.admitted.contains(&access) {
                 held = match found {
-                    Some(id) => self.check(&access, id, networks).await.err().map(|error| chain(&error)),
-                    None => Some(AccessError::NoNetwork(access.network.clone()).to_string()),
+                    Some(id) => self.check(&access, id, networks).await.err(),
+                    None => Some(Unfit::NoNetwork(access.network.clone())),
                 };
-                match &held {
-                    None => self.admitted.push(access.clone()),
-                    Some(why) if self.settled && !self.says(&access.network, why) => {
-                        tracing::warn!(network = access.network, why, "no host access as configured yet");
+                let before = match &held {
+                    None => {
+                        self.admitted.push(access.clone());
+                        self.held.remove(&access.network)
                     }
-                    Some(_) => {}
+                    Some(why) => self.held.insert(access.network.clone(), why.clone()),
+                };
+                if let Some(why) = held.as_ref().filter(|why| self.settled && before.as_ref() != Some(why)) {
+                    tracing::warn!(network = access.network, %why, "no host access as configured yet");
                 }
             }
             all.push(Wanted { access, by, held });
@@ -418,7 +427,8 @@ impl Follower {
         if !wanted {
             self.monitor = None;
         } else if self.monitor.is_none() {
-            self.monitor = Some(Monitor::follow(&[Group::Links, Group::Addresses, Group::Routes]));
+            self.monitor =
+                Some(self.prober.namespaces.follow(&[Group::Links, Group::Addresses, Group::Routes]));
         }
     }
 }
@@ -455,7 +465,7 @@ impl Work {
         let (links, addresses) = self.executor.look()?;
         let of_ipvlan: BTreeSet<&IfName> =
             networks.values().filter(|n| n.wire == Wire::Ipvlan).filter_map(|n| n.parent.as_ref()).collect();
-        let strict = executor::strict(links.iter().filter(|link| of_ipvlan.contains(&link.name)));
+        let strict = self.executor.strict(links.iter().filter(|link| of_ipvlan.contains(&link.name)));
         let target =
             plan(accesses, networks, &Facts { links: &links, addresses: &addresses, strict: &strict });
         self.filter(&target.loosen, &strict, keep);
@@ -487,7 +497,7 @@ impl Work {
     }
 
     fn loosen(&mut self, parent: &IfName) -> Result<(), String> {
-        let before = executor::filter(parent).unwrap_or(0);
+        let before = self.executor.filter(parent).unwrap_or(0);
         if !self.loosened.iter().any(|record| record.parent == *parent) {
             let record = RpFilterRecord { parent: parent.clone(), before };
             if let Some(store) = &self.store {
@@ -502,7 +512,7 @@ impl Work {
     fn restore(&mut self, record: &RpFilterRecord) -> Result<(), String> {
         let parent = &record.parent;
         // Whoever has set it to something else meanwhile meant it.
-        if executor::filter(parent) == Some(2) {
+        if self.executor.filter(parent) == Some(2) {
             tracing::info!(%parent, value = record.before, "rp_filter set back");
             self.executor.set_filter(parent, record.before).map_err(|error| chain(&error))?;
         }

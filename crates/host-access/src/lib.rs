@@ -25,14 +25,16 @@ mod view;
 use std::sync::Arc;
 
 use landline_engine::Engine;
-use landline_leases::{Foundation, Inventory};
+use landline_leases::probe::Prober;
+use landline_leases::{Foundation, Inventory, LinuxSockets};
+use landline_links::LinuxNamespaces;
 use landline_options::Access;
 use landline_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use admission::{FilterCheck, StrictFilter};
-pub use enable::AccessError;
+pub use enable::{AccessError, Unfit};
 pub use record::RpFilterRecord;
 pub use seen::{Member, Seen, SeenNetwork, Wire};
 pub use shim::Keeper;
@@ -63,6 +65,8 @@ pub(crate) struct Inbox {
 /// What the task begins with.
 pub(crate) struct InitialState {
     pub(crate) keeper: Keeper,
+    /// Where addresses are looked for, and what else there is of the host.
+    pub(crate) prober: Prober,
     pub(crate) records: Vec<Access>,
     pub(crate) loosened: Vec<RpFilterRecord>,
     /// Where changes of those go.
@@ -85,8 +89,15 @@ impl HostAccess {
     /// tokio runtime, in the host's network namespace.
     pub fn alone(keeper: Keeper, cancel: CancellationToken) -> Self {
         let (access, inbox) = Self::new();
-        let initial =
-            InitialState { keeper, records: Vec::new(), loosened: Vec::new(), store: None, inventory: None };
+        let prober = Prober { sockets: Arc::new(LinuxSockets), namespaces: Arc::new(LinuxNamespaces) };
+        let initial = InitialState {
+            keeper,
+            prober,
+            records: Vec::new(),
+            loosened: Vec::new(),
+            store: None,
+            inventory: None,
+        };
         tokio::spawn(follow::run(inbox, initial, cancel));
         access
     }
@@ -96,6 +107,7 @@ impl HostAccess {
         let (access, inbox) = Self::new();
         let initial = InitialState {
             keeper: Keeper::Daemon,
+            prober: ground.services.prober(),
             records: ground.rows.take(),
             loosened: ground.rows.take(),
             store: Some(ground.store.clone()),
@@ -149,10 +161,4 @@ impl HostAccess {
     pub fn views(&self) -> Vec<AccessView> {
         self.views.borrow().clone()
     }
-}
-
-/// Why an unnumbered shim on this NIC would be of no use to ipvlan containers; `None`: it would be.
-fn strict_filter(parent: &landline_kernel::Link) -> Option<String> {
-    let strict = executor::strict([parent].into_iter()).contains(&parent.name);
-    strict.then(|| plan::strict_filter(&parent.name))
 }

@@ -9,6 +9,7 @@ use landline_kernel::{Address, Link};
 use landline_options::{Access, NetworkId};
 use landline_types::{IfName, Mac};
 
+use super::enable::Unfit;
 use super::seen::{Member, SeenNetwork, Wire, find};
 use super::view::{AccessContainer, AccessOrigin, AccessState, AccessView};
 
@@ -18,7 +19,7 @@ pub(crate) struct Wanted {
     pub(crate) access: Access,
     pub(crate) by: AccessOrigin,
     /// Why it must not be done yet.
-    pub(crate) held: Option<String>,
+    pub(crate) held: Option<Unfit>,
 }
 
 /// The host as it is.
@@ -108,7 +109,9 @@ pub(crate) fn plan(
         };
         let placed = match found {
             Some((id, network)) => target.place((access, held.as_ref()), id, network, facts, &mut view),
-            None => Err(held.clone().unwrap_or_else(|| "there is no such network now".into())),
+            None => {
+                Err(held.as_ref().map_or_else(|| "there is no such network now".into(), ToString::to_string))
+            }
         };
         let key = placed.map_err(|why| view.state = AccessState::Trouble(why)).ok();
         target.views.push((key, view));
@@ -120,7 +123,7 @@ impl Target {
     /// Adds one network; its shim's key, or why it cannot have one.
     fn place(
         &mut self,
-        (access, held): (&Access, Option<&String>),
+        (access, held): (&Access, Option<&Unfit>),
         id: &NetworkId,
         network: &SeenNetwork,
         facts: &Facts<'_>,
@@ -134,7 +137,7 @@ impl Target {
             return Err(format!("waits for {name}, which is down"));
         }
         if let Some(why) = held {
-            return Err(why.clone());
+            return Err(why.to_string());
         }
         let numbered = !access.addresses.is_empty();
         let ipvlan = network.wire == Wire::Ipvlan;

@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 use std::io;
 
 use ipnet::IpNet;
-use landline_kernel::sysctl::{self, Family};
+use landline_kernel::sysctl::Family;
 use landline_kernel::{
-    Address, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, Netlink, NetlinkError, NewLink,
-    NewLinkKind, nft,
+    Address, IpvlanMode, Link, LinkChange, LinkKind, MacvlanMode, NetlinkError, NewLink, NewLinkKind, nft,
 };
 use landline_links::mark::PROTOCOL;
+use landline_links::{Namespace, Namespaces};
 use landline_types::IfName;
 
 use super::plan::{Shim, ShimWire, Target};
@@ -96,17 +96,17 @@ pub(super) struct Present {
 
 /// Makes the shim if need be, down and silent.
 pub(super) fn make(
-    netlink: &mut Netlink,
+    namespaces: &dyn Namespaces,
+    netlink: &mut dyn Namespace,
     keeper: &Keeper,
-    key: &str,
-    shim: &Shim,
+    (key, shim): (&str, &Shim),
     links: &[Link],
 ) -> Result<Present, ShimError> {
     let failed = |source| ShimError::Make { name: shim.name.clone(), source };
     let found = links.iter().find(|link| keeper.key(link) == Some(key));
     if let Some(link) = found {
         if fits(link, shim) {
-            return Ok(Present { filter_ra: !is_deaf(link), link: link.clone() });
+            return Ok(Present { filter_ra: !is_deaf(namespaces, link), link: link.clone() });
         }
         tracing::info!(link = %link.name, "an interface is made again: it was not as it should be");
         netlink.delete_link(link.index).map_err(failed)?;
@@ -136,7 +136,7 @@ pub(super) fn make(
     tracing::info!(link = %shim.name, parent = %shim.parent_name, "interface made");
     let link = netlink.link_by_name(&shim.name).map_err(failed)?;
     let link = link.ok_or_else(|| ShimError::NameTaken(shim.name.clone()))?;
-    let filter_ra = match sysctl::set(Family::V6, &link.name, "accept_ra", "0") {
+    let filter_ra = match namespaces.set(Family::V6, &link.name, "accept_ra", "0") {
         Ok(()) => false,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => {
@@ -159,8 +159,8 @@ fn fits(link: &Link, shim: &Shim) -> bool {
 }
 
 /// Whether it does not hear Router Advertisements.
-fn is_deaf(link: &Link) -> bool {
-    match sysctl::get(Family::V6, &link.name, "accept_ra") {
+fn is_deaf(namespaces: &dyn Namespaces, link: &Link) -> bool {
+    match namespaces.setting(Family::V6, &link.name, "accept_ra") {
         Ok(value) => value == "0",
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
@@ -202,7 +202,11 @@ impl Rules {
     }
 
     /// Puts them in the place of what was there. `before`: what that was, if known.
-    pub(super) fn apply(&self, before: Option<&Self>) -> Result<(), nft::NftError> {
+    pub(super) fn apply(
+        &self,
+        namespaces: &dyn Namespaces,
+        before: Option<&Self>,
+    ) -> Result<(), nft::NftError> {
         let differs = |part: fn(&Self) -> &String| before.is_none_or(|before| part(before) != part(self));
         let mut script = String::new();
         if differs(|rules| &rules.arp) {
@@ -212,12 +216,12 @@ impl Rules {
         if differs(|rules| &rules.ra) && (before.is_some() || !self.ra.is_empty()) {
             script += &nft::table("ip6", &self.table, &self.ra);
         }
-        if script.is_empty() { Ok(()) } else { nft::apply(&script) }
+        if script.is_empty() { Ok(()) } else { namespaces.load(&script) }
     }
 }
 
 /// Brings a shim up with its settings and addresses. Its rules are in place.
-pub(super) fn set_up(netlink: &mut Netlink, shim: &Shim, link: &Link) -> Result<(), NetlinkError> {
+pub(super) fn set_up(netlink: &mut dyn Namespace, shim: &Shim, link: &Link) -> Result<(), NetlinkError> {
     let settings = if shim.is_numbered() {
         // The LAN is not reached through it, so what comes from there is let in by a loose filter only.
         LinkChange::new().arp(true).arp_ignore(1).arp_announce(2).rp_filter(2)
@@ -236,7 +240,7 @@ pub(super) fn set_up(netlink: &mut Netlink, shim: &Shim, link: &Link) -> Result<
     addresses(netlink, shim, link.index)
 }
 
-fn addresses(netlink: &mut Netlink, shim: &Shim, index: u32) -> Result<(), NetlinkError> {
+fn addresses(netlink: &mut dyn Namespace, shim: &Shim, index: u32) -> Result<(), NetlinkError> {
     let present: Vec<Address> = netlink.addresses()?.into_iter().filter(|a| a.index == index).collect();
     for address in &present {
         let link_local = matches!(address.net.addr(), std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use landline_kernel::{Link, Neighbour, NeighbourState, Netlink, NetlinkError, Netns, Route};
+use landline_kernel::{Link, Neighbour, NeighbourState, NetlinkError, Route};
 use landline_links::mark::PROTOCOL;
+use landline_links::{Namespace, Namespaces};
 use landline_types::Mac;
 
 use super::plan::{Inside, Shim};
@@ -18,7 +19,7 @@ pub(super) type Problems = BTreeMap<IpNet, String>;
 
 /// Brings the routes through a shim in line. `ours`: the indexes of all shims; `keep`: remove nothing.
 pub(super) fn routes(
-    netlink: &mut Netlink,
+    netlink: &mut dyn Namespace,
     shim: &Shim,
     index: u32,
     ours: &BTreeSet<u32>,
@@ -81,7 +82,7 @@ pub(super) fn routes(
 
 /// Brings the neighbours on a link in line.
 pub(super) fn neighbours(
-    netlink: &mut Netlink,
+    netlink: &mut dyn Namespace,
     index: u32,
     wanted: &BTreeMap<IpAddr, Mac>,
     keep: bool,
@@ -115,33 +116,31 @@ pub(super) enum InsideError {
 }
 
 /// Tells a container where the host's addresses are; false if it has no such interface (yet).
-pub(super) fn tell(inside: &Inside, mac: Mac) -> Result<bool, InsideError> {
-    let Some(mut netlink) = enter(&inside.sandbox)? else { return Ok(false) };
+pub(super) fn tell(namespaces: &dyn Namespaces, inside: &Inside, mac: Mac) -> Result<bool, InsideError> {
+    let Some(mut netlink) = enter(namespaces, &inside.sandbox)? else { return Ok(false) };
     let carries = netlink.addresses()?.into_iter().find(|a| inside.own.contains(&a.net.addr()));
     let Some(carries) = carries else { return Ok(false) };
     let wanted = inside.hosts.iter().map(|host| (*host, mac)).collect();
-    neighbours(&mut netlink, carries.index, &wanted, false)?;
+    neighbours(&mut *netlink, carries.index, &wanted, false)?;
     Ok(true)
 }
 
 /// Takes back what a container was told on interfaces other than those of these addresses.
-pub(super) fn untell(sandbox: &Path, but: &BTreeSet<IpAddr>) -> Result<(), InsideError> {
-    let Some(mut netlink) = enter(sandbox)? else { return Ok(()) };
+pub(super) fn untell(
+    namespaces: &dyn Namespaces,
+    sandbox: &Path,
+    but: &BTreeSet<IpAddr>,
+) -> Result<(), InsideError> {
+    let Some(mut netlink) = enter(namespaces, sandbox)? else { return Ok(()) };
     let addresses = netlink.addresses()?;
     let stays = |index: u32| addresses.iter().any(|a| a.index == index && but.contains(&a.net.addr()));
     for link in netlink.links()?.iter().map(|link: &Link| link.index).filter(|index| !stays(*index)) {
-        neighbours(&mut netlink, link, &BTreeMap::new(), false)?;
+        neighbours(&mut *netlink, link, &BTreeMap::new(), false)?;
     }
     Ok(())
 }
 
 /// `None`: the namespace is gone.
-fn enter(sandbox: &Path) -> Result<Option<Netlink>, InsideError> {
-    match Netns::open(sandbox) {
-        Ok(netns) => Ok(Some(Netlink::open_in(&netns).map_err(InsideError::Enter)?)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-            Ok(None)
-        }
-        Err(error) => Err(InsideError::Enter(error)),
-    }
+fn enter(namespaces: &dyn Namespaces, sandbox: &Path) -> Result<Option<Box<dyn Namespace>>, InsideError> {
+    namespaces.sandbox(sandbox).map_err(InsideError::Enter)
 }

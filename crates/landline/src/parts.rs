@@ -55,7 +55,7 @@ impl Parts {
         let refused_starts = RefusedStarts::resume(&mut ground);
         let admissions = Admissions::new(vec![
             refused_starts.clone(),
-            Arc::new(FilterCheck),
+            Arc::new(FilterCheck::new(ground.services.namespaces.clone())),
             firewall,
             pools.clone(),
             nat.clone(),

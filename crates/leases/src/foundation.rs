@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landline_kernel::boottime;
-use landline_links::{Host, HostError, LinkEvents, LinkTable, LinuxSandboxes, Pending, blocking};
+use landline_links::{
+    Host, HostError, LinkEvents, LinkTable, LinuxNamespaces, LinuxSandboxes, Pending, blocking,
+};
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_store::{Rows, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +103,7 @@ impl Foundation {
                 .map_err(kernel("follow the host's addresses"))?,
             sockets,
             sandboxes: Arc::new(LinuxSandboxes),
+            namespaces: Arc::new(LinuxNamespaces),
             link_table: present,
             cancel: cancel.clone(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),

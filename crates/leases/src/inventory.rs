@@ -26,6 +26,19 @@ pub struct Inventory {
     pub(crate) containers: Option<BTreeSet<String>>,
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl Inventory {
+    /// These networks and endpoints.
+    pub fn of(
+        networks: impl IntoIterator<Item = NetworkRecord>,
+        endpoints: impl IntoIterator<Item = Present>,
+    ) -> Self {
+        let networks = networks.into_iter().map(|network| (network.id.clone(), network));
+        let endpoints = endpoints.into_iter().map(|present| (present.record.id.clone(), present));
+        Self { networks: networks.collect(), endpoints: endpoints.collect(), ..Self::default() }
+    }
+}
+
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Present {
@@ -42,7 +55,8 @@ pub struct Present {
 }
 
 impl Present {
-    fn new(record: &EndpointRecord) -> Self {
+    /// One that nothing has happened to.
+    pub fn new(record: &EndpointRecord) -> Self {
         Self { record: Arc::new(record.clone()), set_up: 0, remade: 0, names: 0, lost: 0 }
     }
 }

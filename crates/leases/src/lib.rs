@@ -22,7 +22,7 @@ mod tests;
 
 pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
-pub use inventory::{Inventory, Ledger, Networks};
+pub use inventory::{Inventory, Ledger, Networks, Present};
 pub use lease::{
     ConflictMonitor, HostClient, MoveOutcome, Orders, SandboxMove, Services, Status, Supervised, Troubles,
     ipv4, wait_for_move,

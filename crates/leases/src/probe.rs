@@ -10,9 +10,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::wire::arp;
-use landline_kernel::{Link, Netlink, Netns, PacketSocket};
-use landline_links::mark::End;
-use landline_links::{blocking, mark_of};
+use landline_links::blocking;
 use landline_options::ConflictCheck;
 use landline_types::Mac;
 use tokio::time::Instant;
@@ -20,7 +18,7 @@ use tokio::time::Instant;
 use crate::lease::Services;
 
 pub use contest::{Contest, contest};
-pub use user::user;
+pub use user::Prober;
 
 /// When probes are sent and how long answers are waited for. The long one is that of RFC 5227 section 1.1 without its
 /// random parts; the short one is enough for whoever is there to answer on a LAN.
@@ -113,31 +111,6 @@ fn another(net: Ipv4Net, random: &mut impl Random) -> Option<Ipv4Addr> {
     let hosts = (net.broadcast().to_bits() - net.network().to_bits()).checked_sub(1)?;
     let drawn = (0..8).map(|_| net.network().to_bits() + 1 + random.next_u32() % hosts);
     drawn.map(Ipv4Addr::from_bits).find(|address| *address != net.addr())
-}
-
-/// Whether a hardware address is one of this host's. With `arp_ignore=0` it answers on every interface for the addresses
-/// of all; which those are is known without asking.
-pub async fn is_of_host(mac: Mac) -> bool {
-    let links = blocking(|| Netlink::open().ok().and_then(|mut netlink| netlink.links().ok())).await;
-    let is_own = |link: &Link| {
-        let containers = mark_of(link).is_some_and(|mark| mark.end == End::Container);
-        link.mac == Some(mac) && !containers
-    };
-    links.is_some_and(|links| links.iter().any(is_own))
-}
-
-/// Announces the addresses over the link where it is now (RFC 5227 section 2.3), once: neighbours that remember another
-/// owner learn of the new one.
-pub fn announce(
-    netns: &Netns,
-    index: u32,
-    mac: Mac,
-    addresses: impl IntoIterator<Item = Ipv4Addr>,
-) -> io::Result<()> {
-    let socket = PacketSocket::arp(Some(netns), index)?;
-    addresses
-        .into_iter()
-        .try_for_each(|address| socket.send(Mac::BROADCAST, &arp::Packet::announcement(mac, address).emit()))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::table::{Mapping, NatBridge};
 const COMMENT: &str = "landline: ";
 
 /// The rules of one version of IP, and whose they are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Family {
     /// The program that the host has chosen, and those of each flavour.
     program: &'static str,

@@ -13,9 +13,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Event, Group, Monitor};
+use landline_kernel::{Event, Group};
 use landline_leases::addressing::dhcp::drawn_client_id;
 use landline_leases::addressing::permit::{Asker, Lan, NotPermitted};
+use landline_leases::probe::Prober;
 use landline_leases::{OsRandom, Services, Troubles};
 use landline_links::blocking;
 use landline_model::NatOwner;
@@ -26,15 +27,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::OpenBridges;
+use super::forwarding::Forwarding;
 use super::lease::{Heard, Leaser, live};
 use super::place::Places;
 use super::record::{NatRecord, NatView};
 use super::table::NatBridge;
-use super::{Bound, Command, InitialState, NatError, NatSeen, address, hairpin};
+use super::{Bound, Command, InitialState, NatError, NatSeen, address};
 
 use again::Again;
-use filter::forward;
-pub use filter::forwards;
 use looks::Looks;
 pub(crate) use looks::Waiter;
 use owed::Owed;
@@ -65,6 +65,8 @@ pub(crate) struct Follower {
     /// Whether it was looked what nobody knows of.
     swept: bool,
     services: Services,
+    prober: Prober,
+    forwarding: Arc<dyn Forwarding>,
     heard: Words<Heard>,
     due: Words<()>,
     store: Arc<Store>,
@@ -95,12 +97,12 @@ pub(super) async fn run(
     let (due, mut removals) = mpsc::unbounded_channel();
     let mut follower = Follower::new(initial, heard, due, seen, views, Looks::new(waiters));
     // A NIC that comes, or loses its addresses; a container's port that is put back into its bridge.
-    let mut monitor = Monitor::follow(&[Group::Links, Group::Addresses]);
+    let mut monitor = follower.prober.namespaces.follow(&[Group::Links, Group::Addresses]);
     follower.begin().await;
     loop {
         // Where something is to be let through, others may close it, or begin to: a firewall that loads its rules, a dockerd.
         let open = !follower.wanted().is_nothing();
-        if follower.ruleset.listen(open) {
+        if follower.ruleset.listen(open, &*follower.forwarding) {
             follower.reopen().await;
         }
         tokio::select! {
@@ -113,7 +115,7 @@ pub(super) async fn run(
             Some((owner, heard)) = leases.recv() => follower.hear(&owner, heard).await,
             Some((owner, ())) = removals.recv() => follower.due(&owner).await,
             () = follower.again.due() => follower.lease_again(),
-            () = follower.owed.due() => follower.owed.settle().await,
+            () = follower.owed.due() => follower.owed.settle(&follower.prober).await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
             () = follower.ruleset.changed() => follower.reopen().await,
             event = monitor.next() => if follower.concerns(&event) {
@@ -132,7 +134,7 @@ impl Follower {
         views: watch::Sender<BTreeMap<NatOwner, NatView>>,
         looks: Looks,
     ) -> Self {
-        let InitialState { records, bound, nat_bridges, bridges, store, services } = initial;
+        let InitialState { records, bound, nat_bridges, bridges, store, services, forwarding } = initial;
         let opened = bridges.all().next().is_some() || records.iter().any(|record| record.open_firewall);
         Self {
             records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),
@@ -146,7 +148,9 @@ impl Follower {
             contests: BTreeMap::new(),
             places: Places::default(),
             swept: false,
+            prober: services.prober(),
             services,
+            forwarding,
             heard,
             due,
             store,
@@ -170,7 +174,7 @@ impl Follower {
             let lives = dhcp.lease.as_ref().is_some_and(|lease| live(lease, &self.services).is_some());
             if let (Some(address), false) = (record.address, lives) {
                 record.address = None;
-                self.owed.take(&self.places.of(&record.interface), address).await;
+                self.owed.take(&self.prober, &self.places.of(&record.interface), address).await;
                 self.records.insert(record.owner.clone(), record.clone());
             }
             self.lease(&record);
@@ -212,7 +216,7 @@ impl Follower {
         let nics = self.records.values().map(|record| &record.interface);
         let nics = nics.chain(self.nat_bridges.iter().map(|nat_bridge| &nat_bridge.nic)).chain(also);
         let nics: BTreeSet<IfName> = nics.cloned().collect();
-        let before = self.places.look(nics.into_iter().collect()).await;
+        let before = self.places.look(&self.prober.namespaces, nics.into_iter().collect()).await;
         for (nic, before) in &before {
             tracing::info!(%nic, %before, now = %self.places.of(nic), "the host is elsewhere on a LAN; so are containers' addresses");
         }
@@ -289,16 +293,16 @@ impl Follower {
         match record.address {
             Some(address) => {
                 self.may_have(address, &owner, &place)?;
-                if !(again && address::is_there(&place, address).await?) {
-                    address::check(&place, address).await?;
+                if !(again && address::is_there(&self.prober, &place, address).await?) {
+                    address::check(&self.prober, &place, address).await?;
                 }
             }
-            None => address::check_nic(&place).await.map(drop)?,
+            None => address::check_nic(&self.prober, &place).await.map(drop)?,
         }
         if let Some(dhcp) = &mut record.dhcp {
             dhcp.client_id.get_or_insert_with(|| drawn_client_id(&mut OsRandom));
         }
-        record.forwarding = record.open_firewall && !forwards();
+        record.forwarding = record.open_firewall && !self.forwarding.is_on();
         // Stored first: what is on the NIC without a record would never be taken away.
         self.put(record.clone()).await?;
         self.records.insert(owner.clone(), record.clone());
@@ -340,12 +344,12 @@ impl Follower {
         self.load().await?;
         let place = self.places.of(&record.interface);
         if let Some(address) = record.address
-            && !address::put(&place, address, false).await?
+            && !address::put(&self.prober, &place, address, false).await?
         {
             return Err(NatError::Down(place));
         }
         if record.forwarding {
-            forward()?;
+            self.forward()?;
         }
         self.open().await.map_err(NatError::Firewall)?;
         self.hairpin().await;
@@ -388,13 +392,14 @@ impl Follower {
         if let Err(error) = self.load().await {
             said("its rules could not be removed", chain(&error));
         }
+        let forwarding = self.forwarding.clone();
         if let Some(port) = record.hairpin.clone()
-            && let Err(error) = blocking(move || hairpin::forbid(&port)).await
+            && let Err(error) = blocking(move || forwarding.no_hairpin(&port)).await
         {
             said("its port is still in hairpin mode", error.to_string());
         }
         if let Some(address) = record.address {
-            self.owed.take(&self.places.of(&record.interface), address).await;
+            self.owed.take(&self.prober, &self.places.of(&record.interface), address).await;
         }
         if record.forwarding
             && let Err(error) = self.forward_no_more().await
@@ -484,14 +489,14 @@ impl Follower {
             let place = self.places.of(&record.interface);
             // Whether a leased address is free is for its DHCP client to find out.
             self.owed.keep(&place, address);
-            let problem = match address::put(&place, address, record.dhcp.is_none()).await {
+            let problem = match address::put(&self.prober, &place, address, record.dhcp.is_none()).await {
                 Ok(true) => None,
                 Ok(false) => Some(format!("{place} is not there, or down")),
                 Err(error) => Some(chain(&error)),
             };
             problems.extend(problem.map(|problem| (record.owner.clone(), problem)));
             if let Some(before) = before.get(&record.interface) {
-                self.owed.take(before, address).await;
+                self.owed.take(&self.prober, before, address).await;
             }
         }
         // After a start what was loaded before stays until it is known what runs.
@@ -502,8 +507,8 @@ impl Follower {
             return;
         }
         if self.records.values().any(|record| record.forwarding)
-            && !forwards()
-            && let Err(error) = forward()
+            && !self.forwarding.is_on()
+            && let Err(error) = self.forward()
         {
             tracing::error!(error = chain(&error), "nothing is passed on to containers");
         }
@@ -521,7 +526,7 @@ impl Follower {
         let known: BTreeSet<Ipv4Addr> = self.records.values().filter_map(|record| record.address).collect();
         let nics: BTreeSet<&IfName> = self.nat_bridges.iter().map(|nat_bridge| &nat_bridge.nic).collect();
         for nic in nics {
-            if let Err(error) = address::sweep(&self.places.of(nic), &known).await {
+            if let Err(error) = address::sweep(&self.prober, &self.places.of(nic), &known).await {
                 tracing::warn!(%nic, error = chain(&error), "addresses of before could not be removed");
             }
         }
@@ -531,10 +536,11 @@ impl Follower {
     async fn hairpin(&mut self) {
         let seen = self.seen.borrow().clone();
         for record in self.records.clone().into_values() {
+            let forwarding = self.forwarding.clone();
             if let Some(bound) = self.bound.get(&record.owner) {
                 // Its port goes with it, and the setting with the port.
                 let port = bound.port.clone();
-                if let Err(error) = blocking(move || hairpin::allow_port(&port)).await {
+                if let Err(error) = blocking(move || forwarding.hairpin_port(&port)).await {
                     tracing::debug!(%error, owner = %record.owner, "a container's port cannot be found");
                 }
                 continue;
@@ -542,7 +548,7 @@ impl Follower {
             let NatOwner::Container(name) = &record.owner else { continue };
             let Some(container) = seen.containers.get(name) else { continue };
             let (Some(sandbox), inside) = (container.sandbox.clone(), container.address) else { continue };
-            match blocking(move || hairpin::allow(&sandbox, inside)).await {
+            match blocking(move || forwarding.hairpin(&sandbox, inside)).await {
                 Ok(None) => {}
                 Ok(port) => {
                     let record = NatRecord { hairpin: port, ..record };

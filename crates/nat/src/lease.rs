@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 use landline_dhcp::v4::{Client, ClientId, Config, Event, Lease, LossReason, Remembered};
-use landline_kernel::{Link, Netlink};
+use landline_kernel::Link;
 use landline_leases::{HostClient, OsRandom, Services};
 use landline_links::blocking;
 use landline_model::NatOwner;
@@ -109,7 +109,7 @@ impl Task {
         loop {
             let mut present = self.services.link_table.clone();
             let nic = loop {
-                if let Some(nic) = find(&self.interface).await {
+                if let Some(nic) = find(&self.services, &self.interface).await {
                     break nic;
                 }
                 tokio::select! {
@@ -180,9 +180,9 @@ impl Task {
 }
 
 /// The NIC's index and hardware address, if it is there and up.
-async fn find(name: &IfName) -> Option<(u32, Mac)> {
-    let name = name.clone();
-    let look = move || Netlink::open().ok()?.link_by_name(&name).ok()?;
+async fn find(services: &Services, name: &IfName) -> Option<(u32, Mac)> {
+    let (namespaces, name) = (services.namespaces.clone(), name.clone());
+    let look = move || namespaces.host().ok()?.link_by_name(&name).ok()?;
     let link: Link = blocking(look).await?;
     link.mac.filter(|_| link.up).map(|mac| (link.index, mac))
 }

@@ -16,6 +16,7 @@ mod claim;
 mod exceptions;
 mod firewall;
 mod follow;
+mod forwarding;
 mod hairpin;
 mod lease;
 mod nat_bridge;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use landline_kernel::nft::NftError;
 use landline_leases::addressing::permit::NotPermitted;
+use landline_leases::probe::Prober;
 use landline_leases::{Foundation, Inventory, Services};
 use landline_links::spanning_tree::{Held, until_host_forwards};
 use landline_links::{Host, HostError, LinkTable};
@@ -45,7 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use exceptions::OpeningRecord;
 pub use firewall::{opening_program, rules, words};
-pub use follow::forwards;
+pub use forwarding::forwards;
 pub use nat_bridge::NatBridgeRefusal;
 use nat_bridge::nat_bridges_of;
 pub use place::place;
@@ -53,6 +55,7 @@ pub use record::{NatLease, NatRecord, NatState, NatView};
 pub(crate) use table::NatBridge;
 
 use exceptions::FirewallExceptions;
+use forwarding::{Forwarding, LinuxForwarding};
 
 /// How long a server may take to give `landline nat` an address.
 const FIRST_LEASE: Duration = landline_options::DEFAULT_LEASE_TIMEOUT;
@@ -118,6 +121,7 @@ pub(crate) struct InitialState {
     pub(crate) bridges: OpenBridges,
     pub(crate) store: Arc<Store>,
     pub(crate) services: Services,
+    pub(crate) forwarding: Arc<dyn Forwarding>,
 }
 
 /// Why a container was not given an address.
@@ -259,6 +263,8 @@ pub struct Nat {
     /// The bridges that are let through the host's firewall on the administrator's word.
     exceptions: FirewallExceptions,
     host: Arc<dyn Host>,
+    prober: Prober,
+    forwarding: Arc<dyn Forwarding>,
     present: LinkTable,
     store: Arc<Store>,
 }
@@ -266,6 +272,10 @@ pub struct Nat {
 impl Nat {
     /// Begins to keep what there is.
     pub async fn start(ground: &mut Foundation) -> Arc<Self> {
+        Self::start_on(ground, Arc::new(LinuxForwarding)).await
+    }
+
+    async fn start_on(ground: &mut Foundation, forwarding: Arc<dyn Forwarding>) -> Arc<Self> {
         let (store, host) = (ground.store.clone(), ground.host.clone());
         let exceptions = FirewallExceptions::resume(ground.rows.take(), &ground.networks, &store).await;
         let (networks, openings) = (&ground.networks, exceptions.all());
@@ -276,6 +286,7 @@ impl Nat {
             bridges: exceptions::open_bridges(networks.iter(), &openings),
             store: store.clone(),
             services: ground.services.clone(),
+            forwarding: forwarding.clone(),
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (looks, waiters) = mpsc::unbounded_channel();
@@ -283,8 +294,20 @@ impl Nat {
         let (shown, views) = watch::channel(BTreeMap::new());
         tokio::spawn(follow::run(initial, inbox, waiters, picture, shown, ground.cancel.clone()));
         let inventory = ground.ledger.watch();
-        let present = ground.services.link_table.clone();
-        Arc::new(Self { commands, looks, seen, views, inventory, exceptions, host, present, store })
+        let (present, prober) = (ground.services.link_table.clone(), ground.services.prober());
+        Arc::new(Self {
+            commands,
+            looks,
+            seen,
+            views,
+            inventory,
+            exceptions,
+            host,
+            prober,
+            forwarding,
+            present,
+            store,
+        })
     }
 
     /// The front end sees this now.

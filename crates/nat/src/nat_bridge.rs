@@ -8,7 +8,6 @@ use landline_model::{NatOwner, NetworkRecord};
 use landline_options::LanIp;
 use landline_types::IfName;
 
-use super::follow::forwards;
 use super::{Nat, NatBridge, NatError, NatRecord, address};
 
 /// Why a network with translated addresses is not admitted.
@@ -66,8 +65,8 @@ impl Nat {
     /// Whether there may be such a network: nothing is made for it yet.
     pub(super) async fn propose_nat_bridge(&self, network: &NetworkRecord) -> Result<(), NatBridgeRefusal> {
         let Some(own) = nat_bridge(network, &self.exceptions.all()) else { return Ok(()) };
-        address::check_nic(&own.nic).await?;
-        if !own.open && !forwards() {
+        address::check_nic(&self.prober, &own.nic).await?;
+        if !own.open && !self.forwarding.is_on() {
             return Err(NatBridgeRefusal::NoForwarding);
         }
         let (host, bridge, subnet) = (self.host.clone(), own.bridge.clone(), own.subnet);

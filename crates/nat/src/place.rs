@@ -1,9 +1,10 @@
 //! Where the host is on a NIC's LAN: on the NIC, or on the bridge that the NIC has become a port of meanwhile.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use landline_kernel::{Event, Link, LinkKind, Netlink};
-use landline_links::{HostError, blocking};
+use landline_kernel::{Event, Link, LinkKind};
+use landline_links::{HostError, Namespaces, blocking};
 use landline_types::IfName;
 use landline_uplink as uplink;
 
@@ -18,8 +19,13 @@ impl Places {
     }
 
     /// Looks again; where the host was before, for those of the NICs for which it is elsewhere now.
-    pub(super) async fn look(&mut self, nics: Vec<IfName>) -> BTreeMap<IfName, IfName> {
-        let list = || Ok(Netlink::open().map_err(HostError::Open)?.links()?);
+    pub(super) async fn look(
+        &mut self,
+        namespaces: &Arc<dyn Namespaces>,
+        nics: Vec<IfName>,
+    ) -> BTreeMap<IfName, IfName> {
+        let namespaces = namespaces.clone();
+        let list = move || Ok(namespaces.host().map_err(HostError::Open)?.links()?);
         let links = match blocking(list).await {
             Ok(links) => links,
             Err::<_, HostError>(error) => {

@@ -12,7 +12,7 @@ use landline_leases::clock::Clock;
 use landline_leases::fake::FakeLan;
 use landline_leases::ipv6::{Company, RaListeners};
 use landline_leases::{ConflictMonitor, Foundation, Services, Sockets};
-use landline_links::fake::{FakeHost, FakeLink, FakeSandboxes, link};
+use landline_links::fake::{FakeHost, FakeLink, FakeNamespaces, FakeSandboxes, link};
 use landline_links::mark::{End, Mark};
 use landline_links::{Host as _, mark_of};
 use landline_model::NetworkRecord;
@@ -274,6 +274,7 @@ impl World {
             clock: self.clock.clone(),
             sockets: sockets.clone(),
             sandboxes: Arc::new(self.sandboxes.clone()),
+            namespaces: Arc::new(FakeNamespaces::default()),
             ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(present.clone(), sockets),

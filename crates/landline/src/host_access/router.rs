@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use landline_docker::{DockerView, Watcher, WatcherError};
-use landline_host_access::{AccessError, HostAccess, Keeper};
+use landline_host_access::{AccessError, HostAccess, Keeper, Unfit};
 use landline_options::{Access, AccessRequest, AccessSpecError};
 use landline_types::IfName;
 use tokio::signal::unix::{SignalKind, signal};
@@ -103,7 +103,7 @@ async fn follow(
                         "the host reaches the network's containers"
                     );
                 }
-                Err(error @ AccessError::NoNetwork(_)) => {
+                Err(error @ AccessError::Unfit(Unfit::NoNetwork(_))) => {
                     if !std::mem::replace(&mut said, true) {
                         tracing::warn!("{error}; waiting for it");
                     }

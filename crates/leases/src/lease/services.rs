@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use landline_links::{LinkTable, Sandboxes};
+use landline_links::{LinkTable, Namespaces, Sandboxes};
 use tokio_util::sync::CancellationToken;
 
 use super::conflict_monitor::ConflictMonitor;
 use crate::addressing::book::AddressBook;
 use crate::clock::Clock;
 use crate::ipv6::{Company, RaListeners};
+use crate::probe::Prober;
 use crate::sockets::Sockets;
 
 /// What every supervisor shares.
@@ -20,6 +21,8 @@ pub struct Services {
     pub sockets: Arc<dyn Sockets>,
     /// Where containers are.
     pub sandboxes: Arc<dyn Sandboxes>,
+    /// Whose links, addresses, routes and neighbours can be looked at and changed.
+    pub namespaces: Arc<dyn Namespaces>,
     /// The host's links.
     pub link_table: LinkTable,
     /// Who has which address.
@@ -34,4 +37,11 @@ pub struct Services {
     pub boot: Arc<str>,
     /// The daemon stops.
     pub cancel: CancellationToken,
+}
+
+impl Services {
+    /// Asks the LAN who has an address.
+    pub fn prober(&self) -> Prober {
+        Prober { sockets: self.sockets.clone(), namespaces: self.namespaces.clone() }
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use landline_dhcp::v4::Remembered;
 use landline_kernel::LinkKind;
 use landline_links::Sandboxes;
-use landline_links::fake::{FakeHost, FakeSandboxes, link};
+use landline_links::fake::{FakeHost, FakeNamespaces, FakeSandboxes, link};
 use landline_links::mark::Mark;
 use landline_model::{EndpointRecord, Ipv6Identity, Now};
 use landline_options::NetworkOptions;
@@ -74,6 +74,7 @@ impl Lab {
             clock,
             sockets: sockets.clone(),
             sandboxes: Arc::new(sandboxes.clone()),
+            namespaces: Arc::new(FakeNamespaces::default()),
             book: AddressBook::default(),
             ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
             company: Company::default(),

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use landline_kernel::{nft, sysctl};
 use landline_links::blocking;
 use landline_types::chain;
 
@@ -12,7 +11,7 @@ use super::{Follower, looks};
 use crate::openings::Wanted;
 use crate::record::NatRecord;
 use crate::table::{Mapping, mapping, script};
-use crate::{NatError, firewall, stale};
+use crate::{NatError, firewall};
 use landline_model::NatOwner;
 
 impl Follower {
@@ -23,13 +22,14 @@ impl Follower {
         if self.loaded.as_ref() == Some(&script) {
             return Ok(());
         }
-        let rules = script.clone();
-        blocking(move || nft::apply(&rules)).await.map_err(NatError::Rules)?;
+        let (rules, namespaces) = (script.clone(), self.services.namespaces.clone());
+        blocking(move || namespaces.load(&rules)).await.map_err(NatError::Rules)?;
         self.loaded = Some(script);
         let now: BTreeSet<Ipv4Addr> = self.records.values().filter_map(|record| record.address).collect();
         let before = std::mem::replace(&mut self.translated, now.clone());
         let addresses: BTreeSet<Ipv4Addr> = now.union(&before).copied().collect();
-        match blocking(move || stale::forget(&addresses, &mappings)).await {
+        let forwarding = self.forwarding.clone();
+        match blocking(move || forwarding.forget(&addresses, &mappings)).await {
             Ok(0) => {}
             Ok(connections) => tracing::info!(connections, "translated in another way than now; forgotten"),
             Err(error) => {
@@ -61,16 +61,17 @@ impl Follower {
         if nothing && !self.opened {
             return Ok(());
         }
-        let look = Look { wanted, bridged: sysctl::bridge_nf() };
-        if self.ruleset.is_as_after(&look, firewall::all_changes_are_heard()) {
+        let look = Look { wanted, bridged: self.forwarding.meets_bridged() };
+        if self.ruleset.is_as_after(&look, self.forwarding.all_changes_are_heard()) {
             return Ok(());
         }
         self.opened = true;
+        let forwarding = self.forwarding.clone();
         let open = move || {
             let Look { wanted, bridged } = &look;
-            let v4 = firewall::open(firewall::IPV4, &wanted.v4, wanted.needs_iptables(*bridged))?;
+            let v4 = forwarding.open(firewall::IPV4, &wanted.v4, wanted.needs_iptables(*bridged))?;
             // Hosts and kernels without IPv6 have neither rules for it nor the means.
-            let v6 = firewall::open(firewall::IPV6, &wanted.v6, false)?;
+            let v6 = forwarding.open(firewall::IPV6, &wanted.v6, false)?;
             Ok::<_, String>((v4 && v6).then_some(look))
         };
         // A look that did not see everything is made again.
@@ -90,7 +91,7 @@ impl Follower {
 
     /// These are let through as well, and the host passes packets on for them.
     pub(super) async fn open_also(&mut self, owners: &BTreeSet<NatOwner>) -> Result<(), NatError> {
-        let mut forwards = forwards();
+        let mut forwards = self.forwarding.is_on();
         for owner in owners {
             let Some(record) = self.records.get(owner).cloned() else { continue };
             let record = NatRecord {
@@ -102,7 +103,7 @@ impl Follower {
             self.put(record.clone()).await?;
             self.records.insert(owner.clone(), record);
             if !forwards {
-                forward()?;
+                self.forward()?;
                 forwards = true;
             }
         }
@@ -130,10 +131,17 @@ impl Follower {
         Ok(!opened.is_empty())
     }
 
+    /// Has the host pass packets on.
+    pub(super) fn forward(&self) -> Result<(), NatError> {
+        self.forwarding.switch(true).map_err(|error| NatError::Firewall(error.to_string()))?;
+        tracing::info!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
+        Ok(())
+    }
+
     /// Somebody who had set `net.ipv4.ip_forward` needs it no more. Whoever goes last puts it back.
     pub(super) async fn forward_no_more(&mut self) -> Result<(), NatError> {
         let Some(other) = self.records.values_mut().find(|other| other.open_firewall) else {
-            return sysctl::set_ip_forward(false).map_err(|error| NatError::Firewall(error.to_string()));
+            return self.forwarding.switch(false).map_err(|error| NatError::Firewall(error.to_string()));
         };
         other.forwarding = true;
         let other = other.clone();
@@ -149,16 +157,4 @@ impl Follower {
     fn mappings(&self) -> Vec<Mapping> {
         self.records.values().filter_map(|record| self.mapping(record)).collect()
     }
-}
-
-/// Has the host pass packets on.
-pub(super) fn forward() -> Result<(), NatError> {
-    sysctl::set_ip_forward(true).map_err(|error| NatError::Firewall(error.to_string()))?;
-    tracing::info!("net.ipv4.ip_forward is 1 now, as long as a container's address needs it");
-    Ok(())
-}
-
-/// Whether the host passes packets on. A look at `/proc` takes no time.
-pub fn forwards() -> bool {
-    sysctl::ip_forward().unwrap_or(true)
 }

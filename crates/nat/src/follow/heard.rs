@@ -45,7 +45,7 @@ impl Follower {
     async fn leased(&mut self, record: NatRecord, lease: &Lease) {
         let (owner, address) = (record.owner.clone(), lease.address);
         let place = self.places.of(&record.interface);
-        let host = address::of_host(address, &place, record.address).await;
+        let host = address::of_host(&self.prober, address, &place, record.address).await;
         let trouble = match host {
             Ok(false) => self.may_have(address, &owner, &place).err().map(|error| chain(&error)),
             Ok(true) => Some(format!("the host has {address}")),
@@ -97,7 +97,7 @@ impl Follower {
         // What is there stays until the new one is reached.
         self.pass().await;
         if let Some(before) = before.filter(|before| Some(*before) != now) {
-            self.owed.take(&place, before).await;
+            self.owed.take(&self.prober, &place, before).await;
         }
     }
 }

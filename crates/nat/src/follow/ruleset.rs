@@ -2,8 +2,7 @@
 //!
 //! A look takes some runs of `iptables`, while a container waits for its first packet to be let through.
 
-use landline_kernel::RulesetMonitor;
-
+use crate::forwarding::{Forwarding, RuleChanges};
 use crate::openings::Wanted;
 
 /// What a look was made with.
@@ -15,23 +14,11 @@ pub(super) struct Look {
 }
 
 /// The host's rules since the last look.
-#[derive(Debug)]
-pub(super) struct Ruleset<M = RulesetMonitor> {
+pub(super) struct Ruleset {
     /// Hears of changes, as long as something is to be let through.
-    monitor: Option<M>,
+    monitor: Option<Box<dyn RuleChanges>>,
     /// The last look, if it left everything as it is to be and nothing was heard since.
     last: Option<Look>,
-}
-
-/// Who hears of changes without waiting for them.
-pub(super) trait Hears {
-    fn has_changed(&mut self) -> bool;
-}
-
-impl Hears for RulesetMonitor {
-    fn has_changed(&mut self) -> bool {
-        self.has_changed()
-    }
 }
 
 impl Ruleset {
@@ -42,10 +29,10 @@ impl Ruleset {
 
     /// Listens from now on if something is to be let through, else no more. Whether it has just begun: what was done until
     /// then was not heard.
-    pub(super) fn listen(&mut self, open: bool) -> bool {
+    pub(super) fn listen(&mut self, open: bool, forwarding: &dyn Forwarding) -> bool {
         let begins = open && self.monitor.is_none();
         if begins {
-            self.monitor = Some(RulesetMonitor::follow());
+            self.monitor = Some(forwarding.follow());
         }
         if begins || !open {
             self.last = None;
@@ -64,11 +51,11 @@ impl Ruleset {
     }
 }
 
-impl<M: Hears> Ruleset<M> {
+impl Ruleset {
     /// Whether this look would find what the last one left. `all_heard`: the host has no rules that are changed without a word.
     pub(super) fn is_as_after(&mut self, look: &Look, all_heard: bool) -> bool {
         // What was heard until now is seen by the look that follows.
-        let changed = self.monitor.as_mut().is_none_or(Hears::has_changed);
+        let changed = self.monitor.as_mut().is_none_or(|monitor| monitor.has_changed());
         if changed || !all_heard || self.last.as_ref() != Some(look) {
             self.last = None;
         }
@@ -83,15 +70,21 @@ impl<M: Hears> Ruleset<M> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
     use crate::OpenBridges;
 
     /// Hears this many changes at once.
     struct Changes(usize);
 
-    impl Hears for Changes {
+    impl RuleChanges for Changes {
         fn has_changed(&mut self) -> bool {
             std::mem::take(&mut self.0) > 0
+        }
+
+        fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::pending())
         }
     }
 
@@ -102,12 +95,12 @@ mod tests {
 
     #[test]
     fn the_same_look_is_made_again_only_after_something_may_have_changed() {
-        let mut rules = Ruleset { monitor: Some(Changes(0)), last: None };
+        let mut rules = Ruleset { monitor: Some(Box::new(Changes(0))), last: None };
         assert!(!rules.is_as_after(&look("br0", false), true), "nobody has looked yet");
         rules.looked(look("br0", false));
         assert!((0..3).all(|_| rules.is_as_after(&look("br0", false), true)));
 
-        rules.monitor = Some(Changes(2));
+        rules.monitor = Some(Box::new(Changes(2)));
         assert!(!rules.is_as_after(&look("br0", false), true));
         assert!(!rules.is_as_after(&look("br0", false), true), "the look for it may have failed");
         rules.looked(look("br0", false));
@@ -122,7 +115,7 @@ mod tests {
         rules.monitor = None;
         assert!(!rules.is_as_after(&look("br0", false), true), "nobody listens");
         rules.looked(look("br0", false));
-        rules.monitor = Some(Changes(0));
+        rules.monitor = Some(Box::new(Changes(0)));
         assert!(!rules.is_as_after(&look("br0", false), true), "nobody listened");
     }
 }

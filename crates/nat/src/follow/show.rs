@@ -6,23 +6,23 @@ use landline_model::NatOwner;
 use landline_options::NatPorts;
 
 use super::Follower;
-use super::filter::forwards;
 use crate::record::{NatRecord, NatState, NatView};
 use crate::table::Mapping;
 
 impl Follower {
     pub(super) fn show(&self, problems: &BTreeMap<NatOwner, String>) {
+        let forwards = self.forwarding.is_on();
         let views = self.records.values().map(|record| {
             let mapping = self.mapping(record);
             let problem = self.troubles.get(&record.owner).or_else(|| problems.get(&record.owner));
-            let view = view(record, mapping.as_ref(), problem);
+            let view = view(record, mapping.as_ref(), problem, forwards);
             (record.owner.clone(), NatView { interface: self.places.of(&record.interface), ..view })
         });
         self.views.send_replace(views.collect());
     }
 }
 
-fn view(record: &NatRecord, mapping: Option<&Mapping>, problem: Option<&String>) -> NatView {
+fn view(record: &NatRecord, mapping: Option<&Mapping>, problem: Option<&String>, forwards: bool) -> NatView {
     let ports = match (mapping, &record.ports) {
         (Some(Mapping { ports: None, .. }), _) | (None, NatPorts::All) => vec!["all".to_owned()],
         (Some(Mapping { ports: Some(ports), .. }), _) => ports.iter().map(ToString::to_string).collect(),
@@ -38,7 +38,7 @@ fn view(record: &NatRecord, mapping: Option<&Mapping>, problem: Option<&String>)
             let how = if ours { "-o ports=80 or -p" } else { "--port" };
             NatState::Trouble(format!("its container exposes no port; give {how}"))
         }
-        (None, Some(_), Some(_)) if !forwards() => {
+        (None, Some(_), Some(_)) if !forwards => {
             NatState::Trouble("net.ipv4.ip_forward is 0; landline doctor --fix sets it".into())
         }
         (None, Some(_), Some(_)) => NatState::Ready,
