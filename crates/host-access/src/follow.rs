@@ -543,3 +543,6 @@ fn finish(key: Option<&str>, mut view: AccessView, outcome: &Outcome) -> AccessV
     }
     view
 }
+
+#[cfg(test)]
+mod tests;

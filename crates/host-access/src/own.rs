@@ -72,3 +72,100 @@ fn member(record: &EndpointRecord) -> Member {
         sandbox: record.sandbox.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use landline_leases::Present;
+    use landline_options::{Mode, NetworkOptions};
+
+    use super::*;
+
+    fn network_id(n: u8) -> NetworkId {
+        format!("{n:064}").parse().unwrap()
+    }
+
+    fn network(n: u8, mode: Mode, host_access: bool) -> NetworkRecord {
+        let options = NetworkOptions { mode, host_access, ..NetworkOptions::new("eth0".parse().unwrap()) };
+        NetworkRecord { name: Some(format!("lan{n}")), ..NetworkRecord::new(network_id(n), options) }
+    }
+
+    /// An endpoint on a network, with this address.
+    fn record(n: u8, network: u8, address: &serde_json::Value) -> EndpointRecord {
+        serde_json::from_value(serde_json::json!({
+            "id": format!("{n:064}"), "network": network_id(network), "mac": "02:00:00:00:00:01",
+            "link": "llc0", "prefix": "eth", "address": address, "sandbox": "/sandbox/1",
+        }))
+        .unwrap()
+    }
+
+    fn inventory(networks: Vec<NetworkRecord>, endpoints: &[EndpointRecord]) -> Inventory {
+        Inventory::of(networks, endpoints.iter().map(Present::new))
+    }
+
+    #[test]
+    fn networks_are_seen_with_their_parents_and_what_they_are_wanted_for() {
+        let modes = [(1, Mode::Macvlan, true), (2, Mode::Ipvlan, false), (3, Mode::Bridge, true)];
+        let networks = modes.map(|(n, mode, wanted)| network(n, mode, wanted));
+        let seen = own_networks(&inventory(networks.into(), &[]));
+        let wires: Vec<(&str, bool, &Wire)> =
+            seen.values().map(|own| (own.network.name.as_str(), own.wanted, &own.network.wire)).collect();
+        assert_eq!(wires[..2], [("lan1", true, &Wire::Macvlan), ("lan2", false, &Wire::Ipvlan)]);
+        assert!(matches!(wires[2], ("lan3", true, Wire::Unsuitable(_))), "{wires:?}");
+        assert!(
+            seen.values().all(|own| own.network.parent.as_ref().is_some_and(|name| name.as_str() == "eth0"))
+        );
+    }
+
+    #[test]
+    fn containers_are_seen_on_their_network_with_all_their_addresses() {
+        let fixed = record(1, 1, &serde_json::json!({ "static": { "address": "198.51.100.65/24" } }));
+        let unleased = record(2, 1, &serde_json::json!({ "dhcp": {} }));
+        let elsewhere = record(3, 9, &serde_json::json!("none"));
+        let networks = vec![network(1, Mode::Macvlan, true), network(2, Mode::Macvlan, true)];
+        let seen = own_networks(&inventory(networks, &[fixed.clone(), unleased, elsewhere]));
+        let members: Vec<(String, usize)> = seen[&network_id(1)]
+            .network
+            .members
+            .iter()
+            .map(|member| (member.endpoint.to_string(), member.addresses.len()))
+            .collect();
+        assert_eq!(members, [(format!("{:064}", 1), 1), (format!("{:064}", 2), 0)]);
+        let member = &seen[&network_id(1)].network.members[0];
+        assert_eq!(member.addresses, ["198.51.100.65".parse::<IpAddr>().unwrap()]);
+        assert_eq!((member.mac, member.sandbox.clone()), (Some(fixed.mac), fixed.sandbox));
+        assert!(seen[&network_id(2)].network.members.is_empty());
+    }
+
+    #[test]
+    fn ipv6_addresses_count_once_and_link_local_ones_do_not() {
+        let draw = landline_model::Ipv6Identity::draw(
+            "02:00:00:00:00:01".parse().unwrap(),
+            false,
+            None,
+            &mut landline_leases::OsRandom,
+        );
+        let mut record = record(1, 1, &serde_json::json!("none"));
+        record.ipv6 = serde_json::from_value(serde_json::json!({
+            "identity": draw, "told": "2001:db8::65/64",
+            "applied": ["2001:db8::65/64", "fe80::65/64", "2001:db8:1::65/64"],
+        }))
+        .unwrap();
+        let seen = own_networks(&inventory(vec![network(1, Mode::Macvlan, true)], &[record]));
+        let addresses: Vec<String> =
+            seen[&network_id(1)].network.members[0].addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["2001:db8::65", "2001:db8:1::65"]);
+    }
+
+    #[test]
+    fn a_link_that_was_set_up_makes_a_difference_and_other_news_do_not() {
+        let record = record(1, 1, &serde_json::json!({ "static": { "address": "198.51.100.65/24" } }));
+        let mut all = inventory(vec![network(1, Mode::Macvlan, true)], &[record]);
+        let before = own_networks(&all);
+        let mut change = |change: fn(&mut Present)| {
+            all.endpoints.values_mut().for_each(change);
+            own_networks(&all) != before
+        };
+        assert!(!change(|present| (present.names, present.lost, present.remade) = (1, 1, 1)));
+        assert!(change(|present| present.set_up += 1), "it can be told now");
+    }
+}
