@@ -25,6 +25,8 @@ mod place;
 mod record;
 mod stale;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
