@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use landline_dhcp::v4::{Client, ClientId, Config, ConflictCheck, Event, Lease, Remembered};
-use landline_kernel::{Address, Netlink, Route, RouteKind};
+use landline_kernel::{Address, Link, Route, RouteKind};
 use landline_leases::{Foundation, HostClient, OsRandom, Services};
-use landline_links::{HostError, blocking};
+use landline_links::{HostError, Namespace, Namespaces, blocking};
 use landline_store::{Record, Store, StoreError};
 use landline_types::{IfName, chain};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod default;
+#[cfg(test)]
+mod tests;
 
 use default::{Step, is_default, is_of_lease};
 
@@ -129,7 +131,9 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         let name = self.lease.interface.clone();
-        let found = blocking(move || Netlink::open().ok()?.link_by_name(&name).ok()?).await;
+        let namespaces = self.services.namespaces.clone();
+        let look = move || -> Option<Link> { namespaces.host().ok()?.link_by_name(&name).ok()? };
+        let found = blocking(look).await;
         let Some((link, mac)) = found.and_then(|link| Some((link.index, link.mac?))) else {
             // It was removed while nobody was there to be told.
             let interface = self.lease.interface;
@@ -160,7 +164,8 @@ impl Keeper {
     async fn remove_owed(&mut self, link: u32) {
         let Some(owed) = self.owed.take() else { return };
         let address = owed.address;
-        let removed = blocking(move || remove(link, address)).await;
+        let namespaces = self.services.namespaces.clone();
+        let removed = blocking(move || remove(&*namespaces, link, address)).await;
         if removed.is_err() {
             self.owed = Some(owed.later(tokio::time::Instant::now()));
         }
@@ -185,7 +190,9 @@ impl Keeper {
                 // Whatever is still to be removed goes with the address of before, or is this one.
                 self.owed = self.owed.take_if(|owed| owed.address != lease.address);
                 let left = self.left.take();
-                report(blocking(move || configure(link, &lease, &before, left)).await, &interface);
+                let namespaces = self.services.namespaces.clone();
+                let configured = blocking(move || configure(&*namespaces, link, &lease, &before, left)).await;
+                report(configured, &interface);
             }
             Event::Lost { address, reason } => {
                 tracing::error!(%interface, %address, %reason, "the host has lost its address");
@@ -241,7 +248,7 @@ struct Held {
 }
 
 impl Held {
-    fn look(netlink: &mut Netlink, link: u32, address: Ipv4Addr) -> Result<Self, HostError> {
+    fn look(netlink: &mut dyn Namespace, link: u32, address: Ipv4Addr) -> Result<Self, HostError> {
         let here = |own: &Address| own.index == link && own.net.addr() == IpAddr::V4(address);
         let address = netlink.addresses()?.into_iter().find(here);
         let mut routes = netlink.routes()?;
@@ -308,15 +315,21 @@ impl Held {
 
 /// The address has no end by itself any more, and its routes are as they were. Another one than before, or one that was
 /// lost, takes the place of what is there, or was.
-fn configure(link: u32, lease: &Lease, before: &HostLease, left: Option<Held>) -> Result<(), HostError> {
+fn configure(
+    namespaces: &dyn Namespaces,
+    link: u32,
+    lease: &Lease,
+    before: &HostLease,
+    left: Option<Held>,
+) -> Result<(), HostError> {
     let (before, said) = (before.address, before.router);
-    let mut netlink = Netlink::open().map_err(HostError::Open)?;
+    let mut netlink = namespaces.host().map_err(HostError::Open)?;
     let net = Ipv4Net::new(lease.address, lease.prefix_len.min(32)).unwrap_or_else(|_| lease.address.into());
-    let now = Held::look(&mut netlink, link, lease.address)?;
+    let now = Held::look(&mut *netlink, link, lease.address)?;
     if let Some(own) = &now.address {
         netlink.replace_address(own)?;
     } else {
-        let there = Held::look(&mut netlink, link, before)?;
+        let there = Held::look(&mut *netlink, link, before)?;
         let was = left.filter(|_| there.address.is_none()).unwrap_or(there);
         let own = was.own_defaults(said);
         netlink.replace_address(&was.address_like_it(link, net))?;
@@ -337,80 +350,15 @@ fn configure(link: u32, lease: &Lease, before: &HostLease, left: Option<Held>) -
             }
         }
     }
-    if before == lease.address { Ok(()) } else { remove(link, before).map(drop) }
+    if before == lease.address { Ok(()) } else { remove(namespaces, link, before).map(drop) }
 }
 
 /// Takes an address away; what there was of it.
-fn remove(link: u32, address: Ipv4Addr) -> Result<Held, HostError> {
-    let mut netlink = Netlink::open().map_err(HostError::Open)?;
-    let held = Held::look(&mut netlink, link, address)?;
+fn remove(namespaces: &dyn Namespaces, link: u32, address: Ipv4Addr) -> Result<Held, HostError> {
+    let mut netlink = namespaces.host().map_err(HostError::Open)?;
+    let held = Held::look(&mut *netlink, link, address)?;
     if let Some(own) = &held.address {
         netlink.delete_address(own)?;
     }
     Ok(held)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_address_that_cannot_be_removed_is_tried_again_less_and_less_often() {
-        let now = tokio::time::Instant::now();
-        let mut owed = Owed { address: Ipv4Addr::new(192, 0, 2, 9), pause: PAUSE, next: now };
-        due(Some(&owed)).await;
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            owed = owed.later(now);
-            pauses.push((owed.next - now).as_secs());
-        }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        for never in [None, Some(&owed)] {
-            assert!(tokio::time::timeout(Duration::from_millis(10), due(never)).await.is_err());
-        }
-    }
-
-    #[test]
-    fn routes_go_along_as_they_were() {
-        let v4 = |text: &str| text.parse::<Ipv4Addr>().unwrap();
-        let (old, new) = (v4("192.0.2.9"), "198.51.100.7/24".parse().unwrap());
-        let (gateway, said) = (Some(v4("198.51.100.1")), Some(v4("192.0.2.1")));
-        let mut address = Address::new(3, "192.0.2.9/24".parse().unwrap());
-        address.metric = Some(1024);
-        let by_dhcp = |route: Route| route.oif(3).protocol(Route::BY_DHCP).priority(1024).source(old.into());
-        let routes = vec![
-            by_dhcp(Route::via("0.0.0.0/0".parse().unwrap(), v4("192.0.2.1").into())),
-            by_dhcp(Route::on_link("192.0.2.0/24".parse().unwrap(), 3)).protocol(Route::BY_KERNEL),
-            by_dhcp(Route::on_link("203.0.113.1/32".parse().unwrap(), 3)),
-            // Somebody's own.
-            Route::on_link("10.12.0.0/21".parse().unwrap(), 3),
-        ];
-        let held = Held { address: Some(address.clone()), routes: routes.clone(), ..Held::default() };
-        assert_eq!(held.address_like_it(3, new).metric, Some(1024));
-        let moved = held.routes_from(new, (gateway, said), 3);
-        let shown: Vec<_> = moved.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            shown,
-            [
-                "203.0.113.1/32 on link number 3 metric 1024",
-                "0.0.0.0/0 via 198.51.100.1 on link number 3 metric 1024"
-            ]
-        );
-        assert!(moved.iter().all(|r| r.source == Some(new.addr().into()) && r.protocol == Route::BY_DHCP));
-        // Where the kernel makes no route to the network, it goes along too.
-        let held = Held { address: Some(address.clone().no_prefix_route()), routes, ..Held::default() };
-        let moved = held.routes_from(new, (None, said), 3);
-        assert_eq!(moved.len(), 3);
-        assert_eq!(moved[0].destination, new.trunc().into());
-        // Nothing is known of before.
-        let moved = Held::default().routes_from(new, (gateway, None), 3);
-        assert_eq!(moved.len(), 1);
-        // A default that another has removed, or set in its place, is none of the lease's.
-        for there in
-            [Vec::new(), vec![Route::via("0.0.0.0/0".parse().unwrap(), v4("192.0.2.77").into()).oif(3)]]
-        {
-            let held = Held { address: Some(address.clone()), routes: there, ..Held::default() };
-            assert_eq!(held.routes_from(new, (gateway, said), 3), []);
-        }
-    }
 }
