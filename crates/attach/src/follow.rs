@@ -42,3 +42,52 @@ impl Dressed {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use landline_leases::Present;
+    use landline_model::EndpointRecord;
+
+    use super::*;
+
+    fn id(n: u8) -> EndpointId {
+        format!("{n:064}").parse().unwrap()
+    }
+
+    /// The n-th endpoint, whose link was made again this often.
+    fn remade(n: u8, remade: u64) -> Present {
+        let record: EndpointRecord = serde_json::from_value(serde_json::json!({
+            "id": id(n), "network": "n", "mac": "02:00:00:00:00:01", "link": "llc0", "prefix": "eth",
+            "address": "none",
+        }))
+        .unwrap();
+        Present { remade, ..Present::new(&record) }
+    }
+
+    fn inventory(endpoints: &[(u8, u64)]) -> Inventory {
+        Inventory::of([], endpoints.iter().map(|&(n, times)| remade(n, times)))
+    }
+
+    #[test]
+    fn a_link_is_dressed_once_each_time_that_it_was_made_again() {
+        let mut dressed = Dressed::default();
+        assert_eq!(dressed.due(&inventory(&[(1, 0), (2, 0)])), []);
+        assert_eq!(dressed.due(&inventory(&[(1, 1), (2, 0)])), [id(1)]);
+        assert_eq!(dressed.due(&inventory(&[(1, 1), (2, 0)])), []);
+        // Several times between two looks are one.
+        assert_eq!(dressed.due(&inventory(&[(1, 4), (2, 1)])), [id(1), id(2)]);
+        // Something else about it is no reason.
+        let mut moved = inventory(&[(1, 4), (2, 1)]);
+        moved.endpoints.values_mut().for_each(|present| present.set_up += 1);
+        assert_eq!(dressed.due(&moved), []);
+    }
+
+    /// One of the same id is another endpoint.
+    #[test]
+    fn an_endpoint_that_ended_is_forgotten() {
+        let mut dressed = Dressed::default();
+        assert_eq!(dressed.due(&inventory(&[(1, 1)])), [id(1)]);
+        assert_eq!(dressed.due(&inventory(&[])), []);
+        assert_eq!(dressed.due(&inventory(&[(1, 1)])), [id(1)]);
+    }
+}

@@ -217,3 +217,91 @@ async fn note(client: &mut Client, port: &Port, container: Option<String>) -> Re
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use landline_leases::Present;
+    use landline_model::{ContainerRecord, EndpointRecord};
+    use landline_options::{Mode, NetworkOptions};
+
+    use super::*;
+
+    fn network_id(n: u8) -> NetworkId {
+        format!("{n:064}").parse().unwrap()
+    }
+
+    fn network(n: u8, mode: Mode) -> NetworkRecord {
+        let options = NetworkOptions { mode, ..NetworkOptions::new("br0".parse().unwrap()) };
+        NetworkRecord::new(network_id(n), options)
+    }
+
+    fn endpoint(n: u8, network: u8, container: Option<&str>) -> Present {
+        let id: EndpointId = format!("{n:064}").parse().unwrap();
+        let record: EndpointRecord = serde_json::from_value(serde_json::json!({
+            "id": id, "network": network_id(network), "mac": "02:00:00:00:00:01", "link": "llc0", "prefix": "eth",
+            "address": "none", "container": container.map(ContainerRecord::named),
+        }))
+        .unwrap();
+        Present::new(&record)
+    }
+
+    /// A switch with a network, and a bridge with another.
+    fn inventory(endpoints: Vec<Present>) -> Inventory {
+        Inventory::of([network(1, Mode::Ovs), network(2, Mode::Bridge)], endpoints)
+    }
+
+    #[test]
+    fn the_switchs_networks_count_and_the_names_on_them() {
+        assert!(seen(&Inventory::default()).is_empty());
+        let all = vec![
+            endpoint(1, 1, Some("web")),
+            endpoint(2, 1, None),
+            endpoint(3, 2, Some("db")),
+            endpoint(4, 9, Some("lost")),
+        ];
+        let names: BTreeMap<EndpointId, String> =
+            [(endpoint(1, 1, None).record.id.clone(), "web".to_owned())].into();
+        assert_eq!(seen(&inventory(all)), [(network_id(1), names)].into());
+        // One without containers needs the switch all the same.
+        assert_eq!(seen(&inventory(vec![])), [(network_id(1), BTreeMap::new())].into());
+    }
+
+    fn ports(inventory: Inventory) -> (watch::Sender<Inventory>, Ports) {
+        let (sender, receiver) = watch::channel(inventory);
+        (sender, Ports { inventory: receiver, seen: Seen::new() })
+    }
+
+    #[test]
+    fn the_switch_is_followed_while_a_network_needs_it() {
+        let (sender, mut ports) = ports(Inventory::default());
+        assert!(!ports.look());
+        sender.send_replace(inventory(vec![]));
+        assert!(ports.look());
+        sender.send_replace(Inventory::of([network(2, Mode::Bridge)], []));
+        assert!(!ports.look(), "the last one is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_but_what_the_switch_shows_wakes_it_up() {
+        let (sender, mut ports) = ports(inventory(vec![endpoint(1, 1, None)]));
+        ports.look();
+        let wakes = async |ports: &mut Ports| {
+            let waits = Duration::from_secs(1);
+            tokio::time::timeout(waits, ports.changed()).await.is_ok()
+        };
+        assert!(!wakes(&mut ports).await);
+        // A link that was set up in its sandbox, and a container of another network.
+        let mut set_up = inventory(vec![endpoint(1, 1, None), endpoint(3, 2, Some("db"))]);
+        set_up.endpoints.values_mut().for_each(|present| present.set_up += 1);
+        sender.send_replace(set_up);
+        assert!(!wakes(&mut ports).await);
+        sender.send_replace(inventory(vec![endpoint(1, 1, Some("web"))]));
+        assert!(wakes(&mut ports).await, "its name is known");
+        ports.look();
+        sender.send_replace(inventory(vec![]));
+        assert!(wakes(&mut ports).await, "it has ended");
+        ports.look();
+        drop(sender);
+        assert!(!wakes(&mut ports).await, "the engine has ended");
+    }
+}

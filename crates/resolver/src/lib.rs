@@ -209,3 +209,83 @@ fn rewrite(path: &Path, names: &Names) -> io::Result<bool> {
     file.set_len(after.len() as u64)?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use landline_leases::Present;
+    use landline_model::NetworkRecord;
+    use landline_options::{NetworkId, NetworkOptions};
+
+    use super::*;
+
+    fn network_id(n: u8) -> NetworkId {
+        format!("{n:064}").parse().unwrap()
+    }
+
+    /// An endpoint of the n-th network for this container, for which this much was heard.
+    fn present(n: u8, network: u8, container: Option<&str>, names: u64) -> Present {
+        let id: EndpointId = format!("{n:064}").parse().unwrap();
+        let container =
+            container.map(|id| ContainerRecord { id: id.to_owned(), ..ContainerRecord::named("web") });
+        let record: EndpointRecord = serde_json::from_value(serde_json::json!({
+            "id": id, "network": network_id(network), "mac": "02:00:00:00:00:01", "link": "llc0", "prefix": "eth",
+            "address": "none", "container": container,
+        }))
+        .unwrap();
+        Present { names, ..Present::new(&record) }
+    }
+
+    /// The first network's containers follow the LAN, the second's do not.
+    fn inventory(endpoints: Vec<Present>) -> Inventory {
+        let network = |n: u8, dns: DnsMode| {
+            let options = NetworkOptions { dns, ..NetworkOptions::new("br0".parse().unwrap()) };
+            NetworkRecord::new(network_id(n), options)
+        };
+        Inventory::of([network(1, DnsMode::Search), network(2, DnsMode::Off)], endpoints)
+    }
+
+    fn due(written: &mut Written, endpoints: Vec<Present>) -> Vec<String> {
+        written.due(&inventory(endpoints)).into_keys().collect()
+    }
+
+    #[test]
+    fn a_file_is_looked_at_once_for_everything_that_is_heard() {
+        let mut written = Written::default();
+        assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 0)]), ["c1"], "it has just started");
+        assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 0)]), [""; 0]);
+        assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 3)]), ["c1"]);
+        assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 3)]), [""; 0]);
+        // A container with two endpoints has one file.
+        let both = || vec![present(1, 1, Some("c1"), 4), present(2, 1, Some("c1"), 1)];
+        assert_eq!(due(&mut written, both()), ["c1"]);
+        assert_eq!(due(&mut written, both()), [""; 0]);
+    }
+
+    #[test]
+    fn files_of_networks_that_do_not_follow_the_lan_are_dockers() {
+        let mut written = Written::default();
+        assert_eq!(due(&mut written, vec![present(1, 2, Some("c1"), 5)]), [""; 0]);
+        assert_eq!(due(&mut written, vec![present(1, 3, Some("c1"), 6)]), [""; 0], "its network is gone");
+        // On both kinds, it follows the one that does.
+        assert_eq!(
+            due(&mut written, vec![present(1, 2, Some("c1"), 7), present(2, 1, Some("c1"), 0)]),
+            ["c1"]
+        );
+    }
+
+    /// Its container is known later; by then everything may have been heard, and the count goes up with it.
+    #[test]
+    fn an_endpoint_without_a_container_has_no_file() {
+        let mut written = Written::default();
+        assert_eq!(due(&mut written, vec![present(1, 1, None, 1)]), [""; 0]);
+        assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 2)]), ["c1"]);
+    }
+
+    #[test]
+    fn an_endpoint_that_ended_is_forgotten() {
+        let mut written = Written::default();
+        assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 1)]), ["c1"]);
+        assert_eq!(due(&mut written, vec![]), [""; 0]);
+        assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 1)]), ["c1"], "it is another start");
+    }
+}
