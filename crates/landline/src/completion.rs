@@ -33,7 +33,7 @@ enum Names {
 }
 
 /// Which arguments are names: subcommands, the argument, and what it names.
-const NAMED: [(&[&str], &str, Names); 24] = [
+const NAMED: [(&[&str], &str, Names); 25] = [
     (&["inspect"], "target", Names::Either),
     (&["lease", "renew"], "container", Names::Containers),
     (&["lease", "renew"], "network", Names::Networks),
@@ -46,6 +46,7 @@ const NAMED: [(&[&str], &str, Names); 24] = [
     (&["network", "create"], "parent", Names::Nics),
     (&["network", "rm"], "networks", Names::Networks),
     (&["wait"], "target", Names::Containers),
+    (&["trace"], "target", Names::Containers),
     (&["host-access", "enable"], "network", Names::Networks),
     (&["host-access", "disable"], "network", Names::Networks),
     (&["nat"], "container", Names::Containers),

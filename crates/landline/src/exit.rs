@@ -10,6 +10,7 @@ use crate::host_access::HostAccessError;
 use crate::nat::NatError;
 use crate::network::NetworkCommandError;
 use crate::output::CommandError;
+use crate::trace::TraceError;
 
 /// Something failed.
 pub(crate) const FAILED: u8 = 1;
@@ -50,6 +51,9 @@ fn known(error: &(dyn Error + 'static)) -> Option<u8> {
         _ => {}
     }
     if let Some(HostAccessError::Command(error)) = error.downcast_ref() {
+        return of_command(error);
+    }
+    if let Some(TraceError::Command(error)) = error.downcast_ref() {
         return of_command(error);
     }
     if let Some(NatError::Command(error)) = error.downcast_ref() {

@@ -34,6 +34,7 @@ mod preset;
 mod refused_starts;
 mod starts;
 mod status;
+mod trace;
 mod wait;
 mod watchdog;
 
@@ -104,6 +105,7 @@ async fn run(
         cli::Command::Ip(options) => Ok(attach::ip(&options).await?),
         cli::Command::Exec(options) => return Ok(attach::exec(&options).await?),
         cli::Command::Allow(options) => Ok(attach::allow(&options).await?),
+        cli::Command::Trace(options) => Ok(trace::run(&options).await?),
         cli::Command::Bugreport(options) => Ok(bugreport::run(&options).await?),
         cli::Command::Completions(options) => Ok(completion::print(&options)?),
         cli::Command::Man(options) => Ok(completion::man(&options)?),

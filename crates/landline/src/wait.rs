@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use landline_attach::AttachmentRecord;
 use landline_engine::{Awaited, EndpointView};
+use landline_options::EndpointId;
 use tokio::time::timeout;
 
 use crate::cli::{WaitFor, WaitOptions};
@@ -42,11 +43,8 @@ pub(crate) async fn wait(
     limit: Option<Duration>,
 ) -> Answer {
     let parts = &context.parts;
-    let attached = |id: &_| {
-        let records = parts.attach.records();
-        records.iter().any(|record| record.id.endpoint() == id && record.target.to_string() == target)
-    };
-    let met = parts.engine.wait_for(target, attached, awaited);
+    let attached = is_attached_to(context, target);
+    let met = parts.engine.wait_for(target, &attached, awaited);
     let met = match limit {
         Some(limit) => timeout(limit, met).await.ok(),
         None => Some(met.await),
@@ -56,6 +54,14 @@ pub(crate) async fn wait(
     }
     let views = parts.engine.views_of(target, attached).await;
     Answer::TimedOut(why(target, awaited, limit.unwrap_or_default(), &views))
+}
+
+/// Tells the endpoints of attachments to what is called so.
+pub(crate) fn is_attached_to(context: &Context, target: &str) -> impl Fn(&EndpointId) -> bool {
+    move |id| {
+        let records = context.parts.attach.records();
+        records.iter().any(|record| record.id.endpoint() == id && record.target.to_string() == target)
+    }
 }
 
 /// The addresses of endpoints, without the lengths of their prefixes, as `landline ip` prints them.

@@ -19,7 +19,8 @@ use crate::clock::Clock;
 use crate::inventory::Ledger;
 use crate::ipv6::{Company, RaListeners};
 use crate::lease::{ConflictMonitor, Services};
-use crate::sockets::{LinuxSockets, Sockets};
+use crate::sockets::{Sockets, TracedSockets};
+use crate::trace::Traces;
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +94,8 @@ impl Foundation {
         let kernel = |what| move |source| OpenError::Kernel { what, source };
         let present =
             LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
-        let sockets: Arc<dyn Sockets> = Arc::new(LinuxSockets);
+        let traces = Arc::<Traces>::default();
+        let sockets: Arc<dyn Sockets> = Arc::new(TracedSockets(traces.clone()));
         let services = Services {
             clock: Clock::start().map_err(kernel("set timers"))?,
             ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
@@ -102,6 +104,7 @@ impl Foundation {
             book: AddressBook::start(present.clone(), cancel.clone())
                 .map_err(kernel("follow the host's addresses"))?,
             sockets,
+            traces,
             sandboxes: Arc::new(LinuxSandboxes),
             namespaces: Arc::new(LinuxNamespaces),
             link_table: present,

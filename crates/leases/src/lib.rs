@@ -19,6 +19,7 @@ mod random;
 pub mod sockets;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
@@ -29,3 +30,4 @@ pub use lease::{
 };
 pub use random::OsRandom;
 pub use sockets::{LinuxSockets, Location, Sockets, heard, link_on_host};
+pub use trace::{Traced, Traces};

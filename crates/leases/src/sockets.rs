@@ -8,6 +8,7 @@ mod icmp6;
 mod parent;
 mod probes;
 mod release;
+mod traced;
 
 use std::future::Future;
 use std::io;
@@ -141,6 +142,8 @@ pub struct Advertisement {
     /// This host sent it.
     pub own: bool,
 }
+
+pub(crate) use traced::TracedSockets;
 
 /// The kernel's.
 #[derive(Debug, Clone, Copy)]

@@ -271,6 +271,7 @@ impl World {
         let present = self.host.table();
         let sockets: Arc<dyn Sockets> = Arc::new(self.lan.clone());
         let services = Services {
+            traces: Arc::default(),
             clock: self.clock.clone(),
             sockets: sockets.clone(),
             sandboxes: Arc::new(self.sandboxes.clone()),

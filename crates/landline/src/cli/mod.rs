@@ -120,6 +120,10 @@ pub(crate) enum Command {
     /// Those of Docker's own macvlan and ipvlan networks, too.
     #[command(subcommand)]
     HostAccess(HostAccessCommand),
+    /// Show a container's last DHCP, ARP and router messages.
+    ///
+    /// The daemon keeps the last messages of each interface in memory, at most 24 and 8 KiB.
+    Trace(TraceOptions),
     /// Print everything that a report of a problem needs.
     ///
     /// Versions, status, interfaces, leases, configuration and the last lines of the log. Keys are left out.
@@ -167,6 +171,24 @@ pub(crate) struct StatusOptions {
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which messages to show, and how.
+#[derive(Debug, Args)]
+pub(crate) struct TraceOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// A container's name or id, or pid:N or netns:PATH as attached.
+    pub(crate) target: String,
+    /// Show messages as they come.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Write a file for Wireshark or tcpdump instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Print JSON, one object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -58,6 +58,7 @@ impl Request {
             Self::Ls
             | Self::Status
             | Self::Wait { .. }
+            | Self::Trace { .. }
             | Self::Inspect { .. }
             | Self::Networks
             | Self::Identities

@@ -24,6 +24,7 @@ use crate::connections::DroppedConnection;
 use crate::inspect::Inspected;
 use crate::network::NetworkRow;
 use crate::status::Status;
+use crate::trace::Message;
 pub(crate) use access::follow_group;
 pub(crate) use client::{CallError, call};
 pub(crate) use server::{Context, serve};
@@ -70,6 +71,15 @@ pub(crate) enum Request {
     ImportIdentities {
         /// As they were exported there.
         export: Box<IdentityExport>,
+    },
+    /// What a container's interfaces said on the LAN, and heard.
+    Trace {
+        /// Its name or id, or what something was attached to.
+        target: String,
+        /// Leave out the messages up to this number.
+        after: u64,
+        /// Answer when there is one.
+        follow: bool,
     },
     /// Everything about some endpoints.
     Inspect {
@@ -184,6 +194,8 @@ pub(crate) enum Answer {
     Waited(Vec<String>),
     /// To [`Request::Wait`]: why it took too long.
     TimedOut(String),
+    /// To [`Request::Trace`]; `None`: there is no such interface.
+    Traced(Option<Vec<Message>>),
     /// To [`Request::Inspect`].
     Inspected(Vec<Inspected>),
     /// To [`Request::Renew`] and [`Request::Release`]: how many were asked to.

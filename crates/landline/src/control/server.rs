@@ -22,6 +22,7 @@ use crate::inspect;
 use crate::network::Lost;
 use crate::parts::Parts;
 use crate::status::status;
+use crate::trace::trace;
 use crate::wait::wait;
 
 /// What requests are about.
@@ -60,7 +61,7 @@ async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationTo
         let answer = match serde_json::from_slice(&line) {
             Ok(request) => {
                 let allowed = peer.may(&request, &config.borrow());
-                let waits = matches!(request, Request::Wait { .. });
+                let waits = matches!(request, Request::Wait { .. } | Request::Trace { .. });
                 let answer = async {
                     match allowed {
                         Ok(()) => answer(request, context, cancel).await,
@@ -104,6 +105,9 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
                 alike: alike::look(parts, &view),
                 dropped: parts.connections.dropped(),
             })
+        }
+        Request::Trace { target, after, follow } => {
+            Answer::Traced(trace(context, &target, after, follow).await)
         }
         Request::Wait { target, awaited, timeout } => wait(context, &target, awaited, timeout).await,
         Request::Status => match Box::pin(status(context)).await {

@@ -288,3 +288,47 @@ fn a_group_may_look_and_nothing_else() -> Result {
     assert!(by("4242", &["ls"]).stderr.contains("are you root?"));
     Ok(())
 }
+
+#[test]
+fn trace_shows_what_was_said_on_the_lan() -> Result {
+    let world = World::bridge_with(Dnsmasq { ra: landline_testbed::Ra::Stateful, ..Dnsmasq::default() })?;
+    world.network("lan", &["bridge=br0", "ipv6=true"])?;
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+    let address = world.address("web", "br00")?;
+    let trace = |args: &[&str]| world.host.landline_ok(binary(), &[&["trace", "web"][..], args].concat());
+    let text = wait_for("the router's advertisement and both leases", SOON, || {
+        let text = trace(&[]).ok()?;
+        (text.contains("DHCPv6 REPLY") && text.contains("router advertisement from fe80::")).then_some(text)
+    })?;
+    let at = |said: &str| text.find(said).ok_or_else(|| format!("no {said}:\n{text}"));
+    assert!(at(" lan -> DHCP DISCOVER ")? < at(" lan <- DHCP OFFER ")?, "{text}");
+    assert!(at(" lan -> DHCP REQUEST ")? < at(" lan <- DHCP ACK ")?, "{text}");
+    assert!(text.contains(&format!(" address={} lease-time=600 s", bare(&address))), "{text}");
+
+    let file = world.host.node().dir().join("web.pcap");
+    let said = trace(&["--pcap", &file.to_string_lossy()])?;
+    assert!(said.starts_with("wrote ") && said.contains("messages to "), "{said}");
+    let read = world.host.check(&["tcpdump", "-Z", "root", "-n", "-r", &file.to_string_lossy()])?;
+    assert!(read.contains("BOOTP/DHCP, Request from") && read.contains("router advertisement"), "{read}");
+
+    // What comes later is followed, until nobody reads on; each message is an object for programs.
+    let count = trace(&[])?.lines().count() + 1;
+    let script = format!("'{}' trace web --follow --json | head -n {count}", binary().display());
+    std::thread::scope(|scope| -> Result {
+        let following = scope.spawn(|| world.host.exec(&["timeout", "60", "sh", "-c", &script]).stdout);
+        world.host.landline_ok(binary(), &["lease", "renew", "web"])?;
+        let followed = following.join().map_err(|_| "panicked")?;
+        let numbers: Vec<u64> = followed
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<Value>(line).map(|message| message["number"].as_u64().unwrap_or(0))
+            })
+            .collect::<std::result::Result<_, _>>()?;
+        assert!(numbers.len() == count && numbers.is_sorted() && numbers[0] > 0, "{followed}");
+        Ok(())
+    })?;
+    let none = world.host.landline(binary(), &["trace", "nobody"]);
+    assert_eq!(none.status.code(), Some(10), "{}", none.stderr);
+    Ok(())
+}

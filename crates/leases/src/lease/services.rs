@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::ipv6::{Company, RaListeners};
 use crate::probe::Prober;
 use crate::sockets::Sockets;
+use crate::trace::Traces;
 
 /// What every supervisor shares.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Services {
     pub clock: Clock,
     /// Where clients hear and speak.
     pub sockets: Arc<dyn Sockets>,
+    /// What was said there last.
+    pub traces: Arc<Traces>,
     /// Where containers are.
     pub sandboxes: Arc<dyn Sandboxes>,
     /// Whose links, addresses, routes and neighbours can be looked at and changed.

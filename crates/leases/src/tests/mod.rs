@@ -73,6 +73,7 @@ impl Lab {
         let services = Services {
             clock,
             sockets: sockets.clone(),
+            traces: Arc::default(),
             sandboxes: Arc::new(sandboxes.clone()),
             namespaces: Arc::new(FakeNamespaces::default()),
             book: AddressBook::default(),
