@@ -33,7 +33,7 @@ enum Names {
 }
 
 /// Which arguments are names: subcommands, the argument, and what it names.
-const NAMED: [(&[&str], &str, Names); 25] = [
+const NAMED: [(&[&str], &str, Names); 26] = [
     (&["inspect"], "target", Names::Either),
     (&["lease", "renew"], "container", Names::Containers),
     (&["lease", "renew"], "network", Names::Networks),
@@ -44,6 +44,7 @@ const NAMED: [(&[&str], &str, Names); 25] = [
     (&["identity", "forget"], "id", Names::Identities),
     (&["network", "forget"], "network", Names::Networks),
     (&["network", "create"], "parent", Names::Nics),
+    (&["network", "inspect"], "target", Names::Networks),
     (&["network", "rm"], "networks", Names::Networks),
     (&["wait"], "target", Names::Containers),
     (&["trace"], "target", Names::Containers),

@@ -181,6 +181,7 @@ pub(crate) struct TraceOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
     /// A container's name or id, or pid:N or netns:PATH as attached.
+    #[arg(value_name = "CONTAINER")]
     pub(crate) target: String,
     /// Show messages as they come.
     #[arg(short, long)]
@@ -242,6 +243,7 @@ pub(crate) struct WaitOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
     /// A container's name or id, or pid:N or netns:PATH as attached.
+    #[arg(value_name = "CONTAINER")]
     pub(crate) target: String,
     /// What to wait for.
     #[arg(long = "for", value_name = "STATE", value_enum, default_value_t)]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use landline_types::IfName;
 
-use super::{ControlOptions, LsOptions};
+use super::{ControlOptions, InspectOptions, LsOptions};
 
 /// What to do with networks.
 #[derive(Debug, Subcommand)]
@@ -14,6 +14,8 @@ pub(crate) enum NetworkCommand {
     /// Finds the interface that the default route uses and the mode that suits it, prints the `docker network create`
     /// command that the network stands for, and creates it.
     Create(CreateOptions),
+    /// Show a network, its options and its containers.
+    Inspect(InspectOptions),
     /// Remove networks from Docker.
     Rm(RemoveOptions),
     /// List networks, and whether Docker has them.

@@ -61,6 +61,7 @@ impl Request {
             | Self::Trace { .. }
             | Self::Inspect { .. }
             | Self::Networks
+            | Self::InspectNetwork { .. }
             | Self::Identities
             | Self::Nat
             | Self::HostAccess

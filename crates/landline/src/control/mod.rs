@@ -22,7 +22,7 @@ use crate::alike::Alike;
 use crate::attach::{AttachRow, Where};
 use crate::connections::DroppedConnection;
 use crate::inspect::Inspected;
-use crate::network::NetworkRow;
+use crate::network::{NetworkDetail, NetworkRow};
 use crate::status::Status;
 use crate::trace::Message;
 pub(crate) use access::follow_group;
@@ -114,6 +114,11 @@ pub(crate) enum Request {
     },
     /// Which networks there are, and whether Docker has them.
     Networks,
+    /// Everything about one.
+    InspectNetwork {
+        /// Its name or id.
+        network: String,
+    },
     /// Forget one that Docker does not have.
     ForgetNetwork {
         /// Its name or id.
@@ -210,6 +215,8 @@ pub(crate) enum Answer {
     Imported(Vec<Imported>),
     /// To [`Request::SiteKey`].
     SiteKey(String),
+    /// To [`Request::InspectNetwork`].
+    Network(Box<NetworkDetail>),
     /// To [`Request::Networks`].
     Networks(Vec<NetworkRow>),
     /// To the requests about host access: the networks that have it, or the one that was asked for.

@@ -19,7 +19,7 @@ use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
 use crate::identity::Site;
 use crate::inspect;
-use crate::network::Lost;
+use crate::network::{Lost, detail};
 use crate::parts::Parts;
 use crate::status::status;
 use crate::trace::trace;
@@ -122,6 +122,7 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
             Answer::Renewing(parts.engine.release_container(&container, network.as_deref()).await)
         }
         Request::Networks => Answer::Networks(lost.rows()),
+        Request::InspectNetwork { network } => detail(context, &network).await,
         Request::ForgetNetwork { network } => done(lost.forget(&network).await),
         Request::Identities => Answer::Identities(parts.engine.identity_views().await),
         Request::IdentityOf { name, network } => match parts.engine.reservation_for(&network, &name).await {

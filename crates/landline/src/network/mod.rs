@@ -1,6 +1,7 @@
 //! `landline network`, and the networks that Docker no longer has.
 
 mod create;
+mod detail;
 mod lost;
 mod missing;
 mod propose;
@@ -13,6 +14,7 @@ use crate::control::{Answer, Request, call};
 use crate::listing::{Rows, list};
 use crate::ls::span;
 use crate::output::{CommandError, dash, say, table};
+pub(crate) use detail::{NetworkDetail, detail};
 pub(crate) use lost::Lost;
 
 /// A network, and whether Docker has it.
@@ -40,6 +42,7 @@ pub(crate) async fn run(command: &NetworkCommand) -> Result<(), NetworkCommandEr
     match command {
         NetworkCommand::Create(options) => Ok(create::create(options).await?),
         NetworkCommand::Rm(options) => Ok(create::remove(options).await?),
+        NetworkCommand::Inspect(options) => Ok(detail::inspect(options).await?),
         NetworkCommand::Ls(options) => Ok(ls(options).await?),
         NetworkCommand::Forget { control, network } => Ok(forget(control, network).await?),
     }
@@ -67,19 +70,23 @@ async fn forget(control: &ControlOptions, network: &str) -> Result<(), CommandEr
     }
 }
 
-fn row(row: &NetworkRow, options: &ListOptions) -> [String; 5] {
-    let NetworkRow { network, in_docker, removed_in_s } = row;
-    let in_docker = match (in_docker, removed_in_s) {
+/// Whether Docker has it, in words.
+fn in_docker(row: &NetworkRow) -> String {
+    match (row.in_docker, row.removed_in_s) {
         (None, _) => "unknown: the Docker API is unreachable".into(),
         (Some(true), _) => "yes".into(),
         (Some(false), None) => "not yet".into(),
-        (Some(false), Some(left)) => format!("no, removed in {}", span(*left)),
-    };
+        (Some(false), Some(left)) => format!("no, removed in {}", span(left)),
+    }
+}
+
+fn row(row: &NetworkRow, options: &ListOptions) -> [String; 5] {
+    let network = &row.network;
     [
         network.name.clone().unwrap_or_else(dash),
         options.id(&network.id),
         network.mode.clone(),
         network.parent.to_string(),
-        in_docker,
+        in_docker(row),
     ]
 }
