@@ -1,10 +1,16 @@
 //! Octets as pairs of hexadecimal digits, in JSON.
 
+use std::fmt::Write as _;
+
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serializer};
 
 pub(super) fn serialize<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>())
+    let pairs = octets.iter().fold(String::new(), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    });
+    serializer.serialize_str(&pairs)
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {

@@ -171,6 +171,15 @@ fn a_network_is_created_by_its_name_alone() -> Result {
     let address = world.host.landline_ok(binary(), &["wait", "web", "--timeout", "60s"])?;
     assert_eq!(address.trim(), bare(&world.address("web", "br00")?));
 
+    let shown = says(&["inspect", "lan"])?;
+    for line in [
+        "parent                  br0",
+        "in docker               yes",
+        &format!("container               web {}/24 BOUND", address.trim()),
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}:\n{shown}");
+    }
+
     // What Docker refuses is said in its words, those of the driver among them.
     let again = world.host.landline(binary(), &["network", "create", "lan2"]);
     assert!(

@@ -64,6 +64,11 @@ fn defaults_are_for_networks_made_from_then_on() -> Result {
         world.reload()?;
         assert!(world.daemon.log().lines().last().is_some_and(|line| line.contains(place.trim())), "{said}");
     }
+    let found = world.host.landline(crate::world::binary(), &["doctor"]).stdout;
+    assert!(
+        found.contains("the daemon goes on with its old configuration") && found.contains(":1:2: "),
+        "{found}"
+    );
     world.network("last", &["bridge=br0"])?;
     world.run("c4", "last", &[])?;
     assert_eq!(mtu(&world, "c4")?, "1350", "the last good file counts");
