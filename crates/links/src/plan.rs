@@ -180,17 +180,26 @@ pub trait DriverStep: fmt::Debug + fmt::Display + Send + Sync {
     /// As [`Host::apply`]; nothing was changed then.
     fn apply(&self, host: &LinuxHost) -> Result<(), HostError>;
 
-    /// Takes it back; what is gone already is fine.
+    /// Takes it back; what is gone already is fine. A step that makes nothing, or what ends with its link, has nothing to take back.
     ///
     /// # Errors
     /// As [`Host::undo`].
-    fn undo(&self, host: &LinuxHost) -> Result<(), HostError>;
+    fn undo(&self, host: &LinuxHost) -> Result<(), HostError> {
+        let _ = host;
+        Ok(())
+    }
 
     /// The equivalent shell commands once the endpoint's link is in its sandbox and called `link` there. `None`: the step
     /// is taken before that, on the host.
     fn in_sandbox(&self, link: &IfName) -> Option<String> {
         let _ = link;
         None
+    }
+}
+
+impl<S: DriverStep + 'static> From<S> for Step {
+    fn from(step: S) -> Self {
+        Self::Driver(Arc::new(step))
     }
 }
 

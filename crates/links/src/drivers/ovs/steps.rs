@@ -1,7 +1,6 @@
 //! What plans do to Open vSwitch.
 
 use std::fmt;
-use std::sync::Arc;
 
 use landline_kernel::{Generic, SockDiag};
 use landline_options::EndpointId;
@@ -11,7 +10,7 @@ use landline_types::IfName;
 use super::switch;
 use crate::host::{Host as _, HostError, LinuxHost};
 use crate::mark::{End, Mark};
-use crate::plan::{DriverStep, Step};
+use crate::plan::DriverStep;
 
 /// Makes `link` a port of an Open vSwitch bridge; `container` is its other end.
 #[derive(Debug)]
@@ -26,12 +25,6 @@ pub(crate) struct AddPort {
     pub(crate) bridge: IfName,
     /// What the port carries.
     pub(crate) vlans: Vlans,
-}
-
-impl From<AddPort> for Step {
-    fn from(step: AddPort) -> Self {
-        Self::Driver(Arc::new(step))
-    }
 }
 
 impl fmt::Display for AddPort {
@@ -84,12 +77,6 @@ pub struct MakeBridge {
     pub in_user_space: bool,
 }
 
-impl From<MakeBridge> for Step {
-    fn from(step: MakeBridge) -> Self {
-        Self::Driver(Arc::new(step))
-    }
-}
-
 impl fmt::Display for MakeBridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, in_user_space } = self;
@@ -118,12 +105,6 @@ pub(crate) struct CheckBridge {
     pub(crate) name: IfName,
 }
 
-impl From<CheckBridge> for Step {
-    fn from(step: CheckBridge) -> Self {
-        Self::Driver(Arc::new(step))
-    }
-}
-
 impl fmt::Display for CheckBridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ovs-vsctl br-exists {}", self.name)
@@ -134,10 +115,6 @@ impl DriverStep for CheckBridge {
     fn apply(&self, _host: &LinuxHost) -> Result<(), HostError> {
         Ok(switch::wait(switch::check_bridge(&self.name))?)
     }
-
-    fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        Ok(())
-    }
 }
 
 /// Removes the ports of an endpoint whose link is gone.
@@ -145,12 +122,6 @@ impl DriverStep for CheckBridge {
 pub(crate) struct RemovePorts {
     /// Whose ports they are.
     pub(crate) endpoint: EndpointId,
-}
-
-impl From<RemovePorts> for Step {
-    fn from(step: RemovePorts) -> Self {
-        Self::Driver(Arc::new(step))
-    }
 }
 
 impl fmt::Display for RemovePorts {
@@ -163,9 +134,5 @@ impl fmt::Display for RemovePorts {
 impl DriverStep for RemovePorts {
     fn apply(&self, _host: &LinuxHost) -> Result<(), HostError> {
         Ok(switch::unplug(&self.endpoint)?)
-    }
-
-    fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        Ok(())
     }
 }

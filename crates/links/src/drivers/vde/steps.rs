@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use landline_kernel::LinkKind;
 use landline_types::IfName;
@@ -12,7 +11,7 @@ use super::switching::open as open_tap;
 use crate::driver::ConnectedLink;
 use crate::host::{Host as _, HostError, LinuxHost};
 use crate::mark::{End, Mark};
-use crate::plan::{DriverStep, Step};
+use crate::plan::DriverStep;
 use crate::sandbox::Sandbox;
 
 /// Runs a VDE switch, with a tap as its port 0.
@@ -22,12 +21,6 @@ pub(crate) struct StartSwitch {
     pub(crate) config: SwitchConfig,
     /// The tap.
     pub(crate) uplink: IfName,
-}
-
-impl From<StartSwitch> for Step {
-    fn from(step: StartSwitch) -> Self {
-        Self::Driver(Arc::new(step))
-    }
 }
 
 impl fmt::Display for StartSwitch {
@@ -56,12 +49,6 @@ pub(crate) struct EndSwitch {
     pub(crate) dir: PathBuf,
 }
 
-impl From<EndSwitch> for Step {
-    fn from(step: EndSwitch) -> Self {
-        Self::Driver(Arc::new(step))
-    }
-}
-
 impl fmt::Display for EndSwitch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "fuser -k {}/ctl", self.dir.display())
@@ -71,10 +58,6 @@ impl fmt::Display for EndSwitch {
 impl DriverStep for EndSwitch {
     fn apply(&self, host: &LinuxHost) -> Result<(), HostError> {
         host.drivers.vde.end(&self.dir)
-    }
-
-    fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        Ok(())
     }
 }
 
@@ -87,12 +70,6 @@ pub(crate) struct PlugIn {
     pub(crate) dir: PathBuf,
     /// Whether a switch that is not there is waited for, behind the plan's back.
     pub(crate) patient: bool,
-}
-
-impl From<PlugIn> for Step {
-    fn from(step: PlugIn) -> Self {
-        Self::Driver(Arc::new(step))
-    }
 }
 
 impl fmt::Display for PlugIn {
@@ -110,11 +87,6 @@ impl DriverStep for PlugIn {
         host.drivers.vde.plug_in(&self.tap, &descriptor, &self.dir, self.patient)
     }
 
-    fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        // The cable ends with its tap.
-        Ok(())
-    }
-
     /// A program that goes into the background takes hold of its tap when that is where it stays.
     fn in_sandbox(&self, link: &IfName) -> Option<String> {
         Some(Self { tap: link.clone(), dir: self.dir.clone(), patient: false }.to_string())
@@ -128,12 +100,6 @@ pub(crate) struct PlugAgain {
     pub(crate) link: ConnectedLink,
     /// The switch's directory.
     pub(crate) dir: PathBuf,
-}
-
-impl From<PlugAgain> for Step {
-    fn from(step: PlugAgain) -> Self {
-        Self::Driver(Arc::new(step))
-    }
 }
 
 impl fmt::Display for PlugAgain {
@@ -166,10 +132,5 @@ impl DriverStep for PlugAgain {
             }
         };
         vde.plug_in(name, &descriptor, &self.dir, true)
-    }
-
-    fn undo(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        // The cable ends with its tap.
-        Ok(())
     }
 }
