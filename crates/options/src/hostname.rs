@@ -1,6 +1,5 @@
 //! Host names, as far as a DHCP server may see them.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -78,37 +77,7 @@ impl FromStr for Hostname {
     }
 }
 
-impl TryFrom<String> for Hostname {
-    type Error = HostnameError;
-
-    fn try_from(text: String) -> Result<Self, HostnameError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Hostname> for String {
-    fn from(name: Hostname) -> Self {
-        name.0
-    }
-}
-
-impl AsRef<str> for Hostname {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Hostname {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Hostname {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+landline_types::parsed_text!(Hostname, HostnameError);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! Names of network interfaces.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -40,37 +39,7 @@ impl FromStr for IfName {
     }
 }
 
-impl TryFrom<String> for IfName {
-    type Error = IfNameError;
-
-    fn try_from(text: String) -> Result<Self, IfNameError> {
-        text.parse()
-    }
-}
-
-impl From<IfName> for String {
-    fn from(name: IfName) -> Self {
-        name.0
-    }
-}
-
-impl AsRef<str> for IfName {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for IfName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for IfName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+crate::parsed_text!(IfName, IfNameError);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ mod chain;
 mod ifname;
 mod mac;
 mod shown;
+mod text;
 
 pub use chain::chain;
 pub use ifname::{IfName, IfNameError};

@@ -201,19 +201,30 @@ fn cache_info(preferred: u32, valid: u32) -> [u8; 16] {
 }
 
 impl Netlink {
-    /// All addresses of the namespace.
-    pub fn addresses(&mut self) -> Result<Vec<Address>, NetlinkError> {
+    /// Lists what `read` makes of each entry of both address families; the family is the first octet of the request's `header`.
+    pub(super) fn dump_families<T, const LENGTH: usize>(
+        &mut self,
+        kind: u16,
+        mut header: [u8; LENGTH],
+        asked: &str,
+        read: impl Fn(&Received<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
         let mut all = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut body = [0; IFADDRMSG];
-            body[0] = family_number(family);
-            let message = Message::new(libc::RTM_GETADDR, libc::NLM_F_DUMP, &body);
-            all.extend(self.dump(message, "list addresses", |got| {
-                // A kernel without this family answers with all families.
-                (got.body.first() == Some(&body[0])).then(|| Address::read(&got))?
-            })?);
+        for family in [libc::AF_INET, libc::AF_INET6].map(family_number) {
+            if let Some(first) = header.first_mut() {
+                *first = family;
+            }
+            let message = Message::new(kind, libc::NLM_F_DUMP, &header);
+            // A kernel without this family answers with all families.
+            let own = |got: Received<'_>| read(&got).filter(|_| got.body.first() == Some(&family));
+            all.extend(self.dump(message, asked, own)?);
         }
         Ok(all)
+    }
+
+    /// All addresses of the namespace.
+    pub fn addresses(&mut self) -> Result<Vec<Address>, NetlinkError> {
+        self.dump_families(libc::RTM_GETADDR, [0; IFADDRMSG], "list addresses", Address::read)
     }
 
     /// Adds an address; [`NetlinkError::exists`] when the link has it.

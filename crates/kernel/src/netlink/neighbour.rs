@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use landline_types::Mac;
 
-use super::address::{family_number, family_of};
+use super::address::family_of;
 use super::attr::{Attrs, Message, Received, Value};
 use super::error::NetlinkError;
 use super::socket::Netlink;
@@ -133,18 +133,9 @@ impl Netlink {
     }
 
     fn list_neighbours(&mut self, flags: u8) -> Result<Vec<Neighbour>, NetlinkError> {
-        let mut all = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut body = [0; NDMSG];
-            body[0] = family_number(family);
-            body[10] = flags;
-            let message = Message::new(libc::RTM_GETNEIGH, libc::NLM_F_DUMP, &body);
-            all.extend(self.dump(message, "list neighbours", |got| {
-                // A kernel without this family answers with all families.
-                (got.body.first() == Some(&body[0])).then(|| Neighbour::read(&got))?
-            })?);
-        }
-        Ok(all)
+        let mut body = [0; NDMSG];
+        body[10] = flags;
+        self.dump_families(libc::RTM_GETNEIGH, body, "list neighbours", Neighbour::read)
     }
 
     /// Adds an entry; [`NetlinkError::exists`] when the address has one, proxy entries excepted.

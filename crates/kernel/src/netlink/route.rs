@@ -272,17 +272,7 @@ fn mtu(metrics: Value<'_>) -> Option<u32> {
 impl Netlink {
     /// All routes of the namespace in all tables, those the kernel keeps for itself included.
     pub fn routes(&mut self) -> Result<Vec<Route>, NetlinkError> {
-        let mut all = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut body = [0; RTMSG];
-            body[0] = family_number(family);
-            let message = Message::new(libc::RTM_GETROUTE, libc::NLM_F_DUMP, &body);
-            all.extend(self.dump(message, "list routes", |got| {
-                // A kernel without this family answers with all families.
-                (got.body.first() == Some(&body[0])).then(|| Route::read(&got))?
-            })?);
-        }
-        Ok(all)
+        self.dump_families(libc::RTM_GETROUTE, [0; RTMSG], "list routes", Route::read)
     }
 
     /// Adds a route; [`NetlinkError::exists`] when there is one to the same destination with the same metric.

@@ -96,6 +96,7 @@ pub(super) fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 #[cfg(test)]
 mod tests {
     use super::super::ConfigFile;
+    use super::super::tests::refused_at;
 
     #[test]
     fn networks_the_host_is_to_reach() {
@@ -124,10 +125,7 @@ mod tests {
             ("[host_access.\"a\\nb\"]\n", 1, 14, "cannot be the name of a Docker network"),
             ("[host_access.lan]\n[host_access.lan]\n", 2, 14, "duplicate key"),
         ] {
-            let error = ConfigFile::parse(text).unwrap_err();
-            assert!(error.message.contains(part), "{text:?}: {error}");
-            assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
-            assert!(error.to_string().len() < 400 && !error.to_string().contains('\n'), "{error}");
+            refused_at(text, (line, column), part);
         }
     }
 }

@@ -1,5 +1,13 @@
 use super::*;
 
+/// A file is refused with these words at this line and column, in one line that is not too long.
+pub(super) fn refused_at(text: &str, (line, column): (usize, usize), part: &str) {
+    let error = ConfigFile::parse(text).unwrap_err();
+    assert!(error.message.contains(part), "{text:?}: {error}");
+    assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
+    assert!(error.to_string().len() < 400 && !error.to_string().contains('\n'), "{error}");
+}
+
 fn kind(word: &str) -> AttachKind {
     word.to_owned().try_into().unwrap()
 }
@@ -53,10 +61,7 @@ fn what_is_wrong_has_a_place() {
         ("[containers\n", 1, 12, ""),
         ("a = 'é\n", 1, 7, ""),
     ] {
-        let error = ConfigFile::parse(text).unwrap_err();
-        assert!(error.message.contains(part), "{text:?}: {error}");
-        assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
-        assert!(!error.to_string().contains('\n'));
+        refused_at(text, (line, column), part);
     }
 }
 
