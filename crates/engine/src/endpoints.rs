@@ -304,9 +304,9 @@ impl Engine {
         let given = request.options.hostname.is_some();
         let shared = facts_of(network.options.mode).shares_mac();
         let ipv6 = identity.with_ipv6(&network.options, shared, name.clone(), given, &mut OsRandom);
-        let laid = apply_and_wait_for_carrier(&self.host, &self.services.link_table, &plan, link.clone());
-        let (laid, ()) = tokio::join!(laid, self.admission.starting(network));
-        let index = laid
+        let made = apply_and_wait_for_carrier(&self.host, &self.services.link_table, &plan, link.clone());
+        let (made, ()) = tokio::join!(made, self.admission.starting(network));
+        let index = made
             .map_err(|source| CreateEndpointError::Link { parent: network.options.parent.clone(), source })?;
 
         let (id, on) = (request.endpoint.clone(), request.network.clone());

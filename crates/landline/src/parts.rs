@@ -46,7 +46,7 @@ impl Parts {
     /// # Errors
     /// See [`OpenError`].
     pub(crate) async fn start(state_dir: &Path, host: Arc<dyn Host>) -> Result<Arc<Self>, OpenError> {
-        let mut ground = Foundation::lay(state_dir, host).await?;
+        let mut ground = Foundation::open(state_dir, host).await?;
         let attachments = AttachmentSlots::resume(&mut ground).await;
         let pools = Pools::resume(&mut ground);
         let nat = Nat::start(&mut ground).await;

@@ -84,7 +84,7 @@ impl Foundation {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn lay(state_dir: &Path, host: Arc<dyn Host>) -> Result<Self, OpenError> {
+    pub async fn open(state_dir: &Path, host: Arc<dyn Host>) -> Result<Self, OpenError> {
         let path = Self::store_in(state_dir);
         let name = path.display().to_string();
         let failed = |source| OpenError::Store { path: name, source };
@@ -114,7 +114,7 @@ impl Foundation {
         Ok(Self::on(host, store, rows, services, links))
     }
 
-    /// As [`Self::lay`], with what was opened.
+    /// As [`Self::open`], with what was opened.
     pub fn on(
         host: Arc<dyn Host>,
         store: Store,
