@@ -27,7 +27,7 @@ const FIX: &str = "landline doctor --fix";
 pub(super) fn look(
     networks: &[NetworkRecord],
     views: &BTreeMap<NatOwner, NatView>,
-    openings: &BTreeSet<IfName>,
+    exceptions: &BTreeSet<IfName>,
 ) -> Vec<Found> {
     if networks.is_empty() && views.is_empty() {
         return Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn look(
     let subjects = privates.filter_map(private).chain(containers);
     found.extend(subjects.flat_map(|subject| firewall.findings(&subject)));
     if !nat::forwards() {
-        found.extend(forwarding(networks, views, openings));
+        found.extend(forwarding(networks, views, exceptions));
     }
     found
 }
@@ -56,11 +56,11 @@ pub(super) fn what_drops(bridge: &IfName, addressing: Addressing) -> Option<Stri
         return None;
     }
     let rules = nat::rules();
-    dropping(&rules, nat::opening_program()?, &bridged(bridge, addressing))
+    dropping(&rules, nat::exception_program()?, &bridged(bridge, addressing))
 }
 
-fn dropping(rules: &[(&str, String)], openings: &str, packet: &Packet) -> Option<String> {
-    let (program, rules) = rules.iter().find(|(program, _)| *program == openings)?;
+fn dropping(rules: &[(&str, String)], exceptions: &str, packet: &Packet) -> Option<String> {
+    let (program, rules) = rules.iter().find(|(program, _)| *program == exceptions)?;
     match iptables::forward(rules, packet) {
         Fate::Dropped(chain) => Some(format!("chain {chain} of {program}")),
         Fate::Passes | Fate::Unclear => None,
@@ -71,8 +71,8 @@ fn dropping(rules: &[(&str, String)], openings: &str, packet: &Packet) -> Option
 struct Firewall {
     /// Those of iptables, by the program that lists them.
     iptables: Vec<(&'static str, String)>,
-    /// That by which openings are made.
-    openings: Option<&'static str>,
+    /// That by which exceptions are made.
+    exceptions: Option<&'static str>,
     /// All of nftables.
     nftables: Value,
 }
@@ -100,7 +100,7 @@ impl Firewall {
             String::new()
         });
         let nftables = serde_json::from_str(&listing).unwrap_or_default();
-        Self { iptables: nat::rules(), openings: nat::opening_program(), nftables }
+        Self { iptables: nat::rules(), exceptions: nat::exception_program(), nftables }
     }
 
     /// Whose rules drop it. Each of them decides by itself, so each has to be told.
@@ -111,7 +111,7 @@ impl Firewall {
                 Fate::Passes | Fate::Unclear => None,
             })?;
             let whose = format!("chain {chain} of {program}");
-            Some(if self.openings == Some(program) {
+            Some(if self.exceptions == Some(program) {
                 subject.mended(&whose)
             } else {
                 subject.by_hand(&whose, &commands(&subject.iptables, &format!("{program} -I FORWARD")))
@@ -265,13 +265,13 @@ fn container(owner: &NatOwner, name: &str, view: &NatView) -> Option<Subject> {
 fn forwarding(
     networks: &[NetworkRecord],
     views: &BTreeMap<NatOwner, NatView>,
-    openings: &BTreeSet<IfName>,
+    exceptions: &BTreeSet<IfName>,
 ) -> Option<Found> {
     let mut cures: BTreeSet<Cure> = views.keys().cloned().map(Cure::Nat).collect();
     let privates = networks.iter().filter(|network| facts_of(network.options.mode).is_translated());
     // Those that may switch it on do so for their first container.
     let waiting = privates.map(|network| &network.options);
-    let waiting = waiting.filter(|options| !options.open_firewall && !openings.contains(&options.parent));
+    let waiting = waiting.filter(|options| !options.open_firewall && !exceptions.contains(&options.parent));
     cures.extend(waiting.map(|options| Cure::Bridge(options.parent.clone())));
     if cures.is_empty() {
         return None;

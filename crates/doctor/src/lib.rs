@@ -134,12 +134,12 @@ impl Doctor {
     /// # Errors
     /// As there.
     pub async fn unfix(&self) -> Result<bool, NatError> {
-        let openings = self.nat.exceptions();
-        for bridge in &openings {
+        let exceptions = self.nat.exceptions();
+        for bridge in &exceptions {
             self.nat.forget_opening(bridge).await?;
         }
         self.nat.reopen_firewall().await?;
-        Ok(self.nat.close().await? || !openings.is_empty())
+        Ok(self.nat.close().await? || !exceptions.is_empty())
     }
 
     async fn examine(&self) -> Vec<Found> {
@@ -155,7 +155,7 @@ impl Doctor {
             }
         }
         found.dedup();
-        let (host, views, openings) = (self.engine.host(), self.nat.views(), self.nat.exceptions());
+        let (host, views, exceptions) = (self.engine.host(), self.nat.views(), self.nat.exceptions());
         let looked = blocking(move || {
             found.extend(parents::look(&*host, &rest));
             if !views.is_empty() || rest.iter().any(|network| facts_of(network.options.mode).is_translated())
@@ -163,7 +163,7 @@ impl Doctor {
                 found.extend(filter_trouble());
             }
             let found = found.into_iter().map(Found::from);
-            found.chain(firewall::look(&rest, &views, &openings)).collect()
+            found.chain(firewall::look(&rest, &views, &exceptions)).collect()
         });
         looked.await
     }

@@ -1,7 +1,7 @@
 //! What features have to do before Docker is answered, and what they may refuse.
 //!
 //! The engine knows no feature. Whatever must have happened when a network or an endpoint counts as created, the daemon hands
-//! to it as an [`Admission`]: address pools, addresses on the host, openings in its firewall. All else follows the
+//! to it as an [`Admission`]: address pools, addresses on the host, exceptions in its firewall. All else follows the
 //! [`Inventory`](landline_leases::Inventory).
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! What there must be on the host before Docker is answered: addresses on the LAN, and openings in the firewall.
+//! What there must be on the host before Docker is answered: addresses on the LAN, and exceptions in the firewall.
 
 use std::time::Duration;
 

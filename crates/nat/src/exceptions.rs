@@ -13,12 +13,12 @@ use super::{Nat, NatError, OpenBridges, nat_bridges_of};
 
 /// A bridge that is let through on the administrator's word (`landline doctor --fix`), whatever its networks' users say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpeningRecord {
+pub struct ExceptionRecord {
     /// The bridge.
     pub bridge: IfName,
 }
 
-impl Record for OpeningRecord {
+impl Record for ExceptionRecord {
     const TABLE: &'static str = "openings";
     type Key = IfName;
 
@@ -39,7 +39,7 @@ pub(crate) struct FirewallExceptions(Mutex<BTreeSet<IfName>>);
 impl FirewallExceptions {
     /// Those of the last run. One whose networks are gone is forgotten: a later one on that bridge is another.
     pub(super) async fn resume(
-        records: Vec<OpeningRecord>,
+        records: Vec<ExceptionRecord>,
         networks: &[NetworkRecord],
         store: &Store,
     ) -> Self {
@@ -47,7 +47,7 @@ impl FirewallExceptions {
         let (kept, gone): (BTreeSet<IfName>, BTreeSet<IfName>) =
             records.into_iter().map(|record| record.bridge).partition(|bridge| used.contains(bridge));
         for bridge in gone {
-            if let Err(error) = store.remove::<OpeningRecord>(&bridge).await {
+            if let Err(error) = store.remove::<ExceptionRecord>(&bridge).await {
                 tracing::warn!(%bridge, error = landline_types::chain(&error), "an opening that is over is still stored");
             }
         }
@@ -120,30 +120,30 @@ impl Nat {
 
     /// Opens it for a bridge.
     pub async fn add_opening(&self, bridge: IfName) -> Result<(), NatError> {
-        self.store.put(&OpeningRecord { bridge: bridge.clone() }).await?;
+        self.store.put(&ExceptionRecord { bridge: bridge.clone() }).await?;
         self.exceptions.lock().insert(bridge);
         Ok(())
     }
 
     /// Closes it for a bridge again.
     pub async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
-        self.store.remove::<OpeningRecord>(bridge).await?;
+        self.store.remove::<ExceptionRecord>(bridge).await?;
         self.exceptions.lock().remove(bridge);
         Ok(())
     }
 
-    /// Has the openings there should be.
+    /// Has the exceptions there should be.
     pub async fn reopen_firewall(&self) -> Result<(), NatError> {
         self.reopen_firewall_but(None).await
     }
 
     /// As [`Self::reopen_firewall`], once this network is gone.
     async fn reopen_firewall_but(&self, gone: Option<&NetworkRecord>) -> Result<(), NatError> {
-        let openings = self.exceptions.all();
+        let exceptions = self.exceptions.all();
         let (bridges, nat_bridges) = {
             let inventory = self.inventory.borrow();
             let networks = || inventory.networks.values().filter(|n| gone.is_none_or(|gone| gone.id != n.id));
-            (open_bridges(networks(), &openings), nat_bridges_of(networks(), &openings))
+            (open_bridges(networks(), &exceptions), nat_bridges_of(networks(), &exceptions))
         };
         self.open_bridges(bridges).await?;
         self.nat_bridges(nat_bridges).await
@@ -159,11 +159,11 @@ impl Nat {
 /// Landline's own, which nobody but the network's containers is on.
 pub(super) fn open_bridges<'a>(
     networks: impl Iterator<Item = &'a NetworkRecord>,
-    openings: &BTreeSet<IfName>,
+    exceptions: &BTreeSet<IfName>,
 ) -> OpenBridges {
     let mut open = OpenBridges::default();
     for options in networks.map(|network| &network.options) {
-        let asked = options.open_firewall || openings.contains(&options.parent);
+        let asked = options.open_firewall || exceptions.contains(&options.parent);
         let facts = facts_of(options.mode);
         if facts.is_lan_bridge() && asked {
             open.asked.insert(options.parent.clone());
@@ -188,7 +188,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
         let (store, _) = Store::open(&path).unwrap();
-        let record = |bridge: &str| OpeningRecord { bridge: bridge.parse().unwrap() };
+        let record = |bridge: &str| ExceptionRecord { bridge: bridge.parse().unwrap() };
         let records = vec![record("br0"), record("br1")];
         for record in &records {
             store.put(record).await.unwrap();
@@ -202,9 +202,9 @@ mod tests {
             ipam_gateway_v6: None,
             bridge_address: None,
         };
-        let openings = FirewallExceptions::resume(records, &[network], &store).await;
-        assert_eq!(openings.all(), BTreeSet::from([record("br1").bridge]));
+        let exceptions = FirewallExceptions::resume(records, &[network], &store).await;
+        assert_eq!(exceptions.all(), BTreeSet::from([record("br1").bridge]));
         drop(store);
-        assert_eq!(Store::open(&path).unwrap().1.take::<OpeningRecord>(), [record("br1")]);
+        assert_eq!(Store::open(&path).unwrap().1.take::<ExceptionRecord>(), [record("br1")]);
     }
 }

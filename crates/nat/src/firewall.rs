@@ -51,7 +51,7 @@ const CHAINS: [&str; 2] = ["DOCKER-USER", "FORWARD"];
 pub(super) type Rule = Vec<String>;
 
 /// The rules that let these through.
-pub(super) fn openings<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> BTreeSet<Rule> {
+pub(super) fn exceptions<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> BTreeSet<Rule> {
     mappings.flat_map(opening).collect()
 }
 
@@ -111,8 +111,8 @@ pub fn rules() -> Vec<(&'static str, String)> {
     listed.collect()
 }
 
-/// The program of the flavour in which openings for IPv4 are made. Blocks.
-pub fn opening_program() -> Option<&'static str> {
+/// The program of the flavour in which exceptions for IPv4 are made. Blocks.
+pub fn exception_program() -> Option<&'static str> {
     choose(&list(&programs(IPV4))).map(|(program, _)| program)
 }
 
@@ -128,7 +128,7 @@ fn all_could_be_asked(programs: &[&'static str], listed: &[(Place, String)]) -> 
     programs.iter().all(|program| listed.iter().any(|(place, _)| *place == (*program, "FORWARD")))
 }
 
-/// Makes the openings there are these, and says whether everybody could be asked for rules. Where nobody can be it fails if that
+/// Makes the exceptions there are these, and says whether everybody could be asked for rules. Where nobody can be it fails if that
 /// is `needed`. Blocks.
 pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>, needed: bool) -> Result<bool, String> {
     let programs = programs(family);
@@ -240,7 +240,7 @@ mod tests {
             neighbours: Vec::new(),
             ports: Some(BTreeSet::from(["8080:80".parse().unwrap()])),
         };
-        let rules = openings([&mapping].into_iter());
+        let rules = exceptions([&mapping].into_iter());
         let line = "-A DOCKER-USER -d 203.0.113.4/32 -p tcp -m tcp --dport 80 -m comment \
                     --comment \"landline: 192.0.2.117\" -j ACCEPT";
         assert_eq!(rules, BTreeSet::from([ours(line, "DOCKER-USER").unwrap()]));

@@ -78,7 +78,7 @@ pub(crate) struct Follower {
     loaded: Option<String>,
     /// The addresses that were translated then.
     translated: BTreeSet<Ipv4Addr>,
-    /// Whether there may be openings in the firewall.
+    /// Whether there may be exceptions in the firewall.
     opened: bool,
     /// Addresses that are over and could not be removed yet.
     owed: Owed,

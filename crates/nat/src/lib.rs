@@ -13,6 +13,7 @@ mod address;
 mod admission;
 mod binding;
 mod claim;
+mod exception_rules;
 mod exceptions;
 mod firewall;
 mod follow;
@@ -20,7 +21,6 @@ mod forwarding;
 mod hairpin;
 mod lease;
 mod nat_bridge;
-mod openings;
 mod place;
 mod record;
 mod stale;
@@ -47,8 +47,8 @@ use landline_store::{Store, StoreError};
 use landline_types::IfName;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use exceptions::OpeningRecord;
-pub use firewall::{opening_program, rules, words};
+pub use exceptions::ExceptionRecord;
+pub use firewall::{exception_program, rules, words};
 pub use forwarding::forwards;
 pub use nat_bridge::NatBridgeRefusal;
 use nat_bridge::nat_bridges_of;
@@ -280,12 +280,12 @@ impl Nat {
     async fn start_on(ground: &mut Foundation, forwarding: Arc<dyn Forwarding>) -> Arc<Self> {
         let (store, host) = (ground.store.clone(), ground.host.clone());
         let exceptions = FirewallExceptions::resume(ground.rows.take(), &ground.networks, &store).await;
-        let (networks, openings) = (&ground.networks, exceptions.all());
+        let (networks, named) = (&ground.networks, exceptions.all());
         let initial = InitialState {
             records: ground.rows.take(),
             bound: claim::all_bound(ground.endpoints.iter()),
-            nat_bridges: nat_bridges_of(networks.iter(), &openings),
-            bridges: exceptions::open_bridges(networks.iter(), &openings),
+            nat_bridges: nat_bridges_of(networks.iter(), &named),
+            bridges: exceptions::open_bridges(networks.iter(), &named),
             store: store.clone(),
             services: ground.services.clone(),
             forwarding: forwarding.clone(),

@@ -42,13 +42,13 @@ pub enum NatBridgeRefusal {
 
 /// The bridge of a network, if it is one of these; beside what their users say, these bridges are let through the host's
 /// firewall.
-fn nat_bridge(network: &NetworkRecord, openings: &BTreeSet<IfName>) -> Option<NatBridge> {
+fn nat_bridge(network: &NetworkRecord, exceptions: &BTreeSet<IfName>) -> Option<NatBridge> {
     let (nic, address) = (network.nic.clone()?, network.bridge_address?);
     let nat_bridge = NatBridge {
         bridge: network.options.parent.clone(),
         subnet: address.trunc(),
         nic,
-        open: network.options.open_firewall || openings.contains(&network.options.parent),
+        open: network.options.open_firewall || exceptions.contains(&network.options.parent),
     };
     Some(nat_bridge).filter(|_| facts_of(network.options.mode).is_translated())
 }
@@ -56,9 +56,9 @@ fn nat_bridge(network: &NetworkRecord, openings: &BTreeSet<IfName>) -> Option<Na
 /// Those of all networks.
 pub(crate) fn nat_bridges_of<'a>(
     networks: impl Iterator<Item = &'a NetworkRecord>,
-    openings: &BTreeSet<IfName>,
+    exceptions: &BTreeSet<IfName>,
 ) -> BTreeSet<NatBridge> {
-    networks.filter_map(|network| nat_bridge(network, openings)).collect()
+    networks.filter_map(|network| nat_bridge(network, exceptions)).collect()
 }
 
 impl Nat {
@@ -79,9 +79,9 @@ impl Nat {
     /// Has what goes over a network's bridge translated, and its address on the LAN if it has one. `again`: that may be
     /// there.
     pub(super) async fn open_nat_bridge(&self, network: &NetworkRecord, again: bool) -> Result<(), NatError> {
-        let openings = self.exceptions.all();
-        let Some(own) = nat_bridge(network, &openings) else { return Ok(()) };
-        let mut all = nat_bridges_of(self.others(network).iter(), &openings);
+        let exceptions = self.exceptions.all();
+        let Some(own) = nat_bridge(network, &exceptions) else { return Ok(()) };
+        let mut all = nat_bridges_of(self.others(network).iter(), &exceptions);
         all.insert(own.clone());
         self.nat_bridges(all).await?;
         if let LanIp::Static(_) = network.options.nat.lan_ip {

@@ -10,7 +10,7 @@ use landline_host_access::RpFilterRecord;
 use landline_ipam::PoolRecord;
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
-use landline_nat::{NatLease, NatRecord, OpeningRecord};
+use landline_nat::{ExceptionRecord, NatLease, NatRecord};
 use landline_store::{Record, Rows, Store};
 use landline_types::IfName;
 use landline_uplink::HostLease;
@@ -82,7 +82,7 @@ fn what_released_versions_wrote_is_read_whole() {
                 check::<RpFilterRecord>(&store, &mut rows, &mut left),
                 check::<PoolRecord>(&store, &mut rows, &mut left),
                 check::<AttachmentRecord>(&store, &mut rows, &mut left),
-                check::<OpeningRecord>(&store, &mut rows, &mut left),
+                check::<ExceptionRecord>(&store, &mut rows, &mut left),
             ];
             assert!(counts.iter().all(|count| *count > 0), "{}: every kind is in it", file.display());
             assert_eq!(left.keys().collect::<Vec<_>>(), [""; 0], "tables that nobody reads");
@@ -123,7 +123,7 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     let [lease] = rows.take::<HostLease>().try_into().unwrap();
     assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
     assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));
-    assert_eq!(rows.take::<OpeningRecord>().len(), 2, "the key is all there is to it");
+    assert_eq!(rows.take::<ExceptionRecord>().len(), 2, "the key is all there is to it");
     let [kept] = rows.take::<KeptMac>().try_into().unwrap();
     assert_eq!((kept.bridge.as_str(), kept.mac.octets()[5]), ("br0", 7));
     let [attachment] = rows.take::<AttachmentRecord>().try_into().unwrap();

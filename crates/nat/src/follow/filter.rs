@@ -1,4 +1,4 @@
-//! The packet filter: our own table, openings in the host's firewall, and whether packets are passed on.
+//! The packet filter: our own table, exceptions in the host's firewall, and whether packets are passed on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use landline_types::chain;
 
 use super::ruleset::Look;
 use super::{Follower, looks};
-use crate::openings::Wanted;
+use crate::exception_rules::Wanted;
 use crate::record::NatRecord;
 use crate::table::{Mapping, mapping, script};
 use crate::{NatError, firewall};
@@ -82,7 +82,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Looks whether the openings are still there.
+    /// Looks whether the exceptions are still there.
     pub(super) async fn reopen(&mut self) {
         if let Err(error) = self.open().await {
             tracing::warn!(error, "the host's firewall could not be opened");

@@ -1,4 +1,4 @@
-//! Those who wait until the openings in the host's firewall have been looked at.
+//! Those who wait until the exceptions in the host's firewall have been looked at.
 
 use tokio::sync::{mpsc, oneshot};
 

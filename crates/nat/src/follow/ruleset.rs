@@ -3,7 +3,7 @@
 //! A look takes some runs of `iptables`, while a container waits for its first packet to be let through.
 
 use crate::forwarding::{Forwarding, RuleChanges};
-use crate::openings::Wanted;
+use crate::exception_rules::Wanted;
 
 /// What a look was made with.
 #[derive(Debug, PartialEq, Eq)]

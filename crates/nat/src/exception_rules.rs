@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use landline_types::IfName;
 
 use super::OpenBridges;
-use super::firewall::{Rule, bridge, nat_bridge, openings};
+use super::firewall::{Rule, bridge, exceptions, nat_bridge};
 use super::table::{Mapping, NatBridge};
 
 /// The rules there are to be.
@@ -31,7 +31,7 @@ impl Wanted {
         nat_bridges: impl IntoIterator<Item = (&'a NatBridge, IfName)>,
         bridges: &OpenBridges,
     ) -> Self {
-        let mut v4 = openings(mappings.into_iter());
+        let mut v4 = exceptions(mappings.into_iter());
         v4.extend(nat_bridges.into_iter().flat_map(|(own, nic)| nat_bridge(own, &nic)));
         let routed = !v4.is_empty();
         v4.extend(bridges.all().map(bridge));
