@@ -5,7 +5,7 @@
 //! source, and each side has the other's hardware address as a permanent neighbour; so nothing is asked on the LAN and
 //! nobody there notices (`shim`, `tables`). A shim may also have an address of its own.
 //!
-//! One task (`follow`) holds all of it. It wakes up when the front end sees another picture ([`Seen`]), when an
+//! One task (`follow`) holds all of it. It wakes up when the front end sees another snapshot ([`Seen`]), when an
 //! endpoint of the engine changes, when the kernel reports a change of a parent or a shim, and for commands; then it
 //! makes a plan (`plan`, a pure value) and has it carried out (`executor`).
 

@@ -292,9 +292,9 @@ impl Nat {
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (looks, waiters) = mpsc::unbounded_channel();
-        let (seen, picture) = watch::channel(NatSeen::default());
+        let (seen, snapshot) = watch::channel(NatSeen::default());
         let (shown, views) = watch::channel(BTreeMap::new());
-        tokio::spawn(follow::run(initial, inbox, waiters, picture, shown, ground.cancel.clone()));
+        tokio::spawn(follow::run(initial, inbox, waiters, snapshot, shown, ground.cancel.clone()));
         let inventory = ground.ledger.watch();
         let (present, prober) = (ground.services.link_table.clone(), ground.services.prober());
         Arc::new(Self {
