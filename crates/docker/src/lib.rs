@@ -30,6 +30,6 @@ pub use protocol::{
 };
 pub use server::{Limits, serve, serve_ipam, serve_with};
 pub use watcher::{
-    Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Doubts, EndpointWish, Place, Sketch,
-    Watcher, WatcherError, connect_container, has_network, start_container,
+    Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Doubts, Place, RequestedEndpoint,
+    Sketch, Watcher, WatcherError, connect_container, has_network, start_container,
 };

@@ -106,8 +106,8 @@ impl Engine {
     ) -> Option<Endpoint> {
         let id = &request.endpoint;
         let mac = found.link.mac?;
-        let wish = IdentityQuery { mac: Some(mac), ..IdentityQuery::on(network) };
-        let mut identity = self.identities.take(id, network, &wish);
+        let query = IdentityQuery { mac: Some(mac), ..IdentityQuery::on(network) };
+        let mut identity = self.identities.take(id, network, &query);
         let client_id =
             identity.client_id.clone().or_else(|| Some(ClientId::from_mac(mac).as_bytes().to_vec()));
         let address = match network.options.addressing {

@@ -88,8 +88,8 @@ impl Engine {
         let network = self.networks().get(&record.network).cloned();
         let (Some(id), Some(network)) = (&record.identity, network) else { return };
         let Some(identity) = self.identities.get(id) else { return };
-        let wish = IdentityQuery { ports: Some(&identity.ports), ..IdentityQuery::on(&network) };
-        write(&self.store, self.identities.confirm(id, &wish, &network.options, container)).await;
+        let query = IdentityQuery { ports: Some(&identity.ports), ..IdentityQuery::on(&network) };
+        write(&self.store, self.identities.confirm(id, &query, &network.options, container)).await;
     }
 
     /// All the containers there are, running or not, as of a complete look. Identities of others lose their

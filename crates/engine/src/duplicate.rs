@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn derived(network: &NetworkRecord) -> IdentityRecord {
-        let wish = IdentityQuery {
+        let query = IdentityQuery {
             network: &network.id,
             network_name: network.name.as_deref(),
             parent: &network.options.parent,
@@ -98,7 +98,7 @@ mod tests {
             ports: None,
             candidates: None,
         };
-        let identity = Identities::default().take(&"e1".parse().unwrap(), network, &wish);
+        let identity = Identities::default().take(&"e1".parse().unwrap(), network, &query);
         IdentityRecord { derived: Some("web".into()), client_id: Some(vec![255, 1]), ..identity }
     }
 

@@ -141,7 +141,7 @@ impl Engine {
         self.evict_orphans(request, &network).await;
         self.check_mac(request, &network).await?;
         let ports = &request.ports;
-        let wish = IdentityQuery {
+        let query = IdentityQuery {
             mac: request.mac,
             key: request.options.id.as_deref(),
             address: request.address.map(|net| net.addr()),
@@ -152,11 +152,11 @@ impl Engine {
         let leased = self.reserved(request);
         let was_leased = leased.is_some();
         if !was_leased {
-            self.refuse_unsure(&network, &wish).await?;
+            self.refuse_unsure(&network, &query).await?;
         }
         // What is known before this endpoint counts as one.
-        let starting = self.identities.starting(&wish);
-        let identity = leased.unwrap_or_else(|| self.identities.take(&request.endpoint, &network, &wish));
+        let starting = self.identities.starting(&query);
+        let identity = leased.unwrap_or_else(|| self.identities.take(&request.endpoint, &network, &query));
         let id = identity.id.clone();
         let name = first_name(&request.options, &network.options, starting.as_ref(), &identity);
         let made = self.make_as(request, &network, identity, name, announce, cancel).await;
@@ -170,9 +170,9 @@ impl Engine {
     pub(crate) async fn refuse_unsure(
         &self,
         network: &NetworkRecord,
-        wish: &IdentityQuery<'_>,
+        query: &IdentityQuery<'_>,
     ) -> Result<(), CreateEndpointError> {
-        if self.identities.possible(wish) < 2 {
+        if self.identities.possible(query) < 2 {
             return Ok(());
         }
         self.admission.unsure(network).await.map_err(CreateEndpointError::Unsure)

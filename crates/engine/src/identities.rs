@@ -74,21 +74,21 @@ impl Identities {
         &self,
         endpoint: &EndpointId,
         network: &NetworkRecord,
-        wish: &IdentityQuery<'_>,
+        query: &IdentityQuery<'_>,
     ) -> IdentityRecord {
         let mut inner = self.lock();
         inner.doubted.retain(|_, since| since.elapsed() < DOUBT);
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
-        let known = wish.choose(inner.records.values(), &held);
+        let known = query.choose(inner.records.values(), &held);
         let known = known.filter(|known| !inner.lives(known.mac, known.client_id.as_deref())).cloned();
         let fresh = |inner: &Inner| {
             let derives = inner.derivation.on(&network.options).is_some();
-            let mut made = fresh(network, wish, inner.derived(network, wish, &held), derives);
+            let mut made = fresh(network, query, inner.derived(network, query, &held), derives);
             // Of several that show one key at once, the first has it for good.
-            made.temporary |= wish.key.is_some_and(|key| inner.is_shown(key, wish));
+            made.temporary |= query.key.is_some_and(|key| inner.is_shown(key, query));
             made
         };
-        tracing::debug!(endpoint = %endpoint.short(), candidates = ?wish.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
+        tracing::debug!(endpoint = %endpoint.short(), candidates = ?query.candidates, known = ?known.as_ref().map(|i| &i.id), "identity");
         let mut identity = known.unwrap_or_else(|| fresh(&inner));
         if facts_of(identity.mode).shares_mac() && !facts_of(network.options.mode).shares_mac() {
             // It had the parent's hardware address, which is no use to a link of its own.
@@ -98,12 +98,12 @@ impl Identities {
         // Compose makes networks anew; the identity moves along.
         identity.follow(network);
         identity.used = now();
-        if let Some(ports) = wish.ports {
+        if let Some(ports) = query.ports {
             // Its image may be another one by now.
             identity.ports.clone_from(ports);
         }
         // A fresh one of somebody who cannot be told is known by what is seen of it later.
-        identity.known_by = wish.known_by(&identity, inner.records.contains_key(&identity.id));
+        identity.known_by = query.known_by(&identity, inner.records.contains_key(&identity.id));
         inner.held.insert(identity.id.clone(), endpoint.clone());
         identity
     }
@@ -137,24 +137,24 @@ impl Identities {
     }
 
     /// The container that is starting, if only one can be.
-    pub(crate) fn starting(&self, wish: &IdentityQuery<'_>) -> Option<Candidate> {
+    pub(crate) fn starting(&self, query: &IdentityQuery<'_>) -> Option<Candidate> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
-        wish.starting(inner.records.values(), &held).cloned()
+        query.starting(inner.records.values(), &held).cloned()
     }
 
     /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
-    pub(crate) fn possible(&self, wish: &IdentityQuery<'_>) -> usize {
+    pub(crate) fn possible(&self, query: &IdentityQuery<'_>) -> usize {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
-        wish.possible(inner.records.values(), &held)
+        query.possible(inner.records.values(), &held)
     }
 
     /// What the container that is starting is called, if only one can be.
-    pub(crate) fn expected(&self, wish: &IdentityQuery<'_>) -> Option<String> {
+    pub(crate) fn expected(&self, query: &IdentityQuery<'_>) -> Option<String> {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().cloned().collect();
-        wish.expected(inner.records.values(), &held).map(|called| called.to_string())
+        query.expected(inner.records.values(), &held).map(|called| called.to_string())
     }
 
     /// An endpoint that is there again after a restart holds its identity again.
@@ -264,7 +264,7 @@ impl Identities {
     pub(crate) fn confirm(
         &self,
         id: &IdentityId,
-        wish: &IdentityQuery<'_>,
+        query: &IdentityQuery<'_>,
         options: &NetworkOptions,
         container: &ContainerRecord,
     ) -> Option<IdentityRecord> {
@@ -283,7 +283,7 @@ impl Identities {
             other.id != *id
                 && !other.temporary
                 && other.key.is_none()
-                && wish.same_network(other)
+                && query.same_network(other)
                 && c.is_some_and(|c| c.id == container.id || c.called() == container.called())
         };
         // Derived for another container, which starts later and is to have it then.
@@ -329,9 +329,9 @@ impl Identities {
 
 impl Inner {
     /// Whether somebody on the network uses the identity of this key now.
-    fn is_shown(&self, key: &str, wish: &IdentityQuery<'_>) -> bool {
+    fn is_shown(&self, key: &str, query: &IdentityQuery<'_>) -> bool {
         let held = self.held.keys().filter_map(|id| self.records.get(id));
-        held.filter(|other| wish.same_network(other)).any(|other| other.key.as_deref() == Some(key))
+        held.filter(|other| query.same_network(other)).any(|other| other.key.as_deref() == Some(key))
     }
 
     /// What the site's key makes of the container that is starting, and by which name, if only one can be and no other
@@ -339,15 +339,15 @@ impl Inner {
     fn derived(
         &self,
         network: &NetworkRecord,
-        wish: &IdentityQuery<'_>,
+        query: &IdentityQuery<'_>,
         held: &BTreeSet<IdentityId>,
     ) -> Option<(String, DerivedIdentity)> {
         let site = self.derivation.on(&network.options)?;
-        if wish.mac.is_some() {
+        if query.mac.is_some() {
             return None;
         }
-        let called = || wish.name.or_else(|| wish.expected(self.records.values(), held));
-        let key = wish.key.or_else(|| called().map(|called| called.text))?;
+        let called = || query.name.or_else(|| query.expected(self.records.values(), held));
+        let key = query.key.or_else(|| called().map(|called| called.text))?;
         let identity = site.identity(network.name.as_deref()?, key);
         let (mac, client_id) = (identity.mac, identity.client_id());
         // One that another container of this host has for good is that container's.
@@ -375,18 +375,18 @@ impl Inner {
 /// A new identity: the derived one, or one that is drawn.
 fn fresh(
     network: &NetworkRecord,
-    wish: &IdentityQuery<'_>,
+    query: &IdentityQuery<'_>,
     derived: Option<(String, DerivedIdentity)>,
     derives: bool,
 ) -> IdentityRecord {
     let (from, derived) = derived.unzip();
-    let unnamed = derives && network.name.is_none() && wish.mac.is_none();
-    let mac = wish.mac.or(derived.as_ref().map(|d| d.mac)).unwrap_or_else(random_mac);
+    let unnamed = derives && network.name.is_none() && query.mac.is_none();
+    let mac = query.mac.or(derived.as_ref().map(|d| d.mac)).unwrap_or_else(random_mac);
     IdentityRecord {
         client_id: derived.as_ref().map(DerivedIdentity::client_id),
-        key: wish.key.map(ToOwned::to_owned),
+        key: query.key.map(ToOwned::to_owned),
         ipv6: derived.as_ref().map(DerivedIdentity::ipv6),
-        ports: wish.ports.cloned().unwrap_or_default(),
+        ports: query.ports.cloned().unwrap_or_default(),
         // Derived at the next start, when the network's name is known.
         temporary: unnamed,
         used: now(),

@@ -311,16 +311,16 @@ mod tests {
 
     impl Case {
         fn choose(self, identities: &[IdentityRecord]) -> Option<u8> {
-            self.ask(|wish, held| wish.choose(identities.iter(), held).map(|i| i.mac.octets()[5]))
+            self.ask(|query, held| query.choose(identities.iter(), held).map(|i| i.mac.octets()[5]))
         }
 
         fn expected(self, identities: &[IdentityRecord]) -> Option<String> {
-            self.ask(|wish, held| wish.expected(identities.iter(), held).map(|called| called.to_string()))
+            self.ask(|query, held| query.expected(identities.iter(), held).map(|called| called.to_string()))
         }
 
         fn ask<T>(self, ask: impl FnOnce(&IdentityQuery<'_>, &BTreeSet<IdentityId>) -> T) -> T {
             let ports = self.ports.map(|ports| ports.into_iter().collect());
-            let wish = IdentityQuery {
+            let query = IdentityQuery {
                 network: &self.network.parse().unwrap(),
                 network_name: self.name,
                 parent: &self.parent.parse().unwrap(),
@@ -332,7 +332,7 @@ mod tests {
                 candidates: self.candidates.as_deref(),
             };
             let held = self.held.iter().map(|n| format!("{n:016x}").parse().unwrap()).collect();
-            ask(&wish, &held)
+            ask(&query, &held)
         }
     }
 
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn while_docker_restores_its_containers_twins_may_be_each_other() {
         let known = [identity(1, "a"), identity(2, "b"), identity(3, "c")];
-        let possible = |case: Case| case.ask(|wish, held| wish.possible(known.iter(), held));
+        let possible = |case: Case| case.ask(|query, held| query.possible(known.iter(), held));
         let unseen = || Case { candidates: None, ..Case::default() };
         assert_eq!(possible(unseen()), 3);
         assert_eq!(possible(Case { held: vec![3], ..unseen() }), 2);
@@ -378,7 +378,7 @@ mod tests {
             ..i.clone()
         });
         assert_eq!(
-            unseen().ask(|wish, held| wish.possible(never_seen.iter(), held)),
+            unseen().ask(|query, held| query.possible(never_seen.iter(), held)),
             0,
             "nobody could start it again"
         );
@@ -448,15 +448,15 @@ mod tests {
         }
         let blind = |last| Case { candidates: None, ..asked(last) };
         assert_eq!(blind(8).choose(&known), Some(2));
-        assert_eq!(blind(8).ask(|wish, held| wish.possible(known.iter(), held)), 0);
+        assert_eq!(blind(8).ask(|query, held| query.possible(known.iter(), held)), 0);
         assert_eq!(
-            blind(9).ask(|wish, held| wish.possible(known.iter(), held)),
+            blind(9).ask(|query, held| query.possible(known.iter(), held)),
             0,
             "it has not been here before"
         );
         known[0].container.as_mut().unwrap().address = None;
         assert_eq!(blind(8).choose(&known), None);
-        assert_eq!(blind(8).ask(|wish, held| wish.possible(known.iter(), held)), 2);
+        assert_eq!(blind(8).ask(|query, held| query.possible(known.iter(), held)), 2);
     }
 
     #[test]

@@ -72,11 +72,11 @@ impl Engine {
         };
         self.evict_orphans(&stand_in, network).await;
         self.check_mac(&stand_in, network).await?;
-        let wish = IdentityQuery { address, ..container.query(network) };
-        self.refuse_unsure(network, &wish).await?;
+        let query = IdentityQuery { address, ..container.query(network) };
+        self.refuse_unsure(network, &query).await?;
         // What is known before this counts as an endpoint.
-        let starting = self.identities.starting(&wish);
-        let mut identity = self.identities.take(&stand_in.endpoint, network, &wish);
+        let starting = self.identities.starting(&query);
+        let mut identity = self.identities.take(&stand_in.endpoint, network, &query);
         let id = identity.id.clone();
         if let (None, Some(name)) = (&identity.container, &container.name) {
             // The watcher will say the rest.

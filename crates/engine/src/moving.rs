@@ -1,6 +1,6 @@
 //! Identities on their way to another host.
 //!
-//! What a DHCP server knows a container by goes along, and the address that it had, as a wish. What belongs to the host does not: the
+//! What a DHCP server knows a container by goes along, and the address that it had, as the one that is requested. What belongs to the host does not: the
 //! container's id, the lease's times, the interface. There, networks are known by their names.
 
 use std::collections::BTreeSet;
@@ -248,7 +248,7 @@ fn imported(one: &ExportedIdentity, network: &NetworkRecord) -> Result<IdentityR
         return Err(Refused::Nobody);
     }
     // A lease that is over says which address to ask for.
-    let wish = |address| LeaseRecord {
+    let requested = |address| LeaseRecord {
         address,
         prefix_len: 32,
         server: Ipv4Addr::UNSPECIFIED,
@@ -264,7 +264,7 @@ fn imported(one: &ExportedIdentity, network: &NetworkRecord) -> Result<IdentityR
         client_id,
         key: one.key.clone(),
         container,
-        lease: one.address.map(wish),
+        lease: one.address.map(requested),
         ipv6,
         ports: one.ports.clone(),
         used: landline_leases::clock::wall(),

@@ -54,9 +54,9 @@ impl Engine {
         candidates: &[Candidate],
     ) -> Option<String> {
         let network = self.networks().get(network).cloned()?;
-        let wish =
+        let query =
             IdentityQuery { ports: Some(ports), candidates: Some(candidates), ..IdentityQuery::on(&network) };
-        self.identities.starting(&wish).map(|container| container.id)
+        self.identities.starting(&query).map(|container| container.id)
     }
 
     /// What the container that is starting on a network is called, as far as that can be told: an address that it is given
@@ -71,11 +71,11 @@ impl Engine {
         container: &Starting,
         for_good: bool,
     ) -> Result<Option<String>, CreateEndpointError> {
-        let wish = container.query(network);
+        let query = container.query(network);
         if for_good {
-            self.refuse_unsure(network, &wish).await?;
+            self.refuse_unsure(network, &query).await?;
         }
         let called = container.called().map(|called| called.to_string());
-        Ok(called.or_else(|| self.identities.expected(&wish)))
+        Ok(called.or_else(|| self.identities.expected(&query)))
     }
 }

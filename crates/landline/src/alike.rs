@@ -78,7 +78,7 @@ fn by_address<'v>(
 ) -> Vec<Vec<&'v ContainerInfo>> {
     let mut same: BTreeMap<Option<Ipv4Addr>, Vec<&ContainerInfo>> = BTreeMap::new();
     for container in &containers {
-        let named = view.wish_of(container, network).and_then(|wish| wish.address);
+        let named = view.requested_on(container, network).and_then(|requested| requested.address);
         same.entry(named).or_default().push(container);
     }
     if same.contains_key(&None) { vec![containers] } else { same.into_values().collect() }
@@ -86,9 +86,9 @@ fn by_address<'v>(
 
 /// Whether its user has said who it is. A template is no help as long as it is not known whose.
 fn has_a_key(view: &DockerView, network: &NetworkId, container: &ContainerInfo) -> bool {
-    view.wish_of(container, network).is_some_and(|wish| {
-        let key = wish.options.get("landline.id").is_some_and(|key| !key.is_empty());
-        (key && !crate::placeholders::any(&wish.options)) || wish.mac.is_some()
+    view.requested_on(container, network).is_some_and(|requested| {
+        let key = requested.options.get("landline.id").is_some_and(|key| !key.is_empty());
+        (key && !crate::placeholders::any(&requested.options)) || requested.mac.is_some()
     })
 }
 
@@ -155,7 +155,7 @@ fn names<'a>(containers: impl Iterator<Item = &'a LooksAlike>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use landline_docker::{EndpointWish, Sketch};
+    use landline_docker::{RequestedEndpoint, Sketch};
 
     use super::*;
 
@@ -172,7 +172,8 @@ mod tests {
             ports: ports.iter().copied().collect(),
             labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             networks: ["n1".to_owned()].into(),
-            wishes: [("n1".to_owned(), EndpointWish { options, ..EndpointWish::default() })].into(),
+            requested: [("n1".to_owned(), RequestedEndpoint { options, ..RequestedEndpoint::default() })]
+                .into(),
             ..ContainerInfo::default()
         }
     }
@@ -203,7 +204,7 @@ mod tests {
         let with_ip = |name: &str, last: u8| {
             let mut container = container(name, &[], &[], None);
             let named = Some(Ipv4Addr::new(192, 0, 2, last));
-            container.wishes.values_mut().for_each(|wish| wish.address = named);
+            container.requested.values_mut().for_each(|requested| requested.address = named);
             container
         };
         let (web, db) = (with_ip("web", 7), with_ip("db", 8));

@@ -165,9 +165,11 @@ impl Frontend {
             }
             for (id, container) in &seen.endpoints {
                 let network = seen.network_of(id);
-                let wish = network.and_then(|network| seen.wish_of(container, network));
-                let container =
-                    ContainerRecord { address: wish.and_then(|wish| wish.address), ..record(container) };
+                let requested = network.and_then(|network| seen.requested_on(container, network));
+                let container = ContainerRecord {
+                    address: requested.and_then(|requested| requested.address),
+                    ..record(container)
+                };
                 self.parts.engine.container_seen(id, container).await;
             }
             if seen.connected {
@@ -611,11 +613,11 @@ impl IpamDriver for Frontend {
         };
         let mut container = Starting { name: name.clone(), candidates, ..Starting::default() };
         if let (Some(name), Some(network)) = (&name, self.parts.ipam.network_of_pool(&pool))
-            && let Some((info, wish)) = named::container(self.view.clone(), name, &network).await
+            && let Some((info, requested)) = named::container(self.view.clone(), name, &network).await
         {
-            container.container = Some(ContainerRecord { address: wish.address, ..record(&info) });
-            container.mac = wish.mac;
-            let mut options = wish.options;
+            container.container = Some(ContainerRecord { address: requested.address, ..record(&info) });
+            container.mac = requested.mac;
+            let mut options = requested.options;
             placeholders::fill(&mut options, Some(&info.place()));
             container.options = EndpointOptions::parse(&options)?;
         }

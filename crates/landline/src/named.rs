@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_docker::{ContainerInfo, DockerView, EndpointWish, Sketch};
+use landline_docker::{ContainerInfo, DockerView, RequestedEndpoint, Sketch};
 use landline_options::NetworkId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -19,14 +19,14 @@ pub(crate) async fn container(
     mut view: watch::Receiver<Arc<DockerView>>,
     name: &str,
     network: &NetworkId,
-) -> Option<(ContainerInfo, EndpointWish)> {
+) -> Option<(ContainerInfo, RequestedEndpoint)> {
     let begun = Instant::now();
     loop {
         let seen = view.borrow_and_update().clone();
         let until = match seen.named(name) {
             Some(Sketch::Info(info)) => {
-                let wish = seen.wish_of(info, network).cloned().unwrap_or_default();
-                return Some((ContainerInfo::clone(info), wish));
+                let requested = seen.requested_on(info, network).cloned().unwrap_or_default();
+                return Some((ContainerInfo::clone(info), requested));
             }
             Some(Sketch::Name(_)) => begun + MORE,
             None if !seen.connected => return None,
@@ -46,7 +46,7 @@ mod tests {
         let mut web =
             ContainerInfo { container_id: "c1".into(), name: "web".into(), ..ContainerInfo::default() };
         let options = [("landline.id".to_owned(), "shop".to_owned())].into();
-        web.wishes.insert("n1".into(), EndpointWish { options, ..EndpointWish::default() });
+        web.requested.insert("n1".into(), RequestedEndpoint { options, ..RequestedEndpoint::default() });
         ("c1".into(), Sketch::Info(Box::new(web)))
     }
 
@@ -64,8 +64,8 @@ mod tests {
             news.send_replace(seen(Some(web()), true));
         };
         let (found, ()) = tokio::join!(container(view, "web", &network), late);
-        let (info, wish) = found.unwrap();
-        assert_eq!((info.container_id.as_str(), wish.options["landline.id"].as_str()), ("c1", "shop"));
+        let (info, requested) = found.unwrap();
+        assert_eq!((info.container_id.as_str(), requested.options["landline.id"].as_str()), ("c1", "shop"));
     }
 
     #[tokio::test]

@@ -174,7 +174,7 @@ impl IdentityRecord {
         if self.derived.is_some() { IdentitySource::Derived } else { IdentitySource::Drawn }
     }
 
-    /// Its leases were given back: the addresses stay as a wish.
+    /// Its leases were given back: the addresses stay as those that are requested.
     pub fn end_leases(&mut self) {
         if let Some(lease) = &mut self.lease {
             lease.expires = Some(lease.obtained);

@@ -150,7 +150,7 @@ impl StateRecord {
         self.state.lease.iter().flat_map(|lease| &lease.addresses).map(|leased| leased.address).collect()
     }
 
-    /// The lease was given back: what stays is a wish.
+    /// The lease was given back: what stays is what is requested again.
     pub(crate) fn end_lease(&mut self) {
         let Some(lease) = &mut self.state.lease else { return };
         for leased in &mut lease.addresses {
@@ -256,8 +256,8 @@ mod tests {
         assert!(record().has_lease("a", now.instant) && !record().has_lease("b", now.instant));
         let mut given_back = record();
         given_back.end_lease();
-        let wish = Remembered::Addresses(record().leased());
-        assert_eq!(given_back.remembered("a", now), wish);
+        let requested = Remembered::Addresses(record().leased());
+        assert_eq!(given_back.remembered("a", now), requested);
         assert!(!given_back.has_lease("a", now.instant));
     }
 }

@@ -24,7 +24,7 @@ pub struct Config {
     pub vendor_class: Option<String>,
     /// Option 77 with one class (RFC 3004), at most 254 octets of it.
     pub user_class: Option<String>,
-    /// The address to ask for when none is remembered (option 50 in DISCOVER); a wish.
+    /// The address to ask for when none is remembered (option 50 in DISCOVER); the server may give another.
     pub requested: Option<Ipv4Addr>,
     /// Ask servers to broadcast their answers while there is no address. Needed where a unicast answer would not
     /// arrive, as on ipvlan; harmless elsewhere.

@@ -29,10 +29,10 @@ const PARAMETERS: [u8; 14] = [
 const MAX_MESSAGE_SIZE: u16 = 1400;
 
 /// Looks for servers.
-pub(super) fn discover(config: &Config, exchange: &Exchange, wish: Option<Ipv4Addr>) -> Repr {
+pub(super) fn discover(config: &Config, exchange: &Exchange, requested: Option<Ipv4Addr>) -> Repr {
     let mut message = question(config, exchange, MessageType::Discover);
     message.broadcast = config.broadcast;
-    if let Some(address) = wish {
+    if let Some(address) = requested {
         message.options.append(code::REQUESTED_ADDRESS, &address.octets());
     }
     if config.rapid_commit {

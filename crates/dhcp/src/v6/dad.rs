@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use landline_types::Mac;
 
-use super::heard::{Heard, Wish};
+use super::heard::{Claim, Heard};
 use super::timing::CONTESTED_RETRY;
 use crate::random::{Random, between};
 use crate::taken::Taken;
@@ -191,7 +191,7 @@ impl Watch {
 
     /// The address, of those that are used or about to be, that another machine has or is about to use by this message.
     pub(super) fn claimed(&self, heard: &Heard<'_>) -> Option<Ipv6Addr> {
-        let (target, ..) = heard.wish(self.mac)?;
+        let (target, ..) = heard.claim(self.mac)?;
         self.find(target).map(|entry| entry.address)
     }
 
@@ -201,13 +201,13 @@ impl Watch {
         if self.is_own(heard) {
             return None;
         }
-        let (target, wish, by) = heard.wish(self.mac)?;
+        let (target, claim, by) = heard.claim(self.mac)?;
         let entry = self.entries.iter_mut().find(|entry| entry.address == target)?;
         let lost = match entry.stage {
             Stage::Probing => true,
             // A machine that probes later than we did gets an answer. One that has the address, and says so before the
             // check is over, had it first.
-            Stage::Clear => wish == Wish::Has && entry.next.is_some(),
+            Stage::Clear => claim == Claim::Has && entry.next.is_some(),
             Stage::Contested => false,
         };
         if !lost {

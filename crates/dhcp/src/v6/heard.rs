@@ -18,7 +18,7 @@ pub(super) struct Heard<'a> {
 
 /// What another machine wants with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Claim {
     /// It has the address.
     Has,
     /// It is about to use the address, and asks whether anybody has it.
@@ -34,16 +34,16 @@ impl Heard<'_> {
     ///
     /// Unlike in ARP, the frame of a probe need not be for all: RFC 6085 lets a packet to a group come in a frame to one
     /// station, and wireless networks do that.
-    pub(super) fn wish(&self, own: Mac) -> Option<(Ipv6Addr, Wish, Mac)> {
+    pub(super) fn claim(&self, own: Mac) -> Option<(Ipv6Addr, Claim, Mac)> {
         if self.frame_source == own {
             return None;
         }
         match *self.message {
             Message::NeighbourSolicitation { target, .. } if self.src.is_unspecified() => {
-                Some((target, Wish::Wants, self.frame_source))
+                Some((target, Claim::Wants, self.frame_source))
             }
             Message::NeighbourAdvertisement { target, target_mac, .. } if target_mac != Some(own) => {
-                Some((target, Wish::Has, target_mac.unwrap_or(self.frame_source)))
+                Some((target, Claim::Has, target_mac.unwrap_or(self.frame_source)))
             }
             _ => None,
         }

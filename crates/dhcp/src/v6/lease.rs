@@ -67,7 +67,7 @@ pub struct Information {
 /// What is known from before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remembered {
-    /// Addresses to wish for, but no times that count on this boot's clock.
+    /// Addresses to request, but no times that count on this boot's clock.
     Addresses(Vec<Ipv6Addr>),
     /// The last state, its times on this boot's clock. What of it has not ended may be used at once; see
     /// [`Client::start`](super::Client::start).

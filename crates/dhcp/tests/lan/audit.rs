@@ -69,8 +69,8 @@ impl Audit {
             return broken("only an address in use is renewed", message);
         }
         if matches!(message.kind, MessageType::Discover | MessageType::Request) {
-            let wish = |m: &Repr| m.options.ipv4(code::REQUESTED_ADDRESS);
-            let same = |last: &Repr| last.xid == message.xid && wish(last) == wish(message);
+            let requested = |m: &Repr| m.options.ipv4(code::REQUESTED_ADDRESS);
+            let same = |last: &Repr| last.xid == message.xid && requested(last) == requested(message);
             // Another question is another attempt, with probes of its own.
             if !self.question.as_ref().is_some_and(same) {
                 self.claims.clear();
@@ -159,11 +159,11 @@ impl Audit {
 
 /// RFC 2131 tables 4 and 5.
 fn check_form(src: Ipv4Addr, dst: Ipv4Addr, message: &Repr) -> Result<(), Violation> {
-    let wish = message.options.ipv4(code::REQUESTED_ADDRESS);
+    let requested = message.options.ipv4(code::REQUESTED_ADDRESS);
     let server = message.options.ipv4(code::SERVER_ID);
     let (none, all) = (Ipv4Addr::UNSPECIFIED, dst == Ipv4Addr::BROADCAST);
     let fresh = src == none && message.ciaddr == none && all;
-    let good = match (message.kind, wish, server) {
+    let good = match (message.kind, requested, server) {
         (MessageType::Discover, _, None) | (MessageType::Request, Some(_), _) => fresh,
         (MessageType::Request, None, None) => message.ciaddr != none && src == message.ciaddr,
         (MessageType::Decline, Some(_), Some(_)) => fresh && message.secs == 0,

@@ -68,10 +68,10 @@ impl Server {
             .get(code::CLIENT_ID)
             .map_or_else(|| message.mac.octets().to_vec(), <[u8]>::to_vec);
         let named = message.options.ipv4(code::SERVER_ID);
-        let wish = message.options.ipv4(code::REQUESTED_ADDRESS);
+        let requested = message.options.ipv4(code::REQUESTED_ADDRESS);
         match message.kind {
             MessageType::Discover => {
-                let address = self.choose(now, &key, wish)?;
+                let address = self.choose(now, &key, requested)?;
                 if self.rapid && message.options.get(code::RAPID_COMMIT).is_some() {
                     let mut ack = self.ack(now, &message, key, address);
                     ack.options.append(code::RAPID_COMMIT, &[]);
@@ -80,15 +80,15 @@ impl Server {
                 self.offered.insert(address, (key, now + 30 * SECOND));
                 Some(self.grant(MessageType::Offer, &message, address))
             }
-            MessageType::Request => match (named, wish) {
+            MessageType::Request => match (named, requested) {
                 (Some(server), _) if server != self.id => self.rude.then(|| self.nak(&message)),
-                (Some(_), Some(wish)) => Some(self.decide(now, &message, key, wish, true)?),
+                (Some(_), Some(requested)) => Some(self.decide(now, &message, key, requested, true)?),
                 (Some(_), None) => None,
-                (None, Some(wish)) => self.decide(now, &message, key, wish, false),
+                (None, Some(requested)) => self.decide(now, &message, key, requested, false),
                 (None, None) => self.decide(now, &message, key, message.ciaddr, false),
             },
             MessageType::Decline => {
-                if let Some(address) = wish.filter(|_| named == Some(self.id)) {
+                if let Some(address) = requested.filter(|_| named == Some(self.id)) {
                     self.leases.remove(&address);
                     self.declined.insert(address, now + HOUR);
                 }
@@ -116,11 +116,11 @@ impl Server {
         self.in_pool(address) && !declined && !anothers(&self.leases) && !anothers(&self.offered)
     }
 
-    fn choose(&self, now: Micros, key: &Key, wish: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+    fn choose(&self, now: Micros, key: &Key, requested: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
         let known =
             self.leases.iter().filter(|(_, (owner, _))| owner == key).map(|(address, _)| *address).min();
         let all = self.pool.clone().map(address);
-        known.into_iter().chain(wish).chain(all).find(|&address| self.is_free(now, key, address))
+        known.into_iter().chain(requested).chain(all).find(|&address| self.is_free(now, key, address))
     }
 
     /// ACK, NAK or silence.

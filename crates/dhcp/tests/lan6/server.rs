@@ -209,15 +209,15 @@ impl Server {
         self.leases.get(&address).is_some_and(|(holder, end)| holder == client && *end > now)
     }
 
-    /// What it had, else what it wishes for, else the first that is free.
-    fn choose(&self, now: Micros, client: &Duid, wish: &[Ipv6Addr]) -> Result<Ipv6Addr, u16> {
+    /// What it had, else what it requests, else the first that is free.
+    fn choose(&self, now: Micros, client: &Duid, requested: &[Ipv6Addr]) -> Result<Ipv6Addr, u16> {
         let free = |address: &Ipv6Addr| {
             let used = self.leases.get(address).is_some_and(|(holder, end)| holder != client && *end > now);
             !used && !self.declined.contains(address)
         };
         let own = pool().filter(free).find(|address| self.holds(now, client, *address));
-        let wished = || pool().filter(free).find(|address| wish.contains(address));
-        own.or_else(wished).or_else(|| pool().find(free)).ok_or(status::NO_ADDRESSES)
+        let asked = || pool().filter(free).find(|address| requested.contains(address));
+        own.or_else(asked).or_else(|| pool().find(free)).ok_or(status::NO_ADDRESSES)
     }
 }
 

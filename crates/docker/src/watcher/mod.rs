@@ -17,11 +17,11 @@ mod lookup;
 mod model;
 mod place;
 mod presence;
+mod requested;
 mod state;
 #[cfg(test)]
 mod tests;
 mod view;
-mod wishes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -40,9 +40,9 @@ use lookup::Lookups;
 use model::{ListedContainer, Network};
 pub use place::Place;
 use presence::Presence;
+pub use requested::RequestedEndpoint;
 use state::State;
 pub use view::{Attachment, ContainerInfo, DockerNetwork, DockerPool, DockerView, Sketch};
-pub use wishes::EndpointWish;
 
 /// Why Docker cannot be watched at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

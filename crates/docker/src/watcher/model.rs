@@ -9,8 +9,8 @@ use landline_options::NetworkId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::requested::RequestedEndpoint;
 use super::view::{Attachment, DockerNetwork, DockerPool};
-use super::wishes::EndpointWish;
 use crate::fields::nullable;
 use crate::protocol::PublishedPort;
 
@@ -365,14 +365,16 @@ impl Container {
     }
 
     /// What its user said about its endpoints there. While it runs its hardware addresses may be anybody's choice.
-    pub(super) fn wishes(&self) -> BTreeMap<String, EndpointWish> {
-        let wish = |settings: &EndpointSettings| EndpointWish {
+    pub(super) fn requested(&self) -> BTreeMap<String, RequestedEndpoint> {
+        let requested = |settings: &EndpointSettings| RequestedEndpoint {
             mac: settings.mac.parse().ok().filter(|_| !self.state.running),
             address: settings.address(),
             options: settings.driver_options.clone(),
             asked: settings.asked(),
         };
-        self.settings().filter_map(|(called, settings)| Some((called.clone(), wish(settings?)))).collect()
+        self.settings()
+            .filter_map(|(called, settings)| Some((called.clone(), requested(settings?))))
+            .collect()
     }
 
     fn settings(&self) -> impl Iterator<Item = (&String, Option<&EndpointSettings>)> {
@@ -480,10 +482,10 @@ mod tests {
         )
         .unwrap();
         assert!(container.host_config.restart_policy.restarts());
-        let wishes = container.wishes();
+        let requested = container.requested();
         let kept = json!({"IPAMConfig": {"IPv4Address": "192.0.2.7"}, "Aliases": ["web"], "DriverOpts": {"landline.id": "w"}});
-        assert_eq!((wishes["n1"].address, &wishes["n1"].asked), ("192.0.2.7".parse().ok(), &kept));
-        assert_eq!((wishes["n2"].address, &wishes["n2"].asked), (None, &json!({"DriverOpts": {}})));
+        assert_eq!((requested["n1"].address, &requested["n1"].asked), ("192.0.2.7".parse().ok(), &kept));
+        assert_eq!((requested["n2"].address, &requested["n2"].asked), (None, &json!({"DriverOpts": {}})));
         let without: Container =
             serde_json::from_str(r#"{"HostConfig":{"RestartPolicy":{"Name":"no"}}}"#).unwrap();
         assert!(!without.host_config.restart_policy.restarts());

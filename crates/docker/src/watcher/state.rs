@@ -7,8 +7,8 @@ use landline_options::NetworkId;
 
 use super::doubts::Doubt;
 use super::model::{Container, Event, ListedContainer, Network};
+use super::requested::is_called;
 use super::view::{Attachment, ContainerInfo, DockerNetwork, DockerView, Sketch};
-use super::wishes::is_called;
 
 /// Something to ask Docker about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -205,7 +205,7 @@ fn info(container_id: String, container: Container) -> ContainerInfo {
         ports: container.ports(),
         published: container.published(),
         driver_options: container.driver_options(),
-        wishes: container.wishes(),
+        requested: container.requested(),
         resolv_conf: container.resolv_conf(),
         root: container.root(),
         networks: container.networks(),

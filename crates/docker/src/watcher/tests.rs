@@ -306,7 +306,7 @@ async fn who_is_disconnected_by_its_user_is_told_from_who_stops() {
     engine.event("network", "disconnect", "n1", &json!({"container": "c1"}));
     engine.event("container", "die", "c1", &json!({}));
     let view = watching
-        .until("its end", |view| web(view).is_some_and(|web| !web.running && web.wishes.len() == 1))
+        .until("its end", |view| web(view).is_some_and(|web| !web.running && web.requested.len() == 1))
         .await;
     watching
         .until("that it is attached", |view| web(view).is_some_and(|web| web.disconnected.is_empty()))

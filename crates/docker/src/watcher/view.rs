@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use landline_options::{EndpointId, NetworkId};
 use landline_types::{IfName, Mac};
 
-use super::wishes::{EndpointWish, is_called};
+use super::requested::{RequestedEndpoint, is_called};
 use crate::protocol::PublishedPort;
 
 /// A snapshot of Docker's networks and of the containers on them. It may be some milliseconds old, and is as old
@@ -140,7 +140,7 @@ pub struct ContainerInfo {
     /// What its user said about its endpoints on networks (`--network name=N,driver-opt=K=V`).
     pub driver_options: BTreeMap<NetworkId, BTreeMap<String, String>>,
     /// The same, and the hardware addresses that its user gave, by what [`networks`](Self::networks) calls the networks.
-    pub wishes: BTreeMap<String, EndpointWish>,
+    pub requested: BTreeMap<String, RequestedEndpoint>,
     /// The networks it is attached to, by id, or by whatever its user called them as long as it never ran.
     pub networks: BTreeSet<String>,
 }

@@ -17,7 +17,7 @@ fn network() -> NetworkRecord {
     }
 }
 
-fn wish<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<landline_model::Port>) -> IdentityQuery<'a> {
+fn query<'a>(network: &'a NetworkRecord, ports: &'a BTreeSet<landline_model::Port>) -> IdentityQuery<'a> {
     IdentityQuery { ports: Some(ports), candidates: Some(&[]), ..IdentityQuery::on(network) }
 }
 
@@ -40,10 +40,10 @@ fn container(n: u8, name: &str) -> ContainerRecord {
 /// Takes a fresh identity for `endpoint` and finds out that it is `name`'s.
 fn start(identities: &Identities, n: u8, name: &str) -> IdentityRecord {
     let (network, ports) = (network(), BTreeSet::new());
-    let wish = wish(&network, &ports);
-    let identity = identities.take(&endpoint(n), &network, &wish);
+    let query = query(&network, &ports);
+    let identity = identities.take(&endpoint(n), &network, &query);
     identities.keep(identity.clone());
-    identities.confirm(&identity.id, &wish, &network.options, &container(n, name));
+    identities.confirm(&identity.id, &query, &network.options, &container(n, name));
     identities.get(&identity.id).unwrap()
 }
 
@@ -58,12 +58,12 @@ fn site() -> Identities {
 #[test]
 fn who_has_a_name_is_the_same_on_every_host() {
     let (network, ports) = (network(), BTreeSet::new());
-    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..query(&network, &ports) };
     let [here, there] = [1, 2].map(|n| site().take(&endpoint(n), &network, &by_name));
     assert_eq!(here.derived.as_deref(), Some("web"));
     assert_eq!((here.mac, &here.client_id, &here.ipv6), (there.mac, &there.client_id, &there.ipv6));
     assert_eq!(site().derived(&network, "web").unwrap().mac, here.mac);
-    let by_key = IdentityQuery { key: Some("web"), ..wish(&network, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..query(&network, &ports) };
     assert_eq!(site().take(&endpoint(1), &network, &by_key).mac, here.mac);
     let candidates = [Candidate {
         id: "c".into(),
@@ -73,7 +73,7 @@ fn who_has_a_name_is_the_same_on_every_host() {
         ports: None,
         address: None,
     }];
-    let only = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
+    let only = IdentityQuery { candidates: Some(&candidates), ..query(&network, &ports) };
     assert_eq!(site().take(&endpoint(1), &network, &only).mac, here.mac);
 }
 
@@ -81,15 +81,15 @@ fn who_has_a_name_is_the_same_on_every_host() {
 fn who_has_no_certain_name_or_a_hardware_address_of_its_own_is_not_derived() {
     let (network, ports) = (network(), BTreeSet::new());
     let drawn_is = |identity: IdentityRecord| identity.derived.is_none();
-    assert!(drawn_is(site().take(&endpoint(1), &network, &wish(&network, &ports))), "nameless");
+    assert!(drawn_is(site().take(&endpoint(1), &network, &query(&network, &ports))), "nameless");
     let mac = Some(Mac::new([2, 0, 0, 0, 0, 1]));
-    let given = IdentityQuery { mac, name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let given = IdentityQuery { mac, name: Some(Called::of("web", None)), ..query(&network, &ports) };
     let given = site().take(&endpoint(1), &network, &given);
     assert_eq!(Some(given.mac), mac);
     assert!(drawn_is(given));
     let drawn = NetworkOptions { identity: Some(IdentitySource::Drawn), ..network.options.clone() };
     let drawn = NetworkRecord { options: drawn, ..network.clone() };
-    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..query(&network, &ports) };
     assert!(drawn_is(site().take(&endpoint(1), &drawn, &by_name)), "the network says otherwise");
     assert!(drawn_is(Identities::default().take(&endpoint(1), &network, &by_name)), "without a key");
 }
@@ -97,7 +97,7 @@ fn who_has_no_certain_name_or_a_hardware_address_of_its_own_is_not_derived() {
 #[test]
 fn one_derived_identity_lives_once_on_a_host() {
     let (network, ports) = (network(), BTreeSet::new());
-    let by_key = IdentityQuery { key: Some("web"), ..wish(&network, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..query(&network, &ports) };
     let identities = site();
     let first = identities.take(&endpoint(1), &network, &by_key);
     identities.keep(first.clone());
@@ -111,7 +111,7 @@ fn one_derived_identity_lives_once_where_hardware_addresses_are_shared() {
     let ports = BTreeSet::new();
     let shared = NetworkOptions { mode: Mode::Ipvlan, ..network().options };
     let shared = NetworkRecord { options: shared, ..network() };
-    let by_key = IdentityQuery { key: Some("web"), ..wish(&shared, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..query(&shared, &ports) };
     let identities = site();
     let first = identities.take(&endpoint(1), &shared, &by_key);
     // As the start leaves it.
@@ -124,7 +124,7 @@ fn one_derived_identity_lives_once_where_hardware_addresses_are_shared() {
 fn a_container_that_was_renamed_keeps_its_derived_identity_to_itself() {
     let (network, ports) = (network(), BTreeSet::new());
     let identities = site();
-    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..query(&network, &ports) };
     let old = identities.take(&endpoint(1), &network, &by_name);
     identities.keep(old.clone());
     identities.confirm(&old.id, &by_name, &network.options, &container(1, "web"));
@@ -138,12 +138,12 @@ fn a_container_that_was_renamed_keeps_its_derived_identity_to_itself() {
 fn who_could_not_be_told_at_first_keeps_what_it_was_given() {
     let (network, ports) = (network(), BTreeSet::new());
     let identities = site();
-    let drawn = identities.take(&endpoint(1), &network, &wish(&network, &ports));
+    let drawn = identities.take(&endpoint(1), &network, &query(&network, &ports));
     identities.keep(drawn.clone());
-    identities.confirm(&drawn.id, &wish(&network, &ports), &network.options, &container(1, "web"));
+    identities.confirm(&drawn.id, &query(&network, &ports), &network.options, &container(1, "web"));
     assert!(!identities.get(&drawn.id).unwrap().temporary);
     identities.release(&drawn.id);
-    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..query(&network, &ports) };
     let again = identities.take(&endpoint(2), &network, &by_name);
     assert_eq!((again.id, again.mac), (drawn.id.clone(), drawn.mac));
     // Its user decides when that ends.
@@ -156,7 +156,7 @@ fn who_could_not_be_told_at_first_keeps_what_it_was_given() {
 fn twins_that_start_together_keep_what_they_were_given_also_where_identities_are_derived() {
     let (network, ports) = (network(), BTreeSet::new());
     let identities = site();
-    let untold = wish(&network, &ports);
+    let untold = query(&network, &ports);
     let first: Vec<IdentityRecord> = (1..=3)
         .map(|n| {
             let given = identities.take(&endpoint(n), &network, &untold);
@@ -171,7 +171,7 @@ fn twins_that_start_together_keep_what_they_were_given_also_where_identities_are
     // Each is told by its name the next time.
     for (n, given) in (1..).zip(&first) {
         let name = format!("twin{n}");
-        let by_name = IdentityQuery { name: Some(Called::of(&name, None)), ..wish(&network, &ports) };
+        let by_name = IdentityQuery { name: Some(Called::of(&name, None)), ..query(&network, &ports) };
         assert_eq!(identities.take(&endpoint(10 + n), &network, &by_name).mac, given.mac, "{name}");
     }
 }
@@ -181,7 +181,7 @@ fn on_a_network_without_a_name_what_is_drawn_is_for_one_run() {
     let ports = BTreeSet::new();
     let nameless = NetworkRecord { name: None, ..network() };
     let identities = site();
-    let untold = IdentityQuery { network_name: None, ..wish(&nameless, &ports) };
+    let untold = IdentityQuery { network_name: None, ..query(&nameless, &ports) };
     let drawn = identities.take(&endpoint(1), &nameless, &untold);
     identities.keep(drawn.clone());
     identities.confirm(&drawn.id, &untold, &nameless.options, &container(1, "web"));
@@ -195,7 +195,7 @@ fn what_was_drawn_stays_until_it_is_forgotten() {
     identities.release(&web.id);
     identities.derive(Derivation { key: Some(SiteKey::new([7; 32])), by_default: true });
     let (network, ports) = (network(), BTreeSet::new());
-    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..query(&network, &ports) };
     assert_eq!(identities.take(&endpoint(2), &network, &by_name).mac, web.mac);
     identities.release(&web.id);
     identities.forget(&web.id);
@@ -207,7 +207,7 @@ fn what_was_drawn_stays_until_it_is_forgotten() {
 fn what_was_derived_for_another_container_is_lent_for_one_run() {
     let (network, ports) = (network(), BTreeSet::new());
     let identities = site();
-    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..wish(&network, &ports) };
+    let by_name = IdentityQuery { name: Some(Called::of("web", None)), ..query(&network, &ports) };
     let lent = identities.take(&endpoint(1), &network, &by_name);
     identities.keep(lent.clone());
     identities.confirm(&lent.id, &by_name, &network.options, &container(9, "db"));
@@ -239,7 +239,7 @@ fn a_second_one_is_temporary_and_the_first_stays() {
     // More becomes known of the container, and it is the same one.
     let (network, ports) = (network(), BTreeSet::new());
     let more = ContainerRecord { hostname: Some("web".into()), ..container(2, "web") };
-    identities.confirm(&second.id, &wish(&network, &ports), &network.options, &more);
+    identities.confirm(&second.id, &query(&network, &ports), &network.options, &more);
     assert!(identities.get(&second.id).unwrap().temporary);
     assert!(!identities.get(&first.id).unwrap().temporary);
 }
@@ -249,7 +249,8 @@ fn a_wrong_choice_is_not_written_into_the_others_record() {
     let identities = Identities::default();
     let web = start(&identities, 1, "web");
     let (network, ports) = (network(), BTreeSet::new());
-    let changed = identities.confirm(&web.id, &wish(&network, &ports), &network.options, &container(2, "db"));
+    let changed =
+        identities.confirm(&web.id, &query(&network, &ports), &network.options, &container(2, "db"));
     assert_eq!(changed, None);
     assert_eq!(identities.get(&web.id), Some(web));
 }
@@ -288,8 +289,8 @@ fn what_shared_its_parents_hardware_address_gets_one_of_its_own_elsewhere() {
         address: None,
     };
     let candidates = [candidate];
-    let wish = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
-    let again = identities.take(&endpoint(2), &network, &wish);
+    let query = IdentityQuery { candidates: Some(&candidates), ..query(&network, &ports) };
+    let again = identities.take(&endpoint(2), &network, &query);
     assert_eq!((again.id, again.mode, again.client_id), (web.id, Mode::Bridge, None));
     assert_ne!(again.mac, web.mac);
     assert_eq!(again.container, web.container);
@@ -326,7 +327,7 @@ fn hardware_addresses_are_local_and_unicast() {
 #[test]
 fn of_two_that_show_one_key_at_once_the_first_has_it_again() {
     let (network, ports) = (network(), BTreeSet::new());
-    let by_key = IdentityQuery { key: Some("web"), ..wish(&network, &ports) };
+    let by_key = IdentityQuery { key: Some("web"), ..query(&network, &ports) };
     let identities = Identities::default();
     let begin = |n: u8, name: &str| {
         let identity = identities.take(&endpoint(n), &network, &by_key);
@@ -361,10 +362,10 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
             ports: Some(BTreeSet::new()),
             address: None,
         }];
-        let wish = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &ports) };
-        let identity = identities.take(&endpoint(n), &network, &wish);
+        let query = IdentityQuery { candidates: Some(&candidates), ..query(&network, &ports) };
+        let identity = identities.take(&endpoint(n), &network, &query);
         identities.keep(identity.clone());
-        identities.confirm(&identity.id, &wish, &network.options, &task(n, slot.as_deref().unwrap()));
+        identities.confirm(&identity.id, &query, &network.options, &task(n, slot.as_deref().unwrap()));
         identities.get(&identity.id).unwrap()
     };
     let (one, other) = (begin(1, "web.1"), begin(2, "web.2"));
@@ -378,7 +379,7 @@ fn a_slots_next_task_is_its_last_one_and_two_at_once_are_two() {
     assert_eq!(identities.of(&network, "web.1").unwrap().id, one.id);
     // A container that happens to have such a name is another.
     identities.release(&one.id);
-    let named = IdentityQuery { name: Some(Called::of("web.1", None)), ..wish(&network, &ports) };
+    let named = IdentityQuery { name: Some(Called::of("web.1", None)), ..query(&network, &ports) };
     assert_ne!(identities.take(&endpoint(5), &network, &named).id, one.id);
 }
 
@@ -398,11 +399,11 @@ fn what_a_container_exposes_now_is_what_it_is_known_by_where_docker_cannot_be_se
         ports: Some(exposed.clone()),
         address: None,
     }];
-    let seen = IdentityQuery { candidates: Some(&candidates), ..wish(&network, &exposed) };
+    let seen = IdentityQuery { candidates: Some(&candidates), ..query(&network, &exposed) };
     let again = identities.take(&endpoint(2), &network, &seen);
     assert_eq!(again.id, web.id);
     identities.keep(again);
     identities.release(&web.id);
-    let blind = IdentityQuery { candidates: None, ..wish(&network, &exposed) };
+    let blind = IdentityQuery { candidates: None, ..query(&network, &exposed) };
     assert_eq!(identities.take(&endpoint(3), &network, &blind).id, web.id);
 }

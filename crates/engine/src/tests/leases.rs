@@ -216,7 +216,7 @@ async fn a_lease_is_given_back_when_its_container_stops_if_it_is_to() {
     wait_for("the link for that is gone", || world.ends().is_empty()).await;
     let ended = |lease: &landline_model::LeaseRecord| lease.expires == Some(lease.obtained);
     let known = || engine.identities.all().iter().any(|known| known.lease.as_ref().is_some_and(ended));
-    wait_for("its address is a wish only", known).await;
+    wait_for("its address is only requested", known).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::jobs::Key;
 
-/// What came of a wish for an attachment.
+/// What came of a requested for an attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RowState {

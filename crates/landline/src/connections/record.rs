@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use landline_docker::{ContainerInfo, DockerView, EndpointWish};
+use landline_docker::{ContainerInfo, DockerView, RequestedEndpoint};
 use landline_options::NetworkId;
 use landline_store::Record;
 use landline_types::Mac;
@@ -61,11 +61,11 @@ impl Connection {
         self.dropped && self.again < MOST
     }
 
-    fn shown(wish: &EndpointWish, before: Option<&Self>, running: bool) -> Self {
+    fn shown(requested: &RequestedEndpoint, before: Option<&Self>, running: bool) -> Self {
         Self {
-            settings: wish.asked.clone(),
+            settings: requested.asked.clone(),
             // While it runs Docker shows whatever address it has.
-            mac: wish.mac.or(before.and_then(|before| before.mac).filter(|_| running)),
+            mac: requested.mac.or(before.and_then(|before| before.mac).filter(|_| running)),
             dropped: false,
             again: before.map_or(0, |before| before.again).min(if running { 0 } else { MOST }),
         }
@@ -85,8 +85,8 @@ pub(super) fn compare<'n>(
     let connection = |network: &NetworkId| {
         let known = before.and_then(|before| before.networks.get(network));
         if view.is_attached(container, network) {
-            let wish = view.wish_of(container, network).cloned().unwrap_or_default();
-            return Some(Connection::shown(&wish, known, container.running));
+            let requested = view.requested_on(container, network).cloned().unwrap_or_default();
+            return Some(Connection::shown(&requested, known, container.running));
         }
         let dropped = known.filter(|known| known.dropped || has_failed(container))?;
         let by_its_user = container.disconnected.contains(network);
@@ -119,17 +119,21 @@ mod tests {
 
     fn attached() -> ContainerInfo {
         let asked = json!({"DriverOpts": {"landline.id": "w"}});
-        let wish = EndpointWish { mac: "02:00:00:00:00:07".parse().ok(), asked, ..EndpointWish::default() };
+        let requested = RequestedEndpoint {
+            mac: "02:00:00:00:00:07".parse().ok(),
+            asked,
+            ..RequestedEndpoint::default()
+        };
         ContainerInfo {
             container_id: "c1".into(),
             networks: [network().to_string()].into(),
-            wishes: [(network().to_string(), wish)].into(),
+            requested: [(network().to_string(), requested)].into(),
             ..ContainerInfo::default()
         }
     }
 
     fn dropped() -> ContainerInfo {
-        ContainerInfo { error: FAILED.into(), networks: [].into(), wishes: [].into(), ..attached() }
+        ContainerInfo { error: FAILED.into(), networks: [].into(), requested: [].into(), ..attached() }
     }
 
     fn look(before: Option<&ConnectedRecord>, container: &ContainerInfo) -> ConnectedRecord {
@@ -170,7 +174,7 @@ mod tests {
     fn a_hardware_address_is_its_users_only_while_it_does_not_run() {
         let before = look(None, &attached());
         let mut running = ContainerInfo { running: true, ..attached() };
-        running.wishes.values_mut().for_each(|wish| wish.mac = None);
+        running.requested.values_mut().for_each(|requested| requested.mac = None);
         assert_eq!(look(Some(&before), &running), before);
         assert_eq!(look(None, &running).networks[&network()].mac, None);
     }

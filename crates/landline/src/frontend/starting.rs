@@ -86,7 +86,7 @@ impl Frontend {
                 slot: info.slot(),
                 hostname: Some(info.hostname.clone()).filter(|name| !name.is_empty()),
                 ports: Some(info.ports.clone()),
-                address: view.wish_of(info, network).and_then(|wish| wish.address),
+                address: view.requested_on(info, network).and_then(|requested| requested.address),
             })
         };
         let stopped = view.stopped_on(network).filter_map(|(id, sketch)| match sketch {

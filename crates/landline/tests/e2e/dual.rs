@@ -200,7 +200,7 @@ fn leases_are_given_back_as_those_of_ipv4_are() -> Result {
     assert_eq!(world.addresses6("kept", "br00")?, kept);
     world.host.docker_ok(&["rm", "-f", "kept"])?;
     wait_for("the lease of the removed container to be released", SOON, || six(&world) == 0)?;
-    // Who comes back all the same wishes for the same address.
+    // Who comes back all the same requested for the same address.
     world.run("kept", "lan", &[])?;
     assert_eq!(world.addresses6("kept", "br00")?, kept);
     Ok(())

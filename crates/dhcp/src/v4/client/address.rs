@@ -44,7 +44,7 @@ impl<R: Random> Client<R> {
         let same = self.held.as_ref().is_some_and(|held| held.address == lease.address);
         let event = if same && self.told { Event::Renewed } else { Event::Bound };
         self.events.push_back(event(lease.clone()));
-        self.wish = Some(lease.address);
+        self.requested = Some(lease.address);
         self.held = Some(lease);
         (self.told, self.overdue) = (true, false);
         self.state = State::Bound;
@@ -130,7 +130,8 @@ impl<R: Random> Client<R> {
         let count = before.map_or(0, |(count, _)| count).saturating_add(1);
         self.conflicts = Some((count, now));
         self.guard = None;
-        self.wish = self.config.requested.filter(|&wish| wish != address && is_host(wish));
+        self.requested =
+            self.config.requested.filter(|&requested| requested != address && is_host(requested));
         self.state = State::Init { until: now + backoff::declined_wait(count) };
     }
 
@@ -145,7 +146,7 @@ impl<R: Random> Client<R> {
         if self.held.as_ref().map(|lease| lease.address) == refused {
             self.lose(LossReason::Nak);
         }
-        self.wish = self.config.requested.filter(|&wish| is_host(wish));
+        self.requested = self.config.requested.filter(|&requested| is_host(requested));
         self.start_over_refused(now);
     }
 
@@ -173,7 +174,7 @@ impl<R: Random> Client<R> {
             }
             State::Rebinding { .. } => {
                 self.lose(LossReason::Expired);
-                self.wish = Some(address);
+                self.requested = Some(address);
                 self.start_over_refused(now);
             }
             // It was only used while another lease was looked for.

@@ -36,7 +36,7 @@ impl<R: Random> Client<R> {
 
     fn send_discover(&mut self, now: Instant, mut exchange: Exchange) {
         exchange.wait(now, timing::discover_wait(&mut self.rng, exchange.tries));
-        self.broadcast(Ipv4Addr::UNSPECIFIED, &messages::discover(&self.config, &exchange, self.wish));
+        self.broadcast(Ipv4Addr::UNSPECIFIED, &messages::discover(&self.config, &exchange, self.requested));
         self.state = State::Selecting(exchange);
     }
 
@@ -105,7 +105,7 @@ impl<R: Random> Client<R> {
         if self.overdue {
             self.lose(LossReason::Expired);
         }
-        self.wish = Some(address);
+        self.requested = Some(address);
         self.begin_discover(now);
     }
 

@@ -48,8 +48,8 @@ pub struct Client<R> {
     /// `held` is over, but nobody was awake to renew it: it is kept for the moment that asking again takes.
     overdue: bool,
     guard: Option<Guard>,
-    /// The address to wish for in DISCOVER.
-    wish: Option<Ipv4Addr>,
+    /// The address to request in DISCOVER.
+    requested: Option<Ipv4Addr>,
     /// The host name changed while a question with the old one was out.
     renew_when_bound: bool,
     /// The link has come up, and is to be asked over again at that time.
@@ -143,7 +143,7 @@ impl<R: Random> Client<R> {
 
     fn idle(config: Config, rng: R) -> Self {
         Self {
-            wish: config.requested.filter(|&address| is_host(address)),
+            requested: config.requested.filter(|&address| is_host(address)),
             config,
             rng,
             state: State::Stopped,

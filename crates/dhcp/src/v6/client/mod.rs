@@ -89,7 +89,7 @@ impl<R: Random> Client<R> {
     ///
     /// With a state remembered, what of it has not ended is told at once by [`Event::Changed`] and may be used, while
     /// routers and servers are asked about it (Confirm). The first advertisement shows what network this is: what no
-    /// router has repeated four seconds after it is dropped. With addresses remembered they are wished for.
+    /// router has repeated four seconds after it is dropped. With addresses remembered they are asked for.
     pub fn start(config: Config, remembered: Option<Remembered>, now: Instant, rng: R) -> Self {
         let mut client = Self::idle(config, now, rng);
         match remembered {

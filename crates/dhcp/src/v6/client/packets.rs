@@ -82,7 +82,7 @@ impl<R: Random> Client<R> {
         match self.config.mode {
             Mode::Auto if self.managed => self.dhcp.want_addresses(now),
             Mode::Auto => {
-                self.dhcp.drop_wish();
+                self.dhcp.drop_requested();
                 if said.other {
                     self.with_dhcp(now, Dhcp::want_information);
                 }

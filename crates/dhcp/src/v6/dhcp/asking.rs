@@ -19,7 +19,7 @@ impl Dhcp {
     }
 
     pub(super) fn send_solicit<R: Random>(&mut self, io: &mut Io<'_, R>, exchange: Exchange) {
-        io.out.push(messages::solicit(io.config, &exchange, io.now, &self.wish));
+        io.out.push(messages::solicit(io.config, &exchange, io.now, &self.requested));
         self.state = State::Soliciting { exchange, best: None };
     }
 

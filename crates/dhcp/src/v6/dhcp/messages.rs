@@ -12,13 +12,13 @@ use crate::wire::{labels, names};
 const FQDN_SERVER_UPDATES: u8 = 1;
 
 /// Looks for servers.
-pub(super) fn solicit(config: &Config, exchange: &Exchange, now: Instant, wish: &[Ipv6Addr]) -> Message {
+pub(super) fn solicit(config: &Config, exchange: &Exchange, now: Instant, requested: &[Ipv6Addr]) -> Message {
     let mut message = question(config, exchange, now, MessageType::Solicit, None);
-    push_association(config, &mut message, wish);
+    push_association(config, &mut message, requested);
     if config.rapid_commit {
         message.options.push(code::RAPID_COMMIT, &[]);
     }
-    push_wishes(config, &mut message);
+    push_requested_options(config, &mut message);
     message
 }
 
@@ -32,7 +32,7 @@ pub(super) fn request(
 ) -> Message {
     let mut message = question(config, exchange, now, MessageType::Request, Some(server));
     push_association(config, &mut message, addresses);
-    push_wishes(config, &mut message);
+    push_requested_options(config, &mut message);
     message
 }
 
@@ -47,7 +47,7 @@ pub(super) fn extend(
     let kind = if server.is_some() { MessageType::Renew } else { MessageType::Rebind };
     let mut message = question(config, exchange, now, kind, server);
     push_association(config, &mut message, addresses);
-    push_wishes(config, &mut message);
+    push_requested_options(config, &mut message);
     message
 }
 
@@ -101,15 +101,15 @@ fn push_association(config: &Config, message: &mut Message, addresses: &[Ipv6Add
     message.options.push(code::IA_NA, &association.value());
 }
 
-fn push_wishes(config: &Config, message: &mut Message) {
-    let mut wishes = vec![code::DNS, code::DOMAIN_SEARCH, code::SOL_MAX_RT, code::INF_MAX_RT];
+fn push_requested_options(config: &Config, message: &mut Message) {
+    let mut codes = vec![code::DNS, code::DOMAIN_SEARCH, code::SOL_MAX_RT, code::INF_MAX_RT];
     if let Some(name) = config.hostname.as_deref().filter(|name| names::is_name(name)) {
         // A name without a domain is given as the beginning of one that the server completes.
         let labels = if name.contains('.') { labels::encode(name) } else { labels::encode_partial(name) };
         message.options.push(code::CLIENT_FQDN, &[&[FQDN_SERVER_UPDATES][..], &labels].concat());
-        wishes.push(code::CLIENT_FQDN);
+        codes.push(code::CLIENT_FQDN);
     }
-    push_list(message, &wishes);
+    push_list(message, &codes);
     push_user_class(config, message);
 }
 

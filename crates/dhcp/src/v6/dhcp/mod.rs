@@ -47,8 +47,8 @@ pub(super) struct Dhcp {
     /// Independent of `state`: it lives on while servers are asked anew.
     pub(super) lease: Option<Lease>,
     pub(super) information: Option<Information>,
-    /// Addresses to wish for.
-    wish: Vec<Ipv6Addr>,
+    /// Addresses to request.
+    requested: Vec<Ipv6Addr>,
     /// Refusals, unanswered requests and ends of leases in a row, and when the last was.
     refusals: Option<(u32, Instant)>,
     /// Conflicts in a row, and when the last was.
@@ -87,12 +87,12 @@ enum State {
 }
 
 impl Dhcp {
-    pub(super) const fn new(wish: Vec<Ipv6Addr>) -> Self {
+    pub(super) const fn new(requested: Vec<Ipv6Addr>) -> Self {
         Self {
             state: State::Off,
             lease: None,
             information: None,
-            wish,
+            requested,
             refusals: None,
             conflicts: None,
             solicit_max: MAX_RT,
@@ -108,7 +108,7 @@ impl Dhcp {
     }
 
     /// Addresses are not wanted after all, as long as there are none.
-    pub(super) fn drop_wish(&mut self) {
+    pub(super) fn drop_requested(&mut self) {
         if self.lease.is_none() && matches!(self.state, State::Init { .. } | State::Soliciting { .. }) {
             self.state = State::Off;
         }
@@ -128,7 +128,7 @@ impl Dhcp {
             (None, Some(_)) => State::Informed,
             (None, None) => State::Off,
         };
-        self.wish = addresses(lease.as_ref());
+        self.requested = addresses(lease.as_ref());
         (self.lease, self.information) = (lease, information);
     }
 
@@ -177,7 +177,7 @@ impl Dhcp {
             return;
         }
         let server = lease.server.clone();
-        self.wish.retain(|&wish| wish != address);
+        self.requested.retain(|&requested| requested != address);
         if lease.addresses.is_empty() {
             self.lease = None;
         }
@@ -191,7 +191,7 @@ impl Dhcp {
     /// Forgets addresses that are over.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some(lease) = &mut self.lease else { return };
-        self.wish = addresses(Some(lease));
+        self.requested = addresses(Some(lease));
         lease.addresses.retain(|leased| is_live(leased.valid_until, now));
         if lease.addresses.is_empty() {
             self.lose(now);

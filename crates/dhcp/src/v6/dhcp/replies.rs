@@ -95,7 +95,7 @@ impl Dhcp {
                 match grant::verdict(io.config, server, options, exchange.asked, io.now, io.rng) {
                     Verdict::Granted { lease, .. } if !lease.addresses.is_empty() => self.bind(*lease),
                     Verdict::NotOnLink => {
-                        self.wish.clear();
+                        self.requested.clear();
                         self.start_over(io.now);
                     }
                     Verdict::Granted { .. } | Verdict::NoAddresses | Verdict::NoBinding => {
@@ -113,7 +113,7 @@ impl Dhcp {
             State::Confirming { .. } => match options.status().code {
                 status::SUCCESS => self.state = State::Bound,
                 status::NOT_ON_LINK => {
-                    self.wish.clear();
+                    self.requested.clear();
                     self.lose(io.now);
                 }
                 _ => {}
@@ -158,7 +158,7 @@ impl Dhcp {
                 let any_new = !lease.addresses.is_empty();
                 lease.addresses.extend(rest);
                 if lease.addresses.is_empty() {
-                    self.wish.clear();
+                    self.requested.clear();
                     self.lose(io.now);
                 } else if any_new {
                     self.bind(*lease);
@@ -173,7 +173,7 @@ impl Dhcp {
                 self.begin_request(io, Offer { server: by, preference: 0, addresses });
             }
             Verdict::NotOnLink => {
-                self.wish.clear();
+                self.requested.clear();
                 self.lose(io.now);
             }
             Verdict::NoAddresses | Verdict::Nothing => {}
@@ -181,7 +181,7 @@ impl Dhcp {
     }
 
     fn bind(&mut self, lease: Lease) {
-        self.wish = super::addresses(Some(&lease));
+        self.requested = super::addresses(Some(&lease));
         self.lease = Some(lease);
         self.information = None;
         self.state = State::Bound;

@@ -43,7 +43,7 @@ fn renews_rebinds_and_loses() {
     assert!(
         matches!(&events[1], Event::Changed(state) if state.addresses.is_empty() && state.lease.is_none())
     );
-    assert_eq!(script.message(MessageType::Solicit).addresses(), [LEASED], "and wishes for it again");
+    assert_eq!(script.message(MessageType::Solicit).addresses(), [LEASED], "and requests it again");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn everything_taken_away() {
     script.sent.clear();
     script.reply(&renew, &[(LEASED, 0, 0)]);
     assert_eq!(script.addresses(), [ANY; 0]);
-    assert_eq!(script.message(MessageType::Solicit).addresses(), [ANY; 0], "not wished for again");
+    assert_eq!(script.message(MessageType::Solicit).addresses(), [ANY; 0], "not asked for again");
 }
 
 #[test]

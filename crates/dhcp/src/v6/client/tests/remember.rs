@@ -54,7 +54,7 @@ fn resumes_after_some_of_it_ended() {
     let Event::Changed(now) = &events[1] else { panic!("changed") };
     assert_eq!((now.routers.len(), now.on_link.len(), now.lease.is_some()), (0, 1, false));
     assert_eq!(script.addresses(), [OWN]);
-    assert_eq!(script.message(MessageType::Solicit).addresses(), [LEASED], "wished for");
+    assert_eq!(script.message(MessageType::Solicit).addresses(), [LEASED], "asked for");
     assert!(!script.client.is_settled());
 
     let mut script = resume(fast(Mode::Auto), &state, 3_000_000);

@@ -11,7 +11,7 @@ use super::view::{ContainerInfo, DockerView, Sketch};
 
 /// What a container's user said about its endpoint on one network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EndpointWish {
+pub struct RequestedEndpoint {
     /// The hardware address (`--mac-address`).
     pub mac: Option<Mac>,
     /// The address (`--ip`).
@@ -57,10 +57,14 @@ impl DockerView {
     }
 
     /// What a container's user said about its endpoint on a network; nothing if it is not to have one.
-    pub fn wish_of<'a>(&self, container: &'a ContainerInfo, network: &NetworkId) -> Option<&'a EndpointWish> {
+    pub fn requested_on<'a>(
+        &self,
+        container: &'a ContainerInfo,
+        network: &NetworkId,
+    ) -> Option<&'a RequestedEndpoint> {
         let name = self.networks.get(network).map(|network| network.name.as_str());
-        let mut wishes = container.wishes.iter();
-        wishes.find(|(called, _)| is_called(network, name, called)).map(|(_, wish)| wish)
+        let mut requested = container.requested.iter();
+        requested.find(|(called, _)| is_called(network, name, called)).map(|(_, requested)| requested)
     }
 }
 
@@ -80,20 +84,20 @@ mod tests {
         let id: NetworkId = "0123456789abcdef".repeat(4).parse().unwrap();
         let mac = Some(Mac::new([2, 0x42, 0, 0, 0, 9]));
         let options = [("landline.id".to_owned(), "web".to_owned())].into();
-        let wish = EndpointWish { mac, options, ..EndpointWish::default() };
+        let requested = RequestedEndpoint { mac, options, ..RequestedEndpoint::default() };
         for called in ["lan", "0123456789ab", id.as_str()] {
             assert!(is_called(&id, Some("lan"), called), "{called}");
             let container = ContainerInfo {
                 name: "web".into(),
-                wishes: [(called.to_owned(), wish.clone())].into(),
+                requested: [(called.to_owned(), requested.clone())].into(),
                 ..ContainerInfo::default()
             };
             let mut view = DockerView::default();
             view.containers.insert("c".into(), Sketch::Info(Box::new(container.clone())));
             assert!(matches!(view.named("web"), Some(Sketch::Info(_))));
             assert_eq!(view.named("we"), None);
-            let by_id = view.wish_of(&container, &id);
-            assert_eq!(by_id, (called != "lan").then_some(&wish), "without its network only an id says");
+            let by_id = view.requested_on(&container, &id);
+            assert_eq!(by_id, (called != "lan").then_some(&requested), "without its network only an id says");
             let named = ContainerInfo { networks: [called.to_owned()].into(), ..ContainerInfo::default() };
             assert_eq!(view.is_attached(&named, &id), called != "lan");
         }
