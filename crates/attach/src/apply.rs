@@ -129,12 +129,12 @@ impl Attachments {
             }
         }
         self.clear(slot).await?;
-        let chosen = self.choose(&spec).await?;
-        if chosen.make && !request.may_make {
-            return Err(AttachFailure::MayNotMake(chosen.parent));
+        let resolved = self.resolve(&spec).await?;
+        if resolved.make && !request.may_make {
+            return Err(AttachFailure::MayNotMake(resolved.parent));
         }
         if request.origin == Origin::Command && !request.again {
-            self.check_parent(&chosen).await?;
+            self.check_parent(&resolved).await?;
         }
         let taken = {
             let netns = netns.try_clone().map_err(|source| gone(request, source))?;
@@ -143,10 +143,10 @@ impl Attachments {
         if let Some(name) = spec.ifname.as_ref().filter(|name| taken.contains(name)) {
             return Err(AttachFailure::NameTaken { target: request.target.clone(), name: name.clone() });
         }
-        if chosen.make {
-            self.make_parent(&chosen).await?;
+        if resolved.make {
+            self.make_parent(&resolved).await?;
         }
-        let (network, nic) = self.settle_parent(&record, &chosen).await?;
+        let (network, nic) = self.settle_parent(&record, &resolved).await?;
         self.remember(slot, |record| {
             record.spec = spec.clone();
             record.container.clone_from(&request.place.container);
@@ -157,7 +157,7 @@ impl Attachments {
         let put = Put { request, netns, namespace };
         let done = match self.enter_parent(&slot.read()).await {
             Err(error) => Err(error),
-            Ok(()) if chosen.network.is_some() => Box::pin(self.put_endpoint(slot, &put, cancel)).await,
+            Ok(()) if resolved.network.is_some() => Box::pin(self.put_endpoint(slot, &put, cancel)).await,
             Ok(()) => self.put_dummy(slot, &put).await,
         };
         if done.is_err() {

@@ -68,9 +68,9 @@ pub(super) fn parent_of(network: &NetworkOptions) -> String {
 }
 
 /// What makes a bridge that is not there. Blocks.
-pub(super) fn bridge_plan(chosen: &ResolvedParent) -> Result<Plan, HostError> {
-    let name = chosen.parent.clone();
-    if chosen.network.as_ref().is_some_and(is_on_ovs) {
+pub(super) fn bridge_plan(resolved: &ResolvedParent) -> Result<Plan, HostError> {
+    let name = resolved.parent.clone();
+    if resolved.network.as_ref().is_some_and(is_on_ovs) {
         // As pipework does: its local port is the administrator's to set up.
         let in_user_space = landline_links::ovs::in_user_space()?;
         return Ok(Plan { steps: vec![landline_links::ovs::MakeBridge { name, in_user_space }.into()] });
@@ -79,11 +79,11 @@ pub(super) fn bridge_plan(chosen: &ResolvedParent) -> Result<Plan, HostError> {
 }
 
 /// What such a bridge would look like beside the host's links.
-pub(super) fn made_bridge(chosen: &ResolvedParent, links: &[Link]) -> Option<Link> {
-    let on_ovs = chosen.network.as_ref().is_some_and(is_on_ovs);
+pub(super) fn made_bridge(resolved: &ResolvedParent, links: &[Link]) -> Option<Link> {
+    let on_ovs = resolved.network.as_ref().is_some_and(is_on_ovs);
     let kind = if on_ovs { Kind::OpenVswitch } else { Kind::Bridge { vlan_filtering: false } };
     let like = links.first()?.clone();
-    let (name, mac, loopback, up) = (chosen.parent.clone(), None, false, true);
+    let (name, mac, loopback, up) = (resolved.parent.clone(), None, false, true);
     Some(Link { name, kind, mtu: 1500, mac, loopback, up, ..like })
 }
 
@@ -92,17 +92,17 @@ impl Attachments {
     ///
     /// # Errors
     /// There is no such parent, or an option does not go with it.
-    pub async fn choose(&self, spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
+    pub async fn resolve(&self, spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
         let (host, spec) = (self.engine.host(), spec.clone());
         let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
-        blocking(move || choose(&spec, &host.links()?, &cards)).await
+        blocking(move || resolve(&spec, &host.links()?, &cards)).await
     }
 
     /// Refuses a parent that is not there, or down. Containers wait for theirs, which at boot may be about to come; a person
     /// who has typed its name does not.
-    pub(super) async fn check_parent(&self, chosen: &ResolvedParent) -> Result<(), AttachFailure> {
-        let Some(options) = chosen.network.clone() else { return Ok(()) };
-        if chosen.make || matches!(facts_of(options.mode).parent, ParentIs::OwnBridge | ParentIs::Itself) {
+    pub(super) async fn check_parent(&self, resolved: &ResolvedParent) -> Result<(), AttachFailure> {
+        let Some(options) = resolved.network.clone() else { return Ok(()) };
+        if resolved.make || matches!(facts_of(options.mode).parent, ParentIs::OwnBridge | ParentIs::Itself) {
             return Ok(());
         }
         let host = self.engine.host();
@@ -114,9 +114,9 @@ impl Attachments {
     }
 
     /// Makes the bridge an attachment hangs on.
-    pub(super) async fn make_parent(&self, chosen: &ResolvedParent) -> Result<(), HostError> {
-        let (host, chosen) = (self.engine.host(), chosen.clone());
-        let made = blocking(move || bridge_plan(&chosen)?.apply(&*host)).await;
+    pub(super) async fn make_parent(&self, resolved: &ResolvedParent) -> Result<(), HostError> {
+        let (host, resolved) = (self.engine.host(), resolved.clone());
+        let made = blocking(move || bridge_plan(&resolved)?.apply(&*host)).await;
         match made {
             // Two that start at once: the other one was quicker.
             Err(HostError::Netlink(error)) if error.exists() => Ok(()),
@@ -129,9 +129,9 @@ impl Attachments {
     pub(super) async fn settle_parent(
         &self,
         record: &AttachmentRecord,
-        chosen: &ResolvedParent,
+        resolved: &ResolvedParent,
     ) -> Result<(Option<NetworkOptions>, Option<IfName>), AttachFailure> {
-        let Some(options) = chosen.network.clone() else { return Ok((None, None)) };
+        let Some(options) = resolved.network.clone() else { return Ok((None, None)) };
         let mut network = NetworkRecord::new(record.id.network(), options);
         name_bridge(&mut network);
         if facts_of(network.options.mode).parent != ParentIs::OwnBridge {
@@ -197,7 +197,7 @@ impl Attachments {
 }
 
 /// `cards`: those that are in containers.
-fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedParent, AttachFailure> {
+fn resolve(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedParent, AttachFailure> {
     let (name, link) = match &spec.parent {
         Parent::Dummy => {
             if spec.dhcp {
@@ -208,7 +208,7 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedP
             let parent = AttachKind::Dummy.as_str().parse().map_err(|_| AttachFailure::Cancelled)?;
             return Ok(ResolvedParent { parent, followed: true, network: None, make: false });
         }
-        Parent::Switch(dir) => return choose_switch(spec, dir),
+        Parent::Switch(dir) => return resolve_switch(spec, dir),
         Parent::Name(name) => (name.clone(), links.iter().find(|link| link.name == *name)),
         Parent::Mac(mac) => {
             // Children of a card have addresses of their own, but bridges and bonds have those of their ports.
@@ -257,7 +257,7 @@ fn choose(spec: &AttachSpec, links: &[Link], cards: &[Card]) -> Result<ResolvedP
 
 /// A switch outside the kernel. Whether one runs there is seen when it is joined: a directory that a container names is not looked at
 /// before it is allowed.
-fn choose_switch(spec: &AttachSpec, dir: &Path) -> Result<ResolvedParent, AttachFailure> {
+fn resolve_switch(spec: &AttachSpec, dir: &Path) -> Result<ResolvedParent, AttachFailure> {
     if spec.link == LinkChoice::Nic || spec.create || spec.host_end.is_some() {
         return Err(AttachFailure::Contradiction(
             "a VDE switch is joined as it is: leave out --direct-phys (mode=nic), create and -l (host_ifname)",

@@ -23,7 +23,7 @@ impl Attachments {
     /// What would keep it from being done, as far as that can be seen beforehand.
     pub async fn script(&self, request: &AttachRequest) -> Result<String, AttachFailure> {
         let (netns, _) = place::open(&request.target, &request.place.sandbox).await?;
-        let chosen = self.choose(&request.spec).await?;
+        let resolved = self.resolve(&request.spec).await?;
         let taken = blocking(move || inside::names(&netns))
             .await
             .map_err(|error| super::apply::inside_error(request, error))?;
@@ -34,20 +34,20 @@ impl Attachments {
         let host = self.engine.host();
         let links = blocking(move || host.links()).await?;
         let id = AttachmentId::draw(&mut OsRandom);
-        let (wanted, choice, engine) = (request.clone(), chosen.clone(), self.engine.clone());
+        let (wanted, choice, engine) = (request.clone(), resolved.clone(), self.engine.clone());
         let (plan, link) = blocking(move || plan(&wanted, &choice, &id, links, engine.parents())).await?;
-        Ok(render(request, &chosen, &plan, &link, &name))
+        Ok(render(request, &resolved, &plan, &link, &name))
     }
 }
 
 fn plan(
     request: &AttachRequest,
-    chosen: &ResolvedParent,
+    resolved: &ResolvedParent,
     id: &AttachmentId,
     mut links: Vec<Link>,
     parents: &ParentLinks,
 ) -> Result<(Plan, IfName), AttachFailure> {
-    let Some(options) = &chosen.network else {
+    let Some(options) = &resolved.network else {
         let mark = Mark::new(id.endpoint(), End::Container);
         let name = mark.link_name();
         let end = LinkEnd {
@@ -60,9 +60,9 @@ fn plan(
         return Ok((Plan { steps: vec![Step::AddLink { link: end, kind: LinkType::Dummy }] }, name));
     };
     let mut steps = Vec::new();
-    if chosen.make {
-        steps = parent::bridge_plan(chosen)?.steps;
-        links.extend(parent::made_bridge(chosen, &links));
+    if resolved.make {
+        steps = parent::bridge_plan(resolved)?.steps;
+        links.extend(parent::made_bridge(resolved, &links));
     }
     let moved = facts_of(options.mode).moves_parent();
     let own = links.iter().find(|link| moved && link.name == options.parent).and_then(|link| link.mac);
@@ -79,13 +79,13 @@ fn plan(
 
 fn render(
     request: &AttachRequest,
-    chosen: &ResolvedParent,
+    resolved: &ResolvedParent,
     plan: &Plan,
     link: &IfName,
     name: &IfName,
 ) -> String {
     let path = shell_word(&request.place.sandbox.to_string_lossy());
-    let (target, parent) = (&request.target, chosen.named());
+    let (target, parent) = (&request.target, resolved.named());
     let inside = |command: String| format!("nsenter --net={path} {command}");
     let later = |step: &Step| match step {
         Step::Driver(step) => step.in_sandbox(name),
@@ -94,19 +94,19 @@ fn render(
     let (there, here): (Vec<Step>, Vec<Step>) =
         plan.steps.iter().cloned().partition(|step| later(step).is_some());
     let plan = Plan { steps: here };
-    let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", chosen.kind());
+    let mut script = format!("# {name} in {target}, over {parent} ({})\nset -e\n{plan}", resolved.kind());
     let mut line = |text: String| {
         // Writing into a text cannot fail.
         let _ = writeln!(script, "{text}");
     };
     line(format!("ip link set dev {link} netns {path}"));
-    let mac = request.spec.mac.filter(|_| chosen.network.is_none()).map(|mac| format!(" address {mac}"));
+    let mac = request.spec.mac.filter(|_| resolved.network.is_none()).map(|mac| format!(" address {mac}"));
     line(inside(format!("ip link set dev {link} name {name}{}", mac.unwrap_or_default())));
     let mut keys = vec!["accept_ra=0"];
-    if chosen.network.is_some() {
+    if resolved.network.is_some() {
         keys.push("autoconf=0");
     }
-    if request.spec.addresses.iter().any(|address| address.net.addr().is_ipv6()) && chosen.network.is_some() {
+    if request.spec.addresses.iter().any(|address| address.net.addr().is_ipv6()) && resolved.network.is_some() {
         keys.push("disable_ipv6=0");
     }
     for key in keys {

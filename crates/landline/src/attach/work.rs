@@ -162,7 +162,7 @@ impl Worker {
                         rows.push(AttachRow { reason, allow: Some(refusal.to_string()), ..row });
                     }
                 }
-                Ok(Request::Attach(spec)) => match self.attach.choose(spec).await {
+                Ok(Request::Attach(spec)) => match self.attach.resolve(spec).await {
                     // What is wrong with a parent is no business of a container that may not use it.
                     Err(error)
                         if matches!(spec.parent, Parent::Mac(_))
@@ -178,12 +178,12 @@ impl Worker {
                         let allow = refusal.map(|refusal| refusal.to_string());
                         rows.push(AttachRow { parent: Some(parent), reason, allow, ..row });
                     }
-                    Ok(chosen) => {
-                        let parent = Some(chosen.named());
-                        let apart = chosen.needs_shim();
+                    Ok(resolved) => {
+                        let parent = Some(resolved.named());
+                        let apart = resolved.needs_shim();
                         let reached = apart && ask.host_route;
-                        let (kind, followed) = (Some(chosen.kind()), chosen.followed);
-                        let named = chosen.named();
+                        let (kind, followed) = (Some(resolved.kind()), resolved.followed);
+                        let named = resolved.named();
                         let judge =
                             |make| config.containers.judge(&named, kind, followed, reached, make, spec);
                         if let Err(refusal) = judge(false) {
@@ -192,7 +192,7 @@ impl Worker {
                             rows.push(AttachRow { parent, reason, allow: Some(refusal.to_string()), ..row });
                             continue;
                         }
-                        if let Err(refusal) = judge(chosen.make) {
+                        if let Err(refusal) = judge(resolved.make) {
                             // It may come: at boot containers can be earlier than the host's bridges.
                             let (state, allow) = (RowState::Failed, Some(refusal.to_string()));
                             let reason = format!("there is no {named}, and containers may not have it made");
@@ -200,7 +200,7 @@ impl Worker {
                             continue;
                         }
                         let mut spec = (**spec).clone();
-                        if chosen.is_open_trunk() {
+                        if resolved.is_open_trunk() {
                             spec.options.insert("trunks".into(), "none".into());
                         }
                         if apart && (ask.host_route || config.containers.host_routes) {
@@ -212,7 +212,7 @@ impl Worker {
                             origin: Origin::Container(ask.source.clone()),
                             place: place.clone(),
                             again: false,
-                            may_make: chosen.make,
+                            may_make: resolved.make,
                         };
                         let (attach, stop) = (self.attach.clone(), stop.clone());
                         attempts.spawn(async move {
