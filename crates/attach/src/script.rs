@@ -106,7 +106,8 @@ fn render(
     if resolved.network.is_some() {
         keys.push("autoconf=0");
     }
-    if request.spec.addresses.iter().any(|address| address.net.addr().is_ipv6()) && resolved.network.is_some() {
+    if request.spec.addresses.iter().any(|address| address.net.addr().is_ipv6()) && resolved.network.is_some()
+    {
         keys.push("disable_ipv6=0");
     }
     for key in keys {

@@ -150,35 +150,35 @@ impl Engine {
         if let Err(error) = self.admission.endpoint(again).await {
             tracing::warn!(error = %landline_types::chain(&error), "a container has no address on the LAN for now");
         }
-        let cell = Arc::new(EndpointState::fresh(
+        let state = Arc::new(EndpointState::fresh(
             record,
             network.options.clone(),
             self.store.clone(),
             &self.services.book,
             &self.ledger,
         ));
-        if let Err(error) = cell.commit(identity.clone()).await {
+        if let Err(error) = state.commit(identity.clone()).await {
             tracing::warn!(error = %landline_types::chain(&error), "an endpoint could not be stored");
-            cell.list().await;
+            state.list().await;
         }
         self.identities.keep(identity);
         let supervised = match &address {
-            AddressRecord::Dhcp(state) => {
-                let config = dhcp::config(&network.options, mac, state, None);
+            AddressRecord::Dhcp(row) => {
+                let config = dhcp::config(&network.options, mac, row, None);
                 let known = found.address.map(|net| net.addr());
-                let (cell, services) = (cell.clone(), self.services.clone());
-                Some(ipv4::ask_again(cell, services, config, known, Location::Sandbox(sandbox.clone())))
+                let (state, services) = (state.clone(), self.services.clone());
+                Some(ipv4::ask_again(state, services, config, known, Location::Sandbox(sandbox.clone())))
             }
             _ => None,
         };
         let ipv6 = ipv6.map(|ipv6| {
             let config = landline_leases::ipv6::config(&network.options, mac, &ipv6);
             let known = found.ipv6.iter().map(Ipv6Net::addr).collect();
-            let (cell, services) = (cell.clone(), self.services.clone());
-            landline_leases::ipv6::ask_again(cell, services, config, known, Location::Sandbox(sandbox))
+            let (state, services) = (state.clone(), self.services.clone());
+            landline_leases::ipv6::ask_again(state, services, config, known, Location::Sandbox(sandbox))
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        Some(Endpoint { state: cell, supervised, ipv6, found_on_host: false })
+        Some(Endpoint { state, supervised, ipv6, found_on_host: false })
     }
 }
 

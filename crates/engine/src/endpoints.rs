@@ -211,8 +211,8 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
         let prepared = self.prepare(request, network, &mut identity, name.clone(), announce, cancel).await?;
-        let cell = prepared.endpoint.state.clone();
-        let record = cell.read().await;
+        let state = prepared.endpoint.state.clone();
+        let record = state.read().await;
         let (identity_now, name) = (&identity, name.as_deref());
         let endpoint =
             EndpointRequest { request, record: &record, network, identity: identity_now, name, again: false };
@@ -233,18 +233,18 @@ impl Engine {
             }
         };
         if !is_implicit(&network.id) {
-            cell.amend(tell).await;
+            state.amend(tell).await;
         }
-        if let Err(source) = cell.commit(identity.clone()).await {
+        if let Err(source) = state.commit(identity.clone()).await {
             self.withdraw(&record).await;
             self.roll_back(prepared, true).await;
             return Err(CreateEndpointError::Store(source));
         }
         self.identities.keep(identity);
-        let record = cell.read().await;
+        let record = state.read().await;
         tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
         drop(record);
-        Ok(answer(&cell).await)
+        Ok(answer(&state).await)
     }
 
     /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
@@ -322,7 +322,7 @@ impl Engine {
             ..EndpointRecord::new(id, on, link, mac, address)
         };
         self.admission.annotate(request, network, identity, &mut record);
-        let cell = Arc::new(EndpointState::fresh(
+        let state = Arc::new(EndpointState::fresh(
             record,
             network.options.clone(),
             self.store.clone(),
@@ -330,7 +330,7 @@ impl Engine {
             &self.ledger,
         ));
         let endpoint = Arc::new(Endpoint {
-            state: cell,
+            state,
             supervised: Mutex::new(None),
             ipv6: Mutex::new(None),
             found_on_host: false,
@@ -509,14 +509,14 @@ pub fn random_mac() -> Mac {
     Mac::new([0x02, a[0], a[1], a[2], a[3], b[0]])
 }
 
-async fn answer(cell: &EndpointState) -> EndpointAddress {
-    let record = cell.read().await;
+async fn answer(state: &EndpointState) -> EndpointAddress {
+    let record = state.read().await;
     let address = match &record.address {
         AddressRecord::None | AddressRecord::Static { .. } => None,
         AddressRecord::Dhcp(dhcp) => dhcp.told.or_else(|| dhcp.lease.as_ref().map(LeaseRecord::net)),
     };
     // Docker sets an address that it is told, which the kernel refuses on ipvlan (EOPNOTSUPP).
-    let told = !record.mac_given && !facts_of(cell.options().mode).shares_mac();
+    let told = !record.mac_given && !facts_of(state.options().mode).shares_mac();
     let address_v6 = record.ipv6.and_then(|ipv6| ipv6.told);
     EndpointAddress { mac: told.then_some(record.mac), address, address_v6 }
 }

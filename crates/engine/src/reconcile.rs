@@ -39,7 +39,7 @@ impl Engine {
             self.identities.claim(identity, &id);
         }
         let found_on_host = matches!(place, Location::Host(_));
-        let cell = Arc::new(EndpointState::stored(
+        let state = Arc::new(EndpointState::stored(
             record.clone(),
             network.options.clone(),
             self.store.clone(),
@@ -47,21 +47,21 @@ impl Engine {
             &self.ledger,
         ));
         let supervised = match &record.address {
-            AddressRecord::Dhcp(state) => {
-                let config = dhcp::config(&network.options, record.mac, state, None);
-                let lease = state.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
+            AddressRecord::Dhcp(row) => {
+                let config = dhcp::config(&network.options, record.mac, row, None);
+                let lease = row.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
                 let place = place.clone();
-                Some(ipv4::resume(cell.clone(), self.services.clone(), config, lease, place))
+                Some(ipv4::resume(state.clone(), self.services.clone(), config, lease, place))
             }
             _ => None,
         };
         let ipv6 = record.ipv6.as_ref().map(|ipv6| {
             let config = landline_leases::ipv6::config(&network.options, record.mac, ipv6);
-            let state = ipv6.identity.state.as_ref();
-            landline_leases::ipv6::resume(cell.clone(), self.services.clone(), config, state, place)
+            let before = ipv6.identity.state.as_ref();
+            landline_leases::ipv6::resume(state.clone(), self.services.clone(), config, before, place)
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        let endpoint = Endpoint { state: cell, supervised, ipv6, found_on_host };
+        let endpoint = Endpoint { state, supervised, ipv6, found_on_host };
         self.slot(&id).set(Some(Arc::new(endpoint)));
         tracing::info!(endpoint = %id.short(), "endpoint taken up again");
     }

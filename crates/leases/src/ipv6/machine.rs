@@ -49,14 +49,14 @@ impl Status6 {
 
 /// Begins with first addresses over the link with this index on the host, or with the remembered ones again.
 pub fn start(
-    cell: Arc<EndpointState>,
+    endpoint: Arc<EndpointState>,
     services: Services,
     config: Config,
     before: Option<Remembered>,
     index: u32,
 ) -> Supervised<Status6> {
     let begin = |config, now| Client::start(config, before, now, OsRandom);
-    let (machine, base) = Ipv6::new(cell, services, config, Location::Host(index), begin);
+    let (machine, base) = Ipv6::new(endpoint, services, config, Location::Host(index), begin);
     let remembered = !machine.client.current().addresses.is_empty();
     let mut supervised = Supervisor::spawn(machine, base);
     supervised.remembered = remembered;
@@ -65,7 +65,7 @@ pub fn start(
 
 /// Goes on with a state after a restart of the daemon.
 pub fn resume(
-    cell: Arc<EndpointState>,
+    endpoint: Arc<EndpointState>,
     services: Services,
     config: Config,
     state: Option<&StateRecord>,
@@ -77,20 +77,20 @@ pub fn resume(
         Some((record, None)) => Client::start(config, Some(record.remembered(&boot, both)), now, OsRandom),
         None => Client::start(config, None, now, OsRandom),
     };
-    let (machine, base) = Ipv6::new(cell, services, config, place, begin);
+    let (machine, base) = Ipv6::new(endpoint, services, config, place, begin);
     Supervisor::spawn(machine, base)
 }
 
 /// Asks for addresses that are in use already, of a state nobody remembers.
 pub fn ask_again(
-    cell: Arc<EndpointState>,
+    endpoint: Arc<EndpointState>,
     services: Services,
     config: Config,
     addresses: Vec<Ipv6Addr>,
     place: Location,
 ) -> Supervised<Status6> {
     let begin = |config, now| Client::start(config, Some(Remembered::Addresses(addresses)), now, OsRandom);
-    let (machine, mut base) = Ipv6::new(cell, services, config, place, begin);
+    let (machine, mut base) = Ipv6::new(endpoint, services, config, place, begin);
     base.undecided = true;
     Supervisor::spawn(machine, base)
 }
@@ -117,15 +117,15 @@ enum Overheard {
 
 impl Ipv6 {
     fn new(
-        cell: Arc<EndpointState>,
+        endpoint: Arc<EndpointState>,
         services: Services,
         mut config: Config,
         place: Location,
         begin: impl FnOnce(Config, Instant) -> Client<OsRandom>,
     ) -> (Self, Base) {
-        let options = cell.options();
+        let options = endpoint.options();
         // What others on this host have is declined.
-        config.taken = services.book.taken(options, cell.id());
+        config.taken = services.book.taken(options, endpoint.id());
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
         let routers = same_lan.then(|| services.ra_listeners.at(&options.parent));
         let (mac, client) = (config.mac, begin(config, services.clock.now()));
@@ -139,7 +139,7 @@ impl Ipv6 {
         });
         let company = services.company.listen();
         let machine = Self { client, mac, routers, company, kept, status };
-        (machine, Base::new(cell, services, place))
+        (machine, Base::new(endpoint, services, place))
     }
 
     /// Whether this host says in the packet that it has an address of the endpoint, or another interface in the endpoint's
@@ -235,7 +235,7 @@ impl Machine for Ipv6 {
     fn overheard(&mut self, base: &Base, heard: Overheard, _open: bool) -> bool {
         let Overheard::Router(said) = heard else { return true };
         // What this host says goes to its own bridge, and not to the children of its NIC.
-        let child = facts_of(base.seat.cell.options().mode).parent == ParentIs::Nic;
+        let child = facts_of(base.seat.endpoint.options().mode).parent == ParentIs::Nic;
         if !(said.own && child) {
             self.client.handle_packet(base.now(), said.frame_source, &said.packet, said.check);
         }
@@ -290,7 +290,7 @@ impl Machine for Ipv6 {
         let row = StateRecord::of(&self.kept, &services.boot, services.clock.both());
         let inside = matches!(base.seat.place, Some(Location::Sandbox(_)));
         let coming: Vec<_> = addresses_v6(&self.kept).into_iter().map(|(net, _)| net).collect();
-        let written = base.seat.cell.update(|record| {
+        let written = base.seat.endpoint.update(|record| {
             let Some(ipv6) = &mut record.ipv6 else { return };
             ipv6.identity.state = Some(row);
             if inside && ipv6.applied.len() < MOST_APPLIED {
@@ -311,10 +311,10 @@ impl Machine for Ipv6 {
         if base.pace.take_early().is_some() || *self.client.current() != self.kept {
             self.remember(base).await;
         }
-        let record = base.seat.cell.read().await;
+        let record = base.seat.endpoint.read().await;
         let shared = landline_links::mark::is_implicit(&record.network);
         let (before, state) = (record.ipv6?, self.kept.clone());
-        let skip_routes = base.seat.cell.options().skip_routes;
+        let skip_routes = base.seat.endpoint.options().skip_routes;
         let setting_up = base.is_setting_up();
         Some(Box::new(move |sandbox| {
             let mut now = before.clone();
@@ -337,10 +337,10 @@ impl Machine for Ipv6 {
             }
         };
         if known {
-            base.seat.cell.amend(change).await;
+            base.seat.endpoint.amend(change).await;
             return Ok(());
         }
-        base.seat.cell.update(change).await
+        base.seat.endpoint.update(change).await
     }
 
     fn settled(&self, base: &Base) {

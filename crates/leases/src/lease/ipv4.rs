@@ -50,20 +50,20 @@ pub struct Status {
 
 /// Begins with a first lease over the link with this index on the host, or with the remembered one again.
 pub fn start(
-    cell: Arc<EndpointState>,
+    endpoint: Arc<EndpointState>,
     services: Services,
     config: Config,
     remembered: Option<Remembered>,
     index: u32,
 ) -> Supervised {
     let begin = |config, now| Client::start(config, remembered, now, OsRandom);
-    let (machine, base) = Ipv4::new(cell, services, config, Location::Host(index), begin);
+    let (machine, base) = Ipv4::new(endpoint, services, config, Location::Host(index), begin);
     Supervisor::spawn(machine, base)
 }
 
 /// Goes on with a lease (or with asking for one) after a restart of the daemon.
 pub fn resume(
-    cell: Arc<EndpointState>,
+    endpoint: Arc<EndpointState>,
     services: Services,
     config: Config,
     lease: Option<Lease>,
@@ -73,20 +73,20 @@ pub fn resume(
         Some(lease) => Client::resume(config, lease, now, OsRandom),
         None => Client::start(config, None, now, OsRandom),
     };
-    let (machine, base) = Ipv4::new(cell, services, config, place, begin);
+    let (machine, base) = Ipv4::new(endpoint, services, config, place, begin);
     Supervisor::spawn(machine, base)
 }
 
 /// Asks for an address that is in use already, of a lease nobody remembers.
 pub fn ask_again(
-    cell: Arc<EndpointState>,
+    endpoint: Arc<EndpointState>,
     services: Services,
     config: Config,
     address: Option<Ipv4Addr>,
     place: Location,
 ) -> Supervised {
     let begin = |config, now| Client::start(config, address.map(Remembered::Address), now, OsRandom);
-    let (machine, mut base) = Ipv4::new(cell, services, config, place, begin);
+    let (machine, mut base) = Ipv4::new(endpoint, services, config, place, begin);
     base.undecided = true;
     Supervisor::spawn(machine, base)
 }
@@ -110,15 +110,15 @@ struct Ipv4 {
 
 impl Ipv4 {
     fn new(
-        cell: Arc<EndpointState>,
+        endpoint: Arc<EndpointState>,
         services: Services,
         mut config: Config,
         place: Location,
         begin: impl FnOnce(Config, Instant) -> Client<OsRandom>,
     ) -> (Self, Base) {
-        let options = cell.options();
+        let options = endpoint.options();
         // What others on this host have is declined.
-        config.taken = services.book.taken(options, cell.id());
+        config.taken = services.book.taken(options, endpoint.id());
         config.shares_mac = facts_of(options.mode).shares_mac();
         let same_lan = options.vlan.is_none() && options.trunks.is_empty();
         let checked = options.conflict_check != landline_options::ConflictCheck::Off;
@@ -134,7 +134,7 @@ impl Ipv4 {
             troubles: Troubles::default(),
         });
         let machine = Self { client, mac, watch, echo: None, confirmed: false, status };
-        (machine, Base::new(cell, services, place))
+        (machine, Base::new(endpoint, services, place))
     }
 
     /// Whether the packet is the claim that was just heard at the parent. A NIC hands what is for all to its macvlan
@@ -277,7 +277,7 @@ impl Machine for Ipv4 {
         let services = &base.seat.services;
         let lease =
             self.client.lease().map(|lease| LeaseRecord::of(lease, &services.boot, services.clock.both()));
-        let written = base.seat.cell.update(|record| {
+        let written = base.seat.endpoint.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address {
                 dhcp.lease = lease;
             }
@@ -289,7 +289,7 @@ impl Machine for Ipv4 {
     }
 
     async fn job(&mut self, base: &mut Base) -> Option<Job<Done>> {
-        let record = base.seat.cell.read().await;
+        let record = base.seat.endpoint.read().await;
         let lease = self.client.lease();
         let setting_up = base.is_setting_up();
         // The address that is there may be the one Docker was told.
@@ -298,7 +298,7 @@ impl Machine for Ipv4 {
             base.deferred = true;
             return None;
         }
-        let target = lease.map(|lease| wanted(lease, base.seat.cell.options(), &record));
+        let target = lease.map(|lease| wanted(lease, base.seat.endpoint.options(), &record));
         let shared = landline_links::mark::is_implicit(&record.network);
         Some(Box::new(move |sandbox| {
             let (before, mut now) = (record.applied.clone(), record.applied);
@@ -322,7 +322,7 @@ impl Machine for Ipv4 {
             record.interface = Some(done.interface);
             record.applied = done.now;
         };
-        base.seat.cell.update(change).await
+        base.seat.endpoint.update(change).await
     }
 
     async fn release(&mut self, base: &mut Base, sockets: &mut Option<Self::Sockets>) {

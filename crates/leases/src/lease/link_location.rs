@@ -16,7 +16,7 @@ use crate::endpoint_state::EndpointState;
 use crate::sockets::{Location, Sockets};
 
 pub(crate) struct LinkLocation {
-    pub(crate) cell: Arc<EndpointState>,
+    pub(crate) endpoint: Arc<EndpointState>,
     pub(crate) services: Services,
     pub(crate) mark: Mark,
     pub(crate) place: Option<Location>,
@@ -29,13 +29,13 @@ pub(crate) struct LinkLocation {
 }
 
 impl LinkLocation {
-    pub(crate) fn new(cell: Arc<EndpointState>, services: Services, place: Location) -> Self {
+    pub(crate) fn new(endpoint: Arc<EndpointState>, services: Services, place: Location) -> Self {
         let sandbox = match &place {
             Location::Sandbox(path) => Some(path.clone()),
             Location::Host(_) => None,
         };
-        let mark = Mark::inside(cell.id(), cell.options().mode);
-        Self { cell, services, mark, place: Some(place), sandbox, motion: None, unopened: false }
+        let mark = Mark::inside(endpoint.id(), endpoint.options().mode);
+        Self { endpoint, services, mark, place: Some(place), sandbox, motion: None, unopened: false }
     }
 
     /// Docker will move it into this sandbox, and put `address` on it. `index`: on the host, if it is still there.
@@ -92,9 +92,9 @@ impl LinkLocation {
         match tokio::task::spawn_blocking(move || open(&*sockets, &place, &mark)).await {
             Ok(Ok(wire)) => return Some(wire),
             Ok(Err(error)) => {
-                tracing::debug!(%error, endpoint = %self.cell.id().short(), "sockets cannot be opened");
+                tracing::debug!(%error, endpoint = %self.endpoint.id().short(), "sockets cannot be opened");
                 if error.kind() == io::ErrorKind::NotFound {
-                    self.cell.sandbox_lost();
+                    self.endpoint.sandbox_lost();
                 }
             }
             Err(_) => {}

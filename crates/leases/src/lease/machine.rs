@@ -123,9 +123,9 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    pub(crate) fn new(cell: Arc<EndpointState>, services: Services, place: Location) -> Self {
+    pub(crate) fn new(endpoint: Arc<EndpointState>, services: Services, place: Location) -> Self {
         Self {
-            seat: LinkLocation::new(cell, services, place),
+            seat: LinkLocation::new(endpoint, services, place),
             undecided: false,
             told_until: None,
             deferred: false,
@@ -141,13 +141,13 @@ impl Base {
 
     /// The endpoint as it is called in the log.
     pub(crate) fn endpoint(&self) -> &str {
-        self.seat.cell.id().short()
+        self.seat.endpoint.id().short()
     }
 
     /// Whether a line about the endpoint may be logged now.
     pub(crate) fn may_log(&mut self) -> bool {
         let now = self.now().since_boot();
-        self.quota.take(now, self.seat.cell.id().short())
+        self.quota.take(now, self.seat.endpoint.id().short())
     }
 
     /// Whether Docker may still be setting the sandbox up.
@@ -157,7 +157,7 @@ impl Base {
 
     /// Why the endpoint may not have an address; `None`: it may, as the other user has gone since.
     pub(crate) fn refusal(&self, address: IpAddr) -> Option<NotPermitted> {
-        let (cell, book) = (&self.seat.cell, &self.seat.services.book);
-        book.permit_endpoint(address.into(), cell.options(), cell.id()).err()
+        let (endpoint, book) = (&self.seat.endpoint, &self.seat.services.book);
+        book.permit_endpoint(address.into(), endpoint.options(), endpoint.id()).err()
     }
 }

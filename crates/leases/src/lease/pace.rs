@@ -285,16 +285,16 @@ mod tests {
             let state = State6 { mtu: Some(mtu), routers: vec![router], ..State6::default() };
             let row = StateRecord::of(&state, "boot", Now { instant: Instant::from_boot(now), wall: 0 });
             let mut writes = tokio::task::JoinSet::new();
-            for (cell, pace) in &mut endpoints {
+            for (endpoint, pace) in &mut endpoints {
                 pace.want(Due::SetUp);
                 if pace.take(now).is_some() {
                     setups += 1;
-                    let (cell, row) = (cell.clone(), row.clone());
+                    let (endpoint, row) = (endpoint.clone(), row.clone());
                     writes.spawn(async move {
                         let change = |record: &mut EndpointRecord| {
                             record.ipv6.as_mut().unwrap().identity.state = Some(row);
                         };
-                        cell.update(change).await.unwrap();
+                        endpoint.update(change).await.unwrap();
                     });
                 }
             }

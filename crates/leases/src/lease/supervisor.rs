@@ -107,7 +107,7 @@ impl<M: Machine> Supervisor<M> {
         match command {
             Command::Joined { index, sandbox } => {
                 // What Docker was told, whatever has become of the lease.
-                let told = M::told(&self.base.seat.cell.read().await);
+                let told = M::told(&self.base.seat.endpoint.read().await);
                 self.base.seat.joined(index, sandbox, told, M::OWN_V6);
             }
             Command::Left => {
@@ -170,7 +170,7 @@ impl<M: Machine> Supervisor<M> {
         }
         self.keep().await;
         if self.machine.publish() {
-            self.base.seat.cell.names_changed();
+            self.base.seat.endpoint.names_changed();
         }
         self.transmit().await;
     }
@@ -181,7 +181,7 @@ impl<M: Machine> Supervisor<M> {
         if self.base.pace.next().is_none() {
             return;
         }
-        let stored = self.base.seat.cell.is_stored().await;
+        let stored = self.base.seat.endpoint.is_stored().await;
         let now = self.base.now().since_boot();
         let pace = &mut self.base.pace;
         let due = if stored { pace.take(now) } else { pace.take_early() };
@@ -238,7 +238,7 @@ impl<M: Machine> Supervisor<M> {
                 if let Err(error) = self.machine.applied(&mut self.base, applied).await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
-                self.base.seat.cell.was_set_up();
+                self.base.seat.endpoint.was_set_up();
                 done
             }
             Ok(None) => Ok(false),

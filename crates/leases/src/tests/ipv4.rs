@@ -53,14 +53,14 @@ async fn nothing_is_done_in_a_sandbox_before_the_link_is_there() {
     bound(&supervised).await;
     pass(5).await;
     assert_eq!(lab.inside(), [""; 0]);
-    assert_eq!(lab.cell.read().await.interface, None);
+    assert_eq!(lab.endpoint.read().await.interface, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_container_that_runs_has_no_socket_open() {
     let (lab, _supervised) = running().await;
     until("it is quiet", || lab.lan.open_sockets() == 0).await;
-    assert_eq!(lab.cell.read().await.interface.unwrap().as_str(), "eth0");
+    assert_eq!(lab.endpoint.read().await.interface.unwrap().as_str(), "eth0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,7 +275,7 @@ async fn a_name_is_told_once_however_often_it_changes() {
 #[tokio::test(start_paused = true)]
 async fn an_address_that_the_host_is_given_is_given_up() {
     let (lab, supervised) = running().await;
-    let own = lab.cell.options().parent.clone();
+    let own = lab.endpoint.options().parent.clone();
     lab.services.book.set_host(vec![(own, FIRST.parse().unwrap())]);
     supervised.orders.recheck();
     wait(&supervised, "another address", |status| {
@@ -304,7 +304,7 @@ async fn a_sandbox_that_is_gone_is_told() {
     lab.lan.refuse_sockets(Some(ErrorKind::NotFound));
     supervised.orders.renew();
     pass(2).await;
-    let lost = |inventory: &crate::Inventory| inventory.endpoints[lab.cell.id()].lost;
+    let lost = |inventory: &crate::Inventory| inventory.endpoints[lab.endpoint.id()].lost;
     assert_ne!(lost(&lab.ledger.read()), lost(&before));
 }
 

@@ -48,7 +48,7 @@ struct Lab {
     sandboxes: FakeSandboxes,
     host: FakeHost,
     services: Services,
-    cell: Arc<EndpointState>,
+    endpoint: Arc<EndpointState>,
     store: Arc<Store>,
     ledger: Ledger,
     dir: TempDir,
@@ -92,44 +92,44 @@ impl Lab {
             "address": { "dhcp": {} }, "ipv6": { "identity": identity },
         }))
         .unwrap();
-        let cell = EndpointState::stored(record, options, store.clone(), &services.book, &ledger);
-        Self { lan, sandboxes, host, services, cell: Arc::new(cell), store, ledger, dir }
+        let endpoint = EndpointState::stored(record, options, store.clone(), &services.book, &ledger);
+        Self { lan, sandboxes, host, services, endpoint: Arc::new(endpoint), store, ledger, dir }
     }
 
     /// A client that begins on the host.
     async fn start(&self, remembered: Option<Remembered>) -> Supervised {
-        let config = dhcp::config(self.cell.options(), MAC, &self.dhcp().await, None);
-        crate::ipv4::start(self.cell.clone(), self.services.clone(), config, remembered, INDEX)
+        let config = dhcp::config(self.endpoint.options(), MAC, &self.dhcp().await, None);
+        crate::ipv4::start(self.endpoint.clone(), self.services.clone(), config, remembered, INDEX)
     }
 
     async fn start6(&self) -> Supervised<Status6> {
-        let record = self.cell.read().await;
-        let config = crate::ipv6::config(self.cell.options(), MAC, record.ipv6.as_ref().unwrap());
-        crate::ipv6::start(self.cell.clone(), self.services.clone(), config, None, INDEX)
+        let record = self.endpoint.read().await;
+        let config = crate::ipv6::config(self.endpoint.options(), MAC, record.ipv6.as_ref().unwrap());
+        crate::ipv6::start(self.endpoint.clone(), self.services.clone(), config, None, INDEX)
     }
 
     /// The daemon starts again, and the container has gone on.
     async fn resume(&self) -> Supervised {
         let dhcp = self.dhcp().await;
-        let config = dhcp::config(self.cell.options(), MAC, &dhcp, None);
+        let config = dhcp::config(self.endpoint.options(), MAC, &dhcp, None);
         let lease = dhcp.lease.and_then(|lease| lease.restore(&self.services.boot));
-        crate::ipv4::resume(self.cell.clone(), self.services.clone(), config, lease, place())
+        crate::ipv4::resume(self.endpoint.clone(), self.services.clone(), config, lease, place())
     }
 
     async fn resume6(&self) -> Supervised<Status6> {
-        let record = self.cell.read().await;
+        let record = self.endpoint.read().await;
         let ipv6 = record.ipv6.unwrap();
-        let config = crate::ipv6::config(self.cell.options(), MAC, &ipv6);
+        let config = crate::ipv6::config(self.endpoint.options(), MAC, &ipv6);
         let state = ipv6.identity.state.as_ref();
-        crate::ipv6::resume(self.cell.clone(), self.services.clone(), config, state, place())
+        crate::ipv6::resume(self.endpoint.clone(), self.services.clone(), config, state, place())
     }
 
     fn mark(&self) -> Mark {
-        Mark::inside(self.cell.id(), self.cell.options().mode)
+        Mark::inside(self.endpoint.id(), self.endpoint.options().mode)
     }
 
     async fn dhcp(&self) -> landline_model::DhcpRecord {
-        match self.cell.read().await.address {
+        match self.endpoint.read().await.address {
             landline_model::AddressRecord::Dhcp(dhcp) => dhcp,
             other => panic!("{other:?}"),
         }
@@ -138,8 +138,8 @@ impl Lab {
     /// The address of the lease as the file has it, which is closed.
     async fn stored(self) -> Option<String> {
         let path = self.dir.path().join("state.redb");
-        let Self { cell, store, services, .. } = self;
-        drop((cell, services));
+        let Self { endpoint, store, services, .. } = self;
+        drop((endpoint, services));
         until("the file is closed", || Arc::strong_count(&store) == 1).await;
         drop(store);
         let (_store, mut rows) = Store::open(&path).unwrap();
@@ -155,7 +155,7 @@ impl Lab {
     /// Docker was told the address and moves the link into the container.
     async fn join<S>(&self, supervised: &Supervised<S>, told: Option<IpAddr>) {
         let net = told.map(|address| ipnet::IpNet::new(address, 24).unwrap());
-        self.cell
+        self.endpoint
             .update(|record| match net {
                 Some(ipnet::IpNet::V4(net)) => record.applied.address = Some(net),
                 Some(ipnet::IpNet::V6(_)) | None => {}

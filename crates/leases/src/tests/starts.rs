@@ -74,9 +74,10 @@ async fn a_lease_that_ended_meanwhile_goes_if_nobody_gives_it_again() {
 async fn an_address_that_nobody_remembers_stays_until_a_server_has_said_something() {
     let lab = killed().await;
     lab.lan.four(|lan| lan.serve(false));
-    let config = crate::addressing::dhcp::config(lab.cell.options(), super::MAC, &lab.dhcp().await, None);
-    let (cell, services) = (lab.cell.clone(), lab.services.clone());
-    let supervised: Supervised = crate::ipv4::ask_again(cell, services, config, Some(address(10)), place());
+    let config = crate::addressing::dhcp::config(lab.endpoint.options(), super::MAC, &lab.dhcp().await, None);
+    let (endpoint, services) = (lab.endpoint.clone(), lab.services.clone());
+    let supervised: Supervised =
+        crate::ipv4::ask_again(endpoint, services, config, Some(address(10)), place());
     pass(30).await;
     assert_eq!(lab.inside(), ["198.51.100.10/24"]);
     lab.lan.four(|lan| lan.serve(true));
