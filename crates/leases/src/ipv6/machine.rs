@@ -148,7 +148,7 @@ impl Ipv6 {
     fn is_ours(&self, base: &Base, heard: &Packet6) -> bool {
         let claimed = self.client.claimed(heard.frame_source, &heard.packet);
         claimed.is_some_and(|address| !address.is_unicast_link_local())
-            && base.seat.is_local(heard.frame_source)
+            && base.location.is_local(heard.frame_source)
     }
 
     /// Another cannot or must not have the address.
@@ -235,7 +235,7 @@ impl Machine for Ipv6 {
     fn overheard(&mut self, base: &Base, heard: Overheard, _open: bool) -> bool {
         let Overheard::Router(said) = heard else { return true };
         // What this host says goes to its own bridge, and not to the children of its NIC.
-        let child = facts_of(base.seat.endpoint.options().mode).parent == ParentIs::Nic;
+        let child = facts_of(base.location.endpoint.options().mode).parent == ParentIs::Nic;
         if !(said.own && child) {
             self.client.handle_packet(base.now(), said.frame_source, &said.packet, said.check);
         }
@@ -286,11 +286,11 @@ impl Machine for Ipv6 {
             tracing::info!(endpoint = base.endpoint(), ?addresses, routers, "IPv6");
         }
         self.kept.clone_from(current);
-        let services = &base.seat.services;
+        let services = &base.location.services;
         let row = StateRecord::of(&self.kept, &services.boot, services.clock.both());
-        let inside = matches!(base.seat.place, Some(Location::Sandbox(_)));
+        let inside = matches!(base.location.place, Some(Location::Sandbox(_)));
         let coming: Vec<_> = addresses_v6(&self.kept).into_iter().map(|(net, _)| net).collect();
-        let written = base.seat.endpoint.update(|record| {
+        let written = base.location.endpoint.update(|record| {
             let Some(ipv6) = &mut record.ipv6 else { return };
             ipv6.identity.state = Some(row);
             if inside && ipv6.applied.len() < MOST_APPLIED {
@@ -311,10 +311,10 @@ impl Machine for Ipv6 {
         if base.pace.take_early().is_some() || *self.client.current() != self.kept {
             self.remember(base).await;
         }
-        let record = base.seat.endpoint.read().await;
+        let record = base.location.endpoint.read().await;
         let shared = landline_links::mark::is_implicit(&record.network);
         let (before, state) = (record.ipv6?, self.kept.clone());
-        let skip_routes = base.seat.endpoint.options().skip_routes;
+        let skip_routes = base.location.endpoint.options().skip_routes;
         let setting_up = base.is_setting_up();
         Some(Box::new(move |sandbox| {
             let mut now = before.clone();
@@ -337,25 +337,25 @@ impl Machine for Ipv6 {
             }
         };
         if known {
-            base.seat.endpoint.amend(change).await;
+            base.location.endpoint.amend(change).await;
             return Ok(());
         }
-        base.seat.endpoint.update(change).await
+        base.location.endpoint.update(change).await
     }
 
     fn settled(&self, base: &Base) {
-        if let Some(sandbox) = &base.seat.sandbox {
-            base.seat.services.company.settled(sandbox);
+        if let Some(sandbox) = &base.location.sandbox {
+            base.location.services.company.settled(sandbox);
         }
     }
 
     async fn release(&mut self, base: &mut Base, socket: &mut Option<Self::Sockets>) {
         self.client.release(base.now());
         if self.client.wants_dhcp() && socket.is_none() {
-            *socket = base.seat.open(self.opener()).await;
+            *socket = base.location.open(self.opener()).await;
         }
         if let Some(socket) = socket {
-            socket.send_release(&mut self.client, &base.seat.services.clock).await;
+            socket.send_release(&mut self.client, &base.location.services.clock).await;
         }
     }
 

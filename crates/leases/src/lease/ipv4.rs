@@ -147,7 +147,7 @@ impl Ipv4 {
     /// are not those of the interface they answer on; who on this host has an address is known without asking.
     fn is_ours(&self, base: &Base, packet: &Packet) -> bool {
         // Most are not, and who has sent them need not be looked up.
-        self.client.is_about_address(packet) && base.seat.is_local(packet.sender_mac)
+        self.client.is_about_address(packet) && base.location.is_local(packet.sender_mac)
     }
 
     /// Another cannot or must not have the address.
@@ -274,10 +274,10 @@ impl Machine for Ipv4 {
     }
 
     async fn remember(&mut self, base: &mut Base) {
-        let services = &base.seat.services;
+        let services = &base.location.services;
         let lease =
             self.client.lease().map(|lease| LeaseRecord::of(lease, &services.boot, services.clock.both()));
-        let written = base.seat.endpoint.update(|record| {
+        let written = base.location.endpoint.update(|record| {
             if let AddressRecord::Dhcp(dhcp) = &mut record.address {
                 dhcp.lease = lease;
             }
@@ -289,7 +289,7 @@ impl Machine for Ipv4 {
     }
 
     async fn job(&mut self, base: &mut Base) -> Option<Job<Done>> {
-        let record = base.seat.endpoint.read().await;
+        let record = base.location.endpoint.read().await;
         let lease = self.client.lease();
         let setting_up = base.is_setting_up();
         // The address that is there may be the one Docker was told.
@@ -298,7 +298,7 @@ impl Machine for Ipv4 {
             base.deferred = true;
             return None;
         }
-        let target = lease.map(|lease| wanted(lease, base.seat.endpoint.options(), &record));
+        let target = lease.map(|lease| wanted(lease, base.location.endpoint.options(), &record));
         let shared = landline_links::mark::is_implicit(&record.network);
         Some(Box::new(move |sandbox| {
             let (before, mut now) = (record.applied.clone(), record.applied);
@@ -322,14 +322,14 @@ impl Machine for Ipv4 {
             record.interface = Some(done.interface);
             record.applied = done.now;
         };
-        base.seat.endpoint.update(change).await
+        base.location.endpoint.update(change).await
     }
 
     async fn release(&mut self, base: &mut Base, sockets: &mut Option<Self::Sockets>) {
         let lease = self.client.lease().cloned();
         self.client.release(base.now());
         if sockets.is_none() {
-            *sockets = base.seat.open(self.opener()).await;
+            *sockets = base.location.open(self.opener()).await;
         }
         let Some(sockets) = sockets else { return };
         sockets.send_release(&mut self.client, self.mac, lease.as_ref()).await;

@@ -107,7 +107,7 @@ pub(crate) type Transmit<M> = <<M as Machine>::Client as Client>::Transmit;
 
 /// What the machines of both families need.
 pub(crate) struct Base {
-    pub(crate) seat: LinkLocation,
+    pub(crate) location: LinkLocation,
     /// The sandbox has addresses that no server and no router has confirmed or refused yet: they stay until then.
     pub(crate) undecided: bool,
     /// Until when Docker may still be setting the sandbox up with the address that it was told.
@@ -125,7 +125,7 @@ pub(crate) struct Base {
 impl Base {
     pub(crate) fn new(endpoint: Arc<EndpointState>, services: Services, place: Location) -> Self {
         Self {
-            seat: LinkLocation::new(endpoint, services, place),
+            location: LinkLocation::new(endpoint, services, place),
             undecided: false,
             told_until: None,
             deferred: false,
@@ -136,18 +136,18 @@ impl Base {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.seat.services.clock.now()
+        self.location.services.clock.now()
     }
 
     /// The endpoint as it is called in the log.
     pub(crate) fn endpoint(&self) -> &str {
-        self.seat.endpoint.id().short()
+        self.location.endpoint.id().short()
     }
 
     /// Whether a line about the endpoint may be logged now.
     pub(crate) fn may_log(&mut self) -> bool {
         let now = self.now().since_boot();
-        self.quota.take(now, self.seat.endpoint.id().short())
+        self.quota.take(now, self.location.endpoint.id().short())
     }
 
     /// Whether Docker may still be setting the sandbox up.
@@ -157,7 +157,7 @@ impl Base {
 
     /// Why the endpoint may not have an address; `None`: it may, as the other user has gone since.
     pub(crate) fn refusal(&self, address: IpAddr) -> Option<NotPermitted> {
-        let (endpoint, book) = (&self.seat.endpoint, &self.seat.services.book);
+        let (endpoint, book) = (&self.location.endpoint, &self.location.services.book);
         book.permit_endpoint(address.into(), endpoint.options(), endpoint.id()).err()
     }
 }

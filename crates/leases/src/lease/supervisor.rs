@@ -45,7 +45,7 @@ impl<M: Machine> Supervisor<M> {
             // The daemon was away: the sandbox may have missed a change.
             self.configure().await;
         }
-        let clock = self.base.seat.services.clock.clone();
+        let clock = self.base.location.services.clock.clone();
         loop {
             self.settle().await;
             let due = self.machine.client().poll_timeout().map(Instant::since_boot);
@@ -61,17 +61,17 @@ impl<M: Machine> Supervisor<M> {
                     Some(command) => self.command(command).await,
                     None => return,
                 },
-                outcome = maybe(self.base.seat.motion.as_mut()) => self.arrived(outcome).await,
+                outcome = maybe(self.base.location.motion.as_mut()) => self.arrived(outcome).await,
                 received = receive::<M>(self.sockets.as_ref()) => match received {
                     Ok(received) => self.machine.received(&self.base, received),
                     Err(error) => {
                         // The link went down or moved away under the socket.
                         tracing::debug!(%error, endpoint = self.base.endpoint(), "sockets lost");
                         self.sockets = None;
-                        self.base.seat.unopened = true;
+                        self.base.location.unopened = true;
                     }
                 },
-                heard = self.machine.overhear(self.base.seat.sandbox.as_ref()) => {
+                heard = self.machine.overhear(self.base.location.sandbox.as_ref()) => {
                     if self.machine.overheard(&self.base, heard, self.sockets.is_some()) {
                         self.configure().await;
                     }
@@ -84,7 +84,7 @@ impl<M: Machine> Supervisor<M> {
                 () = clock.sleep_until(deadline) => {
                     let now = clock.now();
                     if self.machine.client().poll_timeout().is_some_and(|due| due <= now) {
-                        self.base.seat.unopened = false;
+                        self.base.location.unopened = false;
                         self.machine.client().handle_timeout(now);
                     }
                 }
@@ -107,12 +107,12 @@ impl<M: Machine> Supervisor<M> {
         match command {
             Command::Joined { index, sandbox } => {
                 // What Docker was told, whatever has become of the lease.
-                let told = M::told(&self.base.seat.endpoint.read().await);
-                self.base.seat.joined(index, sandbox, told, M::OWN_V6);
+                let told = M::told(&self.base.location.endpoint.read().await);
+                self.base.location.joined(index, sandbox, told, M::OWN_V6);
             }
             Command::Left => {
                 self.sockets = None;
-                self.base.seat.left();
+                self.base.location.left();
             }
             Command::Hostname(name) => self.base.names.want(name),
             // It was given back, and is wanted again.
@@ -139,7 +139,7 @@ impl<M: Machine> Supervisor<M> {
         if outcome == MoveOutcome::Late {
             tracing::warn!(endpoint = self.base.endpoint(), "the link was moved but not set up in time");
         }
-        if self.base.seat.arrived(outcome) {
+        if self.base.location.arrived(outcome) {
             self.base.told_until = Some(self.base.now().since_boot() + SET_UP);
             self.configure().await;
         }
@@ -170,7 +170,7 @@ impl<M: Machine> Supervisor<M> {
         }
         self.keep().await;
         if self.machine.publish() {
-            self.base.seat.endpoint.names_changed();
+            self.base.location.endpoint.names_changed();
         }
         self.transmit().await;
     }
@@ -181,7 +181,7 @@ impl<M: Machine> Supervisor<M> {
         if self.base.pace.next().is_none() {
             return;
         }
-        let stored = self.base.seat.endpoint.is_stored().await;
+        let stored = self.base.location.endpoint.is_stored().await;
         let now = self.base.now().since_boot();
         let pace = &mut self.base.pace;
         let due = if stored { pace.take(now) } else { pace.take_early() };
@@ -195,13 +195,13 @@ impl<M: Machine> Supervisor<M> {
     async fn transmit(&mut self) {
         let wanted = self.machine.client().wants_socket();
         // Between leaving the host and being set up in the sandbox nothing can be sent: it waits.
-        let moving = self.base.seat.motion.is_some();
+        let moving = self.base.location.motion.is_some();
         if (wanted || !self.outbox.is_empty())
             && self.sockets.is_none()
             && !moving
-            && !self.base.seat.unopened
+            && !self.base.location.unopened
         {
-            self.sockets = self.base.seat.open(self.machine.opener()).await;
+            self.sockets = self.base.location.open(self.machine.opener()).await;
         }
         let open = self.sockets.is_some();
         let (waiting, leaving): (VecDeque<_>, VecDeque<_>) =
@@ -226,9 +226,10 @@ impl<M: Machine> Supervisor<M> {
     /// Brings the sandbox in line with the machine. Before the link has arrived there is nothing to do: Docker configures
     /// what it was told, and arriving looks again.
     async fn configure(&mut self) {
-        let Some(Location::Sandbox(path)) = self.base.seat.place.clone() else { return };
+        let Some(Location::Sandbox(path)) = self.base.location.place.clone() else { return };
         let Some(job) = self.machine.job(&mut self.base).await else { return };
-        let (sandboxes, mark) = (self.base.seat.services.sandboxes.clone(), self.base.seat.mark.clone());
+        let (sandboxes, mark) =
+            (self.base.location.services.sandboxes.clone(), self.base.location.mark.clone());
         let entered = landline_links::blocking(move || {
             let Some(mut inside) = sandboxes.enter(&path, &mark)? else { return Ok(None) };
             Ok(Some(job(&mut *inside)))
@@ -238,7 +239,7 @@ impl<M: Machine> Supervisor<M> {
                 if let Err(error) = self.machine.applied(&mut self.base, applied).await {
                     tracing::error!(error = %chain(&error), "a change of a sandbox could not be stored");
                 }
-                self.base.seat.endpoint.was_set_up();
+                self.base.location.endpoint.was_set_up();
                 done
             }
             Ok(None) => Ok(false),
