@@ -118,7 +118,7 @@ impl Engine {
     ) {
         let fixed = fixed(record);
         let Some(address) = fixed.first().copied() else { return };
-        let motion = SandboxMove {
+        let link_move = SandboxMove {
             present: self.services.link_table.clone(),
             sandboxes: self.services.sandboxes.clone(),
             index,
@@ -129,7 +129,7 @@ impl Engine {
         };
         let sandboxes = self.services.sandboxes.clone();
         let announce = async move {
-            if wait_for_move(motion).await == MoveOutcome::Gone {
+            if wait_for_move(link_move).await == MoveOutcome::Gone {
                 return;
             }
             for n in 0..ANNOUNCEMENTS {

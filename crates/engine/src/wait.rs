@@ -92,7 +92,7 @@ impl Engine {
             let record = endpoint.state.read().await;
             let leased = endpoint.status().and_then(|status| status.lease).map(|lease| lease.address);
             let Some(sandbox) = record.sandbox.clone() else { return false };
-            let motion = SandboxMove {
+            let link_move = SandboxMove {
                 present: self.services.link_table.clone(),
                 sandboxes: self.services.sandboxes.clone(),
                 index: None,
@@ -106,7 +106,7 @@ impl Engine {
                 own_v6: false,
             };
             loop {
-                match wait_for_move(motion.clone()).await {
+                match wait_for_move(link_move.clone()).await {
                     MoveOutcome::Ready => break,
                     MoveOutcome::Late => {}
                     MoveOutcome::Gone => return false,

@@ -23,7 +23,7 @@ pub(crate) struct LinkLocation {
     /// The sandbox it is in or on its way to.
     pub(crate) sandbox: Option<PathBuf>,
     /// Its way there, while that lasts.
-    pub(crate) motion: Option<Pin<Box<dyn Future<Output = MoveOutcome> + Send>>>,
+    pub(crate) link_move: Option<Pin<Box<dyn Future<Output = MoveOutcome> + Send>>>,
     /// Opening the sockets failed; try again at the machine's next deadline, not before.
     pub(crate) unopened: bool,
 }
@@ -35,7 +35,7 @@ impl LinkLocation {
             Location::Host(_) => None,
         };
         let mark = Mark::inside(endpoint.id(), endpoint.options().mode);
-        Self { endpoint, services, mark, place: Some(place), sandbox, motion: None, unopened: false }
+        Self { endpoint, services, mark, place: Some(place), sandbox, link_move: None, unopened: false }
     }
 
     /// Docker will move it into this sandbox, and put `address` on it. `index`: on the host, if it is still there.
@@ -53,8 +53,8 @@ impl LinkLocation {
         self.place = index.map(Location::Host);
         let (present, sandboxes) = (self.services.link_table.clone(), self.services.sandboxes.clone());
         let mark = self.mark.clone();
-        let motion = SandboxMove { present, sandboxes, index, sandbox, mark, address, own_v6 };
-        self.motion = Some(Box::pin(wait_for_move(motion)));
+        let link_move = SandboxMove { present, sandboxes, index, sandbox, mark, address, own_v6 };
+        self.link_move = Some(Box::pin(wait_for_move(link_move)));
     }
 
     /// Whether a hardware address is one of this host's, or of another interface in the endpoint's sandbox.
@@ -69,14 +69,14 @@ impl LinkLocation {
 
     /// It is about to leave its sandbox.
     pub(crate) fn left(&mut self) {
-        self.motion = None;
+        self.link_move = None;
         self.place = None;
         self.sandbox = None;
     }
 
     /// Its way is over. `true`: it is in its sandbox.
     pub(crate) fn arrived(&mut self, arrival: MoveOutcome) -> bool {
-        self.motion = None;
+        self.link_move = None;
         self.unopened = false;
         let inside = self.sandbox.clone().filter(|_| arrival != MoveOutcome::Gone);
         self.place = inside.map(Location::Sandbox);

@@ -45,11 +45,11 @@ pub struct SandboxMove {
 
 /// Waits until the link is gone from the host and ready in its sandbox. While it waits inside the sandbox it
 /// holds the namespace; dropping the future lets go.
-pub async fn wait_for_move(motion: SandboxMove) -> MoveOutcome {
-    if let Some(index) = motion.index {
-        motion.present.clone().gone(index).await;
+pub async fn wait_for_move(link_move: SandboxMove) -> MoveOutcome {
+    if let Some(index) = link_move.index {
+        link_move.present.clone().gone(index).await;
     }
-    match tokio::time::timeout(SET_UP, set_up(&motion)).await {
+    match tokio::time::timeout(SET_UP, set_up(&link_move)).await {
         Ok(Ok(arrival)) => arrival,
         Ok(Err(error)) => {
             tracing::warn!(error = %landline_types::chain(&error), "cannot see whether a link was set up");
@@ -59,14 +59,14 @@ pub async fn wait_for_move(motion: SandboxMove) -> MoveOutcome {
     }
 }
 
-async fn set_up(motion: &SandboxMove) -> Result<MoveOutcome, SandboxError> {
-    let (sandboxes, path) = (motion.sandboxes.clone(), motion.sandbox.clone());
+async fn set_up(link_move: &SandboxMove) -> Result<MoveOutcome, SandboxError> {
+    let (sandboxes, path) = (link_move.sandboxes.clone(), link_move.sandbox.clone());
     // The events begin before the first look, so nothing falls in between.
     let Some(mut changes) = blocking(move || sandboxes.follow(&path)).await? else {
         return Ok(MoveOutcome::Gone);
     };
     loop {
-        let look = motion.clone();
+        let look = link_move.clone();
         match blocking(move || is_ready(&look)).await? {
             None => return Ok(MoveOutcome::Gone),
             Some(true) => return Ok(MoveOutcome::Ready),
@@ -76,10 +76,12 @@ async fn set_up(motion: &SandboxMove) -> Result<MoveOutcome, SandboxError> {
 }
 
 /// Looks at the link in the sandbox. `None`: it is not there.
-fn is_ready(motion: &SandboxMove) -> Result<Option<bool>, SandboxError> {
-    let Some(mut inside) = motion.sandboxes.enter(&motion.sandbox, &motion.mark)? else { return Ok(None) };
-    inside.quiet_v6(motion.own_v6);
-    let addressed = match motion.address {
+fn is_ready(link_move: &SandboxMove) -> Result<Option<bool>, SandboxError> {
+    let Some(mut inside) = link_move.sandboxes.enter(&link_move.sandbox, &link_move.mark)? else {
+        return Ok(None);
+    };
+    inside.quiet_v6(link_move.own_v6);
+    let addressed = match link_move.address {
         Some(address) => inside.addresses()?.iter().any(|net| net.addr() == address),
         None => true,
     };

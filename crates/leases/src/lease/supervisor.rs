@@ -61,7 +61,7 @@ impl<M: Machine> Supervisor<M> {
                     Some(command) => self.command(command).await,
                     None => return,
                 },
-                outcome = maybe(self.base.location.motion.as_mut()) => self.arrived(outcome).await,
+                outcome = maybe(self.base.location.link_move.as_mut()) => self.arrived(outcome).await,
                 received = receive::<M>(self.sockets.as_ref()) => match received {
                     Ok(received) => self.machine.received(&self.base, received),
                     Err(error) => {
@@ -195,7 +195,7 @@ impl<M: Machine> Supervisor<M> {
     async fn transmit(&mut self) {
         let wanted = self.machine.client().wants_socket();
         // Between leaving the host and being set up in the sandbox nothing can be sent: it waits.
-        let moving = self.base.location.motion.is_some();
+        let moving = self.base.location.link_move.is_some();
         if (wanted || !self.outbox.is_empty())
             && self.sockets.is_none()
             && !moving
