@@ -44,8 +44,8 @@ pub trait Sockets: Send + Sync {
     /// The same for an address that is in use on this link of the host's own.
     fn dhcp4_here(&self, index: u32) -> io::Result<Box<dyn Dhcp4>>;
 
-    /// For the exchanges of an endpoint with IPv6. `ears`: what routers say to all is heard elsewhere, too.
-    fn icmp6(&self, place: &Location, mark: &Mark, ears: bool) -> io::Result<Box<dyn Icmp6>>;
+    /// For the exchanges of an endpoint with IPv6. `listener`: what routers say to all is heard elsewhere, too.
+    fn icmp6(&self, place: &Location, mark: &Mark, listener: bool) -> io::Result<Box<dyn Icmp6>>;
 
     /// On a link of the host's, for questions about addresses.
     fn arp(&self, index: u32) -> io::Result<Box<dyn Arp>>;
@@ -158,8 +158,8 @@ impl Sockets for LinuxSockets {
         Ok(Box::new(dhcp4::DhcpSockets::open_here(index)?))
     }
 
-    fn icmp6(&self, place: &Location, mark: &Mark, ears: bool) -> io::Result<Box<dyn Icmp6>> {
-        Ok(Box::new(icmp6::Icmp6Socket::open(place, mark, ears)?))
+    fn icmp6(&self, place: &Location, mark: &Mark, listener: bool) -> io::Result<Box<dyn Icmp6>> {
+        Ok(Box::new(icmp6::Icmp6Socket::open(place, mark, listener)?))
     }
 
     fn arp(&self, index: u32) -> io::Result<Box<dyn Arp>> {

@@ -97,14 +97,14 @@ impl FakeLan {
         join(&mut state, sender);
         Ok(Socket { lan: self.clone(), inbox: tokio::sync::Mutex::new(inbox), number })
     }
-    fn listen<T: Send>(&self, join: impl FnOnce(&mut State, UnboundedSender<T>)) -> io::Result<Ear<T>> {
+    fn listen<T: Send>(&self, join: impl FnOnce(&mut State, UnboundedSender<T>)) -> io::Result<Listener<T>> {
         let mut state = self.lock();
         if let Some(kind) = state.refusal {
             return Err(kind.into());
         }
         let (sender, inbox) = unbounded_channel();
         join(&mut state, sender);
-        Ok(Ear(tokio::sync::Mutex::new(inbox)))
+        Ok(Listener(tokio::sync::Mutex::new(inbox)))
     }
 }
 
@@ -117,7 +117,7 @@ impl Sockets for FakeLan {
         Ok(Box::new(self.open(|state, inbox| state.four.inboxes.push(inbox))?))
     }
 
-    fn icmp6(&self, _place: &Location, _mark: &Mark, _ears: bool) -> io::Result<Box<dyn Icmp6>> {
+    fn icmp6(&self, _place: &Location, _mark: &Mark, _listener: bool) -> io::Result<Box<dyn Icmp6>> {
         Ok(Box::new(self.open(|state, inbox| state.six.inboxes.push(inbox))?))
     }
 
@@ -130,7 +130,7 @@ impl Sockets for FakeLan {
     }
 
     fn advertisements(&self, _parent: &IfName) -> io::Result<Box<dyn Advertisements>> {
-        Ok(Box::new(self.listen(|state, inbox| state.six.ears.push(inbox))?))
+        Ok(Box::new(self.listen(|state, inbox| state.six.listeners.push(inbox))?))
     }
 }
 
@@ -148,7 +148,7 @@ impl<T: Send> Drop for Socket<T> {
 }
 
 /// A socket on the parent.
-struct Ear<T: Send>(tokio::sync::Mutex<UnboundedReceiver<T>>);
+struct Listener<T: Send>(tokio::sync::Mutex<UnboundedReceiver<T>>);
 
 fn receive<T: Send>(inbox: &tokio::sync::Mutex<UnboundedReceiver<T>>) -> Next<'_, T> {
     Box::pin(async { inbox.lock().await.recv().await.ok_or_else(|| io::ErrorKind::NetworkDown.into()) })

@@ -14,7 +14,7 @@ use landline_dhcp::wire::dhcpv4::{MessageType, Packet, Repr};
 use landline_types::Mac;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Ear, HOUR, Micros, SECOND, Socket, receive, say};
+use super::{HOUR, Listener, Micros, SECOND, Socket, receive, say};
 use crate::sockets::{Arp, Claims, Dhcp4, Next, Received};
 use server::Server;
 
@@ -191,7 +191,7 @@ impl Arp for Socket<arp::Heard> {
     }
 }
 
-impl Claims for Ear<arp::Packet> {
+impl Claims for Listener<arp::Packet> {
     fn watch(&self, _own: &[(Ipv4Addr, Mac)]) -> io::Result<()> {
         Ok(())
     }

@@ -17,7 +17,7 @@ use landline_dhcp::wire::udp::Check;
 use landline_types::Mac;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Ear, Micros, SECOND, Socket, receive, say};
+use super::{Listener, Micros, SECOND, Socket, receive, say};
 use crate::sockets::{Advertisement, Advertisements, Icmp6, Next, Packet6};
 use gateway::{Router, Squatter};
 use server::Server;
@@ -53,7 +53,7 @@ pub struct Lan6 {
     routed: bool,
     served: bool,
     pub(super) inboxes: Vec<UnboundedSender<Packet6>>,
-    pub(super) ears: Vec<UnboundedSender<Advertisement>>,
+    pub(super) listeners: Vec<UnboundedSender<Advertisement>>,
     heard: Vec<MessageType>,
     /// How many neighbour solicitations without a source there were.
     probes: usize,
@@ -68,7 +68,7 @@ impl Lan6 {
             routed: true,
             served: true,
             inboxes: Vec::new(),
-            ears: Vec::new(),
+            listeners: Vec::new(),
             heard: Vec::new(),
             probes: 0,
         }
@@ -113,7 +113,7 @@ impl Lan6 {
                 check: Check::Verify,
                 own: false,
             };
-            say(&mut self.ears, &said);
+            say(&mut self.listeners, &said);
             say(&mut self.inboxes, &heard(frame));
         }
     }
@@ -155,7 +155,7 @@ impl Icmp6 for Socket<Packet6> {
     }
 }
 
-impl Advertisements for Ear<Advertisement> {
+impl Advertisements for Listener<Advertisement> {
     fn receive(&self) -> Next<'_, Advertisement> {
         receive(&self.0)
     }

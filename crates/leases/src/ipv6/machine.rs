@@ -197,8 +197,8 @@ impl Machine for Ipv6 {
     }
 
     fn opener(&self) -> Opener<Self::Sockets> {
-        let ears = self.routers.is_some();
-        Box::new(move |sockets, place, mark| sockets.icmp6(place, mark, ears))
+        let listener = self.routers.is_some();
+        Box::new(move |sockets, place, mark| sockets.icmp6(place, mark, listener))
     }
 
     fn send(socket: &mut Self::Sockets, transmit: &Transmit) -> io::Result<()> {

@@ -28,11 +28,11 @@ pub(super) struct Icmp6Socket {
     /// On the parent of an ipvlan, which hears what is for an address that no child has yet.
     above: Option<PacketSocket>,
     /// What routers say to all is heard elsewhere, too.
-    ears: bool,
+    listener: bool,
 }
 
 impl Icmp6Socket {
-    pub(super) fn open(place: &Location, mark: &Mark, ears: bool) -> io::Result<Self> {
+    pub(super) fn open(place: &Location, mark: &Mark, listener: bool) -> io::Result<Self> {
         let (netns, link) = match place {
             Location::Host(index) => (None, link_on_host(*index)?),
             Location::Sandbox(path) => {
@@ -47,7 +47,7 @@ impl Icmp6Socket {
             index: link.index,
             groups: Groups::open(netns.as_ref())?,
             above: above(&link)?,
-            ears,
+            listener,
         })
     }
 
@@ -58,7 +58,7 @@ impl Icmp6Socket {
                 r = hear(self.above.as_ref(), LONGEST) => r?,
             };
             if !got.own {
-                if self.ears && is_advertisement(&packet) {
+                if self.listener && is_advertisement(&packet) {
                     self.heard_router()?;
                 }
                 return Ok(Packet6 { frame_source: got.source_mac, check: check_of(&got), packet });
