@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 
 /// Suites whose Docker is another one.
 const SUITES: [&str; 2] = ["trixie", "sid"];
-/// An engine does not run without these; runc is the machine's, as theirs needs a newer libc.
-const PACKAGES: [&str; 4] = ["docker.io", "docker-cli", "containerd", "tini"];
+/// An engine does not run without the first four; runc is the machine's, as theirs needs a newer libc. Compose 1.29 cannot
+/// recreate containers on engine 28, so each engine has the Compose of its suite.
+const PACKAGES: [&str; 5] = ["docker.io", "docker-cli", "containerd", "tini", "docker-compose"];
 
 /// Unpacks the engines into `DIR/<version>` (some 230 MB each) and returns where they are. Suites whose engine is there
 /// already are not asked again.

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::process::{Output, Process, Signal, last_lines, run, shell_words};
 use crate::wait::wait_for;
 
+/// Whether images are to be in containerd's store: `LANDLINE_TEST_IMAGE_STORE=containerd`. From engine 28 on.
+const IMAGE_STORE: &str = "LANDLINE_TEST_IMAGE_STORE";
+
 /// The socket of dockerd, where clients and plugins look for it.
 pub(super) const SOCKET: &str = "/run/docker.sock";
 /// How long dockerd may take to come up: it waits for its plugins, which may wait for a server.
@@ -76,6 +79,9 @@ impl Dockerd {
         });
         if self.live_restore {
             argv.push("--live-restore".to_owned());
+        }
+        if std::env::var_os(IMAGE_STORE).is_some_and(|store| store == "containerd") {
+            argv.push("--feature=containerd-snapshotter=true".to_owned());
         }
         argv.extend(self.extra.iter().cloned());
         argv
@@ -208,13 +214,28 @@ impl DockerHost {
     }
 
     fn client(&self, args: &[&str]) -> (Command, String) {
-        let mut argv = vec!["docker"];
+        self.program("docker", args)
+    }
+
+    /// A program that comes with the host's engine.
+    fn program(&self, name: &str, args: &[&str]) -> (Command, String) {
+        let mut argv = vec![name];
         argv.extend(args);
         let mut command = self.node.command(&argv);
         if let Some(running) = &self.dockerd {
             command.env("PATH", running.config.engine.path());
         }
         (command, shell_words(&argv))
+    }
+
+    /// Runs the Compose of the host's engine on the host, which must succeed; its standard output.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with the command and what it said.
+    pub fn compose(&self, project: &str, file: &str, args: &[&str]) -> Result<String> {
+        let argv = [&["--ansi", "never", "-p", project, "-f", file], args].concat();
+        let (command, words) = self.program("docker-compose", &argv);
+        run(command, &words, Duration::from_mins(2)).into_result(&words, self.node.name())
     }
 
     /// Runs the docker client, which must succeed; its standard output.

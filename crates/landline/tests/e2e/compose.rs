@@ -39,10 +39,7 @@ impl<'a> Project<'a> {
 
     fn compose(&self, args: &[&str]) -> Result<String> {
         let file: PathBuf = self.directory.path().join("compose.yaml");
-        let file = file.to_string_lossy();
-        let mut argv = vec!["docker-compose", "--no-ansi", "-p", "shop", "-f", &file];
-        argv.extend(args);
-        Ok(self.world.host.check(&argv)?)
+        Ok(self.world.host.compose("shop", &file.to_string_lossy(), args)?)
     }
 
     /// Up, on the LAN under its name, down, and nothing left.

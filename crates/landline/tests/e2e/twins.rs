@@ -1,115 +1,166 @@
 //! Containers of one image that nothing tells apart: no key, no ports. Docker starts them all at once.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use landline_testbed::{Dnsmasq, Dockerd, Ra, Signal, wait_for};
 
-use crate::tools::{second_nic, start_daemon};
+use crate::tools::{names, second_nic, start_daemon};
 use crate::world::{Result, SOON, World, binary};
 
-/// Ten of them: the network of each, and what its interface is called.
-const TWINS: [(&str, &str); 10] = [
-    ("bridged", "br00"),
-    ("bridged", "br00"),
-    ("bridged", "br00"),
-    ("bridged", "br00"),
-    ("direct", "eth0"),
-    ("direct", "eth0"),
-    ("direct", "eth0"),
-    ("leased", "br00"),
-    ("leased", "br00"),
-    ("leased", "br00"),
-];
+/// How many of them are on the network.
+const TWINS: usize = 10;
 
-fn names() -> impl Iterator<Item = (String, &'static str, &'static str)> {
-    TWINS
-        .iter()
-        .enumerate()
-        .map(|(number, (network, interface))| (format!("twin{number}"), *network, *interface))
+/// What they are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Net {
+    /// A bridge; IPv4 and IPv6.
+    Bridge,
+    /// A NIC of its own; IPv4 and IPv6.
+    Macvlan,
+    /// A bridge, and Docker asks Landline's IPAM driver for the addresses.
+    Ipam,
 }
 
-fn wire(world: &World) -> Result {
-    world.host.node().make_bridge("br0", Some("192.0.2.10/24"))?;
-    second_nic(&world.lan, &world.host)
+/// Ten twins on one network, and what is to stay.
+struct Twins {
+    world: World,
+    net: Net,
+    before: BTreeMap<String, Vec<String>>,
 }
 
-/// The twins, made one after the other, so that each has an identity of its own.
-fn twins() -> Result<World> {
-    let world = World::bridge_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
-    second_nic(&world.lan, &world.host)?;
-    world.network("bridged", &["bridge=br0", "ipv6=true"])?;
-    world.network("direct", &["mode=macvlan", "parent=eth1", "ipv6=true"])?;
-    let leased = ["--ipam-driver", "landline", "--ipam-opt", "addressing=dhcp", "--subnet", "192.0.2.0/24"];
-    let options = ["-o", "bridge=br0", "-o", "ignore_conflicts=true", "leased"];
-    world.host.docker_ok(&[&["network", "create", "-d", "landline"], &leased[..], &options].concat())?;
-    for (name, network, _) in names() {
-        world.run(&name, network, &["--restart=always", "--stop-signal=KILL"])?;
-        world.row(&name)?;
+impl Twins {
+    /// They are made one after the other, so that each has an identity of its own.
+    fn new(net: Net) -> Result<Self> {
+        let world = World::bridge_with(Dnsmasq { ra: Ra::Both, ..Dnsmasq::default() })?;
+        second_nic(&world.lan, &world.host)?;
+        match net {
+            Net::Bridge => drop(world.network("lan", &["bridge=br0", "ipv6=true"])?),
+            Net::Macvlan => drop(world.network("lan", &["mode=macvlan", "parent=eth1", "ipv6=true"])?),
+            Net::Ipam => {
+                let create = ["network", "create", "-d", "landline", "--ipam-driver", "landline", "--subnet"];
+                let options = ["192.0.2.0/24", "-o", "addressing=dhcp", "-o", "bridge=br0", "lan"];
+                world.host.docker_ok(&[&create[..], &options].concat())?;
+            }
+        }
+        for name in names("twin", TWINS) {
+            world.run(&name, "lan", &["--restart=always", "--stop-signal=KILL"])?;
+            world.row(&name)?;
+        }
+        let mut twins = Self { world, net, before: BTreeMap::new() };
+        twins.before = wait_for("the twins", SOON, || twins.seen())?;
+        Ok(twins)
     }
-    Ok(world)
+
+    /// The hardware address and the addresses of each, once it has all of them.
+    fn seen(&self) -> Option<BTreeMap<String, Vec<String>>> {
+        let interface = if self.net == Net::Macvlan { "eth0" } else { "br00" };
+        // The hardware address and one address, or two of IPv6 as well.
+        let all = if self.net == Net::Ipam { 2 } else { 4 };
+        let one = |name: String| {
+            let shown = self.world.inside(&name, &["ip", "addr", "show", "dev", interface]).ok()?;
+            let words: Vec<&str> = shown.split_whitespace().collect();
+            let mut seen: Vec<String> = words
+                .windows(2)
+                .filter(|pair| ["link/ether", "inet", "inet6"].contains(&pair[0]))
+                .map(|pair| pair[1].to_owned())
+                .filter(|address| !address.starts_with("fe80:"))
+                .collect();
+            seen.sort();
+            (seen.len() == all).then_some((name, seen))
+        };
+        names("twin", TWINS).into_iter().map(one).collect()
+    }
+
+    /// All are as they were, as nothing but Docker and Landline have seen to; says how long that took.
+    fn are_back(&self, how: &str, since: Instant) -> Result {
+        let mut last = None;
+        let back = wait_for(format!("all twins as they were: {how}"), 3 * SOON, || {
+            last = self.seen();
+            last.as_ref() == Some(&self.before)
+        });
+        let log = || format!("{}\n{}", self.world.daemon.log(), self.world.host.dockerd_log());
+        back.map_err(|error| {
+            let listed = self.world.host.docker_ok(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"]);
+            format!("{error}\n{:#?}\n{last:#?}\n{listed:?}\n{}", self.before, log())
+        })?;
+        println!("{:?}, {how}: all {TWINS} are back after {:.1} s", self.net, since.elapsed().as_secs_f32());
+        Ok(())
+    }
+
+    fn restart_docker(&mut self, signal: Signal) -> Result<Instant> {
+        self.world.host.dockerd_stop(signal)?;
+        let since = Instant::now();
+        self.world.host.dockerd_start()?;
+        Ok(since)
+    }
+
+    fn boot(&mut self) -> Result {
+        self.world.host.reboot()?;
+        self.world.host.node().make_bridge("br0", Some("192.0.2.10/24"))?;
+        second_nic(&self.world.lan, &self.world.host)
+    }
+
+    /// All that may become of Docker and of the host, one after the other.
+    fn live_through_all(&mut self) -> Result {
+        for (how, signal) in [("Docker ended", Signal::TERM), ("Docker was killed", Signal::KILL)] {
+            let since = self.restart_docker(signal)?;
+            self.are_back(how, since)?;
+            let log = self.world.daemon.log();
+            assert!(log.contains("cannot be told yet"), "{how}: {log}");
+        }
+        let since = self.restart_docker(Signal::TERM)?;
+        self.world.daemon.kill(Signal::KILL)?;
+        self.world.daemon.wait()?;
+        self.world.daemon = start_daemon(&self.world.host)?;
+        self.are_back("Docker ended, and the daemon was killed meanwhile", since)?;
+
+        self.world.host.dockerd_stop(Signal::TERM)?;
+        let since = Instant::now();
+        self.world.host.dockerd(Dockerd { live_restore: true, ..Dockerd::default() })?;
+        self.are_back("Docker ended, and leaves its containers running next time", since)?;
+        let pids = |twins: &Self| -> Result<Vec<u32>> {
+            names("twin", TWINS).iter().map(|name| Ok(twins.world.host.container_pid(name)?)).collect()
+        };
+        let running = pids(self)?;
+        let since = self.restart_docker(Signal::KILL)?;
+        self.are_back("live-restore", since)?;
+        assert_eq!(pids(self)?, running, "they ran on");
+
+        self.boot()?;
+        self.world.daemon = start_daemon(&self.world.host)?;
+        let since = Instant::now();
+        self.world.host.dockerd(Dockerd::default())?;
+        self.are_back("boot, the daemon first", since)?;
+
+        self.boot()?;
+        self.world.daemon = self.world.host.landline_on_demand(binary(), &[], &[])?;
+        let since = Instant::now();
+        self.world.host.dockerd(Dockerd::default())?;
+        self.are_back("boot, Docker first", since)
+    }
 }
 
-/// What is to stay: the hardware address and the addresses of each.
-fn seen(world: &World) -> Option<BTreeMap<String, (String, Vec<String>)>> {
-    let one = |(name, network, interface): (String, &str, &str)| {
-        let six = if network == "leased" { 0 } else { 2 };
-        let mut all = vec![world.address(&name, interface).ok()?];
-        let mut addresses6 = world.addresses6(&name, interface).ok()?;
-        addresses6.sort();
-        all.extend(addresses6);
-        (all.len() == 1 + six).then_some(())?;
-        let mac = world.mac(&name, interface).ok()?;
-        Some((name, (mac, all)))
-    };
-    names().map(one).collect()
-}
-
-fn are_back(world: &World, before: &BTreeMap<String, (String, Vec<String>)>, how: &str) -> Result {
-    let mut last = None;
-    let back = wait_for(format!("all twins as they were, {how}"), 3 * SOON, || {
-        last = seen(world);
-        last.as_ref() == Some(before)
-    });
-    back.map_err(|error| {
-        let errors = world.host.docker_ok(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"]);
-        format!("{error}\n{before:#?}\n{last:#?}\n{errors:?}\n{}", world.daemon.log())
-    })?;
-    Ok(())
+/// How often they go through it all: `LANDLINE_TEST_ROUNDS`, or once.
+fn live_through_all(net: Net) -> Result {
+    let rounds = std::env::var("LANDLINE_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let mut twins = Twins::new(net)?;
+    (0..rounds.unwrap_or(1)).try_for_each(|_| twins.live_through_all())
 }
 
 #[test]
-fn docker_restarts_twins_as_they_were() -> Result {
-    let mut world = twins()?;
-    let before = wait_for("the twins", SOON, || seen(&world))?;
-    for (how, signal) in [("ended", Signal::TERM), ("killed", Signal::KILL)] {
-        world.host.dockerd_stop(signal)?;
-        world.host.dockerd_start()?;
-        are_back(&world, &before, how)?;
-        assert!(world.daemon.log().contains("cannot be told yet"), "{how}: {}", world.daemon.log());
-    }
-    // The daemon may end in the midst of it.
-    world.host.dockerd_stop(Signal::TERM)?;
-    world.host.dockerd_start()?;
-    world.daemon.kill(Signal::KILL)?;
-    world.daemon.wait()?;
-    world.daemon = start_daemon(&world.host)?;
-    are_back(&world, &before, "with the daemon killed meanwhile")
+fn ten_on_a_bridge_are_as_they_were() -> Result {
+    live_through_all(Net::Bridge)
 }
 
 #[test]
-fn a_host_that_boots_has_its_twins_as_they_were() -> Result {
-    let mut world = twins()?;
-    let before = wait_for("the twins", SOON, || seen(&world))?;
-    world.host.reboot()?;
-    wire(&world)?;
-    world.daemon = start_daemon(&world.host)?;
-    world.host.dockerd(Dockerd::default())?;
-    are_back(&world, &before, "the daemon first")?;
-    world.host.reboot()?;
-    wire(&world)?;
-    world.daemon = world.host.landline_on_demand(binary(), &[], &[])?;
-    world.host.dockerd(Dockerd::default())?;
-    are_back(&world, &before, "Docker first")
+fn ten_on_a_nic_are_as_they_were() -> Result {
+    live_through_all(Net::Macvlan)
+}
+
+#[test]
+fn ten_with_addresses_of_the_ipam_driver_are_as_they_were() -> Result {
+    live_through_all(Net::Ipam)
 }
 
 #[test]

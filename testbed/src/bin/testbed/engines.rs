@@ -15,7 +15,8 @@ pub(crate) struct Options {
     /// Which tests, as `cargo nextest run -E` takes them.
     #[arg(
         long,
-        default_value = "test(basics::) | test(identity::) | test(restart::) | test(boot::) | test(default_routes::)"
+        default_value = "test(basics::) | test(identity::) | test(restart::) | test(boot::) | test(default_routes::) | \
+                         test(twins::) | test(ten::) | test(compose::) | test(derived::) | test(late::) | test(ipam_dhcp::)"
     )]
     tests: String,
 }
@@ -29,22 +30,34 @@ pub(crate) fn test(options: &Options) -> Result<u8> {
     }
     let engines = std::iter::once(Engine::System).chain(unpacked.into_iter().map(Engine::Path));
     let mut failed = false;
-    let mut table = format!("{:<12} {:<12} RESULT\n", "ENGINE", "CONTAINERD");
+    let mut table = format!("{:<12} {:<12} {:<12} RESULT\n", "ENGINE", "CONTAINERD", "IMAGE STORE");
     for engine in engines {
         let (docker, containerd) = (version(&engine, "dockerd", 2)?, version(&engine, "containerd", 2)?);
-        println!("\n=== Docker {docker} ===");
-        let result = one(&engine, &options.tests)?;
-        failed |= !result.1;
-        let _ = writeln!(table, "{docker:<12} {containerd:<12} {}", result.0);
+        let stores: &[&str] =
+            if has_stores(&docker) { &["graphdriver", "containerd"] } else { &["graphdriver"] };
+        for store in stores {
+            println!("\n=== Docker {docker}, {store} ===");
+            let result = one(&engine, store, &options.tests)?;
+            failed |= !result.1;
+            let _ = writeln!(table, "{docker:<12} {containerd:<12} {store:<12} {}", result.0);
+        }
     }
     println!("\n{table}");
     Ok(u8::from(failed))
 }
 
-/// What nextest counted, and whether all tests passed.
-fn one(engine: &Engine, tests: &str) -> Result<(String, bool)> {
+/// Whether an engine of this version has containerd's image store as well, with the containers of one or the other.
+fn has_stores(docker: &str) -> bool {
+    docker.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 28)
+}
+
+/// What nextest counted, and whether all tests passed. Those that restart everything do it twice in a row, and what they print is
+/// shown.
+fn one(engine: &Engine, store: &str, tests: &str) -> Result<(String, bool)> {
     let mut command = Command::new("cargo");
     command.args(["nextest", "run", "--locked", "-p", "landline", "--test", "e2e", "-E", tests]);
+    command.args(["--success-output", "immediate"]);
+    command.envs([("LANDLINE_TEST_ROUNDS", "2"), ("LANDLINE_TEST_IMAGE_STORE", store)]);
     if let Engine::Path(dir) = engine {
         command.env("LANDLINE_TEST_ENGINE", dir);
     }
