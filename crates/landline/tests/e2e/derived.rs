@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use landline_testbed::{DhcpServer, Dhcpd, Dnsmasq, DockerHost, Dockerd, Kea, Signal, wait_for};
+use landline_testbed::{
+    Daemon, DhcpServer, Dhcpd, Dnsmasq, DockerHost, Dockerd, Kea, Lan, ServerConfig, Signal, wait_for,
+};
 use serde_json::{Value, json};
 
+use crate::kinds::Kind;
 use crate::tools::{second_nic, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
 
@@ -66,40 +69,86 @@ fn serving(world: &World, format: &str, line: &str) -> Result<DhcpServer> {
 }
 
 #[test]
-fn a_container_that_moves_to_another_host_keeps_its_address() -> Result {
-    let world = World::bridge()?;
-    let mut host2 = world.lan.docker_host("host2")?;
-    host2.make_bridge("br0", Some("192.0.2.11/24"))?;
-    host2.dockerd(Dockerd::default())?;
-    let _daemon2 = start_daemon(&host2)?;
-    let key = landline(&world.host, &["identity", "key"])?;
-    assert_ne!(landline(&host2, &["identity", "key"])?, key, "every host has a key of its own at first");
-    landline(&host2, &["identity", "key", "--set", &key])?;
-    assert!(!host2.landline(binary(), &["identity", "key", "--set", "mine"]).success());
-    assert_eq!(landline(&host2, &["identity", "key"])?, key);
+fn dnsmasq_gives_a_container_that_moves_its_address() -> Result {
+    moves_and_is_one(&Dnsmasq::default())
+}
 
+#[test]
+fn kea_gives_a_container_that_moves_its_address() -> Result {
+    moves_and_is_one(&Kea::default())
+}
+
+#[test]
+fn dhcpd_gives_a_container_that_moves_its_address() -> Result {
+    moves_and_is_one(&Dhcpd::default())
+}
+
+/// A container runs on one host, on the other, and on the first again: it has one address. It does not run on both.
+fn moves_and_is_one(server: &impl ServerConfig) -> Result {
+    let world = Kind::Bridge.world_on(Lan::new()?, server)?;
+    let (host2, _daemon2) = second_host(&world)?;
     world.network("lan", &DERIVED)?;
-    let create = ["network", "create", "-d", "landline", "--ipam-driver", "null"];
-    host2.docker_ok(&[&create[..], &["-o", DERIVED[0], "-o", DERIVED[1], "lan"]].concat())?;
+    create(&host2, &DERIVED)?;
     // Not only the first, which a pool gives to anybody.
     world.run("other", "lan", &[])?;
-    let run = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
     let seen = |host: &DockerHost| -> Result<_> {
         let mac = host.in_container("web", &["cat", "/sys/class/net/br00/address"])?.trim().to_owned();
         Ok((mac, host.container_addresses("web", "br00")?))
     };
     let mut before = None;
     for host in [&world.host, &host2, &world.host] {
-        host.docker_ok(&run)?;
+        host.docker_ok(&RUN)?;
         let now = seen(host)?;
         assert_eq!(*before.get_or_insert(now.clone()), now);
         world.lan.router().check(&["ping", "-c1", "-W5", &now.1[0].to_string()])?;
         host.docker_ok(&["rm", "-f", "web"])?;
     }
+    for (host, other) in [(&world.host, &host2), (&host2, &world.host)] {
+        host.docker_ok(&RUN)?;
+        assert_eq!(Some(seen(host)?), before);
+        let refused = other.docker(&RUN);
+        assert!(refused.stderr.contains("another host uses the identity"), "{}", refused.stderr);
+        other.docker_ok(&["rm", "-f", "web"])?;
+        let (_, addresses) = seen(host)?;
+        world.lan.router().check(&["ping", "-c1", "-W5", &addresses[0].to_string()])?;
+        host.docker_ok(&["rm", "-f", "web"])?;
+    }
+    Ok(())
+}
+
+const RUN: [&str; 9] = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
+
+/// A second Docker host on the LAN, with a daemon that has the first one's key.
+fn second_host(world: &World) -> Result<(DockerHost, Daemon)> {
+    let mut host = world.lan.docker_host("host2")?;
+    host.make_bridge("br0", Some("192.0.2.11/24"))?;
+    host.dockerd(Dockerd::default())?;
+    let daemon = start_daemon(&host)?;
+    landline(&host, &["identity", "key", "--set", &landline(&world.host, &["identity", "key"])?])?;
+    Ok((host, daemon))
+}
+
+/// Its network `lan`, with these options.
+fn create(host: &DockerHost, options: &[&str]) -> Result {
+    let mut command = vec!["network", "create", "-d", "landline", "--ipam-driver", "null"];
+    command.extend(options.iter().flat_map(|option| ["-o", option]));
+    command.push("lan");
+    Ok(host.docker_ok(&command).map(drop)?)
+}
+
+#[test]
+fn the_key_is_set_and_shown() -> Result {
+    let world = World::bridge()?;
+    let key = landline(&world.host, &["identity", "key"])?;
+    let other = key.chars().rev().collect::<String>();
+    assert_ne!(key, other);
+    assert!(!world.host.landline(binary(), &["identity", "key", "--set", "mine"]).success());
+    assert_eq!(landline(&world.host, &["identity", "key"])?, key);
+    landline(&world.host, &["identity", "key", "--set", &other])?;
+    assert_eq!(landline(&world.host, &["identity", "key"])?, other);
     // Where nobody derives, nothing can be said beforehand, and the error says what to do.
-    world
-        .host
-        .docker_ok(&[&create[..], &["-o", "bridge=br0", "-o", "ignore_conflicts=true", "drawn"]].concat())?;
+    world.network("drawn", &["bridge=br0"])?;
+    world.row_of_network("drawn")?;
     let refused = world.host.landline(binary(), &["identity", "of", "never", "--network", "drawn"]);
     assert!(!refused.success() && refused.stderr.contains("derive = true"), "{}", refused.stderr);
     Ok(())
@@ -108,27 +157,16 @@ fn a_container_that_moves_to_another_host_keeps_its_address() -> Result {
 #[test]
 fn one_identity_is_not_up_on_two_hosts_at_once() -> Result {
     let world = World::bridge()?;
-    let mut host2 = world.lan.docker_host("host2")?;
-    host2.make_bridge("br0", Some("192.0.2.11/24"))?;
-    host2.dockerd(Dockerd::default())?;
-    let daemon2 = start_daemon(&host2)?;
-    let key = landline(&world.host, &["identity", "key"])?;
-    landline(&host2, &["identity", "key", "--set", &key])?;
+    let (host2, daemon2) = second_host(&world)?;
     world.network("lan", &DERIVED)?;
-    let network = |options: &[&str]| -> Result {
-        let create = ["network", "create", "-d", "landline", "--ipam-driver", "null", "-o", "bridge=br0"];
-        host2.docker_ok(&[&create[..], options, &["-o", "identity=derived", "lan"]].concat())?;
-        Ok(())
-    };
-    network(&[])?;
+    create(&host2, &DERIVED)?;
     world.run("web", "lan", &[])?;
     world.row("web")?;
     let (mac, address) = (world.mac("web", "br00")?, world.address("web", "br00")?);
     let reached = || world.lan.peer().check(&["ping", "-c1", "-W5", bare(&address)]);
     reached()?;
 
-    let run = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
-    let refused = host2.docker(&run);
+    let refused = host2.docker(&RUN);
     assert!(
         refused.stderr.contains(&format!("{mac} answers for {} on br0", bare(&address))),
         "{}\n{}",
@@ -151,8 +189,8 @@ fn one_identity_is_not_up_on_two_hosts_at_once() -> Result {
     // A network that says so has a container of its own instead.
     host2.docker_ok(&["rm", "-f", "web"])?;
     host2.docker_ok(&["network", "rm", "lan"])?;
-    network(&["-o", "on_duplicate=fresh"])?;
-    host2.docker_ok(&run)?;
+    create(&host2, &["bridge=br0", "identity=derived", "on_duplicate=fresh"])?;
+    host2.docker_ok(&RUN)?;
     let fresh = host2.in_container("web", &["cat", "/sys/class/net/br00/address"])?;
     assert_ne!(fresh.trim(), mac);
     let own = host2.container_addresses("web", "br00")?;
