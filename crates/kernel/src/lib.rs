@@ -18,7 +18,7 @@
 //! - [`Inherited`]: sockets handed over by the service manager; [`Acceptor`]: connections to a socket;
 //!   [`raise_descriptor_limit`].
 //! - [`socket_file`]: the file that is a unix socket's name.
-//! - [`MountWatch`], [`ProcessWatch`]: what happens to namespaces' paths and to processes.
+//! - [`MountWatch`], [`ProcessWatch`]: what happens to namespaces' paths and to processes; [`cgroups_in`]: who is in a namespace.
 //! - [`local_time`]: the time of day where the user is.
 //! - [`boottime`]: `CLOCK_BOOTTIME`, the boot id, and one timer for any number of sleepers.
 //!
@@ -37,6 +37,7 @@ mod netlink;
 mod netns;
 pub mod nft;
 mod packet;
+mod processes;
 mod sys;
 pub mod sysctl;
 mod tap;
@@ -55,6 +56,7 @@ pub use netlink::{
 };
 pub use netns::{Netns, NetnsId};
 pub use packet::{Groups, PacketSocket, Received, UnicastSocket};
+pub use processes::cgroups_in;
 pub use tap::open_tap;
 pub use unix::{group_number, peer_groups, socket_file};
 pub use watch::{MountWatch, NameWatch, ProcessWatch, process_age, process_start};

@@ -8,6 +8,7 @@ mod announce;
 mod dress;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fake;
+mod occupant;
 mod v4;
 mod v6;
 
@@ -16,13 +17,14 @@ use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_kernel::{Link, LinkChange, Netlink, NetlinkError, Netns};
-use landline_types::IfName;
+use landline_types::{IfName, Mac};
 
 use crate::mark::Mark;
 use crate::sandboxes::is_gone;
 
 pub use announce::announce;
 pub use dress::{Defaults, dress};
+pub(crate) use occupant::occupant;
 pub use v4::{Task, Wanted};
 pub use v6::{Task6, addresses as addresses_v6};
 
@@ -110,6 +112,14 @@ impl Sandbox {
         if let Some(name) = name {
             self.link.name = name;
         }
+        Ok(())
+    }
+
+    /// Gives the link another hardware address.
+    pub fn set_mac(&mut self, mac: Mac) -> Result<(), SandboxError> {
+        let change = LinkChange { mac: Some(mac), ..LinkChange::new() };
+        self.netlink.set_link(self.link.index, &change).map_err(|e| self.failed(e))?;
+        self.link.mac = Some(mac);
         Ok(())
     }
 

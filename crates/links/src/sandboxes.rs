@@ -7,13 +7,13 @@ use std::path::Path;
 use std::pin::Pin;
 
 use ipnet::{IpNet, Ipv6Net};
-use landline_kernel::{Address, Group, Link, Monitor, Netns};
+use landline_kernel::{Address, Group, Link, Monitor, Netns, cgroups_in};
 use landline_model::{Applied, Ipv6Record};
-use landline_types::IfName;
+use landline_types::{IfName, Mac};
 
 use crate::host::{Host, HostError};
 use crate::mark::Mark;
-use crate::sandbox::{Sandbox, SandboxError, Task, Task6, announce};
+use crate::sandbox::{Sandbox, SandboxError, Task, Task6, announce, occupant};
 
 /// Where sandboxes are found. Calls block for as long as the kernel takes.
 pub trait Sandboxes: Send + Sync {
@@ -28,6 +28,9 @@ pub trait Sandboxes: Send + Sync {
 
     /// Whether the sandbox is there, or may be. A link that is gone from it can be made again; a sandbox cannot.
     fn lives(&self, path: &Path) -> bool;
+
+    /// The id of the container whose processes are in the sandbox. `None`: there is none yet, or it cannot be told.
+    fn occupant(&self, path: &Path) -> Option<String>;
 }
 
 /// An endpoint's link in its sandbox, which is held: not for long, because a container's namespace goes away only when
@@ -60,6 +63,9 @@ pub trait Inside {
 
     /// Lets the link have IPv6: Docker has it off on links that are new in a sandbox.
     fn enable_v6(&self);
+
+    /// See [`Sandbox::set_mac`].
+    fn set_mac(&mut self, mac: Mac) -> Result<(), SandboxError>;
 
     /// See [`Sandbox::set_up`].
     fn set_up(&mut self, name: Option<IfName>) -> Result<(), SandboxError>;
@@ -105,6 +111,13 @@ impl Sandboxes for LinuxSandboxes {
 
     fn lives(&self, path: &Path) -> bool {
         Netns::open(path).err().is_none_or(|error| !is_gone(&error))
+    }
+
+    fn occupant(&self, path: &Path) -> Option<String> {
+        let groups = cgroups_in(path).inspect_err(|error| {
+            tracing::debug!(%error, path = %path.display(), "the processes in a sandbox cannot be seen");
+        });
+        occupant(&groups.ok()?)
     }
 }
 
@@ -154,6 +167,10 @@ impl Inside for Sandbox {
 
     fn enable_v6(&self) {
         self.set_v6("disable_ipv6", "0");
+    }
+
+    fn set_mac(&mut self, mac: Mac) -> Result<(), SandboxError> {
+        self.set_mac(mac)
     }
 
     fn set_up(&mut self, name: Option<IfName>) -> Result<(), SandboxError> {

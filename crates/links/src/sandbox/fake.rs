@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::{IpNet, Ipv6Net};
 use landline_kernel::{Link, LinkKind, Netns};
 use landline_model::{Applied, Ipv6Record};
-use landline_types::IfName;
+use landline_types::{IfName, Mac};
 use tokio::sync::watch;
 
 use super::{SandboxError, Task, Task6, addresses_v6};
@@ -37,6 +37,7 @@ pub struct FakeSandboxes {
     all: watch::Sender<All>,
     broken: Arc<AtomicBool>,
     announced: Arc<Mutex<Vec<(PathBuf, IpAddr)>>>,
+    occupants: Arc<Mutex<BTreeMap<PathBuf, String>>>,
 }
 
 impl FakeSandboxes {
@@ -45,6 +46,12 @@ impl FakeSandboxes {
         self.all.send_modify(|all| {
             all.entry(path.into()).or_default();
         });
+    }
+
+    /// The processes of this container are in the sandbox.
+    pub fn occupy(&self, path: &Path, container: &str) {
+        let mut occupants = self.occupants.lock().unwrap_or_else(PoisonError::into_inner);
+        occupants.insert(path.into(), container.to_owned());
     }
 
     /// Docker moves a link in, sets it up and puts these addresses on it.
@@ -150,6 +157,10 @@ impl Sandboxes for FakeSandboxes {
     fn lives(&self, path: &Path) -> bool {
         self.all.borrow().contains_key(path)
     }
+
+    fn occupant(&self, path: &Path) -> Option<String> {
+        self.occupants.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
 }
 
 struct Entered {
@@ -208,6 +219,10 @@ impl Inside for Entered {
     }
 
     fn enable_v6(&self) {}
+
+    fn set_mac(&mut self, mac: Mac) -> Result<(), SandboxError> {
+        self.sandboxes.change(&self.path, &self.alias, |own| own.link.mac = Some(mac))
+    }
 
     fn set_up(&mut self, name: Option<IfName>) -> Result<(), SandboxError> {
         self.sandboxes.change(&self.path, &self.alias, |own| {
