@@ -178,7 +178,7 @@ impl Engine {
             landline_leases::ipv6::ask_again(state, services, config, known, Location::Sandbox(sandbox))
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        Some(Endpoint { state, supervised, ipv6, found_on_host: false })
+        Some(Endpoint { state, supervised, ipv6, found_on_host: false, late: None })
     }
 }
 

@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    async fn confirm_identity(&self, record: &EndpointRecord, container: &ContainerRecord) {
+    pub(crate) async fn confirm_identity(&self, record: &EndpointRecord, container: &ContainerRecord) {
         let network = self.networks().get(&record.network).cloned();
         let (Some(id), Some(network)) = (&record.identity, network) else { return };
         let Some(identity) = self.identities.get(id) else { return };

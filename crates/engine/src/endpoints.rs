@@ -12,7 +12,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use landline_dhcp::Random as _;
 use landline_dhcp::v4::ClientId;
 use landline_leases::addressing::dhcp;
-use landline_leases::{EndpointState, OsRandom};
+use landline_leases::{EndpointState, Location, OsRandom};
 use landline_links::mark::is_implicit;
 use landline_links::network::NetworkLinksError;
 use landline_links::spanning_tree::until_forwarding;
@@ -28,6 +28,7 @@ use crate::admission::{EndpointRequest, Withdrawn};
 use crate::duplicate::draw_instead;
 use crate::engine::{Endpoint, Engine};
 use crate::identity::{Candidate, IdentityQuery};
+use crate::late::Late;
 use crate::parent_links::{PlanLinkError, WantedLink};
 pub use error::CreateEndpointError;
 pub(crate) use names::{chosen_name, first_name, lan_name};
@@ -77,12 +78,21 @@ pub struct Published {
 /// What an endpoint got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointAddress {
-    /// Its hardware address; `None` if the request gave it, or it is the parent's.
+    /// Its hardware address; `None` if the request gave it, it is the parent's, or it is not known yet.
     pub mac: Option<Mac>,
     /// Its address; `None` if the request gave it, or it has none.
     pub address: Option<Ipv4Net>,
     /// An IPv6 address of it; `None` if there is none yet.
     pub address_v6: Option<Ipv6Net>,
+}
+
+/// How an endpoint is to get its first lease.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FirstLease {
+    /// The name that the server learns.
+    pub(crate) name: Option<String>,
+    /// Only once it is known which container it is for.
+    pub(crate) late: bool,
 }
 
 /// An endpoint whose link is there, and its lease.
@@ -106,7 +116,7 @@ impl Engine {
         let result = {
             let _turn = slot.operation.lock().await;
             if let Some(endpoint) = slot.current() {
-                Ok(answer(&endpoint.state).await)
+                Ok(answer(&endpoint).await)
             } else {
                 let made = self.make_endpoint(&request, |e| slot.set(Some(e)), &cancel).await;
                 if made.is_err() {
@@ -151,7 +161,8 @@ impl Engine {
         };
         let leased = self.reserved(request);
         let was_leased = leased.is_some();
-        if !was_leased {
+        let late = !was_leased && self.is_late(&network, &query);
+        if !was_leased && !late {
             self.refuse_unsure(&network, &query).await?;
         }
         // What is known before this endpoint counts as one.
@@ -159,7 +170,8 @@ impl Engine {
         let identity = leased.unwrap_or_else(|| self.identities.take(&request.endpoint, &network, &query));
         let id = identity.id.clone();
         let name = first_name(&request.options, &network.options, starting.as_ref(), &identity);
-        let made = self.make_as(request, &network, identity, name, announce, cancel).await;
+        let first = FirstLease { name, late };
+        let made = self.make_as(request, &network, identity, first, announce, cancel).await;
         if made.is_err() && !was_leased {
             self.identities.release(&id);
         }
@@ -206,11 +218,12 @@ impl Engine {
         request: &CreateEndpoint,
         network: &NetworkRecord,
         mut identity: IdentityRecord,
-        name: Option<String>,
+        first: FirstLease,
         announce: impl Fn(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<EndpointAddress, CreateEndpointError> {
-        let prepared = self.prepare(request, network, &mut identity, name.clone(), announce, cancel).await?;
+        let name = first.name.clone();
+        let prepared = self.prepare(request, network, &mut identity, first, announce, cancel).await?;
         let state = prepared.endpoint.state.clone();
         let record = state.read().await;
         let (identity_now, name) = (&identity, name.as_deref());
@@ -244,7 +257,7 @@ impl Engine {
         let record = state.read().await;
         tracing::info!(endpoint = %record.id.short(), network = %network_name(network), mac = %record.mac, "endpoint created");
         drop(record);
-        Ok(answer(&state).await)
+        Ok(answer(&prepared.endpoint).await)
     }
 
     /// Makes the link and waits for the first lease, if there is to be one. Nothing is stored yet, and nothing is left
@@ -255,18 +268,19 @@ impl Engine {
         request: &CreateEndpoint,
         network: &NetworkRecord,
         identity: &mut IdentityRecord,
-        name: Option<String>,
+        first_lease: FirstLease,
         announce: impl Fn(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<Prepared, CreateEndpointError> {
         // Boxed, as there are two of them in one place.
-        let first = Box::pin(self.prepare_as(request, network, identity, name.clone(), &announce, cancel));
+        let first =
+            Box::pin(self.prepare_as(request, network, identity, first_lease.clone(), &announce, cancel));
         match first.await {
             Err(CreateEndpointError::Duplicate { .. })
                 if network.options.on_duplicate == OnDuplicate::Fresh =>
             {
                 draw_instead(identity);
-                Box::pin(self.prepare_as(request, network, identity, name, &announce, cancel)).await
+                Box::pin(self.prepare_as(request, network, identity, first_lease, &announce, cancel)).await
             }
             prepared => prepared,
         }
@@ -277,7 +291,7 @@ impl Engine {
         request: &CreateEndpoint,
         network: &NetworkRecord,
         identity: &mut IdentityRecord,
-        name: Option<String>,
+        FirstLease { name, late }: FirstLease,
         announce: impl Fn(Arc<Endpoint>),
         cancel: &CancellationToken,
     ) -> Result<Prepared, CreateEndpointError> {
@@ -334,16 +348,22 @@ impl Engine {
             supervised: Mutex::new(None),
             ipv6: Mutex::new(None),
             found_on_host: false,
+            late: late.then(|| Late::new(request.clone())),
         });
         announce(endpoint.clone());
+        if late {
+            return Ok(Prepared { endpoint, plan });
+        }
 
         let leased = async {
             let held = self.wait_to_forward(&endpoint, network, cancel).await?;
             self.check_fixed(&endpoint.state.read().await, network, index, cancel).await?;
-            self.start_ipv6(&endpoint, index).await;
-            let before = identity.lease.as_ref();
+            let (before, place) = (identity.lease.as_ref(), Location::Host(index));
+            self.start_ipv6(&endpoint, place.clone()).await;
             let leased = async {
-                self.first_lease(&endpoint, request, network, before, index, cancel).await?;
+                if let Some(patience) = self.start_lease(&endpoint, request, network, before, place).await {
+                    self.first_lease(&endpoint, request, network, patience, cancel).await?;
+                }
                 let leased = leased_address(&endpoint).filter(|leased| Some(*leased) != last);
                 self.check_duplicate(network, identity, leased).await?;
                 self.first_ipv6(&endpoint, network, cancel).await
@@ -456,7 +476,7 @@ fn leased_address(endpoint: &Endpoint) -> Option<Ipv4Addr> {
     endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.as_ref().map(|lease| lease.address))
 }
 
-fn address_record(
+pub(crate) fn address_record(
     request: &CreateEndpoint,
     network: &NetworkRecord,
     identity: &IdentityRecord,
@@ -509,14 +529,15 @@ pub fn random_mac() -> Mac {
     Mac::new([0x02, a[0], a[1], a[2], a[3], b[0]])
 }
 
-async fn answer(state: &EndpointState) -> EndpointAddress {
-    let record = state.read().await;
+async fn answer(endpoint: &Endpoint) -> EndpointAddress {
+    let record = endpoint.state.read().await;
     let address = match &record.address {
         AddressRecord::None | AddressRecord::Static { .. } => None,
         AddressRecord::Dhcp(dhcp) => dhcp.told.or_else(|| dhcp.lease.as_ref().map(LeaseRecord::net)),
     };
     // Docker sets an address that it is told, which the kernel refuses on ipvlan (EOPNOTSUPP).
-    let told = !record.mac_given && !facts_of(state.options().mode).shares_mac();
+    let shared = facts_of(endpoint.state.options().mode).shares_mac();
+    let told = !record.mac_given && !shared && endpoint.late.is_none();
     let address_v6 = record.ipv6.and_then(|ipv6| ipv6.told);
     EndpointAddress { mac: told.then_some(record.mac), address, address_v6 }
 }

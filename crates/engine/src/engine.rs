@@ -14,6 +14,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::admission::Admission;
 use crate::identities::{Derivation, Identities};
+use crate::late::Late;
 use crate::parent_links::ParentLinks;
 use crate::release::Releaser;
 
@@ -28,6 +29,8 @@ pub struct Endpoint {
     pub(crate) ipv6: Mutex<Option<Supervised<Status6>>>,
     /// Its link was not in a sandbox when the daemon started.
     pub(crate) found_on_host: bool,
+    /// Docker was told no address of it, because nothing told which container it is for.
+    pub(crate) late: Option<Late>,
 }
 
 impl Endpoint {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv6Net;
+use landline_leases::Location;
 use landline_leases::ipv6::{self, Status6};
 use landline_model::NetworkRecord;
 use landline_options::{Addressing, OnTimeout};
@@ -19,15 +20,15 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const CONFIRMATION: Duration = Duration::from_millis(40);
 
 impl Engine {
-    /// For endpoints with IPv6: starts the task that looks for it over the link with this index.
-    pub(crate) async fn start_ipv6(&self, endpoint: &Endpoint, index: u32) {
+    /// For endpoints with IPv6: starts the task that looks for it over the link, which is there.
+    pub(crate) async fn start_ipv6(&self, endpoint: &Endpoint, place: Location) {
         let record = endpoint.state.read().await;
         let Some(known) = &record.ipv6 else { return };
         let config = ipv6::config(endpoint.state.options(), record.mac, known);
         let services = &self.services;
         let state = known.identity.state.as_ref();
         let before = state.map(|state| state.remembered(&services.boot, services.clock.both()));
-        let supervised = ipv6::start(endpoint.state.clone(), self.services.clone(), config, before, index);
+        let supervised = ipv6::start(endpoint.state.clone(), self.services.clone(), config, before, place);
         *endpoint.ipv6() = Some(supervised);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use landline_dhcp::v4::Remembered;
 use landline_leases::addressing::dhcp;
-use landline_leases::{Services, Status, ipv4};
+use landline_leases::{Location, Services, Status, ipv4};
 use landline_links::facts_of;
 use landline_model::{AddressRecord, LeaseRecord, NetworkRecord};
 use landline_options::OnTimeout;
@@ -17,18 +17,18 @@ use crate::engine::{Endpoint, Engine};
 use crate::no_lease::{self, Attempt, has_server};
 
 impl Engine {
-    /// For DHCP endpoints: starts the supervisor and waits until there is an address.
-    pub(crate) async fn first_lease(
+    /// For DHCP endpoints: starts the supervisor over the link, which is there. Returns how long a remembered lease is to wait until
+    /// it is confirmed.
+    pub(crate) async fn start_lease(
         &self,
         endpoint: &Endpoint,
         request: &CreateEndpoint,
         network: &NetworkRecord,
         before: Option<&LeaseRecord>,
-        index: u32,
-        cancel: &CancellationToken,
-    ) -> Result<(), CreateEndpointError> {
+        place: Location,
+    ) -> Option<Duration> {
         let record = endpoint.state.read().await;
-        let AddressRecord::Dhcp(dhcp_record) = &record.address else { return Ok(()) };
+        let AddressRecord::Dhcp(dhcp_record) = &record.address else { return None };
         let wanted = request.address.map(|net| net.addr());
         let config = dhcp::config(&network.options, record.mac, dhcp_record, wanted.or(request.options.ip));
         // An address somebody asked for counts more than the one of before.
@@ -36,10 +36,24 @@ impl Engine {
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
         let (remembered, patience) = remember(before, &self.services, network);
         let supervised =
-            ipv4::start(endpoint.state.clone(), self.services.clone(), config, remembered, index);
-        let status = supervised.status.clone();
+            ipv4::start(endpoint.state.clone(), self.services.clone(), config, remembered, place);
         *endpoint.supervised() = Some(supervised);
+        Some(patience)
+    }
 
+    /// Waits until there is an address.
+    pub(crate) async fn first_lease(
+        &self,
+        endpoint: &Endpoint,
+        request: &CreateEndpoint,
+        network: &NetworkRecord,
+        patience: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<(), CreateEndpointError> {
+        let Some(status) = endpoint.supervised().as_ref().map(|task| task.status.clone()) else {
+            return Ok(());
+        };
+        let wanted = request.address.map(|net| net.addr());
         let given = match wait_for_lease(status, network, patience, cancel).await {
             Err(
                 error @ (CreateEndpointError::NoLease { .. } | CreateEndpointError::NoUsableLease { .. }),
@@ -63,7 +77,7 @@ impl Engine {
         stored.await.map_err(CreateEndpointError::Store)?;
         match wanted {
             Some(wanted) if wanted != given => {
-                Err(CreateEndpointError::OtherAddress { wanted, given, mac: record.mac })
+                Err(CreateEndpointError::OtherAddress { wanted, given, mac: endpoint.state.read().await.mac })
             }
             _ => Ok(()),
         }

@@ -150,6 +150,13 @@ impl Identities {
         query.possible(inner.records.values(), &held)
     }
 
+    /// Whether nothing tells which container is starting.
+    pub(crate) fn is_unsure(&self, wish: &IdentityQuery<'_>) -> bool {
+        let inner = self.lock();
+        let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
+        wish.is_unsure(inner.records.values(), &held)
+    }
+
     /// What the container that is starting is called, if only one can be.
     pub(crate) fn expected(&self, query: &IdentityQuery<'_>) -> Option<String> {
         let inner = self.lock();

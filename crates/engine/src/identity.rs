@@ -139,6 +139,16 @@ impl IdentityQuery<'_> {
         }
     }
 
+    /// Whether nothing tells which container it is.
+    pub(crate) fn is_unsure<'i>(
+        &'i self,
+        identities: impl Iterator<Item = &'i IdentityRecord> + Clone,
+        held: &BTreeSet<IdentityId>,
+    ) -> bool {
+        let told = self.mac.is_some() || self.key.is_some() || self.name.is_some() || self.address.is_some();
+        !told && self.expected(identities, held).is_none()
+    }
+
     /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
     pub(crate) fn possible<'i>(
         &self,

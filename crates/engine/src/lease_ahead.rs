@@ -15,7 +15,7 @@ use landline_options::{EndpointId, Ipv6Mode, NetworkOptions};
 use landline_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use crate::endpoints::{CreateEndpoint, CreateEndpointError, first_name, network_name};
+use crate::endpoints::{CreateEndpoint, CreateEndpointError, FirstLease, first_name, network_name};
 use crate::engine::Engine;
 use crate::identity::IdentityQuery;
 use crate::starting::Starting;
@@ -104,7 +104,8 @@ impl Engine {
         // IPv6 has time until there is an endpoint.
         let options = NetworkOptions { ipv6: Ipv6Mode::Off, ..network.options.clone() };
         let network = &NetworkRecord { options, ..network.clone() };
-        let prepared = self.prepare(request, network, identity, name, |_| {}, cancel).await?;
+        let first = FirstLease { name, late: false };
+        let prepared = self.prepare(request, network, identity, first, |_| {}, cancel).await?;
         let lease = prepared.endpoint.status().and_then(|status| status.lease);
         let lease =
             lease.map(|lease| LeaseRecord::of(&lease, &self.services.boot, self.services.clock.both()));

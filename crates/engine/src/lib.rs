@@ -26,6 +26,7 @@ mod identities;
 mod identity;
 mod inspect;
 mod join;
+mod late;
 mod lease_ahead;
 mod moving;
 mod network_links;

@@ -61,7 +61,7 @@ impl Engine {
             landline_leases::ipv6::resume(state.clone(), self.services.clone(), config, before, place)
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        let endpoint = Endpoint { state, supervised, ipv6, found_on_host };
+        let endpoint = Endpoint { state, supervised, ipv6, found_on_host, late: None };
         self.slot(&id).set(Some(Arc::new(endpoint)));
         tracing::info!(endpoint = %id.short(), "endpoint taken up again");
     }

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use landline_docker::{ContainerInfo, DockerView};
 use landline_doctor::Finding;
-use landline_options::NetworkId;
+use landline_model::NetworkRecord;
+use landline_options::{NetworkId, WhenUnsure};
 use serde::{Deserialize, Serialize};
 
 use crate::parts::Parts;
@@ -34,11 +35,16 @@ pub(crate) struct LooksAlike {
 /// Those of all networks.
 pub(crate) fn look(parts: &Parts, view: &DockerView) -> Vec<Alike> {
     let of = |id: &NetworkId| {
-        // Docker says which container is starting.
+        // Docker says which container is starting, or its sandbox does.
         let told = view.names_endpoints && parts.ipam.serves(id);
-        if told { Vec::new() } else { of_network(view, id, &parts.engine.network_name(id)) }
+        let late = parts.engine.networks().get(id).is_some_and(is_late);
+        if told || late { Vec::new() } else { of_network(view, id, &parts.engine.network_name(id)) }
     };
     parts.engine.docker_networks().keys().flat_map(of).collect()
+}
+
+fn is_late(network: &NetworkRecord) -> bool {
+    network.options.when_unsure == WhenUnsure::Late
 }
 
 /// Those of one network, by the ports and the addresses (`--ip`) that tell them from others.

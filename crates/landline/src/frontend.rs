@@ -540,15 +540,26 @@ impl Driver for Frontend {
     }
 
     async fn endpoint_info(&self, request: EndpointRequest) -> Result<BTreeMap<String, String>, DriverError> {
-        // Docker asks for it and shows it nowhere; `landline ls` does.
-        let _ = request;
+        // Docker asks for it and shows it nowhere; `landline ls` does. Engines from 28 on ask before the container's process starts.
+        self.parts.engine.until_settled(&request.endpoint).await;
         Ok(BTreeMap::new())
+    }
+
+    async fn program_external_connectivity(&self, request: EndpointRequest) -> Result<(), DriverError> {
+        self.parts.engine.until_settled(&request.endpoint).await;
+        Ok(())
     }
 
     async fn join(&self, request: JoinRequest) -> Result<JoinResponse, DriverError> {
         let view = self.view.borrow().clone();
         let occupant = request.sandbox.as_deref().and_then(|sandbox| view.occupant(sandbox));
         let joined = self.parts.engine.join(&request.endpoint, request.sandbox.clone(), occupant).await?;
+        if request.sandbox.is_some() {
+            let (endpoint, network) = (request.endpoint.clone(), request.network.clone());
+            let told =
+                self.clone().tell_late(EndpointRequest { network, endpoint }, occupant.map(str::to_owned));
+            tokio::spawn(self.parts.engine.services().cancel.clone().run_until_cancelled_owned(told));
+        }
         let routes = joined.routes.into_iter();
         Ok(JoinResponse {
             interface_name: Some(InterfaceName {

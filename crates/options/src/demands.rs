@@ -80,7 +80,7 @@ const CONFLICTS: &str = "only the administrator may leave out the look for anoth
                          conflict_check";
 
 /// The network options that an attachment may have, each with its rule.
-const OPTIONS: [(&str, Rule); 42] = [
+const OPTIONS: [(&str, Rule); 43] = [
     ("mode", Rule::Listed),
     ("vlan", Rule::Listed),
     ("trunks", Rule::Listed),
@@ -120,6 +120,7 @@ const OPTIONS: [(&str, Rule); 42] = [
     ("ignore_conflicts", Rule::Administrator),
     ("identity", Rule::Administrator),
     ("on_duplicate", Rule::Administrator),
+    ("when_unsure", Rule::Administrator),
     ("socket_dir", Rule::Administrator),
     ("create_sockets", Rule::Administrator),
     ("management_socket", Rule::Administrator),

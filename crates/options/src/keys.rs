@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 39] = [
+pub(crate) const NETWORK: [&str; 40] = [
     "mode",
     "parent",
     "bridge",
@@ -28,6 +28,7 @@ pub(crate) const NETWORK: [&str; 39] = [
     "on_timeout",
     "identity",
     "on_duplicate",
+    "when_unsure",
     "release",
     "release_after",
     "host_access",

@@ -63,5 +63,5 @@ pub use requests::{Ask, Asker, Request, Requests};
 pub use vde::{DEFAULT_SWITCH_PORTS, VdeOptions, VdePorts};
 pub use words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,
-    MacvlanMode, Mtu, MtuError, MtuSource, OnDuplicate, OnTimeout, Release, Vlan, VlanError,
+    MacvlanMode, Mtu, MtuError, MtuSource, OnDuplicate, OnTimeout, Release, Vlan, VlanError, WhenUnsure,
 };

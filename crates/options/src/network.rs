@@ -19,7 +19,7 @@ use crate::nat::NatOptions;
 use crate::vde::VdeOptions;
 use crate::words::{
     Addressing, ConflictCheck, DnsMode, Fqdn, HostnameMode, IdentitySource, Ipv6Address, Ipv6Mode, LinkMtu,
-    MacvlanMode, Mtu, MtuSource, OnDuplicate, OnTimeout, Release, Vlan,
+    MacvlanMode, Mtu, MtuSource, OnDuplicate, OnTimeout, Release, Vlan, WhenUnsure,
 };
 
 /// How long a first lease may take unless `lease_timeout` says otherwise.
@@ -74,6 +74,9 @@ pub struct NetworkOptions {
     /// What becomes of a start whose derived identity another host uses.
     #[serde(default)]
     pub on_duplicate: OnDuplicate,
+    /// What becomes of a start while nothing tells which container it is of.
+    #[serde(default)]
+    pub when_unsure: WhenUnsure,
     /// When an address is given back to the server.
     #[serde(default)]
     pub release: Release,
@@ -177,6 +180,7 @@ impl NetworkOptions {
             release: Release::default(),
             identity: None,
             on_duplicate: OnDuplicate::default(),
+            when_unsure: WhenUnsure::default(),
             release_after: DEFAULT_RELEASE_AFTER,
             ignore_conflicts: false,
             skip_routes: false,
@@ -255,6 +259,11 @@ impl NetworkOptions {
             given.word("on_duplicate", &[("fail", OnDuplicate::Fail), ("fresh", OnDuplicate::Fresh)])?
         {
             network.on_duplicate = on_duplicate;
+        }
+        if let Some(when_unsure) =
+            given.word("when_unsure", &[("fresh", WhenUnsure::Fresh), ("late", WhenUnsure::Late)])?
+        {
+            network.when_unsure = when_unsure;
         }
         if let Some(release) = given.word(
             "release",

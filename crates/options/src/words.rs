@@ -122,6 +122,17 @@ pub enum OnDuplicate {
     Fresh,
 }
 
+/// What becomes of a start while nothing tells which container it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenUnsure {
+    /// The container has a fresh identity for that run.
+    #[default]
+    Fresh,
+    /// Docker is told no address; the container gets its own once its sandbox tells which one it is.
+    Late,
+}
+
 /// When an address is given back to the DHCP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,7 @@ mod endpoints;
 mod failures;
 mod fixed;
 mod kills;
+mod late;
 mod lease_ahead;
 mod leases;
 mod leases6;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use landline_docker::{ContainerInfo, DockerView, Mounts, Place, Sketch};
+use landline_docker::{ContainerInfo, DockerView, EndpointRequest, Mounts, Place, Sketch};
 use landline_engine::Candidate;
 use landline_model::Port;
 use landline_options::NetworkId;
@@ -51,8 +51,33 @@ impl Frontend {
         seen.connected.then(|| self.candidates(&seen, network, mounts.as_ref()))
     }
 
-    /// Whether Docker may be restoring its containers: for some time after its start, while its API does not answer. What refuses
-    /// starts is told.
+    /// Sees to an endpoint whose container is told late: once its link is in the sandbox, that tells whose it is. `running` is the
+    /// container that ran in the sandbox before.
+    pub(super) async fn tell_late(self, request: EndpointRequest, running: Option<String>) {
+        let engine = &self.parts.engine;
+        let Some(found) = engine.late_arrival(&request.endpoint).await else { return };
+        let container = match running.or(found) {
+            Some(id) => self.container(&id, &request.network).await,
+            None => None,
+        };
+        engine.settle_late(&request.endpoint, container).await;
+    }
+
+    /// What is known of a container that runs or is about to. Word of one that was just made may be late; while Docker restores its
+    /// containers there is no word, but they have run before.
+    async fn container(&self, id: &str, network: &NetworkId) -> Option<Candidate> {
+        let mut view = self.view.clone();
+        let seen = tokio::time::timeout(LATE, view.wait_for(|view| view.containers.contains_key(id))).await;
+        let seen = seen.ok().and_then(Result::ok).map(|view| view.clone());
+        match seen.as_ref().and_then(|view| Some((view, view.containers.get(id)?))) {
+            Some((view, Sketch::Info(info))) => Some(inspected(view, network, info)),
+            Some((_, Sketch::Name(name))) => Some(named(id, name)),
+            None => self.parts.engine.remembered_container(id),
+        }
+    }
+
+    /// Whether Docker may be restoring its containers: for some time after its start, while its API does not answer. The engine
+    /// is told.
     pub(super) fn look_whether_docker_restores(&self, dockerd: Option<u32>) -> bool {
         let age = dockerd.and_then(|pid| landline_kernel::process_age(pid).ok());
         let restores = age.is_some_and(|age| age < RESTORE);
@@ -80,26 +105,12 @@ impl Frontend {
     fn candidates(&self, view: &DockerView, network: &NetworkId, mounts: Option<&Mounts>) -> Vec<Candidate> {
         let known = |id: &str, info: &ContainerInfo| {
             let idle = mounts.and_then(|m| m.in_use(id, info.root.as_deref())) == Some(false);
-            (!idle).then(|| Candidate {
-                id: id.to_owned(),
-                name: info.lasting_name().to_owned(),
-                slot: info.slot(),
-                hostname: Some(info.hostname.clone()).filter(|name| !name.is_empty()),
-                ports: Some(info.ports.clone()),
-                address: view.requested_on(info, network).and_then(|requested| requested.address),
-            })
+            (!idle).then(|| inspected(view, network, info))
         };
         let stopped = view.stopped_on(network).filter_map(|(id, sketch)| match sketch {
             Sketch::Name(name) => {
                 let idle = mounts.and_then(|mounts| mounts.in_use(id, None)) == Some(false);
-                (!idle).then(|| Candidate {
-                    id: id.to_owned(),
-                    name: name.clone(),
-                    slot: None,
-                    hostname: None,
-                    ports: None,
-                    address: None,
-                })
+                (!idle).then(|| named(id, name))
             }
             Sketch::Info(info) => known(id, info),
         });
@@ -116,6 +127,24 @@ impl Frontend {
             .chain(ended.filter_map(|(_, info)| known(&info.container_id, info)))
             .collect()
     }
+}
+
+/// A container that was inspected, on this network.
+fn inspected(view: &DockerView, network: &NetworkId, info: &ContainerInfo) -> Candidate {
+    Candidate {
+        id: info.container_id.clone(),
+        name: info.lasting_name().to_owned(),
+        slot: info.slot(),
+        hostname: Some(info.hostname.clone()).filter(|name| !name.is_empty()),
+        ports: Some(info.ports.clone()),
+        address: view.requested_on(info, network).and_then(|requested| requested.address),
+    }
+}
+
+/// One of which nothing is known but its name.
+fn named(id: &str, name: &str) -> Candidate {
+    let (id, name) = (id.to_owned(), name.to_owned());
+    Candidate { id, name, slot: None, hostname: None, ports: None, address: None }
 }
 
 /// What Docker has mounted. Nothing is left out for it when that cannot be seen.

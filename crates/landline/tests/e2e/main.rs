@@ -55,6 +55,7 @@ mod ipam;
 mod ipam_dhcp;
 mod ipv6;
 mod lan;
+mod late;
 mod lease;
 mod lease_options;
 mod links;

@@ -53,10 +53,10 @@ pub fn start(
     services: Services,
     config: Config,
     before: Option<Remembered>,
-    index: u32,
+    place: Location,
 ) -> Supervised<Status6> {
     let begin = |config, now| Client::start(config, before, now, OsRandom);
-    let (machine, base) = Ipv6::new(endpoint, services, config, Location::Host(index), begin);
+    let (machine, base) = Ipv6::new(endpoint, services, config, place, begin);
     let remembered = !machine.client.current().addresses.is_empty();
     let mut supervised = Supervisor::spawn(machine, base);
     supervised.remembered = remembered;

@@ -48,16 +48,16 @@ pub struct Status {
     pub troubles: Troubles,
 }
 
-/// Begins with a first lease over the link with this index on the host, or with the remembered one again.
+/// Begins with a first lease over the link, which is there, or with the remembered one again.
 pub fn start(
     endpoint: Arc<EndpointState>,
     services: Services,
     config: Config,
     remembered: Option<Remembered>,
-    index: u32,
+    place: Location,
 ) -> Supervised {
     let begin = |config, now| Client::start(config, remembered, now, OsRandom);
-    let (machine, base) = Ipv4::new(endpoint, services, config, Location::Host(index), begin);
+    let (machine, base) = Ipv4::new(endpoint, services, config, place, begin);
     Supervisor::spawn(machine, base)
 }
 

@@ -99,13 +99,19 @@ impl Lab {
     /// A client that begins on the host.
     async fn start(&self, remembered: Option<Remembered>) -> Supervised {
         let config = dhcp::config(self.endpoint.options(), MAC, &self.dhcp().await, None);
-        crate::ipv4::start(self.endpoint.clone(), self.services.clone(), config, remembered, INDEX)
+        crate::ipv4::start(
+            self.endpoint.clone(),
+            self.services.clone(),
+            config,
+            remembered,
+            Location::Host(INDEX),
+        )
     }
 
     async fn start6(&self) -> Supervised<Status6> {
         let record = self.endpoint.read().await;
         let config = crate::ipv6::config(self.endpoint.options(), MAC, record.ipv6.as_ref().unwrap());
-        crate::ipv6::start(self.endpoint.clone(), self.services.clone(), config, None, INDEX)
+        crate::ipv6::start(self.endpoint.clone(), self.services.clone(), config, None, Location::Host(INDEX))
     }
 
     /// The daemon starts again, and the container has gone on.

@@ -2,8 +2,8 @@
 //!
 //! A look takes some runs of `iptables`, while a container waits for its first packet to be let through.
 
-use crate::forwarding::{Forwarding, RuleChanges};
 use crate::exception_rules::Wanted;
+use crate::forwarding::{Forwarding, RuleChanges};
 
 /// What a look was made with.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,8 +16,16 @@ const KEYS: [&str; 9] =
     ["mac", "ifname", "host_ifname", "mode", "vlan", "client_id", "hostname", "force", "create"];
 
 /// Network options that an attachment says in its own way.
-const NOT_FREE: [&str; 7] =
-    ["parent", "bridge", "addressing", "ignore_conflicts", "identity", "on_duplicate", "socket_dir"];
+const NOT_FREE: [&str; 8] = [
+    "parent",
+    "bridge",
+    "addressing",
+    "ignore_conflicts",
+    "identity",
+    "on_duplicate",
+    "when_unsure",
+    "socket_dir",
+];
 
 impl Attach {
     /// Reads `PARENT CONTAINER ADDRESS… [key=value…]`.

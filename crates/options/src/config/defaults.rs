@@ -11,7 +11,7 @@ use crate::network::NetworkOptions;
 
 /// The options that can have a default: those that say how containers are treated. What a network is (its parent, mode,
 /// addressing, VLAN, switch, gateway) and who its containers are (`client_id`) is for each network to say.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "conflict_check",
     "dhcp_servers",
     "dns",
@@ -32,6 +32,7 @@ const KEYS: [&str; 20] = [
     "skip_routes",
     "user_class",
     "vendor_class",
+    "when_unsure",
 ];
 
 /// `[defaults]`: options of networks that do not have them among their own.

@@ -66,6 +66,7 @@ fn every_option_arrives() {
         ("on_timeout", "Continue"),
         ("identity", "derived"),
         ("on_duplicate", "Fresh"),
+        ("when_unsure", "LATE"),
         ("release", "on_stop"),
         ("release_after", "1h"),
     ])
@@ -80,6 +81,7 @@ fn every_option_arrives() {
         on_timeout: OnTimeout::Continue,
         identity: Some(IdentitySource::Derived),
         on_duplicate: OnDuplicate::Fresh,
+        when_unsure: WhenUnsure::Late,
         release: Release::OnStop,
         release_after: Duration::from_hours(1),
         ignore_conflicts: true,
@@ -303,6 +305,7 @@ fn values_are_checked_and_the_message_says_what_to_write() {
         ("on_timeout", "never", "write fail or continue"),
         ("identity", "random", "write drawn or derived"),
         ("on_duplicate", "continue", "write fail or fresh"),
+        ("when_unsure", "never", "write fresh or late"),
         ("release", "later", "write never, on_remove or on_stop"),
         ("release_after", "8d", "write a time up to a week, like 15m or 24h"),
     ] {
