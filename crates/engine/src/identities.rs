@@ -151,10 +151,10 @@ impl Identities {
     }
 
     /// Whether nothing tells which container is starting.
-    pub(crate) fn is_unsure(&self, wish: &IdentityQuery<'_>) -> bool {
+    pub(crate) fn is_unsure(&self, query: &IdentityQuery<'_>) -> bool {
         let inner = self.lock();
         let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
-        wish.is_unsure(inner.records.values(), &held)
+        query.is_unsure(inner.records.values(), &held)
     }
 
     /// What the container that is starting is called, if only one can be.

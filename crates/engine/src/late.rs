@@ -42,12 +42,12 @@ impl Late {
 
 impl Engine {
     /// Whether an endpoint is to be answered without an address, because nothing tells which container it is for.
-    pub(crate) fn is_late(&self, network: &NetworkRecord, wish: &IdentityQuery<'_>) -> bool {
+    pub(crate) fn is_late(&self, network: &NetworkRecord, query: &IdentityQuery<'_>) -> bool {
         let options = &network.options;
         options.when_unsure == WhenUnsure::Late
             && options.addressing == Addressing::Dhcp
             && !is_implicit(&network.id)
-            && self.identities.is_unsure(wish)
+            && self.identities.is_unsure(query)
     }
 
     /// Waits until the link of an endpoint whose container is told late is in its sandbox. The container's id, if the sandbox tells it.
@@ -158,13 +158,13 @@ impl Engine {
         let drawn = record.identity.as_ref().and_then(|id| self.identities.get(id));
         let Some(drawn) = drawn else { return Ok(()) };
         let candidates = [container.clone()];
-        let wish = IdentityQuery {
+        let query = IdentityQuery {
             ports: Some(&request.ports),
             candidates: Some(&candidates),
             ..IdentityQuery::on(network)
         };
         self.identities.release(&drawn.id);
-        let mut identity = self.identities.take(&request.endpoint, network, &wish);
+        let mut identity = self.identities.take(&request.endpoint, network, &query);
         let is_new = self.identities.get(&identity.id).is_none();
         if is_new && identity.derived.is_none() {
             // It has none yet: what was drawn is its own.
