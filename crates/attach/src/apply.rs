@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use landline_engine::{CreateEndpoint, container_name};
 use landline_kernel::{Netlink, Netns};
 use landline_leases::OsRandom;
@@ -133,7 +133,7 @@ impl Attachments {
         if resolved.make && !request.may_make {
             return Err(AttachFailure::MayNotMake(resolved.parent));
         }
-        if request.origin == Origin::Command && !request.again {
+        if matches!(request.origin, Origin::Command | Origin::Runtime(_)) && !request.again {
             self.check_parent(&resolved).await?;
         }
         let taken = {
@@ -196,12 +196,16 @@ impl Attachments {
             IpNet::V4(net) => Some(net),
             IpNet::V6(_) => None,
         });
+        // What a runtime asks for by address, it is to have.
+        let named = record.spec.endpoint.ip.filter(|_| matches!(record.origin, Origin::Runtime(_)));
         let wanted = CreateEndpoint {
             network: network.id,
             endpoint: id.endpoint().clone(),
             mac: record.spec.mac.or(card),
             address_v6: None,
-            address: first.filter(|_| options.addressing == Addressing::Static),
+            address: first
+                .filter(|_| options.addressing == Addressing::Static)
+                .or_else(|| named.map(Ipv4Net::from)),
             options: EndpointOptions {
                 id: Some(record.key()),
                 hostname: record.spec.endpoint.hostname.clone().or_else(|| {
@@ -226,10 +230,15 @@ impl Attachments {
         let endpoint = self.engine.endpoint(id.endpoint());
         if let Some(endpoint) = &endpoint {
             let wanted = self.engine.wanted_of(endpoint).await;
-            let default = wanted.as_ref().and_then(|wanted| wanted.routing.default);
+            let kept = matches!(record.origin, Origin::Runtime(_)) && self.has_default(put).await?;
+            let default = wanted.as_ref().and_then(|wanted| wanted.routing.default).filter(|_| !kept);
             // The lease's task follows the default route from now on, which is set here, as are the other routes.
             let to_be = DefaultRecord {
-                holding: if default.is_some() { Holding::Told } else { Holding::Open },
+                holding: match default {
+                    _ if kept => Holding::Foreign,
+                    Some(_) => Holding::Told,
+                    None => Holding::Open,
+                },
                 told: default.and_then(NextHop::router),
                 set: default.and_then(NextHop::router),
             };
@@ -243,7 +252,7 @@ impl Attachments {
                 let record = endpoint.state.read().await;
                 (record.mac, record.ipv6.is_some())
             };
-            let setting = Setting { name: moved.clone(), wanted, own_v6, mac };
+            let setting = Setting { name: moved.clone(), wanted, default, own_v6, mac };
             self.set_up(slot, put, setting).await?;
         }
         // Host access wants to know where the link has gone.
@@ -254,6 +263,15 @@ impl Attachments {
             self.engine.container_seen(id.endpoint(), container.clone()).await;
         }
         self.wait_for_dad(&record.target, &put.netns, record.alias(), &record.spec).await
+    }
+
+    /// Whether the container has an IPv4 default route. A runtime gives it to the first of a container's networks that has
+    /// one.
+    async fn has_default(&self, put: &Put<'_>) -> Result<bool, AttachFailure> {
+        let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
+        let look =
+            blocking(move || Ok::<_, InsideError>(inside::has_default_v4(&mut Netlink::open_in(&netns)?)?));
+        look.await.map_err(|error| inside_error(put.request, error))
     }
 
     /// Moves the link, once what it replaces is written down.
@@ -302,6 +320,10 @@ impl Attachments {
         let record = slot.read();
         let (path, mark) = (put.request.place.sandbox.clone(), record.mark());
         let (spec, copy) = (record.spec.clone(), setting.name.clone());
+        let defaults = match record.origin {
+            Origin::Runtime(_) => Defaults::IfFree,
+            _ => Defaults::Take,
+        };
         let done = blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             let mut sandbox = Sandbox::enter(&path, &mark)?.ok_or(InsideError::Lost)?;
             sandbox.quiet_v6(setting.own_v6);
@@ -313,12 +335,12 @@ impl Attachments {
                 let mut applied = Applied { default, ..Applied::default() };
                 let task = Task { wanted: Some(wanted), setting_up: false, shared: true };
                 sandbox.configure(task, &mut applied)?;
-                if let Some(hop) = wanted.routing.default {
+                if let Some(hop) = setting.default {
                     sandbox.take_default(hop)?;
                 }
             }
             let index = sandbox.link.index;
-            dress(&sandbox.netns, &mut sandbox.netlink, index, &spec, Defaults::Take)?;
+            dress(&sandbox.netns, &mut sandbox.netlink, index, &spec, defaults)?;
             announce(
                 &sandbox.netns,
                 index,
@@ -360,6 +382,7 @@ pub(super) struct Put<'a> {
 struct Setting {
     name: IfName,
     wanted: Option<Wanted>,
+    default: Option<NextHop>,
     own_v6: bool,
     mac: Mac,
 }
@@ -394,7 +417,10 @@ fn is_same(record: &AttachmentRecord, request: &AttachRequest) -> Option<bool> {
     };
     match (&record.origin, &request.origin) {
         (Origin::Container(a), Origin::Container(b)) => (same_container && a == b).then_some(true),
-        (Origin::Container(_), _) | (_, Origin::Container(_)) => None,
+        (Origin::Runtime(a), Origin::Runtime(b)) => a.is_same(b).then_some(true),
+        (Origin::Container(_) | Origin::Runtime(_), _) | (_, Origin::Container(_) | Origin::Runtime(_)) => {
+            None
+        }
         (Origin::Config, Origin::Config) => {
             (record.target == request.target && record.spec == request.spec).then_some(true)
         }

@@ -9,7 +9,7 @@ use landline_options::Target;
 use landline_types::IfName;
 
 use super::inside::{self, InsideError};
-use super::record::{AttachmentId, AttachmentRecord, Inside, SavedRoute};
+use super::record::{AttachmentId, AttachmentRecord, Inside, Origin, SavedRoute};
 use super::{AttachFailure, Attachments, Slot, place};
 
 impl Attachments {
@@ -69,6 +69,8 @@ impl Attachments {
         }
         if for_good {
             self.engine.drop_identity(identity, &record.key()).await;
+        } else if let (Some(identity), Origin::Runtime(_)) = (identity, &record.origin) {
+            self.engine.container_removed(&identity, &record.id.network()).await;
         }
         self.engine.store().remove::<AttachmentRecord>(&record.id).await?;
         self.attachments.lock().remove(&record.id);
@@ -230,7 +232,7 @@ mod tests {
             target: "web".parse().unwrap(),
             process: None,
             spec: "br0 dhcp".parse().unwrap(),
-            origin: super::super::Origin::Command,
+            origin: Origin::Command,
             container: None,
             network: None,
             nic: None,

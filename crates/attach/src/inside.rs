@@ -70,6 +70,12 @@ pub(super) fn defaults(
     Ok(replaced.map(|route| saved(&route, &links)).collect())
 }
 
+/// Whether there is an IPv4 default route, of whatever metric.
+pub(super) fn has_default_v4(netlink: &mut Netlink) -> Result<bool, NetlinkError> {
+    let is_one = |r: &Route| r.is_default() && r.destination.addr().is_ipv4() && r.table == Route::MAIN_TABLE;
+    Ok(netlink.routes()?.iter().any(is_one))
+}
+
 pub(super) fn saved(route: &Route, links: &[Link]) -> SavedRoute {
     let dev = links.iter().find(|link| Some(link.index) == route.oif).map(|link| link.name.clone());
     SavedRoute {

@@ -17,6 +17,7 @@ mod parent;
 mod place;
 mod record;
 mod routes;
+mod runtime;
 mod script;
 mod view;
 
@@ -38,6 +39,7 @@ pub use parent::ResolvedParent;
 pub use place::{namespace_at, process_called};
 use record::Inside;
 pub use record::{AttachmentId, AttachmentRecord, Origin};
+pub use runtime::is_named;
 pub use script::shell_word;
 pub use view::AttachmentView;
 
@@ -182,6 +184,14 @@ pub enum AttachFailure {
     Unknown {
         /// Whose it should be.
         target: Target,
+    },
+    /// The interface of a runtime's container is gone.
+    #[error("{container} has no interface {interface} of Landline's any more")]
+    NotThere {
+        /// The interface.
+        interface: IfName,
+        /// The container.
+        container: String,
     },
     /// It could not be stored.
     #[error("cannot store the attachment")]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use landline_links::mark::ATTACHMENT_PREFIX;
 use landline_links::settings::Setting;
-use landline_model::{ContainerRecord, NetworkRecord};
+use landline_model::{ContainerRecord, NetworkRecord, RuntimeOwner};
 use landline_options::{AttachSpec, EndpointId, NetworkId, NetworkOptions, Parent, Target};
 use landline_store::Record;
 use landline_types::{IfName, Mac};
@@ -81,6 +81,8 @@ pub enum Origin {
     Config,
     /// The container, in this label or variable of its own.
     Container(String),
+    /// A container runtime, which says when it ends.
+    Runtime(RuntimeOwner),
 }
 
 /// An attachment as it is stored.
@@ -240,6 +242,7 @@ impl AttachmentRecord {
     pub(super) fn key(&self) -> String {
         match (&self.origin, &self.container) {
             (Origin::Container(source), Some(container)) => format!("attach/{}/{source}", container.name),
+            (Origin::Runtime(owner), _) => owner.key(),
             _ => format!("{ATTACHMENT_PREFIX}{}", self.id),
         }
     }
@@ -247,7 +250,10 @@ impl AttachmentRecord {
     /// The network it is alone on, once it had one.
     pub(super) fn network_record(&self) -> Option<NetworkRecord> {
         let options = self.network.clone()?;
-        let name = Some(format!("attach:{}", super::parent::parent_of(&options)));
+        let name = Some(match &self.origin {
+            Origin::Runtime(owner) => owner.network_name(),
+            _ => format!("attach:{}", super::parent::parent_of(&options)),
+        });
         Some(NetworkRecord {
             id: self.id.network(),
             name,

@@ -13,9 +13,9 @@ pub struct AttachmentView {
     pub id: String,
     /// Whom it is for, as it was written.
     pub target: String,
-    /// The container's name, if it is one of Docker's.
+    /// The container's name, if it is one of Docker's or a runtime's.
     pub container: Option<String>,
-    /// `command`, `config`, or the label or variable that asks for it.
+    /// `command`, `config`, the label or variable that asks for it, or a runtime's network, like `cni:lan`.
     pub origin: String,
     /// The host interface it hangs on.
     pub parent: String,
@@ -55,11 +55,15 @@ impl Attachments {
         AttachmentView {
             id: record.id.to_string(),
             target: record.target.to_string(),
-            container: record.container.as_ref().map(|container| container.name.clone()),
+            container: match &record.origin {
+                Origin::Runtime(owner) => Some(owner.shown().to_owned()),
+                _ => record.container.as_ref().map(|container| container.name.clone()),
+            },
             origin: match &record.origin {
                 Origin::Command => "command".into(),
                 Origin::Config => "config".into(),
                 Origin::Container(source) => source.clone(),
+                Origin::Runtime(owner) => owner.network_name(),
             },
             parent: super::apply::parent_text(&record.spec.parent),
             interface: record.name().map(|name| name.to_string()),

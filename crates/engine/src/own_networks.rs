@@ -1,11 +1,12 @@
 //! Networks that Docker does not know: those behind attachments, of which their maker keeps the record.
 
+use landline_leases::clock::wall;
 use landline_model::{IdentityId, IdentityRecord, NetworkRecord};
 use landline_options::NetworkId;
 
 use crate::admission::{NetworkRequest, Refusal, Withdrawn};
 use crate::engine::Engine;
-use crate::identities::erase;
+use crate::identities::{erase, write};
 
 impl Engine {
     /// There is such a network from now on, if the features admit it. Nothing of it is stored here.
@@ -45,5 +46,18 @@ impl Engine {
         if self.identities.forget(&id).is_some() {
             erase(&self.store, id).await;
         }
+    }
+    /// The container of an identity was removed, and may be recreated under its name: until the network's `release_after`
+    /// is over, its lease is kept. Docker knows nothing of such containers, so whoever made the endpoint says so.
+    pub async fn container_removed(&self, id: &IdentityId, network: &NetworkId) {
+        let changed = self.identities.change(id, |record| {
+            record.destroyed = true;
+            record.used = wall();
+        });
+        let Some(record) = changed.or_else(|| self.identities.get(id)) else { return };
+        let policy = self.release_policy(network);
+        self.releaser.removed(&record, &policy);
+        self.admission.identity_over(&record, policy.grace(&record));
+        write(&self.store, Some(record)).await;
     }
 }

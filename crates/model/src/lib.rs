@@ -15,6 +15,7 @@ mod record;
 mod records;
 mod resolver;
 mod routes;
+mod runtime;
 
 pub use called::Called;
 pub use clock::Now;
@@ -29,3 +30,4 @@ pub use records::{
 };
 pub use resolver::ResolverFile;
 pub use routes::{DefaultRecord, DroppedRoute, Holding, WhyDropped};
+pub use runtime::{RuntimeApi, RuntimeFailure, RuntimeInterface, RuntimeOwner};

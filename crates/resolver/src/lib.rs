@@ -41,15 +41,8 @@ fn said(
         (IpAddr::V6(server), Some(interface)) if is_link_local(server) => format!("{server}%{interface}"),
         (address, _) => address.to_string(),
     };
-    let servers4 = lease.into_iter().flat_map(|lease| &lease.options.dns).map(|&server| server.into());
-    let servers6 = ipv6.into_iter().flat_map(|ipv6| &ipv6.dns).map(|dns| dns.address.into());
-    let domains4 = lease.into_iter().flat_map(|lease| {
-        // Who has the list should search the list (RFC 3397); it mostly has the domain in it.
-        let own = lease.options.domain.iter().filter(|_| lease.options.search.is_empty());
-        own.chain(&lease.options.search)
-    });
-    let domains6 = ipv6.into_iter().flat_map(|ipv6| &ipv6.search).map(|search| &search.domain);
-    (servers4.chain(servers6).map(written).collect(), domains4.chain(domains6).cloned().collect())
+    let (servers, domains) = landline_engine::names_of(lease, ipv6);
+    (servers.into_iter().map(written).collect(), domains)
 }
 
 fn is_link_local(address: Ipv6Addr) -> bool {

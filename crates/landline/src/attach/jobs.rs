@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use landline_attach::{AttachmentId, AttachmentRecord, Origin, TargetSandbox, namespace_at, process_called};
+use landline_attach::{
+    AttachmentId, AttachmentRecord, Origin, TargetSandbox, is_named, namespace_at, process_called,
+};
 use landline_docker::{ContainerInfo, DockerView, Sketch};
 use landline_options::{Ask, Asker, AttachSpec, ConfigFile, Target};
 
@@ -133,6 +135,12 @@ pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc
                 };
                 (!config.attach.iter().any(wanted)).then_some(Over::Unwanted)
             }
+            Origin::Runtime(_) => {
+                all.watched.insert(record.target.clone());
+                let ended = has_lost_namespace(record);
+                // A container of the same name may be about to start.
+                ended.then_some(if is_named(record) { Over::Removed } else { Over::Gone })
+            }
             Origin::Container(_) => {
                 let there = record.container.as_ref().is_some_and(|c| view.containers.contains_key(&c.id));
                 (view.connected && !there).then_some(Over::Removed)
@@ -153,6 +161,15 @@ fn running(view: &DockerView) -> impl Iterator<Item = &ContainerInfo> {
         Sketch::Info(info) if info.running => Some(&**info),
         _ => None,
     })
+}
+
+/// Whether the namespace of a runtime's attachment is gone. The runtime names another one if the container starts again.
+fn has_lost_namespace(record: &AttachmentRecord) -> bool {
+    match (&record.inside, &record.target) {
+        (Some(there), _) => namespace_at(&there.sandbox).as_ref() != Some(&there.namespace),
+        (None, Target::Netns(path)) => namespace_at(path).is_none(),
+        (None, _) => false,
+    }
 }
 
 /// Whether what a target means can never come back: a process or an id that is gone.

@@ -59,6 +59,7 @@ impl World {
             sockets: sockets.clone(),
             sandboxes: Arc::new(FakeSandboxes::default()),
             namespaces: Arc::new(self.fake.clone()),
+            traces: Arc::default(),
             ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
