@@ -11,7 +11,7 @@ const CRATES: &[&[&str]] = &[
     &["types"],
     &["dhcp", "kernel", "ovsdb", "options"],
     &["docker", "model", "vde"],
-    &["store"],
+    &["runtimes", "store"],
     &["links"],
     &["leases"],
     &["engine", "uplink"],

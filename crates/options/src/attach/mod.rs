@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod grammar;
+mod on_network;
 mod target;
 mod words;
 
