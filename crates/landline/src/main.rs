@@ -8,6 +8,7 @@ mod attempts;
 mod bridge;
 mod bugreport;
 mod cli;
+mod cni;
 mod completion;
 mod connections;
 mod control;
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
     let inherited = landline_kernel::Inherited::adopt();
     log::tell_panics();
     completion::answer_shell();
+    if let Some(code) = cni::serve() {
+        return code;
+    }
     let cli = cli::Cli::parse_from(cli::arguments());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Two workers carry hundreds of leases; what blocks has threads of its own. It is short, and all of it may come at

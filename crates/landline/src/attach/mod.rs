@@ -6,6 +6,7 @@
 //!   each container and each attachment has a worker of its own that makes it so (`work`), and its rows in `landline ls`.
 //! - [`DropIn`]: the daemon in the place of the docker-pipework container, with its environment variables.
 //! - `places`: processes and paths of namespaces, of which Docker says nothing, are followed.
+//! - `runtime`: the daemon's side of what container runtimes ask for.
 //! - `wait`: `pipework --wait`, which runs inside a container.
 
 mod board;
@@ -13,6 +14,7 @@ mod commands;
 mod drop_in;
 mod jobs;
 mod places;
+mod runtime;
 mod service;
 mod settings;
 mod wait;

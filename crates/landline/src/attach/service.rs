@@ -130,6 +130,15 @@ impl Attacher {
         Ok(())
     }
 
+    pub(super) fn attachments(&self) -> Arc<Attachments> {
+        self.attach.clone()
+    }
+
+    /// Something was attached or detached.
+    pub(super) fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
     fn broken(&self) -> MutexGuard<'_, Option<String>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }

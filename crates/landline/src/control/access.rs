@@ -56,6 +56,7 @@ impl Request {
     fn only_looks(&self) -> bool {
         match self {
             Self::Ls
+            | Self::Ping
             | Self::Status
             | Self::Wait { .. }
             | Self::Trace { .. }
@@ -82,6 +83,7 @@ impl Request {
             | Self::NatAdd { .. }
             | Self::NatRemove { .. }
             | Self::Attach { .. }
+            | Self::Runtime(_)
             | Self::Detach { .. }
             | Self::Change { .. }
             | Self::Doctor { fix: true }

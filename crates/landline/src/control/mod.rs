@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod server;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use landline_attach::AttachmentView;
@@ -12,8 +13,9 @@ use landline_engine::{
     Awaited, EndpointView, IdentityExport, IdentityView, Imported, NetworkView, Reservation,
 };
 use landline_host_access::AccessView;
+use landline_model::{RuntimeApi, RuntimeFailure, RuntimeInterface, RuntimeOwner};
 use landline_nat::{NatRecord, NatView};
-use landline_options::{AccessRequest, Attach, Change, Target};
+use landline_options::{AccessRequest, Attach, AttachSpec, Change, Target};
 use landline_types::IfName;
 use landline_uplink::HostLease;
 use serde::{Deserialize, Serialize};
@@ -145,6 +147,10 @@ pub(crate) enum Request {
     },
     /// What is attached.
     Attachments,
+    /// What container runtimes ask for.
+    Runtime(RuntimeRequest),
+    /// Whether the daemon is there.
+    Ping,
     /// Detach.
     Detach {
         /// From whom.
@@ -187,6 +193,40 @@ pub(crate) enum Request {
     },
 }
 
+/// What a container runtime asks for, by whichever interface.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "asks", rename_all = "snake_case")]
+pub(crate) enum RuntimeRequest {
+    /// An interface.
+    Attach {
+        /// Whose.
+        owner: RuntimeOwner,
+        /// The path of its namespace.
+        sandbox: PathBuf,
+        /// What it is.
+        spec: Box<AttachSpec>,
+    },
+    /// How an interface is now.
+    Look {
+        /// Whose.
+        owner: RuntimeOwner,
+    },
+    /// The end of an interface; one that is not there is fine.
+    Detach {
+        /// Whose.
+        owner: RuntimeOwner,
+    },
+    /// The end of all interfaces of a network but these.
+    Keep {
+        /// How the runtime asks.
+        api: RuntimeApi,
+        /// The network.
+        network: String,
+        /// The container and the name of each that stays.
+        kept: Vec<(String, IfName)>,
+    },
+}
+
 /// What it answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -225,6 +265,10 @@ pub(crate) enum Answer {
     Nat(Vec<NatView>),
     /// To [`Request::Attach`] and [`Request::Attachments`].
     Attachments(Vec<AttachmentView>),
+    /// To [`RuntimeRequest::Attach`] and [`RuntimeRequest::Look`].
+    Interface(Box<RuntimeInterface>),
+    /// A runtime's request could not be served.
+    RuntimeError(RuntimeFailure, String),
     /// To [`Request::Attach`], if only that was asked: the commands that would do it.
     Script(String),
     /// To [`Request::Where`].

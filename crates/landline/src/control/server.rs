@@ -95,7 +95,8 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
     let Context { parts, docker, attacher, lost, site, .. } = context;
     match request {
         Request::Ls => {
-            let endpoints = parts.engine.endpoint_views().await;
+            let mut endpoints = parts.engine.endpoint_views().await;
+            parts.attach.name_containers(&mut endpoints);
             let view = docker.borrow().clone();
             Answer::Ls(Listing {
                 docker: view.connected,
@@ -146,6 +147,8 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
         },
         Request::NatRemove { container } => done(parts.nat.remove(&NatOwner::Container(container)).await),
         Request::Attach { attach, dry_run } => Box::pin(attacher.attach(*attach, dry_run, cancel)).await,
+        Request::Runtime(request) => Box::pin(attacher.runtime(request, cancel)).await,
+        Request::Ping => Answer::Done,
         Request::Attachments => Answer::Attachments(parts.attach.views().await),
         Request::Detach { target, name } => attacher.detach(&target, name.as_ref()).await,
         Request::Change { target, change } => attacher.change(&target, &change).await,

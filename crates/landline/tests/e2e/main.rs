@@ -26,6 +26,7 @@ mod carrier;
 mod causes;
 mod changes;
 mod cli;
+mod cni;
 mod commands;
 mod compose;
 mod config;

@@ -23,7 +23,7 @@ const PODMAN: [&str; 9] = [
 ];
 
 /// `podman ARGS` on the host, which must work.
-fn podman(world: &World, args: &[&str]) -> Result<String> {
+pub(crate) fn podman(world: &World, args: &[&str]) -> Result<String> {
     Ok(world.host.check(&[&PODMAN, args].concat())?)
 }
 

@@ -37,7 +37,7 @@ impl AttachSpec {
         }
         let of_a_switch = crate::vde::OF_A_SWITCH.iter().any(|option| options.contains_key(*option));
         let parent = match network.vde.socket_dir {
-            Some(dir) if !of_a_switch => Parent::Vde(dir),
+            Some(dir) if !of_a_switch => Parent::Switch(dir),
             None if network.mode != Mode::Vde => Parent::Name(network.parent),
             _ => {
                 return Err(AttachError::Contradiction(
@@ -142,7 +142,7 @@ mod tests {
         assert!(!read("parent=br0 addressing=none", &[]).unwrap().dhcp);
         assert_eq!(read("parent=eth1 mode=nic", &[]).unwrap().link, LinkChoice::Nic);
         let switch = read("mode=vde socket_dir=/run/vde.ctl addressing=dhcp", &[]).unwrap();
-        assert_eq!(switch.parent, Parent::Vde("/run/vde.ctl".into()));
+        assert_eq!(switch.parent, Parent::Switch("/run/vde.ctl".into()));
     }
 
     #[test]
