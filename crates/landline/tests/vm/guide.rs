@@ -228,7 +228,10 @@ fn the_guide() -> Result {
     for block in blocks() {
         let has = |word: &str| block.lines.iter().any(|line| line.contains(word));
         let typed = match block.language {
-            "yaml" if PARTS.contains(&block.lines[0]) => Ok(parts.push(block.lines[0])),
+            "yaml" if PARTS.contains(&block.lines[0]) => {
+                parts.push(block.lines[0]);
+                Ok(())
+            }
             "yaml" => nic.compose(&block),
             _ if has("br0") && !has("ovsbr0") => bridge.type_in(&block),
             _ => nic.type_in(&block),
