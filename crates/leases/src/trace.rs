@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::sockets::{Advertisement, Packet6, Received};
 
 /// How many messages of one endpoint are kept, and how many octets of them.
-const MESSAGES: usize = 24;
+const MESSAGES: usize = 64;
 const OCTETS: usize = 8192;
 /// The longest message that is kept whole.
 const LONGEST: usize = 1514;

@@ -122,7 +122,7 @@ pub(crate) enum Command {
     HostAccess(HostAccessCommand),
     /// Show a container's last DHCP, ARP and router messages.
     ///
-    /// The daemon keeps the last messages of each interface in memory, at most 24 and 8 KiB.
+    /// The daemon keeps the last messages of each interface in memory, at most 64 and 8 KiB.
     Trace(TraceOptions),
     /// Print everything that a report of a problem needs.
     ///
