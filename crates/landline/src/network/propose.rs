@@ -95,16 +95,15 @@ pub(super) fn propose(asked: &Asked, host: &HostSeen) -> Result<Proposal, Propos
         None if word.as_ref().is_some_and(|word| !needs_parent(word)) => None,
         None => Some(default_interface(host)?.to_string()),
     };
-    let mode = match &word {
-        Some(word) => word.clone(),
-        None => suggested(parent.as_deref(), &host.links).to_string(),
-    };
+    let name: Option<IfName> = parent.as_ref().and_then(|name| name.parse().ok());
+    let suggested = name
+        .as_ref()
+        .map(|name| mode_over(name, host.links.iter().find(|link| link.name == *name)).to_string());
+    let mode = word.or(suggested);
     // The words of the first example of every page.
-    let is_default = mode == Mode::default().to_string();
+    let is_default = mode == name.map(|name| NetworkOptions::new(name).mode.to_string());
     let mut chosen = Vec::new();
-    if !is_default {
-        chosen.push(("mode".to_owned(), mode));
-    }
+    chosen.extend(mode.filter(|_| !is_default).map(|mode| ("mode".to_owned(), mode)));
     if let Some(parent) = parent {
         chosen.push((if is_default { "bridge" } else { "parent" }.to_owned(), parent));
     }
@@ -132,11 +131,6 @@ pub(super) fn propose(asked: &Asked, host: &HostSeen) -> Result<Proposal, Propos
 /// Whether networks of this mode are on an interface. A word that is no mode is refused later.
 fn needs_parent(mode: &str) -> bool {
     NetworkOptions::parse(&[("mode".to_owned(), mode.to_owned())].into()).is_err()
-}
-
-fn suggested(parent: Option<&str>, links: &[Link]) -> Mode {
-    let link = links.iter().find(|link| Some(link.name.as_str()) == parent);
-    parent.and_then(|name| name.parse().ok()).map_or_else(Mode::default, |name| mode_over(&name, link))
 }
 
 /// The interface that the host's packets to the world leave through, those of IPv4 first.
