@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::process::{Output, Process, Signal, last_lines, run, shell_words};
 use crate::wait::wait_for;
 
-/// Whether images are to be in containerd's store: `LANDLINE_TEST_IMAGE_STORE=containerd`. From engine 28 on.
+/// Whether images are to be in containerd's store: `LANDLINE_TEST_IMAGE_STORE=containerd`. From engine 28 on, where no graphdriver is
+/// named.
 const IMAGE_STORE: &str = "LANDLINE_TEST_IMAGE_STORE";
 
 /// The socket of dockerd, where clients and plugins look for it.
@@ -80,7 +81,8 @@ impl Dockerd {
         if self.live_restore {
             argv.push("--live-restore".to_owned());
         }
-        if std::env::var_os(IMAGE_STORE).is_some_and(|store| store == "containerd") {
+        let graphdriver = self.extra.iter().any(|argument| argument.starts_with("--storage-driver"));
+        if !graphdriver && std::env::var_os(IMAGE_STORE).is_some_and(|store| store == "containerd") {
             argv.push("--feature=containerd-snapshotter=true".to_owned());
         }
         argv.extend(self.extra.iter().cloned());
