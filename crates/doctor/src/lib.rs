@@ -179,6 +179,18 @@ impl Doctor {
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
             }
         }
+        for view in self.engine.endpoint_views().await {
+            if let Some(link) = view.elsewhere {
+                let holder = view.container.unwrap_or(view.endpoint);
+                let says = format!(
+                    "another machine on the LAN of {link} has the hardware address {} of {holder}, so frames for either reach now the one, \
+                     now the other: stop one of the two, or give this one another identity (landline identity forget, or \
+                     another landline.id)",
+                    view.mac
+                );
+                found.push(Finding::new("addresses", says));
+            }
+        }
         found.extend(self.engine.collisions().await.into_iter().map(|Collision { holder, address, interface, .. }| {
             let says = format!(
                 "{holder} has {address}, and so has this host itself, on {interface}: only one of the two is reached; remove \

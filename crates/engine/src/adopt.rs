@@ -2,7 +2,7 @@
 //! links with our marks.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
@@ -178,7 +178,14 @@ impl Engine {
             landline_leases::ipv6::ask_again(state, services, config, known, Location::Sandbox(sandbox))
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        Some(Endpoint { state, supervised, ipv6, found_on_host: false, late: None })
+        Some(Endpoint {
+            state,
+            supervised,
+            ipv6,
+            found_on_host: false,
+            late: None,
+            elsewhere: OnceLock::new(),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ mod names;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -349,6 +349,7 @@ impl Engine {
             ipv6: Mutex::new(None),
             found_on_host: false,
             late: late.then(|| Late::new(request.clone())),
+            elsewhere: OnceLock::new(),
         });
         announce(endpoint.clone());
         if late {

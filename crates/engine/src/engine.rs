@@ -1,7 +1,7 @@
 //! The engine: what there is, and its beginning and end.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use landline_leases::ipv6::Status6;
 use landline_leases::{
@@ -10,6 +10,7 @@ use landline_leases::{
 use landline_links::{BridgeMacs, Host};
 use landline_options::EndpointId;
 use landline_store::Store;
+use landline_types::IfName;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::admission::Admission;
@@ -31,6 +32,8 @@ pub struct Endpoint {
     pub(crate) found_on_host: bool,
     /// Docker was told no address of it, because nothing told which container it is for.
     pub(crate) late: Option<Late>,
+    /// The link to the LAN on which another machine was heard that has its hardware address too.
+    pub(crate) elsewhere: OnceLock<IfName>,
 }
 
 impl Endpoint {
@@ -166,6 +169,7 @@ impl Engine {
         let (links, inventory) = (ground.links.clone(), engine.ledger.watch());
         tokio::spawn(crate::repair::run(engine.clone(), links, inventory, cancel.clone()));
         tokio::spawn(crate::collisions::run(engine.clone(), cancel.clone()));
+        tokio::spawn(crate::elsewhere::run(engine.clone(), cancel.clone()));
         engine
     }
 

@@ -17,6 +17,7 @@ mod collisions;
 mod containers;
 mod delete;
 mod duplicate;
+mod elsewhere;
 mod endpoints;
 mod engine;
 mod first_ipv6;

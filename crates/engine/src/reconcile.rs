@@ -1,6 +1,6 @@
 //! After a start: what the store says against what the kernel has.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use landline_leases::addressing::dhcp;
 use landline_leases::{EndpointState, Location, ipv4, removal};
@@ -61,7 +61,8 @@ impl Engine {
             landline_leases::ipv6::resume(state.clone(), self.services.clone(), config, before, place)
         });
         let (supervised, ipv6) = (Mutex::new(supervised), Mutex::new(ipv6));
-        let endpoint = Endpoint { state, supervised, ipv6, found_on_host, late: None };
+        let endpoint =
+            Endpoint { state, supervised, ipv6, found_on_host, late: None, elsewhere: OnceLock::new() };
         self.slot(&id).set(Some(Arc::new(endpoint)));
         tracing::info!(endpoint = %id.short(), "endpoint taken up again");
     }

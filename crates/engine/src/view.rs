@@ -50,6 +50,9 @@ pub struct EndpointView {
     pub mac: Mac,
     /// Its address and prefix.
     pub address: Option<Ipv4Net>,
+    /// The host's link on which another machine was heard that has the hardware address too.
+    #[serde(default)]
+    pub elsewhere: Option<IfName>,
     /// The DHCP server that leased it.
     pub server: Option<Ipv4Addr>,
     /// Seconds until the lease ends; `None`: never, or there is no lease.
@@ -255,6 +258,7 @@ pub(crate) async fn view(
             .as_ref()
             .map_or_else(|| format!("{}*", record.prefix), ToString::to_string),
         mac: record.mac,
+        elsewhere: endpoint.elsewhere.get().cloned(),
         address,
         server: lease.map(|lease| lease.server),
         lease_left_s: expires.map(left),

@@ -199,6 +199,7 @@ mod tests {
             held: None,
             naks: 0,
             conflicts: 0,
+            elsewhere: None,
             ipv6: None,
         }
     }

@@ -64,9 +64,10 @@ fn row(e: &EndpointView, options: &ListOptions) -> [String; 8] {
             (None, Some(_)) => "for ever".into(),
             (None, None) => dash(),
         },
-        match &e.held {
-            Some(held) => format!("{} ({held})", e.state),
-            None => e.state.clone(),
+        match (&e.elsewhere, &e.held) {
+            (Some(link), _) => format!("{} (duplicate on {link})", e.state),
+            (None, Some(held)) => format!("{} ({held})", e.state),
+            (None, None) => e.state.clone(),
         },
     ]
 }

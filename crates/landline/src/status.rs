@@ -274,6 +274,7 @@ mod tests {
             held: None,
             naks: 0,
             conflicts: 0,
+            elsewhere: None,
             ipv6: None,
         };
         for (state, address) in [("BOUND", Some("192.0.2.7/24")), ("link only", None), ("STOPPED", None)] {

@@ -119,6 +119,7 @@ mod tests {
             held: held.map(str::to_owned),
             naks: 0,
             conflicts: 0,
+            elsewhere: None,
             ipv6: None,
         }
     }

@@ -25,8 +25,8 @@ pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
 pub use inventory::{Inventory, Ledger, Networks, Present};
 pub use lease::{
-    ConflictMonitor, HostClient, MoveOutcome, Orders, SandboxMove, Services, Status, Supervised, Troubles,
-    ipv4, wait_for_move,
+    ConflictMonitor, HostClient, MoveOutcome, Orders, SandboxMove, Services, StationMonitor, StationWatch,
+    Status, Supervised, Troubles, ipv4, wait_for_move,
 };
 pub use random::OsRandom;
 pub use sockets::{LinuxSockets, Location, Sockets, heard, link_on_host};

@@ -53,6 +53,9 @@ pub trait Sockets: Send + Sync {
     /// On the parent of links, for claims of their addresses.
     fn claims(&self, parent: &IfName) -> io::Result<Box<dyn Claims>>;
 
+    /// On a link to the LAN, for others with hardware addresses of containers.
+    fn stations(&self, link: &IfName) -> io::Result<Box<dyn Stations>>;
+
     /// On the parent of links, for what routers say to all.
     fn advertisements(&self, parent: &IfName) -> io::Result<Box<dyn Advertisements>>;
 }
@@ -97,6 +100,15 @@ pub trait Claims: Send + Sync {
 
     /// Waits for the next claim.
     fn receive(&self) -> Next<'_, arp::Packet>;
+}
+
+/// Hears who else has hardware addresses of this host's containers.
+pub trait Stations: Send + Sync {
+    /// These are listened for.
+    fn watch(&self, own: &[Mac]) -> io::Result<()>;
+
+    /// Waits for the next packet from one of them.
+    fn receive(&self) -> Next<'_, arp::Heard>;
 }
 
 /// Hears router advertisements.
@@ -173,6 +185,10 @@ impl Sockets for LinuxSockets {
 
     fn claims(&self, parent: &IfName) -> io::Result<Box<dyn Claims>> {
         Ok(Box::new(parent::Watcher(PacketSocket::claims(None, parent::index(parent)?)?)))
+    }
+
+    fn stations(&self, link: &IfName) -> io::Result<Box<dyn Stations>> {
+        Ok(Box::new(parent::Watcher(PacketSocket::stations(None, parent::index(link)?)?)))
     }
 
     fn advertisements(&self, parent: &IfName) -> io::Result<Box<dyn Advertisements>> {

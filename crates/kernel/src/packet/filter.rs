@@ -14,6 +14,7 @@ use socket2::SockFilter;
 
 const ETHERNET: u32 = 1;
 const IPV4: u32 = 0x0800;
+const ARP: u32 = 0x0806;
 const UDP: u32 = 17;
 /// `MF` and the fragment offset in the fourth 16 bits of the IPv4 header (RFC 791 section 3.1).
 const FRAGMENT: u32 = 0x3fff;
@@ -76,13 +77,42 @@ pub(super) fn claims(own: &[(Ipv4Addr, Mac)]) -> Vec<SockFilter> {
     let found = one_of(own.iter().map(|(address, _)| address.to_bits()), |ahead| skip(ahead + 1));
     program.extend(found);
     program.extend([leave(), load(SENDER_MAC + 2)]);
-    let last = own.iter().map(|(_, mac)| {
-        let [_, _, last @ ..] = mac.octets();
-        u32::from_be_bytes(last)
-    });
-    program.extend(one_of(last, |_| leave()));
+    program.extend(one_of(own.iter().map(|(_, mac)| last_octets(*mac)), |_| leave()));
     program.push(take());
     program
+}
+
+/// Received ARP for IPv4 on Ethernet from one of these hardware addresses, by their last four octets. The socket sees all that
+/// the link sends and receives.
+pub(super) fn stations(own: &[Mac]) -> Vec<SockFilter> {
+    const SENDER_MAC: u32 = 8;
+    let own = &own[..own.len().min(MOST_CLAIMS)];
+    let mut program = assemble(&[
+        packet_type(),
+        Test::Not(libc::PACKET_OTHERHOST.into()),
+        Test::Not(libc::PACKET_OUTGOING.into()),
+        // Of no VLAN.
+        load(libc::BPF_W, (libc::SKF_AD_OFF + libc::SKF_AD_VLAN_TAG_PRESENT).cast_unsigned()),
+        Test::Is(0),
+        load(libc::BPF_W, (libc::SKF_AD_OFF + libc::SKF_AD_PROTOCOL).cast_unsigned()),
+        Test::Is(ARP),
+        load(libc::BPF_H, 0),
+        Test::Is(ETHERNET),
+        load(libc::BPF_H, 2),
+        Test::Is(IPV4),
+    ]);
+    // In the place of "take", in front of the "drop" that the tests jump to.
+    program.truncate(program.len() - 2);
+    let load = instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, SENDER_MAC + 2);
+    program.extend([skip(1), leave(), load]);
+    program.extend(one_of(own.iter().map(|mac| last_octets(*mac)), |ahead| skip(ahead + 1)));
+    program.extend([leave(), take()]);
+    program
+}
+
+fn last_octets(mac: Mac) -> u32 {
+    let [_, _, last @ ..] = mac.octets();
+    u32::from_be_bytes(last)
 }
 
 /// If the value loaded last is one of these, `then`, which is told how many instructions of these are still to come.

@@ -77,6 +77,19 @@ impl PacketSocket {
         self.budget.filter(self.fd.get_ref(), filter::claims(own))
     }
 
+    /// A socket that receives nothing but ARP packets from hardware addresses that this host's containers have (see
+    /// [`Self::watch_stations`]). What this host sends over the link is not among them. A bridge takes what its
+    /// ports receive; this hears it before. Otherwise as [`Self::arp`].
+    pub fn stations(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
+        Self::open(ns, ifindex, PACKETS, libc::ETH_P_ALL, filter::stations(&[]))
+    }
+
+    /// Has the socket receive ARP packets from these hardware addresses, by their last four octets: the kernel drops all others. Of more
+    /// than 256 the last are not watched.
+    pub fn watch_stations(&self, own: &[Mac]) -> io::Result<()> {
+        self.budget.filter(self.fd.get_ref(), filter::stations(own))
+    }
+
     /// A socket for an IPv6 client: receives router and neighbour discovery and UDP packets to port 546 (`DHCPv6`),
     /// for whatever groups, from the IPv6 header on, and sends IPv6 packets. Otherwise as [`Self::dhcp4`].
     ///

@@ -119,6 +119,29 @@ async fn only_others_claims_come_through() {
 }
 
 #[tokio::test]
+async fn only_known_stations_come_through_and_nothing_of_ones_own() {
+    let (ns, mut netlink) = lab();
+    let (a, b) = pair(&mut netlink);
+    let open = |index| PacketSocket::arp(Some(&ns), index).unwrap();
+    let (listener, own, other) =
+        (PacketSocket::stations(Some(&ns), a.index).unwrap(), open(a.index), open(b.index));
+    let watched: Vec<Mac> = (1..=250).map(mac).collect();
+    listener.watch_stations(&watched).unwrap();
+    own.send(Mac::BROADCAST, &who_has(mac(1), SERVER)).unwrap();
+    for dropped in [who_has(mac(0xff), SERVER), vec![0; 28], vec![0, 1]] {
+        other.send(Mac::BROADCAST, &dropped).unwrap();
+    }
+    for n in [1, 250] {
+        other.send(Mac::BROADCAST, &who_has(mac(n), SERVER)).unwrap();
+        assert_eq!(receive(&listener).await.1, who_has(mac(n), SERVER));
+    }
+    listener.watch_stations(&[mac(3)]).unwrap();
+    other.send(Mac::BROADCAST, &who_has(mac(1), SERVER)).unwrap();
+    other.send(Mac::BROADCAST, &who_has(mac(3), SERVER)).unwrap();
+    assert_eq!(receive(&listener).await.1, who_has(mac(3), SERVER));
+}
+
+#[tokio::test]
 async fn a_packet_longer_than_the_buffer_is_dropped() {
     let (ns, mut netlink) = lab();
     let (a, b) = pair(&mut netlink);

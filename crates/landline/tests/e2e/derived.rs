@@ -204,6 +204,43 @@ fn one_identity_is_not_up_on_two_hosts_at_once() -> Result {
     Ok(())
 }
 
+/// Neither host has asked the LAN before, so both run; the one that asks notices.
+#[test]
+fn bridge_one_identity_that_is_up_on_two_hosts_is_noticed() -> Result {
+    is_noticed(Kind::Bridge)
+}
+
+#[test]
+fn macvlan_one_identity_that_is_up_on_two_hosts_is_noticed() -> Result {
+    is_noticed(Kind::Macvlan)
+}
+
+fn is_noticed(kind: Kind) -> Result {
+    let world = kind.world(&Dnsmasq::default())?;
+    let (host2, _daemon2) = second_host(&world)?;
+    world.network_of(kind, "lan", &["identity=derived"])?;
+    create(&host2, &["bridge=br0", "identity=derived", "conflict_check=off"])?;
+    let elsewhere = |name: &str| Ok::<_, Box<dyn std::error::Error>>(world.row(name)?["elsewhere"].clone());
+    world.run("web", "lan", &[])?;
+    world.run("other", "lan", &[])?;
+    // What it sends itself is no other's, whatever port of the bridge it leaves by.
+    world.inside("web", &["arping", "-c2", "-I", kind.interface(), "192.0.2.2"])?;
+    assert_eq!(elsewhere("web")?, Value::Null);
+    host2.docker_ok(&RUN)?;
+    let speaks = || host2.in_container("web", &["arping", "-c1", "-w1", "-I", "br00", "192.0.2.2"]);
+    wait_for("the other container", SOON, || {
+        let _ = speaks();
+        elsewhere("web").is_ok_and(|link| link == "eth0")
+    })
+    .map_err(|error| format!("{error}: {}", world.daemon.log()))?;
+    assert_eq!(elsewhere("other")?, Value::Null);
+    assert_eq!(world.daemon.log().matches("another machine on the LAN has the hardware address").count(), 1);
+    let said = world.host.landline(binary(), &["doctor"]).stdout;
+    assert!(said.contains("another machine on the LAN of eth0") && said.contains("of web"), "{said}");
+    assert!(landline(&world.host, &["ls"])?.contains("duplicate on eth0"));
+    Ok(())
+}
+
 #[test]
 fn a_docker_that_is_killed_is_not_taken_for_another_host() -> Result {
     let mut world = World::bridge()?;

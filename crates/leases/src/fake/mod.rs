@@ -13,7 +13,7 @@ use landline_types::IfName;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::Clock;
-use crate::sockets::{Advertisements, Arp, Claims, Dhcp4, Icmp6, Location, Next, Sockets};
+use crate::sockets::{Advertisements, Arp, Claims, Dhcp4, Icmp6, Location, Next, Sockets, Stations};
 
 pub use v4::Lan4;
 pub use v6::Lan6;
@@ -127,6 +127,10 @@ impl Sockets for FakeLan {
 
     fn claims(&self, _parent: &IfName) -> io::Result<Box<dyn Claims>> {
         Ok(Box::new(self.listen(|state, inbox| state.four.watchers.push(inbox))?))
+    }
+
+    fn stations(&self, _link: &IfName) -> io::Result<Box<dyn Stations>> {
+        Ok(Box::new(self.listen(|state, inbox| state.four.stations.push(inbox))?))
     }
 
     fn advertisements(&self, _parent: &IfName) -> io::Result<Box<dyn Advertisements>> {

@@ -15,7 +15,7 @@ use landline_types::Mac;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{HOUR, Listener, Micros, SECOND, Socket, receive, say};
-use crate::sockets::{Arp, Claims, Dhcp4, Next, Received};
+use crate::sockets::{Arp, Claims, Dhcp4, Next, Received, Stations};
 use server::Server;
 
 /// The server's hardware address.
@@ -33,6 +33,7 @@ pub struct Lan4 {
     squatters: BTreeMap<Ipv4Addr, Mac>,
     pub(super) inboxes: Vec<UnboundedSender<Received>>,
     pub(super) watchers: Vec<UnboundedSender<arp::Packet>>,
+    pub(super) stations: Vec<UnboundedSender<arp::Heard>>,
     pub(super) askers: Vec<UnboundedSender<arp::Heard>>,
     /// A router that answers for all.
     proxy: Option<Mac>,
@@ -48,6 +49,7 @@ impl Lan4 {
             squatters: BTreeMap::new(),
             inboxes: Vec::new(),
             watchers: Vec::new(),
+            stations: Vec::new(),
             askers: Vec::new(),
             proxy: None,
             heard: Vec::new(),
@@ -103,6 +105,18 @@ impl Lan4 {
         self.claim(address, mac);
     }
 
+    /// What this machine announces comes in from the LAN.
+    pub fn hear(&mut self, address: Ipv4Addr, mac: Mac) {
+        let packet = arp::Packet::announcement(mac, address);
+        say(&mut self.stations, &arp::Heard { packet, frame_source: mac, to_all: true });
+    }
+
+    /// Another machine has the address, with this hardware address, and says so.
+    pub fn twin(&mut self, address: Ipv4Addr, mac: Mac) {
+        self.squatters.insert(address, mac);
+        self.hear(address, mac);
+    }
+
     /// A router answers for every address.
     pub fn answer_for_all(&mut self) {
         self.proxy = Some(SERVER);
@@ -143,6 +157,8 @@ impl Lan4 {
         self.probes += usize::from(packet.sender_ip.is_unspecified());
         let user = self.squatters.get(&packet.target_ip).copied().or(self.proxy);
         if let Some(mac) = user {
+            let answer = arp::Packet::announcement(mac, packet.target_ip);
+            say(&mut self.stations, &arp::Heard { packet: answer, frame_source: mac, to_all: false });
             self.claim(packet.target_ip, mac);
         }
     }
@@ -188,6 +204,16 @@ impl Arp for Socket<arp::Heard> {
 
     fn receive(&self) -> Next<'_, arp::Heard> {
         receive(&self.inbox)
+    }
+}
+
+impl Stations for Listener<arp::Heard> {
+    fn watch(&self, _own: &[Mac]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn receive(&self) -> Next<'_, arp::Heard> {
+        receive(&self.0)
     }
 }
 

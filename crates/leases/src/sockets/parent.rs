@@ -8,9 +8,9 @@ use landline_kernel::{Netlink, PacketSocket};
 use landline_types::{IfName, Mac};
 
 use super::icmp6::LONGEST;
-use super::{Advertisement, Advertisements, Claims, Next, check_of, hear};
+use super::{Advertisement, Advertisements, Claims, Next, Stations, check_of, hear, heard};
 
-/// Claims.
+/// ARP packets that a filter chooses.
 pub(super) struct Watcher(pub(super) PacketSocket);
 
 impl Claims for Watcher {
@@ -19,15 +19,29 @@ impl Claims for Watcher {
     }
 
     fn receive(&self) -> Next<'_, arp::Packet> {
-        Box::pin(async {
-            let mut buffer = [0; 128];
-            loop {
-                let got = self.0.recv(&mut buffer).await?;
-                if let Some(packet) = buffer.get(..got.len).and_then(arp::Packet::parse) {
-                    return Ok(packet);
-                }
+        Box::pin(async { Ok(self.next().await?.packet) })
+    }
+}
+
+impl Stations for Watcher {
+    fn watch(&self, own: &[Mac]) -> io::Result<()> {
+        self.0.watch_stations(own)
+    }
+
+    fn receive(&self) -> Next<'_, arp::Heard> {
+        Box::pin(self.next())
+    }
+}
+
+impl Watcher {
+    async fn next(&self) -> io::Result<arp::Heard> {
+        let mut buffer = [0; 128];
+        loop {
+            let got = self.0.recv(&mut buffer).await?;
+            if let Some(heard) = heard(&got, &buffer) {
+                return Ok(heard);
             }
-        })
+        }
     }
 }
 

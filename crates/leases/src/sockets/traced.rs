@@ -10,7 +10,7 @@ use landline_types::{IfName, Mac};
 
 use super::{
     Advertisement, Advertisements, Arp, Claims, Dhcp4, Icmp6, LinuxSockets, Location, Next, Packet6,
-    Received, Sockets,
+    Received, Sockets, Stations,
 };
 use crate::trace::{Traces, Whose};
 
@@ -39,9 +39,9 @@ impl Sockets for TracedSockets {
         LinuxSockets.dhcp4_here(index)
     }
 
-    fn icmp6(&self, place: &Location, mark: &Mark, ears: bool) -> io::Result<Box<dyn Icmp6>> {
+    fn icmp6(&self, place: &Location, mark: &Mark, listener: bool) -> io::Result<Box<dyn Icmp6>> {
         let whose = Whose::Endpoint(mark.endpoint.clone());
-        Ok(Box::new(self.trace(whose, LinuxSockets.icmp6(place, mark, ears)?)))
+        Ok(Box::new(self.trace(whose, LinuxSockets.icmp6(place, mark, listener)?)))
     }
 
     fn arp(&self, index: u32) -> io::Result<Box<dyn Arp>> {
@@ -50,6 +50,10 @@ impl Sockets for TracedSockets {
 
     fn claims(&self, parent: &IfName) -> io::Result<Box<dyn Claims>> {
         LinuxSockets.claims(parent)
+    }
+
+    fn stations(&self, link: &IfName) -> io::Result<Box<dyn Stations>> {
+        LinuxSockets.stations(link)
     }
 
     fn advertisements(&self, parent: &IfName) -> io::Result<Box<dyn Advertisements>> {
