@@ -1,5 +1,6 @@
 //! Docker's words on one side, the engine's on the other.
 
+mod addresses;
 mod starting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,25 +10,23 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_docker::{
-    AddressRequest, ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool,
-    DockerView, Doubts, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, IpamDriver,
-    JoinRequest, JoinResponse, Limits, OptionsError, PoolAnswer, PoolRequest, PublishedPort,
-    ReleaseAddressRequest, StaticRoute, Watcher,
+    ContainerInfo, CreateEndpointRequest, CreateNetworkRequest, DockerNetwork, DockerPool, DockerView,
+    Doubts, Driver, DriverError, EndpointInterface, EndpointRequest, InterfaceName, JoinRequest,
+    JoinResponse, Limits, OptionsError, PublishedPort, StaticRoute, Watcher,
 };
 use landline_engine::{
-    CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, NetworkIpam, PoolV6, Published, Starting,
+    CreateEndpoint, CreateNetwork, CreateNetworkError, Engine, NetworkIpam, PoolV6, Published,
 };
-use landline_ipam::{AdoptPool, Ipam, PoolId, RequestAddress, RequestPool};
+use landline_ipam::{AdoptPool, Ipam};
 use landline_model::{ContainerRecord, ResolverFile};
 use landline_options::{
-    Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, IpamOptions, Ipv6Mode, NetworkId,
-    NetworkOptions, PoolSource,
+    Addressing, ConfigFile, Defaults, EndpointId, EndpointOptions, Ipv6Mode, NetworkId, NetworkOptions,
+    PoolSource,
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::addressing::{self, AddressingError, OurPool};
-use crate::named;
 use crate::parts::Parts;
 use crate::placeholders;
 use crate::preset::Preset;
@@ -583,66 +582,5 @@ impl Driver for Frontend {
     async fn leave(&self, request: EndpointRequest) -> Result<(), DriverError> {
         self.parts.engine.leave(&request.endpoint).await;
         Ok(())
-    }
-}
-
-impl IpamDriver for Frontend {
-    async fn request_pool(&self, request: PoolRequest) -> Result<PoolAnswer, DriverError> {
-        let mut options = IpamOptions::parse(&request.user_options())?;
-        if self.ipam_name == IpamName::FromLan {
-            match options.addressing {
-                None | Some(PoolSource::Dhcp) => options.addressing = Some(PoolSource::Dhcp),
-                Some(PoolSource::Pool) => {
-                    return Err(RequestError::PoolFromLan(self.lan_ipam_name.clone()).into());
-                }
-            }
-        }
-        let PoolRequest { pool: subnet, sub_pool: range, v6, .. } = request;
-        let (id, subnet) = self.parts.ipam.request_pool(RequestPool { subnet, range, v6, options }).await?;
-        Ok(PoolAnswer { id: id.to_string(), subnet })
-    }
-
-    async fn release_pool(&self, pool: String) -> Result<(), DriverError> {
-        Ok(self.parts.ipam.release_pool(&pool.into()).await?)
-    }
-
-    async fn request_address(
-        &self,
-        request: AddressRequest,
-        dockerd: Option<u32>,
-        cancel: CancellationToken,
-    ) -> Result<IpNet, DriverError> {
-        let pool: PoolId = request.pool.clone().into();
-        if request.is_gateway() {
-            return Ok(self.parts.ipam.request_gateway(&pool, request.address).await?);
-        }
-        let name = request.endpoint_name().map(str::to_owned);
-        self.parts.ipam.recognise_pool(&pool).await;
-        let candidates = match (&name, self.parts.ipam.network_of_pool(&pool)) {
-            (None, Some(network)) => self.starting(&network, None, dockerd).await,
-            _ => Some(Vec::new()),
-        };
-        let mut container = Starting { name: name.clone(), candidates, ..Starting::default() };
-        if let (Some(name), Some(network)) = (&name, self.parts.ipam.network_of_pool(&pool))
-            && let Some((info, requested)) = named::container(self.view.clone(), name, &network).await
-        {
-            container.container = Some(ContainerRecord { address: requested.address, ..record(&info) });
-            container.mac = requested.mac;
-            let mut options = requested.options;
-            placeholders::fill(&mut options, Some(&info.place()));
-            container.options = EndpointOptions::parse(&options)?;
-        }
-        let wanted = RequestAddress { pool, named: request.address, container };
-        Ok(self.parts.ipam.request_address(wanted, cancel).await?)
-    }
-
-    fn request_address_deadline(&self, pool: &str) -> Duration {
-        let network = self.parts.ipam.network_of_pool(&pool.to_owned().into());
-        network.and_then(|id| self.parts.engine.start_limit(&id)).unwrap_or_default() + MARGIN
-    }
-
-    async fn release_address(&self, request: ReleaseAddressRequest) -> Result<(), DriverError> {
-        let Some(address) = request.address else { return Ok(()) };
-        Ok(self.parts.ipam.release_address(&request.pool.into(), address).await?)
     }
 }
