@@ -8,7 +8,6 @@ mod attempts;
 mod bridge;
 mod bugreport;
 mod cli;
-mod cni;
 mod completion;
 mod connections;
 mod control;
@@ -33,6 +32,7 @@ mod placeholders;
 mod plain;
 mod preset;
 mod refused_starts;
+mod runtimes;
 mod starts;
 mod status;
 mod trace;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let inherited = landline_kernel::Inherited::adopt();
     log::tell_panics();
     completion::answer_shell();
-    if let Some(code) = cni::serve() {
+    if let Some(code) = runtimes::serve() {
         return code;
     }
     let cli = cli::Cli::parse_from(cli::arguments());

@@ -5,3 +5,4 @@
 //! answer becomes the text that the runtime reads.
 
 pub mod cni;
+pub mod netavark;

@@ -17,6 +17,22 @@ pub(crate) fn network(version: &str, more: Value) -> Value {
     config
 }
 
+impl World {
+    /// Runs the program as a runtime's plugin. What it prints, and whether it succeeds; nothing printed is null.
+    pub(crate) fn plugin(&self, variables: &[String], words: &[&str], input: &str) -> Result<(bool, Value)> {
+        let script = r#"input=$1; shift; printf %s "$input" | exec env "$@""#;
+        let program = binary().display().to_string();
+        let mut argv = vec!["sh", "-c", script, "sh", input];
+        argv.extend(variables.iter().map(String::as_str));
+        argv.push(&program);
+        argv.extend(words);
+        let output = self.host.exec(&argv);
+        let text = if output.stdout.trim().is_empty() { "null" } else { &output.stdout };
+        let answer = serde_json::from_str(text).map_err(|error| format!("{error}: {output:?}"))?;
+        Ok((output.success(), answer))
+    }
+}
+
 /// A network namespace of the host's that a container is in.
 struct Pod<'a> {
     world: &'a World,
@@ -30,7 +46,6 @@ impl<'a> Pod<'a> {
         Ok(Self { world, id: id.to_owned(), arguments: arguments.to_owned() })
     }
 
-    /// What the plugin prints, and whether it succeeds. Nothing printed is null.
     fn call(&self, command: &str, interface: &str, config: &Value) -> Result<(bool, Value)> {
         let netns = if command == "DEL" { String::new() } else { format!("/run/netns/{}", self.id) };
         let variables = [
@@ -40,15 +55,7 @@ impl<'a> Pod<'a> {
             format!("CNI_IFNAME={interface}"),
             format!("CNI_ARGS={}", self.arguments),
         ];
-        let (config, plugin) = (config.to_string(), binary().display().to_string());
-        let script = r#"config=$1; shift; printf %s "$config" | exec env "$@""#;
-        let mut argv = vec!["sh", "-c", script, "sh", &config];
-        argv.extend(variables.iter().map(String::as_str));
-        argv.push(&plugin);
-        let output = self.world.host.exec(&argv);
-        let text = if output.stdout.trim().is_empty() { "null" } else { &output.stdout };
-        let answer = serde_json::from_str(text).map_err(|error| format!("{error}: {output:?}"))?;
-        Ok((output.success(), answer))
+        self.world.plugin(&variables, &[], &config.to_string())
     }
 
     fn ok(&self, command: &str, interface: &str, config: &Value) -> Result<Value> {
@@ -224,10 +231,17 @@ fn the_first_network_has_the_default_route() -> Result {
 
 #[test]
 fn a_container_that_ends_without_a_word() -> Result {
-    let world = World::bridge()?;
-    let pod = Pod::new(&world, "a", "K8S_POD_NAME=web")?;
+    let mut world = World::bridge()?;
     let config = network("1.0.0", json!({}));
-    let first = address(&pod.ok("ADD", "eth0", &config)?)?;
+    let first = address(&Pod::new(&world, "a", "K8S_POD_NAME=web")?.ok("ADD", "eth0", &config)?)?;
+    // While the daemon is away, too.
+    world.daemon.kill(Signal::KILL)?;
+    world.host.node().sh("ip netns delete a; ip netns add a")?;
+    world.daemon = world.host.start_landline(binary(), &[], &[LOG_IN_DETAIL])?;
+    wait_for("its attachment to end", SOON, || world.attached().is_ok_and(|all| all.is_empty()))
+        .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;
+    let pod = Pod { world: &world, id: "a".into(), arguments: "K8S_POD_NAME=web".into() };
+    assert_eq!(address(&pod.ok("ADD", "eth0", &config)?)?, first);
     world.host.check(&["ip", "netns", "delete", "a"])?;
     wait_for("its attachment to end", SOON, || world.attached().is_ok_and(|all| all.is_empty()))
         .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;

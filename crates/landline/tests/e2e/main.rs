@@ -63,6 +63,7 @@ mod links;
 mod lost_networks;
 mod managers;
 mod nat;
+mod netavark;
 mod ovs;
 mod podman;
 mod ports;

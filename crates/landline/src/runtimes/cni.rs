@@ -1,7 +1,5 @@
 //! The CNI plugin: the program as container runtimes call it, with `CNI_COMMAND` in the environment and no argument.
 
-use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use landline_model::RuntimeApi;
@@ -10,14 +8,11 @@ use landline_runtimes::cni::{
 };
 use serde_json::Value;
 
-use crate::cli::ControlOptions;
-use crate::control::{Answer, CallError, Request, RuntimeRequest, call};
+use super::{ask, print};
+use crate::control::{Answer, Request, RuntimeRequest};
 
-/// The longest configuration, in bytes.
-const MAX_INPUT: u64 = 4 << 20;
-
-/// Serves the request of a container runtime, if one has called the program.
-pub(crate) fn serve() -> Option<ExitCode> {
+/// Serves the request, if the program was called so.
+pub(super) fn serve() -> Option<ExitCode> {
     let is_plugin = std::env::args_os().len() <= 1 && std::env::var_os("CNI_COMMAND").is_some();
     is_plugin.then(|| match answer() {
         Ok(None) => ExitCode::SUCCESS,
@@ -26,19 +21,10 @@ pub(crate) fn serve() -> Option<ExitCode> {
     })
 }
 
-fn print(value: &Value, code: ExitCode) -> ExitCode {
-    match writeln!(std::io::stdout(), "{value}") {
-        Ok(()) => code,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
 fn answer() -> Result<Option<Value>, Failure> {
     let newest = |error| Failure { version: Version::NEWEST, error };
     let environment = Environment::read(|name| std::env::var(name).ok());
-    let mut input = Vec::new();
-    let read_input = std::io::stdin().take(MAX_INPUT).read_to_end(&mut input);
-    read_input.map_err(|error| newest(CniError::input(format!("cannot read standard input: {error}"))))?;
+    let input = super::input().map_err(|error| newest(CniError::input(error)))?;
     let request = read(&environment, &input)?;
     let version = request.version;
     serve_request(version, request.request).map_err(|error| Failure { version, error })
@@ -92,12 +78,4 @@ fn ask_runtime(request: RuntimeRequest) -> Result<Answer, CniError> {
         // It is restarted, perhaps.
         Err(error) => Err(CniError::later(landline_types::chain(&error))),
     }
-}
-
-fn ask(request: &Request) -> Result<Answer, CallError> {
-    let socket = std::env::var_os(ControlOptions::VARIABLE)
-        .map_or_else(|| PathBuf::from(ControlOptions::DEFAULT), PathBuf::from);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let runtime = runtime.map_err(CallError::Broken)?;
-    runtime.block_on(call(&socket, request))
 }
