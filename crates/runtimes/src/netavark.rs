@@ -104,7 +104,7 @@ pub fn create(input: &[u8]) -> Result<Value, Refused> {
         _ => "dhcp",
     };
     all.insert("options".into(), json!(options));
-    // The LAN's servers know the containers, and nobody asks Podman's.
+    // Netavark starts no name server for networks of plugins, and Podman would warn that it is missing.
     all.insert("dns_enabled".into(), false.into());
     let ipam = all.entry("ipam_options").or_insert_with(|| json!({}));
     if !ipam.is_object() {
