@@ -74,7 +74,7 @@ fn sources() -> String {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() && name != "tests" {
             files.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
             let source = fs::read_to_string(path).unwrap();
             let mut lines = source.lines().map(str::trim);
             text.extend(
