@@ -16,8 +16,8 @@ use landline_dhcp::wire::arp::{Heard, Packet};
 use landline_kernel::Link;
 use landline_leases::{Inventory, StationMonitor, StationWatch};
 use landline_links::mark::{End, Mark};
-use landline_links::{ParentIs, blocking, facts_of, leads_over, mark_of};
-use landline_options::{ConflictCheck, EndpointId, MacvlanMode, NetworkOptions};
+use landline_links::{blocking, facts_of, is_reflected, leads_over, mark_of};
+use landline_options::{ConflictCheck, EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -166,17 +166,15 @@ impl Engine {
 fn is_heard(options: &NetworkOptions) -> bool {
     let facts = facts_of(options.mode);
     let own_mac = !facts.shares_mac() && !facts.is_translated();
-    // A switch that reflects frames (802.1Qbg) sends them back.
-    let reflected = facts.parent == ParentIs::Nic && options.macvlan_mode == MacvlanMode::Vepa;
     // Frames of another VLAN are not seen there.
-    let same_lan = options.trunks.is_empty() && (options.vlan.is_none() || facts.parent == ParentIs::Nic);
-    own_mac && !reflected && same_lan && options.conflict_check != ConflictCheck::Off
+    let same_lan = options.trunks.is_empty() && (options.vlan.is_none() || !facts.is_lan_bridge());
+    own_mac && !is_reflected(options) && same_lan && options.conflict_check != ConflictCheck::Off
 }
 
 /// The host's links by which the network's containers are on the LAN, and which are no container's.
 fn lan_links<'l>(options: &NetworkOptions, links: &'l [Link]) -> Vec<&'l Link> {
     let Ok(nobody) = "0".parse().map(|id| Mark::new(&id, End::Host)) else { return Vec::new() };
-    let is_nic = facts_of(options.mode).parent == ParentIs::Nic;
+    let is_nic = !facts_of(options.mode).is_lan_bridge();
     let leads = |link: &&Link| {
         mark_of(link).is_none()
             && (!is_nic || link.name == options.parent)
@@ -189,7 +187,7 @@ fn lan_links<'l>(options: &NetworkOptions, links: &'l [Link]) -> Vec<&'l Link> {
 mod tests {
     use landline_kernel::LinkKind;
     use landline_links::fake::link;
-    use landline_options::Mode;
+    use landline_options::{MacvlanMode, Mode};
 
     use super::*;
 
@@ -219,13 +217,13 @@ mod tests {
 
     #[test]
     fn what_comes_back_by_itself_is_not_listened_for() {
-        let macvlan = options(Mode::Macvlan, "eth1");
-        assert!(is_heard(&macvlan) && is_heard(&options(Mode::Bridge, "br0")));
-        assert!(!is_heard(&NetworkOptions { macvlan_mode: MacvlanMode::Vepa, ..macvlan.clone() }));
-        assert!(!is_heard(&NetworkOptions { conflict_check: ConflictCheck::Off, ..macvlan.clone() }));
+        let on_nic = options(Mode::Macvlan, "eth1");
+        assert!(is_heard(&on_nic) && is_heard(&options(Mode::Bridge, "br0")));
+        assert!(!is_heard(&NetworkOptions { macvlan_mode: MacvlanMode::Vepa, ..on_nic.clone() }));
+        assert!(!is_heard(&NetworkOptions { conflict_check: ConflictCheck::Off, ..on_nic.clone() }));
         assert!(!is_heard(&options(Mode::Ipvlan, "eth1")) && !is_heard(&options(Mode::Nat, "eth1")));
         let vlan = 12.try_into().ok();
-        assert!(is_heard(&NetworkOptions { vlan, ..macvlan }));
+        assert!(is_heard(&NetworkOptions { vlan, ..on_nic }));
         assert!(!is_heard(&NetworkOptions { vlan, ..options(Mode::Bridge, "br0") }));
     }
 }

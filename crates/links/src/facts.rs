@@ -152,6 +152,11 @@ pub fn wants_bridge_alone(options: &NetworkOptions) -> bool {
     facts_of(options.mode).is_lan_bridge() && !options.ignore_conflicts
 }
 
+/// Whether a switch sends back what the network's containers send (802.1Qbg).
+pub fn is_reflected(options: &NetworkOptions) -> bool {
+    options.macvlan_mode == landline_options::MacvlanMode::Vepa
+}
+
 /// Whether packets of an endpoint with these options and this mark on its host's end go by way of this link.
 pub fn leads_over(link: &Link, own: &Mark, options: &NetworkOptions, links: &[Link]) -> bool {
     if let Some(mark) = mark_of(link) {

@@ -34,7 +34,7 @@ pub use bridge_mac::{BridgeMacs, KeptMac};
 pub use driver::{ConnectedLink, LinkDriver, ParentError, check_vlan, find_parent, macvlan_word, mode_over};
 pub use drivers::{driver_of, ovs, vde, vlan};
 pub use facts::{
-    HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, leads_over, wants_bridge_alone,
+    HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, is_reflected, leads_over, wants_bridge_alone,
 };
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
 pub use link_table::{Carrier, LinkEvents, LinkTable};

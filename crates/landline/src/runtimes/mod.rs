@@ -3,7 +3,7 @@
 mod cni;
 mod netavark;
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cli::ControlOptions;
 use crate::control::{Answer, CallError, Request, call};
+use crate::output;
 
 /// The longest request, in bytes.
 const MAX_INPUT: u64 = 4 << 20;
@@ -28,7 +29,7 @@ fn input() -> Result<Vec<u8>, String> {
 }
 
 fn print(value: &Value, code: ExitCode) -> ExitCode {
-    match writeln!(std::io::stdout(), "{value}") {
+    match output::lines(&[value.to_string()]) {
         Ok(()) => code,
         Err(_) => ExitCode::FAILURE,
     }
