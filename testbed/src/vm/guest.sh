@@ -13,6 +13,8 @@ port() {
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns /dev/pts /dev/shm /lib/modules
 mount -t devpts devpts /dev/pts
+# As systemd makes it at boot: opening it loads the module.
+mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200
 mount -t tmpfs tmpfs /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind "$kernel/lib/modules" /lib/modules

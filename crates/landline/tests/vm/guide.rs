@@ -207,6 +207,8 @@ fn the_guide() -> Result {
     plug(&lan, &host, "eth1")?;
     plug(&lan, &host, "wlan0")?;
     let _switch = host.open_vswitch()?;
+    // What is put into Open vSwitch's database is for a host that systemd clears it up on at boot.
+    host.check(&["mkdir", "-p", "/run/systemd/system"])?;
     let pool = "--default-address-pool=base=203.0.113.128/25,size=28".to_owned();
     host.dockerd(Dockerd {
         iptables: true,
