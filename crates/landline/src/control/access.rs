@@ -30,15 +30,20 @@ impl Peer {
         Ok(Self { user: credentials.uid(), groups })
     }
 
+    /// Whether it may ask everything.
+    pub(super) fn is_root(&self) -> bool {
+        self.user == 0
+    }
+
     /// Whether it may ask this; if not, why.
     pub(super) fn may(&self, request: &Request, config: &ConfigFile) -> Result<(), String> {
-        if self.user == 0 {
+        if self.is_root() {
             return Ok(());
         }
         let group = config.control.group.as_deref();
         if !group.and_then(group_number).is_some_and(|group| self.groups.contains(&group)) {
             return Err(
-                "only root may use the control socket; to let a group look, set group in [control]".into()
+                "only root may use the control socket; to give a group read-only access, set group in [control]".into()
             );
         }
         if request.only_looks() {

@@ -9,7 +9,7 @@ use landline_kernel::Acceptor;
 use landline_model::NatOwner;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::access::Peer;
@@ -25,6 +25,12 @@ use crate::status::status;
 use crate::trace::trace;
 use crate::wait::wait;
 
+/// How many connections of others than root are served at the same time.
+const OTHERS: usize = 32;
+
+/// The most that somebody else than root may ask over one connection, in bytes: requests that only look are short.
+const MAX_LINE_OF_OTHERS: u64 = 64 << 10;
+
 /// What requests are about.
 pub(crate) struct Context {
     pub(crate) parts: Arc<Parts>,
@@ -38,11 +44,12 @@ pub(crate) struct Context {
 /// Serves until `cancel`; every connection has a task of its own.
 pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: CancellationToken) {
     let context = Arc::new(context);
+    let others = Arc::new(Semaphore::new(OTHERS));
     let mut acceptor = Acceptor::new(listener, "control");
     while let Some(stream) = cancel.run_until_cancelled(acceptor.accept()).await {
-        let (context, cancel) = (context.clone(), cancel.clone());
+        let (context, cancel, others) = (context.clone(), cancel.clone(), others.clone());
         tokio::spawn(async move {
-            let conversation = Box::pin(converse(stream, &context, &cancel));
+            let conversation = Box::pin(converse(stream, &context, &others, &cancel));
             let served = cancel.run_until_cancelled(conversation).await;
             if let Some(Err(error)) = served {
                 tracing::debug!(%error, "a control connection failed");
@@ -51,11 +58,21 @@ pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: Canc
     }
 }
 
-async fn converse(stream: UnixStream, context: &Context, cancel: &CancellationToken) -> io::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    context: &Context,
+    others: &Semaphore,
+    cancel: &CancellationToken,
+) -> io::Result<()> {
     let peer = Peer::of(&stream)?;
+    let (_permit, most) = if peer.is_root() {
+        (None, MAX_LINE)
+    } else {
+        (Some(others.try_acquire().map_err(io::Error::other)?), MAX_LINE_OF_OTHERS)
+    };
     let config = context.attacher.config();
     let (input, mut output) = stream.into_split();
-    let mut lines = BufReader::new(input.take(MAX_LINE));
+    let mut lines = BufReader::new(input.take(most));
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).await? > 0 {
         let answer = match serde_json::from_slice(&line) {
@@ -115,7 +132,13 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
             Ok(status) => Answer::Status(Box::new(status)),
             Err(error) => Answer::Error(landline_types::chain(&error)),
         },
-        Request::Inspect { target } => Answer::Inspected(inspect::look(&parts.engine, &target).await),
+        Request::Inspect { target } => {
+            let mut found = inspect::look(&parts.engine, &target).await;
+            for endpoint in parts.attach.of_container(&target) {
+                found.extend(inspect::look(&parts.engine, endpoint.as_str()).await);
+            }
+            Answer::Inspected(found)
+        }
         Request::Renew { container, network } => {
             Answer::Renewing(parts.engine.renew_container(&container, network.as_deref()).await)
         }
