@@ -29,6 +29,9 @@ use crate::engine::Engine;
 /// How often it is asked about one endpoint at most.
 const PAUSE: Duration = Duration::from_mins(1);
 
+/// The time from one look at the host's links to the next: they may come and go as often as they like.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// How many packets may wait for an answer. Who is there speaks again.
 const WAITING: usize = 16;
 
@@ -61,10 +64,18 @@ pub(crate) async fn run(engine: Arc<Engine>, cancel: CancellationToken) {
                 });
                 at.own.send_if_modified(|before| std::mem::replace(before, own.clone()) != own);
             }
-            tokio::select! {
-                changed = inventory.changed() => if changed.is_err() { return },
-                () = links.changed() => {}
-                Some((link, packet)) = hears.recv() => engine.heard_of(&link, packet, &mut asked).await,
+            // A packet changes nothing of what is listened for.
+            let (next, mut changed) = (Instant::now() + MOMENT, false);
+            loop {
+                tokio::select! {
+                    there = inventory.changed(), if !changed => match there {
+                        Ok(()) => changed = true,
+                        Err(_) => return,
+                    },
+                    () = links.changed(), if !changed => changed = true,
+                    () = tokio::time::sleep_until(next), if changed => break,
+                    Some((link, packet)) = hears.recv() => engine.heard_of(&link, packet, &mut asked).await,
+                }
             }
         }
     };
@@ -135,7 +146,7 @@ impl Engine {
                 if !asked.contains_key(&record.id) {
                     asked.insert(record.id.clone(), now);
                     if let Err(error) = self.ask(link, &addresses).await {
-                        tracing::debug!(%error, %link, "nobody was asked about a hardware address");
+                        tracing::debug!(%error, %link, "a question about a hardware address could not be sent");
                     }
                 }
             } else if addresses.contains(&address) && endpoint.elsewhere.set(link.clone()).is_ok() {

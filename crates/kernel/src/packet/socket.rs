@@ -28,6 +28,8 @@ pub struct PacketSocket {
 }
 
 /// How many packets a second are read: more than a client on a busy link hears while it asks for something.
+/// `include/uapi/linux/if_packet.h`.
+const PACKET_IGNORE_OUTGOING: i32 = 23;
 const PACKETS: u32 = 256;
 /// How many Router Advertisements: more than a LAN has routers.
 const ADVERTISEMENTS: u32 = 16;
@@ -81,7 +83,10 @@ impl PacketSocket {
     /// [`Self::watch_stations`]). What this host sends over the link is not among them. A bridge takes what its
     /// ports receive; this hears it before. Otherwise as [`Self::arp`].
     pub fn stations(ns: Option<&Netns>, ifindex: u32) -> io::Result<Self> {
-        Self::open(ns, ifindex, PACKETS, libc::ETH_P_ALL, filter::stations(&[]))
+        let socket = Self::open(ns, ifindex, PACKETS, libc::ETH_P_ALL, filter::stations(&[]))?;
+        // So that the kernel makes no copy of what it sends for the filter to drop. Before Linux 4.20 it does.
+        let _ = sys::set_option(socket.fd.get_ref().as_fd(), libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+        Ok(socket)
     }
 
     /// Has the socket receive ARP packets from these hardware addresses, by their last four octets: the kernel drops all others. Of more
