@@ -7,7 +7,7 @@ use landline_engine::{CreateEndpointError, EndpointView, names_of};
 use landline_kernel::{Route, RouteKind};
 use landline_links::{ParentError, blocking};
 use landline_model::{RuntimeApi, RuntimeFailure, RuntimeInterface, RuntimeOwner};
-use landline_options::{AttachSpec, Target};
+use landline_options::{AttachSpec, EndpointId, Target};
 use landline_types::IfName;
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +117,16 @@ impl Attachments {
             }
         }
         failed.map_or(Ok(ended), Err)
+    }
+
+    /// The endpoints of the container that a runtime calls so, by its name or its id. Docker knows nothing of it.
+    pub fn of_container(&self, called: &str) -> Vec<EndpointId> {
+        let records = self.records();
+        let its = records.iter().filter(|record| match &record.origin {
+            Origin::Runtime(owner) => owner.shown() == called || owner.container == called,
+            _ => false,
+        });
+        its.map(|record| record.id.endpoint().clone()).collect()
     }
 
     /// Names the containers of runtimes, of which Docker knows nothing.

@@ -32,6 +32,10 @@ pub enum Awaited {
 
 type Change = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// How many digits of its id stand for a container that is waited for. It may not exist yet, and its name may be what the id of
+/// another begins with.
+const DIGITS: usize = 12;
+
 impl Engine {
     /// Waits until all endpoints of the container of this name or id, and those that are `also` meant, have what is awaited.
     /// There is at least one.
@@ -45,8 +49,12 @@ impl Engine {
         let mut links = self.services.link_table.clone();
         loop {
             links.seen();
-            let ids =
-                its(inventory.borrow_and_update().endpoints.values().map(|e| &*e.record), container, &also);
+            let ids = its(
+                inventory.borrow_and_update().endpoints.values().map(|e| &*e.record),
+                container,
+                &also,
+                DIGITS,
+            );
             let mut changes: Vec<Change> = Vec::new();
             let (mut endpoints, mut views) = (Vec::new(), Vec::new());
             for endpoint in ids.iter().filter_map(|id| self.endpoint(id)) {
@@ -78,7 +86,7 @@ impl Engine {
 
     /// What the container of this name or id has now; nothing if none is on a network.
     pub async fn views_of(&self, container: &str, also: impl Fn(&EndpointId) -> bool) -> Vec<EndpointView> {
-        let ids = its(self.ledger.read().endpoints.values().map(|e| &*e.record), container, &also);
+        let ids = its(self.ledger.read().endpoints.values().map(|e| &*e.record), container, &also, 1);
         let mut views = Vec::new();
         for id in ids {
             views.extend(self.endpoint_view(&id).await);
@@ -105,12 +113,9 @@ impl Engine {
                 },
                 own_v6: false,
             };
-            loop {
-                match wait_for_move(link_move.clone()).await {
-                    MoveOutcome::Ready => break,
-                    MoveOutcome::Late => {}
-                    MoveOutcome::Gone => return false,
-                }
+            // What is late, or cannot be looked at, is looked at again when something changes.
+            if wait_for_move(link_move).await != MoveOutcome::Ready {
+                return false;
             }
         }
         true
@@ -145,14 +150,17 @@ async fn any(mut changes: Vec<Change>) {
     .await;
 }
 
+/// The endpoints of a container by its name, or by at least so many digits of its id.
 fn its<'r>(
     records: impl Iterator<Item = &'r EndpointRecord>,
     container: &str,
     also: impl Fn(&EndpointId) -> bool,
+    digits: usize,
 ) -> Vec<EndpointId> {
     let is_its = |record: &&EndpointRecord| {
         let known = record.container.as_ref();
-        is_called(container, known.map(|c| c.name.as_str()), known.map(|c| c.id.as_str())) || also(&record.id)
+        let id = known.map(|c| c.id.as_str()).filter(|_| container.len() >= digits);
+        is_called(container, known.map(|c| c.name.as_str()), id) || also(&record.id)
     };
     let (named, by_id): (Vec<_>, Vec<_>) = records
         .filter(is_its)

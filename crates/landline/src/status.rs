@@ -98,7 +98,8 @@ pub(crate) async fn run(options: &StatusOptions) -> Result<ExitCode, CommandErro
 pub(crate) async fn status(context: &Context) -> Result<Status, NatError> {
     let Context { parts, docker, attacher, lost, around, .. } = context;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let endpoints = parts.engine.endpoint_views().await;
+    let mut endpoints = parts.engine.endpoint_views().await;
+    parts.attach.name_containers(&mut endpoints);
     for endpoint in &endpoints {
         *counts.entry(endpoint.network_id.clone()).or_default() += 1;
     }

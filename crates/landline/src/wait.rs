@@ -59,8 +59,10 @@ pub(crate) async fn wait(
 /// Tells the endpoints of attachments to what is called so.
 pub(crate) fn is_attached_to(context: &Context, target: &str) -> impl Fn(&EndpointId) -> bool {
     move |id| {
-        let records = context.parts.attach.records();
-        records.iter().any(|record| record.id.endpoint() == id && record.target.to_string() == target)
+        let attach = &context.parts.attach;
+        let is_target =
+            |record: &AttachmentRecord| record.id.endpoint() == id && record.target.to_string() == target;
+        attach.records().iter().any(is_target) || attach.of_container(target).contains(id)
     }
 }
 
@@ -82,7 +84,7 @@ fn addresses(views: &[EndpointView], attachments: &[AttachmentRecord]) -> Vec<St
 fn why(target: &str, awaited: Awaited, limit: Duration, views: &[EndpointView]) -> String {
     if views.is_empty() {
         return format!(
-            "{target} has no interface of Landline's after {limit:?}; landline ls shows all interfaces"
+            "{target} has no Landline interface after {limit:?}; landline ls shows all interfaces"
         );
     }
     let lacks = |view: &EndpointView| {
@@ -136,7 +138,7 @@ mod tests {
             "web is not reachable after 5s: BOUND on network lan, spanning tree: listening; landline inspect web shows more"
         );
         let nothing = why("web", Awaited::Bound, Duration::from_millis(500), &[]);
-        assert!(nothing.starts_with("web has no interface of Landline's after 500ms; "), "{nothing}");
+        assert!(nothing.starts_with("web has no Landline interface after 500ms; "), "{nothing}");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Inspect(InspectOptions),
     /// Wait until a container has its addresses, and print them.
     ///
-    /// Returns as soon as the daemon knows; the container may start later. The exit status is 3 if it takes too long.
+    /// The container need not exist yet. The exit status is 3 if it takes too long.
     Wait(WaitOptions),
     /// Diagnose why containers cannot be reached, and suggest fixes.
     Doctor(DoctorOptions),
@@ -124,7 +124,7 @@ pub(crate) enum Command {
     ///
     /// The daemon keeps the last messages of each interface in memory, at most 64 and 8 KiB.
     Trace(TraceOptions),
-    /// Print everything that a report of a problem needs.
+    /// Collect the information for a bug report.
     ///
     /// Versions, status, interfaces, leases, configuration and the last lines of the log. Keys are left out.
     Bugreport(BugreportOptions),
@@ -259,12 +259,12 @@ pub(crate) struct WaitOptions {
 /// What a container is waited for to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum WaitFor {
-    /// An address on each of its networks.
+    /// An address on each network that it is connected to so far.
     #[default]
     Address,
     /// A lease that the server has confirmed.
     Bound,
-    /// The address set in the container, and no spanning tree in the way.
+    /// The address set in the container, and the spanning tree forwards its packets.
     Reachable,
 }
 

@@ -11,8 +11,8 @@ use super::{ControlOptions, InspectOptions, LsOptions};
 pub(crate) enum NetworkCommand {
     /// Create a network on this host's LAN.
     ///
-    /// Finds the interface that the default route uses and the mode that suits it, prints the `docker network create`
-    /// command that the network stands for, and creates it.
+    /// Finds the interface that the default route uses and the mode that suits it, prints the equivalent
+    /// `docker network create` command, and creates it.
     Create(CreateOptions),
     /// Show a network, its options and its containers.
     Inspect(InspectOptions),

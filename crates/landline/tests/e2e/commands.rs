@@ -117,7 +117,7 @@ fn wait_returns_with_the_address_and_no_sooner() -> Result {
     let none = wait(&["web", "--timeout", "200ms"]);
     assert_eq!(none.status.code(), Some(3), "{}", none.stdout);
     assert!(
-        none.stderr.starts_with("landline: web has no interface of Landline's after 200ms;"),
+        none.stderr.starts_with("landline: web has no Landline interface after 200ms;"),
         "{}",
         none.stderr
     );
