@@ -1,4 +1,4 @@
-//! `landline bugreport`: everything that a report of a problem needs, in one text.
+//! `landline bugreport`: the information for a bug report, in one text.
 
 mod redact;
 
@@ -15,7 +15,7 @@ use crate::output::{CommandError, say, shown};
 use crate::{attach, doctor, host_access, identity, inspect, ls, nat, network, status};
 use redact::{redact, without_secrets};
 
-/// How long the journal may take.
+/// How long the daemon may take for one section, and the journal. A daemon that does not answer is what a report may be about.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many lines of the log are in a report.
 const LOG_LINES: &str = "300";
@@ -43,7 +43,7 @@ pub(crate) async fn run(options: &BugreportOptions) -> Result<(), CommandError> 
     ] {
         add(title, &answered(socket, &request).await);
     }
-    if let Ok(Answer::Ls(listing)) = call(socket, &Request::Ls).await {
+    if let Ok(Ok(Answer::Ls(listing))) = tokio::time::timeout(PATIENCE, call(socket, &Request::Ls)).await {
         for endpoint in listing.endpoints.iter().take(MOST) {
             let request = Request::Inspect { target: endpoint.endpoint.clone() };
             add("inspect", &answered(socket, &request).await);
@@ -60,9 +60,10 @@ pub(crate) async fn run(options: &BugreportOptions) -> Result<(), CommandError> 
 
 /// What the daemon answers, as the command would print it.
 async fn answered(socket: &Path, request: &Request) -> String {
-    let answer = match call(socket, request).await {
-        Ok(answer) => shown(&answer).map_err(CommandError::Json),
-        Err(error) => Err(error.into()),
+    let answer = match tokio::time::timeout(PATIENCE, call(socket, request)).await {
+        Ok(Ok(answer)) => shown(&answer).map_err(CommandError::Json),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => return format!("not available: the daemon did not answer within {PATIENCE:?}"),
     };
     match answer {
         Ok(answer) => text(&answer),
