@@ -50,7 +50,7 @@ pub(super) fn look(
     found
 }
 
-/// The chain that drops what a container on this bridge begins with, where an opening would let it through. Blocks.
+/// The chain that drops what a container on this bridge begins with, where an exception would let it through. Blocks.
 pub(super) fn what_drops(bridge: &IfName, addressing: Addressing) -> Option<String> {
     if !sysctl::bridge_nf() {
         return None;

@@ -119,7 +119,7 @@ impl Doctor {
                     let on_it = |id| networks.get(id).is_some_and(|network| network.options.parent == bridge);
                     owners.extend(views.keys().filter(|owner| owner.network().is_some_and(on_it)).cloned());
                     tracing::info!(%bridge, "let through the host's firewall, until landline doctor --undo");
-                    self.nat.add_opening(bridge).await?;
+                    self.nat.add_exception(bridge).await?;
                 }
             }
         }
@@ -136,7 +136,7 @@ impl Doctor {
     pub async fn unfix(&self) -> Result<bool, NatError> {
         let exceptions = self.nat.exceptions();
         for bridge in &exceptions {
-            self.nat.forget_opening(bridge).await?;
+            self.nat.forget_exception(bridge).await?;
         }
         self.nat.reopen_firewall().await?;
         Ok(self.nat.close().await? || !exceptions.is_empty())

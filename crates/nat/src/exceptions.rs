@@ -48,7 +48,7 @@ impl FirewallExceptions {
             records.into_iter().map(|record| record.bridge).partition(|bridge| used.contains(bridge));
         for bridge in gone {
             if let Err(error) = store.remove::<ExceptionRecord>(&bridge).await {
-                tracing::warn!(%bridge, error = landline_types::chain(&error), "an opening that is over is still stored");
+                tracing::warn!(%bridge, error = landline_types::chain(&error), "an exception that is over is still stored");
             }
         }
         Self(Mutex::new(kept))
@@ -105,7 +105,7 @@ impl Nat {
         let opened = !used && self.exceptions.all().contains(parent);
         let closed = async {
             if opened {
-                self.forget_opening(parent).await?;
+                self.forget_exception(parent).await?;
             }
             if opened || network.options.open_firewall || is_own(network) {
                 self.reopen_firewall_but(Some(network)).await
@@ -119,14 +119,14 @@ impl Nat {
     }
 
     /// Opens it for a bridge.
-    pub async fn add_opening(&self, bridge: IfName) -> Result<(), NatError> {
+    pub async fn add_exception(&self, bridge: IfName) -> Result<(), NatError> {
         self.store.put(&ExceptionRecord { bridge: bridge.clone() }).await?;
         self.exceptions.lock().insert(bridge);
         Ok(())
     }
 
     /// Closes it for a bridge again.
-    pub async fn forget_opening(&self, bridge: &IfName) -> Result<(), NatError> {
+    pub async fn forget_exception(&self, bridge: &IfName) -> Result<(), NatError> {
         self.store.remove::<ExceptionRecord>(bridge).await?;
         self.exceptions.lock().remove(bridge);
         Ok(())
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_opening_does_not_outlive_its_networks() {
+    async fn an_exception_does_not_outlive_its_networks() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
         let (store, _) = Store::open(&path).unwrap();

@@ -52,7 +52,7 @@ pub(super) type Rule = Vec<String>;
 
 /// The rules that let these through.
 pub(super) fn exceptions<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> BTreeSet<Rule> {
-    mappings.flat_map(opening).collect()
+    mappings.flat_map(exception).collect()
 }
 
 /// The rule that lets through what goes over a bridge.
@@ -76,7 +76,7 @@ pub(super) fn nat_bridge(NatBridge { bridge, .. }: &NatBridge, nic: &IfName) -> 
     ways.iter().map(|way| way.iter().chain(&end).map(|word| (*word).to_owned()).collect()).collect()
 }
 
-fn opening(mapping: &Mapping) -> Vec<Rule> {
+fn exception(mapping: &Mapping) -> Vec<Rule> {
     let inside = format!("{}/32", mapping.inside);
     let rule = |further: &[String]| -> Rule {
         let words = ["-d".to_owned(), inside.clone()].into_iter().chain(further.iter().cloned());
@@ -135,7 +135,7 @@ pub(super) fn open(family: Family, wanted: &BTreeSet<Rule>, needed: bool) -> Res
     let listed = list(&programs);
     let chosen = choose(&listed);
     if chosen.is_none() && needed {
-        // Whoever lets everything through needs no opening; whoever cannot be asked is told about.
+        // A firewall that lets everything through needs no exception; one that cannot be asked is reported.
         run(family.program, &["-S", "FORWARD"])?;
     }
     for ((program, chain), text) in &listed {

@@ -387,7 +387,7 @@ impl Follower {
         self.expiring.remove(owner);
         let said = |what: &str, error: String| tracing::warn!(error, %owner, "{what}");
         if let Err(error) = self.open().await {
-            said("the firewall's opening could not be closed", error);
+            said("the exception in the firewall could not be removed", error);
         }
         if let Err(error) = self.load().await {
             said("its rules could not be removed", chain(&error));

@@ -3,7 +3,7 @@
 //! The address is the record's and not the running container's: it is on the NIC from the moment it was asked for, so
 //! something can be bound to it before the container starts. One task (`follow`) keeps the kernel as records and
 //! containers want it: addresses (`address`), which may be leased (`lease`), one table of the packet filter that is always
-//! written whole (`table`), connections that contradict it (`stale`), and, where the user says so, an opening in the
+//! written whole (`table`), connections that contradict it (`stale`), and, where the user says so, an exception in the
 //! host's firewall (`firewall`).
 //!
 //! The containers are those on Docker's own bridges (`landline nat`), as the front end sees them, or those on `mode=nat`

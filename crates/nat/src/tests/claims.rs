@@ -273,9 +273,9 @@ async fn what_is_bound_is_found_in_the_records_after_a_start() {
     // The bridges of such networks, and of no others.
     let bridged = NetworkRecord::new(network_id(), NetworkOptions::new("br0".parse().unwrap()));
     assert!(nat_bridges_of([&bridged].into_iter(), &BTreeSet::new()).is_empty());
-    let openings = BTreeSet::from(["llb0".parse().unwrap()]);
-    for (openings, open) in [(BTreeSet::new(), false), (openings, true)] {
-        let all = nat_bridges_of([&network].into_iter(), &openings);
+    let exceptions = BTreeSet::from(["llb0".parse().unwrap()]);
+    for (exceptions, open) in [(BTreeSet::new(), false), (exceptions, true)] {
+        let all = nat_bridges_of([&network].into_iter(), &exceptions);
         assert!(all.iter().all(|bridge| bridge.open == open) && all.len() == 1);
     }
 }

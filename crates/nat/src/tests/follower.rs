@@ -312,7 +312,7 @@ async fn a_private_bridge_whose_rules_fail_is_not_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_opening_that_a_firewall_has_closed_is_opened_again() {
+async fn an_exception_that_a_firewall_has_removed_is_made_again() {
     let world = World::new();
     let daemon = world.started().await;
     daemon.nat.see(seen(&[("web", "203.0.113.7")]));
@@ -332,7 +332,7 @@ async fn an_opening_that_a_firewall_has_closed_is_opened_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_opening_follows_its_container() {
+async fn an_exception_follows_its_container() {
     let world = World::new();
     let daemon = world.started().await;
     daemon.nat.see(seen(&[("web", "203.0.113.7")]));

@@ -1,4 +1,4 @@
-//! What becomes of addresses, rules and openings, on a host that is lists.
+//! What becomes of addresses, rules and exceptions, on a host that is lists.
 
 mod claims;
 mod follower;
