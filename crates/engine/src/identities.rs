@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use landline_leases::OsRandom;
+use landline_leases::clock::wall;
 use landline_links::facts_of;
 use landline_model::{
     ContainerRecord, DerivedIdentity, IdentityId, IdentityRecord, KnownBy, NetworkRecord, SiteKey,
@@ -97,7 +98,7 @@ impl Identities {
         }
         // Compose makes networks anew; the identity moves along.
         identity.follow(network);
-        identity.used = now();
+        identity.used = wall();
         if let Some(ports) = query.ports {
             // Its image may be another one by now.
             identity.ports.clone_from(ports);
@@ -316,7 +317,7 @@ impl Identities {
     /// What is old or too much and held by nobody: taken out, to be removed from the store.
     pub(crate) fn sweep(&self) -> Vec<IdentityId> {
         let mut inner = self.lock();
-        let now = now();
+        let now = wall();
         let nobodys = |r: &IdentityRecord| r.container.is_none() && r.key.is_none();
         let free = |inner: &Inner, r: &IdentityRecord| {
             (r.destroyed || nobodys(r)) && !inner.held.contains_key(&r.id)
@@ -396,16 +397,11 @@ fn fresh(
         ports: query.ports.cloned().unwrap_or_default(),
         // Derived at the next start, when the network's name is known.
         temporary: unnamed,
-        used: now(),
+        used: wall(),
         derived: from,
-        made: Some(now()),
+        made: Some(wall()),
         ..IdentityRecord::on(network, IdentityId::random(&mut OsRandom), mac)
     }
-}
-
-/// Seconds of the wall clock, which may be wrong: for ages, never for leases.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Writes a record if there is one; a failure is logged, because the identity itself is good.

@@ -40,7 +40,7 @@ pub(super) fn recorded(engine: &Engine, n: u8) -> Option<Ipv4Addr> {
 }
 
 /// A container that runs with its first lease.
-async fn running() -> (World, Arc<Engine>) {
+pub(super) async fn running() -> (World, Arc<Engine>) {
     let (world, engine) = World::with(Kind::Leased).await;
     start(&world, &engine, 1).await;
     (world, engine)

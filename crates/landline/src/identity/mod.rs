@@ -6,9 +6,9 @@ mod site;
 
 use std::io::{self, Read as _};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use landline_engine::{IdentityView, Reservation};
+use landline_leases::clock::wall;
 use landline_model::KnownBy;
 use landline_options::IdentitySource;
 
@@ -75,7 +75,7 @@ pub(crate) async fn run(command: &IdentityCommand) -> Result<ExitCode, CommandEr
 
 pub(crate) fn render(identities: &[IdentityView]) -> String {
     let header = ["IDENTITY", "NETWORK", "CONTAINER", "KEY", "MAC", "LAST ADDRESS", "AGE", "KNOWN BY", "USE"];
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = wall();
     table(header, identities.iter().map(|identity| row(identity, now)))
 }
 

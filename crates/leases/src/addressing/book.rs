@@ -51,9 +51,10 @@ impl AddressBook {
     }
 
     /// The host has these addresses, on these interfaces.
-    #[cfg(test)]
-    pub(crate) fn set_host(&self, addresses: Vec<(IfName, IpNet)>) {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn set_host(&self, addresses: Vec<(IfName, IpNet)>) {
         self.write().set_host(addresses);
+        self.host.notify_one();
     }
 
     /// Whether somebody may have an address.

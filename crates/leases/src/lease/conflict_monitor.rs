@@ -14,7 +14,7 @@ use landline_links::LinkTable;
 use landline_types::{IfName, Mac};
 use tokio::sync::{broadcast, watch};
 
-use super::listeners::{Hears, Listener, Listeners};
+use super::listeners::{Hears, Listener, Listeners, relay};
 use crate::sockets::{Claims, Sockets};
 
 /// What each watch is for, by its number.
@@ -93,22 +93,9 @@ impl Hears for Own {
     }
 
     async fn pass_on(&self, socket: &Self::Socket, heard: &broadcast::Sender<Packet>) -> io::Error {
-        let mut claims = self.0.subscribe();
-        claims.mark_changed();
-        loop {
-            tokio::select! {
-                // The sender is here.
-                _ = claims.changed() => {
-                    let own: Vec<_> = claims.borrow_and_update().values().flatten().copied().collect();
-                    if let Err(error) = socket.watch(&own) {
-                        return error;
-                    }
-                }
-                packet = socket.receive() => match packet {
-                    Ok(packet) => drop(heard.send(packet)),
-                    Err(error) => return error,
-                },
-            }
-        }
+        let watch = |claims: &BTreeMap<_, Option<_>>| {
+            socket.watch(&claims.values().flatten().copied().collect::<Vec<_>>())
+        };
+        relay(self.0.subscribe(), watch, || socket.receive(), heard).await
     }
 }

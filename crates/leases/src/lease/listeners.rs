@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use landline_links::LinkTable;
 use landline_types::IfName;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::sockets::Sockets;
+use crate::sockets::{Next, Sockets};
 
 /// How much may wait for a task that is busy. The newest counts: routers and claimants repeat themselves.
 const WAITING: usize = 16;
@@ -92,6 +93,30 @@ impl<H: Hears> Listener<H> {
                 // Not while the parent is listened at.
                 Err(RecvError::Closed) => std::future::pending().await,
             }
+        }
+    }
+}
+
+/// Passes on what a socket receives until it fails, and has it watch for `own`, now and whenever that changes.
+pub(super) async fn relay<'s, W, T>(
+    mut own: watch::Receiver<W>,
+    watch: impl Fn(&W) -> io::Result<()>,
+    receive: impl Fn() -> Next<'s, T>,
+    heard: &broadcast::Sender<T>,
+) -> io::Error {
+    own.mark_changed();
+    loop {
+        tokio::select! {
+            // Whoever sends it holds the listener.
+            _ = own.changed() => {
+                if let Err(error) = watch(&own.borrow_and_update()) {
+                    return error;
+                }
+            }
+            packet = receive() => match packet {
+                Ok(packet) => drop(heard.send(packet)),
+                Err(error) => return error,
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ use landline_links::LinkTable;
 use landline_types::{IfName, Mac};
 use tokio::sync::{broadcast, watch};
 
-use super::listeners::{Hears, Listener, Listeners};
+use super::listeners::{Hears, Listener, Listeners, relay};
 use crate::sockets::{Sockets, Stations};
 
 /// The hardware addresses that are listened for on a link.
@@ -65,22 +65,7 @@ impl Hears for Own {
     }
 
     async fn pass_on(&self, socket: &Self::Socket, heard: &broadcast::Sender<Heard>) -> io::Error {
-        let mut own = self.0.subscribe();
-        own.mark_changed();
-        loop {
-            tokio::select! {
-                // The sender is here.
-                _ = own.changed() => {
-                    let own: Vec<Mac> = own.borrow_and_update().iter().copied().collect();
-                    if let Err(error) = socket.watch(&own) {
-                        return error;
-                    }
-                }
-                packet = socket.receive() => match packet {
-                    Ok(packet) => drop(heard.send(packet)),
-                    Err(error) => return error,
-                },
-            }
-        }
+        let watch = |own: &BTreeSet<Mac>| socket.watch(&own.iter().copied().collect::<Vec<_>>());
+        relay(self.0.subscribe(), watch, || socket.receive(), heard).await
     }
 }
