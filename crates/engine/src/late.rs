@@ -99,7 +99,7 @@ impl Engine {
         match &container {
             Some(container) => {
                 if let Err(error) = self.give_identity(&endpoint, &late.request, &network, container).await {
-                    tracing::warn!(endpoint = %id.short(), error = %chain(&error), "a container that was told late has a fresh identity");
+                    tracing::warn!(endpoint = %id.short(), error = %chain(&error), "a container that was recognised after its start keeps the identity that was drawn for it");
                 }
             }
             None => {
@@ -212,8 +212,6 @@ impl Engine {
         let shares_mac = facts_of(options.mode).shares_mac();
         if shares_mac {
             identity.mac = record.mac;
-        } else if identity.mac != record.mac {
-            self.set_mac(endpoint, record, identity.mac).await?;
         }
         let name = first_name(&request.options, options, Some(container), identity);
         let address = address_record(request, network, identity, name.clone())?;
@@ -222,6 +220,10 @@ impl Engine {
         }
         let given = request.options.hostname.is_some();
         let ipv6 = identity.with_ipv6(options, shares_mac, name, given, &mut landline_leases::OsRandom);
+        // Nothing but the store can fail after this.
+        if identity.mac != record.mac {
+            self.set_mac(endpoint, record, identity.mac).await?;
+        }
         let changed = endpoint.state.update(|record| {
             record.identity = Some(identity.id.clone());
             record.mac = identity.mac;
