@@ -65,7 +65,7 @@ pub(crate) enum ProposeError {
         "the subnet of a VLAN on {0} cannot be seen on this host; add --subnet, like --subnet 192.0.2.0/24"
     )]
     VlanSubnet(IfName),
-    #[error("{0} is named twice, as an argument and as an option")]
+    #[error("{0} is given twice, by its own option and by -o")]
     Twice(&'static str),
     #[error(transparent)]
     Options(#[from] OptionError),

@@ -68,7 +68,9 @@ fn done(request: RuntimeRequest) -> Result<Option<Value>, CniError> {
 }
 
 fn unexpected() -> CniError {
-    CniError::later("the daemon answered something else; is it of another version?")
+    CniError::later(
+        "the daemon sent an unexpected answer; check that the plugin and the daemon have the same version",
+    )
 }
 
 fn ask_runtime(request: RuntimeRequest) -> Result<Answer, CniError> {

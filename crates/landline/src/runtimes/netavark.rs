@@ -65,7 +65,10 @@ fn ask_runtime(request: RuntimeRequest) -> Result<Answer, Refused> {
 }
 
 fn unexpected() -> Refused {
-    Refused("the daemon answered something else; is it of another version?".into())
+    Refused(
+        "the daemon sent an unexpected answer; check that the plugin and the daemon have the same version"
+            .into(),
+    )
 }
 
 /// Whether the process is in a user namespace: the first one has all users (`user_namespaces(7)`).

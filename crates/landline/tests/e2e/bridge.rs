@@ -453,7 +453,7 @@ fn what_cannot_be_adopted_is_refused_with_a_reason() -> Result {
     with(
         "ip address add 192.0.2.13/24 dev eth0 valid_lft 900 preferred_lft 600",
         "eth0",
-        "start the daemon, which will",
+        "start the daemon, which can",
         "ip address delete 192.0.2.13/24 dev eth0",
     )?;
     let foreign = host.node().sh("ip link add br9 type bridge").and_then(|_| {

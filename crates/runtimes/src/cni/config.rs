@@ -69,7 +69,7 @@ impl Config {
         let failed = |error| Failure { version: Version::NEWEST, error };
         let all: Map<String, Value> = serde_json::from_slice(input).map_err(|error| {
             failed(CniError::decode(format!(
-                "the configuration on standard input is no JSON object: {error}"
+                "the configuration on standard input is not a JSON object: {error}"
             )))
         })?;
         let version = all.get("cniVersion").and_then(Value::as_str).unwrap_or("0.1.0");
@@ -103,7 +103,7 @@ impl Config {
         match self.all.get("prevResult") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(result)) => Ok(Some(result.clone())),
-            Some(_) => Err(CniError::decode("prevResult is no JSON object")),
+            Some(_) => Err(CniError::decode("prevResult is not a JSON object")),
         }
     }
 
@@ -112,7 +112,9 @@ impl Config {
         let list = self.all.get("cni.dev/valid-attachments").cloned().unwrap_or_default();
         serde_json::from_value(list).map_err(|_| {
             // Without it everything would end.
-            CniError::config("cni.dev/valid-attachments is missing, or is no list of containerID and ifname")
+            CniError::config(
+                "cni.dev/valid-attachments is missing, or is not a list of containerID and ifname",
+            )
         })
     }
 

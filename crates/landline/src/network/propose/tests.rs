@@ -162,5 +162,5 @@ fn a_host_that_does_not_fit_is_refused_with_what_to_use() {
     assert!(refusal(&asked(&[("vlan", "12")]), &host(2)).contains("add --subnet"));
     assert!(refusal(&asked(&[("parent", "br9")]), &host(2)).contains("there is no interface br9"));
     let twice = Asked { mode: Some("bridge".into()), ..asked(&[("mode", "bridge")]) };
-    assert!(refusal(&twice, &host(2)).starts_with("the mode is named twice"));
+    assert!(refusal(&twice, &host(2)).starts_with("the mode is given twice"));
 }
