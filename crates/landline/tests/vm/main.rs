@@ -35,7 +35,7 @@ use landline_testbed::Vm;
 use world::Result;
 
 /// Emulated, everything takes about ten times as long as outside.
-const LIMIT: Duration = Duration::from_mins(28);
+const LIMIT: Duration = Duration::from_mins(45);
 
 #[test]
 fn all_of_them_in_one_vm() -> Result {
