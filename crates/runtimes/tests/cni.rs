@@ -217,7 +217,7 @@ fn what_is_wrong_has_the_code_of_the_specification() {
         ("ADD", &[("CNI_NETNS", "/run/../etc")], plain("1.1.0"), 4, "CNI_NETNS"),
         ("ADD", &[("CNI_ARGS", "IP")], plain("1.1.0"), 4, "CNI_ARGS"),
         ("SUB", &[], plain("1.1.0"), 4, "CNI_COMMAND=SUB"),
-        ("ADD", &[], json!([]), 6, "no JSON object"),
+        ("ADD", &[], json!([]), 6, "not a JSON object"),
         ("ADD", &[], json!({"cniVersion": "1.1.0", "parent": "br0"}), 7, "has no name"),
         ("ADD", &[], with(json!({"name": "../lan"})), 7, "the name"),
         ("ADD", &[], with(json!({"parnet": "br0"})), 7, "did you mean parent"),
