@@ -1,4 +1,4 @@
-//! Endpoints whose container is told late (`when_unsure=late`).
+//! Endpoints whose container is recognised after its start has begun (`when_unsure=late`).
 //!
 //! While nothing tells which container an endpoint is for, it is answered without an address, and its link has a drawn hardware
 //! address. Once the link is in the sandbox, the container's processes are there too, in its control group: then the
@@ -50,7 +50,7 @@ impl Engine {
             && self.identities.is_unsure(query)
     }
 
-    /// Waits until the link of an endpoint whose container is told late is in its sandbox. The container's id, if the sandbox tells it.
+    /// Waits until the link of an endpoint whose container is recognised late is in its sandbox. The container's id, if the sandbox tells it.
     /// `None`: the endpoint is none of these, or its link went elsewhere.
     pub async fn late_arrival(&self, id: &EndpointId) -> Option<Option<String>> {
         let endpoint = self.endpoint(id)?;
@@ -125,7 +125,7 @@ impl Engine {
         late.settled.send_replace(true);
     }
 
-    /// Waits until an endpoint whose container is told late has its address, if its link is in the sandbox: only then it is on its
+    /// Waits until an endpoint whose container is recognised late has its address, if its link is in the sandbox: only then it is on its
     /// way.
     pub async fn until_settled(&self, id: &EndpointId) {
         let Some(endpoint) = self.endpoint(id) else { return };
@@ -186,7 +186,7 @@ impl Engine {
             self.identities.claim(&drawn.id, &request.endpoint);
             return given;
         }
-        tracing::info!(endpoint = %request.endpoint.short(), container = container.name, mac = %identity.mac, "told late");
+        tracing::info!(endpoint = %request.endpoint.short(), container = container.name, mac = %identity.mac, "container recognised after its start began");
         self.identities.keep(identity.clone());
         if identity.id != drawn.id {
             self.identities.forget(&drawn.id);

@@ -83,7 +83,7 @@ fn compose_brings_six_back(kind: Kind) -> Result {
     compose(&world, &["down", "-t", "0"])?;
     compose(&world, &["up", "-d"])?;
     are_as(&world, kind, &before, "down and up")?;
-    assert!(world.daemon.log().contains("told late"), "{}", world.daemon.log());
+    assert!(world.daemon.log().contains("recognised after its start began"), "{}", world.daemon.log());
 
     // While Docker restores its containers, nobody is refused either.
     world.host.dockerd_stop(Signal::TERM)?;
