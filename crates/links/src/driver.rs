@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_model::NetworkRecord;
-use landline_options::{EndpointId, MacvlanMode, Mode, NetworkOptions};
+use landline_options::{EndpointId, Mode, NetworkOptions};
 use landline_types::IfName;
 
 use crate::drivers::vlan;
@@ -15,7 +15,7 @@ use crate::mark::{Mark, NetworkMark};
 use crate::network::{NetworkLinks, NetworkLinksError};
 use crate::plan::{Plan, Step};
 use crate::uses::{self, Use};
-use crate::{LinkFacts, LinkRequest, driver_of};
+use crate::{LinkFacts, LinkRequest, driver_of, facts_of};
 
 /// Why a host interface cannot be the parent of a network. Each says what to do instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,15 +81,7 @@ pub enum ParentError {
 
 fn candidates(suitable: &[IfName], mode: Mode) -> String {
     if suitable.is_empty() {
-        return match mode {
-            Mode::Bridge => {
-                "this host has no bridge yet; make one with your NIC in it, or use -o mode=macvlan \
-                 -o parent=NIC"
-                    .into()
-            }
-            Mode::Ovs => "Open vSwitch has no bridge yet; make one: ovs-vsctl add-br NAME".into(),
-            _ => "this host has no interface that would do".into(),
-        };
+        return driver_of(mode).when_no_parent().into();
     }
     let names: Vec<&str> = suitable.iter().map(IfName::as_str).collect();
     format!("one of these would do: -o parent={}", names.join(", -o parent="))
@@ -128,6 +120,20 @@ pub trait LinkDriver: Sync {
         };
         fits(parent)?;
         Ok(parent)
+    }
+
+    /// What is said when the host has no interface that could be a parent.
+    fn when_no_parent(&self) -> &'static str {
+        "this host has no interface that would do"
+    }
+
+    /// Whether ports of `parent` can be in a VLAN, if they are to be.
+    ///
+    /// # Errors
+    /// They would be in all of them.
+    fn check_vlan(&self, options: &NetworkOptions, parent: &Link) -> Result<(), ParentError> {
+        let _ = (options, parent);
+        Ok(())
     }
 
     /// What a network needs on the host beside its containers' links, as far as it is not there: the VLAN of its NIC, unless the
@@ -185,23 +191,9 @@ pub fn find_parent<'a>(name: &IfName, mode: Mode, links: &'a [Link]) -> Result<&
     driver_of(mode).parent(name, mode, links)
 }
 
-/// The mode that a parent of this name and kind suggests; `None`: it is not there yet, and would be a bridge.
-pub fn mode_over(name: &IfName, parent: Option<&Link>) -> Mode {
-    match parent.map(|link| &link.kind) {
-        None if name.as_str().starts_with("ovs") => Mode::Ovs,
-        Some(Kind::Bridge { .. }) | None => Mode::Bridge,
-        Some(Kind::OpenVswitch | Kind::Tun) => Mode::Ovs,
-        Some(_) => Mode::Macvlan,
-    }
-}
-
-/// Whether ports of `parent` can be in a VLAN, if they are to be: without filtering they would be in all of them.
+/// See [`LinkDriver::check_vlan`].
 pub fn check_vlan(options: &NetworkOptions, parent: &Link) -> Result<(), ParentError> {
-    let wanted = options.mode == Mode::Bridge && options.vlan.is_some();
-    if wanted && parent.kind != (Kind::Bridge { vlan_filtering: true }) {
-        return Err(ParentError::NoVlanFiltering { name: parent.name.clone() });
-    }
-    Ok(())
+    driver_of(options.mode).check_vlan(options, parent)
 }
 
 /// Whether `parent` can carry the children of a NIC that `mode` makes.
@@ -215,8 +207,8 @@ pub(crate) fn check_nic(parent: &Link, links: &[Link], mode: Mode) -> Result<(),
     if !parent.ethernet {
         return wrong("not an Ethernet interface".into(), "name the NIC that is plugged into the LAN".into());
     }
-    // A Wi-Fi interface may speak with its own hardware address only, which is what ipvlan does.
-    if parent.wireless && mode != Mode::Ipvlan {
+    // A Wi-Fi interface may speak with its own hardware address only, which its children can share.
+    if parent.wireless && !facts_of(mode).shares_mac() {
         return Err(ParentError::Wireless { name });
     }
     match parent.kind {
@@ -254,26 +246,6 @@ pub(crate) fn describe(link: &Link) -> String {
         Kind::Ipvlan { .. } => "itself an ipvlan".into(),
         Kind::OpenVswitch => "a part of Open vSwitch".into(),
         other => format!("of kind {other:?}").to_lowercase(),
-    }
-}
-
-/// iproute2's word for a macvlan mode.
-pub const fn macvlan_word(mode: MacvlanMode) -> &'static str {
-    match mode {
-        MacvlanMode::Bridge => "bridge",
-        MacvlanMode::Private => "private",
-        MacvlanMode::Vepa => "vepa",
-        MacvlanMode::Passthru => "passthru",
-    }
-}
-
-/// The kernel's word for a macvlan mode.
-pub(crate) fn macvlan_mode(mode: MacvlanMode) -> landline_kernel::MacvlanMode {
-    match mode {
-        MacvlanMode::Bridge => landline_kernel::MacvlanMode::Bridge,
-        MacvlanMode::Private => landline_kernel::MacvlanMode::Private,
-        MacvlanMode::Vepa => landline_kernel::MacvlanMode::Vepa,
-        MacvlanMode::Passthru => landline_kernel::MacvlanMode::Passthru,
     }
 }
 

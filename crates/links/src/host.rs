@@ -11,8 +11,7 @@ use landline_kernel::{
 use landline_types::IfName;
 use tokio::sync::Notify;
 
-use crate::driver::macvlan_mode;
-use crate::drivers::DriverState;
+use crate::drivers::{DriverState, macvlan_mode};
 use crate::mark::Mark;
 use crate::plan::{LinkEnd, LinkType, Step};
 

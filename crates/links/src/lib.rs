@@ -31,8 +31,8 @@ mod wire;
 pub use apply::apply_and_wait_for_carrier;
 pub use blocking::{blocking, look_again};
 pub use bridge_mac::{BridgeMacs, KeptMac};
-pub use driver::{ConnectedLink, LinkDriver, ParentError, check_vlan, find_parent, macvlan_word, mode_over};
-pub use drivers::{driver_of, ovs, vde, vlan};
+pub use driver::{ConnectedLink, LinkDriver, ParentError, check_vlan, find_parent};
+pub use drivers::{driver_of, macvlan_word, mode_over, ovs, vde, vlan};
 pub use facts::{
     HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, is_reflected, leads_over, wants_bridge_alone,
 };

@@ -4,6 +4,8 @@
 use landline_kernel::{Link, LinkKind as Kind};
 use landline_options::Mode;
 
+use crate::drivers::mode_of_child;
+
 /// What a host interface is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use<'a> {
@@ -20,25 +22,17 @@ pub(super) fn use_of<'a>(nic: &Link, links: &'a [Link]) -> Use<'a> {
         return Use::Port(links.iter().find(|link| link.index == owner));
     }
     let children = links.iter().filter(|l| l.parent == Some(nic.index) && l.parent_netns.is_none());
-    let mut modes = children.filter_map(|child| match child.kind {
-        Kind::Macvlan { .. } | Kind::Macvtap => Some((Mode::Macvlan, child)),
-        Kind::Ipvlan { .. } => Some((Mode::Ipvlan, child)),
-        _ => None,
-    });
+    let mut modes = children.filter_map(|child| Some((mode_of_child(child)?, child)));
     modes.next().map_or(Use::Free, |(mode, child)| Use::Parent(mode, child))
 }
 
-/// What to type instead of a `mode` that wants a bridge (`bridge`, `ovs`) on a NIC.
-pub(super) fn instead_of_bridge(nic: &Link, links: &[Link], mode: Mode) -> String {
+/// What to type instead of a mode that wants a bridge on a NIC; `adopt` puts the NIC into one.
+pub(super) fn instead_of_bridge(nic: &Link, links: &[Link], adopt: &str) -> String {
     let name = &nic.name;
-    let adopt = match mode {
-        Mode::Ovs => format!("--as ovs-{name} --kind ovs"),
-        _ => format!("--as br-{name}"),
-    };
     match use_of(nic, links) {
-        Use::Free => format!(
-            "put it into a bridge (landline bridge adopt {name} {adopt}) and name that, or use -o mode=macvlan -o parent={name}"
-        ),
+        Use::Free => {
+            format!("put it into a bridge ({adopt}) and name that, or use -o mode=macvlan -o parent={name}")
+        }
         Use::Port(owner) => of_owner(owner),
         Use::Parent(mode, child) => format!(
             "it has {mode} links ({}), which exclude a bridge: use -o mode={mode} -o parent={name} here too",
@@ -66,24 +60,26 @@ mod tests {
     use super::*;
     use crate::host::fake::link;
 
+    const ADOPT: &str = "landline bridge adopt eth0 --as br-eth0";
+
     #[test]
     fn one_use_excludes_the_others_and_says_what_goes() {
         let nic = link(2, "eth0", Kind::Physical);
         let child = |kind| vec![nic.clone(), Link { parent: Some(2), ..link(7, "child0", kind) }];
-        let free = instead_of_bridge(&nic, std::slice::from_ref(&nic), Mode::Bridge);
+        let free = instead_of_bridge(&nic, std::slice::from_ref(&nic), ADOPT);
         assert!(free.contains("landline bridge adopt eth0 --as br-eth0"), "{free}");
         assert!(free.ends_with("or use -o mode=macvlan -o parent=eth0"), "{free}");
         for (kind, mode) in
             [(Kind::Macvlan { mode: None }, "macvlan"), (Kind::Ipvlan { mode: None }, "ipvlan")]
         {
-            let hint = instead_of_bridge(&nic, &child(kind), Mode::Bridge);
+            let hint = instead_of_bridge(&nic, &child(kind), ADOPT);
             assert!(hint.contains("(child0)") && hint.contains(&format!("-o mode={mode}")), "{hint}");
         }
         let port = Link { controller: Some(3), ..nic.clone() };
         let bridge = link(3, "br0", Kind::Bridge { vlan_filtering: false });
-        assert!(instead_of_bridge(&port, &[bridge], Mode::Bridge).ends_with("-o mode=bridge -o bridge=br0"));
+        assert!(instead_of_bridge(&port, &[bridge], ADOPT).ends_with("-o mode=bridge -o bridge=br0"));
         let ovs = link(3, "ovs-system", Kind::OpenVswitch);
-        assert!(instead_of_bridge(&port, &[ovs], Mode::Bridge).contains("-o mode=ovs"));
+        assert!(instead_of_bridge(&port, &[ovs], ADOPT).contains("-o mode=ovs"));
         assert_eq!(use_of(&port, &[]), Use::Port(None));
     }
 }

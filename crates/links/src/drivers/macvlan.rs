@@ -1,7 +1,7 @@
 //! `mode=macvlan`: a child of a NIC, with a hardware address of its own.
 
 use landline_kernel::Link;
-use landline_options::Mode;
+use landline_options::{MacvlanMode, Mode};
 
 use crate::driver::check_nic;
 use crate::facts::{HostEnd, LinkFacts, MacOf, ParentIs, Prefix, Reach, Shim, VlanBy};
@@ -40,5 +40,25 @@ impl LinkDriver for Macvlan {
                 Step::Up { link },
             ],
         }
+    }
+}
+
+/// iproute2's word for a macvlan mode.
+pub const fn macvlan_word(mode: MacvlanMode) -> &'static str {
+    match mode {
+        MacvlanMode::Bridge => "bridge",
+        MacvlanMode::Private => "private",
+        MacvlanMode::Vepa => "vepa",
+        MacvlanMode::Passthru => "passthru",
+    }
+}
+
+/// The kernel's word for a macvlan mode.
+pub(crate) fn macvlan_mode(mode: MacvlanMode) -> landline_kernel::MacvlanMode {
+    match mode {
+        MacvlanMode::Bridge => landline_kernel::MacvlanMode::Bridge,
+        MacvlanMode::Private => landline_kernel::MacvlanMode::Private,
+        MacvlanMode::Vepa => landline_kernel::MacvlanMode::Vepa,
+        MacvlanMode::Passthru => landline_kernel::MacvlanMode::Passthru,
     }
 }

@@ -11,10 +11,13 @@ pub mod vlan;
 
 use std::sync::Arc;
 
+use landline_kernel::{Link, LinkKind as Kind};
 use landline_options::Mode;
 use landline_types::IfName;
 use tokio::sync::Notify;
 
+pub(crate) use self::macvlan::macvlan_mode;
+pub use self::macvlan::macvlan_word;
 use super::LinkDriver;
 use crate::host::HostError;
 
@@ -28,6 +31,25 @@ pub fn driver_of(mode: Mode) -> &'static dyn LinkDriver {
         Mode::Vde => &vde::Vde,
         Mode::Nat => &nat::Nat,
         Mode::Nic => &nic::Nic,
+    }
+}
+
+/// The mode that a parent of this name and kind suggests; `None`: it is not there yet, and would be a bridge.
+pub fn mode_over(name: &IfName, parent: Option<&Link>) -> Mode {
+    match parent.map(|link| &link.kind) {
+        None if name.as_str().starts_with("ovs") => Mode::Ovs,
+        Some(Kind::Bridge { .. }) | None => Mode::Bridge,
+        Some(Kind::OpenVswitch | Kind::Tun) => Mode::Ovs,
+        Some(_) => Mode::Macvlan,
+    }
+}
+
+/// The mode whose links are like this child of a NIC.
+pub(crate) fn mode_of_child(child: &Link) -> Option<Mode> {
+    match child.kind {
+        Kind::Macvlan { .. } | Kind::Macvtap => Some(Mode::Macvlan),
+        Kind::Ipvlan { .. } => Some(Mode::Ipvlan),
+        _ => None,
     }
 }
 

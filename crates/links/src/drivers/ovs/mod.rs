@@ -61,11 +61,16 @@ impl LinkDriver for Ovs {
         let hint = match parent.kind {
             Kind::Bridge { .. } => format!("use -o mode=bridge -o bridge={name}"),
             Kind::Physical | Kind::Bond | Kind::Vlan { .. } if !parent.loopback => {
-                instead_of_bridge(parent, links, Mode::Ovs)
+                let adopt = format!("landline bridge adopt {0} --as ovs-{0} --kind ovs", parent.name);
+                instead_of_bridge(parent, links, &adopt)
             }
             _ => "name a bridge that `ovs-vsctl list-br` lists".into(),
         };
         Err(ParentError::WrongKind { what: describe(parent), mode: Mode::Ovs, hint, name })
+    }
+
+    fn when_no_parent(&self) -> &'static str {
+        "Open vSwitch has no bridge yet; make one: ovs-vsctl add-br NAME"
     }
 
     fn confirm(&self, parent: &IfName) -> Option<Step> {
