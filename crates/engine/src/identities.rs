@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use landline_leases::OsRandom;
 use landline_leases::clock::wall;
@@ -13,6 +13,7 @@ use landline_model::{
 use landline_options::{EndpointId, IdentitySource, NetworkOptions};
 use landline_store::{Store, StoreError};
 use landline_types::Mac;
+use tokio::time::Instant;
 
 use crate::endpoints::random_mac;
 use crate::identity::{Candidate, IdentityQuery};
@@ -20,8 +21,8 @@ use crate::identity::{Candidate, IdentityQuery};
 /// How long an identity whose container is removed is kept while nobody uses it: 90 days, in seconds.
 const IDLE: u64 = 90 * 24 * 3600;
 
-/// How long whoever was refused may take to try again.
-const DOUBT: Duration = Duration::from_mins(1);
+/// How long whoever was taken for another may take to start again.
+const SUSPICION: Duration = Duration::from_mins(1);
 
 /// The most identities kept; the longest unused ones of removed containers go first.
 const MOST: usize = 10_000;
@@ -55,7 +56,7 @@ struct Inner {
     /// Who uses which: at most one endpoint each.
     held: BTreeMap<IdentityId, EndpointId>,
     /// Which were taken for another's by mistake, and when: whoever tries again is still not the one.
-    doubted: BTreeMap<IdentityId, Instant>,
+    suspected: BTreeMap<IdentityId, Instant>,
     derivation: Derivation,
 }
 
@@ -78,8 +79,8 @@ impl Identities {
         query: &IdentityQuery<'_>,
     ) -> IdentityRecord {
         let mut inner = self.lock();
-        inner.doubted.retain(|_, since| since.elapsed() < DOUBT);
-        let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
+        inner.suspected.retain(|_, since| since.elapsed() < SUSPICION);
+        let held = inner.withheld();
         let known = query.choose(inner.records.values(), &held);
         let known = known.filter(|known| !inner.lives(known.mac, known.client_id.as_deref())).cloned();
         let fresh = |inner: &Inner| {
@@ -147,14 +148,14 @@ impl Identities {
     /// How many containers may be the one that is starting, where Docker cannot be seen and nothing tells them apart.
     pub(crate) fn possible(&self, query: &IdentityQuery<'_>) -> usize {
         let inner = self.lock();
-        let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
+        let held = inner.withheld();
         query.possible(inner.records.values(), &held)
     }
 
     /// Whether nothing tells which container is starting.
     pub(crate) fn is_unsure(&self, query: &IdentityQuery<'_>) -> bool {
         let inner = self.lock();
-        let held: BTreeSet<IdentityId> = inner.held.keys().chain(inner.doubted.keys()).cloned().collect();
+        let held = inner.withheld();
         query.is_unsure(inner.records.values(), &held)
     }
 
@@ -183,7 +184,7 @@ impl Identities {
 
     /// It was given to somebody who it does not belong to; for a while nobody is given it on suspicion.
     pub(crate) fn suspect(&self, id: &IdentityId) {
-        self.lock().doubted.insert(id.clone(), Instant::now());
+        self.lock().suspected.insert(id.clone(), Instant::now());
     }
 
     /// Nobody holds it any more.
@@ -336,6 +337,12 @@ impl Identities {
 }
 
 impl Inner {
+    /// The identities that are given to nobody on suspicion: those in use, and those that were taken for another's just now.
+    fn withheld(&self) -> BTreeSet<IdentityId> {
+        let suspected = self.suspected.iter().filter(|(_, since)| since.elapsed() < SUSPICION);
+        self.held.keys().chain(suspected.map(|(id, _)| id)).cloned().collect()
+    }
+
     /// Whether somebody on the network uses the identity of this key now.
     fn is_shown(&self, key: &str, query: &IdentityQuery<'_>) -> bool {
         let held = self.held.keys().filter_map(|id| self.records.get(id));

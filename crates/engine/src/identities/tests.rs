@@ -407,3 +407,22 @@ fn what_a_container_exposes_now_is_what_it_is_known_by_where_docker_cannot_be_se
     let blind = IdentityQuery { candidates: None, ..query(&network, &exposed) };
     assert_eq!(identities.take(&endpoint(3), &network, &blind).id, web.id);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_for_another_is_given_to_nobody_for_a_minute() {
+    let identities = Identities::default();
+    let web = start(&identities, 1, "web");
+    identities.release(&web.id);
+    let (network, ports) = (network(), BTreeSet::new());
+    let blind = IdentityQuery { candidates: None, ..query(&network, &ports) };
+    let taken = |n: u8| {
+        let taken = identities.take(&endpoint(n), &network, &blind);
+        identities.release(&taken.id);
+        taken.id
+    };
+    assert_eq!(taken(2), web.id, "the only one there is");
+    identities.suspect(&web.id);
+    assert_ne!(taken(3), web.id);
+    tokio::time::advance(SUSPICION).await;
+    assert_eq!(taken(4), web.id);
+}
