@@ -62,7 +62,7 @@ impl Engine {
             Location::Sandbox(_) => None,
         };
         let arrived = wait_for_move(SandboxMove {
-            present: self.services.link_table.clone(),
+            link_table: self.services.link_table.clone(),
             sandboxes: self.services.sandboxes.clone(),
             index,
             sandbox: sandbox.clone(),

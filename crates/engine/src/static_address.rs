@@ -119,7 +119,7 @@ impl Engine {
         let fixed = fixed(record);
         let Some(address) = fixed.first().copied() else { return };
         let link_move = SandboxMove {
-            present: self.services.link_table.clone(),
+            link_table: self.services.link_table.clone(),
             sandboxes: self.services.sandboxes.clone(),
             index,
             sandbox: sandbox.clone(),

@@ -101,7 +101,7 @@ impl Engine {
             let leased = endpoint.status().and_then(|status| status.lease).map(|lease| lease.address);
             let Some(sandbox) = record.sandbox.clone() else { return false };
             let link_move = SandboxMove {
-                present: self.services.link_table.clone(),
+                link_table: self.services.link_table.clone(),
                 sandboxes: self.services.sandboxes.clone(),
                 index: None,
                 sandbox,

@@ -92,22 +92,22 @@ impl Foundation {
         let cancel = CancellationToken::new();
         let links = Arc::<Pending<LinkEvents>>::default();
         let kernel = |what| move |source| OpenError::Kernel { what, source };
-        let present =
+        let link_table =
             LinkTable::start(links.clone(), cancel.clone()).map_err(kernel("follow the host's links"))?;
         let traces = Arc::<Traces>::default();
         let sockets: Arc<dyn Sockets> = Arc::new(TracedSockets(traces.clone()));
         let services = Services {
             clock: Clock::start().map_err(kernel("set timers"))?,
-            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
+            ra_listeners: RaListeners::new(link_table.clone(), sockets.clone()),
             company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone(), sockets.clone()),
-            book: AddressBook::start(present.clone(), cancel.clone())
+            conflict_monitor: ConflictMonitor::new(link_table.clone(), sockets.clone()),
+            book: AddressBook::start(link_table.clone(), cancel.clone())
                 .map_err(kernel("follow the host's addresses"))?,
             sockets,
             traces,
             sandboxes: Arc::new(LinuxSandboxes),
             namespaces: Arc::new(LinuxNamespaces),
-            link_table: present,
+            link_table,
             cancel: cancel.clone(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };

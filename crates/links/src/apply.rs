@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// seen running, however ready the other end is.
 pub async fn apply_and_wait_for_carrier(
     host: &Arc<dyn Host>,
-    present: &LinkTable,
+    link_table: &LinkTable,
     plan: &Plan,
     link: IfName,
 ) -> Result<u32, HostError> {
@@ -38,7 +38,7 @@ pub async fn apply_and_wait_for_carrier(
             laid => break laid?,
         }
     };
-    present.clone().running(&ups).await;
+    link_table.clone().running(&ups).await;
     Ok(index)
 }
 

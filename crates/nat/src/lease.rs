@@ -107,13 +107,13 @@ impl Task {
     async fn run(mut self, mut inbox: Inbox) {
         // As long as the NIC is one and the same link the client is one and the same.
         loop {
-            let mut present = self.services.link_table.clone();
+            let mut link_table = self.services.link_table.clone();
             let nic = loop {
                 if let Some(nic) = find(&self.services, &self.interface).await {
                     break nic;
                 }
                 tokio::select! {
-                    () = present.changed() => {}
+                    () = link_table.changed() => {}
                     order = inbox.recv() => {
                         // Nothing can be said without it.
                         if let Some(done) = order {

@@ -267,7 +267,7 @@ pub struct Nat {
     host: Arc<dyn Host>,
     prober: Prober,
     forwarding: Arc<dyn Forwarding>,
-    present: LinkTable,
+    link_table: LinkTable,
     store: Arc<Store>,
 }
 
@@ -296,7 +296,7 @@ impl Nat {
         let (shown, views) = watch::channel(BTreeMap::new());
         tokio::spawn(follow::run(initial, inbox, waiters, snapshot, shown, ground.cancel.clone()));
         let inventory = ground.ledger.watch();
-        let (present, prober) = (ground.services.link_table.clone(), ground.services.prober());
+        let (link_table, prober) = (ground.services.link_table.clone(), ground.services.prober());
         Arc::new(Self {
             commands,
             looks,
@@ -307,7 +307,7 @@ impl Nat {
             host,
             prober,
             forwarding,
-            present,
+            link_table,
             store,
         })
     }
@@ -333,7 +333,7 @@ impl Nat {
     /// As [`Self::add`]; a DHCP server may take this long.
     pub(crate) async fn add_within(&self, record: NatRecord, wait: Duration) -> Result<NatView, NatError> {
         // What is asked before, of the LAN and of its server, would be lost.
-        let forwards = until_host_forwards(&self.host, &self.present, &record.interface);
+        let forwards = until_host_forwards(&self.host, &self.link_table, &record.interface);
         forwards.await.map_err(|held| NatError::HeldBack { held })?;
         let owner = record.owner.clone();
         self.ask(|answer| Command::Add(Box::new(record), answer)).await?;

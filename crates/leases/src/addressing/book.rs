@@ -27,7 +27,7 @@ const MOMENT: Duration = Duration::from_millis(250);
 pub struct AddressBook {
     in_use: Arc<RwLock<InUse>>,
     /// Shows which names are of one LAN; tests have none.
-    present: Option<LinkTable>,
+    link_table: Option<LinkTable>,
     host: Arc<Notify>,
 }
 
@@ -42,9 +42,9 @@ pub(crate) struct Entry {
 
 impl AddressBook {
     /// One that follows the addresses of the host's namespace until `cancel`.
-    pub(crate) fn start(present: LinkTable, cancel: CancellationToken) -> io::Result<Self> {
+    pub(crate) fn start(link_table: LinkTable, cancel: CancellationToken) -> io::Result<Self> {
         let monitor = Monitor::open(&[Group::Addresses])?;
-        let book = Self { present: Some(present), ..Self::default() };
+        let book = Self { link_table: Some(link_table), ..Self::default() };
         book.write().set_host(of_host()?);
         tokio::spawn(follow(book.clone(), monitor, cancel));
         Ok(book)
@@ -64,9 +64,9 @@ impl AddressBook {
 
     /// One name for all that are one LAN now.
     fn name_of(&self, lan: &Lan) -> Lan {
-        match (lan, &self.present) {
-            (Lan::Parent(parent, vlan), Some(present)) => {
-                let (parent, vlan) = present.wire(parent, *vlan);
+        match (lan, &self.link_table) {
+            (Lan::Parent(parent, vlan), Some(link_table)) => {
+                let (parent, vlan) = link_table.wire(parent, *vlan);
                 Lan::Parent(parent, vlan)
             }
             _ => lan.clone(),

@@ -20,8 +20,8 @@ pub(crate) struct Routers;
 
 impl RaListeners {
     /// Listens nowhere yet.
-    pub fn new(present: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
-        Self(Listeners::new(present, sockets))
+    pub fn new(link_table: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
+        Self(Listeners::new(link_table, sockets))
     }
 
     /// Listens at this parent, now and whenever it is there again.

@@ -34,8 +34,8 @@ pub(crate) struct Watch {
 
 impl ConflictMonitor {
     /// Watches nowhere yet.
-    pub fn new(present: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
-        Self(Listeners::new(present, sockets))
+    pub fn new(link_table: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
+        Self(Listeners::new(link_table, sockets))
     }
 
     /// Listens at this parent, now and whenever it is there again.

@@ -19,7 +19,7 @@ pub struct HostClient {
     index: u32,
     mac: Mac,
     clock: Clock,
-    present: LinkTable,
+    link_table: LinkTable,
     carrier: Carrier,
     sockets: Option<Box<dyn Dhcp4>>,
     opener: Arc<dyn Sockets>,
@@ -33,15 +33,15 @@ impl HostClient {
         (index, mac): (u32, Mac),
         services: &Services,
     ) -> Self {
-        let (clock, present) = (services.clock.clone(), services.link_table.clone());
-        let carrier = present.carrier(index);
+        let (clock, link_table) = (services.clock.clone(), services.link_table.clone());
+        let carrier = link_table.carrier(index);
         Self {
             client,
             interface,
             index,
             mac,
             clock,
-            present,
+            link_table,
             carrier,
             sockets: None,
             opener: services.sockets.clone(),
@@ -88,7 +88,7 @@ impl HostClient {
             Received::Datagram { from, payload } => self.client.handle_datagram(now, from, &payload),
             Received::Arp(heard)
                 if self.client.is_about_address(&heard.packet)
-                    && self.present.is_of_host(heard.packet.sender_mac) => {}
+                    && self.link_table.is_of_host(heard.packet.sender_mac) => {}
             Received::Arp(heard) => self.client.handle_arp(now, heard),
         }
     }

@@ -51,9 +51,9 @@ impl LinkLocation {
         }
         self.sandbox = Some(sandbox.clone());
         self.place = index.map(Location::Host);
-        let (present, sandboxes) = (self.services.link_table.clone(), self.services.sandboxes.clone());
+        let (link_table, sandboxes) = (self.services.link_table.clone(), self.services.sandboxes.clone());
         let mark = self.mark.clone();
-        let link_move = SandboxMove { present, sandboxes, index, sandbox, mark, address, own_v6 };
+        let link_move = SandboxMove { link_table, sandboxes, index, sandbox, mark, address, own_v6 };
         self.link_move = Some(Box::pin(wait_for_move(link_move)));
     }
 

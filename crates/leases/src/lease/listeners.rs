@@ -41,7 +41,7 @@ pub(crate) trait Hears: Clone + Default + Send + Sync + 'static {
 /// The parents that are listened at.
 #[derive(Clone)]
 pub(crate) struct Listeners<H: Hears> {
-    present: LinkTable,
+    link_table: LinkTable,
     sockets: Arc<dyn Sockets>,
     parents: Arc<Mutex<BTreeMap<IfName, Weak<AtParent<H>>>>>,
 }
@@ -60,8 +60,8 @@ pub(crate) struct Listener<H: Hears> {
 
 impl<H: Hears> Listeners<H> {
     /// Listens nowhere yet.
-    pub(crate) fn new(present: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
-        Self { present, sockets, parents: Arc::default() }
+    pub(crate) fn new(link_table: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
+        Self { link_table, sockets, parents: Arc::default() }
     }
 
     /// Listens at this parent, now and whenever it is there again.
@@ -69,8 +69,8 @@ impl<H: Hears> Listeners<H> {
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
         let at = parents.get(parent).and_then(Weak::upgrade).unwrap_or_else(|| {
             let (hears, (heard, _)) = (H::default(), broadcast::channel(WAITING));
-            let (present, sockets) = (self.present.clone(), self.sockets.clone());
-            let task = listen(parent.clone(), present, sockets, hears.clone(), heard.clone());
+            let (link_table, sockets) = (self.link_table.clone(), self.sockets.clone());
+            let task = listen(parent.clone(), link_table, sockets, hears.clone(), heard.clone());
             Arc::new(AtParent { hears, heard, _task: AbortOnDropHandle::new(tokio::spawn(task)) })
         });
         parents.retain(|_, at| at.strong_count() > 0);
@@ -123,7 +123,7 @@ pub(super) async fn relay<'s, W, T>(
 
 async fn listen<H: Hears>(
     parent: IfName,
-    mut present: LinkTable,
+    mut link_table: LinkTable,
     sockets: Arc<dyn Sockets>,
     hears: H,
     heard: broadcast::Sender<H::Heard>,
@@ -135,6 +135,6 @@ async fn listen<H: Hears>(
             Err(error) => error,
         };
         tracing::debug!(%parent, %error, "{} not heard until something changes", H::WHAT);
-        present.changed().await;
+        link_table.changed().await;
     }
 }

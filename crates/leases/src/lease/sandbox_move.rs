@@ -28,7 +28,7 @@ pub enum MoveOutcome {
 #[derive(Clone)]
 pub struct SandboxMove {
     /// The host's links.
-    pub present: LinkTable,
+    pub link_table: LinkTable,
     /// Where sandboxes are.
     pub sandboxes: Arc<dyn Sandboxes>,
     /// The link's index on the host; `None` if it has left already.
@@ -47,7 +47,7 @@ pub struct SandboxMove {
 /// holds the namespace; dropping the future lets go.
 pub async fn wait_for_move(link_move: SandboxMove) -> MoveOutcome {
     if let Some(index) = link_move.index {
-        link_move.present.clone().gone(index).await;
+        link_move.link_table.clone().gone(index).await;
     }
     match tokio::time::timeout(SET_UP, set_up(&link_move)).await {
         Ok(Ok(arrival)) => arrival,

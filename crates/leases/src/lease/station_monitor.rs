@@ -28,8 +28,8 @@ pub struct StationWatch(Listener<Own>);
 
 impl StationMonitor {
     /// Listens nowhere yet.
-    pub fn new(present: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
-        Self(Listeners::new(present, sockets))
+    pub fn new(link_table: LinkTable, sockets: Arc<dyn Sockets>) -> Self {
+        Self(Listeners::new(link_table, sockets))
     }
 
     /// Listens on this link, now and whenever it is there again.

@@ -69,7 +69,7 @@ impl Lab {
         let sandboxes = FakeSandboxes::default();
         let bridge = link(1, "br0", LinkKind::Bridge { vlan_filtering: false });
         let host = FakeHost::with(vec![bridge, link(INDEX, "llc0", LinkKind::Veth)]);
-        let present = host.table();
+        let link_table = host.table();
         let services = Services {
             clock,
             sockets: sockets.clone(),
@@ -77,10 +77,10 @@ impl Lab {
             sandboxes: Arc::new(sandboxes.clone()),
             namespaces: Arc::new(FakeNamespaces::default()),
             book: AddressBook::default(),
-            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
+            ra_listeners: RaListeners::new(link_table.clone(), sockets.clone()),
             company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
-            link_table: present,
+            conflict_monitor: ConflictMonitor::new(link_table.clone(), sockets),
+            link_table,
             boot: "this boot".into(),
             cancel: CancellationToken::new(),
         };

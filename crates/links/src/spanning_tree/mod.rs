@@ -134,7 +134,7 @@ pub fn may_hold(options: &NetworkOptions) -> bool {
 /// or what still holds them back.
 pub async fn until_forwarding(
     host: &Arc<dyn Host>,
-    present: &LinkTable,
+    link_table: &LinkTable,
     endpoint: &EndpointId,
     options: &NetworkOptions,
 ) -> Result<Duration, Held> {
@@ -145,7 +145,7 @@ pub async fn until_forwarding(
         }
         _ if facts.leads_to_lan() => {
             let tell = |held: &Held| held.tell(endpoint);
-            until_none(host, present, |links| held_back(&own, options, links), tell).await
+            until_none(host, link_table, |links| held_back(&own, options, links), tell).await
         }
         // What a translated address needs is waited for where it is put on the host.
         _ => Ok(Duration::ZERO),
@@ -155,25 +155,25 @@ pub async fn until_forwarding(
 /// The same for what the host itself sends over this interface.
 pub async fn until_host_forwards(
     host: &Arc<dyn Host>,
-    present: &LinkTable,
+    link_table: &LinkTable,
     interface: &IfName,
 ) -> Result<Duration, Held> {
     let held = |links: &[Link]| held_beyond(links.iter().find(|link| link.name == *interface)?, links);
     let tell = |held: &Held| tracing::info!(%interface, state = %held.state, port = %held.port, "waiting for the spanning tree");
-    until_none(host, present, held, tell).await
+    until_none(host, link_table, held, tell).await
 }
 
 async fn until_none(
     host: &Arc<dyn Host>,
-    present: &LinkTable,
+    link_table: &LinkTable,
     held: impl Fn(&[Link]) -> Option<Held>,
     tell: impl Fn(&Held),
 ) -> Result<Duration, Held> {
     let begun = Instant::now();
-    let mut present = present.clone();
+    let mut link_table = link_table.clone();
     let mut told = BTreeSet::new();
     loop {
-        present.seen();
+        link_table.seen();
         let host = host.clone();
         // What cannot be looked at holds nothing back.
         let Ok(links) = blocking(move || host.links()).await else { return Ok(begun.elapsed()) };
@@ -182,7 +182,7 @@ async fn until_none(
             tell(&held);
         }
         let deadline = begun + held.at_most + SLACK;
-        if tokio::time::timeout_at(deadline, present.changed()).await.is_err() {
+        if tokio::time::timeout_at(deadline, link_table.changed()).await.is_err() {
             return Err(held);
         }
     }

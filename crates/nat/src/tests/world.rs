@@ -177,7 +177,7 @@ impl World {
     /// A daemon starts that does not know yet which containers run.
     pub(super) async fn start(&self) -> Daemon {
         let (store, rows) = Store::open(&self.dir.path().join("state")).unwrap();
-        let (present, cancel) = (self.host.table(), CancellationToken::new());
+        let (link_table, cancel) = (self.host.table(), CancellationToken::new());
         let sockets: Arc<dyn Sockets> = Arc::new(self.lan.clone());
         let services = Services {
             clock: self.clock.clone(),
@@ -185,11 +185,11 @@ impl World {
             sandboxes: Arc::new(FakeSandboxes::default()),
             namespaces: Arc::new(self.fake.clone()),
             traces: Arc::default(),
-            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
+            ra_listeners: RaListeners::new(link_table.clone(), sockets.clone()),
             company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
+            conflict_monitor: ConflictMonitor::new(link_table.clone(), sockets),
             book: AddressBook::default(),
-            link_table: present,
+            link_table,
             boot: "this boot".into(),
             cancel: cancel.clone(),
         };

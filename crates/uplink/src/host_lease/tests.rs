@@ -52,7 +52,7 @@ impl World {
 
     fn start(&self) -> Daemon {
         let (store, mut rows) = Store::open(&self.dir.path().join("state")).unwrap();
-        let present = self.host.table();
+        let link_table = self.host.table();
         let sockets: Arc<dyn Sockets> = Arc::new(self.lan.clone());
         let services = Services {
             clock: self.clock.clone(),
@@ -60,11 +60,11 @@ impl World {
             sandboxes: Arc::new(FakeSandboxes::default()),
             namespaces: Arc::new(self.fake.clone()),
             traces: Arc::default(),
-            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
+            ra_listeners: RaListeners::new(link_table.clone(), sockets.clone()),
             company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
+            conflict_monitor: ConflictMonitor::new(link_table.clone(), sockets),
             book: AddressBook::default(),
-            link_table: present,
+            link_table,
             boot: "this boot".into(),
             cancel: CancellationToken::new(),
         };
