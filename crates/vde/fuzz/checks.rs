@@ -22,14 +22,14 @@ pub(crate) fn console(data: &[u8]) {
     let _ = Command::parse(&String::from_utf8_lossy(data));
 }
 
-/// See [`departures`].
-pub(crate) fn train(data: &[u8]) {
-    departures(data);
+/// See [`batches`].
+pub(crate) fn segments(data: &[u8]) {
+    batches(data);
 }
 
 /// What an interface is given is what came, once it is segmented: frames that are made of `data`, the first of which is
-/// `data` itself. How many trains that takes.
-pub(crate) fn departures(data: &[u8]) -> usize {
+/// `data` itself. How many batches that takes.
+pub(crate) fn batches(data: &[u8]) -> usize {
     let mut frames = vec![data.to_vec()];
     let mut sequence = 0u32;
     let mut id = 0u16;
@@ -52,27 +52,27 @@ pub(crate) fn departures(data: &[u8]) -> usize {
         id = id.wrapping_add(1);
         frames.push(made);
     }
-    let mut train = SegmentBatch::default();
-    let (mut left, mut trains): (Vec<Vec<u8>>, usize) = (Vec::new(), 0);
-    let mut depart = |train: &mut SegmentBatch, left: &mut Vec<Vec<u8>>| {
-        let Some((bytes, coupled, length)) = train.depart() else { return };
-        trains += 1;
+    let mut batch = SegmentBatch::default();
+    let (mut left, mut batches): (Vec<Vec<u8>>, usize) = (Vec::new(), 0);
+    let mut leave = |batch: &mut SegmentBatch, left: &mut Vec<Vec<u8>>| {
+        let Some((bytes, count, length)) = batch.take() else { return };
+        batches += 1;
         let frames = segmented(bytes);
-        assert_eq!(frames.len() as u64, coupled);
+        assert_eq!(frames.len() as u64, count);
         assert_eq!(frames.iter().map(Vec::len).sum::<usize>() as u64, length);
         left.extend(frames);
     };
     for frame in &frames {
-        if !train.couple(frame) {
-            depart(&mut train, &mut left);
-            if !train.couple(frame) {
+        if !batch.push(frame) {
+            leave(&mut batch, &mut left);
+            if !batch.push(frame) {
                 left.push(frame.clone());
             }
         }
     }
-    depart(&mut train, &mut left);
+    leave(&mut batch, &mut left);
     assert!(left == frames, "what left is not what came");
-    trains
+    batches
 }
 
 /// What segments carry; no two places in it look alike.

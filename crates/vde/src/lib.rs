@@ -24,7 +24,7 @@ mod request;
 mod socket;
 mod switch;
 mod tap;
-mod train;
+mod segments;
 mod wires;
 
 pub use dir::{DirError, PATH_MAX};
@@ -34,5 +34,5 @@ pub use request::{REPLY_LEN, REQUEST_MAX, Request, RequestError, Version, parse_
 pub use socket::is_running;
 pub use switch::console::Command;
 pub use switch::{Counters, PortView, Switch, SwitchConfig, SwitchError};
-pub use train::SegmentBatch;
+pub use segments::SegmentBatch;
 pub use wires::{WireId, WireLost, Wires};

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use crate::frame::{FRAME_MAX, FRAME_MIN};
-use crate::train::{SegmentBatch, VNET_LEN};
+use crate::segments::{SegmentBatch, VNET_LEN};
 
 /// What a read gave.
 pub(crate) enum Taken<'a> {
@@ -49,12 +49,12 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Tap {
     pub(crate) fd: OwnedFd,
-    train: SegmentBatch,
+    batch: SegmentBatch,
 }
 
 impl Tap {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self { fd, train: SegmentBatch::default() }
+        Self { fd, batch: SegmentBatch::default() }
     }
 
     /// The next frame. It is whole: the kernel was offered no offloads.
@@ -66,11 +66,11 @@ impl Tap {
 
     /// Sends a frame, at once or with those that follow it: [`Tap::flush`] must come. `left` is told what has left.
     pub(crate) fn send(&mut self, frame: &[u8], mut left: impl FnMut(Sent)) {
-        if self.train.couple(frame) {
+        if self.batch.push(frame) {
             return;
         }
         self.flush(&mut left);
-        if self.train.couple(frame) {
+        if self.batch.push(frame) {
             return;
         }
         let written = rustix::io::writev(&self.fd, &[IoSlice::new(&[0; VNET_LEN]), IoSlice::new(frame)]);
@@ -79,7 +79,7 @@ impl Tap {
 
     /// Sends what is held back.
     pub(crate) fn flush(&mut self, mut left: impl FnMut(Sent)) {
-        let Some((bytes, frames, original)) = self.train.depart() else { return };
+        let Some((bytes, frames, original)) = self.batch.take() else { return };
         let lost = rustix::io::write(&self.fd, bytes).is_err();
         left(Sent { frames, bytes: original, lost });
     }

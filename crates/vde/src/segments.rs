@@ -39,7 +39,7 @@ impl Ip {
     }
 }
 
-/// A segment that can be in a train: it has data, nothing out of the ordinary, and right checksums.
+/// A segment that can be in a batch: it has data, nothing out of the ordinary, and right checksums.
 #[derive(Debug, Clone, Copy)]
 struct Segment<'a> {
     ip: Ip,
@@ -124,7 +124,7 @@ impl Default for SegmentBatch {
 
 impl SegmentBatch {
     /// Takes a frame, if it can be the first or the next one; `false`: what is there must leave before it.
-    pub fn couple(&mut self, frame: &[u8]) -> bool {
+    pub fn push(&mut self, frame: &[u8]) -> bool {
         let Some(segment) = Segment::read(frame) else {
             return false;
         };
@@ -161,10 +161,10 @@ impl SegmentBatch {
     fn is_next(&self, segment: &Segment<'_>) -> bool {
         let Some((sequence, id)) = self.next else { return false };
         let fits = self.buffer.len() - VNET_LEN - ETHERNET_LEN + segment.data().len() <= PACKET_MAX;
-        let place = segment.sequence == sequence && (segment.ip == Ip::V6 || segment.id == id);
+        let in_order = segment.sequence == sequence && (segment.ip == Ip::V6 || segment.id == id);
         let like =
             segment.ip == self.ip && segment.headers == self.headers && segment.data().len() <= self.size;
-        if !(fits && place && like) {
+        if !(fits && in_order && like) {
             return false;
         }
         let (ours, theirs) =
@@ -186,7 +186,7 @@ impl SegmentBatch {
     }
 
     /// What is to be written, if there is anything; how many frames it stands for, and their bytes. It is empty then.
-    pub fn depart(&mut self) -> Option<(&[u8], u64, u64)> {
+    pub fn take(&mut self) -> Option<(&[u8], u64, u64)> {
         let frames = std::mem::take(&mut self.frames);
         if frames == 0 {
             return None;
