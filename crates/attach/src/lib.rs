@@ -54,7 +54,7 @@ pub struct AttachRequest {
     pub origin: Origin,
     /// Where the container is now.
     pub place: TargetSandbox,
-    /// Whether it is there already, and only to be seen to: one that was detached meanwhile is not made anew.
+    /// Whether it is there already, and only to be seen to: one that was detached meanwhile is not made again.
     pub again: bool,
     /// Whether a bridge that is not there may be made.
     pub may_make: bool,

@@ -238,7 +238,7 @@ pub struct SavedRoute {
 }
 
 impl AttachmentRecord {
-    /// What its identity is found by again: a container made anew under its name has the same one.
+    /// What its identity is found by again: a container recreated under its name has the same one.
     pub(super) fn key(&self) -> String {
         match (&self.origin, &self.container) {
             (Origin::Container(source), Some(container)) => format!("attach/{}/{source}", container.name),

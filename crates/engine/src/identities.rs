@@ -97,7 +97,7 @@ impl Identities {
             identity =
                 IdentityRecord { id: identity.id.clone(), container: identity.container, ..fresh(&inner) };
         }
-        // Compose makes networks anew; the identity moves along.
+        // Compose recreates networks; the identity moves along.
         identity.follow(network);
         identity.used = wall();
         if let Some(ports) = query.ports {

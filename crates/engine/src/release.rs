@@ -31,7 +31,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// How long a container that was removed may be made anew. One that removes itself is not.
+    /// How long a container that was removed may be recreated. One that removes itself is not.
     pub(crate) fn grace(&self, identity: &IdentityRecord) -> Duration {
         let own_end = identity.container.as_ref().is_some_and(|c| c.auto_remove) && identity.key.is_none();
         if own_end { Duration::ZERO } else { self.after }

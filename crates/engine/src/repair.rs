@@ -1,6 +1,6 @@
 //! Putting right what others have changed while containers run.
 //!
-//! A bridge that is deleted and made anew (network managers do that) loses its ports; a port can be taken out or set down
+//! A bridge that is deleted and recreated (network managers do that) loses its ports; a port can be taken out or set down
 //! by hand; the macvlan children of a NIC go with it. All of it shows as link events, or at the next start: bridges of our
 //! own are made again, the host's ends are put back and set up, and so are links that are gone from living sandboxes.
 

@@ -125,7 +125,7 @@ impl NameWatch {
         }
     }
 
-    /// The pause before a server is tried again: it ends early, with `true`, if its socket is made anew. A watch that
+    /// The pause before a server is tried again: it ends early, with `true`, if its socket is made again. A watch that
     /// there is not, or not any more, ends no pause.
     pub async fn appears_within(watch: &mut Option<Self>, pause: Duration) -> bool {
         let appeared = async {

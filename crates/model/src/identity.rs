@@ -61,7 +61,7 @@ pub struct IdentityRecord {
     pub id: IdentityId,
     /// The network it was last on.
     pub network: NetworkId,
-    /// That network's name, if known: Compose makes networks anew under the same name.
+    /// That network's name, if known: Compose recreates networks under the same name.
     #[serde(default)]
     pub network_name: Option<String>,
     /// The host interface that network hangs on: the same address makes no sense on another LAN.

@@ -54,7 +54,7 @@ pub(crate) struct Follower {
     leasers: BTreeMap<NatOwner, Leaser>,
     /// DHCP clients that have ended and begin again.
     again: Again,
-    /// Whose container was removed, and which are taken back unless it is made anew.
+    /// Whose container was removed, and which are taken back unless it is recreated.
     expiring: BTreeSet<NatOwner>,
     /// What is wrong with an address until it is another.
     troubles: BTreeMap<NatOwner, String>,
@@ -441,7 +441,7 @@ impl Follower {
         }
     }
 
-    /// The container was removed: so will its address be, unless it is made anew before.
+    /// The container was removed: so will its address be, unless it is recreated before.
     async fn expire(&mut self, owner: NatOwner, after: Duration) {
         if !self.records.contains_key(&owner) || self.bound.contains_key(&owner) {
             return;

@@ -25,7 +25,7 @@ use crate::words::{
 /// How long a first lease may take unless `lease_timeout` says otherwise.
 pub const DEFAULT_LEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the address of a removed container is kept for one made anew, unless `release_after` says otherwise.
+/// How long the address of a removed container is kept for a recreated one, unless `release_after` says otherwise.
 pub const DEFAULT_RELEASE_AFTER: Duration = Duration::from_mins(15);
 
 /// What `lease_timeout` may be: less finds no server, more outlasts everybody's patience.
@@ -80,7 +80,7 @@ pub struct NetworkOptions {
     /// When an address is given back to the server.
     #[serde(default)]
     pub release: Release,
-    /// How long after its container was removed that is, so that one made anew gets it again; at most a week.
+    /// How long after its container was removed that is, so that a recreated one gets it again; at most a week.
     /// Containers that remove themselves (`--rm`) do not wait.
     #[serde(default = "default_release_after")]
     pub release_after: Duration,

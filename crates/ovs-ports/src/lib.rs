@@ -17,7 +17,7 @@ use landline_types::IfName;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The pauses between attempts: the first, and the longest. One that makes its socket anew is back at once.
+/// The pauses between attempts: the first, and the longest. One that makes its socket again is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Starts to follow the switch, while there is a network that needs it, until the engine ends. Must be called within a tokio

@@ -1,7 +1,7 @@
 //! What the LAN says about names, in the container's `resolv.conf` (`dns=search|replace`).
 //!
 //! The file is Docker's: it makes one for each container and mounts it there, so it must be written in place, and Docker
-//! writes it anew at every start. One task does it, whenever a lease or a router says something else, when Docker has
+//! writes it again at every start. One task does it, whenever a lease or a router says something else, when Docker has
 //! started the container, and when anything happens that may have made Docker write it again. A container on several
 //! networks has one file: its content comes from all of them, the one with the default route first.
 

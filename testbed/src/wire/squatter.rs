@@ -13,7 +13,7 @@ use crate::process::Process;
 pub struct Squatting {
     /// The first and the last address it has.
     pub addresses: (Ipv4Addr, Ipv4Addr),
-    /// How long it takes to answer, at least and at most; at random between them, each time anew.
+    /// How long it takes to answer, at least and at most; at random between them, drawn each time.
     pub delay: (Duration, Duration),
     /// It has an address from when somebody else announces it: probes before that are not answered.
     pub late: bool,

@@ -73,7 +73,7 @@ pub async fn serve_ipam(
     driver: Arc<impl Driver + IpamDriver>,
     shutdown: CancellationToken,
 ) {
-    converse_with_all(listener, driver, Limits::default(), Activation::IPAM, shutdown).await;
+    serve_all(listener, driver, Limits::default(), Activation::IPAM, shutdown).await;
 }
 
 /// Serves the plugin protocol until `shutdown`.
@@ -87,10 +87,10 @@ pub async fn serve_with(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    converse_with_all(listener, driver, limits, Activation::BOTH, shutdown).await;
+    serve_all(listener, driver, limits, Activation::BOTH, shutdown).await;
 }
 
-async fn converse_with_all(
+async fn serve_all(
     listener: UnixListener,
     driver: Arc<impl Driver + IpamDriver>,
     limits: Limits,
@@ -104,7 +104,7 @@ async fn converse_with_all(
     let mut acceptor = Acceptor::new(listener, "plugin");
     while let Some(stream) = shutdown.run_until_cancelled(acceptor.accept()).await {
         driver.connected();
-        tasks.spawn(converse(stream, answerer.clone(), limits.head, shutdown.clone()));
+        tasks.spawn(serve_connection(stream, answerer.clone(), limits.head, shutdown.clone()));
     }
     // Who connects from now on is refused before it has sent anything, so that it can send all of it again.
     drop(acceptor);
@@ -133,7 +133,7 @@ fn peer(stream: &UnixStream) -> Option<u32> {
 }
 
 /// Answers one connection's requests until either side ends it.
-async fn converse<D: Driver + IpamDriver>(
+async fn serve_connection<D: Driver + IpamDriver>(
     stream: UnixStream,
     answerer: Arc<Answerer<D>>,
     head: Duration,

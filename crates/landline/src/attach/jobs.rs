@@ -93,7 +93,7 @@ impl Jobs {
 pub(super) enum Over {
     /// For good.
     Gone,
-    /// Its container was removed; one made anew may ask for it again.
+    /// Its container was removed; a recreated one may ask for it again.
     Removed,
     /// It is no longer in the configuration file.
     Unwanted,
@@ -182,7 +182,7 @@ fn is_over(view: &DockerView, record: &AttachmentRecord) -> bool {
         Target::Netns(_) => false,
         Target::Container(_) if !view.connected => false,
         Target::Container(name) => {
-            // By name a container made anew is meant as well.
+            // By name, a recreated container is meant as well.
             record
                 .container
                 .as_ref()

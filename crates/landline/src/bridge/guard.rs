@@ -95,10 +95,10 @@ async fn say(stdout: &mut tokio::io::Stdout) {
 /// Returns when somebody has confirmed, and was told so.
 pub(super) async fn confirmed(mut listener: Acceptor) {
     // Only root reaches the socket. Who connects and says something else, or nothing, is not listened to.
-    while converse(listener.accept().await).await.is_none() {}
+    while answer_one(listener.accept().await).await.is_none() {}
 }
 
-async fn converse(mut stream: UnixStream) -> Option<()> {
+async fn answer_one(mut stream: UnixStream) -> Option<()> {
     let mut asked = vec![0; CONFIRM.len()];
     let read = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut asked)).await;
     read.ok()?.ok()?;

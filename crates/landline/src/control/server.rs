@@ -49,7 +49,7 @@ pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: Canc
     while let Some(stream) = cancel.run_until_cancelled(acceptor.accept()).await {
         let (context, cancel, others) = (context.clone(), cancel.clone(), others.clone());
         tokio::spawn(async move {
-            let conversation = Box::pin(converse(stream, &context, &others, &cancel));
+            let conversation = Box::pin(serve_connection(stream, &context, &others, &cancel));
             let served = cancel.run_until_cancelled(conversation).await;
             if let Some(Err(error)) = served {
                 tracing::debug!(%error, "a control connection failed");
@@ -58,7 +58,7 @@ pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: Canc
     }
 }
 
-async fn converse(
+async fn serve_connection(
     stream: UnixStream,
     context: &Context,
     others: &Semaphore,

@@ -100,11 +100,11 @@ fn the_articles_examples_survive_everything() -> Result {
     asked.world.host.dockerd(Dockerd::default())?;
     same(&asked, "a reboot")?;
 
-    // Made anew under its name it is the same to the LAN.
+    // Recreated under its name it is the same to the LAN.
     asked.world.host.docker_ok(&["rm", "-f", "test2"])?;
     wait_for("its attachment to be gone", SOON, || asked.world.attached().is_ok_and(|all| all.len() == 1))?;
     asked.world.run_without("test2", &[&always[..], &["-e", leased]].concat())?;
-    same(&asked, "it was made anew")
+    same(&asked, "it was recreated")
 }
 
 #[test]

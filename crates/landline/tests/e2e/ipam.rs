@@ -148,7 +148,7 @@ fn addresses_stay_with_their_containers_and_are_not_reused_at_once() -> Result {
     assert_eq!(address(&world, "web")?, "203.0.113.1/28");
     assert_eq!(world.mac("web", "br00")?, mac);
     world.run("db", "lan", &[])?;
-    assert_eq!(address(&world, "db")?, "203.0.113.2/28", "made anew under its name");
+    assert_eq!(address(&world, "db")?, "203.0.113.2/28", "recreated under its name");
 
     // The daemon killed: it knows what is taken. Docker killed and started again: it asks for nothing again.
     world.daemon.kill(Signal::KILL)?;

@@ -151,7 +151,7 @@ fn without_a_subnet_docker_is_told_of_all_addresses() -> Result {
     world.host.docker_ok(&["start", "web"])?;
     assert_eq!((seen(&world, "web")?, seen(&world, "db")?), before);
 
-    // Removed and made anew under its name.
+    // Removed and recreated under its name.
     world.host.docker_ok(&["rm", "-f", "web"])?;
     world.run("web", "lan", &[])?;
     assert_eq!(seen(&world, "web")?, before.0);

@@ -88,7 +88,7 @@ pub(crate) fn behind_rules(flavour: &str, prepare: &str, env: &[(&str, &str)]) -
     Ok(World { daemon, host, dhcp, lan })
 }
 
-/// Somebody closes an opening for `br0`, and Docker starts anew; again, and Landline does.
+/// Somebody closes an opening for `br0`, and Docker starts again; again, and Landline does.
 pub(crate) fn opening_comes_back(world: &mut World, opened: impl Fn(&World) -> bool) -> Result {
     let close = "iptables -D DOCKER-USER -i br0 -o br0 -m comment --comment 'landline: br0' -j ACCEPT";
     world.host.dockerd_stop(Signal::TERM)?;

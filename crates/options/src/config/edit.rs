@@ -1,4 +1,4 @@
-//! Allowing more: one table of the file is written anew, everything else in it stays as the administrator wrote it.
+//! Allowing more: one table of the file is written again, everything else in it stays as the administrator wrote it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -41,7 +41,7 @@ pub struct Client<R> {
     config: Config,
     rng: R,
     state: State,
-    /// What the caller may use. Independent of `state`: a lease lives on while its address is asked for anew.
+    /// What the caller may use. Independent of `state`: a lease lives on while its address is requested again.
     held: Option<Lease>,
     /// Whether the caller was told of `held` by [`Event::Bound`], or told us.
     told: bool,

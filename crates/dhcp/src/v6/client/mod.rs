@@ -2,7 +2,7 @@
 //!
 //! Routers are asked by the `Solicitor` and their answers kept in `Advertised` and `Slaac`; servers are asked by
 //! `Dhcp`; `Watch` says which of the addresses that come of it nobody else has. After every call the state is made
-//! anew of all that (`publish`), and what is different is told.
+//! again from all that (`publish`), and what is different is told.
 //!
 //! This file is the caller's side; `packets` is what arrives, `running` is time and what follows from it.
 

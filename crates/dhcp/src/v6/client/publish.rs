@@ -13,7 +13,7 @@ use crate::v6::state::{Address, Dns, Origin, Search, State6};
 use crate::v6::table::is_live;
 
 impl<R: Random> Client<R> {
-    /// Makes the state anew, and tells what is different.
+    /// Makes the state again, and tells what is different.
     pub(super) fn publish(&mut self, now: Instant) {
         let contested = std::mem::take(&mut self.contested);
         if self.stopped {

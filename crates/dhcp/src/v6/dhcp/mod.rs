@@ -44,7 +44,7 @@ pub(super) struct Io<'a, R> {
 #[derive(Debug)]
 pub(super) struct Dhcp {
     state: State,
-    /// Independent of `state`: it lives on while servers are asked anew.
+    /// Independent of `state`: it lives on while servers are asked again.
     pub(super) lease: Option<Lease>,
     pub(super) information: Option<Information>,
     /// Addresses to request.

@@ -167,7 +167,7 @@ impl Dhcp {
                     held.addresses = lease.addresses;
                 }
             }
-            // The server has lost its memory: it is asked for the same addresses anew (section 18.2.10.1).
+            // The server has lost its memory: it is asked for the same addresses again (section 18.2.10.1).
             Verdict::NoBinding => {
                 let addresses = super::addresses(self.lease.as_ref());
                 self.begin_request(io, Offer { server: by, preference: 0, addresses });

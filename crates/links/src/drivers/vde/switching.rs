@@ -177,7 +177,7 @@ impl Switching {
     /// Asks the process, if there is one.
     fn asks(&self, ask: &Ask) -> Result<bool, HostError> {
         match self.connect(false)? {
-            Some(socket) => Ok(matches!(converse(&socket, ask, None)?, Answer::Yes)),
+            Some(socket) => Ok(matches!(exchange(&socket, ask, None)?, Answer::Yes)),
             None => Ok(false),
         }
     }
@@ -185,7 +185,7 @@ impl Switching {
     /// Tells the process, which is started if there is none.
     fn tell(&self, ask: &Ask, tap: &OwnedFd) -> Result<(), HostError> {
         let Some(socket) = self.connect(true)? else { return Ok(()) };
-        match converse(&socket, ask, Some(tap))? {
+        match exchange(&socket, ask, Some(tap))? {
             Answer::Failed(why) => Err(SwitchingError::Refused(why).into()),
             Answer::Done | Answer::Yes | Answer::No => Ok(()),
         }
@@ -281,7 +281,7 @@ fn seqpacket() -> rustix::io::Result<OwnedFd> {
 }
 
 /// One question, one answer.
-fn converse(socket: &OwnedFd, ask: &Ask, tap: Option<&OwnedFd>) -> Result<Answer, HostError> {
+fn exchange(socket: &OwnedFd, ask: &Ask, tap: Option<&OwnedFd>) -> Result<Answer, HostError> {
     let said = send(socket, ask, tap).and_then(|()| receive(socket));
     said.map(|(answer, _)| answer)
         .map_err(|source| SwitchingError::Process { what: "talk to", source }.into())
