@@ -12,10 +12,16 @@ pub(super) enum Network {
     None,
     /// A bridge network of Docker's own.
     DockerBridge,
+    /// A macvlan network of Docker's own, on the NIC `eth2`.
+    DockerMacvlan,
     /// Landline on the bridge `br0`.
     Bridge,
+    /// The same with Landline's IPAM driver.
+    BridgeIpam,
     /// Landline on the NIC `eth1`.
     Macvlan,
+    /// The same with Landline's IPAM driver.
+    MacvlanIpam,
 }
 
 impl Network {
@@ -24,8 +30,11 @@ impl Network {
         match self {
             Self::None => "none",
             Self::DockerBridge => "docker",
+            Self::DockerMacvlan => "docker-direct",
             Self::Bridge => "lan",
+            Self::BridgeIpam => "lan-ipam",
             Self::Macvlan => "direct",
+            Self::MacvlanIpam => "direct-ipam",
         }
     }
 
@@ -34,13 +43,16 @@ impl Network {
         match self {
             Self::None => "none",
             Self::DockerBridge => "Docker bridge",
+            Self::DockerMacvlan => "Docker macvlan",
             Self::Bridge => "Landline bridge",
+            Self::BridgeIpam => "Landline bridge, IPAM",
             Self::Macvlan => "Landline macvlan",
+            Self::MacvlanIpam => "Landline macvlan, IPAM",
         }
     }
 }
 
-/// A Docker host with two NICs: `eth0` in `br0`, `eth1` on its own. All [`Network`]s are there.
+/// A Docker host with three NICs: `eth0` in `br0`, `eth1` and `eth2` on their own. All [`Network`]s are there.
 #[derive(Debug)]
 pub(super) struct Lab {
     // In the order in which they are to be ended.
@@ -62,7 +74,8 @@ impl Lab {
         let server = lan.dnsmasq(dnsmasq(true))?;
         let mut host = lan.docker_host("host1")?;
         host.make_bridge("br0", Some("192.0.2.10/24"))?;
-        second_nic(&lan, &host)?;
+        nic(&lan, &host, "eth1")?;
+        nic(&lan, &host, "eth2")?;
         // Docker's own bridge networks come with firewall rules everywhere; without them they would look too good.
         host.dockerd(Dockerd { iptables: true, ..Dockerd::default() })?;
         let daemon = host.start_landline(landline, args, &[])?;
@@ -74,13 +87,39 @@ impl Lab {
             lab.host.docker_ok(&command).map(drop)
         };
         create(&["bridge", "--subnet", "203.0.113.0/24"], Network::DockerBridge)?;
-        create(&["landline", "--ipam-driver", "null", "-o", "bridge=br0"], Network::Bridge)?;
-        create(
-            &["landline", "--ipam-driver", "null", "-o", "mode=macvlan", "-o", "parent=eth1"],
-            Network::Macvlan,
-        )?;
+        let direct = ["macvlan", "--subnet", "198.51.100.0/24", "-o", "parent=eth2"];
+        create(&direct, Network::DockerMacvlan)?;
+        for (network, ipam) in [(Network::Bridge, "null"), (Network::BridgeIpam, "landline")] {
+            let options = ["-o", "bridge=br0", "-o", "ignore_conflicts=true"];
+            create(&[&["landline", "--ipam-driver", ipam], &options[..]].concat(), network)?;
+        }
+        for (network, ipam) in [(Network::Macvlan, "null"), (Network::MacvlanIpam, "landline")] {
+            let options = ["-o", "mode=macvlan", "-o", "parent=eth1"];
+            create(&[&["landline", "--ipam-driver", ipam], &options[..]].concat(), network)?;
+        }
         lab.addresses_are_there()?;
         Ok(lab)
+    }
+
+    /// What each step of a container's life takes, as whoever types the commands sees it: a start, the end of a container that
+    /// has only begun, and that of `old`, which has lived for a while. Leaves `next` for the round to come.
+    pub(super) fn life(&self, network: Network, old: &str, next: &str) -> Result<[Duration; 3]> {
+        let run = |name: &str| {
+            let command =
+                ["run", "-d", "--name", name, "--network", network.name(), "box", "sleep", "infinity"];
+            self.timed(&command)
+        };
+        let end = |name: &str| self.timed(&["rm", "-f", name]);
+        let old_end = end(old)?;
+        let (start, young_end) = (run("young")?, end("young")?);
+        run(next)?;
+        Ok([start, young_end, old_end])
+    }
+
+    fn timed(&self, command: &[&str]) -> Result<Duration> {
+        let start = Instant::now();
+        self.host.docker_ok(command)?;
+        Ok(start.elapsed())
     }
 
     /// `docker run --rm --network NETWORK ARGS box true`: how long it takes, as whoever types it sees it.
@@ -91,10 +130,7 @@ impl Lab {
     /// The same on any network.
     pub(super) fn run_on(&self, network: &str, args: &[&str]) -> Result<Duration> {
         let head: &[&str] = &["run", "--rm", "--network", network];
-        let command = [head, args, &["box", "true"]].concat();
-        let start = Instant::now();
-        self.host.docker_ok(&command)?;
-        Ok(start.elapsed())
+        self.timed(&[head, args, &["box", "true"]].concat())
     }
 
     /// Does something for every name at the same time; how long it takes until the last is done.
@@ -118,8 +154,11 @@ impl Lab {
     fn addresses_are_there(&self) -> Result<()> {
         for (network, prefix) in [
             (Network::DockerBridge, "inet 203.0.113."),
+            (Network::DockerMacvlan, "inet 198.51.100."),
             (Network::Bridge, "inet 192.0.2."),
+            (Network::BridgeIpam, "inet 192.0.2."),
             (Network::Macvlan, "inet 192.0.2."),
+            (Network::MacvlanIpam, "inet 192.0.2."),
         ] {
             let name = network.name();
             let shown =
@@ -138,11 +177,11 @@ pub(super) fn dnsmasq(no_ping: bool) -> Dnsmasq {
 }
 
 /// A NIC of the host that no bridge has, on the same LAN.
-fn second_nic(lan: &Lan, host: &DockerHost) -> Result<()> {
-    let netns = host.node().netns();
+fn nic(lan: &Lan, host: &DockerHost, name: &str) -> Result<()> {
+    let (netns, port) = (host.node().netns(), format!("p-{name}"));
     lan.switch()
-        .check(&["ip", "link", "add", "p-nic2", "type", "veth", "peer", "name", "eth1", "netns", &netns])?;
-    lan.switch().check(&["ip", "link", "set", "p-nic2", "master", "sw", "up"])?;
-    host.check(&["ip", "link", "set", "eth1", "up"])?;
+        .check(&["ip", "link", "add", &port, "type", "veth", "peer", "name", name, "netns", &netns])?;
+    lan.switch().check(&["ip", "link", "set", &port, "master", "sw", "up"])?;
+    host.check(&["ip", "link", "set", name, "up"])?;
     Ok(())
 }

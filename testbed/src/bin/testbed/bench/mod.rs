@@ -22,10 +22,11 @@ mod vde;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
-use landline_testbed::Result;
+use landline_testbed::{Error, Result};
 
 use super::hands_on::absolute;
 
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// How often each kind of network starts a container [default: 15, with --quick 3].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     runs: Option<u16>,
+    /// A Docker engine that `testbed get-engines` has unpacked, in place of the installed one.
+    #[arg(long, value_name = "DIR")]
+    engine: Option<PathBuf>,
     /// Only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -128,6 +132,9 @@ type Measure = fn(&Path, Extent) -> Result<()>;
 
 /// Measures, and prints a Markdown table for each question.
 pub(crate) fn bench(options: &Options) -> Result<u8> {
+    if let Some(engine) = &options.engine {
+        return on_engine(engine);
+    }
     let landline = absolute(&options.landline)?;
     let extent = Extent::of(options);
     println!("{}", conditions());
@@ -153,22 +160,46 @@ pub(crate) fn bench(options: &Options) -> Result<u8> {
     Ok(0)
 }
 
+/// Where labs find the engine to run (see [`Engine`](landline_testbed::Engine)).
+const ENGINE: &str = "LANDLINE_TEST_ENGINE";
+
+/// The same on another engine: in a process that has it in its environment, as labs look there.
+fn on_engine(engine: &Path) -> Result<u8> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::Unexpected(format!("cannot find this program: {error}")))?;
+    let (mut args, mut given) = (Vec::new(), std::env::args_os().skip(1));
+    while let Some(arg) = given.next() {
+        match arg.to_str() {
+            Some("--engine") => drop(given.next()),
+            Some(arg) if arg.starts_with("--engine=") => {}
+            _ => args.push(arg),
+        }
+    }
+    let mut command = Command::new(program);
+    let status = command.args(args).env(ENGINE, absolute(engine)?).status();
+    let status =
+        status.map_err(|error| Error::Unexpected(format!("cannot start this program again: {error}")))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
 /// What the numbers depend on, in a sentence.
 fn conditions() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let dockerd = std::env::var(ENGINE).map_or("dockerd".into(), |dir| format!("{dir}/usr/sbin/dockerd"));
     // What follows the dash is the builder's.
     let kernel = kernel.trim().split('-').next().unwrap_or_default();
-    format!("{cores} cores, Linux {kernel}, {}, {}.", version("dockerd"), version("dnsmasq"))
+    format!("{cores} cores, Linux {kernel}, {}, {}.", version(&dockerd), version("dnsmasq"))
 }
 
 /// What `PROGRAM --version` calls itself.
 fn version(program: &str) -> String {
-    let output = std::process::Command::new(program).arg("--version").output();
+    let output = Command::new(program).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let words = text.split_whitespace();
     let number = words.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    format!("{program} {}", number.unwrap_or("?").trim_end_matches(','))
+    let name = program.rsplit('/').next().unwrap_or(program);
+    format!("{name} {}", number.unwrap_or("?").trim_end_matches(','))
 }
 
 /// Runnable tasks of the whole machine, averaged over 1, 5 and 15 minutes: what else it does.
