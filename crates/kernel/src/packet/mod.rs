@@ -1,6 +1,7 @@
 //! Sockets beneath and beside the IP stack.
 
 mod budget;
+mod closing;
 mod filter;
 mod groups;
 mod socket;

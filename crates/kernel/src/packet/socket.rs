@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use landline_types::Mac;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
-use tokio::io::unix::AsyncFd;
 
 use super::budget::Budget;
+use super::closing::ClosedElsewhere;
 use super::filter;
 use crate::netns::Netns;
 use crate::sys::{self, Frames, LinkAddr};
@@ -21,15 +21,15 @@ use crate::sys::{self, Frames, LinkAddr};
 /// It reads so many packets a second and no more; the kernel drops what comes beyond that.
 #[derive(Debug)]
 pub struct PacketSocket {
-    fd: AsyncFd<OwnedFd>,
+    fd: ClosedElsewhere,
     budget: Budget,
     protocol: u16,
     ifindex: u32,
 }
 
-/// How many packets a second are read: more than a client on a busy link hears while it asks for something.
 /// `include/uapi/linux/if_packet.h`.
 const PACKET_IGNORE_OUTGOING: i32 = 23;
+/// How many packets a second are read: more than a client on a busy link hears while it asks for something.
 const PACKETS: u32 = 256;
 /// How many Router Advertisements: more than a LAN has routers.
 const ADVERTISEMENTS: u32 = 16;
@@ -135,7 +135,7 @@ impl PacketSocket {
             Some(ns) => ns.run(open)??,
             None => open()?,
         };
-        let fd = sys::register(fd.into())?;
+        let fd = ClosedElsewhere::register(fd.into())?;
         Ok(Self { fd, budget: Budget::new(most, filter), protocol, ifindex })
     }
 

@@ -93,7 +93,7 @@ impl<S> Supervised<S> {
         Self { orders: Orders(commands), status, remembered: false, task: tokio::spawn(run(inbox)) }
     }
 
-    /// Ends the task; with `release` the address is given back to the server. Returns when the sockets are closed.
+    /// Ends the task; with `release` the address is given back to the server. Returns when the task has ended.
     pub async fn stop(self, release: bool) {
         let (done, ended) = oneshot::channel();
         if self.orders.0.send(Command::Stop { release, done }).is_ok() {
