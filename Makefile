@@ -80,12 +80,13 @@ test-system: lab-packages vm-packages nextest cargo-deb
 	target/debug/testbed vm-setup --system
 	$(if $(ENGINE),LANDLINE_TEST_ENGINE=$(abspath $(ENGINE))) $(CARGO) nextest run --locked -p landline -E 'binary(vm) & test(system::a_host)' --no-capture
 
-# The tests of identities and restarts against other Docker engines too, fetched and unpacked side by side (some 230 MB
-# each); prints a table.
+# Ten identical containers through every kind of restart, twice in a row, with the installed Docker engine and with newer ones, which
+# are fetched and unpacked side by side (some 230 MB each); then the other tests of identities and restarts. Prints a table. `make
+# test-engines TESTS='none()'` leaves out the other tests, and ROUNDS=1 the second round.
 test-engines: lab-packages nextest
 	@packaging/install-packages $(BUILD_PACKAGES)
 	$(CARGO) build --locked -p landline-testbed
-	target/debug/testbed test-engines $(ENGINES)
+	target/debug/testbed test-engines $(ENGINES) $(if $(TESTS),--tests '$(TESTS)') $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # Prints medians and ratios of one run.
 bench: build lab-packages

@@ -1,6 +1,10 @@
 //! Containers of one image that nothing tells apart: no key, no ports. Docker starts them all at once.
+//!
+//! `LANDLINE_TEST_ROUNDS` says how often in a row the ten of each network live through all events. What became of them is
+//! appended to the file that `LANDLINE_TEST_TABLE` names, one event a line; `make test-engines` prints that as a table.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::time::Instant;
 
 use landline_testbed::{Dnsmasq, Dockerd, Ra, Signal, wait_for};
@@ -22,10 +26,22 @@ enum Net {
     Ipam,
 }
 
+impl Net {
+    /// As the table calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipam => "ipam",
+        }
+    }
+}
+
 /// Ten twins on one network, and what is to stay.
 struct Twins {
     world: World,
     net: Net,
+    round: u32,
     before: BTreeMap<String, Vec<String>>,
 }
 
@@ -47,7 +63,7 @@ impl Twins {
             world.run(&name, "lan", &["--restart=always", "--stop-signal=KILL"])?;
             world.row(&name)?;
         }
-        let mut twins = Self { world, net, before: BTreeMap::new() };
+        let mut twins = Self { world, net, round: 1, before: BTreeMap::new() };
         twins.before = wait_for("the twins", SOON, || twins.seen())?;
         Ok(twins)
     }
@@ -79,13 +95,34 @@ impl Twins {
             last = self.seen();
             last.as_ref() == Some(&self.before)
         });
+        let seconds = since.elapsed().as_secs_f32();
+        self.note(how, if back.is_ok() { "kept" } else { "LOST" }, seconds)?;
         let log = || format!("{}\n{}", self.world.daemon.log(), self.world.host.dockerd_log());
         back.map_err(|error| {
             let listed = self.world.host.docker_ok(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"]);
             format!("{error}\n{:#?}\n{last:#?}\n{listed:?}\n{}", self.before, log())
         })?;
-        println!("{:?}, {how}: all {TWINS} are back after {:.1} s", self.net, since.elapsed().as_secs_f32());
+        println!("{:?}, {how}: all {TWINS} are back after {seconds:.1} s", self.net);
         Ok(())
+    }
+
+    /// Adds a line to the table, if there is to be one: network, event, round, what became of them, seconds.
+    fn note(&self, event: &str, outcome: &str, seconds: f32) -> Result {
+        let Some(table) = std::env::var_os("LANDLINE_TEST_TABLE") else { return Ok(()) };
+        let mut table = std::fs::OpenOptions::new().create(true).append(true).open(table)?;
+        // In one call: another network's test may write at the same time.
+        let line = format!("{}\t{event}\t{}\t{outcome}\t{seconds:.1}\n", self.net.name(), self.round);
+        Ok(table.write_all(line.as_bytes())?)
+    }
+
+    /// The same ten, started one after the other by hand: no event can take less where starts must be told apart. How long it takes.
+    fn started_by_hand(&self) -> Result {
+        let all = names("twin", TWINS);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        self.world.host.docker_ok(&[&["stop", "-t0"], all.as_slice()].concat())?;
+        let since = Instant::now();
+        self.world.host.docker_ok(&[&["start"], all.as_slice()].concat())?;
+        self.are_back("docker start, for comparison", since)
     }
 
     fn restart_docker(&mut self, signal: Signal) -> Result<Instant> {
@@ -103,7 +140,7 @@ impl Twins {
 
     /// All that may become of Docker and of the host, one after the other.
     fn live_through_all(&mut self) -> Result {
-        for (how, signal) in [("Docker ended", Signal::TERM), ("Docker was killed", Signal::KILL)] {
+        for (how, signal) in [("dockerd SIGTERM", Signal::TERM), ("dockerd SIGKILL", Signal::KILL)] {
             let since = self.restart_docker(signal)?;
             self.are_back(how, since)?;
             let log = self.world.daemon.log();
@@ -113,12 +150,12 @@ impl Twins {
         self.world.daemon.kill(Signal::KILL)?;
         self.world.daemon.wait()?;
         self.world.daemon = start_daemon(&self.world.host)?;
-        self.are_back("Docker ended, and the daemon was killed meanwhile", since)?;
+        self.are_back("dockerd SIGTERM, Landline SIGKILL", since)?;
 
         self.world.host.dockerd_stop(Signal::TERM)?;
         let since = Instant::now();
         self.world.host.dockerd(Dockerd { live_restore: true, ..Dockerd::default() })?;
-        self.are_back("Docker ended, and leaves its containers running next time", since)?;
+        self.are_back("dockerd SIGTERM, live-restore next", since)?;
         let pids = |twins: &Self| -> Result<Vec<u32>> {
             names("twin", TWINS).iter().map(|name| Ok(twins.world.host.container_pid(name)?)).collect()
         };
@@ -137,7 +174,8 @@ impl Twins {
         self.world.daemon = self.world.host.landline_on_demand(binary(), &[], &[])?;
         let since = Instant::now();
         self.world.host.dockerd(Dockerd::default())?;
-        self.are_back("boot, Docker first", since)
+        self.are_back("boot, Docker first", since)?;
+        self.started_by_hand()
     }
 }
 
@@ -145,7 +183,10 @@ impl Twins {
 fn live_through_all(net: Net) -> Result {
     let rounds = std::env::var("LANDLINE_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
     let mut twins = Twins::new(net)?;
-    (0..rounds.unwrap_or(1)).try_for_each(|_| twins.live_through_all())
+    (1..=rounds.unwrap_or(1)).try_for_each(|round| {
+        twins.round = round;
+        twins.live_through_all()
+    })
 }
 
 #[test]

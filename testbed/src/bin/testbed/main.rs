@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod engines;
 mod hands_on;
+mod matrix;
 mod record;
 mod transcript;
 mod vm;
@@ -57,7 +58,8 @@ enum Task {
         /// Where to; an engine ends up in `DIR/<version>`.
         dir: PathBuf,
     },
-    /// Run end-to-end tests against the installed Docker engine and against each unpacked one, and print a table.
+    /// Restart Docker and the host under ten identical containers, with the installed engine and with each unpacked one, and
+    /// print what became of them and after how long; then run other end-to-end tests with each of them.
     TestEngines(engines::Options),
     /// Write down what real engines send a network driver.
     RecordEngines(record::Options),
