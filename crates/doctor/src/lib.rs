@@ -12,6 +12,7 @@ mod parents;
 mod tagged;
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,10 +173,12 @@ impl Doctor {
     async fn address_troubles(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         for endpoint in self.engine.endpoints() {
+            let record = endpoint.state.read().await;
+            found.extend(record.used_elsewhere.map(|address| lacks_address(&record.holder_name(), address)));
             let v4 = endpoint.status().map(|status| status.troubles);
             let v6 = endpoint.status6().map(|status| status.troubles);
             for (why, hint) in v4.into_iter().chain(v6).filter_map(|troubles| troubles.repeated()) {
-                let holder = endpoint.state.read().await.holder_name();
+                let holder = record.holder_name();
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
             }
         }
@@ -208,6 +211,15 @@ impl Doctor {
         let says = |view: AccessView| format!("host access to {}: {}", view.network, view.state);
         views.map(|view| Finding::new("host-access", says(view))).collect()
     }
+}
+
+/// A container that was recognised too late to be refused.
+fn lacks_address(holder: &str, address: Ipv4Addr) -> Finding {
+    let says = format!(
+        "{holder} has no address: another host uses the identity that is derived for it, and has {address}. Stop the container \
+         there and restart this one, give one of the two a landline.id of its own, or create the network with -o on_duplicate=fresh"
+    );
+    Finding::new("addresses", says)
 }
 
 /// What of this could be mended, and is found no more. Other findings go by themselves, or say it differently since: Docker has told the

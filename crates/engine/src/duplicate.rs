@@ -58,7 +58,7 @@ impl Engine {
 
 /// Whether others on the parent's LAN can have the identity's hardware address: it was derived, and the container's frames come from
 /// it.
-fn is_exposed(network: &NetworkRecord, identity: &IdentityRecord) -> bool {
+pub(crate) fn is_exposed(network: &NetworkRecord, identity: &IdentityRecord) -> bool {
     let (options, facts) = (&network.options, facts_of(network.options.mode));
     let looks = options.conflict_check != ConflictCheck::Off;
     // In a VLAN of a bridge the parent asks others.

@@ -362,7 +362,9 @@ impl Engine {
             let (before, place) = (identity.lease.as_ref(), Location::Host(index));
             self.start_ipv6(&endpoint, place.clone()).await;
             let leased = async {
-                if let Some(patience) = self.start_lease(&endpoint, request, network, before, place).await {
+                if let Some(patience) =
+                    self.start_lease(&endpoint, request, network, before, place, false).await
+                {
                     self.first_lease(&endpoint, request, network, patience, cancel).await?;
                 }
                 let leased = leased_address(&endpoint).filter(|leased| Some(*leased) != last);
@@ -473,7 +475,7 @@ impl Engine {
 }
 
 /// The address of the endpoint's first lease.
-fn leased_address(endpoint: &Endpoint) -> Option<Ipv4Addr> {
+pub(crate) fn leased_address(endpoint: &Endpoint) -> Option<Ipv4Addr> {
     endpoint.supervised().as_ref().and_then(|s| s.status.borrow().lease.as_ref().map(|lease| lease.address))
 }
 

@@ -7,6 +7,7 @@ use landline_leases::Location;
 use landline_leases::ipv6::{self, Status6};
 use landline_model::NetworkRecord;
 use landline_options::{Addressing, OnTimeout};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoints::{CreateEndpointError, network_name};
@@ -51,8 +52,7 @@ impl Engine {
             if alone {
                 let _ = tokio::time::timeout(waited, status.wait_for(Status6::has_address)).await;
             }
-            let patience = if remembered { CONFIRMATION } else { PATIENCE };
-            let _ = tokio::time::timeout(patience, status.wait_for(|s| s.settled)).await;
+            until_settled(status, remembered).await;
         };
         if cancel.run_until_cancelled(wait).await.is_none() {
             return Err(CreateEndpointError::Cancelled);
@@ -86,6 +86,19 @@ impl Engine {
         });
         stored.await.map_err(CreateEndpointError::Store)
     }
+
+    /// Waits for it as long as is worth while, where Docker is told nothing; whether there is an address.
+    pub(crate) async fn until_ipv6_is_known(&self, endpoint: &Endpoint) -> bool {
+        let task = endpoint.ipv6().as_ref().map(|task| (task.status.clone(), task.remembered));
+        let Some((status, remembered)) = task else { return false };
+        until_settled(status.clone(), remembered).await;
+        status.borrow().has_address()
+    }
+}
+
+async fn until_settled(mut status: watch::Receiver<Status6>, remembered: bool) {
+    let patience = if remembered { CONFIRMATION } else { PATIENCE };
+    let _ = tokio::time::timeout(patience, status.wait_for(|s| s.settled)).await;
 }
 
 /// The one address Docker can be told.

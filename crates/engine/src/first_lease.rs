@@ -18,7 +18,7 @@ use crate::no_lease::{self, Attempt, has_server};
 
 impl Engine {
     /// For DHCP endpoints: starts the supervisor over the link, which is there. Returns how long a remembered lease is to wait until
-    /// it is confirmed.
+    /// it is confirmed. `withheld`: the address is not put on the link before that is allowed.
     pub(crate) async fn start_lease(
         &self,
         endpoint: &Endpoint,
@@ -26,6 +26,7 @@ impl Engine {
         network: &NetworkRecord,
         before: Option<&LeaseRecord>,
         place: Location,
+        withheld: bool,
     ) -> Option<Duration> {
         let record = endpoint.state.read().await;
         let AddressRecord::Dhcp(dhcp_record) = &record.address else { return None };
@@ -35,8 +36,8 @@ impl Engine {
         let before =
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
         let (remembered, patience) = remember(before, &self.services, network);
-        let supervised =
-            ipv4::start(endpoint.state.clone(), self.services.clone(), config, remembered, place);
+        let start = if withheld { ipv4::start_withheld } else { ipv4::start };
+        let supervised = start(endpoint.state.clone(), self.services.clone(), config, remembered, place);
         *endpoint.supervised() = Some(supervised);
         Some(patience)
     }

@@ -304,7 +304,7 @@ impl Identities {
             None if derives && !keyed && own.network_name.is_none() => true,
             // Another has its key as well, or its network had no name yet.
             None if keyed => own.temporary,
-            None => borrowed || inner.records.values().any(|r| has_another(&r)),
+            None => own.temporary || borrowed || inner.records.values().any(|r| has_another(&r)),
         };
         let record = inner.records.get_mut(id)?;
         let before = record.clone();

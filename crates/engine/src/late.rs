@@ -4,20 +4,22 @@
 //! address. Once the link is in the sandbox, the container's processes are there too, in its control group: then the
 //! link gets the container's hardware address, and the container its lease, before or while its first process starts.
 
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use landline_leases::Location;
-use landline_leases::{MoveOutcome, SandboxMove, wait_for_move};
+use landline_leases::{Location, MoveOutcome, Orders, SandboxMove, wait_for_move};
 use landline_links::mark::{Mark, is_implicit};
 use landline_links::{SandboxError, blocking, facts_of};
 use landline_model::{AddressRecord, EndpointRecord, IdentityRecord, NetworkRecord};
-use landline_options::{Addressing, EndpointId, WhenUnsure};
+use landline_options::{Addressing, EndpointId, OnDuplicate, WhenUnsure};
 use landline_types::{Mac, chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::duplicate::draw_instead;
-use crate::endpoints::{CreateEndpoint, CreateEndpointError, address_record, first_name};
+use crate::duplicate::is_exposed;
+use crate::endpoints::{CreateEndpoint, CreateEndpointError, address_record, first_name, leased_address};
 use crate::engine::{Endpoint, Engine};
 use crate::identities::{erase, write};
 use crate::identity::{Candidate, IdentityQuery};
@@ -37,6 +39,20 @@ pub(crate) struct Late {
 impl Late {
     pub(crate) fn new(request: CreateEndpoint) -> Self {
         Self { request, settled: watch::Sender::new(false) }
+    }
+}
+
+/// An endpoint whose container is recognised, and where it is.
+struct Start<'a> {
+    endpoint: &'a Endpoint,
+    request: &'a CreateEndpoint,
+    network: &'a NetworkRecord,
+    sandbox: PathBuf,
+}
+
+impl Start<'_> {
+    fn place(&self) -> Location {
+        Location::Sandbox(self.sandbox.clone())
     }
 }
 
@@ -87,7 +103,10 @@ impl Engine {
         Some(Candidate { id, name, slot, hostname, ports, address })
     }
 
-    /// The container of such an endpoint is known, or is not going to be: gives it its identity and its lease.
+    /// The container of such an endpoint is known, or is not going to be: gives it its identity and its addresses.
+    ///
+    /// What is under way is not refused any more. If another host uses the identity that is derived for the container, that is what was drawn
+    /// for it, or no address, as the network says.
     pub async fn settle_late(&self, id: &EndpointId, container: Option<Candidate>) {
         let Some(slot) = self.slot_if_known(id) else { return };
         let turn = slot.operation.lock().await;
@@ -96,33 +115,97 @@ impl Engine {
         let record = endpoint.state.read().await;
         let network = self.networks().get(&record.network).cloned();
         let (Some(network), Some(sandbox)) = (network, record.sandbox.clone()) else { return };
-        match &container {
-            Some(container) => {
-                if let Err(error) = self.give_identity(&endpoint, &late.request, &network, container).await {
-                    tracing::warn!(endpoint = %id.short(), error = %chain(&error), "a container that was recognised after its start keeps the identity that was drawn for it");
+        let start = Start { endpoint: &endpoint, request: &late.request, network: &network, sandbox };
+        let drawn = record.identity.as_ref().and_then(|id| self.identities.get(id));
+        let given = match (container, drawn) {
+            (Some(container), Some(drawn)) => {
+                self.give_identity(&start, &drawn, &container).await.map(|given| (given, drawn, container))
+            }
+            (container, _) => {
+                if container.is_none() {
+                    tracing::warn!(endpoint = %id.short(), "its sandbox does not tell which container it is of");
                 }
+                Err(None)
             }
-            None => {
-                tracing::warn!(endpoint = %id.short(), "its sandbox does not tell which container it is of");
-            }
-        }
-        let place = Location::Sandbox(sandbox);
-        let identity = endpoint.state.read().await.identity.and_then(|id| self.identities.get(&id));
-        let before = identity.and_then(|identity| identity.lease);
-        self.start_ipv6(&endpoint, place.clone()).await;
-        let patience = self.start_lease(&endpoint, &late.request, &network, before.as_ref(), place).await;
+        };
+        // Nobody else is known to have what was drawn, so nobody is asked about it.
+        let begun = match &given {
+            Ok((given, ..)) => self.begin(&start, Some(given)).await,
+            Err(Some(duplicate)) if self.lacks_address(&start, duplicate).await => None,
+            Err(_) => self.begin(&start, None).await,
+        };
         drop(turn);
-        let never = CancellationToken::new();
-        if let Some(patience) = patience {
-            let leased = self.first_lease(&endpoint, &late.request, &network, patience, &never).await;
-            match leased {
-                Ok(()) => self.until_set_up(id, network.options.lease_timeout).await,
-                Err(error) => {
-                    tracing::warn!(endpoint = %id.short(), error = %chain(&error), "the container has no address for now");
-                }
+        self.first_late_lease(&start, begun).await;
+        if let Ok((given, drawn, container)) = given
+            && is_exposed(&network, &given)
+        {
+            let leased = leased_address(&endpoint).filter(|leased| Some(*leased) != last_address(&given));
+            let checked = self.check_duplicate(&network, &given, leased).await;
+            let turn = slot.operation.lock().await;
+            if !slot.current().is_some_and(|now| Arc::ptr_eq(&now, &endpoint)) {
+                return;
             }
+            let begun = match checked {
+                Ok(()) => {
+                    endpoint.tasks().iter().for_each(Orders::allow);
+                    self.start_ipv6(&endpoint, start.place()).await;
+                    None
+                }
+                Err(duplicate) => {
+                    // The lease is the other host's.
+                    endpoint.stop(false).await;
+                    self.take_back(&start, &given, drawn, &container).await;
+                    match self.lacks_address(&start, &duplicate).await {
+                        true => None,
+                        false => self.begin(&start, None).await,
+                    }
+                }
+            };
+            drop(turn);
+            self.first_late_lease(&start, begun).await;
         }
+        self.until_set_up(&endpoint, network.options.lease_timeout).await;
         late.settled.send_replace(true);
+    }
+
+    /// Starts the clients of an endpoint in its sandbox; how long the lease is waited for, if it has one. While it is to be found out whether
+    /// another host has this identity, no address is put on the link and IPv6 waits.
+    async fn begin(&self, start: &Start<'_>, identity: Option<&IdentityRecord>) -> Option<Duration> {
+        let exposed = identity.is_some_and(|identity| is_exposed(start.network, identity));
+        if !exposed {
+            self.start_ipv6(start.endpoint, start.place()).await;
+        }
+        let held = start.endpoint.state.read().await.identity.and_then(|id| self.identities.get(&id));
+        let before = held.and_then(|identity| identity.lease);
+        let Start { endpoint, request, network, .. } = start;
+        self.start_lease(endpoint, request, network, before.as_ref(), start.place(), exposed).await
+    }
+
+    async fn first_late_lease(&self, start: &Start<'_>, patience: Option<Duration>) {
+        let Some(patience) = patience else { return };
+        let Start { endpoint, request, network, .. } = start;
+        let never = CancellationToken::new();
+        if let Err(error) = self.first_lease(endpoint, request, network, patience, &never).await {
+            let endpoint = request.endpoint.short();
+            tracing::warn!(%endpoint, error = %chain(&error), "the container has no address for now");
+        }
+    }
+
+    /// Another host uses the identity of the container. Whether the container is to have no address because of that; otherwise it has what was drawn
+    /// for it.
+    async fn lacks_address(&self, start: &Start<'_>, duplicate: &CreateEndpointError) -> bool {
+        let endpoint = start.request.endpoint.short();
+        let CreateEndpointError::Duplicate { address, .. } = duplicate else { return false };
+        if start.network.options.on_duplicate == OnDuplicate::Fresh {
+            tracing::warn!(%endpoint, error = %chain(duplicate), "the container has a fresh identity for now");
+            return false;
+        }
+        tracing::error!(%endpoint, error = %chain(duplicate), "the container has no address");
+        let noted = start.endpoint.state.update(|record| record.used_elsewhere = Some(*address));
+        if let Err(error) = noted.await {
+            tracing::warn!(%endpoint, error = %chain(&error), "that could not be stored");
+        }
+        true
     }
 
     /// Waits until an endpoint whose container is recognised late has its address, if its link is in the sandbox: only then it is on its
@@ -138,25 +221,30 @@ impl Engine {
         let _ = tokio::time::timeout(HOLD, settled.wait_for(|settled| *settled)).await;
     }
 
-    async fn until_set_up(&self, id: &EndpointId, limit: Duration) {
+    /// Waits until the sandbox has the addresses there are.
+    async fn until_set_up(&self, endpoint: &Endpoint, limit: Duration) {
+        let leased = leased_address(endpoint).is_some();
+        let six = self.until_ipv6_is_known(endpoint).await;
         let mut inventory = self.inventory();
         let set_up = inventory.wait_for(|inventory| {
-            inventory.endpoints.get(id).is_none_or(|present| present.record.applied.address.is_some())
+            inventory.endpoints.get(endpoint.state.id()).is_none_or(|present| {
+                let record = &present.record;
+                let applied6 = record.ipv6.as_ref().is_some_and(|ipv6| !ipv6.applied.is_empty());
+                (!leased || record.applied.address.is_some()) && (!six || applied6)
+            })
         });
         let _ = tokio::time::timeout(limit, set_up).await;
     }
 
-    /// Gives the endpoint the identity of this container, and its link the hardware address.
+    /// Gives the endpoint the identity of this container, and its link the hardware address. The identity that it has then: its own, or what
+    /// was drawn for it. Fails if another host is known to use its own.
     async fn give_identity(
         &self,
-        endpoint: &Endpoint,
-        request: &CreateEndpoint,
-        network: &NetworkRecord,
+        start: &Start<'_>,
+        drawn: &IdentityRecord,
         container: &Candidate,
-    ) -> Result<(), LateError> {
-        let record = endpoint.state.read().await;
-        let drawn = record.identity.as_ref().and_then(|id| self.identities.get(id));
-        let Some(drawn) = drawn else { return Ok(()) };
+    ) -> Result<IdentityRecord, Option<CreateEndpointError>> {
+        let Start { endpoint, request, network, .. } = start;
         let candidates = [container.clone()];
         let query = IdentityQuery {
             ports: Some(&request.ports),
@@ -172,46 +260,85 @@ impl Engine {
             self.identities.claim(&drawn.id, &request.endpoint);
             identity = drawn.clone();
         }
-        let last = identity.lease.as_ref().map(|lease| lease.address);
-        if let Err(error) = self.check_duplicate(network, &identity, last).await {
-            // What is under way is not refused any more.
-            tracing::warn!(error = %chain(&error), "the container starts all the same");
-            draw_instead(&mut identity);
-        }
-        let given = self.put_on_link(endpoint, &record, request, network, &mut identity, container).await;
-        if given.is_err() {
+        let given = match self.check_duplicate(network, &identity, last_address(&identity)).await {
+            Err(duplicate) => Err(Some(duplicate)),
+            Ok(()) => self.put_on_link(start, &mut identity, container).await.map_err(|error| {
+                let endpoint = request.endpoint.short();
+                tracing::warn!(%endpoint, error = %chain(&error), "a container that was recognised after its start keeps the identity that was drawn for it");
+                None
+            }),
+        };
+        if let Err(error) = given {
             if identity.id != drawn.id {
                 self.identities.release(&identity.id);
             }
             self.identities.claim(&drawn.id, &request.endpoint);
-            return given;
+            if error.is_some() {
+                self.keep_for_now(drawn.clone()).await;
+            }
+            return Err(error);
         }
         tracing::info!(endpoint = %request.endpoint.short(), container = container.name, mac = %identity.mac, "container recognised after its start began");
         self.identities.keep(identity.clone());
         if identity.id != drawn.id {
             self.identities.forget(&drawn.id);
-            erase(&self.store, drawn.id).await;
+            erase(&self.store, drawn.id.clone()).await;
         }
-        write(&self.store, Some(identity)).await;
+        write(&self.store, Some(identity.clone())).await;
+        let record = endpoint.state.read().await;
         if let Some(container) = &record.container {
-            self.confirm_identity(&endpoint.state.read().await, container).await;
+            self.confirm_identity(&record, container).await;
         }
-        Ok(())
+        Ok(identity)
     }
 
+    /// Takes a container's derived identity back, which another host uses: the endpoint has what was drawn for it, for this run.
+    async fn take_back(
+        &self,
+        start: &Start<'_>,
+        given: &IdentityRecord,
+        mut drawn: IdentityRecord,
+        container: &Candidate,
+    ) {
+        let id = &start.request.endpoint;
+        self.identities.release(&given.id);
+        if given.lease.is_none() {
+            // It has never been anybody's here.
+            self.identities.forget(&given.id);
+            erase(&self.store, given.id.clone()).await;
+        }
+        self.identities.claim(&drawn.id, id);
+        if let Err(error) = self.put_on_link(start, &mut drawn, container).await {
+            tracing::error!(endpoint = %id.short(), error = %chain(&error), "the container keeps the hardware address that another host uses");
+        }
+        self.keep_for_now(drawn).await;
+        let record = start.endpoint.state.read().await;
+        if let Some(container) = &record.container {
+            self.confirm_identity(&record, container).await;
+        }
+    }
+
+    /// What was drawn for a container is its own as long as it runs.
+    async fn keep_for_now(&self, drawn: IdentityRecord) {
+        let known = self.identities.get(&drawn.id).unwrap_or(drawn);
+        let drawn = IdentityRecord { temporary: true, ..known };
+        self.identities.keep(drawn.clone());
+        write(&self.store, Some(drawn)).await;
+    }
+
+    /// The endpoint has this identity from now on, and its link the hardware address. Nothing is changed if that fails.
     async fn put_on_link(
         &self,
-        endpoint: &Endpoint,
-        record: &EndpointRecord,
-        request: &CreateEndpoint,
-        network: &NetworkRecord,
+        start: &Start<'_>,
         identity: &mut IdentityRecord,
         container: &Candidate,
     ) -> Result<(), LateError> {
+        let Start { endpoint, request, network, .. } = start;
+        let before = endpoint.state.read().await;
         let options = &network.options;
         let shares_mac = facts_of(options.mode).shares_mac();
         if shares_mac {
-            identity.mac = record.mac;
+            identity.mac = before.mac;
         }
         let name = first_name(&request.options, options, Some(container), identity);
         let address = address_record(request, network, identity, name.clone())?;
@@ -221,8 +348,8 @@ impl Engine {
         let given = request.options.hostname.is_some();
         let ipv6 = identity.with_ipv6(options, shares_mac, name, given, &mut landline_leases::OsRandom);
         // Nothing but the store can fail after this.
-        if identity.mac != record.mac {
-            self.set_mac(endpoint, record, identity.mac).await?;
+        if identity.mac != before.mac {
+            self.set_mac(endpoint, &before, identity.mac).await?;
         }
         let changed = endpoint.state.update(|record| {
             record.identity = Some(identity.id.clone());
@@ -233,7 +360,18 @@ impl Engine {
                 known.hostname = ipv6.hostname;
             }
         });
-        changed.await.map_err(|source| CreateEndpointError::Store(source).into())
+        let Err(source) = changed.await else { return Ok(()) };
+        if identity.mac != before.mac
+            && let Err(error) = self.set_mac(endpoint, &before, before.mac).await
+        {
+            tracing::warn!(endpoint = %before.id.short(), error = %chain(&error), "the hardware address could not be set back");
+        }
+        let back = |record: &mut EndpointRecord| {
+            let EndpointRecord { identity, mac, address, ipv6, .. } = before;
+            (record.identity, record.mac, record.address, record.ipv6) = (identity, mac, address, ipv6);
+        };
+        endpoint.state.amend(back).await;
+        Err(CreateEndpointError::Store(source).into())
     }
 
     async fn set_mac(
@@ -260,4 +398,9 @@ enum LateError {
     Link(#[from] SandboxError),
     #[error(transparent)]
     Endpoint(#[from] CreateEndpointError),
+}
+
+/// The address of the identity's last lease.
+fn last_address(identity: &IdentityRecord) -> Option<Ipv4Addr> {
+    identity.lease.as_ref().map(|lease| lease.address)
 }

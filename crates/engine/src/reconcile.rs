@@ -47,7 +47,7 @@ impl Engine {
             &self.ledger,
         ));
         let supervised = match &record.address {
-            AddressRecord::Dhcp(row) => {
+            AddressRecord::Dhcp(row) if record.used_elsewhere.is_none() => {
                 let config = dhcp::config(&network.options, record.mac, row, None);
                 let lease = row.lease.as_ref().and_then(|lease| lease.restore(&self.services.boot));
                 let place = place.clone();
@@ -55,7 +55,8 @@ impl Engine {
             }
             _ => None,
         };
-        let ipv6 = record.ipv6.as_ref().map(|ipv6| {
+        let ipv6 = record.ipv6.as_ref().filter(|_| record.used_elsewhere.is_none());
+        let ipv6 = ipv6.map(|ipv6| {
             let config = landline_leases::ipv6::config(&network.options, record.mac, ipv6);
             let before = ipv6.identity.state.as_ref();
             landline_leases::ipv6::resume(state.clone(), self.services.clone(), config, before, place)

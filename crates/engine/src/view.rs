@@ -59,7 +59,7 @@ pub struct EndpointView {
     pub lease_left_s: Option<u64>,
     /// `static`, `link only`, or the DHCP client's state (RFC 2131 figure 5).
     pub state: String,
-    /// Why nothing it sends gets through, though its state need not show it.
+    /// Why nothing it sends gets through, or why it has no address, though its state need not show it.
     #[serde(default)]
     pub held: Option<String>,
     /// Times a server refused the lease, since the daemon started.
@@ -191,7 +191,7 @@ impl Engine {
         let network = endpoint.state.read().await.network;
         let network = self.networks().get(&network).cloned();
         let mut view = view(&endpoint, network.as_ref(), &self.services.sandboxes).await;
-        view.held = held(&endpoint, &self.links().await);
+        view.held = held(&endpoint, &self.links().await).or(view.held);
         Some(view)
     }
 
@@ -202,11 +202,9 @@ impl Engine {
         for endpoint in self.endpoints() {
             let network = endpoint.state.read().await.network;
             let network = self.networks().get(&network).cloned();
-            let held = held(&endpoint, &links);
-            views.push(EndpointView {
-                held,
-                ..view(&endpoint, network.as_ref(), &self.services.sandboxes).await
-            });
+            let mut view = view(&endpoint, network.as_ref(), &self.services.sandboxes).await;
+            view.held = held(&endpoint, &links).or(view.held);
+            views.push(view);
         }
         views.sort_by(|a, b| {
             (&a.network, &a.container, &a.endpoint).cmp(&(&b.network, &b.container, &b.endpoint))
@@ -263,7 +261,7 @@ pub(crate) async fn view(
         server: lease.map(|lease| lease.server),
         lease_left_s: expires.map(left),
         state,
-        held: None,
+        held: record.used_elsewhere.map(|_| "another host uses its identity".to_owned()),
         naks: status.as_ref().map_or(0, |s| s.naks),
         conflicts: status.as_ref().map_or(0, |s| s.conflicts),
         ipv6,

@@ -101,6 +101,10 @@ pub struct EndpointRecord {
     /// What there is of IPv6; `None`: the network has none.
     #[serde(default)]
     pub ipv6: Option<Ipv6Record>,
+    /// The address that another host has with the identity that is derived for the container; because of that the endpoint has none
+    /// (`on_duplicate=fail`, and the container was recognised too late to be refused).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_elsewhere: Option<Ipv4Addr>,
     /// What it has of the LAN (`mode=nat`).
     #[serde(default)]
     pub nat: Option<NatBinding>,
@@ -145,6 +149,7 @@ impl EndpointRecord {
             address,
             address_v6: None,
             ipv6: None,
+            used_elsewhere: None,
             nat: None,
             sandbox: None,
             copied_routes: Vec::new(),

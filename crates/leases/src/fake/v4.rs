@@ -98,6 +98,11 @@ impl Lan4 {
         self.squatters.insert(address, mac);
     }
 
+    /// The other host with this address is gone.
+    pub fn leave(&mut self, address: Ipv4Addr) {
+        self.squatters.remove(&address);
+    }
+
     /// Another machine has the address and says so to all.
     pub fn squat(&mut self, address: Ipv4Addr) {
         let mac = self.squatter(address.octets()[3]);

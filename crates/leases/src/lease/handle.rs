@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Reconnected,
     LinkUp,
     Recheck,
+    Allow,
     Stop { release: bool, done: oneshot::Sender<()> },
 }
 
@@ -60,6 +61,11 @@ impl Orders {
     /// The host's addresses have changed: give up what it has now.
     pub fn recheck(&self) {
         let _ = self.0.send(Command::Recheck);
+    }
+
+    /// What was withheld from the sandbox may be set up there.
+    pub fn allow(&self) {
+        let _ = self.0.send(Command::Allow);
     }
 
     /// Packets get onto the LAN again: ask again, all in their time.

@@ -61,6 +61,21 @@ pub fn start(
     Supervisor::spawn(machine, base)
 }
 
+/// Begins with a first lease over the link, which is in its sandbox. The address is not put on the link before that is
+/// [allowed](super::handle::Orders::allow).
+pub fn start_withheld(
+    endpoint: Arc<EndpointState>,
+    services: Services,
+    config: Config,
+    remembered: Option<Remembered>,
+    place: Location,
+) -> Supervised {
+    let begin = |config, now| Client::start(config, remembered, now, OsRandom);
+    let (machine, mut base) = Ipv4::new(endpoint, services, config, place, begin);
+    base.withheld = true;
+    Supervisor::spawn(machine, base)
+}
+
 /// Goes on with a lease (or with asking for one) after a restart of the daemon.
 pub fn resume(
     endpoint: Arc<EndpointState>,

@@ -110,6 +110,8 @@ pub(crate) struct Base {
     pub(crate) location: LinkLocation,
     /// The sandbox has addresses that no server and no router has confirmed or refused yet: they stay until then.
     pub(crate) undecided: bool,
+    /// Nothing is set up in the sandbox until whoever has started the task allows it.
+    pub(crate) withheld: bool,
     /// Until when Docker may still be setting the sandbox up with the address that it was told.
     pub(crate) told_until: Option<Duration>,
     /// What Docker was told is to be changed, or the routes looked at, once that is over.
@@ -127,6 +129,7 @@ impl Base {
         Self {
             location: LinkLocation::new(endpoint, services, place),
             undecided: false,
+            withheld: false,
             told_until: None,
             deferred: false,
             pace: Pace::default(),

@@ -130,6 +130,10 @@ impl<M: Machine> Supervisor<M> {
                 // What carried the addresses may be a new link.
                 self.configure().await;
             }
+            Command::Allow => {
+                self.base.withheld = false;
+                self.configure().await;
+            }
             Command::Stop { .. } => {}
         }
     }
@@ -224,9 +228,12 @@ impl<M: Machine> Supervisor<M> {
     }
 
     /// Brings the sandbox in line with the machine. Before the link has arrived there is nothing to do: Docker configures
-    /// what it was told, and arriving looks again.
+    /// what it was told, and arriving looks again. What is withheld is set up when that is allowed.
     async fn configure(&mut self) {
         let Some(Location::Sandbox(path)) = self.base.location.place.clone() else { return };
+        if self.base.withheld {
+            return;
+        }
         let Some(job) = self.machine.job(&mut self.base).await else { return };
         let (sandboxes, mark) =
             (self.base.location.services.sandboxes.clone(), self.base.location.mark.clone());
