@@ -127,7 +127,7 @@ mod tests {
         let runtime = runtime();
         let (held, blocking) = mpsc::channel::<()>();
         let others: Vec<UnixStream> = runtime.block_on(async {
-            let busy = tokio::task::spawn_blocking(move || drop(blocking.recv()));
+            let busy = tokio::task::spawn_blocking(move || _ = blocking.recv());
             let others: Vec<UnixStream> = (0..100).map(|_| dropped()).collect();
             others[0].set_nonblocking(true).unwrap();
             let error = (&others[0]).read(&mut [0]).unwrap_err();
@@ -144,7 +144,7 @@ mod tests {
     fn what_an_ended_runtime_has_left_is_closed_with_the_next() {
         let (ended, held) = (runtime(), mpsc::channel::<()>());
         let left = ended.block_on(async {
-            tokio::task::spawn_blocking(move || drop(held.1.recv()));
+            tokio::task::spawn_blocking(move || _ = held.1.recv());
             [dropped(), dropped()]
         });
         ended.shutdown_background();
