@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use landline_dhcp::v4::Remembered;
+use landline_dhcp::v4::{Lease, Remembered};
 use landline_leases::addressing::dhcp;
 use landline_leases::{Location, Services, Status, ipv4};
 use landline_links::facts_of;
@@ -35,9 +35,17 @@ impl Engine {
         // An address somebody asked for counts more than the one of before.
         let before =
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
-        let (remembered, patience) = remember(before, &self.services, network);
-        let start = if withheld { ipv4::start_withheld } else { ipv4::start };
-        let supervised = start(endpoint.state.clone(), self.services.clone(), config, remembered, place);
+        let (state, services) = (endpoint.state.clone(), self.services.clone());
+        let granted = before.filter(|_| request.reservation.is_some());
+        let (supervised, patience) = match granted.and_then(|lease| just_granted(lease, &self.services)) {
+            // The server is not asked twice, nor the LAN who has the address.
+            Some(lease) => (ipv4::resume(state, services, config, Some(lease), place), Duration::ZERO),
+            None => {
+                let (remembered, patience) = remember(before, &self.services, network);
+                let start = if withheld { ipv4::start_withheld } else { ipv4::start };
+                (start(state, services, config, remembered, place), patience)
+            }
+        };
         *endpoint.supervised() = Some(supervised);
         Some(patience)
     }
@@ -104,6 +112,17 @@ impl Engine {
 /// How long an answer waits for the server to confirm a lease that is known to live: the time in which a server
 /// on the LAN answers and another user of the address shows itself.
 const CONFIRMATION: Duration = Duration::from_millis(40);
+
+/// How long after a lease for an endpoint to come its endpoint comes at most: Docker asks for one right after the other.
+const JUST_NOW: Duration = Duration::from_secs(10);
+
+/// The lease, if it was granted for the endpoint that comes now.
+fn just_granted(record: &LeaseRecord, services: &Services) -> Option<Lease> {
+    let lease = record.restore(&services.boot)?;
+    let now = services.clock.now();
+    let age = now.since_boot().saturating_sub(lease.obtained.since_boot());
+    (lease.is_live(now) && age < JUST_NOW).then_some(lease)
+}
 
 /// What the client is to start with, and how long to wait until the server has confirmed it.
 fn remember(

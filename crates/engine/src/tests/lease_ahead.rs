@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use landline_dhcp::wire::dhcpv4::MessageType;
 use landline_model::{IdentityId, NetworkRecord};
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,29 @@ async fn the_endpoint_that_comes_for_a_lease_has_its_address_and_identity() {
     create(&engine, comes).await.unwrap();
     assert_eq!(recorded(&engine, 1), Some(address(10)));
     assert_eq!(engine.identities.holder(&identity), Some(endpoint_id(1)));
+}
+
+/// What has been asked on the LAN: of the server, and who has an address.
+fn asked(world: &World) -> (usize, usize) {
+    world.lan.four(|lan| (lan.sent(MessageType::Request), lan.probes()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_asked_once_if_the_endpoint_comes_at_once() {
+    for (pause, again) in [(Duration::ZERO, false), (Duration::from_secs(20), true)] {
+        let (world, engine) = World::with(Kind::Leased).await;
+        let (identity, leased) = lease(&engine, &named(1)).await.unwrap();
+        let before = asked(&world);
+        assert!(before.0 == 1 && before.1 > 0, "{before:?}");
+        tokio::time::sleep(pause).await;
+        let comes =
+            CreateEndpoint { address: Some(leased), reservation: Some(identity), ..Kind::Leased.endpoint(1) };
+        create(&engine, comes).await.unwrap();
+        assert_eq!(recorded(&engine, 1), Some(address(10)));
+        let after = asked(&world);
+        assert_eq!((after.0 > before.0, after.1 > before.1), (again, again), "{before:?} {after:?}");
+        assert_eq!(world.lan.open_sockets() > 0, again, "nothing is waited for");
+    }
 }
 
 #[tokio::test(start_paused = true)]
