@@ -9,7 +9,7 @@ use landline_model::{AddressRecord, ContainerRecord, EndpointRecord, IdentityId,
 use landline_options::EndpointId;
 
 use crate::admission::AddressNews;
-use crate::engine::Engine;
+use crate::engine::{Endpoint, Engine};
 use crate::identities::{erase, write};
 use crate::identity::IdentityQuery;
 use crate::release::endpoint_of;
@@ -42,7 +42,11 @@ impl Engine {
             endpoint.state.names_changed();
             return;
         }
-        self.confirm_identity(&before, &container).await;
+        // While it is not settled whose identity the endpoint has, it is nobody's.
+        let settled = endpoint.is_settled();
+        if settled {
+            self.confirm_identity(&before, &container).await;
+        }
         self.tell_addresses(&before, container.called().text).await;
         let hostname = crate::endpoints::lan_name(endpoint.state.options(), &before, &container);
         let written = endpoint.state.update(|record| {
@@ -56,6 +60,9 @@ impl Engine {
         });
         if let Err(error) = written.await {
             tracing::warn!(error = %landline_types::chain(&error), "a container's name could not be stored");
+        }
+        if !settled && endpoint.is_settled() {
+            self.confirm_container(&endpoint).await;
         }
         for task in endpoint.tasks() {
             task.hostname(hostname.clone());
@@ -84,6 +91,15 @@ impl Engine {
         }
     }
 
+    /// The identity of the endpoint is that of the container that was seen with it, if one was.
+    pub(crate) async fn confirm_container(&self, endpoint: &Endpoint) {
+        let record = endpoint.state.read().await;
+        if let Some(container) = &record.container {
+            self.confirm_identity(&record, container).await;
+        }
+    }
+
+    /// The identity of the endpoint is that of this container.
     pub(crate) async fn confirm_identity(&self, record: &EndpointRecord, container: &ContainerRecord) {
         let network = self.networks().get(&record.network).cloned();
         let (Some(id), Some(network)) = (&record.identity, network) else { return };

@@ -50,6 +50,13 @@ struct Start<'a> {
     sandbox: PathBuf,
 }
 
+impl Endpoint {
+    /// Whether it is settled whose identity it has: it is not recognised late, or was.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.late.as_ref().is_none_or(|late| *late.settled.borrow())
+    }
+}
+
 impl Start<'_> {
     fn place(&self) -> Location {
         Location::Sandbox(self.sandbox.clone())
@@ -166,6 +173,7 @@ impl Engine {
         }
         self.until_set_up(&endpoint, network.options.lease_timeout).await;
         late.settled.send_replace(true);
+        self.confirm_container(&endpoint).await;
     }
 
     /// Starts the clients of an endpoint in its sandbox; how long the lease is waited for, if it has one. While it is to be found out whether
@@ -285,10 +293,7 @@ impl Engine {
             erase(&self.store, drawn.id.clone()).await;
         }
         write(&self.store, Some(identity.clone())).await;
-        let record = endpoint.state.read().await;
-        if let Some(container) = &record.container {
-            self.confirm_identity(&record, container).await;
-        }
+        self.confirm_container(endpoint).await;
         Ok(identity)
     }
 
@@ -312,10 +317,6 @@ impl Engine {
             tracing::error!(endpoint = %id.short(), error = %chain(&error), "the container keeps the hardware address that another host uses");
         }
         self.keep_for_now(drawn).await;
-        let record = start.endpoint.state.read().await;
-        if let Some(container) = &record.container {
-            self.confirm_identity(&record, container).await;
-        }
     }
 
     /// What was drawn for a container is its own as long as it runs.

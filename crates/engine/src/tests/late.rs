@@ -245,6 +245,24 @@ async fn a_container_that_never_ran_here_has_what_is_derived_for_it() {
     assert_eq!(inside(&world, 3).addresses, [format!("{}/24", address(10)).parse().unwrap()]);
 }
 
+/// Docker tells of the container before its link is in the sandbox.
+#[tokio::test(start_paused = true)]
+async fn what_docker_says_meanwhile_does_not_make_what_was_drawn_its_own() {
+    let (world, engine) = deriving(OnDuplicate::Fail).await;
+    create(&engine, either(3)).await.unwrap();
+    told(&engine, 3, &candidate(2)).await;
+    engine.join(&endpoint_id(3), Some(living()), None).await.unwrap();
+    world.sandboxes.occupy(&living(), &candidate(2).id);
+    world.moves_in(&endpoint_id(3));
+    engine.late_arrival(&endpoint_id(3)).await.unwrap();
+    engine.settle_late(&endpoint_id(3), Some(candidate(2))).await;
+    let now = record(&engine, 3).await;
+    assert_eq!(now.mac, derived(&engine, 2));
+    let identity = engine.identities.get(now.identity.as_ref().unwrap()).unwrap();
+    let container = identity.container.map(|container| container.name);
+    assert_eq!((container.as_deref(), identity.temporary), (Some("web2"), false));
+}
+
 /// Whether another host uses the identity shows with the lease: the container has never run here.
 #[tokio::test(start_paused = true)]
 async fn what_runs_elsewhere_has_no_address_here() {

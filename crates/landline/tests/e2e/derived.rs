@@ -11,7 +11,7 @@ use crate::kinds::Kind;
 use crate::tools::{second_nic, start_daemon};
 use crate::world::{Result, SOON, World, bare, binary};
 
-const DERIVED: [&str; 2] = ["bridge=br0", "identity=derived"];
+pub(crate) const DERIVED: [&str; 2] = ["bridge=br0", "identity=derived"];
 
 fn landline(host: &DockerHost, args: &[&str]) -> Result<String> {
     Ok(host.landline_ok(binary(), args)?.trim().to_owned())
@@ -116,10 +116,11 @@ fn moves_and_is_one(server: &impl ServerConfig) -> Result {
     Ok(())
 }
 
-const RUN: [&str; 9] = ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
+pub(crate) const RUN: [&str; 9] =
+    ["run", "-d", "--name", "web", "--network", "lan", "box", "sleep", "infinity"];
 
 /// A second Docker host on the LAN, with a daemon that has the first one's key.
-fn second_host(world: &World) -> Result<(DockerHost, Daemon)> {
+pub(crate) fn second_host(world: &World) -> Result<(DockerHost, Daemon)> {
     let mut host = world.lan.docker_host("host2")?;
     host.make_bridge("br0", Some("192.0.2.11/24"))?;
     host.dockerd(Dockerd::default())?;
@@ -129,7 +130,7 @@ fn second_host(world: &World) -> Result<(DockerHost, Daemon)> {
 }
 
 /// Its network `lan`, with these options.
-fn create(host: &DockerHost, options: &[&str]) -> Result {
+pub(crate) fn create(host: &DockerHost, options: &[&str]) -> Result {
     let mut command = vec!["network", "create", "-d", "landline", "--ipam-driver", "null"];
     command.extend(options.iter().flat_map(|option| ["-o", option]));
     command.push("lan");

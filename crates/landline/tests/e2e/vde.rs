@@ -474,12 +474,10 @@ fn what_its_clients_do_wrong_fills_no_log() -> Result {
 pub(crate) const HOSTS_PROGRAMS: [&str; 8] =
     ["-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "-v", "/etc:/etc:ro"];
 
-#[test]
-fn a_dhcp_server_in_a_container_serves_containers_and_a_virtual_machine() -> Result {
-    let mut world = World::nic()?;
-    let dir = "/run/mynetwork";
+/// A network on a switch of its own in `/run/mynetwork`, and a container `dhcp` on it that serves the switch.
+pub(crate) fn serves_itself(world: &World) -> Result {
     let options = ["-o", "socket_dir=/run/mynetwork", "-o", "create_sockets=true"];
-    create(&world, "vdekvm", &[&["--subnet", "198.51.100.0/24"][..], &options].concat())?;
+    create(world, "vdekvm", &[&["--subnet", "198.51.100.0/24"][..], &options].concat())?;
     let serve = [
         "--keep-in-foreground",
         "--port=0",
@@ -496,6 +494,14 @@ fn a_dhcp_server_in_a_container_serves_containers_and_a_virtual_machine() -> Res
     let head = ["run", "-d", "--name", "dhcp", "--network", "vdekvm", "--ip", "198.51.100.2"];
     let more = ["--cap-add", "NET_ADMIN", "--entrypoint", "/usr/sbin/dnsmasq"];
     world.host.docker_ok(&[&head[..], &HOSTS_PROGRAMS, &more, &["box"], &serve].concat())?;
+    Ok(())
+}
+
+#[test]
+fn a_dhcp_server_in_a_container_serves_containers_and_a_virtual_machine() -> Result {
+    let mut world = World::nic()?;
+    let dir = "/run/mynetwork";
+    serves_itself(&world)?;
     world.run("web", "vdekvm", &["--ip", "198.51.100.3"])?;
     let www = "mkdir -p /tmp/www; head -c 3000000 /dev/zero > /tmp/www/x; busybox httpd -p 80 -h /tmp/www";
     world.host.in_container("web", &["sh", "-c", www])?;
