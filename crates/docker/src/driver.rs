@@ -27,6 +27,12 @@ pub trait Driver: Send + Sync + 'static {
     /// Takes note that somebody has connected: the engine runs, most likely.
     fn connected(&self) {}
 
+    /// Takes note of how long the answer to a request took, after it was made. `verb` is what was asked, like
+    /// `NetworkDriver.CreateEndpoint`.
+    fn answered(&self, verb: &'static str, took: Duration) {
+        let _ = (verb, took);
+    }
+
     /// A request of a container's start came without its contents: the engine has sent them once, and the connection broke then.
     /// `Some`: what its user is told in the place of that. `peer` is as in [`create_endpoint`](Self::create_endpoint).
     fn start_without_contents(&self, peer: Option<u32>) -> impl Future<Output = Option<DriverError>> + Send {

@@ -169,7 +169,7 @@ impl Engine {
         };
         let hex = |octets: Vec<u8>| octets.iter().map(|o| format!("{o:02x}")).collect::<Vec<_>>().join(":");
         Inspection {
-            endpoint: view(endpoint, network.as_ref(), &self.services.sandboxes).await,
+            endpoint: view(endpoint, network.as_ref(), Some(&self.services.sandboxes)).await,
             options: network.map(|network| network.options),
             identity,
             client_id: client_id.map(hex),

@@ -1,5 +1,6 @@
 //! After a start: what the store says against what the kernel has.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use landline_leases::addressing::dhcp;
@@ -26,6 +27,7 @@ impl Engine {
         let network = self.networks().get(&record.network).cloned();
         let place = self.find(&record).await;
         let (Some(network), Some(place)) = (network, place) else {
+            count(&self.services.meters.reconciled.ended);
             tracing::info!(endpoint = %id.short(), "its link is gone; forgotten");
             let identity = self.settle_identity(&record);
             if let Err(error) = self.store.write(removal(&id, identity.as_ref())).await {
@@ -65,6 +67,7 @@ impl Engine {
         let endpoint =
             Endpoint { state, supervised, ipv6, found_on_host, late: None, elsewhere: OnceLock::new() };
         self.slot(&id).set(Some(Arc::new(endpoint)));
+        count(&self.services.meters.reconciled.recovered);
         tracing::info!(endpoint = %id.short(), "endpoint taken up again");
     }
 
@@ -113,6 +116,7 @@ impl Engine {
         if record.sandbox.is_none() || self.find(&record).await.is_some() {
             return;
         }
+        count(&self.services.meters.reconciled.ended);
         tracing::info!(endpoint = %id.short(), "its sandbox is gone; closed");
         if let Err(error) = self.delete_endpoint(id).await {
             tracing::warn!(error = %landline_types::chain(&error), "an endpoint could not be closed");
@@ -124,26 +128,42 @@ impl Engine {
     /// it.
     async fn remove_strays(&self) {
         let known: Vec<_> = self.endpoints().iter().map(|e| e.state.id().clone()).collect();
-        let host = self.host.clone();
+        let (host, meters) = (self.host.clone(), self.services.meters.clone());
         blocking(move || {
+            let reconciled = &meters.reconciled;
             let Ok(links) = host.links() else { return };
             for link in links {
                 if is_half_made(&link) {
                     tracing::info!(link = %link.name, "removing a link that was not finished");
-                    if let Err(error) = host.remove_half_made(link.index) {
-                        tracing::warn!(error = %landline_types::chain(&error), "it could not be removed");
+                    match host.remove_half_made(link.index) {
+                        Ok(true) => count(&reconciled.strays),
+                        Ok(false) => {}
+                        Err(error) => {
+                            count(&reconciled.failed);
+                            tracing::warn!(error = %landline_types::chain(&error), "it could not be removed");
+                        }
                     }
                     continue;
                 }
                 let (Some(mark), Some(alias)) = (mark_of(&link), link.alias.clone()) else { continue };
                 if mark.end == End::Container && !known.contains(&mark.endpoint) {
                     tracing::info!(link = %link.name, "removing a link that belongs to no endpoint");
-                    if let Err(error) = host.remove_marked(link.index, &alias) {
-                        tracing::warn!(error = %landline_types::chain(&error), "it could not be removed");
+                    match host.remove_marked(link.index, &alias) {
+                        Ok(true) => count(&reconciled.strays),
+                        Ok(false) => {}
+                        Err(error) => {
+                            count(&reconciled.failed);
+                            tracing::warn!(error = %landline_types::chain(&error), "it could not be removed");
+                        }
                     }
                 }
             }
         })
         .await;
     }
+}
+
+/// One more.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }

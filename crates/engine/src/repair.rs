@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use landline_kernel::Link;
 use landline_leases::{Inventory, Orders};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::carrier::Carriers;
 use crate::engine::{Endpoint, Engine};
+use crate::reconcile::count;
 
 /// Follows link events, and endpoints whose sandbox was not found, until `cancel`.
 pub(crate) async fn run(
@@ -156,6 +158,8 @@ impl Engine {
         let host = self.host.clone();
         match blocking(move || put_back(&*host, &wanted)).await {
             Ok(repaired) => {
+                let count = u64::try_from(repaired.len()).unwrap_or_default();
+                self.services.meters.reconciled.repaired.fetch_add(count, Ordering::Relaxed);
                 for endpoint in repaired.iter().filter_map(|id| self.slot_if_known(id)?.current()) {
                     endpoint.reconnected();
                 }
@@ -173,6 +177,7 @@ impl Engine {
                 && let Err(error) = self.make_link_again(&endpoint).await
             {
                 let endpoint = endpoint.state.id().short();
+                count(&self.services.meters.reconciled.failed);
                 tracing::warn!(endpoint, error = %landline_types::chain(&error), "a link could not be made again");
             }
         }

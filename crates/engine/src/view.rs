@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
@@ -57,6 +58,9 @@ pub struct EndpointView {
     pub server: Option<Ipv4Addr>,
     /// Seconds until the lease ends; `None`: never, or there is no lease.
     pub lease_left_s: Option<u64>,
+    /// When the lease ends, in seconds since 1970; `None`: never, or there is no lease.
+    #[serde(default)]
+    pub lease_ends_at: Option<u64>,
     /// `static`, `link only`, or the DHCP client's state (RFC 2131 figure 5).
     pub state: String,
     /// Why nothing it sends gets through, or why it has no address, though its state need not show it.
@@ -86,6 +90,9 @@ pub struct Ipv6View {
     pub search: Vec<String>,
     /// Seconds until the lease ends; `None`: never, or there is no lease.
     pub lease_left_s: Option<u64>,
+    /// When the lease ends, in seconds since 1970; `None`: never, or there is no lease.
+    #[serde(default)]
+    pub lease_ends_at: Option<u64>,
     /// What the client does about `DHCPv6`.
     pub state: String,
     /// Times another host had an address, since the daemon started.
@@ -190,9 +197,20 @@ impl Engine {
         let endpoint = self.slot_if_known(id)?.current()?;
         let network = endpoint.state.read().await.network;
         let network = self.networks().get(&network).cloned();
-        let mut view = view(&endpoint, network.as_ref(), &self.services.sandboxes).await;
+        let mut view = view(&endpoint, network.as_ref(), Some(&self.services.sandboxes)).await;
         view.held = held(&endpoint, &self.links().await).or(view.held);
         Some(view)
+    }
+
+    /// All endpoints, in no particular order, as their clients know them: what is on the host and in the containers is not
+    /// looked at, so that this costs no system call.
+    pub async fn client_views(&self) -> Vec<EndpointView> {
+        let mut views = Vec::new();
+        for endpoint in self.endpoints() {
+            let network = self.networks().get(endpoint.state.network()).cloned();
+            views.push(view(&endpoint, network.as_ref(), None).await);
+        }
+        views
     }
 
     /// All endpoints, ordered by network and container.
@@ -202,7 +220,7 @@ impl Engine {
         for endpoint in self.endpoints() {
             let network = endpoint.state.read().await.network;
             let network = self.networks().get(&network).cloned();
-            let mut view = view(&endpoint, network.as_ref(), &self.services.sandboxes).await;
+            let mut view = view(&endpoint, network.as_ref(), Some(&self.services.sandboxes)).await;
             view.held = held(&endpoint, &links).or(view.held);
             views.push(view);
         }
@@ -222,7 +240,7 @@ fn held(endpoint: &Endpoint, links: &[Link]) -> Option<String> {
 pub(crate) async fn view(
     endpoint: &Endpoint,
     network: Option<&NetworkRecord>,
-    sandboxes: &Arc<dyn Sandboxes>,
+    sandboxes: Option<&Arc<dyn Sandboxes>>,
 ) -> EndpointView {
     let record = endpoint.state.read().await;
     let status = endpoint.status();
@@ -238,12 +256,15 @@ pub(crate) async fn view(
     };
     let expires = lease.and_then(|lease| lease.expires);
     let told = endpoint.status6().map(|status| ipv6_view(&status));
-    let ipv6 = match told {
-        None => None,
-        Some(told) => Some(match present_v6(endpoint, record.sandbox.clone(), sandboxes).await {
-            Some(present) => only_present(told, &present),
-            None => told,
-        }),
+    let ipv6 = match (told, sandboxes) {
+        (None, _) => None,
+        (Some(told), None) => Some(told),
+        (Some(told), Some(sandboxes)) => {
+            Some(match present_v6(endpoint, record.sandbox.clone(), sandboxes).await {
+                Some(present) => only_present(told, &present),
+                None => told,
+            })
+        }
     };
     EndpointView {
         endpoint: record.id.to_string(),
@@ -260,6 +281,7 @@ pub(crate) async fn view(
         address,
         server: lease.map(|lease| lease.server),
         lease_left_s: expires.map(left),
+        lease_ends_at: expires.map(ends_at),
         state,
         held: record.used_elsewhere.map(|_| "another host uses its identity".to_owned()),
         naks: status.as_ref().map_or(0, |s| s.naks),
@@ -307,9 +329,17 @@ fn ipv6_view(status: &Status6) -> Ipv6View {
         dns: current.dns.iter().map(|dns| dns.address).collect(),
         search: current.search.iter().map(|search| search.domain.clone()).collect(),
         lease_left_s: expires.map(left),
+        lease_ends_at: expires.map(ends_at),
         state: status.state.to_string(),
         conflicts: status.conflicts,
     }
+}
+
+/// On the wall clock, to the nearest second, so that the same lease has the same end whenever it is looked at.
+fn ends_at(end: Instant) -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = end.since_boot().saturating_sub(boottime::now());
+    (wall + left + Duration::from_millis(500)).as_secs()
 }
 
 fn left(end: Instant) -> u64 {
@@ -328,6 +358,7 @@ mod tests {
             dns: Vec::new(),
             search: Vec::new(),
             lease_left_s: None,
+            lease_ends_at: None,
             state: "BOUND".into(),
             conflicts: 0,
         }

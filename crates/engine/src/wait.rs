@@ -203,6 +203,7 @@ mod tests {
             address: address.map(|address| address.parse().unwrap()),
             server: None,
             lease_left_s: None,
+            lease_ends_at: None,
             state: state.into(),
             held: None,
             naks: 0,

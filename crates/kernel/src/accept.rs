@@ -1,9 +1,10 @@
 //! Accepting connections when the system may have no descriptor or no memory for another.
 
+use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// The first pause after a connection was not accepted, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -11,29 +12,54 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often it is said that connections are not accepted.
 const SAID_EVERY: Duration = Duration::from_mins(1);
 
-/// A listening unix socket of one server.
+/// A listening socket.
+pub trait Listens: Send + 'static {
+    /// A connection to it.
+    type Stream: Send + 'static;
+
+    /// The next connection. Cancel-safe.
+    fn accept_one(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listens for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept_one(&self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+impl Listens for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept_one(&self) -> io::Result<TcpStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+/// A listening socket of one server.
 ///
 /// A connection that cannot be accepted stays where it is, and the socket stays readable: asking again at once would
 /// burn a processor and fill the log. So after each failure there is a pause that doubles, and one line a minute.
 #[derive(Debug)]
-pub struct Acceptor {
-    listener: UnixListener,
+pub struct Acceptor<L = UnixListener> {
+    listener: L,
     /// Whose connections they are, for the log.
     server: &'static str,
     failures: Failures,
 }
 
-impl Acceptor {
+impl<L: Listens> Acceptor<L> {
     /// Accepts what connects to this socket; `server` names it in the log.
-    pub fn new(listener: UnixListener, server: &'static str) -> Self {
+    pub fn new(listener: L, server: &'static str) -> Self {
         Self { listener, server, failures: Failures::default() }
     }
 
     /// The next connection. Nothing is lost when the future is dropped.
-    pub async fn accept(&mut self) -> UnixStream {
+    pub async fn accept(&mut self) -> L::Stream {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
+            match self.listener.accept_one().await {
+                Ok(stream) => {
                     self.failures.over();
                     return stream;
                 }

@@ -44,7 +44,7 @@ mod tap;
 mod unix;
 mod watch;
 
-pub use accept::{Acceptor, Failure, Failures, Seldom};
+pub use accept::{Acceptor, Failure, Failures, Listens, Seldom};
 pub use descriptors::raise_descriptor_limit;
 pub use helper::{finish_helpers, run_helper};
 pub use inherited::Inherited;

@@ -117,6 +117,7 @@ mod tests {
             address: None,
             server: None,
             lease_left_s: None,
+            lease_ends_at: None,
             state: state.into(),
             held: held.map(str::to_owned),
             naks: 0,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use landline_model::{EndpointRecord, IdentityRecord};
-use landline_options::{DnsMode, EndpointId, NetworkOptions};
+use landline_options::{DnsMode, EndpointId, NetworkId, NetworkOptions};
 use landline_store::{Batch, Store, StoreError};
 use tokio::sync::Mutex;
 
@@ -17,6 +17,7 @@ use crate::inventory::Ledger;
 #[derive(Debug)]
 pub struct EndpointState {
     id: EndpointId,
+    network: NetworkId,
     options: NetworkOptions,
     store: Arc<Store>,
     ledger: Ledger,
@@ -113,14 +114,19 @@ impl EndpointState {
         ledger: &Ledger,
         stored: bool,
     ) -> Self {
-        let (id, ledger) = (record.id.clone(), ledger.clone());
+        let (id, network, ledger) = (record.id.clone(), record.network.clone(), ledger.clone());
         let inner = Mutex::new(Inner::new(record, &options, book, ledger.clone(), stored));
-        Self { id, options, store, ledger, inner }
+        Self { id, network, options, store, ledger, inner }
     }
 
     /// The endpoint's id.
     pub fn id(&self) -> &EndpointId {
         &self.id
+    }
+
+    /// The id of the endpoint's network.
+    pub fn network(&self) -> &NetworkId {
+        &self.network
     }
 
     /// The options of the endpoint's network.

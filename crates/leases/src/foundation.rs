@@ -105,6 +105,7 @@ impl Foundation {
                 .map_err(kernel("follow the host's addresses"))?,
             sockets,
             traces,
+            meters: Arc::default(),
             sandboxes: Arc::new(LinuxSandboxes),
             namespaces: Arc::new(LinuxNamespaces),
             link_table,

@@ -14,6 +14,7 @@ mod foundation;
 mod inventory;
 pub mod ipv6;
 mod lease;
+mod meters;
 pub mod probe;
 mod random;
 pub mod sockets;
@@ -28,6 +29,7 @@ pub use lease::{
     ConflictMonitor, HostClient, MoveOutcome, Orders, SandboxMove, Services, StationMonitor, StationWatch,
     Status, Supervised, Troubles, ipv4, wait_for_move,
 };
+pub use meters::{Direction, Family, FamilyMeter, Meters, NetworkMeter};
 pub use random::OsRandom;
 pub use sockets::{LinuxSockets, Location, Sockets, heard, link_on_host};
 pub use trace::{Traced, Traces};

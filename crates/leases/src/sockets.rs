@@ -3,6 +3,7 @@
 //! [`Sockets`] opens sockets where links are. The kernel's are the ones that count; tests have a LAN of their own
 //! (`fake`).
 
+mod counted;
 mod dhcp4;
 mod icmp6;
 mod parent;
@@ -10,6 +11,7 @@ mod probes;
 mod release;
 mod traced;
 
+pub(crate) use counted::Counted;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};

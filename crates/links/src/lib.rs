@@ -37,7 +37,7 @@ pub use facts::{
     HostEnd, LinkFacts, MacOf, ParentIs, Shim, VlanBy, facts_of, is_reflected, leads_over, wants_bridge_alone,
 };
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
-pub use link_table::{Carrier, LinkEvents, LinkTable};
+pub use link_table::{Carrier, LinkEvents, LinkTable, LinkUse};
 pub use namespaces::{Events, LinuxNamespaces, Namespace, Namespaces};
 pub use pending::Pending;
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};

@@ -119,6 +119,17 @@ impl FakeTable {
     }
 }
 
+/// Whether a link can carry packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkUse {
+    /// It is switched off.
+    Down,
+    /// It is on, and nothing is at its other end (`IFF_RUNNING` is missing, netdevice(7)).
+    NoCarrier,
+    /// It carries packets.
+    Works,
+}
+
 /// The host's links by index, as of the last event.
 #[derive(Debug, Clone)]
 pub struct LinkTable {
@@ -176,6 +187,17 @@ impl LinkTable {
 
     pub(crate) fn links(&self) -> watch::Ref<'_, Links> {
         self.links.borrow()
+    }
+
+    /// What the host's link of this name can do; `None`: there is none.
+    pub fn of_name(&self, name: &IfName) -> Option<LinkUse> {
+        let links = self.links.borrow();
+        let link = links.values().find(|link| link.name == *name)?;
+        Some(match (link.up, link.running) {
+            (false, _) => LinkUse::Down,
+            (true, false) => LinkUse::NoCarrier,
+            (true, true) => LinkUse::Works,
+        })
     }
 
     /// Whether a hardware address is one of the host's own. A host with two interfaces on one LAN answers ARP on both for
@@ -349,6 +371,22 @@ mod tests {
             (link.index, state(&Link { up: true, running: *on, lower_up: *on, ..link.clone() }))
         };
         links.iter().map(running).collect()
+    }
+
+    #[test]
+    fn a_link_is_found_by_its_name() {
+        let fake = FakeTable::default();
+        let set = |up, running| {
+            fake.set(&[Link { up, running, ..link(3, "br0", LinkKind::Bridge { vlan_filtering: false }) }]);
+        };
+        let found = || fake.table().of_name(&"br0".parse().unwrap());
+        assert_eq!(found(), None);
+        set(true, true);
+        assert_eq!(found(), Some(LinkUse::Works));
+        set(true, false);
+        assert_eq!(found(), Some(LinkUse::NoCarrier));
+        set(false, false);
+        assert_eq!(found(), Some(LinkUse::Down));
     }
 
     #[tokio::test]

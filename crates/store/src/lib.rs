@@ -133,9 +133,18 @@ impl Store {
     }
 
     /// How many transactions were committed since the file was opened.
-    #[cfg(any(test, feature = "testing"))]
     pub fn commits(&self) -> u64 {
         self.writer.commits()
+    }
+
+    /// Why the last write failed; `None`: it succeeded, or there was none yet.
+    pub fn failure(&self) -> Option<String> {
+        self.writer.failure()
+    }
+
+    /// Writes nothing, durably: finds out whether the file can be written now.
+    pub fn probe(&self) -> Stored {
+        self.write(Batch::default())
     }
 }
 

@@ -185,8 +185,11 @@ fn a_disk_that_was_full_is_used_again() {
     let store = Store { writer, left: usize::MAX.into(), written: 0.into() };
     let error = store.put(&network(2)).wait().unwrap_err();
     assert!(landline_types::chain(&error).contains("power"), "{error}");
+    assert!(store.failure().unwrap().contains("power"));
+    store.probe().wait().unwrap();
+    assert_eq!((store.failure(), store.commits()), (None, 1), "there is room again");
     store.put(&network(1)).wait().unwrap();
-    assert_eq!(store.commits(), 1);
+    assert_eq!(store.commits(), 2);
     drop(store);
     assert_eq!(Store::open(&path).unwrap().1.take::<NetworkRecord>(), [network(1)]);
 }

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
+use landline_types::chain;
 use tokio::sync::oneshot;
 
 use super::StoreError;
@@ -30,19 +31,27 @@ pub(super) struct Writer {
     /// There until it is dropped.
     queue: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
-    commits: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// What became of the writes.
+#[derive(Debug, Default)]
+struct Counts {
+    commits: AtomicU64,
+    /// Why the last one failed, if it did.
+    failure: Mutex<Option<String>>,
 }
 
 impl Writer {
     pub(super) fn start(disk: Disk) -> Result<Self, StoreError> {
         let (queue, requests) = channel();
-        let commits = Arc::<AtomicU64>::default();
-        let counter = commits.clone();
+        let counts = Arc::<Counts>::default();
+        let counter = counts.clone();
         let thread = std::thread::Builder::new()
             .name("landline-store".into())
             .spawn(move || run(disk, &requests, &counter))
             .map_err(redb::Error::Io)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), commits })
+        Ok(Self { queue: Some(queue), thread: Some(thread), counts })
     }
 
     pub(super) fn write(&self, changes: Vec<Change>) -> Stored {
@@ -57,7 +66,11 @@ impl Writer {
     }
 
     pub(super) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+        self.counts.commits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -84,7 +97,7 @@ impl fmt::Debug for Writer {
     }
 }
 
-fn run(mut disk: Disk, requests: &Receiver<Request>, commits: &AtomicU64) {
+fn run(mut disk: Disk, requests: &Receiver<Request>, counts: &Counts) {
     while let Ok(first) = requests.recv() {
         let (mut changes, mut answers) = (Vec::new(), Vec::new());
         for request in std::iter::once(first).chain(requests.try_iter()) {
@@ -93,8 +106,10 @@ fn run(mut disk: Disk, requests: &Receiver<Request>, commits: &AtomicU64) {
         }
         let written = disk.write(&changes);
         if written.is_ok() {
-            commits.fetch_add(1, Ordering::Relaxed);
+            counts.commits.fetch_add(1, Ordering::Relaxed);
         }
+        *counts.failure.lock().unwrap_or_else(PoisonError::into_inner) =
+            written.as_ref().err().map(|error| chain(error));
         for answer in answers {
             // Who does not wait for it does not mind.
             drop(answer.send(written.clone()));

@@ -8,8 +8,10 @@ mod ifname;
 mod mac;
 mod shown;
 mod text;
+mod timings;
 
 pub use chain::chain;
 pub use ifname::{IfName, IfNameError};
 pub use mac::{Mac, MacError};
 pub use shown::Shown;
+pub use timings::{Timings, TimingsSeen};

@@ -90,6 +90,11 @@ impl Verb {
         }
     }
 
+    /// The path without its slash, like `NetworkDriver.Join`.
+    pub(crate) fn name(self) -> &'static str {
+        self.path().trim_start_matches('/')
+    }
+
     /// The request this path means.
     pub(crate) fn of_path(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.path() == path)
@@ -113,6 +118,7 @@ mod tests {
             assert_eq!(Verb::of_path(verb.path()), Some(verb));
         }
         assert_eq!(Verb::CreateEndpoint.to_string(), "CreateEndpoint");
+        assert_eq!(Verb::GetCapabilities.name(), "NetworkDriver.GetCapabilities");
         for path in
             ["", "/", "/NetworkDriver.", "NetworkDriver.Join", "/networkdriver.join", "/IpamDriver.Join"]
         {

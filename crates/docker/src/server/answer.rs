@@ -97,6 +97,7 @@ impl<D: Driver + IpamDriver> Answerer<D> {
             Err(error) => Err(error.into()),
         };
         let took = started.elapsed();
+        self.driver.answered(verb.name(), took);
         match answer {
             Ok(response) => {
                 tracing::debug!(%verb, ?took, "answered Docker");

@@ -272,6 +272,7 @@ impl World {
         let sockets: Arc<dyn Sockets> = Arc::new(self.lan.clone());
         let services = Services {
             traces: Arc::default(),
+            meters: Arc::default(),
             clock: self.clock.clone(),
             sockets: sockets.clone(),
             sandboxes: Arc::new(self.sandboxes.clone()),

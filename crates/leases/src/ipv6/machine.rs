@@ -19,8 +19,9 @@ use super::company::Gossip;
 use super::ra_listeners::Routers;
 use crate::endpoint_state::EndpointState;
 use crate::lease::{Base, Due, Job, Listener, Machine, Opener, Services, Supervised, Supervisor, Troubles};
+use crate::meters::{ClientMeter, Family};
 use crate::random::OsRandom;
-use crate::sockets::{Advertisement, Icmp6, Location, Packet6};
+use crate::sockets::{Advertisement, Counted, Icmp6, Location, Packet6};
 
 /// The most addresses that may be on a link as far as is stored; more than this many are not there at once.
 const MOST_APPLIED: usize = 64;
@@ -105,6 +106,7 @@ struct Ipv6 {
     /// The state that was stored last.
     kept: State6,
     status: watch::Sender<Status6>,
+    meter: Arc<ClientMeter>,
 }
 
 /// What is heard without a socket.
@@ -138,7 +140,8 @@ impl Ipv6 {
             troubles: Troubles::default(),
         });
         let company = services.company.listen();
-        let machine = Self { client, mac, routers, company, kept, status };
+        let meter = services.meters.client(endpoint.network(), Family::V6, &services.clock);
+        let machine = Self { client, mac, routers, company, kept, status, meter };
         (machine, Base::new(endpoint, services, place))
     }
 
@@ -153,6 +156,7 @@ impl Ipv6 {
 
     /// Another cannot or must not have the address.
     fn troubled(&self, note: impl FnOnce(&mut Troubles)) {
+        self.meter.conflict();
         self.status.send_modify(|status| {
             status.conflicts += 1;
             note(&mut status.troubles);
@@ -197,8 +201,10 @@ impl Machine for Ipv6 {
     }
 
     fn opener(&self) -> Opener<Self::Sockets> {
-        let listener = self.routers.is_some();
-        Box::new(move |sockets, place, mark| sockets.icmp6(place, mark, listener))
+        let (listener, meter) = (self.routers.is_some(), self.meter.clone());
+        Box::new(move |sockets, place, mark| {
+            Ok(Box::new(Counted::new(sockets.icmp6(place, mark, listener)?, meter)))
+        })
     }
 
     fn send(socket: &mut Self::Sockets, transmit: &Transmit) -> io::Result<()> {

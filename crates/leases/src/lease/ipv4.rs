@@ -26,8 +26,9 @@ use super::supervisor::Supervisor;
 use super::troubles::Troubles;
 use crate::addressing::dhcp::wanted;
 use crate::endpoint_state::EndpointState;
+use crate::meters::{ClientMeter, Family};
 use crate::random::OsRandom;
-use crate::sockets::{Dhcp4, Location, Received};
+use crate::sockets::{Counted, Dhcp4, Location, Received};
 
 /// What is known of a lease from outside its task.
 #[derive(Debug, Clone)]
@@ -121,6 +122,7 @@ struct Ipv4 {
     /// A server has granted or confirmed the lease, and that is stored.
     confirmed: bool,
     status: watch::Sender<Status>,
+    meter: Arc<ClientMeter>,
 }
 
 impl Ipv4 {
@@ -148,7 +150,8 @@ impl Ipv4 {
             conflicts: 0,
             troubles: Troubles::default(),
         });
-        let machine = Self { client, mac, watch, echo: None, confirmed: false, status };
+        let meter = services.meters.client(endpoint.network(), Family::V4, &services.clock);
+        let machine = Self { client, mac, watch, echo: None, confirmed: false, status, meter };
         (machine, Base::new(endpoint, services, place))
     }
 
@@ -167,6 +170,7 @@ impl Ipv4 {
 
     /// Another cannot or must not have the address.
     fn troubled(&self, note: impl FnOnce(&mut Troubles)) {
+        self.meter.conflict();
         self.status.send_modify(|status| {
             status.conflicts += 1;
             note(&mut status.troubles);
@@ -205,7 +209,8 @@ impl Machine for Ipv4 {
     }
 
     fn opener(&self) -> Opener<Self::Sockets> {
-        Box::new(|sockets, place, mark| sockets.dhcp4(place, mark))
+        let meter = self.meter.clone();
+        Box::new(move |sockets, place, mark| Ok(Box::new(Counted::new(sockets.dhcp4(place, mark)?, meter))))
     }
 
     fn send(sockets: &mut Self::Sockets, transmit: &Transmit) -> io::Result<()> {

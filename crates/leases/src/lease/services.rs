@@ -9,6 +9,7 @@ use super::conflict_monitor::ConflictMonitor;
 use crate::addressing::book::AddressBook;
 use crate::clock::Clock;
 use crate::ipv6::{Company, RaListeners};
+use crate::meters::Meters;
 use crate::probe::Prober;
 use crate::sockets::Sockets;
 use crate::trace::Traces;
@@ -22,6 +23,8 @@ pub struct Services {
     pub sockets: Arc<dyn Sockets>,
     /// What was said there last.
     pub traces: Arc<Traces>,
+    /// What is counted for the metrics.
+    pub meters: Arc<Meters>,
     /// Where containers are.
     pub sandboxes: Arc<dyn Sandboxes>,
     /// Whose links, addresses, routes and neighbours can be looked at and changed.

@@ -9,6 +9,7 @@ use landline_options::ConflictCheck;
 
 use super::{Lab, bound, pass, sandbox, until, wait};
 use crate::lease::{Status, Supervised};
+use crate::meters::Direction;
 
 /// The first address that the server gives.
 const FIRST: &str = "198.51.100.10/24";
@@ -352,4 +353,43 @@ async fn leaving_lets_go_of_the_sandbox() {
     lab.lan.four(|lan| lan.renumber(100));
     pass(3600).await;
     assert_eq!(lab.inside(), [FIRST], "nothing is done in it any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_and_exchanges_are_counted_for_the_network() {
+    let (lab, supervised) = running().await;
+    pass(3600).await;
+    let meter = lab.services.meters.network(lab.endpoint.network());
+    let count = |direction, kind: MessageType| meter.v4.messages(direction, kind.code());
+    for kind in [MessageType::Discover, MessageType::Request, MessageType::Release] {
+        let sent = lab.lan.four(|lan| lan.sent(kind));
+        assert_eq!(count(Direction::Sent, kind), sent as u64, "{kind:?}");
+    }
+    let acks = count(Direction::Received, MessageType::Ack);
+    assert_eq!(acks, count(Direction::Sent, MessageType::Request), "each was answered");
+    // Discovery and the request after it are one exchange.
+    assert_eq!(meter.v4.exchanges().read().count(), acks);
+    assert_eq!(count(Direction::Received, MessageType::Discover), 0);
+    supervised.stop(true).await;
+    assert!(count(Direction::Sent, MessageType::Release) >= 1, "what is sent past the kernel, too");
+    assert_eq!(meter.v6.messages(Direction::Sent, 1), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_to_other_clients_are_not_counted() {
+    let lab = Lab::new();
+    let meter =
+        lab.services.meters.client(lab.endpoint.network(), crate::meters::Family::V4, &lab.services.clock);
+    let ack = |xid| landline_dhcp::wire::dhcpv4::Repr::from_client(MessageType::Ack, xid, super::MAC).emit();
+    let request = landline_dhcp::wire::dhcpv4::Repr::from_client(MessageType::Request, 7, super::MAC).emit();
+    meter.dhcp4(Direction::Received, &ack(7));
+    meter.dhcp4(Direction::Sent, &request);
+    pass(2).await;
+    meter.dhcp4(Direction::Received, &ack(8));
+    let network = lab.services.meters.network(lab.endpoint.network());
+    assert_eq!(network.v4.messages(Direction::Received, MessageType::Ack.code()), 0);
+    meter.dhcp4(Direction::Received, &ack(7));
+    assert_eq!(network.v4.messages(Direction::Received, MessageType::Ack.code()), 1);
+    let seen = network.v4.exchanges().read();
+    assert_eq!((seen.count(), seen.sum), (1, 2.0));
 }

@@ -74,6 +74,7 @@ impl Lab {
             clock,
             sockets: sockets.clone(),
             traces: Arc::default(),
+            meters: Arc::default(),
             sandboxes: Arc::new(sandboxes.clone()),
             namespaces: Arc::new(FakeNamespaces::default()),
             book: AddressBook::default(),

@@ -60,6 +60,7 @@ impl World {
             sandboxes: Arc::new(FakeSandboxes::default()),
             namespaces: Arc::new(self.fake.clone()),
             traces: Arc::default(),
+            meters: Arc::default(),
             ra_listeners: RaListeners::new(link_table.clone(), sockets.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(link_table.clone(), sockets),

@@ -33,7 +33,8 @@ pub enum MessageType {
 }
 
 impl MessageType {
-    const ALL: [Self; 8] = [
+    /// All of them, in the order of their codes, from 1.
+    pub const ALL: [Self; 8] = [
         Self::Discover,
         Self::Offer,
         Self::Request,

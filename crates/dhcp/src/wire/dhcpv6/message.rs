@@ -31,7 +31,7 @@ pub enum MessageType {
 
 impl MessageType {
     /// In the order of their codes, from 1.
-    const ALL: [Self; 11] = [
+    pub const ALL: [Self; 11] = [
         Self::Solicit,
         Self::Advertise,
         Self::Request,
