@@ -9,7 +9,7 @@ BUILD_PACKAGES := gcc libc6-dev
 LAB_PACKAGES := docker.io tini strace iproute2 iptables nftables dnsmasq-base udhcpc busybox-static kea-dhcp4-server \
 	kea-dhcp6-server isc-dhcp-server isc-dhcp-client radvd tcpdump docker-compose iputils-ping \
 	iputils-arping curl procps ethtool kmod jq util-linux python3-minimal vde2 openvswitch-switch iperf3 podman \
-	systemd dbus network-manager ifupdown bridge-utils firewalld
+	systemd dbus network-manager ifupdown bridge-utils firewalld prometheus
 # The demo's Docker is the one that is there.
 DEMO_PACKAGES := $(if $(shell command -v dockerd),,docker.io) tini iproute2 iptables dnsmasq-base busybox-static iputils-ping curl
 VM_PACKAGES := qemu-system-x86 xz-utils mmdebstrap e2fsprogs

@@ -26,6 +26,7 @@ use crate::control;
 use crate::doctor::Surroundings;
 use crate::frontend::{Frontend, lan_ipam_name, longest_request};
 use crate::host_access;
+use crate::http;
 use crate::identity::{Site, SiteError};
 use crate::log::{self, LevelError};
 use crate::network::Lost;
@@ -195,6 +196,7 @@ async fn serve(
         },
         drivers: if driver { driver_names(&names, &lan_ipam_name, &options.ipam_name) } else { Vec::new() },
         started,
+        state_dir: options.state_dir.clone(),
     };
     let alarm = Alarm::start().map_err(DaemonError::Timer)?;
     tasks.spawn(starts::follow(
@@ -221,7 +223,9 @@ async fn serve(
         site,
         around,
     };
-    tasks.spawn(control::serve(control, context, cancel.clone()));
+    let context = Arc::new(context);
+    tasks.spawn(control::serve(control, context.clone(), cancel.clone()));
+    tasks.spawn(http::follow(context, attacher.config(), cancel.clone()));
     tasks.spawn(control::follow_group(control_path.clone(), attacher.config(), cancel.clone()));
     tasks.spawn(follow_site);
     tasks.spawn(attacher.clone().follow(cancel.clone()));

@@ -92,6 +92,8 @@ pub(crate) struct Surroundings {
     pub(crate) drivers: Vec<DriverName>,
     /// When the daemon started (`CLOCK_BOOTTIME`).
     pub(crate) started: Duration,
+    /// Where the state is.
+    pub(crate) state_dir: PathBuf,
 }
 
 /// Looks, and mends what can be.

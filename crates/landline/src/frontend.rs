@@ -446,6 +446,10 @@ impl Driver for Frontend {
         self.docker_lives.notify_one();
     }
 
+    fn answered(&self, verb: &'static str, took: Duration) {
+        self.parts.docker_requests.add(verb, took);
+    }
+
     async fn start_without_contents(&self, dockerd: Option<u32>) -> Option<DriverError> {
         self.look_whether_docker_restores(dockerd);
         // Once its API answers, whoever has asked for the start can ask again.

@@ -16,13 +16,16 @@ mod doctor;
 mod exit;
 mod files;
 mod frontend;
+mod health;
 mod host_access;
+mod http;
 mod identity;
 mod inspect;
 mod lease;
 mod listing;
 mod log;
 mod ls;
+mod metrics;
 mod named;
 mod nat;
 mod network;
@@ -87,6 +90,7 @@ async fn run(
             log::start(None, false)?;
             Ok(landline_links::vde::run_switches().await?)
         }
+        cli::Command::Metrics(options) => Ok(metrics::run(&options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
         cli::Command::Wait(options) => Ok(wait::run(&options).await?),
         cli::Command::Inspect(options) => Ok(inspect::run(&options).await?),

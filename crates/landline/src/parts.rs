@@ -15,6 +15,7 @@ use landline_resolver::Resolver;
 use landline_uplink::HostLeases;
 
 use crate::connections::Connections;
+use crate::metrics::DockerMeter;
 use crate::refused_starts::RefusedStarts;
 
 /// The engine and its features.
@@ -37,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) connections: Arc<Connections>,
     /// Starts that were refused, because nothing told which container it was.
     pub(crate) refused_starts: Arc<RefusedStarts>,
+    /// How long Docker's requests took.
+    pub(crate) docker_requests: DockerMeter,
 }
 
 impl Parts {
@@ -80,6 +83,7 @@ impl Parts {
             doctor,
             connections,
             refused_starts,
+            docker_requests: DockerMeter::default(),
         }))
     }
 }

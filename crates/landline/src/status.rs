@@ -16,6 +16,7 @@ use crate::cli::StatusOptions;
 use crate::control::{Answer, CallError, Context, Request, call};
 use crate::doctor::{examine, without_daemon};
 use crate::exit::NO_DAEMON;
+use crate::health::{Check, CheckName, Health, Level, health};
 use crate::ls::span;
 use crate::network::NetworkRow;
 use crate::output::{CommandError, show, table};
@@ -33,6 +34,9 @@ pub(crate) struct Status {
     pub(crate) networks: Vec<NetworkStatus>,
     /// How many interfaces are attached to containers, processes and namespaces.
     pub(crate) attachments: usize,
+    /// The results of the health checks, if the daemon runs.
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
     /// What is wrong, each with what to do about it.
     pub(crate) problems: Vec<Finding>,
 }
@@ -111,6 +115,8 @@ pub(crate) async fn status(context: &Context) -> Result<Status, NatError> {
     let mut problems = Box::pin(examine(context, false)).await?.found;
     problems.extend(endpoints.iter().filter_map(without_address));
     problems.extend(attacher.rows().iter().filter_map(not_attached));
+    let health = health(context, &endpoints).await;
+    problems.extend(health.checks.iter().filter_map(unwell));
     let view = docker.borrow().clone();
     Ok(Status {
         daemon: Some(DaemonStatus {
@@ -122,6 +128,7 @@ pub(crate) async fn status(context: &Context) -> Result<Status, NatError> {
         drivers: around.drivers.clone(),
         networks,
         attachments: parts.attach.records().len(),
+        health: Some(health),
         problems,
     })
 }
@@ -144,6 +151,16 @@ fn without_address(endpoint: &EndpointView) -> Option<Finding> {
     Some(Finding::new("lease", says))
 }
 
+/// What a check of the health found that nobody else says.
+fn unwell(check: &Check) -> Option<Finding> {
+    let reason = check.reason.clone()?;
+    match check.name {
+        CheckName::Store | CheckName::Starts => Some(Finding::new(check.name.as_str(), reason)),
+        // The doctor says so, and which containers have no address is listed one by one.
+        CheckName::Docker | CheckName::Parents | CheckName::Leases => None,
+    }
+}
+
 /// What keeps an interface from a container that asked for it.
 fn not_attached(row: &AttachRow) -> Option<Finding> {
     (row.state != RowState::Ended).then(|| Finding::new("attachment", row.explain()))
@@ -163,6 +180,13 @@ pub(crate) fn text(status: &Status) -> String {
             true => format!("docker       {version}"),
             false => "docker       the API is unreachable".to_owned(),
         });
+    }
+    if let Some(health) = &status.health {
+        let troubles = health.checks.iter().filter(|check| check.level != Level::Ok);
+        let troubles: Vec<String> =
+            troubles.map(|check| format!("{} {}", check.name.as_str(), check.level.as_str())).collect();
+        let why = if troubles.is_empty() { String::new() } else { format!(" ({})", troubles.join(", ")) };
+        lines.push(format!("health       {}{why}", health.level.as_str()));
     }
     if !status.drivers.is_empty() {
         let name = |driver: &DriverName| {
@@ -226,6 +250,7 @@ mod tests {
             drivers: vec![driver("landline", false), driver("landline-dhcp", true)],
             networks: vec![NetworkStatus { network, endpoints: 2 }],
             attachments: 0,
+            health: Some(Health::default()),
             problems: Vec::new(),
         }
     }
@@ -234,6 +259,7 @@ mod tests {
     fn a_healthy_host_fits_on_one_screen() {
         let expected = "daemon       version 0.1.0, up 3h04m, process 812\n\
                         docker       version 29.0.1\n\
+                        health       ok\n\
                         drivers      landline, landline-dhcp (IPAM only)\n\n\
                         NETWORK  MODE    PARENT  ENDPOINTS\n\
                         lan      bridge  br0     2\n\n\

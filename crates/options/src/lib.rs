@@ -41,7 +41,8 @@ pub use attach::{
 };
 pub use client_id::{ClientIdContext, ClientIdError, ClientIdTemplate, ClientIdTemplateError};
 pub use config::{
-    Allowed, AttachKind, ConfigError, ConfigFile, Containers, Control, Defaults, Identity, Refusal, Standing,
+    Allowed, AttachKind, ConfigError, ConfigFile, Containers, Control, Defaults, Http, Identity, Refusal,
+    Standing,
 };
 pub use demands::Permission;
 pub use duration::{DurationError, parse_duration};

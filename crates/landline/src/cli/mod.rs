@@ -64,6 +64,8 @@ pub(crate) enum Command {
     ///
     /// Identity, lease, and every option that the server sent.
     Inspect(InspectOptions),
+    /// Print metrics for Prometheus.
+    Metrics(MetricsOptions),
     /// Wait until a container has its addresses, and print them.
     ///
     /// The container need not exist yet. The exit status is 3 if it takes too long.
@@ -173,6 +175,13 @@ pub(crate) struct StatusOptions {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Which daemon's metrics to print.
+#[derive(Debug, Args)]
+pub(crate) struct MetricsOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
 }
 
 /// Which messages to show, and how.

@@ -63,6 +63,7 @@ impl Request {
             Self::Ls
             | Self::Ping
             | Self::Status
+            | Self::Metrics
             | Self::Wait { .. }
             | Self::Trace { .. }
             | Self::Inspect { .. }

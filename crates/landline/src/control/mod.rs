@@ -42,6 +42,8 @@ pub(crate) enum Request {
     Ls,
     /// How the daemon is.
     Status,
+    /// What Prometheus reads.
+    Metrics,
     /// Answer when a container has its addresses.
     Wait {
         /// Its name or id, or what something was attached to.
@@ -235,6 +237,8 @@ pub(crate) enum Answer {
     Ls(Listing),
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Metrics`]: the text.
+    Metrics(String),
     /// To [`Request::Wait`]: the addresses.
     Waited(Vec<String>),
     /// To [`Request::Wait`]: why it took too long.

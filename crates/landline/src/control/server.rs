@@ -7,7 +7,10 @@ use landline_docker::DockerView;
 use landline_host_access::AccessError;
 use landline_kernel::Acceptor;
 use landline_model::NatOwner;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use rustix::net::RecvFlags;
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +20,10 @@ use super::{Answer, Listing, MAX_LINE, Request};
 use crate::alike;
 use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
+use crate::http;
 use crate::identity::Site;
 use crate::inspect;
+use crate::metrics;
 use crate::network::{Lost, detail};
 use crate::parts::Parts;
 use crate::status::status;
@@ -42,14 +47,13 @@ pub(crate) struct Context {
 }
 
 /// Serves until `cancel`; every connection has a task of its own.
-pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: CancellationToken) {
-    let context = Arc::new(context);
+pub(crate) async fn serve(listener: UnixListener, context: Arc<Context>, cancel: CancellationToken) {
     let others = Arc::new(Semaphore::new(OTHERS));
     let mut acceptor = Acceptor::new(listener, "control");
     while let Some(stream) = cancel.run_until_cancelled(acceptor.accept()).await {
         let (context, cancel, others) = (context.clone(), cancel.clone(), others.clone());
         tokio::spawn(async move {
-            let conversation = Box::pin(serve_connection(stream, &context, &others, &cancel));
+            let conversation = Box::pin(serve_connection(stream, context, &others, &cancel));
             let served = cancel.run_until_cancelled(conversation).await;
             if let Some(Err(error)) = served {
                 tracing::debug!(%error, "a control connection failed");
@@ -60,7 +64,7 @@ pub(crate) async fn serve(listener: UnixListener, context: Context, cancel: Canc
 
 async fn serve_connection(
     stream: UnixStream,
-    context: &Context,
+    context: Arc<Context>,
     others: &Semaphore,
     cancel: &CancellationToken,
 ) -> io::Result<()> {
@@ -71,6 +75,12 @@ async fn serve_connection(
         (Some(others.try_acquire().map_err(io::Error::other)?), MAX_LINE_OF_OTHERS)
     };
     let config = context.attacher.config();
+    if speaks_http(&stream).await? {
+        peer.may(&Request::Metrics, &config.borrow()).map_err(io::Error::other)?;
+        http::serve_local(stream, context).await;
+        return Ok(());
+    }
+    let context = &*context;
     let (input, mut output) = stream.into_split();
     let mut lines = BufReader::new(input.take(most));
     let mut line = Vec::new();
@@ -101,6 +111,22 @@ async fn serve_connection(
     Ok(())
 }
 
+/// Whether the first thing that comes is the start of a request for HTTP: those of the control protocol begin with a brace.
+async fn speaks_http(stream: &UnixStream) -> io::Result<bool> {
+    let mut first = [0];
+    loop {
+        stream.readable().await?;
+        let peeked = stream.try_io(Interest::READABLE, || {
+            Ok(rustix::net::recv(stream, &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT)?)
+        });
+        match peeked {
+            Ok((_, length)) => return Ok(length == 1 && first[0].is_ascii_uppercase()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Ends when the other side has closed the connection.
 async fn closed(lines: &mut (impl AsyncBufRead + Unpin)) {
     if lines.fill_buf().await.is_ok_and(|more| !more.is_empty()) {
@@ -128,6 +154,7 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
             Answer::Traced(trace(context, &target, after, follow).await)
         }
         Request::Wait { target, awaited, timeout } => wait(context, &target, awaited, timeout).await,
+        Request::Metrics => Answer::Metrics(metrics::look(context).await.text()),
         Request::Status => match Box::pin(status(context)).await {
             Ok(status) => Answer::Status(Box::new(status)),
             Err(error) => Answer::Error(landline_types::chain(&error)),

@@ -75,6 +75,7 @@ mod resolver;
 mod restart;
 mod routers;
 mod routes;
+mod see;
 mod servers;
 mod servers6;
 mod service;

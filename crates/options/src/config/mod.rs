@@ -5,6 +5,7 @@ mod control;
 mod defaults;
 mod edit;
 mod host_access;
+mod http;
 mod identity;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use allow::{Allowed, AttachKind, Refusal};
 pub use control::Control;
 pub use defaults::Defaults;
+pub use http::Http;
 pub use identity::Identity;
 
 use crate::access::Access;
@@ -36,6 +38,8 @@ pub struct ConfigFile {
     pub identity: Identity,
     /// Who may use the control socket.
     pub control: Control,
+    /// Where metrics, health and the page are served.
+    pub http: Http,
 }
 
 /// `[containers]`: what containers may ask for in their labels and environment.

@@ -1,0 +1,122 @@
+//! What is answered to which path.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::host::Names;
+use crate::control::Context;
+use crate::health::{Level, health};
+use crate::metrics;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What is not a page cannot load anything.
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// A body and its type.
+struct Content {
+    status: StatusCode,
+    kind: &'static str,
+    body: Bytes,
+}
+
+impl Content {
+    fn ok(kind: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, kind, body: body.into() }
+    }
+
+    fn error(status: StatusCode, says: &'static str) -> Self {
+        Self { status, kind: TEXT, body: Bytes::from_static(says.as_bytes()) }
+    }
+
+    fn respond(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        let own = HeaderName::from_static("cross-origin-resource-policy");
+        headers.insert(own, HeaderValue::from_static("same-origin"));
+        response
+    }
+}
+
+/// What a request is refused with before anything is looked at.
+fn refuse<B>(request: &Request<B>, names: Option<&Names>) -> Option<Response<Full<Bytes>>> {
+    if names.is_some_and(|names| !names.allow(request.headers())) {
+        let says = "this server is not called so; use its address, or add the name to hosts in [http]\n";
+        return Some(Content::error(StatusCode::MISDIRECTED_REQUEST, says).respond());
+    }
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut response = Content::error(StatusCode::METHOD_NOT_ALLOWED, "use GET\n").respond();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Some(response);
+    }
+    None
+}
+
+/// The answer to one request. `names`: how the server may be called; `None`: however it is.
+pub(super) async fn answer<B>(
+    request: &Request<B>,
+    context: &Context,
+    names: Option<&Names>,
+) -> Response<Full<Bytes>> {
+    if let Some(refused) = refuse(request, names) {
+        return refused;
+    }
+    match request.uri().path() {
+        "/metrics" => Content::ok(metrics::CONTENT_TYPE, metrics::look(context).await.text()),
+        "/health" => {
+            let mut endpoints = context.parts.engine.client_views().await;
+            context.parts.attach.name_containers(&mut endpoints);
+            let health = health(context, &endpoints).await;
+            let status =
+                if health.level == Level::Fail { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            match serde_json::to_vec(&health) {
+                Ok(body) => Content { status, ..Content::ok(JSON, body) },
+                Err(_) => Content::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot write JSON\n"),
+            }
+        }
+        _ => Content::error(StatusCode::NOT_FOUND, "there are /metrics and /health\n"),
+    }
+    .respond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(method: &str, host: &str) -> Option<StatusCode> {
+        let request =
+            Request::builder().method(method).uri("/metrics").header("host", host).body(()).unwrap();
+        refuse(&request, Some(&Names::new(Vec::new()))).map(|response| response.status())
+    }
+
+    #[test]
+    fn nothing_can_be_changed_and_no_name_can_be_borrowed() {
+        assert_eq!(refused("GET", "127.0.0.1:9732"), None);
+        assert_eq!(refused("HEAD", "localhost"), None);
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            assert_eq!(refused(method, "localhost"), Some(StatusCode::METHOD_NOT_ALLOWED), "{method}");
+        }
+        assert_eq!(refused("GET", "evil.example"), Some(StatusCode::MISDIRECTED_REQUEST));
+    }
+
+    #[test]
+    fn nothing_is_kept_sniffed_or_loaded() {
+        let response = Content::ok(TEXT, "x").respond();
+        let header = |name: &str| response.headers()[name].to_str().unwrap();
+        assert_eq!(header("cache-control"), "no-store");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert!(header("content-security-policy").starts_with("default-src 'none'"));
+    }
+}

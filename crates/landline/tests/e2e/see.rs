@@ -1,0 +1,143 @@
+//! What monitoring systems see: metrics that agree with the DHCP server, and health that comes back by itself.
+
+use landline_testbed::wait_for;
+use serde_json::Value;
+
+use crate::world::{Result, SOON, World, bare, binary};
+
+const CONTROL: [&str; 4] = ["curl", "-sS", "--unix-socket", "/run/landline/control.sock"];
+
+/// The values of this metric, by their labels.
+fn series(text: &str, name: &str) -> Vec<(String, f64)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+    lines
+        .filter(|(labels, _)| labels.is_empty() || labels.starts_with('{'))
+        .filter_map(|(labels, value)| Some((labels.to_owned(), value.parse().ok()?)))
+        .collect()
+}
+
+/// The one value of this metric with all these labels.
+fn value(text: &str, name: &str, labels: &[&str]) -> Result<f64> {
+    let found = series(text, name);
+    let found: Vec<_> =
+        found.iter().filter(|(own, _)| labels.iter().all(|label| own.contains(label))).collect();
+    match found[..] {
+        [(_, value)] => Ok(*value),
+        _ => Err(format!("{} series {name} {labels:?}:\n{text}", found.len()).into()),
+    }
+}
+
+fn health(world: &World) -> Result<Value> {
+    let health = world.host.check(&[&CONTROL[..], &["http://localhost/health"]].concat())?;
+    Ok(serde_json::from_str(&health)?)
+}
+
+/// Waits until a check has this level, and says why.
+fn wait_for_check(world: &World, check: &str, level: &str) -> Result<String> {
+    let why = wait_for(format!("{check} to be {level}"), 4 * SOON, || {
+        let health = health(world).ok()?;
+        let found = health["checks"].as_array()?.iter().find(|found| found["check"] == check)?.clone();
+        (found["level"] == level).then(|| found["reason"].as_str().unwrap_or_default().to_owned())
+    })?;
+    Ok(why)
+}
+
+#[test]
+fn metrics_agree_with_the_dhcp_server() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+    wait_for("the interface's name", SOON, || world.row("web").is_ok_and(|row| row["interface"] == "br00"))?;
+    let text = world.host.landline_ok(binary(), &["metrics"])?;
+
+    let lease = world.dhcp.lease_of(&world.mac("web", "br00")?).ok_or("no lease")?;
+    assert_eq!(lease.ip.to_string(), bare(&world.address("web", "br00")?));
+    let web = ["network=\"lan\"", "container=\"web\"", "interface=\"br00\"", "family=\"ipv4\""];
+    let ends = value(&text, "landline_lease_expires_timestamp_seconds", &web)?;
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
+    let off = (ends - lease.expiry as f64).abs();
+    assert!(off <= 2.0, "the server says {}, the metric {ends}", lease.expiry);
+    assert!(
+        (value(&text, "landline_lease_state", &[&web[..], &["state=\"BOUND\""]].concat())? - 1.0).abs() < 0.1
+    );
+    let count = |kind: &str, direction: &str| {
+        let labels =
+            [&*format!("type=\"{kind}\""), &*format!("direction=\"{direction}\""), "network=\"lan\""];
+        value(&text, "landline_dhcp_messages_total", &labels)
+    };
+    for (kind, direction) in
+        [("discover", "sent"), ("offer", "received"), ("request", "sent"), ("ack", "received")]
+    {
+        assert!(count(kind, direction)? >= 1.0, "{kind} {direction}");
+    }
+    assert!(value(&text, "landline_dhcp_exchange_seconds_count", &["family=\"ipv4\""])? >= 1.0);
+    assert!(
+        value(&text, "landline_docker_request_seconds_count", &["verb=\"NetworkDriver.CreateEndpoint\""])?
+            >= 1.0
+    );
+    assert!(value(&text, "landline_store_commits_total", &[])? >= 2.0);
+
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    let text = world.host.check(&[&CONTROL[..], &["http://localhost/metrics"]].concat())?;
+    assert_eq!(series(&text, "landline_lease_state"), [], "it has ended");
+    assert!((value(&text, "landline_endpoints", &["network=\"lan\""])?).abs() < 0.1);
+    Ok(())
+}
+
+#[test]
+fn health_comes_back_with_what_was_gone() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.run("web", "lan", &[])?;
+    world.row("web")?;
+    for check in ["docker", "store", "parents", "leases", "starts"] {
+        wait_for_check(&world, check, "ok")?;
+    }
+    world.host.check(&["ip", "link", "set", "br0", "down"])?;
+    let why = wait_for_check(&world, "parents", "fail")?;
+    assert!(why.starts_with("br0 (lan) is down"), "{why}");
+    let failed =
+        [&CONTROL[..], &["-o", "/dev/null", "-w", "%{http_code}", "http://localhost/health"]].concat();
+    assert_eq!(world.host.check(&failed)?, "503");
+    world.host.check(&["ip", "link", "set", "br0", "up"])?;
+    wait_for_check(&world, "parents", "ok")?;
+    assert_eq!(world.host.check(&failed)?, "200");
+
+    world.host.dockerd_stop(landline_testbed::Signal::TERM)?;
+    wait_for_check(&world, "docker", "fail")?;
+    world.host.dockerd_start()?;
+    wait_for_check(&world, "docker", "ok")?;
+    let status = world.host.landline_ok(binary(), &["status"])?;
+    assert!(status.contains("\nhealth       ok\n"), "{status}");
+    Ok(())
+}
+
+#[test]
+fn http_is_off_unless_configured_and_answers_to_its_own_names_only() -> Result {
+    let world = World::bridge()?;
+    let get = |args: &[&str]| {
+        let code = [&["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"], args].concat();
+        world.host.exec(&code).stdout
+    };
+    let url = "http://127.0.0.1:9732/metrics";
+    assert_eq!(get(&[url]), "000", "nothing listens");
+    let write = |text: &str| {
+        world.host.check(&[
+            "sh",
+            "-c",
+            &format!("mkdir -p /etc/landline && printf '{text}' >/etc/landline/landline.toml"),
+        ])
+    };
+    write("[http]\\nlisten = \"127.0.0.1:9732\"\\n")?;
+    world.reload()?;
+    wait_for("metrics over TCP", SOON, || get(&[url]) == "200")?;
+    assert_eq!(get(&["-H", "Host: evil.example", url]), "421");
+    assert_eq!(get(&["-X", "POST", url]), "405");
+    assert_eq!(get(&["http://127.0.0.1:9732/secret"]), "404");
+    assert_eq!(get(&["http://127.0.0.1:9732/health"]), "200");
+    write("")?;
+    world.reload()?;
+    wait_for("nothing to listen", SOON, || get(&[url]) == "000")?;
+    Ok(())
+}
