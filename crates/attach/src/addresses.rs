@@ -1,11 +1,12 @@
 //! The static addresses of attachments: whether anybody has them, and keeping them on the interface.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use landline_kernel::{Group, LinkChange, Monitor, Netlink, Netns};
+use landline_kernel::{Address, Group, LinkChange};
 use landline_leases::probe::{self, Contest};
-use landline_links::{Defaults, announce, blocking, dress};
+use landline_links::{Defaults, OpenNamespace, blocking, dress};
 use landline_options::{AttachSpec, EndpointId, Target};
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +82,7 @@ impl Attachments {
         slot: &Slot,
         target: &Target,
         there: &Inside,
-        netns: &Netns,
+        netns: Arc<dyn OpenNamespace>,
         spec: &AttachSpec,
     ) -> Result<(), AttachFailure> {
         let record = slot.read();
@@ -89,19 +90,20 @@ impl Attachments {
         let lock = self.attachments.of_sandbox(&there.sandbox);
         let alone = lock.lock().await;
         let alias = record.alias();
-        let (path, wanted, old) = (there.sandbox.clone(), spec.clone(), record.spec.clone());
+        let (requests, wanted, old) = (netns.clone(), spec.clone(), record.spec.clone());
         let (v4, v6) = inside::gateways(spec);
         let had = inside::gateways(&record.spec);
         let work = blocking(move || {
-            let (netns, mut netlink, link) = inside::find(&path, &alias)?.ok_or(InsideError::Lost)?;
-            let replaced = inside::defaults(&mut netlink, link.index, v4 && !had.0, v6 && !had.1)?;
+            let mut netlink = requests.requests()?;
+            let link = inside::link_with(&mut *netlink, &alias)?.ok_or(InsideError::Lost)?;
+            let replaced = inside::defaults(&mut *netlink, link.index, v4 && !had.0, v6 && !had.1)?;
             let gone = old.addresses.iter().filter(|a| wanted.addresses.iter().all(|b| b.net != a.net));
             for address in gone {
-                netlink.delete_address(&landline_kernel::Address::new(link.index, address.net))?;
+                netlink.delete_address(&Address::new(link.index, address.net))?;
             }
-            dress(&netns, &mut netlink, link.index, &wanted, Defaults::TakeNew(&old))?;
+            dress(&*requests, &mut *netlink, link.index, &wanted, Defaults::TakeNew(&old))?;
             if let Some(mac) = link.mac {
-                announce(&netns, link.index, mac, inside::v4(&wanted).iter().map(|net| net.addr().into()))?;
+                requests.announce(link.index, mac, &inside::announced(&wanted))?;
             }
             Ok::<_, InsideError>(replaced)
         });
@@ -122,7 +124,7 @@ impl Attachments {
     pub(super) async fn wait_for_dad(
         &self,
         target: &Target,
-        netns: &Netns,
+        netns: Arc<dyn OpenNamespace>,
         alias: String,
         spec: &AttachSpec,
     ) -> Result<(), AttachFailure> {
@@ -132,17 +134,12 @@ impl Attachments {
         let failed =
             |source: InsideError| AttachFailure::Inside { target: target.clone(), source: source.into() };
         let watch = async {
-            let open = netns.try_clone().and_then(|netns| Monitor::open_in(&netns, &[Group::Addresses]));
-            let mut events = open.map_err(InsideError::from)?;
+            let mut events = netns.follow(&[Group::Addresses]).map_err(InsideError::from)?;
             loop {
-                let (netns, alias) = (netns.try_clone()?, alias.clone());
+                let (netns, alias) = (netns.clone(), alias.clone());
                 let states = blocking(move || {
-                    let mut netlink = Netlink::open_in(&netns)?;
-                    let links = netlink.links()?;
-                    let link = links
-                        .iter()
-                        .find(|link| link.alias.as_deref() == Some(&*alias))
-                        .ok_or(InsideError::Lost)?;
+                    let mut netlink = netns.requests()?;
+                    let link = inside::link_with(&mut *netlink, &alias)?.ok_or(InsideError::Lost)?;
                     let all = netlink.addresses()?.into_iter().filter(|a| a.index == link.index);
                     Ok::<_, InsideError>(all.collect::<Vec<_>>())
                 })
@@ -171,13 +168,11 @@ impl Attachments {
         let Some(slot) = self.attachments.get(&id) else { return };
         let record = slot.read();
         let Some(there) = record.inside.clone() else { return };
-        let alias = record.alias();
-        let spec = record.spec.clone();
+        let (namespaces, alias, spec) = (self.namespaces(), record.alias(), record.spec.clone());
         let done = blocking(move || {
-            let (netns, mut netlink, link) =
-                inside::find(&there.sandbox, &alias)?.ok_or(InsideError::Lost)?;
-            netlink.set_link(link.index, &LinkChange::new().up())?;
-            dress(&netns, &mut netlink, link.index, &spec, Defaults::IfFree)?;
+            let mut found = inside::find(&*namespaces, &there, &alias)?.ok_or(InsideError::Lost)?;
+            found.netlink.set_link(found.link.index, &LinkChange::new().up())?;
+            dress(&*found.netns, &mut *found.netlink, found.link.index, &spec, Defaults::IfFree)?;
             Ok::<_, InsideError>(())
         });
         if let Err(error) = done.await {

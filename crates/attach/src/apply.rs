@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use landline_engine::{CreateEndpoint, container_name};
-use landline_kernel::{Netlink, Netns};
 use landline_leases::OsRandom;
 use landline_links::mark::{End, Mark};
 use landline_links::routes::NextHop;
-use landline_links::{Defaults, Sandbox, Task, Wanted, announce, blocking, dress, facts_of};
+use landline_links::{Defaults, OpenNamespace, Task, Wanted, blocking, dress, facts_of};
 use landline_model::{Applied, ContainerRecord, DefaultRecord, EndpointRecord, Holding};
 use landline_options::{Addressing, AttachSpec, EndpointOptions, HostnameMode, LinkChoice, Parent, Target};
 use landline_types::{IfName, Mac};
@@ -104,7 +103,8 @@ impl Attachments {
         request: &AttachRequest,
         cancel: &CancellationToken,
     ) -> Result<(), AttachFailure> {
-        let (netns, namespace) = place::open(&request.target, &request.place.sandbox).await?;
+        let (netns, namespace) =
+            place::open(self.namespaces(), &request.target, &request.place.sandbox).await?;
         let record = slot.read();
         let mut spec = request.spec.clone();
         if matches!(request.origin, Origin::Command) {
@@ -124,7 +124,7 @@ impl Attachments {
             let same_link = record.spec.dhcp == spec.dhcp && record.spec.options == spec.options;
             if same_link {
                 let there = there.clone();
-                self.add_addresses(slot, &request.target, &there, &netns, &spec).await?;
+                self.add_addresses(slot, &request.target, &there, netns, &spec).await?;
                 return self.remember(slot, |record| record.spec = spec).await;
             }
         }
@@ -136,10 +136,9 @@ impl Attachments {
         if matches!(request.origin, Origin::Command | Origin::Runtime(_)) && !request.again {
             self.check_parent(&resolved).await?;
         }
-        let taken = {
-            let netns = netns.try_clone().map_err(|source| gone(request, source))?;
-            blocking(move || inside::names(&netns)).await.map_err(|error| inside_error(request, error))?
-        };
+        let look = netns.clone();
+        let taken = blocking(move || inside::names(&*look)).await;
+        let taken = taken.map_err(|error| inside_error(request, error))?;
         if let Some(name) = spec.ifname.as_ref().filter(|name| taken.contains(name)) {
             return Err(AttachFailure::NameTaken { target: request.target.clone(), name: name.clone() });
         }
@@ -173,8 +172,8 @@ impl Attachments {
         if !there.dummy && !self.engine.knows(record.id.endpoint()) {
             return false;
         }
-        let (path, alias) = (there.sandbox.clone(), record.alias());
-        blocking(move || inside::find(&path, &alias).is_ok_and(|found| found.is_some())).await
+        let (namespaces, there, alias) = (self.namespaces(), there.clone(), record.alias());
+        blocking(move || inside::find(&*namespaces, &there, &alias).is_ok_and(|found| found.is_some())).await
     }
 
     async fn put_endpoint(
@@ -262,15 +261,14 @@ impl Attachments {
         if let Some(container) = &put.request.place.container {
             self.engine.container_seen(id.endpoint(), container.clone()).await;
         }
-        self.wait_for_dad(&record.target, &put.netns, record.alias(), &record.spec).await
+        self.wait_for_dad(&record.target, put.netns.clone(), record.alias(), &record.spec).await
     }
 
     /// Whether the container has an IPv4 default route. A runtime gives it to the first of a container's networks that has
     /// one.
     async fn has_default(&self, put: &Put<'_>) -> Result<bool, AttachFailure> {
-        let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
-        let look =
-            blocking(move || Ok::<_, InsideError>(inside::has_default_v4(&mut Netlink::open_in(&netns)?)?));
+        let netns = put.netns.clone();
+        let look = blocking(move || Ok::<_, InsideError>(inside::has_default_v4(&mut *netns.requests()?)?));
         look.await.map_err(|error| inside_error(put.request, error))
     }
 
@@ -278,41 +276,49 @@ impl Attachments {
     async fn move_in(&self, slot: &Slot, put: &Put<'_>, gateway: bool) -> Result<IfName, AttachFailure> {
         let record = slot.read();
         let (host, alias) = (self.engine.host(), record.alias());
-        let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
-        let (v4, v6) = inside::gateways(&record.spec);
-        let look = blocking(move || {
-            let taken = inside::names(&netns)?;
-            let replaced = inside::defaults(&mut Netlink::open_in(&netns)?, 0, v4 || gateway, v6)?;
-            Ok::<_, InsideError>((taken, replaced))
-        });
-        let (taken, replaced) = look.await.map_err(|error| inside_error(put.request, error))?;
-        let name = match &record.spec.ifname {
-            Some(name) if taken.contains(name) => {
-                return Err(AttachFailure::NameTaken { target: record.target.clone(), name: name.clone() });
-            }
-            Some(name) => name.clone(),
-            None => inside::free_name(&taken),
-        };
-        self.remember(slot, |record| {
-            record.inside = Some(Inside {
-                sandbox: put.request.place.sandbox.clone(),
-                namespace: put.namespace.clone(),
-                name: name.clone(),
-                replaced,
-                dummy: false,
-            });
-        })
-        .await?;
-        let netns = put.netns.try_clone().map_err(|source| gone(put.request, source))?;
+        let there = self.note_place(slot, put, gateway, false).await?;
+        let netns = put.netns.clone();
         let mark = Mark::new(record.id.endpoint(), End::Host);
         blocking(move || {
             let links = host.links()?;
             let link = links.iter().find(|link| link.alias.as_deref() == Some(&*alias));
             let link = link.ok_or_else(|| landline_links::HostError::NoLink(mark.link_name()))?;
-            host.hand_over(link.index, &netns)
+            netns.take(&*host, link.index)
         })
         .await?;
-        Ok(name)
+        Ok(there.name)
+    }
+
+    /// Chooses the interface's name and writes down where it will be, and which default routes it replaces: the IPv4 one also if
+    /// a lease brings one (`gateway`).
+    pub(super) async fn note_place(
+        &self,
+        slot: &Slot,
+        put: &Put<'_>,
+        gateway: bool,
+        dummy: bool,
+    ) -> Result<Inside, AttachFailure> {
+        let record = slot.read();
+        let (netns, (v4, v6)) = (put.netns.clone(), inside::gateways(&record.spec));
+        let look = blocking(move || {
+            let taken = inside::names(&*netns)?;
+            let replaced = inside::defaults(&mut *netns.requests()?, 0, v4 || gateway, v6)?;
+            Ok::<_, InsideError>((taken, replaced))
+        });
+        let (taken, replaced) = look.await.map_err(|error| inside_error(put.request, error))?;
+        let name = record.spec.ifname.clone().unwrap_or_else(|| inside::free_name(&taken));
+        if taken.contains(&name) {
+            return Err(AttachFailure::NameTaken { target: record.target.clone(), name });
+        }
+        let there = Inside {
+            sandbox: put.request.place.sandbox.clone(),
+            namespace: put.namespace.clone(),
+            name,
+            replaced,
+            dummy,
+        };
+        self.remember(slot, |record| record.inside = Some(there.clone())).await?;
+        Ok(there)
     }
 
     /// Names the interface in its sandbox, sets it up, and gives it its addresses and routes.
@@ -324,8 +330,9 @@ impl Attachments {
             Origin::Runtime(_) => Defaults::IfFree,
             _ => Defaults::Take,
         };
+        let (sandboxes, netns) = (self.engine.services().sandboxes.clone(), put.netns.clone());
         let done = blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-            let mut sandbox = Sandbox::enter(&path, &mark)?.ok_or(InsideError::Lost)?;
+            let mut sandbox = sandboxes.enter(&path, &mark)?.ok_or(InsideError::Lost)?;
             sandbox.quiet_v6(setting.own_v6);
             sandbox.set_up(Some(copy))?;
             // What it is called has settings of its own.
@@ -339,14 +346,9 @@ impl Attachments {
                     sandbox.take_default(hop)?;
                 }
             }
-            let index = sandbox.link.index;
-            dress(&sandbox.netns, &mut sandbox.netlink, index, &spec, defaults)?;
-            announce(
-                &sandbox.netns,
-                index,
-                setting.mac,
-                inside::v4(&spec).iter().map(|net| net.addr().into()),
-            )?;
+            let index = sandbox.link().index;
+            dress(&*netns, &mut *netns.requests()?, index, &spec, defaults)?;
+            netns.announce(index, setting.mac, &inside::announced(&spec))?;
             Ok(())
         });
         done.await.map_err(|source| AttachFailure::Inside { target: record.target.clone(), source })?;
@@ -374,7 +376,7 @@ impl Attachments {
 /// Where it is put.
 pub(super) struct Put<'a> {
     pub(super) request: &'a AttachRequest,
-    pub(super) netns: Netns,
+    pub(super) netns: Arc<dyn OpenNamespace>,
     pub(super) namespace: String,
 }
 
@@ -385,10 +387,6 @@ struct Setting {
     default: Option<NextHop>,
     own_v6: bool,
     mac: Mac,
-}
-
-fn gone(request: &AttachRequest, source: std::io::Error) -> AttachFailure {
-    AttachFailure::Gone { target: request.target.clone(), source }
 }
 
 pub(super) fn inside_error(request: &AttachRequest, error: InsideError) -> AttachFailure {

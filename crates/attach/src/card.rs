@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use landline_kernel::{Address, Link, LinkChange, LinkKind, Netlink, Netns, Route, RouteKind};
+use landline_kernel::{Address, Link, LinkChange, LinkKind, Route, RouteKind};
 use landline_links::mark::{End, Mark};
-use landline_links::{Step, blocking, find_parent, settings};
+use landline_links::{HostError, Namespace, Namespaces, Step, blocking, find_parent, settings};
 use landline_options::NetworkOptions;
 
 use super::inside::{self, InsideError};
@@ -38,7 +38,7 @@ impl Attachments {
     ) -> Result<Card, AttachFailure> {
         let (host, name, mode) = (self.engine.host(), options.parent.clone(), options.mode);
         let mark = Mark::new(slot.read().id.endpoint(), End::Card).to_string();
-        let own = mark.clone();
+        let (own, namespaces) = (mark.clone(), self.namespaces());
         let card = blocking(move || {
             let links = host.links()?;
             let link = find_parent(&name, mode, &links)?;
@@ -47,7 +47,7 @@ impl Attachments {
                     "the card is on its way to or from another container; try again",
                 ));
             }
-            look(link, &links).map_err(AttachFailure::Links)
+            look(&*namespaces, link, &links).map_err(AttachFailure::Links)
         });
         let card = card.await?;
         let stored = card.clone();
@@ -64,8 +64,8 @@ impl Attachments {
         let mut present = self.engine.services().link_table.clone();
         let back = async {
             loop {
-                let record = record.clone();
-                match blocking(move || put_back(&record)).await {
+                let (namespaces, record) = (self.namespaces(), record.clone());
+                match blocking(move || put_back(&*namespaces, &record)).await {
                     Ok(Whereabouts::Back) => return Ok(()),
                     Ok(Whereabouts::Away) => present.changed().await,
                     Err(error) => return Err(error),
@@ -110,8 +110,8 @@ impl Attachments {
 }
 
 /// What the card is on the host.
-fn look(link: &Link, links: &[Link]) -> Result<Card, landline_links::HostError> {
-    let mut netlink = Netlink::open().map_err(landline_links::HostError::Open)?;
+fn look(namespaces: &dyn Namespaces, link: &Link, links: &[Link]) -> Result<Card, HostError> {
+    let mut netlink = namespaces.host().map_err(HostError::Open)?;
     let own = |address: &Address| {
         let made = MADE_BY_KERNEL.contains(&address.protocol)
             || inside::is_automatic(&address.net)
@@ -137,7 +137,7 @@ fn look(link: &Link, links: &[Link]) -> Result<Card, landline_links::HostError> 
         returns: matches!(link.kind, LinkKind::Physical),
         addresses,
         routes: routes.map(|route| inside::saved(route, links)).collect(),
-        settings: settings::read(&link.name),
+        settings: settings::read(namespaces, &link.name),
     })
 }
 
@@ -147,26 +147,24 @@ fn saved(address: Address) -> SavedAddress {
     SavedAddress { net, peer, broadcast, label, scope, protocol, without_route, metric }
 }
 
-fn put_back(record: &AttachmentRecord) -> Result<Whereabouts, InsideError> {
+fn put_back(namespaces: &dyn Namespaces, record: &AttachmentRecord) -> Result<Whereabouts, InsideError> {
     let Some(card) = &record.card else { return Ok(Whereabouts::Back) };
     let alias = record.alias();
     let found = match &record.inside {
-        Some(there) if super::place::namespace_at(&there.sandbox).as_ref() == Some(&there.namespace) => {
-            inside::find(&there.sandbox, &alias)?
-        }
-        _ => None,
+        Some(there) => inside::find(namespaces, there, &alias)?,
+        None => None,
     };
-    if let Some((_, mut inside, link)) = found {
-        inside.set_link(link.index, &LinkChange::new().down())?;
+    if let Some(inside::Found { netns, mut netlink, link }) = found {
+        netlink.set_link(link.index, &LinkChange::new().down())?;
         // Its name on the host may be taken in there, and that in there on the host: the kernel refuses a move then.
         let between = Mark::new(record.id.endpoint(), End::Card).link_name();
-        inside.set_link(link.index, &LinkChange::new().name(between))?;
-        inside.set_link(link.index, &LinkChange::new().netns(&Netns::current()?))?;
+        netlink.set_link(link.index, &LinkChange::new().name(between))?;
+        netns.give_back(link.index)?;
     }
-    let mut netlink = Netlink::open()?;
+    let mut netlink = namespaces.host()?;
     let links = netlink.links()?;
     if let Some(link) = links.iter().find(|link| link.alias.as_deref() == Some(&*alias)) {
-        restore(&mut netlink, link, card)?;
+        restore(namespaces, &mut *netlink, link, card)?;
         return Ok(Whereabouts::Back);
     }
     // After a restart of the machine it is there as the system has set it up.
@@ -174,7 +172,12 @@ fn put_back(record: &AttachmentRecord) -> Result<Whereabouts, InsideError> {
     Ok(if started_anew || !card.returns { Whereabouts::Back } else { Whereabouts::Away })
 }
 
-fn restore(netlink: &mut Netlink, link: &Link, card: &Card) -> Result<(), InsideError> {
+fn restore(
+    namespaces: &dyn Namespaces,
+    netlink: &mut dyn Namespace,
+    link: &Link,
+    card: &Card,
+) -> Result<(), InsideError> {
     let (name, index) = (card.name.clone(), link.index);
     let mtu = card.mtu.unwrap_or(link.mtu);
     // One that never left has all it had.
@@ -182,7 +185,7 @@ fn restore(netlink: &mut Netlink, link: &Link, card: &Card) -> Result<(), Inside
         netlink.set_link(index, &LinkChange::new().down())?;
         let change = LinkChange { name: Some(name), mac: card.mac, mtu: Some(mtu), ..LinkChange::new() };
         netlink.set_link(index, &change)?;
-        settings::write(&card.name, &card.settings);
+        settings::write(namespaces, &card.name, &card.settings);
         if card.up {
             netlink.set_link(index, &LinkChange::new().up())?;
         }

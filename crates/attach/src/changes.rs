@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use landline_links::Namespaces;
 use landline_options::{Change, Target};
 use landline_store::Record;
 use serde::{Deserialize, Serialize};
 
 use super::inside::InsideError;
-use super::{AttachFailure, Attachments, namespace_at, place, routes};
+use super::{AttachFailure, Attachments, place, routes};
 
 /// Which a container has had, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +38,8 @@ impl Record for ChangesRecord {
 
 impl ChangesRecord {
     /// Whether its namespace is still there. Blocks.
-    pub(super) fn stands(&self, boot: &str) -> bool {
-        self.boot == boot && namespace_at(&self.sandbox).as_ref() == Some(&self.namespace)
+    fn stands(&self, namespaces: &dyn Namespaces, boot: &str) -> bool {
+        self.boot == boot && namespaces.name_at(&self.sandbox).as_ref() == Some(&self.namespace)
     }
 }
 
@@ -69,10 +70,10 @@ impl Changes {
     }
 
     /// Forgets those whose namespaces are gone, and says whose they were. Blocks.
-    fn sweep(&self, boot: &str) -> Vec<String> {
+    fn sweep(&self, namespaces: &dyn Namespaces, boot: &str) -> Vec<String> {
         let records: Vec<_> =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let gone: Vec<_> = records.into_iter().filter(|record| !record.stands(boot)).collect();
+        let gone: Vec<_> = records.into_iter().filter(|record| !record.stands(namespaces, boot)).collect();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = gone.into_iter().filter(|record| all.get(&record.container) == Some(record));
         let gone: Vec<String> = gone.map(|record| record.container).collect();
@@ -93,13 +94,13 @@ impl Attachments {
         sandbox: &Path,
         (source, change): (&str, &Change),
     ) -> Result<(), AttachFailure> {
-        let (netns, namespace) = place::open(target, sandbox).await?;
+        let (netns, namespace) = place::open(self.namespaces(), target, sandbox).await?;
         let changes = &self.attachments.changes;
         if changes.has(container, &namespace, source) {
             return Ok(());
         }
         let (change, target) = (change.clone(), target.clone());
-        match landline_links::blocking(move || routes::change(&netns, &change)).await {
+        match landline_links::blocking(move || routes::change(&*netns, &change)).await {
             Ok(()) => {}
             // It is as it is to be.
             Err(InsideError::Netlink(error)) if error.exists() => {}
@@ -112,8 +113,8 @@ impl Attachments {
         if let Err(error) = self.engine.store().put(&record).await {
             tracing::warn!(error = %landline_types::chain(&error), "it could not be stored that a container's route was changed");
         }
-        let changes = changes.clone();
-        for gone in landline_links::blocking(move || changes.sweep(&boot)).await {
+        let (changes, namespaces) = (changes.clone(), self.namespaces());
+        for gone in landline_links::blocking(move || changes.sweep(&*namespaces, &boot)).await {
             if let Err(error) = self.engine.store().remove::<ChangesRecord>(&gone).await {
                 tracing::warn!(error = %landline_types::chain(&error), "an ended container could not be forgotten");
             }
@@ -124,6 +125,8 @@ impl Attachments {
 
 #[cfg(test)]
 mod tests {
+    use landline_links::fake::FakeNamespaces;
+
     use super::*;
 
     fn record(namespace: &str, source: &str) -> ChangesRecord {
@@ -153,12 +156,16 @@ mod tests {
 
     #[test]
     fn those_of_namespaces_that_are_gone_are_forgotten() {
-        let sandbox = PathBuf::from("/proc/self/ns/net");
-        let namespace = namespace_at(&sandbox).unwrap();
+        let (fake, sandbox) = (FakeNamespaces::default(), PathBuf::from("/run/netns/h"));
+        fake.sandbox(&sandbox, |_| ());
+        let namespace = fake.name_at(&sandbox).unwrap();
         let here = ChangesRecord { container: "h".into(), sandbox, namespace, ..record("", "a") };
-        assert!(here.stands("boot") && !here.stands("the next"));
+        assert!(here.stands(&fake, "boot") && !here.stands(&fake, "the next"));
         let changes = Changes::new(vec![record("7", "a"), here], "boot");
-        assert_eq!(changes.sweep("boot"), ["c"]);
-        assert_eq!(changes.sweep("boot"), [""; 0]);
+        assert_eq!(changes.sweep(&fake, "boot"), ["c"]);
+        assert_eq!(changes.sweep(&fake, "boot"), [""; 0]);
+        fake.end("/run/netns/h");
+        fake.sandbox("/run/netns/h", |_| ());
+        assert_eq!(changes.sweep(&fake, "boot"), ["h"], "its path names another one");
     }
 }

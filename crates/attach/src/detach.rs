@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use landline_kernel::Netlink;
 use landline_links::blocking;
 use landline_model::Holding;
 use landline_options::Target;
@@ -10,7 +9,7 @@ use landline_types::IfName;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentId, AttachmentRecord, Inside, Origin, SavedRoute};
-use super::{AttachFailure, Attachments, Slot, place};
+use super::{AttachFailure, Attachments, Slot};
 
 impl Attachments {
     /// Detaches what a target has attached: the interface of this name, or all. Leases are given back, and what was
@@ -124,13 +123,11 @@ impl Attachments {
         if self.heir(&record, &there).is_some() || self.has_parked(&record).await {
             return Ok(());
         }
-        let alias = record.alias();
+        let (namespaces, alias) = (self.namespaces(), record.alias());
         let look = blocking(move || {
-            if place::namespace_at(&there.sandbox).as_ref() != Some(&there.namespace) {
-                return Ok(None);
-            }
-            let Some((_, mut netlink, link)) = inside::find(&there.sandbox, &alias)? else { return Ok(None) };
-            Ok::<_, InsideError>(Some(inside::held(&mut netlink, link.index, there.replaced)?))
+            let Some(mut found) = inside::find(&*namespaces, &there, &alias)? else { return Ok(None) };
+            let held = inside::held(&mut *found.netlink, found.link.index, there.replaced)?;
+            Ok::<_, InsideError>(Some(held))
         });
         match look.await {
             Ok(Some(held)) => {
@@ -179,15 +176,11 @@ impl Attachments {
             }
             return;
         }
-        let (path, namespace, routes) =
-            (there.sandbox.clone(), there.namespace.clone(), there.replaced.clone());
+        let (namespaces, there) = (self.namespaces(), there.clone());
         let done = blocking(move || {
-            if place::namespace_at(&path).as_ref() != Some(&namespace) {
-                return Ok(());
+            if let Some(netns) = inside::open(&*namespaces, &there)? {
+                inside::put_back(&mut *netns.requests()?, there.replaced)?;
             }
-            let netns = landline_kernel::Netns::open(&path)?;
-            let mut netlink = Netlink::open_in(&netns)?;
-            inside::put_back(&mut netlink, routes)?;
             Ok::<_, InsideError>(())
         });
         if let Err(error) = done.await {

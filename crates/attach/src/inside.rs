@@ -1,23 +1,23 @@
 //! What is done with an attachment's interface in its sandbox: name, addresses, routes, and what they replace.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use landline_kernel::{Link, Netlink, NetlinkError, Netns, Route, RouteKind};
-use landline_links::Namespace;
+use landline_kernel::{Link, NetlinkError, Route, RouteKind};
 use landline_links::mark::PROTOCOL;
+use landline_links::{Namespace, Namespaces, OpenNamespace};
 use landline_options::AttachSpec;
 use landline_types::IfName;
 
-use super::record::SavedRoute;
+use super::record::{Inside, SavedRoute};
 
 /// The metric of IPv6 routes that have none of their own.
 const IP6_RT_PRIO_USER: u32 = 1024;
 
 /// The names of the interfaces in a namespace.
-pub(super) fn names(netns: &Netns) -> Result<Vec<IfName>, InsideError> {
-    Ok(Netlink::open_in(netns)?.links()?.into_iter().map(|link| link.name).collect())
+pub(super) fn names(netns: &dyn OpenNamespace) -> Result<Vec<IfName>, InsideError> {
+    Ok(netns.requests()?.links()?.into_iter().map(|link| link.name).collect())
 }
 
 /// What failed inside.
@@ -71,7 +71,7 @@ pub(super) fn defaults(
 }
 
 /// Whether there is an IPv4 default route, of whatever metric.
-pub(super) fn has_default_v4(netlink: &mut Netlink) -> Result<bool, NetlinkError> {
+pub(super) fn has_default_v4(netlink: &mut dyn Namespace) -> Result<bool, NetlinkError> {
     let is_one = |r: &Route| r.is_default() && r.destination.addr().is_ipv4() && r.table == Route::MAIN_TABLE;
     Ok(netlink.routes()?.iter().any(is_one))
 }
@@ -163,12 +163,37 @@ pub(super) fn is_automatic(net: &IpNet) -> bool {
     matches!(net, IpNet::V6(v6) if v6.addr().is_unicast_link_local())
 }
 
-/// The link with this alias in the namespace a path names.
-pub(super) fn find(path: &Path, alias: &str) -> Result<Option<(Netns, Netlink, Link)>, InsideError> {
-    let netns = Netns::open(path)?;
-    let mut netlink = Netlink::open_in(&netns)?;
-    let link = netlink.links()?.into_iter().find(|link| link.alias.as_deref() == Some(alias));
-    Ok(link.map(|link| (netns, netlink, link)))
+/// The namespace that an attachment is in. `None`: it is gone, whatever its path names now.
+pub(super) fn open(
+    namespaces: &dyn Namespaces,
+    there: &Inside,
+) -> Result<Option<Arc<dyn OpenNamespace>>, InsideError> {
+    let Ok(netns) = namespaces.open(&there.sandbox) else { return Ok(None) };
+    Ok((netns.name()? == there.namespace).then_some(netns))
+}
+
+/// A link in a namespace, and the way to it.
+pub(super) struct Found {
+    pub(super) netns: Arc<dyn OpenNamespace>,
+    pub(super) netlink: Box<dyn Namespace>,
+    pub(super) link: Link,
+}
+
+/// The link with this alias in the namespace that an attachment is in.
+pub(super) fn find(
+    namespaces: &dyn Namespaces,
+    there: &Inside,
+    alias: &str,
+) -> Result<Option<Found>, InsideError> {
+    let Some(netns) = open(namespaces, there)? else { return Ok(None) };
+    let mut netlink = netns.requests()?;
+    let link = link_with(&mut *netlink, alias)?;
+    Ok(link.map(|link| Found { netns, netlink, link }))
+}
+
+/// The link with this alias.
+pub(super) fn link_with(netlink: &mut dyn Namespace, alias: &str) -> Result<Option<Link>, NetlinkError> {
+    Ok(netlink.links()?.into_iter().find(|link| link.alias.as_deref() == Some(alias)))
 }
 
 /// Static IPv4 addresses, as far as they are to be looked for on the LAN.
@@ -180,6 +205,11 @@ pub(super) fn v4(spec: &AttachSpec) -> Vec<Ipv4Net> {
             IpNet::V6(_) => None,
         })
         .collect()
+}
+
+/// What is announced once the interface is set up.
+pub(super) fn announced(spec: &AttachSpec) -> Vec<IpAddr> {
+    v4(spec).iter().map(|net| net.addr().into()).collect()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use landline_engine::{CreateEndpointError, Engine, JoinError, Refusal};
 use landline_leases::Foundation;
 use landline_leases::addressing::permit::NotPermitted;
 use landline_links::network::NetworkLinksError;
-use landline_links::{HostError, ParentError};
+use landline_links::{HostError, Namespaces, ParentError};
 use landline_model::{ContainerRecord, NetworkRecord};
 use landline_options::{AttachSpec, Change, OptionError, Target};
 use landline_store::StoreError;
@@ -240,12 +240,13 @@ impl AttachmentSlots {
         ground.all_networks &= !ground.rows.lacks::<AttachmentRecord>();
         let changes = changes::Changes::new(ground.rows.take(), &ground.services.boot);
         let mut endpoints = std::mem::take(&mut ground.endpoints);
+        let namespaces = ground.services.namespaces.clone();
         let (attachments, endpoints) = landline_links::blocking(move || {
             for record in &records {
                 let Some(endpoint) = endpoints.iter_mut().find(|one| one.id == *record.id.endpoint()) else {
                     continue;
                 };
-                let same = |i: &Inside| namespace_at(&i.sandbox).as_ref() == Some(&i.namespace);
+                let same = |i: &Inside| namespaces.name_at(&i.sandbox).as_ref() == Some(&i.namespace);
                 if !record.inside.as_ref().is_some_and(same) {
                     endpoint.sandbox = None;
                 }
@@ -295,6 +296,11 @@ pub struct Attachments {
 }
 
 impl Attachments {
+    /// The host's namespace and those of containers.
+    fn namespaces(&self) -> Arc<dyn Namespaces> {
+        self.engine.services().namespaces.clone()
+    }
+
     /// Goes on with the attachments there were, whose endpoints the engine has taken up, and keeps them as they are to be.
     pub async fn start(engine: Arc<Engine>, attachments: AttachmentSlots) -> Arc<Self> {
         let attach = Arc::new(Self { engine, attachments });
@@ -320,9 +326,9 @@ impl Attachments {
         sandbox: &Path,
         change: &Change,
     ) -> Result<(), AttachFailure> {
-        let (netns, _) = place::open(target, sandbox).await?;
+        let (netns, _) = place::open(self.namespaces(), target, sandbox).await?;
         let (change, target) = (change.clone(), target.clone());
-        landline_links::blocking(move || routes::change(&netns, &change))
+        landline_links::blocking(move || routes::change(&*netns, &change))
             .await
             .map_err(|source| AttachFailure::Inside { target, source: source.into() })
     }

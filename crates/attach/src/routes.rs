@@ -2,27 +2,28 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use landline_kernel::{Netlink, Netns, Qdisc, Route, RouteKind, Rule};
+use landline_kernel::{Qdisc, Route, RouteKind, Rule};
+use landline_links::{Namespace, OpenNamespace};
 use landline_options::{Change, QdiscChange, RouteChange, RouteKindWord, RuleChange, Verb};
 use landline_types::IfName;
 
 use super::inside::InsideError;
 
-pub(super) fn change(netns: &Netns, change: &Change) -> Result<(), InsideError> {
-    let mut netlink = Netlink::open_in(netns)?;
+pub(super) fn change(netns: &dyn OpenNamespace, change: &Change) -> Result<(), InsideError> {
+    let mut netlink = netns.requests()?;
     match change {
-        Change::Route(change) => route(&mut netlink, change),
-        Change::Rule(change) => rule(&mut netlink, change),
-        Change::Tc(change) => queue(&mut netlink, change),
+        Change::Route(change) => route(&mut *netlink, change),
+        Change::Rule(change) => rule(&mut *netlink, change),
+        Change::Tc(change) => queue(&mut *netlink, change),
     }
 }
 
-fn index(netlink: &mut Netlink, name: &IfName) -> Result<u32, InsideError> {
+fn index(netlink: &mut dyn Namespace, name: &IfName) -> Result<u32, InsideError> {
     let link = netlink.link_by_name(name)?;
     Ok(link.ok_or_else(|| InsideError::NoSuchLink(name.clone()))?.index)
 }
 
-fn route(netlink: &mut Netlink, change: &RouteChange) -> Result<(), InsideError> {
+fn route(netlink: &mut dyn Namespace, change: &RouteChange) -> Result<(), InsideError> {
     let oif = change.dev.as_ref().map(|name| index(netlink, name)).transpose()?;
     let any = match change.destination.addr() {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -68,7 +69,7 @@ const BOOT: u8 = 3;
 /// `RT_SCOPE_NOWHERE`: any, when routes are deleted.
 const NOWHERE: u8 = 255;
 
-fn rule(netlink: &mut Netlink, change: &RuleChange) -> Result<(), InsideError> {
+fn rule(netlink: &mut dyn Namespace, change: &RuleChange) -> Result<(), InsideError> {
     let v6 = [change.from, change.to].into_iter().flatten().any(|net| net.addr().is_ipv6());
     let rule = Rule {
         priority: change.priority.unwrap_or(0),
@@ -86,7 +87,7 @@ fn rule(netlink: &mut Netlink, change: &RuleChange) -> Result<(), InsideError> {
     Ok(())
 }
 
-fn queue(netlink: &mut Netlink, change: &QdiscChange) -> Result<(), InsideError> {
+fn queue(netlink: &mut dyn Namespace, change: &QdiscChange) -> Result<(), InsideError> {
     let index = index(netlink, &change.dev)?;
     let Some(qdisc) = &change.qdisc else {
         return Ok(netlink.delete_root_qdisc(index).map(drop)?);

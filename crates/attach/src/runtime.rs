@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::inside::{self, InsideError};
 use super::record::{AttachmentRecord, Origin};
-use super::{AttachFailure, AttachRequest, Attachments, TargetSandbox, namespace_at};
+use super::{AttachFailure, AttachRequest, Attachments, TargetSandbox};
 
 impl Attachments {
     /// Attaches an interface for a runtime. One that the owner has in another namespace ends; asked again for one that is
@@ -55,12 +55,10 @@ impl Attachments {
         let record = self.of_runtime(owner).pop();
         let there = record.as_ref().and_then(|record| record.inside.clone());
         let (Some(record), Some(there)) = (record, there) else { return Err(lost(owner)) };
-        let (alias, target) = (record.alias(), record.target.clone());
+        let (namespaces, alias, target) = (self.namespaces(), record.alias(), record.target.clone());
         let seen = blocking(move || {
-            if namespace_at(&there.sandbox).as_ref() != Some(&there.namespace) {
-                return Ok(None);
-            }
-            let Some((_, mut netlink, link)) = inside::find(&there.sandbox, &alias)? else { return Ok(None) };
+            let found = inside::find(&*namespaces, &there, &alias)?;
+            let Some(inside::Found { mut netlink, link, .. }) = found else { return Ok(None) };
             let addresses = netlink.addresses()?.into_iter().filter(|a| a.index == link.index);
             let addresses: Vec<IpNet> =
                 addresses.map(|a| a.net).filter(|n| !inside::is_automatic(n)).collect();
@@ -145,8 +143,9 @@ impl Attachments {
     async fn end_elsewhere(&self, owner: &RuntimeOwner, sandbox: &Path) -> Result<(), AttachFailure> {
         for record in self.of_runtime(owner) {
             let Some(there) = &record.inside else { continue };
-            let (path, namespace) = (sandbox.to_owned(), there.namespace.clone());
-            let same = blocking(move || namespace_at(&path) == Some(namespace)).await;
+            let (namespaces, path, namespace) =
+                (self.namespaces(), sandbox.to_owned(), there.namespace.clone());
+            let same = blocking(move || namespaces.name_at(&path) == Some(namespace)).await;
             if !same {
                 self.detach_by_id(&record.id, false).await?;
             }

@@ -22,9 +22,9 @@ impl Attachments {
     /// # Errors
     /// What would keep it from being done, as far as that can be seen beforehand.
     pub async fn script(&self, request: &AttachRequest) -> Result<String, AttachFailure> {
-        let (netns, _) = place::open(&request.target, &request.place.sandbox).await?;
+        let (netns, _) = place::open(self.namespaces(), &request.target, &request.place.sandbox).await?;
         let resolved = self.resolve(&request.spec).await?;
-        let taken = blocking(move || inside::names(&netns))
+        let taken = blocking(move || inside::names(&*netns))
             .await
             .map_err(|error| super::apply::inside_error(request, error))?;
         let name = request.spec.ifname.clone().unwrap_or_else(|| inside::free_name(&taken));

@@ -38,7 +38,7 @@ pub use facts::{
 };
 pub use host::{Host, HostError, LinuxHost, is_half_made, mark_of};
 pub use link_table::{Carrier, LinkEvents, LinkTable, LinkUse};
-pub use namespaces::{Events, LinuxNamespaces, Namespace, Namespaces};
+pub use namespaces::{Events, LinuxNamespaces, Namespace, Namespaces, OpenNamespace};
 pub use pending::Pending;
 pub use plan::{DriverStep, LinkEnd, LinkType, Plan, Step};
 pub use request::{LinkRequest, PlannedLink};

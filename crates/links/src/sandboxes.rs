@@ -13,6 +13,7 @@ use landline_types::{IfName, Mac};
 
 use crate::host::{Host, HostError};
 use crate::mark::Mark;
+use crate::routes::NextHop;
 use crate::sandbox::{Sandbox, SandboxError, Task, Task6, announce, occupant};
 
 /// Where sandboxes are found. Calls block for as long as the kernel takes.
@@ -60,6 +61,9 @@ pub trait Inside {
 
     /// See [`Sandbox::has_default_route`].
     fn has_default_route(&mut self) -> Result<bool, SandboxError>;
+
+    /// See [`Sandbox::take_default`].
+    fn take_default(&mut self, hop: NextHop) -> Result<(), SandboxError>;
 
     /// Lets the link have IPv6: Docker has it off on links that are new in a sandbox.
     fn enable_v6(&self);
@@ -163,6 +167,10 @@ impl Inside for Sandbox {
 
     fn has_default_route(&mut self) -> Result<bool, SandboxError> {
         self.has_default_route()
+    }
+
+    fn take_default(&mut self, hop: NextHop) -> Result<(), SandboxError> {
+        self.take_default(hop)
     }
 
     fn enable_v6(&self) {

@@ -4,6 +4,8 @@ use landline_kernel::sysctl::{self, Family};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
+use crate::namespaces::Namespaces;
+
 /// What decides how the host behaves on a link. Those that follow from the link itself (its MTU) are not here.
 const SETTINGS: [(Family, &[&str]); 2] = [
     (
@@ -100,29 +102,35 @@ pub struct Setting {
     pub value: String,
 }
 
-/// A link's settings, as far as the kernel has them.
-pub fn read(link: &IfName) -> Vec<Setting> {
+/// The settings of a link of the host's, as far as the kernel has them.
+pub fn read(host: &dyn Namespaces, link: &IfName) -> Vec<Setting> {
     let all = SETTINGS.into_iter().flat_map(|(family, keys)| keys.iter().map(move |key| (family, *key)));
     let all = all.chain([(Family::V4, FILTER)]);
     let read = all.filter_map(|(family, key)| {
-        let value = sysctl::get(family, link, key).ok()?;
+        let value = host.setting(family, link, key).ok()?;
         Some(Setting { v6: family == Family::V6, key: key.to_owned(), value })
     });
     read.collect()
 }
 
-/// Gives a link settings it had before, where they differ.
-pub fn write(link: &IfName, settings: &[Setting]) {
+/// Gives a link of the host's settings it had before, where they differ.
+pub fn write(host: &dyn Namespaces, link: &IfName, settings: &[Setting]) {
     for Setting { v6, key, value } in settings {
         let family = if *v6 { Family::V6 } else { Family::V4 };
-        if sysctl::get(family, link, key).is_ok_and(|there| there != *value) {
-            set(family, link, key, value);
+        if host.setting(family, link, key).is_ok_and(|there| there != *value)
+            && let Err(error) = host.set(family, link, key, value)
+        {
+            not_set(link, key, value, &error);
         }
     }
 }
 
 fn set(family: Family, link: &IfName, key: &str, value: &str) {
     if let Err(error) = sysctl::set(family, link, key, value) {
-        tracing::warn!(%error, "{key} of {link} could not be set to {value}");
+        not_set(link, key, value, &error);
     }
+}
+
+fn not_set(link: &IfName, key: &str, value: &str, error: &std::io::Error) {
+    tracing::warn!(%error, "{key} of {link} could not be set to {value}");
 }

@@ -1,27 +1,29 @@
 //! A host that is a list of links and fails when it is told to.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use landline_kernel::{Link, LinkKind, Netns, Route};
 use landline_types::IfName;
 use tokio::sync::Notify;
 
-use super::{Host, HostError, is_half_made, mark_of};
-use crate::link_table::{FakeTable, LinkTable};
+use super::{Host, HostError, is_half_made};
+use crate::link_table::LinkTable;
+use crate::namespaces::fake::{FakeNamespaces, Lists};
 use crate::plan::{LinkEnd, LinkType, Step};
 
 #[derive(Default)]
 struct State {
-    table: FakeTable,
-    links: Vec<Link>,
     taken: usize,
     fail_at: Option<usize>,
     blind: bool,
     keeps_links: bool,
 }
 
-/// The fake.
-pub struct FakeHost(Mutex<State>);
+/// The fake. Its links are those of the host in its namespaces.
+pub struct FakeHost {
+    state: Mutex<State>,
+    namespaces: FakeNamespaces,
+}
 
 impl FakeHost {
     /// One with the bridge `br0` and the NIC `eth0`.
@@ -35,54 +37,72 @@ impl FakeHost {
 
     /// One with these links.
     pub fn with(links: Vec<Link>) -> Self {
-        let state = State { links, ..State::default() };
-        state.tell();
-        Self(Mutex::new(state))
+        let namespaces = FakeNamespaces::default();
+        namespaces.host(|host| host.links = links);
+        Self::of(namespaces)
+    }
+
+    /// The host of these namespaces.
+    pub fn of(namespaces: FakeNamespaces) -> Self {
+        Self { state: Mutex::default(), namespaces }
+    }
+
+    /// Its namespace, and those of containers.
+    pub fn namespaces(&self) -> FakeNamespaces {
+        self.namespaces.clone()
     }
 
     /// The table of its links.
     pub fn table(&self) -> LinkTable {
-        self.0.lock().unwrap().table.table()
+        self.namespaces.table()
     }
 
     /// Somebody changes something about its links.
     pub fn change(&self, change: impl FnOnce(&mut Vec<Link>)) {
-        let mut state = self.0.lock().unwrap();
-        change(&mut state.links);
-        state.tell();
+        self.namespaces.host(|host| change(&mut host.links));
     }
 
     /// The next plan fails at this step, counted from 0.
     pub fn fail_at(&self, step: Option<usize>) {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         state.taken = 0;
         state.fail_at = step;
     }
 
     /// How many steps were taken since [`Self::fail_at`] was last called.
     pub fn taken(&self) -> usize {
-        self.0.lock().unwrap().taken
+        self.state.lock().unwrap().taken
     }
 
     /// Whether it fails to say what links there are.
     pub fn be_blind(&self, blind: bool) {
-        self.0.lock().unwrap().blind = blind;
+        self.state.lock().unwrap().blind = blind;
     }
 
     /// Whether it fails to remove links and to take steps back.
     pub fn keep_links(&self, keeps: bool) {
-        self.0.lock().unwrap().keeps_links = keeps;
+        self.state.lock().unwrap().keeps_links = keeps;
     }
 
     /// The names of its links.
     pub fn names(&self) -> Vec<String> {
-        self.0.lock().unwrap().links.iter().map(|l| l.name.to_string()).collect()
+        self.namespaces.host(|host| host.links.iter().map(|l| l.name.to_string()).collect())
     }
 
-    /// Its links, to remove some of them, unless it keeps all.
-    fn removing(&self) -> Result<MutexGuard<'_, State>, HostError> {
-        let state = self.0.lock().unwrap();
-        if state.keeps_links { Err(HostError::Injected) } else { Ok(state) }
+    /// Removes such links, unless it keeps all. A veth's other end goes with it.
+    fn remove(&self, is_it: impl Fn(&Link) -> bool) -> Result<bool, HostError> {
+        if self.state.lock().unwrap().keeps_links {
+            return Err(HostError::Injected);
+        }
+        let gone: Vec<Link> = self.namespaces.host(|host| {
+            let gone: Vec<Link> = host.links.iter().filter(|link| is_it(link)).cloned().collect();
+            for link in &gone {
+                host.remove_link(link.index);
+            }
+            gone
+        });
+        gone.iter().for_each(|link| self.namespaces.cut(link));
+        Ok(!gone.is_empty())
     }
 }
 
@@ -116,26 +136,6 @@ fn marked(index: u32, end: &LinkEnd, kind: LinkKind) -> Link {
     Link { alias: Some(end.alias.clone()), mac: end.mac, mtu: end.mtu, ..down }
 }
 
-impl State {
-    /// A veth's other end goes with it.
-    fn remove(&mut self, is_it: impl Fn(&Link) -> bool) {
-        let gone: Vec<Link> = self.links.iter().filter(|link| is_it(link)).cloned().collect();
-        let endpoint = |link: &Link| mark_of(link).map(|mark| mark.endpoint);
-        self.links.retain(|link| {
-            !gone.iter().any(|gone| {
-                let pair = gone.kind == LinkKind::Veth && link.kind == LinkKind::Veth;
-                gone.index == link.index
-                    || pair && endpoint(gone).is_some() && endpoint(gone) == endpoint(link)
-            })
-        });
-        self.tell();
-    }
-
-    fn tell(&self) {
-        self.table.set(&self.links);
-    }
-}
-
 /// The other end of the pair that a step makes.
 fn peer(step: &Step) -> Option<&LinkEnd> {
     match step {
@@ -144,10 +144,68 @@ fn peer(step: &Step) -> Option<&LinkEnd> {
     }
 }
 
+/// Takes a step with these links.
+fn apply(links: &mut Vec<Link>, step: &Step) -> Result<(), HostError> {
+    let next = links.iter().map(|l| l.index).max().unwrap_or(0) + 1;
+    match step {
+        Step::AddLink { link, kind } => {
+            let parent = |name: &IfName| links.iter().find(|l| l.name == *name).map(|l| l.index);
+            let (kind, parent) = match kind {
+                LinkType::Veth { .. } => (LinkKind::Veth, None),
+                LinkType::Macvlan { parent: nic, .. } => (LinkKind::Macvlan { mode: None }, parent(nic)),
+                LinkType::Ipvlan { parent: nic } => (LinkKind::Ipvlan { mode: None }, parent(nic)),
+                LinkType::Vlan { parent: nic, id } => (LinkKind::Vlan { id: *id }, parent(nic)),
+                LinkType::Bridge | LinkType::PlainBridge => {
+                    (LinkKind::Bridge { vlan_filtering: false }, None)
+                }
+                LinkType::Tap => (LinkKind::Tun, None),
+                LinkType::Dummy => (LinkKind::Dummy, None),
+            };
+            links.push(Link { parent, ..marked(next, link, kind) });
+            if let Some(peer) = peer(step) {
+                links.push(marked(next + 1, peer, LinkKind::Veth));
+            }
+        }
+        Step::SetController { link, bridge } => {
+            let bridge = links.iter().find(|l| l.name == *bridge).map(|l| l.index);
+            let found = links.iter_mut().find(|l| l.name == *link);
+            found.ok_or_else(|| HostError::NoLink(link.clone()))?.controller = bridge;
+        }
+        Step::Up { link } => {
+            let found = links.iter_mut().find(|l| l.name == *link);
+            let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
+            (found.up, found.running, found.lower_up) = (true, true, true);
+        }
+        Step::SetAlias { link, alias } => {
+            let found = links.iter_mut().find(|l| l.name == *link);
+            let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
+            found.alias = Some(alias.clone()).filter(|alias| !alias.is_empty());
+        }
+        Step::Readdress { link, mac } => {
+            let found = links.iter_mut().find(|l| l.name == *link);
+            let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
+            (found.up, found.running, found.lower_up, found.mac) = (false, false, false, Some(*mac));
+        }
+        Step::SetAddress { link, .. }
+        | Step::AddAddress { link, .. }
+        | Step::PortVlan { port: link, .. }
+        | Step::ForwardGroups { port: link } => {
+            if !links.iter().any(|l| l.name == *link) {
+                return Err(HostError::NoLink(link.clone()));
+            }
+        }
+        // Nothing that is among the links.
+        Step::Driver(_) => {}
+    }
+    Ok(())
+}
+
 impl Host for FakeHost {
     fn links(&self) -> Result<Vec<Link>, HostError> {
-        let state = self.0.lock().unwrap();
-        if state.blind { Err(HostError::Injected) } else { Ok(state.links.clone()) }
+        if self.state.lock().unwrap().blind {
+            return Err(HostError::Injected);
+        }
+        Ok(self.namespaces.host(|host| host.links.clone()))
     }
 
     fn link(&self, name: &IfName) -> Result<Option<Link>, HostError> {
@@ -158,8 +216,11 @@ impl Host for FakeHost {
         Ok(Vec::new())
     }
 
-    fn addresses(&self, _index: u32) -> Result<Vec<ipnet::IpNet>, HostError> {
-        Ok(Vec::new())
+    fn addresses(&self, index: u32) -> Result<Vec<ipnet::IpNet>, HostError> {
+        let own = |host: &mut Lists| {
+            host.addresses.iter().filter(|own| own.index == index).map(|own| own.net).collect()
+        };
+        Ok(self.namespaces.host(own))
     }
 
     fn has_set_address(&self, _bridge: &IfName) -> Option<bool> {
@@ -167,77 +228,26 @@ impl Host for FakeHost {
     }
 
     fn apply(&self, step: &Step) -> Result<(), HostError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         state.taken += 1;
         if state.fail_at == Some(state.taken - 1) {
             return Err(HostError::Injected);
         }
-        let next = state.links.iter().map(|l| l.index).max().unwrap_or(0) + 1;
-        match step {
-            Step::AddLink { link, kind } => {
-                let parent = |name: &IfName| state.links.iter().find(|l| l.name == *name).map(|l| l.index);
-                let (kind, parent) = match kind {
-                    LinkType::Veth { .. } => (LinkKind::Veth, None),
-                    LinkType::Macvlan { parent: nic, .. } => (LinkKind::Macvlan { mode: None }, parent(nic)),
-                    LinkType::Ipvlan { parent: nic } => (LinkKind::Ipvlan { mode: None }, parent(nic)),
-                    LinkType::Vlan { parent: nic, id } => (LinkKind::Vlan { id: *id }, parent(nic)),
-                    LinkType::Bridge | LinkType::PlainBridge => {
-                        (LinkKind::Bridge { vlan_filtering: false }, None)
-                    }
-                    LinkType::Tap => (LinkKind::Tun, None),
-                    LinkType::Dummy => (LinkKind::Dummy, None),
-                };
-                state.links.push(Link { parent, ..marked(next, link, kind) });
-                if let Some(peer) = peer(step) {
-                    state.links.push(marked(next + 1, peer, LinkKind::Veth));
-                }
-            }
-            Step::SetController { link, bridge } => {
-                let bridge = state.links.iter().find(|l| l.name == *bridge).map(|l| l.index);
-                let found = state.links.iter_mut().find(|l| l.name == *link);
-                found.ok_or_else(|| HostError::NoLink(link.clone()))?.controller = bridge;
-            }
-            Step::Up { link } => {
-                let found = state.links.iter_mut().find(|l| l.name == *link);
-                let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
-                (found.up, found.running, found.lower_up) = (true, true, true);
-            }
-            Step::SetAlias { link, alias } => {
-                let found = state.links.iter_mut().find(|l| l.name == *link);
-                let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
-                found.alias = Some(alias.clone()).filter(|alias| !alias.is_empty());
-            }
-            Step::Readdress { link, mac } => {
-                let found = state.links.iter_mut().find(|l| l.name == *link);
-                let found = found.ok_or_else(|| HostError::NoLink(link.clone()))?;
-                (found.up, found.running, found.lower_up, found.mac) = (false, false, false, Some(*mac));
-            }
-            Step::SetAddress { link, .. }
-            | Step::AddAddress { link, .. }
-            | Step::PortVlan { port: link, .. }
-            | Step::ForwardGroups { port: link } => {
-                if !state.links.iter().any(|l| l.name == *link) {
-                    return Err(HostError::NoLink(link.clone()));
-                }
-            }
-            // Nothing that is among the links.
-            Step::Driver(_) => {}
-        }
-        state.tell();
-        Ok(())
+        drop(state);
+        self.namespaces.host(|host| apply(&mut host.links, step))
     }
 
     fn undo(&self, step: &Step) -> Result<(), HostError> {
-        let mut state = self.removing()?;
         let gone: Vec<&IfName> = match step {
             Step::AddLink { link, .. } => peer(step).into_iter().chain([link]).map(|end| &end.name).collect(),
             _ => vec![],
         };
-        state.links.retain(|l| !gone.contains(&&l.name));
+        self.remove(|link| gone.contains(&&link.name))?;
         if let Step::SetAlias { link, .. } = step {
-            state.links.iter_mut().filter(|l| l.name == *link).for_each(|l| l.alias = None);
+            self.change(|links| {
+                links.iter_mut().filter(|l| l.name == *link).for_each(|l| l.alias = None);
+            });
         }
-        state.tell();
         Ok(())
     }
 
@@ -246,21 +256,15 @@ impl Host for FakeHost {
     }
 
     fn hand_over(&self, index: u32, _netns: &Netns) -> Result<(), HostError> {
-        self.change(|links| links.retain(|link| link.index != index));
+        self.namespaces.host(|host| host.remove_link(index));
         Ok(())
     }
 
     fn remove_marked(&self, index: u32, alias: &str) -> Result<bool, HostError> {
-        let mut state = self.removing()?;
-        let before = state.links.len();
-        state.remove(|l| l.index == index && l.alias.as_deref() == Some(alias));
-        Ok(state.links.len() != before)
+        self.remove(|link| link.index == index && link.alias.as_deref() == Some(alias))
     }
 
     fn remove_half_made(&self, index: u32) -> Result<bool, HostError> {
-        let mut state = self.removing()?;
-        let before = state.links.len();
-        state.remove(|l| l.index == index && is_half_made(l));
-        Ok(state.links.len() != before)
+        self.remove(|link| link.index == index && is_half_made(link))
     }
 }

@@ -11,13 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use landline_kernel::nft::NftError;
 use landline_kernel::sysctl::Family;
 use landline_kernel::{
-    Address, Event, Group, Link, LinkChange, LinkKind, Neighbour, NetlinkError, NewLink, NewLinkKind, Route,
+    Address, Event, Group, Link, LinkChange, LinkKind, Neighbour, NetlinkError, Netns, NewLink, NewLinkKind,
+    Qdisc, Route, Rule,
 };
-use landline_types::IfName;
-use tokio::sync::mpsc;
+use landline_types::{IfName, Mac};
+use tokio::sync::{mpsc, watch};
 
-use super::{Events, Namespace, Namespaces};
+use super::{Events, Namespace, Namespaces, OpenNamespace};
 use crate::host::fake::link;
+use crate::host::{Host, HostError, mark_of};
+use crate::link_table::{FakeTable, LinkTable};
 
 /// Not to be asked for: `IFF_NOARP` of netdevice(7).
 const NO_ARP: u32 = 0x80;
@@ -27,6 +30,9 @@ const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
 const EIO: i32 = 5;
+
+/// The path that names the host's namespace.
+const HOSTS: &str = "/proc/1/ns/net";
 
 /// What there is in one of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,12 +45,28 @@ pub struct Lists {
     pub routes: Vec<Route>,
     /// Who is known to it.
     pub neighbours: Vec<Neighbour>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+    /// The queues of its links, by their index.
+    pub queues: BTreeMap<u32, Qdisc>,
+    /// The settings of its links, but for the host's, which have their own list.
+    pub settings: BTreeMap<(IfName, String), String>,
 }
 
 impl Lists {
     /// The link of this name.
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name.as_str() == name)
+    }
+
+    /// A link comes in: with its index, if nobody has that, and without what it had where it was.
+    pub(crate) fn push(&mut self, mut new: Link) -> u32 {
+        if self.links.iter().any(|link| link.index == new.index) {
+            new.index = self.links.iter().map(|link| link.index).max().unwrap_or(0) + 1;
+        }
+        let index = new.index;
+        self.links.push(new);
+        index
     }
 
     /// Removes a link, with all that is on it.
@@ -90,12 +112,20 @@ impl Lists {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     host: Lists,
-    sandboxes: BTreeMap<PathBuf, Lists>,
-    settings: BTreeMap<(IfName, &'static str), String>,
+    table: FakeTable,
+    /// Which one each path names.
+    paths: BTreeMap<PathBuf, u32>,
+    /// Those that there are besides the host's. A number is not given again.
+    sandboxes: BTreeMap<u32, Lists>,
+    made: u32,
+    /// Rings when something in a sandbox changes.
+    changed: watch::Sender<()>,
+    settings: BTreeMap<(IfName, String), String>,
     scripts: Vec<String>,
+    announced: Vec<(PathBuf, IpAddr)>,
     /// How many changes were asked for since that was last counted.
     asked: usize,
     /// Which of them are refused.
@@ -113,33 +143,92 @@ pub enum Refused {
 }
 
 /// The fake. Clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct FakeNamespaces(Arc<Mutex<State>>);
 
 impl FakeNamespaces {
-    /// Looks at the host, or has somebody change it; whoever follows it is told.
+    /// Looks at the host, or has somebody change it; whoever follows it is told. `act` cannot call the fake again.
     pub fn host<T>(&self, act: impl FnOnce(&mut Lists) -> T) -> T {
         self.lock().on_host(act)
     }
 
     /// The same in a sandbox, which is made if it is not there.
-    pub fn sandbox<T>(&self, path: &str, act: impl FnOnce(&mut Lists) -> T) -> T {
-        act(self.lock().sandboxes.entry(path.into()).or_default())
+    pub fn sandbox<T>(&self, path: impl AsRef<Path>, act: impl FnOnce(&mut Lists) -> T) -> T {
+        let mut state = self.lock();
+        let number = state.begin(path.as_ref());
+        let done = act(state.sandboxes.entry(number).or_default());
+        state.changed.send_replace(());
+        done
     }
 
-    /// A sandbox ends.
-    pub fn end(&self, path: &str) {
-        self.lock().sandboxes.remove(Path::new(path));
+    /// A sandbox ends, and with it the links in it. Cards are the host's again: down, and called what they were called there.
+    pub fn end(&self, path: impl AsRef<Path>) {
+        let mut state = self.lock();
+        let gone = state.paths.remove(path.as_ref()).and_then(|number| state.sandboxes.remove(&number));
+        for link in gone.into_iter().flat_map(|lists| lists.links) {
+            state.lose(link);
+        }
+        state.changed.send_replace(());
+    }
+
+    /// Whether a path names a sandbox.
+    pub(crate) fn lives(&self, path: &Path) -> bool {
+        self.lock().paths.contains_key(path)
+    }
+
+    /// Looks at a sandbox, if it is there.
+    pub(crate) fn look<T>(&self, path: &Path, look: impl FnOnce(&Lists) -> T) -> Option<T> {
+        let state = self.lock();
+        state.paths.get(path).and_then(|number| state.sandboxes.get(number)).map(look)
+    }
+
+    /// Has what is in a sandbox, if it is there, changed by a request of Landline's.
+    pub(crate) fn ask<T>(&self, path: &Path, act: impl FnOnce(&mut Lists) -> T) -> io::Result<Option<T>> {
+        let mut state = self.lock();
+        state.admit()?;
+        let number = state.paths.get(path).copied();
+        let done = number.and_then(|number| state.sandboxes.get_mut(&number)).map(act);
+        state.changed.send_replace(());
+        Ok(done)
+    }
+
+    /// The same for a link that goes with all that is on it.
+    pub(crate) fn remove(&self, path: &Path, index: u32) -> io::Result<bool> {
+        let mut state = self.lock();
+        state.admit()?;
+        let number = state.paths.get(path).copied();
+        Ok(number.is_some_and(|number| state.remove(Some(number), index)))
+    }
+
+    /// What was announced from a sandbox, in this order, whether it is still there or not.
+    pub(crate) fn announced(&self, path: &Path) -> Vec<IpAddr> {
+        let all = &self.lock().announced;
+        all.iter().filter(|(from, _)| from == path).map(|(_, address)| *address).collect()
+    }
+
+    /// Rings when something in a sandbox changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.lock().changed.subscribe()
+    }
+
+    /// The table of the host's links.
+    pub(crate) fn table(&self) -> LinkTable {
+        self.lock().table.table()
+    }
+
+    /// The end of a pair goes, wherever it is: the host's goes with the container's, and the other way round.
+    pub(crate) fn cut(&self, gone: &Link) {
+        self.lock().cut(gone);
     }
 
     /// Somebody writes a setting of the host's.
     pub fn write(&self, link: &str, key: &'static str, value: &str) {
-        self.lock().settings.insert((link.parse().unwrap(), key), value.to_owned());
+        self.lock().settings.insert((link.parse().unwrap(), key.to_owned()), value.to_owned());
     }
 
     /// A setting of the host's.
     pub fn read(&self, link: &str, key: &'static str) -> Option<String> {
-        self.lock().settings.get(&(link.parse().unwrap(), key)).cloned()
+        self.lock().settings.get(&(link.parse().unwrap(), key.to_owned())).cloned()
     }
 
     /// The scripts that the packet filter has taken.
@@ -164,9 +253,71 @@ impl FakeNamespaces {
 }
 
 impl State {
+    /// The one that a path names, made if it is not there.
+    fn begin(&mut self, path: &Path) -> u32 {
+        if let Some(number) = self.paths.get(path) {
+            return *number;
+        }
+        self.made += 1;
+        self.paths.insert(path.into(), self.made);
+        self.sandboxes.insert(self.made, Lists::default());
+        self.made
+    }
+
+    /// Has this one changed; the host's where there is no number.
+    fn change<T>(
+        &mut self,
+        which: Option<u32>,
+        act: impl FnOnce(&mut Lists) -> Result<T, i32>,
+    ) -> Result<T, i32> {
+        let Some(number) = which else { return self.on_host(act) };
+        let done = self.sandboxes.get_mut(&number).map_or(Err(ENODEV), act);
+        self.changed.send_replace(());
+        done
+    }
+
+    /// Removes a link, and the other end of its pair.
+    fn remove(&mut self, which: Option<u32>, index: u32) -> bool {
+        let gone = self.change(which, |lists| {
+            let gone = lists.links.iter().find(|link| link.index == index).cloned();
+            lists.remove_link(index);
+            Ok(gone)
+        });
+        let gone = gone.ok().flatten();
+        gone.iter().for_each(|link| self.cut(link));
+        gone.is_some()
+    }
+
+    /// The namespace of this link is gone.
+    fn lose(&mut self, link: Link) {
+        if link.kind == LinkKind::Physical {
+            self.on_host(|host| host.push(Link { up: false, running: false, lower_up: false, ..link }));
+        } else {
+            self.cut(&link);
+        }
+    }
+
+    fn cut(&mut self, gone: &Link) {
+        let endpoint = |link: &Link| mark_of(link).map(|mark| mark.endpoint);
+        let Some(own) = endpoint(gone).filter(|_| gone.kind == LinkKind::Veth) else { return };
+        let is_other = |link: &Link| link.kind == LinkKind::Veth && endpoint(link).as_ref() == Some(&own);
+        let all = self.sandboxes.keys().copied().map(Some).chain([None]).collect::<Vec<_>>();
+        for which in all {
+            let ends = |lists: &mut Lists| {
+                let ends: Vec<u32> = lists.links.iter().filter(|l| is_other(l)).map(|l| l.index).collect();
+                for index in ends {
+                    lists.remove_link(index);
+                }
+                Ok(())
+            };
+            let _ = self.change(which, ends);
+        }
+    }
+
     fn on_host<T>(&mut self, act: impl FnOnce(&mut Lists) -> T) -> T {
         let before = self.host.clone();
         let done = act(&mut self.host);
+        self.table.set(&self.host.links);
         let events = before.events(&self.host);
         self.followers.retain(|follower| events.iter().all(|event| follower.send(event.clone()).is_ok()));
         done
@@ -190,13 +341,22 @@ fn refused(asked: &str, errno: i32) -> NetlinkError {
 
 impl Namespaces for FakeNamespaces {
     fn host(&self) -> io::Result<Box<dyn Namespace>> {
-        Ok(Box::new(Inside { all: self.clone(), path: None }))
+        Ok(Box::new(Inside { all: self.clone(), which: None }))
     }
 
     fn sandbox(&self, path: &Path) -> io::Result<Option<Box<dyn Namespace>>> {
-        let lives = self.lock().sandboxes.contains_key(path);
-        let inside = || Box::new(Inside { all: self.clone(), path: Some(path.to_owned()) });
-        Ok(lives.then(|| inside() as Box<dyn Namespace>))
+        let which = self.lock().paths.get(path).copied();
+        let inside = |which| Box::new(Inside { all: self.clone(), which: Some(which) }) as Box<dyn Namespace>;
+        Ok(which.map(inside))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn OpenNamespace>> {
+        if path == Path::new(HOSTS) {
+            return Ok(Arc::new(Inside { all: self.clone(), which: None }));
+        }
+        let which = self.lock().paths.get(path).copied();
+        let which = which.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(Arc::new(Inside { all: self.clone(), which: Some(which) }))
     }
 
     fn follow(&self, _groups: &[Group]) -> Box<dyn Events> {
@@ -205,15 +365,15 @@ impl Namespaces for FakeNamespaces {
         Box::new(inbox)
     }
 
-    fn setting(&self, _family: Family, link: &IfName, key: &'static str) -> io::Result<String> {
-        let found = self.lock().settings.get(&(link.clone(), key)).cloned();
+    fn setting(&self, _family: Family, link: &IfName, key: &str) -> io::Result<String> {
+        let found = self.lock().settings.get(&(link.clone(), key.to_owned())).cloned();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn set(&self, _family: Family, link: &IfName, key: &'static str, value: &str) -> io::Result<()> {
+    fn set(&self, _family: Family, link: &IfName, key: &str, value: &str) -> io::Result<()> {
         let mut state = self.lock();
         state.admit()?;
-        state.settings.insert((link.clone(), key), value.to_owned());
+        state.settings.insert((link.clone(), key.to_owned()), value.to_owned());
         Ok(())
     }
 
@@ -237,22 +397,18 @@ impl Events for mpsc::UnboundedReceiver<Event> {
 }
 
 /// The way into one of them.
+#[derive(Clone)]
 struct Inside {
     all: FakeNamespaces,
     /// `None`: the host's.
-    path: Option<PathBuf>,
+    which: Option<u32>,
 }
 
 impl Inside {
     fn look<T>(&self, look: impl FnOnce(&Lists) -> T) -> Result<T, NetlinkError> {
         let state = self.all.lock();
-        match &self.path {
-            None => Ok(look(&state.host)),
-            Some(path) => match state.sandboxes.get(path) {
-                Some(lists) => Ok(look(lists)),
-                None => Err(refused("look into a namespace that is gone", ENODEV)),
-            },
-        }
+        let lists = self.which.map_or(Some(&state.host), |number| state.sandboxes.get(&number));
+        lists.map(look).ok_or_else(|| refused("look into a namespace that is gone", ENODEV))
     }
 
     fn change<T>(
@@ -262,11 +418,84 @@ impl Inside {
     ) -> Result<T, NetlinkError> {
         let mut state = self.all.lock();
         state.admit().map_err(|error| NetlinkError::new(asked, error))?;
-        let done = match &self.path {
-            None => state.on_host(act),
-            Some(path) => state.sandboxes.get_mut(path).map_or(Err(ENODEV), act),
-        };
-        done.map_err(|errno| refused(asked, errno))
+        state.change(self.which, act).map_err(|errno| refused(asked, errno))
+    }
+}
+
+impl OpenNamespace for Inside {
+    fn name(&self) -> io::Result<String> {
+        Ok(self.which.map_or_else(|| "the host's".to_owned(), |number| format!("namespace {number}")))
+    }
+
+    fn is_hosts(&self) -> io::Result<bool> {
+        Ok(self.which.is_none())
+    }
+
+    fn requests(&self) -> io::Result<Box<dyn Namespace>> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn follow(&self, _groups: &[Group]) -> io::Result<Box<dyn Events>> {
+        Ok(Box::new(self.all.changes()))
+    }
+
+    fn setting(&self, _family: Family, link: &IfName, key: &str) -> io::Result<String> {
+        let found = self.look(|lists| lists.settings.get(&(link.clone(), key.to_owned())).cloned());
+        found.ok().flatten().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn set(&self, _family: Family, link: &IfName, key: &str, value: &str) -> io::Result<()> {
+        let set = self.change("write a setting", |lists| {
+            lists.settings.insert((link.clone(), key.to_owned()), value.to_owned());
+            Ok(())
+        });
+        set.map_err(io::Error::other)
+    }
+
+    fn announce(&self, index: u32, _mac: Mac, addresses: &[IpAddr]) -> io::Result<()> {
+        let there = self.change("announce addresses", |lists| found(lists, index).map(drop));
+        there.map_err(io::Error::other)?;
+        let mut state = self.all.lock();
+        let path = state.paths.iter().find(|(_, number)| self.which == Some(**number));
+        let path = path.map(|(path, _)| path.clone()).unwrap_or_default();
+        state.announced.extend(addresses.iter().map(|address| (path.clone(), *address)));
+        Ok(())
+    }
+
+    fn take(&self, host: &dyn Host, index: u32) -> Result<(), HostError> {
+        let link = host.links()?.into_iter().find(|link| link.index == index);
+        let Some(link) = link else { return Err(refused("move a link", ENODEV).into()) };
+        self.change("move a link", |lists| match lists.link(link.name.as_str()) {
+            Some(_) => Err(EEXIST),
+            None => {
+                Ok(lists.push(Link { up: false, running: false, lower_up: false, controller: None, ..link }))
+            }
+        })?;
+        host.hand_over(index, &Netns::current().map_err(HostError::Open)?)
+    }
+
+    fn give_back(&self, index: u32) -> Result<(), HostError> {
+        let mut state = self.all.lock();
+        state.admit().map_err(|error| NetlinkError::new("move a link", error))?;
+        let moved = state.change(self.which, |lists| {
+            let link = found(lists, index)?.clone();
+            lists.remove_link(index);
+            Ok(link)
+        });
+        let link = moved.map_err(|errno| refused("move a link", errno))?;
+        state.on_host(|host| host.push(Link { up: false, running: false, lower_up: false, ..link }));
+        Ok(())
+    }
+}
+
+impl Events for watch::Receiver<()> {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Event> + Send + '_>> {
+        Box::pin(async {
+            if self.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Event::Overrun
+        })
     }
 }
 
@@ -298,6 +527,10 @@ impl Namespace for Inside {
 
     fn link_by_name(&mut self, name: &IfName) -> Result<Option<Link>, NetlinkError> {
         self.look(|lists| lists.link(name.as_str()).cloned())
+    }
+
+    fn link_by_index(&mut self, index: u32) -> Result<Option<Link>, NetlinkError> {
+        self.look(|lists| lists.links.iter().find(|link| link.index == index).cloned())
     }
 
     fn add_link(&mut self, new: &NewLink) -> Result<(), NetlinkError> {
@@ -342,28 +575,37 @@ impl Namespace for Inside {
 
     fn set_link(&mut self, index: u32, change: &LinkChange<'_>) -> Result<(), NetlinkError> {
         self.change("change a link", |lists| {
+            let is_taken = |link: &Link| link.index != index && Some(&link.name) == change.name.as_ref();
+            if lists.links.iter().any(is_taken) {
+                return Err(EEXIST);
+            }
             let link = found(lists, index)?;
             link.name = change.name.clone().unwrap_or_else(|| link.name.clone());
             link.mac = change.mac.or(link.mac);
             link.mtu = change.mtu.unwrap_or(link.mtu);
-            link.up = change.up.unwrap_or(link.up);
+            if let Some(up) = change.up {
+                (link.up, link.running, link.lower_up) = (up, up, up);
+            }
             link.controller = change.controller.unwrap_or(link.controller);
-            link.alias = change.alias.clone().or_else(|| link.alias.clone());
+            link.alias =
+                change.alias.clone().or_else(|| link.alias.clone()).filter(|alias| !alias.is_empty());
             if let Some(arp) = change.arp {
                 link.flags = if arp { link.flags & !NO_ARP } else { link.flags | NO_ARP };
             }
             Ok(())
         })?;
         let mut state = self.all.lock();
-        if let (Some(value), None) = (change.rp_filter, &self.path) {
+        if let (Some(value), None) = (change.rp_filter, self.which) {
             let name = state.host.links.iter().find(|link| link.index == index).map(|l| l.name.clone());
-            state.settings.extend(name.map(|name| ((name, "rp_filter"), value.to_string())));
+            state.settings.extend(name.map(|name| ((name, "rp_filter".to_owned()), value.to_string())));
         }
         Ok(())
     }
 
     fn delete_link(&mut self, index: u32) -> Result<bool, NetlinkError> {
-        self.change("delete a link", |lists| Ok(lists.remove_link(index)))
+        let mut state = self.all.lock();
+        state.admit().map_err(|error| NetlinkError::new("delete a link", error))?;
+        Ok(state.remove(self.which, index))
     }
 
     fn add_address(&mut self, address: &Address) -> Result<(), NetlinkError> {
@@ -438,5 +680,38 @@ impl Namespace for Inside {
             lists.neighbours.retain(|other| other != neighbour);
             Ok(lists.neighbours.len() != before)
         })
+    }
+
+    fn add_rule(&mut self, rule: &Rule) -> Result<(), NetlinkError> {
+        self.change("add a rule", |lists| {
+            if lists.rules.contains(rule) {
+                return Err(EEXIST);
+            }
+            lists.rules.push(rule.clone());
+            Ok(())
+        })
+    }
+
+    fn delete_rule(&mut self, rule: &Rule) -> Result<bool, NetlinkError> {
+        self.change("delete a rule", |lists| {
+            let before = lists.rules.len();
+            lists.rules.retain(|other| other != rule);
+            Ok(lists.rules.len() != before)
+        })
+    }
+
+    fn set_root_qdisc(&mut self, index: u32, qdisc: &Qdisc, replace: bool) -> Result<(), NetlinkError> {
+        self.change("set a queue", |lists| {
+            found(lists, index)?;
+            if lists.queues.contains_key(&index) && !replace {
+                return Err(EEXIST);
+            }
+            lists.queues.insert(index, qdisc.clone());
+            Ok(())
+        })
+    }
+
+    fn delete_root_qdisc(&mut self, index: u32) -> Result<bool, NetlinkError> {
+        self.change("delete a queue", |lists| Ok(lists.queues.remove(&index).is_some()))
     }
 }

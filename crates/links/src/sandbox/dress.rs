@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use landline_kernel::sysctl::{self, Family};
-use landline_kernel::{Address, LinkChange, Netlink, NetlinkError, Netns, Route};
+use landline_kernel::sysctl::Family;
+use landline_kernel::{Address, LinkChange, NetlinkError, Route};
 use landline_options::AttachSpec;
 use landline_types::IfName;
 
 use crate::mark::PROTOCOL;
+use crate::namespaces::{Namespace, OpenNamespace};
 
 /// What becomes of the default routes that static addresses come with.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +28,8 @@ pub enum Defaults<'a> {
 /// # Errors
 /// What the kernel refused; what was done before stays.
 pub fn dress(
-    netns: &Netns,
-    netlink: &mut Netlink,
+    netns: &dyn OpenNamespace,
+    netlink: &mut dyn Namespace,
     index: u32,
     spec: &AttachSpec,
     defaults: Defaults<'_>,
@@ -75,22 +76,20 @@ pub fn dress(
 }
 
 /// Whether IPv6 is off on the link. Once it has had such addresses, somebody inside did that.
-fn is_off_v6(netns: &Netns, link: &IfName) -> bool {
-    let setting = netns.run(|| sysctl::get(Family::V6, link, "disable_ipv6"));
-    matches!(setting, Ok(Ok(off)) if off != "0")
+fn is_off_v6(netns: &dyn OpenNamespace, link: &IfName) -> bool {
+    netns.setting(Family::V6, link, "disable_ipv6").is_ok_and(|off| off != "0")
 }
 
 /// Docker switches IPv6 off where it gives no such address.
-fn allow_v6(netns: &Netns, link: &IfName) {
-    let set = netns.run(|| sysctl::set(Family::V6, link, "disable_ipv6", "0"));
-    if let Err(error) = set.and_then(|done| done) {
+fn allow_v6(netns: &dyn OpenNamespace, link: &IfName) {
+    if let Err(error) = netns.set(Family::V6, link, "disable_ipv6", "0") {
         // A kernel without IPv6 says so when it is given the address.
         tracing::debug!(%error, %link, "IPv6 is not switched on");
     }
 }
 
 fn default_route(
-    netlink: &mut Netlink,
+    netlink: &mut dyn Namespace,
     index: u32,
     net: IpNet,
     gateway: IpAddr,

@@ -1,4 +1,4 @@
-//! Sandboxes that are a list of links, and fail when they are told to.
+//! What a sandbox's link carries, in namespaces that are lists, which fail when they are told to.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ipnet::{IpNet, Ipv6Net};
-use landline_kernel::{Link, LinkKind, Netns};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use landline_kernel::{Address, Link, LinkKind, Route};
 use landline_model::{Applied, Ipv6Record};
 use landline_types::{IfName, Mac};
 use tokio::sync::watch;
@@ -17,7 +17,10 @@ use tokio::sync::watch;
 use super::{SandboxError, Task, Task6, addresses_v6};
 use crate::host::fake::link;
 use crate::host::{Host, HostError};
-use crate::mark::Mark;
+use crate::mark::{Mark, PROTOCOL};
+use crate::namespaces::Namespaces as _;
+use crate::namespaces::fake::{FakeNamespaces, Lists};
+use crate::routes::NextHop;
 use crate::sandboxes::{Changes, Inside, Sandboxes};
 
 /// A link in a sandbox.
@@ -29,23 +32,23 @@ pub struct FakeLink {
     pub addresses: Vec<IpNet>,
 }
 
-type All = BTreeMap<PathBuf, Vec<FakeLink>>;
-
 /// The fake. Clones share it.
 #[derive(Clone, Default)]
 pub struct FakeSandboxes {
-    all: watch::Sender<All>,
+    namespaces: FakeNamespaces,
     broken: Arc<AtomicBool>,
-    announced: Arc<Mutex<Vec<(PathBuf, IpAddr)>>>,
     occupants: Arc<Mutex<BTreeMap<PathBuf, String>>>,
 }
 
 impl FakeSandboxes {
+    /// Those in these namespaces.
+    pub fn of(namespaces: FakeNamespaces) -> Self {
+        Self { namespaces, ..Self::default() }
+    }
+
     /// A container begins.
     pub fn begin(&self, path: &Path) {
-        self.all.send_modify(|all| {
-            all.entry(path.into()).or_default();
-        });
+        self.namespaces.sandbox(path, |_| ());
     }
 
     /// The processes of this container are in the sandbox.
@@ -76,13 +79,19 @@ impl FakeSandboxes {
 
     /// This link is in the sandbox now.
     pub fn put(&self, path: &Path, link: FakeLink) {
-        self.all.send_modify(|all| all.entry(path.into()).or_default().push(link));
+        self.namespaces.sandbox(path, |lists| {
+            let index = lists.push(link.link);
+            lists.addresses.extend(link.addresses.into_iter().map(|net| Address::new(index, net)));
+        });
     }
 
     /// The container's link in the sandbox, if it is there.
     pub fn link(&self, path: &Path, mark: &Mark) -> Option<FakeLink> {
-        let (all, alias) = (self.all.borrow(), mark.to_string());
-        all.get(path)?.iter().find(|own| own.link.alias.as_deref() == Some(&*alias)).cloned()
+        let alias = mark.to_string();
+        self.namespaces.look(path, |lists| {
+            let link = lists.links.iter().find(|own| own.alias.as_deref() == Some(&*alias))?.clone();
+            Some(FakeLink { addresses: on(lists, link.index), link })
+        })?
     }
 
     /// Its addresses, as text.
@@ -98,13 +107,12 @@ impl FakeSandboxes {
 
     /// The container ends.
     pub fn end(&self, path: &Path) {
-        self.all.send_modify(|all| drop(all.remove(path)));
+        self.namespaces.end(path);
     }
 
     /// What was announced from there, in this order.
     pub fn announced(&self, path: &Path) -> Vec<IpAddr> {
-        let all = self.announced.lock().unwrap();
-        all.iter().filter(|(from, _)| from == path).map(|(_, address)| *address).collect()
+        self.namespaces.announced(path)
     }
 
     /// Whether nothing can be changed in any sandbox.
@@ -118,18 +126,41 @@ impl FakeSandboxes {
         alias: &str,
         change: impl FnOnce(&mut FakeLink),
     ) -> Result<(), SandboxError> {
+        self.change_all(path, alias, |lists, index| {
+            let Some(at) = lists.links.iter().position(|link| link.index == index) else { return };
+            let mut own = FakeLink { link: lists.links[at].clone(), addresses: on(lists, index) };
+            change(&mut own);
+            lists.links[at] = own.link;
+            lists.addresses.retain(|there| there.index != index || own.addresses.contains(&there.net));
+            let there = on(lists, index);
+            let new = own.addresses.into_iter().filter(|net| !there.contains(net));
+            lists.addresses.extend(new.map(|net| Address::new(index, net).protocol(PROTOCOL)));
+        })
+    }
+
+    /// The same with all that is in the sandbox and the link's index.
+    fn change_all(
+        &self,
+        path: &Path,
+        alias: &str,
+        change: impl FnOnce(&mut Lists, u32),
+    ) -> Result<(), SandboxError> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(SandboxError::Injected);
         }
-        self.all.send_modify(|all| {
-            let links = all.get_mut(path).into_iter().flatten();
-            let mut own = links.filter(|own| own.link.alias.as_deref() == Some(alias));
-            if let Some(own) = own.next() {
-                change(own);
+        let asked = self.namespaces.ask(path, |lists| {
+            let own = lists.links.iter().find(|own| own.alias.as_deref() == Some(alias)).map(|own| own.index);
+            if let Some(index) = own {
+                change(lists, index);
             }
         });
-        Ok(())
+        asked.map(drop).map_err(|_| SandboxError::Injected)
     }
+}
+
+/// The addresses on a link.
+fn on(lists: &Lists, index: u32) -> Vec<IpNet> {
+    lists.addresses.iter().filter(|own| own.index == index).map(|own| own.net).collect()
 }
 
 impl Sandboxes for FakeSandboxes {
@@ -140,22 +171,16 @@ impl Sandboxes for FakeSandboxes {
     }
 
     fn follow(&self, path: &Path) -> Result<Option<Box<dyn Changes>>, SandboxError> {
-        Ok(self.lives(path).then(|| Box::new(self.all.subscribe()) as Box<dyn Changes>))
+        Ok(self.lives(path).then(|| Box::new(self.namespaces.changes()) as Box<dyn Changes>))
     }
 
     fn hand_over(&self, host: &dyn Host, index: u32, path: &Path) -> Result<(), HostError> {
-        let found = host.links()?.into_iter().find(|link| link.index == index);
-        host.hand_over(index, &Netns::current().map_err(HostError::Open)?)?;
-        self.all.send_modify(|all| {
-            if let (Some(links), Some(link)) = (all.get_mut(path), found) {
-                links.push(FakeLink { link, addresses: Vec::new() });
-            }
-        });
-        Ok(())
+        let gone = |source| HostError::Sandbox(SandboxError::Open { path: path.into(), source }.into());
+        self.namespaces.open(path).map_err(gone)?.take(host, index)
     }
 
     fn lives(&self, path: &Path) -> bool {
-        self.all.borrow().contains_key(path)
+        self.namespaces.lives(path)
     }
 
     fn occupant(&self, path: &Path) -> Option<String> {
@@ -209,13 +234,26 @@ impl Inside for Entered {
     }
 
     fn announce(&mut self, addresses: &[IpAddr]) -> Result<(), SandboxError> {
-        let said = addresses.iter().map(|address| (self.path.clone(), *address));
-        self.sandboxes.announced.lock().unwrap().extend(said);
-        Ok(())
+        let gone = |_| SandboxError::Injected;
+        let namespace = self.sandboxes.namespaces.open(&self.path).map_err(gone)?;
+        let mac = self.found.link.mac.unwrap_or(Mac::BROADCAST);
+        namespace.announce(self.found.link.index, mac, addresses).map_err(gone)
     }
 
     fn has_default_route(&mut self) -> Result<bool, SandboxError> {
         Ok(false)
+    }
+
+    fn take_default(&mut self, hop: NextHop) -> Result<(), SandboxError> {
+        let default = IpNet::from(Ipv4Net::default());
+        self.sandboxes.change_all(&self.path, &self.alias, |lists, index| {
+            lists.routes.retain(|route| route.destination != default || route.priority.is_some());
+            let route = match hop {
+                NextHop::Link => Route::on_link(default, index),
+                NextHop::Router(router) => Route::via(default, router.into()).oif(index),
+            };
+            lists.routes.push(route.protocol(PROTOCOL));
+        })
     }
 
     fn enable_v6(&self) {}
@@ -236,16 +274,15 @@ impl Inside for Entered {
     }
 
     fn remove_link(self: Box<Self>) -> Result<(), SandboxError> {
-        self.sandboxes.all.send_modify(|all| {
-            if let Some(links) = all.get_mut(&self.path) {
-                links.retain(|own| own.link.alias.as_ref() != Some(&self.alias));
-            }
+        let found = self.sandboxes.namespaces.look(&self.path, |lists| {
+            lists.links.iter().find(|own| own.alias.as_ref() == Some(&self.alias)).map(|own| own.index)
         });
-        Ok(())
+        let Some(index) = found.flatten() else { return Ok(()) };
+        self.sandboxes.namespaces.remove(&self.path, index).map(drop).map_err(|_| SandboxError::Injected)
     }
 }
 
-impl Changes for watch::Receiver<All> {
+impl Changes for watch::Receiver<()> {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             if self.changed().await.is_err() {
