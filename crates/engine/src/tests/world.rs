@@ -1,25 +1,21 @@
 //! A host, a store and a feature that can be made to fail, and the requests that Docker would make.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use landline_kernel::boottime;
 use landline_kernel::{Link, LinkKind};
-use landline_leases::addressing::book::AddressBook;
-use landline_leases::clock::Clock;
-use landline_leases::fake::FakeLan;
-use landline_leases::ipv6::{Company, RaListeners};
-use landline_leases::{ConflictMonitor, Foundation, Services, Sockets};
-use landline_links::fake::{FakeHost, FakeLink, FakeNamespaces, FakeSandboxes, link};
+pub(super) use landline_leases::fake::wait_for;
+use landline_leases::fake::{FakeMachine, closed};
+use landline_links::fake::{FakeLink, link};
 use landline_links::mark::{End, Mark};
 use landline_links::{Host as _, mark_of};
 use landline_model::NetworkRecord;
 use landline_options::{
     Addressing, ConflictCheck, EndpointId, EndpointOptions, Ipv6Mode, Mode, NetworkId, NetworkOptions,
 };
-use landline_store::Store;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -225,11 +221,16 @@ impl Admission for Gate {
 /// All of it.
 pub(super) struct World {
     dir: TempDir,
-    pub(super) host: Arc<FakeHost>,
-    pub(super) sandboxes: FakeSandboxes,
-    pub(super) lan: FakeLan,
-    clock: Clock,
+    machine: FakeMachine,
     pub(super) gate: Arc<Gate>,
+}
+
+impl Deref for World {
+    type Target = FakeMachine;
+
+    fn deref(&self) -> &FakeMachine {
+        &self.machine
+    }
 }
 
 impl World {
@@ -245,12 +246,9 @@ impl World {
             link(4, "ovs0", LinkKind::OpenVswitch),
             nic(5, "eth1", "02:11:22:33:44:66"),
         ];
-        let (dir, gate) = (tempfile::tempdir().unwrap(), Arc::default());
-        let sandboxes = FakeSandboxes::default();
-        sandboxes.begin(&living());
-        let clock = Clock::of_tokio();
-        let lan = FakeLan::new(clock.clone());
-        Self { dir, host: Arc::new(FakeHost::with(links)), sandboxes, lan, clock, gate }
+        let (dir, machine) = (tempfile::tempdir().unwrap(), FakeMachine::with(links));
+        machine.sandboxes.begin(&living());
+        Self { dir, machine, gate: Arc::default() }
     }
 
     /// One with a network of this kind.
@@ -267,25 +265,7 @@ impl World {
 
     /// A daemon starts.
     pub(super) async fn start(&self) -> Arc<Engine> {
-        let (store, rows) = Store::open(&self.path()).unwrap();
-        let present = self.host.table();
-        let sockets: Arc<dyn Sockets> = Arc::new(self.lan.clone());
-        let services = Services {
-            traces: Arc::default(),
-            meters: Arc::default(),
-            clock: self.clock.clone(),
-            sockets: sockets.clone(),
-            sandboxes: Arc::new(self.sandboxes.clone()),
-            namespaces: Arc::new(FakeNamespaces::default()),
-            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
-            company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
-            book: AddressBook::default(),
-            link_table: present,
-            boot: boottime::boot_id().unwrap().into(),
-            cancel: CancellationToken::new(),
-        };
-        let mut ground = Foundation::on(self.host.clone(), store, rows, services, Arc::default());
+        let mut ground = self.machine.ground(&self.path());
         Engine::start(&mut ground, self.gate.clone()).await
     }
 
@@ -299,8 +279,7 @@ impl World {
         let store = Arc::downgrade(&engine.store);
         engine.shutdown().await;
         drop(engine);
-        // Its tasks end when they are next looked at; until then the file is open.
-        wait_for("the state is closed", || store.strong_count() == 0).await;
+        closed(store).await;
     }
 
     pub(super) async fn restart(&self, engine: Arc<Engine>) -> Arc<Engine> {
@@ -321,12 +300,12 @@ impl World {
     pub(super) fn moves_in(&self, id: &EndpointId) {
         let inside =
             |link: &Link| own_mark(link).is_some_and(|mark| mark.endpoint == *id && mark.end != End::Host);
-        self.host.change(|links| {
-            for link in links.extract_if(.., |link| inside(link)) {
-                let link = Link { name: "eth0".parse().unwrap(), up: true, ..link };
-                self.sandboxes.put(&living(), FakeLink { link, addresses: Vec::new() });
-            }
-        });
+        let mut moved = Vec::new();
+        self.host.change(|links| moved = links.extract_if(.., |link| inside(link)).collect());
+        for link in moved {
+            let link = Link { name: "eth0".parse().unwrap(), up: true, ..link };
+            self.sandboxes.put(&living(), FakeLink { link, addresses: Vec::new() });
+        }
     }
 
     /// The link in the container is gone, and with it the host's end of it.
@@ -365,13 +344,4 @@ pub(super) fn says(result: Result<(), CreateNetworkError>) -> String {
 /// A sandbox that lives as long as the test.
 pub(super) fn living() -> PathBuf {
     "/proc/self/ns/net".into()
-}
-
-/// Waits for something that tasks bring about.
-pub(super) async fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while !is() {
-        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }

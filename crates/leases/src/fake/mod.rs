@@ -2,6 +2,7 @@
 //!
 //! Everybody is heard by everybody at once. Time is that of [`Clock::of_tokio`], which stands still while anything is done.
 
+mod machine;
 mod v4;
 mod v6;
 
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::clock::Clock;
 use crate::sockets::{Advertisements, Arp, Claims, Dhcp4, Icmp6, Location, Next, Sockets, Stations};
 
+pub use machine::{FakeMachine, closed, wait_for};
 pub use v4::Lan4;
 pub use v6::Lan6;
 
