@@ -87,12 +87,14 @@ impl Engine {
         stored.await.map_err(CreateEndpointError::Store)
     }
 
-    /// Waits for it as long as is worth while, where Docker is told nothing; whether there is an address.
-    pub(crate) async fn until_ipv6_is_known(&self, endpoint: &Endpoint) -> bool {
-        let task = endpoint.ipv6().as_ref().map(|task| (task.status.clone(), task.remembered));
-        let Some((status, remembered)) = task else { return false };
+    /// Waits for it as long as is worth while, where Docker is told nothing, and has it set up. What the sandbox is about to have then.
+    pub(crate) async fn ipv6_to_come(&self, endpoint: &Endpoint) -> Vec<Ipv6Net> {
+        let task = endpoint.ipv6().as_ref().map(|s| (s.status.clone(), s.remembered, s.orders.clone()));
+        let Some((status, remembered, orders)) = task else { return Vec::new() };
         until_settled(status.clone(), remembered).await;
-        status.borrow().has_address()
+        orders.allow();
+        let status = status.borrow();
+        status.current.addresses.iter().map(|address| address.net).collect()
     }
 }
 

@@ -232,13 +232,15 @@ impl Engine {
     /// Waits until the sandbox has the addresses there are.
     async fn until_set_up(&self, endpoint: &Endpoint, limit: Duration) {
         let leased = leased_address(endpoint).is_some();
-        let six = self.until_ipv6_is_known(endpoint).await;
+        let six = self.ipv6_to_come(endpoint).await;
         let mut inventory = self.inventory();
         let set_up = inventory.wait_for(|inventory| {
             inventory.endpoints.get(endpoint.state.id()).is_none_or(|present| {
                 let record = &present.record;
-                let applied6 = record.ipv6.as_ref().is_some_and(|ipv6| !ipv6.applied.is_empty());
-                (!leased || record.applied.address.is_some()) && (!six || applied6)
+                let applied = record.ipv6.iter().flat_map(|ipv6| &ipv6.applied);
+                let missing =
+                    six.iter().any(|net| applied.clone().all(|applied| applied.addr() != net.addr()));
+                (!leased || record.applied.address.is_some()) && !missing
             })
         });
         let _ = tokio::time::timeout(limit, set_up).await;

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use landline_testbed::{Dnsmasq, Ra, Signal, wait_for};
@@ -87,7 +85,8 @@ impl Services<'_> {
             first[0], first[1]
         );
         if engine_waits(self.world)? {
-            assert_eq!(first, [SERVICES, if self.addresses > 1 { SERVICES } else { 0 }], "{how}: {}", log());
+            // For IPv6 it waits for a moment only.
+            assert_eq!(first[0], SERVICES, "{how}: {}", log());
         }
         Ok(())
     }
@@ -197,23 +196,18 @@ fn compose_brings_six_back_on_a_vde_switch() -> Result {
     Ok(())
 }
 
-/// Docker has the root file system of a container that does not run mounted as long as this lives, so it may be the one that starts: somebody
-/// copies files into it and is slow.
-fn might_start(world: &World, name: &str) -> Result<UnixStream> {
-    let of = ["inspect", "--format", "{{.GraphDriver.Data.MergedDir}} {{.Id}}", name];
-    let place = world.host.docker_ok(&of)?;
-    let (merged, id) = place.trim().split_once(' ').ok_or("no place")?;
-    let mut copy = UnixStream::connect(world.host.path("/run/docker.sock"))?;
-    write!(
-        copy,
-        "PUT /containers/{id}/archive?path=/ HTTP/1.1\r\nHost: docker\r\nContent-Type: application/x-tar\r\n\
-         Transfer-Encoding: chunked\r\n\r\n"
-    )?;
-    // With containerd's image store the place has the id in it.
-    let mark = if merged.starts_with('/') { merged } else { id };
-    let is_mounted = || world.host.check(&["grep", "-qF", mark, "/proc/self/mountinfo"]).ok();
-    wait_for(format!("the mount of {name}"), SOON, is_mounted)?;
-    Ok(copy)
+/// Something is mounted where the root file system of a container is that does not run, as at its start: it may be the one that starts.
+fn might_start(world: &World, name: &str) -> Result<String> {
+    let of = |what: &str| world.host.docker_ok(&["inspect", "--format", what, name]);
+    let merged = of("{{with .GraphDriver.Data}}{{.MergedDir}}{{end}}")?.trim().to_owned();
+    let place = match &*merged {
+        // With containerd's image store.
+        "" => format!("/var/lib/docker/rootfs/overlayfs/{}", of("{{.Id}}")?.trim()),
+        _ => merged,
+    };
+    world.host.check(&["mkdir", "-p", &place])?;
+    world.host.check(&["mount", "-t", "tmpfs", "none", &place])?;
+    Ok(place)
 }
 
 /// A container starts that nothing tells, and it runs on another host, which this one has never seen it do.
@@ -244,13 +238,13 @@ fn one_that_runs_elsewhere_has_no_address_or_a_fresh_one() -> Result {
                 "infinity",
             ])?;
         }
-        let slow = might_start(&world, "other")?;
+        let place = might_start(&world, "other")?;
         world.host.docker_ok(&["start", "web"])?;
         let said =
             format!("the container has {}", if fresh { "a fresh identity for now" } else { "no address" });
         wait_for("what is said of the other host", SOON, || log().contains(&said).then_some(()))
             .map_err(|error| format!("{error}: {}", log()))?;
-        drop(slow);
+        world.host.check(&["umount", &place])?;
         if fresh {
             let own = wait_for("a fresh address", SOON, || world.address("web", "br00").ok())?;
             assert_ne!(bare(&own), address);

@@ -63,7 +63,7 @@ impl Orders {
         let _ = self.0.send(Command::Recheck);
     }
 
-    /// What was withheld from the sandbox may be set up there.
+    /// What was withheld from the sandbox, or waits for its time, is to be set up there now.
     pub fn allow(&self) {
         let _ = self.0.send(Command::Allow);
     }

@@ -132,6 +132,9 @@ impl<M: Machine> Supervisor<M> {
             }
             Command::Allow => {
                 self.base.withheld = false;
+                if self.base.pace.take_early().is_some() {
+                    self.machine.remember(&mut self.base).await;
+                }
                 self.configure().await;
             }
             Command::Stop { .. } => {}
