@@ -181,7 +181,7 @@ fn addresses_of(world: &World, names: &[&str]) -> Result<Vec<String>> {
 }
 
 /// What a container has, and whether the peer reaches it.
-fn held(world: &World, name: &str) -> Result<(String, u64)> {
+pub(crate) fn held(world: &World, name: &str) -> Result<(String, u64)> {
     let row = wait_for(format!("{name} to have its lease"), SLOWLY, || {
         let listing = world.ls().ok()?;
         let row = listing["endpoints"].as_array()?.iter().find(|row| row["container"] == name)?.clone();
@@ -267,7 +267,7 @@ fn forget(world: &World, n: u8) -> Result {
     if status == 200 { Ok(()) } else { Err(answer.into()) }
 }
 
-fn leases_of(world: &World, addresses: &[String]) -> Vec<LeaseRow> {
+pub(crate) fn leases_of(world: &World, addresses: &[String]) -> Vec<LeaseRow> {
     let leases = world.dhcp.leases().into_iter();
     leases.filter(|lease| addresses.contains(&lease.ip.to_string())).collect()
 }

@@ -23,6 +23,7 @@ mod card;
 mod dual;
 mod guide;
 mod host_access;
+mod identities;
 mod ipvlan;
 mod ovs;
 mod system;
