@@ -15,7 +15,7 @@ const CRATES: &[&[&str]] = &[
     &["links"],
     &["leases"],
     &["engine", "uplink"],
-    &["attach", "host-access", "ipam", "nat", "ovs-ports", "resolver"],
+    &["attach", "host-access", "ipam", "nat", "ovs-ports", "resolver", "routed"],
     &["doctor"],
     &["landline"],
 ];
@@ -77,7 +77,7 @@ fn few_files_outside_drivers_name_modes() {
 
 /// The words of link kinds that the engine's code must not contain. `bridge` and `nic` are not among them: a parent of any kind may be
 /// one.
-const KINDS: [&str; 6] = ["macvlan", "ipvlan", "ovs", "vde", "vswitch", "nat"];
+const KINDS: [&str; 7] = ["macvlan", "ipvlan", "ovs", "vde", "vswitch", "nat", "routed"];
 
 /// What only one kind of link needs belongs to its driver.
 #[test]

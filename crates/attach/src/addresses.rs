@@ -58,8 +58,11 @@ impl Attachments {
         });
         let Some(link) = link.await? else { return Ok(()) };
         let Some(mac) = link.mac else { return Ok(()) };
-        let look =
-            probe::contest(self.engine.services(), link.index, mac, &addresses, options.conflict_check);
+        let services = self.engine.services();
+        let look = async {
+            let over = probe::asked_over(services, options, link.index).await?;
+            probe::contest(services, over, mac, &addresses, options.conflict_check).await
+        };
         match cancel.run_until_cancelled(look).await.ok_or(AttachFailure::Cancelled)? {
             Ok(None) => Ok(()),
             Ok(Some(Contest { address, by, for_all })) => {

@@ -8,7 +8,7 @@ use landline_links::{blocking, facts_of};
 use landline_nat::Nat;
 use landline_types::IfName;
 
-use super::firewall::what_drops;
+use super::firewall::{what_drops, what_drops_routed};
 
 /// A new network's containers could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,20 @@ use super::firewall::what_drops;
 pub struct DroppedError {
     /// The bridge.
     pub bridge: IfName,
+    /// The chain and the program whose it is.
+    pub chain: String,
+}
+
+/// A new network's containers could not be reached.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the host's firewall drops what it routes between {parent} and containers ({chain}), so containers on this network could \
+     not be reached; add -o firewall=open to let it through (for networks that exist: landline doctor --fix), or \
+     -o firewall=keep to have the network all the same"
+)]
+pub struct RoutedDroppedError {
+    /// The interface to the LAN.
+    pub parent: IfName,
     /// The chain and the program whose it is.
     pub chain: String,
 }
@@ -42,16 +56,28 @@ impl Admission for FirewallCheck {
         Box::pin(async move {
             let options = &network.record.options;
             let asked = options.open_firewall || options.keep_firewall;
-            if !facts_of(options.mode).is_lan_bridge()
+            let facts = facts_of(options.mode);
+            if !(facts.is_lan_bridge() || facts.host_routes())
                 || asked
                 || is_implicit(&network.record.id)
                 || self.nat.exceptions().contains(&options.parent)
             {
                 return Ok(());
             }
-            let (bridge, addressing) = (options.parent.clone(), options.addressing);
-            let chain = blocking(move || what_drops(&bridge, addressing)).await;
-            let dropped = |chain| Refusal::new(DroppedError { bridge: options.parent.clone(), chain });
+            let (bridge, addressing, routed) =
+                (options.parent.clone(), options.addressing, facts.host_routes());
+            let chain =
+                blocking(
+                    move || {
+                        if routed { what_drops_routed(&bridge) } else { what_drops(&bridge, addressing) }
+                    },
+                );
+            let chain = chain.await;
+            let parent = options.parent.clone();
+            let dropped = |chain| match routed {
+                true => Refusal::new(RoutedDroppedError { parent, chain }),
+                false => Refusal::new(DroppedError { bridge: parent, chain }),
+            };
             chain.map_or(Ok(()), |chain| Err(dropped(chain)))
         })
     }

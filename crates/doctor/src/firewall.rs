@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use landline_kernel::{nft, sysctl};
+use landline_links::mark::HOST_ENDS;
 use landline_links::{HostEnd, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
 use landline_nat as nat;
@@ -42,12 +43,20 @@ pub(super) fn look(
         NatOwner::Container(name) => container(owner, name, view),
         NatOwner::Network(_) | NatOwner::Identity { .. } => None,
     });
-    let subjects = privates.filter_map(private).chain(containers);
+    let subjects = privates.filter_map(private).chain(routed(networks)).chain(containers);
     found.extend(subjects.flat_map(|subject| firewall.findings(&subject)));
     if !nat::forwards() {
         found.extend(forwarding(networks, views, exceptions));
     }
+    found.extend(not_forwarding(networks));
     found
+}
+
+/// The chain that drops what comes from the LAN to a container that the host routes to. Blocks.
+pub(super) fn what_drops_routed(parent: &IfName) -> Option<String> {
+    let rules = nat::rules();
+    let program = nat::exception_program()?;
+    routed_packets(parent).iter().find_map(|packet| dropping(&rules, program, packet))
 }
 
 /// The chain that drops what a container on this bridge begins with, where an exception would let it through. Blocks.
@@ -231,6 +240,59 @@ fn private(network: &NetworkRecord) -> Option<Subject> {
     })
 }
 
+/// Packets between the LAN and a container that the host routes to.
+fn routed_packets(parent: &IfName) -> [Packet; 2] {
+    // Any name of a host's end.
+    let end = HOST_ENDS.replace('+', "0");
+    let packet = |from: &str, to: &str| Packet {
+        input: Some(from.to_owned()),
+        output: Some(to.to_owned()),
+        protocol: Some(TCP),
+        ..Packet::default()
+    };
+    [packet(parent.as_str(), &end), packet(&end, parent.as_str())]
+}
+
+/// What the host routes between the LAN and containers.
+fn routed(networks: &[NetworkRecord]) -> Vec<Subject> {
+    let mut subjects = BTreeMap::new();
+    for network in networks.iter().filter(|network| facts_of(network.options.mode).host_routes()) {
+        let parent = &network.options.parent;
+        let nftables = HOST_ENDS.replace('+', "*");
+        subjects.entry(parent.clone()).or_insert_with(|| Subject {
+            what: format!("what goes between {parent} and {}", label(network)),
+            packets: routed_packets(parent).to_vec(),
+            cure: Cure::Bridge(parent.clone()),
+            iptables: vec![
+                format!("-i {parent} -o {HOST_ENDS} -j ACCEPT"),
+                format!("-i {HOST_ENDS} -o {parent} -j ACCEPT"),
+            ],
+            nftables: vec![
+                format!("iifname {parent} oifname '\"{nftables}\"' accept"),
+                format!("iifname '\"{nftables}\"' oifname {parent} accept"),
+            ],
+            zone: None,
+        });
+    }
+    subjects.into_values().collect()
+}
+
+/// Interfaces to the LAN from which the host forwards nothing to the containers that it routes to.
+fn not_forwarding(networks: &[NetworkRecord]) -> Vec<Found> {
+    let routed = networks.iter().filter(|network| facts_of(network.options.mode).host_routes());
+    let parents: BTreeSet<&IfName> = routed.map(|network| &network.options.parent).collect();
+    let off = |parent: &&IfName| {
+        sysctl::get(sysctl::Family::V4, parent, "forwarding").is_ok_and(|setting| setting == "0")
+    };
+    let says = |parent: &IfName| {
+        format!(
+            "the host does not forward IPv4 packets from {parent}, so containers of mode=routed cannot be reached; type \
+             sysctl -w net.ipv4.conf.{parent}.forwarding=1, and write it to /etc/sysctl.d"
+        )
+    };
+    parents.into_iter().filter(off).map(|parent| Finding::new("ip-forward", says(parent)).into()).collect()
+}
+
 /// What comes to a container on Docker's own bridge, which lets through what is published.
 fn container(owner: &NatOwner, name: &str, view: &NatView) -> Option<Subject> {
     let inside = view.inside?;
@@ -301,6 +363,24 @@ mod tests {
         ];
         let known: Vec<Cure> = bridges(&networks).into_iter().map(|subject| subject.cure).collect();
         assert_eq!(known, ["br0", "llb1", "llb2"].map(|name| Cure::Bridge(name.parse().unwrap())));
+    }
+
+    #[test]
+    fn what_is_routed_is_dropped_by_dockers_policy_unless_it_is_let_through_both_ways() {
+        let networks =
+            [network(Mode::Routed, "wlan0"), network(Mode::Routed, "wlan0"), network(Mode::Macvlan, "eth0")];
+        let subjects = routed(&networks);
+        let cures: Vec<&Cure> = subjects.iter().map(|subject| &subject.cure).collect();
+        assert_eq!(cures, [&Cure::Bridge("wlan0".parse().unwrap())]);
+        let drops = |rules: &str| {
+            let rules =
+                [("iptables", format!("-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER{rules}"))];
+            subjects[0].packets.iter().any(|packet| dropping(&rules, "iptables", packet).is_some())
+        };
+        let rules: Vec<String> =
+            subjects[0].iptables.iter().map(|rule| format!("\n-A DOCKER-USER {rule}")).collect();
+        assert!(drops("") && drops(&rules[0]) && drops(&rules[1]));
+        assert!(!drops(&rules.concat()));
     }
 
     #[test]

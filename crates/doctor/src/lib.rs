@@ -26,7 +26,7 @@ use landline_nat::{Nat, NatError, NatState, NatView};
 use landline_types::IfName;
 use serde::{Deserialize, Serialize};
 
-pub use admission::{DroppedError, FirewallCheck};
+pub use admission::{DroppedError, FirewallCheck, RoutedDroppedError};
 pub use tagged::tagged;
 
 /// How long somebody who only looks waits for Open vSwitch.

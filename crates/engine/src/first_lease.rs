@@ -172,8 +172,8 @@ async fn wait_for_lease(
     }
     if let Some((why, hint)) = status.troubles.sentence() {
         let hint = if shares_mac && status.troubles.is_refused() {
-            "a server that tells clients apart by hardware address gives all of an ipvlan network the same one: set \
-             it to go by client identifier, or use -o mode=macvlan"
+            "a server that tells clients apart by hardware address gives the same one to all containers that share \
+             one (mode=ipvlan, mode=routed): set it to go by client identifier, or use -o mode=macvlan"
         } else {
             hint
         };

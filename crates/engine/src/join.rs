@@ -149,7 +149,8 @@ impl Engine {
             }
         });
         stored.await.map_err(JoinError::Store)?;
-        if let Some(sandbox) = &sandbox {
+        // Those of a container that the host routes for are announced by what answers for them.
+        if let Some(sandbox) = sandbox.as_ref().filter(|_| !facts_of(network.options.mode).host_routes()) {
             self.announce_fixed(&record, mark, index, sandbox.clone());
         }
         match (endpoint.tasks(), sandbox) {

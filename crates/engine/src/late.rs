@@ -82,7 +82,7 @@ impl Engine {
         let sandbox = record.sandbox.clone()?;
         let index = match self.find(&record).await? {
             Location::Host(index) => Some(index),
-            Location::Sandbox(_) => None,
+            Location::Sandbox(_) | Location::Parent(_) => None,
         };
         let arrived = wait_for_move(SandboxMove {
             link_table: self.services.link_table.clone(),

@@ -64,7 +64,7 @@ impl Engine {
             return;
         }
         let sandbox = match self.find(record).await {
-            Some(Location::Host(_)) => None,
+            Some(Location::Host(_) | Location::Parent(_)) => None,
             Some(Location::Sandbox(path)) => Some(path),
             None => return,
         };

@@ -10,7 +10,7 @@ use landline_links::{
     HostError, ParentError, blocking, check_vlan, driver_of, facts_of, find_parent, wants_bridge_alone,
 };
 use landline_model::NetworkRecord;
-use landline_options::{Addressing, Ipv6Mode, LinkMtu, NetworkId, NetworkOptions, PoolSource};
+use landline_options::{Addressing, Ipv6Mode, LinkMtu, Mode, NetworkId, NetworkOptions, PoolSource};
 use landline_store::StoreError;
 use landline_types::IfName;
 
@@ -63,6 +63,9 @@ impl CreateNetwork {
         if self.ipam_v6.is_some() {
             if translated {
                 return Err(TranslatedError::V6.into());
+            }
+            if !options.mode.has_ipv6() {
+                return Err(CreateNetworkError::NoIpv6 { mode: options.mode });
             }
             if options.addressing != Addressing::Static || options.ipv6 != Ipv6Mode::Off {
                 return Err(CreateNetworkError::PoolV6);
@@ -162,6 +165,12 @@ pub enum CreateNetworkError {
          -o addressing=pool or static: leave out --ipv6 and its --subnet, or -o ipv6 and DHCP"
     )]
     PoolV6,
+    /// The mode has no IPv6.
+    #[error("mode={mode} supports IPv4 only; leave out --ipv6 and its --subnet")]
+    NoIpv6 {
+        /// The mode.
+        mode: Mode,
+    },
     /// More bytes than the parent takes: larger packets would get lost.
     #[error(
         "mtu={mtu} is more than {parent} carries, which is {carries}; leave it out, \

@@ -72,7 +72,7 @@ impl Engine {
     async fn close_if_forgotten(&self, endpoint: &Endpoint) {
         let record = endpoint.state.read().await;
         let forgotten = match self.find(&record).await {
-            Some(Location::Host(_)) => endpoint.found_on_host,
+            Some(Location::Host(_) | Location::Parent(_)) => endpoint.found_on_host,
             Some(Location::Sandbox(_)) => false,
             // One that has not joined is just being made.
             None => record.sandbox.is_some(),

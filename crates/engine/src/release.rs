@@ -231,7 +231,8 @@ impl Task {
         let now = self.services.clock.now();
         let mut client = Client::resume(config, lease.clone(), now, OsRandom);
         client.release(now);
-        let mut sockets = self.services.sockets.dhcp4(&Location::Host(index), mark)?;
+        let place = Location::on_behalf(&identity.link_options()).unwrap_or(Location::Host(index));
+        let mut sockets = self.services.sockets.dhcp4(&place, mark)?;
         sockets.send_release(&mut client, identity.mac, Some(&lease)).await;
         Ok(())
     }

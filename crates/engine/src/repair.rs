@@ -201,13 +201,17 @@ enum Fallen {
 /// Whether an endpoint's end on the host is as it should be, as far as can be mended here. Open vSwitch's ports are put
 /// back by what follows its database.
 fn fallen(end: &Link, options: &NetworkOptions, links: &[Link]) -> Option<Fallen> {
+    let facts = facts_of(options.mode);
+    if facts.host_routes() {
+        return (!end.up).then_some(Fallen::Down);
+    }
     let bridge = links
         .iter()
         .find(|l| l.name == options.parent && matches!(l.kind, landline_kernel::LinkKind::Bridge { .. }));
     match bridge {
         Some(bridge) if end.controller != Some(bridge.index) => Some(Fallen::Out(bridge.name.clone())),
         Some(_) if !end.up => Some(Fallen::Down),
-        None if facts_of(options.mode).host_end == HostEnd::SwitchPort && !end.up => Some(Fallen::Down),
+        None if facts.host_end == HostEnd::SwitchPort && !end.up => Some(Fallen::Down),
         _ => None,
     }
 }
@@ -307,6 +311,15 @@ mod tests {
         assert_eq!(steps_back(&port.name, &options, Fallen::Down), [vlan.clone(), up.clone()]);
         let steps = steps_back(&port.name, &options, Fallen::Out(bridge.name.clone()));
         assert_eq!(steps[1..], [vlan, up], "never up in another VLAN");
+    }
+
+    #[test]
+    fn the_end_of_a_link_that_the_host_routes_to_is_up_and_in_no_bridge() {
+        let options = NetworkOptions { mode: Mode::Routed, ..NetworkOptions::new("br0".parse().unwrap()) };
+        let bridge = [link(3, "br0", LinkKind::Bridge { vlan_filtering: false })];
+        let end = link(4, "llh0", LinkKind::Veth);
+        assert_eq!(fallen(&end, &options, &bridge), None, "it is no port of its parent");
+        assert_eq!(fallen(&Link { up: false, ..end }, &options, &bridge), Some(Fallen::Down));
     }
 
     #[test]

@@ -54,7 +54,10 @@ impl Engine {
             return Ok(());
         }
         let check = network.options.conflict_check;
-        let look = async { probe::contest(&self.services, index, record.mac, &[address], check).await };
+        let look = async {
+            let over = probe::asked_over(&self.services, &network.options, index).await?;
+            probe::contest(&self.services, over, record.mac, &[address], check).await
+        };
         match cancel.run_until_cancelled(Box::pin(look)).await.ok_or(CreateEndpointError::Cancelled)? {
             Ok(None) => Ok(()),
             Ok(Some(Contest { address, by, for_all })) => {

@@ -36,6 +36,13 @@ pub fn set(family: Family, link: &IfName, key: &str, value: &str) -> io::Result<
     open(&path(family, link, key)?)?.write_all(value.as_bytes())
 }
 
+/// Has the kernel answer ARP requests at once that it answers on a link for others' addresses (`proxy_delay`, arp(7)): by default it
+/// waits for up to 0.8 s.
+pub fn answer_as_proxy_at_once(link: &IfName) -> io::Result<()> {
+    let path: PathBuf = ["/proc/sys/net/ipv4/neigh", link.as_str(), "proxy_delay"].iter().collect();
+    open(&path)?.write_all(b"0")
+}
+
 /// Whether IPv4 packets are passed on between links (`net.ipv4.ip_forward`).
 pub fn ip_forward() -> io::Result<bool> {
     Ok(fs::read_to_string(IP_FORWARD)?.trim() != "0")

@@ -12,6 +12,7 @@ use landline_leases::{Foundation, OpenError};
 use landline_links::Host;
 use landline_nat::Nat;
 use landline_resolver::Resolver;
+use landline_routed::Routed;
 use landline_uplink::HostLeases;
 
 use crate::connections::Connections;
@@ -55,6 +56,7 @@ impl Parts {
         let nat = Nat::start(&mut ground).await;
         let firewall = Arc::new(FirewallCheck::new(nat.clone()));
         let resolver = Arc::<Resolver>::default();
+        let routed = Routed::new(&ground);
         let refused_starts = RefusedStarts::resume(&mut ground);
         let admissions = Admissions::new(vec![
             refused_starts.clone(),
@@ -63,11 +65,13 @@ impl Parts {
             pools.clone(),
             nat.clone(),
             resolver.clone(),
+            routed.clone(),
         ]);
         let connections = Connections::resume(&mut ground);
         let engine = Engine::start(&mut ground, Arc::new(admissions)).await;
         landline_ovs_ports::start(&engine);
         resolver.follow(&engine);
+        routed.follow(&engine);
         let host_leases = HostLeases::start(&mut ground);
         let host_access = HostAccess::start(&mut ground, &engine);
         let attach = Attachments::start(engine.clone(), attachments).await;

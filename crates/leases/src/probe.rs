@@ -11,11 +11,12 @@ use ipnet::Ipv4Net;
 use landline_dhcp::Random;
 use landline_dhcp::wire::arp;
 use landline_links::blocking;
-use landline_options::ConflictCheck;
+use landline_options::{ConflictCheck, NetworkOptions};
 use landline_types::Mac;
 use tokio::time::Instant;
 
 use crate::lease::Services;
+use crate::sockets::Location;
 
 pub use contest::{Contest, contest};
 pub use user::Prober;
@@ -43,6 +44,17 @@ pub async fn look(
     check: ConflictCheck,
 ) -> io::Result<Option<(Ipv4Addr, Mac)>> {
     Look { services, index, mac }.anyone(addresses, check).await
+}
+
+/// The link of the host's over which the LAN is asked about addresses on a link with this index, of a network with these options.
+///
+/// # Errors
+/// It is not there, or the kernel does not say.
+pub async fn asked_over(services: &Services, options: &NetworkOptions, index: u32) -> io::Result<u32> {
+    let Some(Location::Parent(parent)) = Location::on_behalf(options) else { return Ok(index) };
+    let namespaces = services.namespaces.clone();
+    let link = blocking(move || namespaces.host()?.link_by_name(&parent).map_err(io::Error::other)).await?;
+    link.map(|link| link.index).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Looks for others on the LAN of one of the host's links.

@@ -23,16 +23,27 @@ use landline_dhcp::wire::arp;
 use landline_dhcp::wire::udp::Check;
 use landline_dhcp::{v4, v6};
 use landline_kernel::{Link, LinkKind, Netlink, PacketSocket};
+use landline_links::facts_of;
 use landline_links::mark::Mark;
+use landline_options::NetworkOptions;
 use landline_types::{IfName, Mac};
 
-/// Where an endpoint's link is.
+/// Where an endpoint's link is, or what else its packets go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// In the host's namespace, with this index: Docker has not moved it yet.
     Host(u32),
     /// In the sandbox this path names.
     Sandbox(PathBuf),
+    /// Wherever it is, the host speaks for it over this interface: it routes between the link and the LAN.
+    Parent(IfName),
+}
+
+impl Location {
+    /// The interface by which the host speaks for links of networks with these options; `None`: their packets go by the links.
+    pub fn on_behalf(options: &NetworkOptions) -> Option<Self> {
+        facts_of(options.mode).host_routes().then(|| Self::Parent(options.parent.clone()))
+    }
 }
 
 /// What is waited for at a socket. Cancel-safe.

@@ -45,7 +45,7 @@ pub enum ParentError {
     /// It is a Wi-Fi interface.
     #[error(
         "{name} is a Wi-Fi interface: access points drop frames from hardware addresses that did not log in, \
-         so no container would be reachable; use a wired interface, or -o mode=ipvlan"
+         so no container would be reachable; use -o mode=routed or -o mode=ipvlan, or a wired interface"
     )]
     Wireless {
         /// The interface.

@@ -33,7 +33,7 @@ pub enum ParentIs {
     LanBridge,
     /// A bridge that Landline makes for the network, and for nothing else.
     OwnBridge,
-    /// A NIC, whose children the links are.
+    /// A NIC, whose children the links are, or over which the host routes what they send and receive.
     Nic,
     /// The interface that moves into the container.
     Itself,
@@ -47,6 +47,9 @@ pub enum HostEnd {
     /// It is a port of a switch that is not the kernel's own bridge (Open vSwitch). All ports of such a switch belong to one link,
     /// whichever bridge they are in.
     SwitchPort,
+    /// It is the container's next hop: the host routes what the container sends and receives, and answers for its addresses on the
+    /// parent.
+    NextHop,
     /// There is no such end.
     None,
 }
@@ -119,6 +122,12 @@ impl LinkFacts {
     /// Whether containers have addresses that the LAN never sees.
     pub fn is_translated(&self) -> bool {
         self.reach == Reach::Translated
+    }
+
+    /// Whether the host routes between containers and the LAN, where only the parent is seen: what asks the LAN for addresses and
+    /// about them does so on the parent.
+    pub fn host_routes(&self) -> bool {
+        self.host_end == HostEnd::NextHop
     }
 
     /// Whether all links on one parent have its hardware address.

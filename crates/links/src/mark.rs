@@ -17,6 +17,9 @@ pub const PROTOCOL: u8 = b'L';
 /// The first letters of every host-side link name.
 const NAME_PREFIX: &str = "ll";
 
+/// The names of all host ends of endpoints' links that were given none by a user, as iptables(8) matches interfaces.
+pub const HOST_ENDS: &str = "llh+";
+
 /// The first letters of every mark.
 const MARK_PREFIX: &str = "landline:";
 
@@ -238,6 +241,13 @@ mod tests {
 
     fn endpoint() -> EndpointId {
         "a".repeat(64).parse().unwrap()
+    }
+
+    #[test]
+    fn host_ends_are_matched_by_their_names() {
+        let matched = HOST_ENDS.trim_end_matches('+');
+        assert!(Mark::new(&endpoint(), End::Host).link_name().as_str().starts_with(matched));
+        assert!(!Mark::new(&endpoint(), End::Container).link_name().as_str().starts_with(matched));
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub trait Namespace: Send + Sync {
     fn addresses(&mut self) -> Result<Vec<Address>, NetlinkError>;
     fn routes(&mut self) -> Result<Vec<Route>, NetlinkError>;
     fn neighbours(&mut self) -> Result<Vec<Neighbour>, NetlinkError>;
+    fn proxy_neighbours(&mut self) -> Result<Vec<Neighbour>, NetlinkError>;
     fn link_by_name(&mut self, name: &IfName) -> Result<Option<Link>, NetlinkError>;
     fn link_by_index(&mut self, index: u32) -> Result<Option<Link>, NetlinkError>;
     fn add_link(&mut self, link: &NewLink) -> Result<(), NetlinkError>;
@@ -220,6 +221,10 @@ impl Namespace for Netlink {
 
     fn neighbours(&mut self) -> Result<Vec<Neighbour>, NetlinkError> {
         self.neighbours()
+    }
+
+    fn proxy_neighbours(&mut self) -> Result<Vec<Neighbour>, NetlinkError> {
+        self.proxy_neighbours()
     }
 
     fn link_by_name(&mut self, name: &IfName) -> Result<Option<Link>, NetlinkError> {

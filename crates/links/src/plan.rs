@@ -328,25 +328,26 @@ mod tests {
     /// The plan of each kind on a host that can carry it.
     fn plans() -> Vec<(FakeHost, Plan)> {
         let endpoint = endpoint();
-        [(Mode::Bridge, "br0"), (Mode::Macvlan, "eth0"), (Mode::Ipvlan, "eth0"), (Mode::Ovs, "br0")]
-            .into_iter()
-            .map(|(mode, parent)| {
-                let host = FakeHost::with_bridge_and_nic();
-                let parent: IfName = parent.parse().unwrap();
-                let options = NetworkOptions { mode, ..NetworkOptions::new(parent.clone()) };
-                let link = host.link(&parent).unwrap().unwrap();
-                let mac = Mac::new([2, 0, 0, 0, 0, 1]);
-                let request = LinkRequest {
-                    endpoint: &endpoint,
-                    options: &options,
-                    parent: &link,
-                    mac,
-                    host_name: None,
-                };
-                let plan = driver_of(mode).endpoint(&request);
-                (host, plan)
-            })
-            .collect()
+        [
+            (Mode::Bridge, "br0"),
+            (Mode::Macvlan, "eth0"),
+            (Mode::Ipvlan, "eth0"),
+            (Mode::Ovs, "br0"),
+            (Mode::Routed, "eth0"),
+        ]
+        .into_iter()
+        .map(|(mode, parent)| {
+            let host = FakeHost::with_bridge_and_nic();
+            let parent: IfName = parent.parse().unwrap();
+            let options = NetworkOptions { mode, ..NetworkOptions::new(parent.clone()) };
+            let link = host.link(&parent).unwrap().unwrap();
+            let mac = Mac::new([2, 0, 0, 0, 0, 1]);
+            let request =
+                LinkRequest { endpoint: &endpoint, options: &options, parent: &link, mac, host_name: None };
+            let plan = driver_of(mode).endpoint(&request);
+            (host, plan)
+        })
+        .collect()
     }
 
     #[test]

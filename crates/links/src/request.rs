@@ -93,9 +93,13 @@ mod tests {
     fn a_link_is_called_after_its_mark_unless_it_is_the_parent_itself() {
         let endpoint = "e".repeat(64).parse().unwrap();
         let asked = Mac::new([2, 0, 0, 0, 0, 1]);
-        for (mode, parent) in
-            [(Mode::Bridge, "br0"), (Mode::Macvlan, "eth0"), (Mode::Ipvlan, "eth0"), (Mode::Nic, "eth0")]
-        {
+        for (mode, parent) in [
+            (Mode::Bridge, "br0"),
+            (Mode::Macvlan, "eth0"),
+            (Mode::Ipvlan, "eth0"),
+            (Mode::Routed, "eth0"),
+            (Mode::Nic, "eth0"),
+        ] {
             let parent: IfName = parent.parse().unwrap();
             let link = FakeHost::with_bridge_and_nic().link(&parent).unwrap().unwrap();
             let link = Link { mac: Some(Mac::new([2, 0, 0, 0, 0, 9])), ..link };
@@ -110,7 +114,7 @@ mod tests {
             let planned = request.plan();
             let own = Mark::new(&endpoint, End::Container).link_name();
             assert_eq!(planned.name, if mode == Mode::Nic { parent } else { own }, "{mode}");
-            let mac = if mode == Mode::Ipvlan { link.mac.unwrap() } else { asked };
+            let mac = if [Mode::Ipvlan, Mode::Routed].contains(&mode) { link.mac.unwrap() } else { asked };
             assert_eq!((planned.mac, planned.parent_mtu), (mac, link.mtu), "{mode}");
         }
     }

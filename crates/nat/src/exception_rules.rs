@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use landline_types::IfName;
 
 use super::OpenBridges;
-use super::firewall::{Rule, bridge, exceptions, nat_bridge};
+use super::firewall::{Rule, bridge, exceptions, nat_bridge, routed};
 use super::table::{Mapping, NatBridge};
 
 /// The rules there are to be.
@@ -33,6 +33,7 @@ impl Wanted {
     ) -> Self {
         let mut v4 = exceptions(mappings.into_iter());
         v4.extend(nat_bridges.into_iter().flat_map(|(own, nic)| nat_bridge(own, &nic)));
+        v4.extend(bridges.routed.iter().flat_map(routed));
         let routed = !v4.is_empty();
         v4.extend(bridges.all().map(bridge));
         Self { v4, v6: bridges.all().map(bridge).collect(), routed, asked: !bridges.asked.is_empty() }
@@ -70,6 +71,16 @@ mod tests {
         let own = OpenBridges { own: BTreeSet::from([name("llb0")]), ..OpenBridges::default() };
         let wanted = Wanted::new([], [], &own);
         assert!(!wanted.is_nothing() && !wanted.needs_iptables(true), "nobody asked for it");
+    }
+
+    #[test]
+    fn what_containers_of_the_lan_are_routed_is_let_through_both_ways() {
+        let routed = OpenBridges { routed: BTreeSet::from([name("wlan0")]), ..OpenBridges::default() };
+        let wanted = Wanted::new([], [], &routed);
+        assert!(wanted.needs_iptables(false), "routed packets meet the firewall");
+        let rules: Vec<String> = wanted.v4.iter().map(|rule| rule[..4].join(" ")).collect();
+        assert_eq!(rules, ["-i llh+ -o llh+", "-i llh+ -o wlan0", "-i wlan0 -o llh+"]);
+        assert!(wanted.v6.is_empty());
     }
 
     #[test]

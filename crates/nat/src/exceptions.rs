@@ -66,7 +66,8 @@ impl FirewallExceptions {
 impl Nat {
     /// Opens the host's firewall for a new network, if its user says so or the bridge is its own.
     pub(super) async fn open_firewall(&self, network: &NetworkRecord) -> Result<(), NatError> {
-        let asked = network.options.open_firewall && facts_of(network.options.mode).is_lan_bridge();
+        let facts = facts_of(network.options.mode);
+        let asked = network.options.open_firewall && (facts.is_lan_bridge() || facts.host_routes());
         let own = is_own(network);
         if !asked && !own {
             return Ok(());
@@ -89,7 +90,7 @@ impl Nat {
     pub(super) async fn open_for_start(&self, network: &NetworkRecord) {
         let options = &network.options;
         let facts = facts_of(options.mode);
-        let openable = facts.is_lan_bridge() || facts.is_translated();
+        let openable = facts.is_lan_bridge() || facts.is_translated() || facts.host_routes();
         if openable && (options.open_firewall || self.exceptions.all().contains(&options.parent)) {
             self.look().await;
         } else if is_own(network) {
@@ -167,6 +168,8 @@ pub(super) fn open_bridges<'a>(
         let facts = facts_of(options.mode);
         if facts.is_lan_bridge() && asked {
             open.asked.insert(options.parent.clone());
+        } else if facts.host_routes() && asked {
+            open.routed.insert(options.parent.clone());
         } else if facts.parent == ParentIs::OwnBridge {
             open.own.insert(options.parent.clone());
         }
@@ -182,6 +185,27 @@ fn is_own(network: &NetworkRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_is_opened_on_its_users_word_or_the_administrators() {
+        let network = |mode, parent: &str, open_firewall| {
+            let options = landline_options::NetworkOptions::new(parent.parse().unwrap());
+            let options = landline_options::NetworkOptions { mode, open_firewall, ..options };
+            NetworkRecord::new("n".repeat(64).parse().unwrap(), options)
+        };
+        use landline_options::Mode::{Bridge, Macvlan, Routed};
+        let networks = [
+            network(Bridge, "br0", true),
+            network(Routed, "wlan0", true),
+            network(Routed, "eth1", false),
+            network(Routed, "eth2", false),
+            network(Macvlan, "eth3", false),
+        ];
+        let names =
+            |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<IfName>>();
+        let open = open_bridges(networks.iter(), &names(&["eth2", "eth3"]));
+        assert_eq!((open.asked, open.routed), (names(&["br0"]), names(&["eth2", "wlan0"])));
+    }
 
     #[tokio::test]
     async fn an_exception_does_not_outlive_its_networks() {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use landline_links::mark::HOST_ENDS;
 use landline_options::NatPort;
 use landline_types::IfName;
 
@@ -59,6 +60,17 @@ pub(super) fn exceptions<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> BTr
 pub(super) fn bridge(name: &IfName) -> Rule {
     let (name, comment) = (name.as_str(), format!("{COMMENT}{name}"));
     ["-i", name, "-o", name, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"].map(str::to_owned).into()
+}
+
+/// The rules that let through what the host routes between containers and the LAN on this interface, and from container to container.
+pub(super) fn routed(parent: &IfName) -> Vec<Rule> {
+    let (parent, comment) = (parent.as_str(), format!("{COMMENT}{parent}"));
+    let ways = [(HOST_ENDS, parent), (parent, HOST_ENDS), (HOST_ENDS, HOST_ENDS)];
+    let rule = |(from, to)| {
+        let words = ["-i", from, "-o", to, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"];
+        words.map(str::to_owned).into()
+    };
+    ways.into_iter().map(rule).collect()
 }
 
 /// The rules that let through what goes between a private bridge and the LAN on this interface, as far as our own table does. Answers go

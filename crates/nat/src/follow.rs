@@ -135,7 +135,7 @@ impl Follower {
         looks: Looks,
     ) -> Self {
         let InitialState { records, bound, nat_bridges, bridges, store, services, forwarding } = initial;
-        let opened = bridges.all().next().is_some() || records.iter().any(|record| record.open_firewall);
+        let opened = bridges.any() || records.iter().any(|record| record.open_firewall);
         Self {
             records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),
             bound,

@@ -71,9 +71,17 @@ pub(crate) struct OpenBridges {
     /// Landline's own. The kernel's switch of a bridge (`nf_call_iptables`) only adds to the host's, so it cannot keep the
     /// firewall off one.
     pub(crate) own: BTreeSet<IfName>,
+    /// Not bridges: the interfaces to the LAN over which the host routes what containers send and receive, on somebody's word.
+    pub(crate) routed: BTreeSet<IfName>,
 }
 
 impl OpenBridges {
+    /// Whether there is anything.
+    pub(crate) fn any(&self) -> bool {
+        self.all().next().is_some() || !self.routed.is_empty()
+    }
+
+    /// The bridges.
     pub(crate) fn all(&self) -> impl Iterator<Item = &IfName> {
         self.asked.iter().chain(&self.own)
     }

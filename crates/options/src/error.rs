@@ -91,6 +91,20 @@ pub enum OptionError {
         /// As it was written.
         trunks: String,
     },
+    /// Links of this mode carry IPv4 only.
+    #[error(
+        "mode={mode} supports IPv4 only; leave out ipv6, or use mode=bridge, mode=macvlan or mode=ipvlan"
+    )]
+    NoIpv6InMode {
+        /// The mode.
+        mode: Mode,
+    },
+    /// Links of this mode carry one address.
+    #[error("mode={mode} supports one IPv4 address for each interface, and no IPv6; leave out the others")]
+    OneAddress {
+        /// The mode.
+        mode: Mode,
+    },
     /// The option has no meaning in this mode.
     #[error("{option} has no meaning with mode={mode}; remove it")]
     NotInMode {

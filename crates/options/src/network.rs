@@ -239,6 +239,9 @@ impl NetworkOptions {
         if rules.translated && network.ipv6 != Ipv6Mode::Off {
             return Err(OptionError::NatV6);
         }
+        if !rules.ipv6 && network.ipv6 != Ipv6Mode::Off {
+            return Err(OptionError::NoIpv6InMode { mode });
+        }
         network.ipv6_address = given.ipv6_address(mode, network.ipv6)?;
         if network.addressing != Addressing::Dhcp {
             given.refuse_dhcp_options(mode, network.addressing, network.ipv6)?;

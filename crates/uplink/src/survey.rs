@@ -61,7 +61,7 @@ pub enum RefusedUplink {
     /// Access points drop what does not come from the address that logged in.
     #[error(
         "{name} is a Wi-Fi interface: the access point drops frames of other hardware addresses, so nothing on the \
-         bridge would be reachable; use a wired interface, or networks with mode=ipvlan"
+         bridge would be reachable; use a wired interface, or networks with mode=routed or mode=ipvlan"
     )]
     Wireless {
         /// The interface.

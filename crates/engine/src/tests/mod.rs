@@ -67,6 +67,11 @@ macro_rules! for_each_kind {
                 super::$name(Kind::Nat).await;
             }
 
+            #[tokio::test]
+            async fn routed() {
+                super::$name(Kind::Routed).await;
+            }
+
             #[tokio::test(start_paused = true)]
             async fn leased() {
                 super::$name(Kind::Leased).await;

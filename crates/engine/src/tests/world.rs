@@ -43,6 +43,7 @@ pub(super) enum Kind {
     Nic,
     Vde,
     Nat,
+    Routed,
     /// On a bridge, with addresses of a DHCP server.
     Leased,
     /// The same, with IPv6.
@@ -63,6 +64,7 @@ impl Kind {
             Self::Nic => (Mode::Nic, "eth1", None),
             Self::Vde => (Mode::Vde, "vde", None),
             Self::Nat => (Mode::Nat, "eth0", None),
+            Self::Routed => (Mode::Routed, "eth0", None),
         };
         let (addressing, conflict_check, patience) = match self {
             Self::Nat => (Addressing::Static, ConflictCheck::Off, SHORT),

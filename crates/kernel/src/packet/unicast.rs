@@ -24,7 +24,16 @@ impl UnicastSocket {
     /// namespace or the calling thread's. The address must be on the host (`AddrNotAvailable` otherwise); the
     /// port may be shared with other sockets that allow it.
     pub fn open(ns: Option<&Netns>, ifindex: u32, source: SocketAddrV4) -> io::Result<Self> {
-        let open = || bound_socket(ifindex, source);
+        Self::open_as(ns, ifindex, source, Source::Own)
+    }
+
+    /// The same for an address that may be another machine's, which the namespace routes for (`IP_TRANSPARENT`, ip(7)).
+    pub fn open_on_behalf(ns: Option<&Netns>, ifindex: u32, source: SocketAddrV4) -> io::Result<Self> {
+        Self::open_as(ns, ifindex, source, Source::Foreign)
+    }
+
+    fn open_as(ns: Option<&Netns>, ifindex: u32, source: SocketAddrV4, whose: Source) -> io::Result<Self> {
+        let open = || bound_socket(ifindex, source, whose);
         match ns {
             Some(ns) => ns.run(open)?,
             None => open(),
@@ -39,13 +48,23 @@ impl UnicastSocket {
     }
 }
 
-fn bound_socket(ifindex: u32, source: SocketAddrV4) -> io::Result<Socket> {
+/// Whose a source address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Own,
+    Foreign,
+}
+
+fn bound_socket(ifindex: u32, source: SocketAddrV4, whose: Source) -> io::Result<Socket> {
     let kind = Type::DGRAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::IPV4, kind, Some(Protocol::UDP))?;
     socket.attach_filter(&filter::deaf())?;
     socket.set_reuse_address(true)?;
     let ifindex = i32::try_from(ifindex).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, ifindex)?;
+    if whose == Source::Foreign {
+        sys::set_option(socket.as_fd(), libc::SOL_IP, libc::IP_TRANSPARENT, 1)?;
+    }
     socket.bind(&SocketAddr::from(source).into())?;
     Ok(socket)
 }

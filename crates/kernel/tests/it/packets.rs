@@ -424,6 +424,23 @@ async fn a_unicast_socket_wants_an_address_of_the_host() {
     assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
 }
 
+#[tokio::test]
+async fn a_unicast_socket_can_speak_for_another_machine() {
+    let (ns, mut netlink) = lab();
+    let (far, mut netlink_far) = lab();
+    let (a, b) = pair(&mut netlink);
+    netlink.set_link(b.index, &LinkChange::new().netns(&far).up()).unwrap();
+    give(&mut netlink, a.index, "192.0.2.6/24");
+    give(&mut netlink_far, b.index, "192.0.2.1/24");
+    let other = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 5), 68);
+    let mouth = UnicastSocket::open_on_behalf(Some(&ns), a.index, other).unwrap();
+    let server = far.run(|| std::net::UdpSocket::bind((SERVER, 67)).unwrap()).unwrap();
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
+    mouth.send_to(SocketAddrV4::new(SERVER, 67), b"renew").unwrap();
+    let (length, from) = server.recv_from(&mut [0; 64]).unwrap();
+    assert_eq!((length, from), (5, other.into()));
+}
+
 /// A Router Advertisement to all nodes, from the IPv6 header on, that says nothing; its last octet tells it from others.
 fn advertisement(n: u8) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0, 0, 16, 58, 255];

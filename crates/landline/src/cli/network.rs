@@ -40,7 +40,7 @@ pub(crate) struct CreateOptions {
     /// NIC or bridge of the LAN; default: the interface of the default route.
     #[arg(long, value_name = "NIC|BRIDGE")]
     pub(crate) parent: Option<IfName>,
-    /// bridge, macvlan, ipvlan, ovs, vde or nat; default: chosen from PARENT.
+    /// bridge, macvlan, ipvlan, ovs, vde, nat or routed; default: chosen from PARENT.
     #[arg(long)]
     pub(crate) mode: Option<String>,
     /// Give containers IPv6 addresses of the LAN as well.

@@ -92,7 +92,7 @@ fn what_is_not_found_is_told_apart() -> Result {
     }
     assert!(says(&["inspect", "nobody"]).contains("nothing on a Landline network is called \"nobody\""));
     let refused = world.host.landline(binary(), &["allow", "br9", "--kind", "foo"]);
-    let kinds = "\"foo\" is no kind of link; use bridge, macvlan, ipvlan, ovs, vde, nat, nic, dummy";
+    let kinds = "\"foo\" is no kind of link; use bridge, macvlan, ipvlan, ovs, vde, nat, routed, nic, dummy";
     assert!(!refused.success() && refused.stderr.contains(kinds), "{}", refused.stderr);
     let allowed = world.host.landline(binary(), &["allow", "br9"]);
     assert!(allowed.success() && allowed.stderr.contains("there is no interface br9 on this host yet"));

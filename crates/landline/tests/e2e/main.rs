@@ -73,6 +73,7 @@ mod refusals;
 mod reservations;
 mod resolver;
 mod restart;
+mod routed;
 mod routers;
 mod routes;
 mod see;

@@ -44,12 +44,15 @@ struct State {
     open: usize,
     /// How many there were.
     opened: u8,
+    /// Where a DHCP client of IPv4 has opened its last ones.
+    place: Option<Location>,
 }
 
 impl FakeLan {
     /// One with a DHCP server for 198.51.100.0/24, and for IPv6 with a router and a server.
     pub fn new(clock: Clock) -> Self {
-        let state = State { four: Lan4::new(), six: Lan6::new(), refusal: None, open: 0, opened: 0 };
+        let state =
+            State { four: Lan4::new(), six: Lan6::new(), refusal: None, open: 0, opened: 0, place: None };
         Self(Arc::new(Shared { clock, state: Mutex::new(state) }))
     }
 
@@ -72,6 +75,11 @@ impl FakeLan {
     /// From now on sockets cannot be opened, for this reason; `None`: they can.
     pub fn refuse_sockets(&self, why: Option<io::ErrorKind>) {
         self.lock().refusal = why;
+    }
+
+    /// Where an endpoint's DHCP client of IPv4 has opened its last sockets.
+    pub fn place(&self) -> Option<Location> {
+        self.lock().place.clone()
     }
 
     /// How many sockets of endpoints are open.
@@ -111,7 +119,8 @@ impl FakeLan {
 }
 
 impl Sockets for FakeLan {
-    fn dhcp4(&self, _place: &Location, _mark: &Mark) -> io::Result<Box<dyn Dhcp4>> {
+    fn dhcp4(&self, place: &Location, _mark: &Mark) -> io::Result<Box<dyn Dhcp4>> {
+        self.lock().place = Some(place.clone());
         Ok(Box::new(self.open(|state, inbox| state.four.inboxes.push(inbox))?))
     }
 

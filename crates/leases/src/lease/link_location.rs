@@ -32,7 +32,7 @@ impl LinkLocation {
     pub(crate) fn new(endpoint: Arc<EndpointState>, services: Services, place: Location) -> Self {
         let sandbox = match &place {
             Location::Sandbox(path) => Some(path.clone()),
-            Location::Host(_) => None,
+            Location::Host(_) | Location::Parent(_) => None,
         };
         let mark = Mark::inside(endpoint.id(), endpoint.options().mode);
         Self { endpoint, services, mark, place: Some(place), sandbox, link_move: None, unopened: false }
@@ -61,7 +61,7 @@ impl LinkLocation {
     pub(crate) fn is_local(&self, mac: Mac) -> bool {
         let sandbox = match &self.place {
             Some(Location::Sandbox(path)) => Some(path),
-            Some(Location::Host(_)) | None => None,
+            Some(Location::Host(_) | Location::Parent(_)) | None => None,
         };
         self.services.link_table.is_of_host(mac)
             || sandbox.is_some_and(|path| self.services.book.shares_sandbox(mac, path))
@@ -83,12 +83,18 @@ impl LinkLocation {
         self.place.is_some()
     }
 
-    /// Opens sockets where it is now. If that is nowhere, or fails, there are none for the time being.
+    /// Whether nothing can be sent now, since the link is on its way.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.link_move.is_some() && Location::on_behalf(self.endpoint.options()).is_none()
+    }
+
+    /// Opens sockets where it is now, or where the host speaks for it. If that is nowhere, or fails, there are none for the time being.
     pub(crate) async fn open<W: Send + 'static>(
         &mut self,
         open: impl FnOnce(&dyn Sockets, &Location, &Mark) -> io::Result<W> + Send + 'static,
     ) -> Option<W> {
-        let (place, mark, sockets) = (self.place.clone()?, self.mark.clone(), self.services.sockets.clone());
+        let place = Location::on_behalf(self.endpoint.options()).or_else(|| self.place.clone())?;
+        let (mark, sockets) = (self.mark.clone(), self.services.sockets.clone());
         match tokio::task::spawn_blocking(move || open(&*sockets, &place, &mark)).await {
             Ok(Ok(wire)) => return Some(wire),
             Ok(Err(error)) => {

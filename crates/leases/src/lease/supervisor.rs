@@ -202,7 +202,7 @@ impl<M: Machine> Supervisor<M> {
     async fn transmit(&mut self) {
         let wanted = self.machine.client().wants_socket();
         // Between leaving the host and being set up in the sandbox nothing can be sent: it waits.
-        let moving = self.base.location.link_move.is_some();
+        let moving = self.base.location.is_moving();
         if (wanted || !self.outbox.is_empty())
             && self.sockets.is_none()
             && !moving

@@ -9,9 +9,14 @@ use landline_dhcp::wire::udp;
 use landline_kernel::{Link, LinkKind, Netns, PacketSocket, UnicastSocket};
 use landline_links::Sandbox;
 use landline_links::mark::Mark;
-use landline_types::Mac;
+use landline_types::{IfName, Mac};
 
 use super::{Dhcp4, Location, Next, Received, check_of, hear, heard, link_on_host};
+
+/// The parent's index. That it is missing says nothing of the sandbox.
+pub(super) fn index_of(parent: &IfName) -> io::Result<u32> {
+    super::parent::index(parent).map_err(io::Error::other)
+}
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
@@ -30,6 +35,8 @@ pub(super) struct DhcpSockets {
     unicast: Option<(SocketAddrV4, UnicastSocket)>,
     /// The sandbox, while the sockets are open (they hold its namespace anyway).
     inside: Option<(Netns, u32)>,
+    /// Renewals leave from an address that is not of the namespace's own.
+    foreign: bool,
 }
 
 /// Sockets on the parent of an ipvlan, which shares its hardware address with its children. The kernel hands a packet to
@@ -60,6 +67,7 @@ impl DhcpSockets {
         match place {
             Location::Host(index) => Self::open_on_host(*index),
             Location::Sandbox(path) => Self::open_inside(path, mark),
+            Location::Parent(parent) => Self::open_for_routed(index_of(parent)?),
         }
     }
 
@@ -70,6 +78,7 @@ impl DhcpSockets {
             above: Above::open(&link_on_host(index)?)?,
             unicast: None,
             inside: None,
+            foreign: false,
         })
     }
 
@@ -78,6 +87,11 @@ impl DhcpSockets {
         let mut wire = Self::open_on_host(index)?;
         wire.inside = Some((Netns::current()?, index));
         Ok(wire)
+    }
+
+    /// Opens them on the parent of a link that the host routes to. Renewals leave from the container's address, which is not the host's.
+    fn open_for_routed(index: u32) -> io::Result<Self> {
+        Ok(Self { foreign: true, ..Self::open_here(index)? })
     }
 
     fn open_inside(path: &Path, mark: &Mark) -> io::Result<Self> {
@@ -90,6 +104,7 @@ impl DhcpSockets {
             above: Above::open(&sandbox.link)?,
             unicast: None,
             inside: Some((sandbox.netns, index)),
+            foreign: false,
         })
     }
 
@@ -105,7 +120,8 @@ impl DhcpSockets {
         let socket = match &self.unicast {
             Some((bound, socket)) if *bound == from => socket,
             _ => {
-                let socket = UnicastSocket::open(Some(netns), *index, from)?;
+                let open = if self.foreign { UnicastSocket::open_on_behalf } else { UnicastSocket::open };
+                let socket = open(Some(netns), *index, from)?;
                 &self.unicast.insert((from, socket)).1
             }
         };

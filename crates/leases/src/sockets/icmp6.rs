@@ -9,6 +9,7 @@ use landline_kernel::{Groups, Link, LinkKind, PacketSocket};
 use landline_links::Sandbox;
 use landline_links::mark::Mark;
 
+use super::dhcp4::index_of;
 use super::{Icmp6, Location, Next, Packet6, check_of, hear, link_on_host};
 
 /// The longest packet that is read, from the IPv6 header on: an advertisement is no longer than the least MTU.
@@ -40,6 +41,7 @@ impl Icmp6Socket {
                 let sandbox = Sandbox::enter(path, mark).map_err(io::Error::other)?.ok_or_else(gone)?;
                 (Some(sandbox.netns), sandbox.link)
             }
+            Location::Parent(parent) => (None, link_on_host(index_of(parent)?)?),
         };
         Ok(Self {
             advertisements: AtomicU32::new(0),

@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 
 use landline_dhcp::v4::StateName;
 use landline_dhcp::wire::dhcpv4::MessageType;
-use landline_options::ConflictCheck;
+use landline_options::{ConflictCheck, Mode};
 
 use super::{Lab, bound, pass, sandbox, until, wait};
 use crate::lease::{Status, Supervised};
 use crate::meters::Direction;
+use crate::sockets::Location;
 
 /// The first address that the server gives.
 const FIRST: &str = "198.51.100.10/24";
@@ -258,6 +259,28 @@ async fn the_end_of_an_endpoint_gives_its_lease_back_if_it_is_to() {
         assert_eq!(lab.lan.open_sockets(), 0);
         assert_eq!(lab.inside(), [FIRST], "its link goes with its sandbox");
     }
+}
+
+/// The host routes to the link, so what the client says does not depend on where that is.
+#[tokio::test(start_paused = true)]
+async fn the_host_speaks_for_a_link_that_it_routes_to() {
+    let (lab, supervised) = running_with(Lab::with(|options| options.mode = Mode::Routed)).await;
+    let parent = Some(Location::Parent("br0".parse().unwrap()));
+    assert_eq!(lab.lan.place(), parent);
+    pass(2 * 3600).await;
+    assert_eq!(
+        (lab.lan.place(), lab.inside()),
+        (parent.clone(), vec![FIRST.to_owned()]),
+        "it is renewed there"
+    );
+    // Docker has taken the link away, and asks for the end only then.
+    supervised.orders.left();
+    supervised.stop(true).await;
+    assert_eq!(lab.lan.four(|lan| lan.sent(MessageType::Release)), 1);
+    assert_eq!(lab.lan.place(), parent);
+
+    let other = running().await.0;
+    assert!(!matches!(other.lan.place(), Some(Location::Parent(_))), "others speak for themselves");
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ fn what_suits_is_found() {
         ("br0", Mode::Macvlan),
         ("eth0", Mode::Ipvlan),
         ("wlan0", Mode::Ipvlan),
+        ("wlan0", Mode::Routed),
     ] {
         assert_eq!(find_parent(&name.parse().unwrap(), mode, &links).unwrap().name.as_str(), name);
     }
@@ -81,7 +82,10 @@ fn refusals_say_what_to_type() {
     assert!(refusal("wlan0", Mode::Macvlan).contains("Wi-Fi"));
     assert!(refusal("br1", Mode::Bridge).ends_with("ip link set br1 up"));
     assert!(refusal("lo", Mode::Macvlan).contains("loopback"));
-    assert!(refusal("wlan0", Mode::Macvlan).ends_with("-o mode=ipvlan"));
+    assert!(
+        refusal("wlan0", Mode::Macvlan)
+            .ends_with("use -o mode=routed or -o mode=ipvlan, or a wired interface")
+    );
     assert!(refusal("eth1", Mode::Ipvlan).ends_with("use that bridge: -o mode=bridge -o bridge=br0"));
 }
 

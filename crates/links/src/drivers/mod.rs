@@ -6,6 +6,7 @@ mod macvlan;
 mod nat;
 mod nic;
 pub mod ovs;
+mod routed;
 pub mod vde;
 pub mod vlan;
 
@@ -30,6 +31,7 @@ pub fn driver_of(mode: Mode) -> &'static dyn LinkDriver {
         Mode::Ovs => &ovs::Ovs,
         Mode::Vde => &vde::Vde,
         Mode::Nat => &nat::Nat,
+        Mode::Routed => &routed::Routed,
         Mode::Nic => &nic::Nic,
     }
 }

@@ -10,19 +10,20 @@ use crate::host::fake::{FakeHost, link};
 use crate::mark::End;
 use crate::plan::{Plan, Step};
 
-const MODES: [Mode; 7] =
-    [Mode::Bridge, Mode::Macvlan, Mode::Ipvlan, Mode::Ovs, Mode::Vde, Mode::Nat, Mode::Nic];
+const MODES: [Mode; 8] =
+    [Mode::Bridge, Mode::Macvlan, Mode::Ipvlan, Mode::Ovs, Mode::Vde, Mode::Nat, Mode::Routed, Mode::Nic];
 
 /// The plan for a container with the hardware address 02:00:00:00:00:01 on eth0, a NIC, or br0, a bridge.
 fn plan(mode: Mode) -> Plan {
     let on_bridge = facts_of(mode).host_end != HostEnd::None;
     let parent: IfName = if on_bridge { "br0" } else { "eth0" }.parse().unwrap();
     let link = FakeHost::with_bridge_and_nic().link(&parent).unwrap().unwrap();
+    let link = Link { mac: Some(Mac::new([2, 0, 0, 0, 0, 9])), ..link };
     let mut options = NetworkOptions { mode, ..NetworkOptions::new(parent) };
     options.vlan = Some(12.try_into().unwrap()).filter(|_| facts_of(mode).vlan != VlanBy::None);
     let (endpoint, mac) = ("e".repeat(64).parse().unwrap(), Mac::new([2, 0, 0, 0, 0, 1]));
     let request = LinkRequest { endpoint: &endpoint, options: &options, parent: &link, mac, host_name: None };
-    driver_of(mode).endpoint(&request)
+    request.plan().plan
 }
 
 #[test]
@@ -37,6 +38,7 @@ fn what_a_driver_says_is_what_its_plan_does() {
             "{mode}"
         );
         assert_eq!(facts.host_end == HostEnd::SwitchPort, script.contains("ovs-vsctl add-port"), "{mode}");
+        assert_eq!(facts.host_routes(), script.contains("proxy_arp=1"), "{mode}");
         assert_eq!(facts.host_end == HostEnd::None, !script.contains("type veth peer"), "{mode}");
         assert_eq!(facts.moves_parent(), !script.contains("ip link add"), "{mode}");
         assert_eq!(facts.shares_mac(), !script.contains("address 02:00:00:00:00:01"), "{mode}");
@@ -52,7 +54,7 @@ fn interfaces_are_called_after_their_bridge_if_its_name_is_short_enough() {
         assert_eq!((called(mode, "br0"), called(mode, "br-0123456789a")), ("br0".into(), "eth".into()));
     }
     assert_eq!(called(Mode::Vde, "llb0123456789ab"), "vde");
-    for mode in [Mode::Macvlan, Mode::Ipvlan, Mode::Nat, Mode::Nic] {
+    for mode in [Mode::Macvlan, Mode::Ipvlan, Mode::Nat, Mode::Routed, Mode::Nic] {
         assert_eq!(called(mode, "eth0"), "eth", "{mode}");
     }
 }
@@ -100,14 +102,14 @@ fn options_go_with_the_modes_whose_links_can_have_them() {
         assert_eq!(takes(&[("vlan", "12")]), facts.vlan != VlanBy::None, "{mode}: vlan");
         assert_eq!(takes(&[("vlan", "12"), ("trunks", "13")]), facts.vlan == VlanBy::Tag, "{mode}: trunks");
         assert_eq!(takes(&[("host_access", "true")]), facts.shim.is_some(), "{mode}: host_access");
-        let filtered = facts.is_lan_bridge() || facts.is_translated();
+        let filtered = facts.is_lan_bridge() || facts.is_translated() || facts.host_routes();
         assert_eq!(takes(&[("firewall", "open")]), filtered, "{mode}: firewall");
 
         let direct = !facts.is_translated();
         assert_eq!(takes(&[("addressing", "dhcp")]), direct, "{mode}: addressing");
         assert_eq!(takes(&[("lan_ip", "192.0.2.9")]), !direct, "{mode}: lan_ip");
         // Nobody would hear the routers of a card that has moved.
-        let ipv6 = direct && !facts.moves_parent();
+        let ipv6 = direct && !facts.moves_parent() && !facts.host_routes();
         assert_eq!(takes(&[("ipv6", "true")]), ipv6, "{mode}: ipv6");
         let own_mac = !facts.shares_mac();
         let eui64 = [("ipv6", "true"), ("ipv6_address", "eui64")];
@@ -142,7 +144,7 @@ fn packets_lead_over_the_endpoints_own_port_and_those_of_its_parent() {
     assert!(is(Mode::Bridge, "br0", &own));
     let others = Mark::new(&"f".repeat(64).parse().unwrap(), End::Host);
     assert!(!is(Mode::Bridge, "br0", &Link { alias: Some(others.to_string()), ..own }));
-    assert!(is(Mode::Ipvlan, "eth0", &nic(true)));
+    assert!(is(Mode::Ipvlan, "eth0", &nic(true)) && is(Mode::Routed, "eth0", &nic(true)));
     // A card is in its container, and no port of a bridge of Landline's own leads to the LAN.
     assert!(!is(Mode::Nic, "eth0", &nic(true)));
     for mode in [Mode::Vde, Mode::Nat] {

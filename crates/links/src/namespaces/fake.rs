@@ -522,7 +522,11 @@ impl Namespace for Inside {
     }
 
     fn neighbours(&mut self) -> Result<Vec<Neighbour>, NetlinkError> {
-        self.look(|lists| lists.neighbours.clone())
+        self.look(|lists| lists.neighbours.iter().filter(|n| !n.proxy).cloned().collect())
+    }
+
+    fn proxy_neighbours(&mut self) -> Result<Vec<Neighbour>, NetlinkError> {
+        self.look(|lists| lists.neighbours.iter().filter(|n| n.proxy).cloned().collect())
     }
 
     fn link_by_name(&mut self, name: &IfName) -> Result<Option<Link>, NetlinkError> {
@@ -667,7 +671,8 @@ impl Namespace for Inside {
     fn replace_neighbour(&mut self, neighbour: &Neighbour) -> Result<(), NetlinkError> {
         self.change("set a neighbour", |lists| {
             found(lists, neighbour.index)?;
-            let same = |n: &Neighbour| (n.index, n.address) == (neighbour.index, neighbour.address);
+            let key = |n: &Neighbour| (n.index, n.address, n.proxy);
+            let same = |n: &Neighbour| key(n) == key(neighbour);
             lists.neighbours.retain(|other| !same(other));
             lists.neighbours.push(neighbour.clone());
             Ok(())

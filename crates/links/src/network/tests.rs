@@ -91,7 +91,7 @@ fn a_bridge_of_its_own_is_the_parent_and_a_nic_that_was_named_is_kept() {
 
 #[test]
 fn the_others_need_nothing() {
-    for mode in [Mode::Bridge, Mode::Ipvlan, Mode::Ovs, Mode::Nic] {
+    for mode in [Mode::Bridge, Mode::Ipvlan, Mode::Ovs, Mode::Routed, Mode::Nic] {
         let (host, network) = (FakeHost::with_bridge_and_nic(), network(mode));
         assert!(!has_links(&network.options), "{mode}");
         assert_eq!(ensure(&host, &network, true).unwrap().as_str(), "eth0", "{mode}");

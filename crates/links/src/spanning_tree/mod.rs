@@ -254,7 +254,7 @@ mod tests {
             let links = [bridge.clone(), port(2, "eth0", state), tagged.clone(), nic.clone()];
             held_back(&mark(), &options(mode, parent), &links).map(|held| held.port.to_string())
         };
-        for mode in [Mode::Macvlan, Mode::Ipvlan] {
+        for mode in [Mode::Macvlan, Mode::Ipvlan, Mode::Routed] {
             for parent in ["br0", "br0.12"] {
                 assert_eq!(
                     over(mode, parent, PortState::Learning).as_deref(),

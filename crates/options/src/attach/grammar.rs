@@ -244,6 +244,28 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_the_host_routes_to_has_one_address() {
+        let network = |text: &str| {
+            let spec = text.parse::<AttachSpec>().map_err(|error| error.to_string())?;
+            spec.network(&"eth0".parse().unwrap(), Mode::Macvlan).map_err(|error| error.to_string())
+        };
+        for text in ["eth0 mode=routed", "eth0 192.0.2.50/24 mode=routed", "eth0 none mode=routed"] {
+            assert_eq!(network(text).unwrap().mode, Mode::Routed, "{text}");
+        }
+        for text in [
+            "eth0 dhcp 192.0.2.50/24",
+            "eth0 192.0.2.50/24 192.0.2.51/24",
+            "eth0 192.0.2.50/24 2001:db8::5/64",
+        ] {
+            let refused = network(&format!("{text} mode=routed")).unwrap_err();
+            assert!(refused.contains("mode=routed supports one IPv4 address"), "{refused}");
+            assert!(network(&format!("{text} mode=macvlan")).is_ok(), "{text}");
+        }
+        let named = network("eth0 dhcp host_ifname=web0 mode=routed").unwrap_err();
+        assert!(named.contains("host_ifname has no meaning with mode=routed"), "{named}");
+    }
+
+    #[test]
     fn the_directory_of_a_vde_switch_is_a_parent() {
         let spec = Attach::parse(&words("/run/vde.ctl/ web 192.0.2.50/24")).unwrap().spec;
         assert_eq!(spec.parent, Parent::Switch("/run/vde.ctl".into()));

@@ -183,7 +183,21 @@ impl AttachSpec {
         };
         options.insert("addressing".into(), addressing.to_string());
         let network = NetworkOptions::parse(&options)?;
+        if network.mode == Mode::Routed {
+            self.check_routed()?;
+        }
         Ok(if self.link == LinkChoice::Nic { NetworkOptions { mode: Mode::Nic, ..network } } else { network })
+    }
+
+    /// Refuses what the host cannot route to: it has a route to one IPv4 address of each container, and its firewall knows the links by
+    /// their names.
+    fn check_routed(&self) -> Result<(), OptionError> {
+        if self.host_end.is_some() {
+            return Err(OptionError::NotInMode { option: "host_ifname", mode: Mode::Routed });
+        }
+        let others =
+            self.addresses.len().saturating_sub(usize::from(self.first_v4().is_some() && !self.dhcp));
+        if others > 0 { Err(OptionError::OneAddress { mode: Mode::Routed }) } else { Ok(()) }
     }
 
     /// Refuses options that can be seen to be wrong before the parent is looked at.

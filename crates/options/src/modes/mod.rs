@@ -6,6 +6,7 @@ mod macvlan;
 mod nat;
 mod nic;
 mod ovs;
+mod routed;
 mod vde;
 
 use std::fmt;
@@ -31,6 +32,8 @@ pub enum Mode {
     Vde,
     /// A private bridge, and an address of the LAN on the host for each container.
     Nat,
+    /// A veth pair whose containers the host routes for: the LAN sees the parent's hardware address alone.
+    Routed,
     /// The network card itself, which moves into the container. Attachments only.
     Nic,
 }
@@ -50,6 +53,8 @@ pub(crate) struct ModeRules {
     pub(crate) addressing: Addressing,
     /// Whether containers' addresses are translated, so that they can only be static ones of IPv4.
     pub(crate) translated: bool,
+    /// Whether containers can have IPv6.
+    pub(crate) ipv6: bool,
     /// Whether all containers have one hardware address.
     pub(crate) shares_mac: bool,
     /// Whether there are VLANs.
@@ -75,8 +80,8 @@ pub(crate) enum HostAccess {
 
 impl Mode {
     /// All there are.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Bridge, Self::Macvlan, Self::Ipvlan, Self::Ovs, Self::Vde, Self::Nat, Self::Nic];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Bridge, Self::Macvlan, Self::Ipvlan, Self::Ovs, Self::Vde, Self::Nat, Self::Routed, Self::Nic];
 
     /// What it says about the options beside it.
     pub(crate) const fn rules(self) -> &'static ModeRules {
@@ -87,6 +92,7 @@ impl Mode {
             Self::Ovs => &ovs::RULES,
             Self::Vde => &vde::RULES,
             Self::Nat => &nat::RULES,
+            Self::Routed => &routed::RULES,
             Self::Nic => &nic::RULES,
         }
     }
@@ -94,6 +100,11 @@ impl Mode {
     /// The word users write.
     pub const fn as_str(self) -> &'static str {
         self.rules().word
+    }
+
+    /// Whether its containers can have IPv6.
+    pub fn has_ipv6(self) -> bool {
+        self.rules().ipv6
     }
 
     /// Whether its networks are on a LAN, whose DHCP server gives addresses unless the network's options say otherwise.
@@ -127,6 +138,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&mode).unwrap(), format!("\"{mode}\""));
         }
         let words: Vec<&str> = Mode::of_networks().into_iter().map(|(word, _)| word).collect();
-        assert_eq!(words, ["bridge", "macvlan", "ipvlan", "ovs", "vde", "nat"]);
+        assert_eq!(words, ["bridge", "macvlan", "ipvlan", "ovs", "vde", "nat", "routed"]);
     }
 }

@@ -11,6 +11,7 @@ pub(super) const RULES: ModeRules = ModeRules {
     ),
     addressing: Addressing::Static,
     translated: true,
+    ipv6: false,
     shares_mac: false,
     vlan: false,
     trunks: false,

@@ -12,6 +12,7 @@ pub(super) const RULES: ModeRules = ModeRules {
     ),
     addressing: Addressing::Dhcp,
     translated: false,
+    ipv6: true,
     shares_mac: false,
     vlan: true,
     trunks: true,

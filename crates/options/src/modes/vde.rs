@@ -9,6 +9,7 @@ pub(super) const RULES: ModeRules = ModeRules {
     missing_parent: None,
     addressing: Addressing::Static,
     translated: false,
+    ipv6: true,
     shares_mac: false,
     vlan: false,
     trunks: false,

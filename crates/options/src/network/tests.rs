@@ -286,7 +286,7 @@ fn typos_name_the_nearest_option() {
 #[test]
 fn values_are_checked_and_the_message_says_what_to_write() {
     for (name, value, hint) in [
-        ("mode", "bride", "write bridge, macvlan, ipvlan, ovs, vde or nat"),
+        ("mode", "bride", "write bridge, macvlan, ipvlan, ovs, vde, nat or routed"),
         ("addressing", "manual", "write dhcp, pool, static or none"),
         ("parent", "sixteen-letters!", "name a network interface, at most 15 characters long"),
         ("ipv6", "maybe", "write true, dhcp, slaac or false"),

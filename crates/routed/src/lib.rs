@@ -1,0 +1,296 @@
+//! Containers that the host routes for (`mode=routed`): their addresses are the LAN's, and the LAN sees no hardware address but the
+//! host's.
+//!
+//! For each address the host has a route to the container's link and a proxy entry on the parent, for which the kernel answers ARP
+//! requests (`plan`). Both are in the kernel, so containers are reached while the daemon is away. They are made before Docker is
+//! answered ([`Admission`]), and one task keeps them as the inventory wants them: it wakes up when an endpoint, the parent or one of
+//! our routes changes.
+
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use landline_dhcp::wire::arp::Packet;
+use landline_engine::{Admission, EndpointRequest, Engine, NetworkRequest, Refusal, Verdict, Withdrawn};
+use landline_kernel::sysctl::Family;
+use landline_kernel::{Event, Group, NetlinkError};
+use landline_leases::probe::Prober;
+use landline_leases::{Foundation, Inventory};
+use landline_links::mark::{End, PROTOCOL};
+use landline_links::{blocking, facts_of, mark_of};
+use landline_options::EndpointId;
+use landline_types::{IfName, chain};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use plan::{Announcement, Host, Plan, Want, Wants, want, wants};
+
+/// RFC 5227 section 2.3: this many announcements, so far apart.
+const ANNOUNCEMENTS: u32 = 2;
+const BETWEEN: Duration = Duration::from_secs(2);
+
+/// The pause after a change that the kernel refused.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Why containers cannot be routed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoutedError {
+    /// The host is not on the LAN.
+    #[error(
+        "{0} has no IPv4 address, and with mode=routed the host is the containers' way to the LAN; give it one first, or \
+         name the interface that has it"
+    )]
+    NoAddress(IfName),
+    /// The kernel passes on nothing that comes in from the LAN.
+    #[error(
+        "the host does not forward IPv4 packets from {0}, so containers could not be reached; switch forwarding on: \
+         sysctl -w net.ipv4.conf.{0}.forwarding=1 (or net.ipv4.ip_forward=1, for all interfaces), and write it to \
+         /etc/sysctl.d"
+    )]
+    NoForwarding(IfName),
+    /// The kernel refused.
+    #[error("the host cannot route to {address}")]
+    Refused {
+        /// The container's address.
+        address: Ipv4Addr,
+        /// What it said.
+        #[source]
+        source: NetlinkError,
+    },
+    /// It cannot be asked.
+    #[error("the host's routes cannot be changed")]
+    Kernel(#[source] io::Error),
+}
+
+/// The feature.
+pub struct Routed {
+    prober: Prober,
+    inventory: watch::Receiver<Inventory>,
+    cancel: CancellationToken,
+    /// What is wanted for endpoints that are being created.
+    claims: Mutex<Wants>,
+    /// Held while the host is looked at and changed.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Routed {
+    /// Before the engine, which asks it. Nothing is changed before [`Self::follow`].
+    pub fn new(ground: &Foundation) -> Arc<Self> {
+        Self::over(ground.services.prober(), ground.ledger.watch(), ground.cancel.clone())
+    }
+
+    fn over(prober: Prober, inventory: watch::Receiver<Inventory>, cancel: CancellationToken) -> Arc<Self> {
+        let (claims, turn) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { prober, inventory, cancel, claims, turn })
+    }
+
+    /// Follows the engine's endpoints until the engine ends. Must be called within a tokio runtime.
+    pub fn follow(self: &Arc<Self>, engine: &Engine) {
+        self.follow_inventory(engine.inventory());
+    }
+
+    fn follow_inventory(self: &Arc<Self>, inventory: watch::Receiver<Inventory>) {
+        let this = self.clone();
+        let follow = async move { this.keep(inventory).await };
+        tokio::spawn(self.cancel.clone().run_until_cancelled_owned(follow));
+    }
+
+    async fn keep(&self, mut inventory: watch::Receiver<Inventory>) {
+        // From before the first look, so that nothing falls between.
+        let groups = [Group::Links, Group::Addresses, Group::Routes];
+        let mut events = self.prober.namespaces.follow(&groups);
+        let mut last = None;
+        loop {
+            let now = wants(&inventory.borrow_and_update());
+            let mut failed = false;
+            // A host without such containers is looked at once, for what is left of before.
+            if last.as_ref().is_none_or(|last| *last != now || !now.is_empty()) {
+                if let Err(error) = self.pass().await {
+                    tracing::warn!(error = chain(&error), "containers of mode=routed may not be reached");
+                    failed = true;
+                }
+            }
+            loop {
+                tokio::select! {
+                    changed = inventory.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        if wants(&inventory.borrow_and_update()) != now {
+                            break;
+                        }
+                    }
+                    event = events.next() => if !now.is_empty() && concerns(&event, &now) {
+                        break;
+                    },
+                    () = tokio::time::sleep(AGAIN), if failed => break,
+                }
+            }
+            last = Some(now);
+        }
+    }
+
+    /// Makes the host as it is wanted. What one address cannot have keeps no other from it; the first failure is returned.
+    async fn pass(&self) -> Result<(), RoutedError> {
+        let _turn = self.turn.lock().await;
+        let mut all = wants(&self.inventory.borrow());
+        self.claims().retain(|endpoint, _| !all.contains_key(endpoint));
+        all.extend(self.claims().clone());
+        let namespaces = self.prober.namespaces.clone();
+        let (announced, result) = blocking(move || {
+            let mut netlink = match namespaces.host() {
+                Ok(netlink) => netlink,
+                Err(error) => return (Vec::new(), Err(RoutedError::Kernel(error))),
+            };
+            let look = |error: NetlinkError| RoutedError::Kernel(io::Error::other(error));
+            let host = (|| {
+                Ok(Host {
+                    links: netlink.links()?,
+                    addresses: netlink.addresses()?,
+                    routes: netlink.routes()?,
+                    proxies: netlink.proxy_neighbours()?,
+                })
+            })();
+            match host.map_err(look) {
+                Ok(host) => apply(&mut *netlink, Plan::new(&all, &host)),
+                Err(error) => (Vec::new(), Err(error)),
+            }
+        })
+        .await;
+        for one in announced {
+            let announce = announce(self.prober.clone(), one);
+            tokio::spawn(self.cancel.clone().run_until_cancelled_owned(announce));
+        }
+        result
+    }
+
+    /// Has an endpoint reached that the inventory does not show yet.
+    async fn claim(&self, endpoint: &EndpointId, want: Want) -> Result<(), RoutedError> {
+        self.claims().insert(endpoint.clone(), want);
+        self.pass().await
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Wants> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the host can be the containers' way to the LAN on this interface.
+    async fn check(&self, parent: IfName) -> Result<(), RoutedError> {
+        let namespaces = self.prober.namespaces.clone();
+        blocking(move || {
+            let mut netlink = namespaces.host().map_err(RoutedError::Kernel)?;
+            let failed = |error: NetlinkError| RoutedError::Kernel(io::Error::other(error));
+            let link = netlink.link_by_name(&parent).map_err(failed)?;
+            let addresses = netlink.addresses().map_err(failed)?;
+            let on_parent = |own: &landline_kernel::Address| {
+                link.as_ref().is_some_and(|link| link.index == own.index) && own.net.addr().is_ipv4()
+            };
+            if !addresses.iter().any(on_parent) {
+                return Err(RoutedError::NoAddress(parent));
+            }
+            match namespaces.setting(Family::V4, &parent, "forwarding") {
+                Ok(off) if off == "0" => Err(RoutedError::NoForwarding(parent)),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+/// Carries a plan out: what was made and is to be announced, and the first failure.
+fn apply(
+    netlink: &mut dyn landline_links::Namespace,
+    plan: Plan,
+) -> (Vec<Announcement>, Result<(), RoutedError>) {
+    let mut result = Ok(());
+    let mut note = |address: IpAddr, done: Result<(), NetlinkError>| {
+        if let (Err(source), IpAddr::V4(address)) = (done, address)
+            && result.is_ok()
+        {
+            result = Err(RoutedError::Refused { address, source });
+        }
+    };
+    for proxy in &plan.stale_proxies {
+        note(proxy.address, netlink.delete_neighbour(proxy).map(drop));
+    }
+    for route in &plan.stale_routes {
+        note(route.destination.addr(), netlink.delete_route(route).map(drop));
+    }
+    for route in &plan.routes {
+        note(route.destination.addr(), netlink.replace_route(route));
+    }
+    let mut announced = Vec::new();
+    // Last: what the host answers for, it can pass on.
+    for (proxy, announcement) in &plan.proxies {
+        let made = netlink.replace_neighbour(proxy);
+        announced.extend(announcement.filter(|_| made.is_ok()));
+        note(proxy.address, made);
+    }
+    (announced, result)
+}
+
+/// Whether an event may change what the host needs for these.
+fn concerns(event: &Event, wants: &Wants) -> bool {
+    let is_parent = |name: &IfName| wants.values().any(|want| want.parent == *name);
+    match event {
+        Event::LinkNew(link) => {
+            let end = mark_of(link).filter(|mark| mark.end == End::Host);
+            is_parent(&link.name) || end.is_some_and(|mark| wants.contains_key(&mark.endpoint))
+        }
+        Event::RouteGone(route) => route.protocol == PROTOCOL,
+        Event::AddressNew(own) | Event::AddressGone(own) => own.net.addr().is_ipv4(),
+        Event::Overrun => true,
+        _ => false,
+    }
+}
+
+/// Has the neighbours on the LAN learn who answers for an address now.
+async fn announce(prober: Prober, Announcement { index, mac, address }: Announcement) {
+    let sockets = prober.sockets.clone();
+    let Ok(socket) = blocking(move || sockets.arp(index)).await else { return };
+    for n in 0..ANNOUNCEMENTS {
+        if n > 0 {
+            tokio::time::sleep(BETWEEN).await;
+        }
+        if let Err(error) = socket.send(&Packet::announcement(mac, address)) {
+            tracing::debug!(%address, %error, "an address was not announced");
+            return;
+        }
+    }
+}
+
+impl Admission for Routed {
+    fn network<'a>(&'a self, network: NetworkRequest<'a>) -> Verdict<'a> {
+        Box::pin(async move {
+            let options = &network.record.options;
+            if !facts_of(options.mode).host_routes() {
+                return Ok(());
+            }
+            self.check(options.parent.clone()).await.map_err(Refusal::new)
+        })
+    }
+
+    fn endpoint<'a>(&'a self, endpoint: EndpointRequest<'a>) -> Verdict<'a> {
+        Box::pin(async move {
+            let Some(want) = want(endpoint.record, endpoint.network) else { return Ok(()) };
+            self.claim(&endpoint.record.id, want).await.map_err(Refusal::new)
+        })
+    }
+
+    fn withdrawn<'a>(&'a self, what: Withdrawn<'a>) -> Verdict<'a> {
+        Box::pin(async move {
+            let Withdrawn::Endpoint { record, .. } = what else { return Ok(()) };
+            if self.claims().remove(&record.id).is_none() {
+                // The inventory says so.
+                return Ok(());
+            }
+            self.pass().await.map_err(Refusal::new)
+        })
+    }
+}

@@ -1,0 +1,287 @@
+//! What the host needs for the containers that it routes for, as a value: a route to each address, and a proxy entry for it on the
+//! parent (`ip neigh add proxy`), so that the host answers ARP requests for it there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use landline_kernel::{Address, Link, Neighbour, Route};
+use landline_leases::Inventory;
+use landline_links::mark::{End, PROTOCOL};
+use landline_links::{facts_of, mark_of};
+use landline_model::{EndpointRecord, NetworkRecord};
+use landline_options::EndpointId;
+use landline_types::{IfName, Mac};
+
+/// An address that the host routes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Want {
+    /// The container's address.
+    pub(crate) address: Ipv4Addr,
+    /// The interface to the LAN.
+    pub(crate) parent: IfName,
+}
+
+/// The addresses of endpoints; an endpoint without one has no entry.
+pub(crate) type Wants = BTreeMap<EndpointId, Want>;
+
+/// What an endpoint needs; `None`: it has no address, or its network's containers are not routed.
+pub(crate) fn want(record: &EndpointRecord, network: &NetworkRecord) -> Option<Want> {
+    let options = &network.options;
+    let address = record.addresses().find_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    let address = address.filter(|_| facts_of(options.mode).host_routes())?;
+    Some(Want { address, parent: options.parent.clone() })
+}
+
+/// What all endpoints need.
+pub(crate) fn wants(inventory: &Inventory) -> Wants {
+    let endpoints = inventory.endpoints.values().map(|present| &present.record);
+    let want = |record: &EndpointRecord| want(record, inventory.networks.get(&record.network)?);
+    endpoints.filter_map(|record| Some((record.id.clone(), want(record)?))).collect()
+}
+
+/// What there is on the host.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    pub(crate) links: Vec<Link>,
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) routes: Vec<Route>,
+    /// Proxy entries only.
+    pub(crate) proxies: Vec<Neighbour>,
+}
+
+/// An address that the LAN is to learn of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Announcement {
+    /// The parent's index.
+    pub(crate) index: u32,
+    /// The parent's hardware address.
+    pub(crate) mac: Mac,
+    /// The container's address.
+    pub(crate) address: Ipv4Addr,
+}
+
+/// What is to be changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Routes of ours that lead to nothing any more.
+    pub(crate) stale_routes: Vec<Route>,
+    /// Proxy entries of ours that stand for nothing any more.
+    pub(crate) stale_proxies: Vec<Neighbour>,
+    /// Routes that are missing or wrong.
+    pub(crate) routes: Vec<Route>,
+    /// Proxy entries that are missing, and what is then announced.
+    pub(crate) proxies: Vec<(Neighbour, Option<Announcement>)>,
+}
+
+impl Plan {
+    /// What makes the host as it is wanted. An endpoint whose link or parent is not there is left for later.
+    pub(crate) fn new(wants: &Wants, host: &Host) -> Self {
+        let mut plan = Self::default();
+        let (mut kept_routes, mut kept_proxies) = (BTreeSet::new(), BTreeSet::new());
+        for (endpoint, want) in wants {
+            let end = host.links.iter().find(|link| is_end_of(link, endpoint));
+            let parent = host.links.iter().find(|link| link.name == want.parent);
+            let (Some(end), Some(parent)) = (end.filter(|end| end.up), parent.filter(|link| link.up)) else {
+                continue;
+            };
+            let route = route(want.address, end, parent, &host.addresses);
+            kept_routes.insert((route.destination, end.index));
+            if !host.routes.iter().any(|there| is_same(there, &route)) {
+                plan.routes.push(route);
+            }
+            kept_proxies.insert((parent.index, IpAddr::V4(want.address)));
+            let there =
+                |proxy: &&Neighbour| (proxy.index, proxy.address) == (parent.index, IpAddr::V4(want.address));
+            if !host.proxies.iter().any(|proxy| there(&proxy)) {
+                let proxy = Neighbour::proxy(parent.index, want.address.into()).protocol(PROTOCOL);
+                let announced = |mac| Announcement { index: parent.index, mac, address: want.address };
+                plan.proxies.push((proxy, parent.mac.map(announced)));
+            }
+        }
+        let ends: BTreeSet<u32> = wants
+            .keys()
+            .filter_map(|id| Some(host.links.iter().find(|link| is_end_of(link, id))?.index))
+            .collect();
+        let stale = |route: &&Route| {
+            let oif = route.oif.filter(|oif| route.protocol == PROTOCOL && ends.contains(oif));
+            oif.is_some_and(|oif| !kept_routes.contains(&(route.destination, oif)))
+        };
+        plan.stale_routes = host.routes.iter().filter(stale).cloned().collect();
+        let stale = |proxy: &&Neighbour| {
+            proxy.protocol == PROTOCOL && !kept_proxies.contains(&(proxy.index, proxy.address))
+        };
+        plan.stale_proxies = host.proxies.iter().filter(stale).cloned().collect();
+        plan
+    }
+}
+
+fn is_end_of(link: &Link, endpoint: &EndpointId) -> bool {
+    mark_of(link).is_some_and(|mark| mark.endpoint == *endpoint && mark.end == End::Host)
+}
+
+/// The route to a container. Packets of the host's own leave with its address on the container's LAN, since the link has none.
+fn route(address: Ipv4Addr, end: &Link, parent: &Link, addresses: &[Address]) -> Route {
+    let route = Route::on_link(IpNet::V4(Ipv4Net::from(address)), end.index).protocol(PROTOCOL);
+    match source(address, parent, addresses) {
+        Some(source) => route.source(source.into()),
+        None => route,
+    }
+}
+
+/// The host's address on the parent: the one in the container's subnet, else the first.
+fn source(address: Ipv4Addr, parent: &Link, addresses: &[Address]) -> Option<Ipv4Addr> {
+    let own = || {
+        addresses.iter().filter(|own| own.index == parent.index).filter_map(|own| match own.net {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        })
+    };
+    own().find(|net| net.contains(&address)).or_else(|| own().next()).map(|net| net.addr())
+}
+
+fn is_same(there: &Route, wanted: &Route) -> bool {
+    let key = |route: &Route| (route.destination, route.oif, route.table, route.protocol, route.source);
+    key(there) == key(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_kernel::LinkKind;
+    use landline_leases::Present;
+    use landline_links::fake::link;
+    use landline_links::mark::Mark;
+    use landline_options::{Mode, NetworkId, NetworkOptions};
+
+    use super::*;
+
+    fn id(n: u8) -> EndpointId {
+        format!("{n:064}").parse().unwrap()
+    }
+
+    fn address(text: &str, index: u32) -> Address {
+        Address::new(index, text.parse().unwrap())
+    }
+
+    /// A NIC with an address, and the host's end of the first container's link.
+    fn host() -> Host {
+        let nic =
+            Link { mac: "02:11:22:33:44:55".parse().ok(), up: true, ..link(2, "wlan0", LinkKind::Physical) };
+        Host { links: vec![nic, end(1, 7)], addresses: vec![address("192.0.2.1/24", 2)], ..Host::default() }
+    }
+
+    fn end(n: u8, index: u32) -> Link {
+        let mark = Mark::new(&id(n), End::Host);
+        Link {
+            alias: Some(mark.to_string()),
+            up: true,
+            ..link(index, mark.link_name().as_str(), LinkKind::Veth)
+        }
+    }
+
+    fn wanted(all: &[(u8, &str)]) -> Wants {
+        let want =
+            |address: &str| Want { address: address.parse().unwrap(), parent: "wlan0".parse().unwrap() };
+        all.iter().map(|(n, address)| (id(*n), want(address))).collect()
+    }
+
+    /// Carries it out.
+    fn apply(host: &mut Host, plan: Plan) {
+        host.routes.retain(|route| !plan.stale_routes.contains(route));
+        host.proxies.retain(|proxy| !plan.stale_proxies.contains(proxy));
+        for route in plan.routes {
+            host.routes.retain(|other| other.destination != route.destination);
+            host.routes.push(route);
+        }
+        host.proxies.extend(plan.proxies.into_iter().map(|(proxy, _)| proxy));
+    }
+
+    #[test]
+    fn an_address_has_a_route_and_an_answer_and_is_announced_once() {
+        let (mut host, wants) = (host(), wanted(&[(1, "192.0.2.50")]));
+        let plan = Plan::new(&wants, &host);
+        let route = &plan.routes[0];
+        assert_eq!((route.destination.to_string().as_str(), route.oif), ("192.0.2.50/32", Some(7)));
+        assert_eq!(route.source, "192.0.2.1".parse().ok(), "the host is reached at its own address");
+        let (proxy, announced) = &plan.proxies[0];
+        assert!(proxy.proxy && proxy.index == 2 && proxy.protocol == PROTOCOL);
+        let mac = "02:11:22:33:44:55".parse().unwrap();
+        let said = Announcement { index: 2, mac, address: "192.0.2.50".parse().unwrap() };
+        assert_eq!(*announced, Some(said));
+        apply(&mut host, plan);
+        assert_eq!(Plan::new(&wants, &host), Plan::default(), "a second look changes nothing");
+        // The kernel forgets proxy entries when the parent goes down.
+        host.proxies.clear();
+        assert_eq!(Plan::new(&wants, &host).proxies.len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_taken_back_and_what_others_made_stays() {
+        let mut host = host();
+        let plan = Plan::new(&wanted(&[(1, "192.0.2.50")]), &host);
+        apply(&mut host, plan);
+        let foreign = Neighbour::proxy(2, "192.0.2.99".parse().unwrap());
+        host.proxies.push(foreign.clone());
+        // Another address: the server took the first one back.
+        let plan = Plan::new(&wanted(&[(1, "192.0.2.51")]), &host);
+        assert_eq!((plan.stale_routes.len(), plan.stale_proxies.len()), (1, 1));
+        apply(&mut host, plan);
+        let routes: Vec<String> = host.routes.iter().map(|route| route.destination.to_string()).collect();
+        assert_eq!(routes, ["192.0.2.51/32"]);
+        // The container ends, and its link with it.
+        host.links.pop();
+        host.routes.clear();
+        let plan = Plan::new(&Wants::new(), &host);
+        apply(&mut host, plan);
+        assert_eq!(host.proxies, [foreign]);
+    }
+
+    #[test]
+    fn routes_of_others_with_our_number_are_none_of_its_business() {
+        let mut host = host();
+        host.routes.push(Route::on_link("192.0.2.77/32".parse().unwrap(), 9).protocol(PROTOCOL));
+        assert_eq!(
+            Plan::new(&wanted(&[(1, "192.0.2.50")]), &host).stale_routes,
+            [],
+            "on a shim of host access"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_left_for_later() {
+        let missing = |change: fn(&mut Host)| {
+            let mut host = host();
+            change(&mut host);
+            Plan::new(&wanted(&[(1, "192.0.2.50")]), &host)
+        };
+        assert_eq!(missing(|host| drop(host.links.remove(0))), Plan::default());
+        assert_eq!(missing(|host| host.links[0].up = false), Plan::default());
+        assert_eq!(missing(|host| host.links[1].up = false), Plan::default());
+        let unknown = missing(|host| host.addresses.clear());
+        assert_eq!(unknown.routes[0].source, None, "the kernel chooses");
+    }
+
+    #[test]
+    fn only_endpoints_of_routed_networks_with_an_address_count() {
+        let network = |n: u8, mode| {
+            let id: NetworkId = format!("{n:064}").parse().unwrap();
+            NetworkRecord::new(id, NetworkOptions { mode, ..NetworkOptions::new("wlan0".parse().unwrap()) })
+        };
+        let endpoint = |n: u8, network: u8, address: serde_json::Value| {
+            let record: EndpointRecord = serde_json::from_value(serde_json::json!({
+                "id": id(n), "network": format!("{network:064}"), "mac": "02:00:00:00:00:01", "link": "llc0",
+                "prefix": "eth", "address": address,
+            }))
+            .unwrap();
+            Present::new(&record)
+        };
+        let fixed = || serde_json::json!({ "static": { "address": "192.0.2.50/24" } });
+        let networks = [network(1, Mode::Routed), network(2, Mode::Macvlan)];
+        let endpoints =
+            [endpoint(1, 1, fixed()), endpoint(2, 1, serde_json::json!("none")), endpoint(3, 2, fixed())];
+        assert_eq!(wants(&Inventory::of(networks, endpoints)), wanted(&[(1, "192.0.2.50")]));
+    }
+}

@@ -1,0 +1,149 @@
+//! The task and what Docker waits for, on a host that is a list.
+
+use landline_kernel::{Address, Link, LinkKind};
+use landline_leases::Present;
+use landline_leases::clock::Clock;
+use landline_leases::fake::FakeLan;
+use landline_links::fake::{FakeNamespaces, Refused, link};
+use landline_links::mark::Mark;
+use landline_model::{EndpointRecord, NetworkRecord};
+use landline_options::{Mode, NetworkOptions};
+
+use super::*;
+
+const ADDRESS: &str = "192.0.2.50";
+
+fn id() -> EndpointId {
+    "e".repeat(64).parse().unwrap()
+}
+
+fn network() -> NetworkRecord {
+    let options = NetworkOptions { mode: Mode::Routed, ..NetworkOptions::new("wlan0".parse().unwrap()) };
+    NetworkRecord::new("a".repeat(64).parse().unwrap(), options)
+}
+
+fn endpoint(address: &str) -> EndpointRecord {
+    serde_json::from_value(serde_json::json!({
+        "id": id(), "network": network().id, "mac": "02:11:22:33:44:55", "link": "llc0", "prefix": "eth",
+        "address": { "static": { "address": format!("{address}/24") } },
+    }))
+    .unwrap()
+}
+
+fn inventory(addresses: &[&str]) -> Inventory {
+    Inventory::of([network()], addresses.iter().map(|address| Present::new(&endpoint(address))))
+}
+
+struct World {
+    host: FakeNamespaces,
+    inventory: watch::Sender<Inventory>,
+    routed: Arc<Routed>,
+}
+
+impl World {
+    /// A host on the LAN with the link of one container.
+    fn new() -> Self {
+        let host = FakeNamespaces::default();
+        host.host(|lists| {
+            let nic = link(2, "wlan0", LinkKind::Physical);
+            lists.links.push(Link { mac: "02:11:22:33:44:55".parse().ok(), up: true, ..nic });
+            let alias = Some(Mark::new(&id(), End::Host).to_string());
+            lists.links.push(Link { alias, up: true, ..link(7, "llh0", LinkKind::Veth) });
+            lists.addresses.push(Address::new(2, "192.0.2.1/24".parse().unwrap()));
+        });
+        let (inventory, seen) = watch::channel(Inventory::default());
+        let lan = FakeLan::new(Clock::of_tokio());
+        let prober = Prober { sockets: Arc::new(lan), namespaces: Arc::new(host.clone()) };
+        Self { routed: Routed::over(prober, seen, CancellationToken::new()), host, inventory }
+    }
+
+    async fn claim(&self) -> Result<(), RoutedError> {
+        self.routed.claim(&id(), want(&endpoint(ADDRESS), &network()).unwrap()).await
+    }
+
+    async fn withdraw(&self) {
+        let record = endpoint(ADDRESS);
+        self.routed.withdrawn(Withdrawn::Endpoint { record: &record, remembered: false }).await.unwrap();
+    }
+
+    /// Where the host routes to, and what it answers for.
+    fn has(&self) -> (Vec<String>, Vec<String>) {
+        self.host.host(|lists| {
+            let routes = lists.routes.iter().map(|route| route.destination.addr().to_string());
+            let proxies = lists.neighbours.iter().map(|proxy| proxy.address.to_string());
+            (routes.collect(), proxies.collect())
+        })
+    }
+
+    async fn until(&self, what: &str, wanted: &[&str]) {
+        let both = (
+            wanted.iter().map(ToString::to_string).collect(),
+            wanted.iter().map(ToString::to_string).collect(),
+        );
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while self.has() != both {
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {:?}", self.has());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_is_reached_before_docker_is_answered_and_stays_so() {
+    let world = World::new();
+    world.claim().await.unwrap();
+    world.until("its start", &[ADDRESS]).await;
+    // The task starts, and the inventory does not show the endpoint yet.
+    world.routed.follow_inventory(world.inventory.subscribe());
+    world.routed.pass().await.unwrap();
+    world.until("another look", &[ADDRESS]).await;
+    world.inventory.send_replace(inventory(&[ADDRESS]));
+    world.until("its start is over", &[ADDRESS]).await;
+    world.inventory.send_replace(inventory(&["192.0.2.51"]));
+    world.until("another lease", &["192.0.2.51"]).await;
+    world.host.host(|lists| lists.neighbours.clear());
+    world.host.host(|lists| lists.links[0].mtu = 1400);
+    world.until("the kernel forgot, and the parent changed", &["192.0.2.51"]).await;
+    world.inventory.send_replace(inventory(&[]));
+    assert!(world.host.host(|lists| lists.remove_link(7)));
+    world.until("its end", &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_at_any_change_is_told_and_leaves_nothing_once_it_is_withdrawn() {
+    for n in 0..2 {
+        let world = World::new();
+        world.host.refuse(Some(Refused::Only(n)));
+        let error = world.claim().await.unwrap_err();
+        assert_eq!(error.to_string(), "the host cannot route to 192.0.2.50", "change {n}");
+        world.host.refuse(None);
+        world.withdraw().await;
+        assert_eq!(world.has().1, [""; 0], "change {n}: nothing is answered for");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_kernel_refused_is_tried_again() {
+    let world = World::new();
+    world.host.refuse(Some(Refused::From(0)));
+    world.inventory.send_replace(inventory(&[ADDRESS]));
+    world.routed.follow_inventory(world.inventory.subscribe());
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(world.has(), (vec![], vec![]));
+    world.host.refuse(None);
+    world.until("the next try", &[ADDRESS]).await;
+}
+
+#[tokio::test]
+async fn a_network_needs_an_address_on_its_parent_and_forwarding() {
+    let world = World::new();
+    let check = async |name: &str| world.routed.check(name.parse().unwrap()).await;
+    check("wlan0").await.unwrap();
+    world.host.write("wlan0", "forwarding", "0");
+    let says = check("wlan0").await.unwrap_err().to_string();
+    assert!(says.contains("sysctl -w net.ipv4.conf.wlan0.forwarding=1"), "{says}");
+    world.host.write("wlan0", "forwarding", "1");
+    check("wlan0").await.unwrap();
+    let says = check("llh0").await.unwrap_err().to_string();
+    assert!(says.starts_with("llh0 has no IPv4 address"), "{says}");
+}
