@@ -53,10 +53,12 @@ pub fn own_bridge(network: &NetworkId) -> IfName {
     NetworkMark::new(network, Role::Switch).link_name()
 }
 
-/// Gives a network its own bridge as its parent, if its driver makes one; a NIC that was named leads to the LAN.
+/// Gives a network its own bridge as its parent, if its driver makes one; a NIC that was named leads to the LAN. A parent that nobody
+/// names is called so too, since networks with one parent are on one LAN.
 pub fn name_bridge(network: &mut NetworkRecord) {
-    let facts = facts_of(network.options.mode);
-    if facts.parent == ParentIs::OwnBridge {
+    let mode = network.options.mode;
+    let facts = facts_of(mode);
+    if facts.parent == ParentIs::OwnBridge || !mode.has_named_parent() {
         let named = std::mem::replace(&mut network.options.parent, own_bridge(&network.id));
         network.nic = Some(named).filter(|_| facts.is_translated());
     }

@@ -223,6 +223,9 @@ impl NetworkOptions {
 
         let mode = given.word("mode", &Mode::of_networks())?.unwrap_or_default();
         let rules = mode.rules();
+        if let Some(option) = rules.excludes.iter().find(|option| given.get(option).is_some()) {
+            return Err(OptionError::NotInMode { option, mode });
+        }
         let mut network = Self::new(parent(given, mode)?);
         network.mode = mode;
         network.vde = VdeOptions::parse(given, mode)?;
@@ -384,9 +387,6 @@ impl NetworkOptions {
             return Err(OptionError::HostAccessApart);
         }
         if let Some(value) = given.get("vlan") {
-            if !rules.vlan {
-                return Err(OptionError::NotInMode { option: "vlan", mode });
-            }
             network.vlan = Some(value.read(Vlan::read, || "write a VLAN's number, 1 to 4094".into())?);
         }
         if let Some(value) = given.get("trunks") {

@@ -40,8 +40,7 @@ pub(crate) struct CreateOptions {
     /// NIC or bridge of the LAN; default: the interface of the default route.
     #[arg(long, value_name = "NIC|BRIDGE")]
     pub(crate) parent: Option<IfName>,
-    /// bridge, macvlan, ipvlan, ovs, vde, nat or routed; default: chosen from PARENT.
-    #[arg(long)]
+    #[arg(long, help = modes())]
     pub(crate) mode: Option<String>,
     /// Give containers IPv6 addresses of the LAN as well.
     #[arg(long)]
@@ -86,4 +85,11 @@ pub(crate) struct DockerOptions {
         help_heading = "Where Docker is"
     )]
     pub(crate) docker_host: String,
+}
+
+/// The words of `--mode`.
+fn modes() -> String {
+    let words = landline_options::Mode::words_of_networks();
+    let (last, others) = words.split_last().map_or(("", &words[..]), |(last, others)| (*last, others));
+    format!("{} or {last}; default: chosen from PARENT", others.join(", "))
 }

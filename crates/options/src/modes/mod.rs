@@ -57,14 +57,31 @@ pub(crate) struct ModeRules {
     pub(crate) ipv6: bool,
     /// Whether all containers have one hardware address.
     pub(crate) shares_mac: bool,
-    /// Whether there are VLANs.
-    pub(crate) vlan: bool,
+    /// Options that mean nothing.
+    pub(crate) excludes: &'static [&'static str],
     /// Whether a port can carry several of them.
     pub(crate) trunks: bool,
     /// Whether the host's firewall is in the way of it, and can be opened.
     pub(crate) firewall: bool,
     /// What becomes of `host_access`.
     pub(crate) host_access: HostAccess,
+}
+
+impl ModeRules {
+    /// A mode whose containers are stations of a LAN. The rules of a mode say what is different in it.
+    const ON_LAN: Self = Self {
+        word: "",
+        for_networks: true,
+        missing_parent: None,
+        addressing: Addressing::Dhcp,
+        translated: false,
+        ipv6: true,
+        shares_mac: false,
+        excludes: &[],
+        trunks: false,
+        firewall: false,
+        host_access: HostAccess::Possible,
+    };
 }
 
 /// What becomes of `host_access` in a mode.
@@ -102,6 +119,11 @@ impl Mode {
         self.rules().word
     }
 
+    /// Whether its networks have a parent that somebody names. The others have one of their own, or none.
+    pub fn has_named_parent(self) -> bool {
+        self.rules().missing_parent.is_some()
+    }
+
     /// Whether its containers can have IPv6.
     pub fn has_ipv6(self) -> bool {
         self.rules().ipv6
@@ -110,6 +132,11 @@ impl Mode {
     /// Whether its networks are on a LAN, whose DHCP server gives addresses unless the network's options say otherwise.
     pub fn asks_the_lan(self) -> bool {
         self.rules().addressing == Addressing::Dhcp
+    }
+
+    /// The words of those a network may have.
+    pub fn words_of_networks() -> Vec<&'static str> {
+        Self::of_networks().into_iter().map(|(word, _)| word).collect()
     }
 
     /// Those a network may have, with their words.

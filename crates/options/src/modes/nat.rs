@@ -5,16 +5,14 @@ use crate::words::Addressing;
 
 pub(super) const RULES: ModeRules = ModeRules {
     word: "nat",
-    for_networks: true,
     missing_parent: Some(
         "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)",
     ),
     addressing: Addressing::Static,
     translated: true,
     ipv6: false,
-    shares_mac: false,
-    vlan: false,
-    trunks: false,
+    excludes: &["vlan"],
     firewall: true,
     host_access: HostAccess::Needless,
+    ..ModeRules::ON_LAN
 };

@@ -1,7 +1,6 @@
 //! `mode=nic`: the network card itself, which moves into the container; attachments only.
 
 use super::{HostAccess, ModeRules};
-use crate::words::Addressing;
 
 pub(super) const RULES: ModeRules = ModeRules {
     word: "nic",
@@ -9,12 +8,7 @@ pub(super) const RULES: ModeRules = ModeRules {
     missing_parent: Some(
         "a parent is missing: name the network card on the LAN, for example -o parent=eth0 (ip link lists them)",
     ),
-    addressing: Addressing::Dhcp,
-    translated: false,
-    ipv6: true,
-    shares_mac: false,
-    vlan: false,
-    trunks: false,
-    firewall: false,
+    excludes: &["vlan"],
     host_access: HostAccess::Never,
+    ..ModeRules::ON_LAN
 };

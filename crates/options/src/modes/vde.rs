@@ -5,14 +5,8 @@ use crate::words::Addressing;
 
 pub(super) const RULES: ModeRules = ModeRules {
     word: "vde",
-    for_networks: true,
-    missing_parent: None,
     addressing: Addressing::Static,
-    translated: false,
-    ipv6: true,
-    shares_mac: false,
-    vlan: false,
-    trunks: false,
-    firewall: false,
+    excludes: &["vlan"],
     host_access: HostAccess::Never,
+    ..ModeRules::ON_LAN
 };
