@@ -74,9 +74,12 @@ impl Admission for FirewallCheck {
                 );
             let chain = chain.await;
             let parent = options.parent.clone();
-            let dropped = |chain| match routed {
-                true => Refusal::new(RoutedDroppedError { parent, chain }),
-                false => Refusal::new(DroppedError { bridge: parent, chain }),
+            let dropped = |chain| {
+                if routed {
+                    Refusal::new(RoutedDroppedError { parent, chain })
+                } else {
+                    Refusal::new(DroppedError { bridge: parent, chain })
+                }
             };
             chain.map_or(Ok(()), |chain| Err(dropped(chain)))
         })

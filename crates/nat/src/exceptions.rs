@@ -188,12 +188,13 @@ mod tests {
 
     #[test]
     fn a_network_is_opened_on_its_users_word_or_the_administrators() {
+        use landline_options::Mode::{Bridge, Macvlan, Routed};
+
         let network = |mode, parent: &str, open_firewall| {
             let options = landline_options::NetworkOptions::new(parent.parse().unwrap());
             let options = landline_options::NetworkOptions { mode, open_firewall, ..options };
             NetworkRecord::new("n".repeat(64).parse().unwrap(), options)
         };
-        use landline_options::Mode::{Bridge, Macvlan, Routed};
         let networks = [
             network(Bridge, "br0", true),
             network(Routed, "wlan0", true),

@@ -110,11 +110,11 @@ impl Routed {
             let now = wants(&inventory.borrow_and_update());
             let mut failed = false;
             // A host without such containers is looked at once, for what is left of before.
-            if last.as_ref().is_none_or(|last| *last != now || !now.is_empty()) {
-                if let Err(error) = self.pass().await {
-                    tracing::warn!(error = chain(&error), "containers of mode=routed may not be reached");
-                    failed = true;
-                }
+            if last.as_ref().is_none_or(|last| *last != now || !now.is_empty())
+                && let Err(error) = self.pass().await
+            {
+                tracing::warn!(error = chain(&error), "containers of mode=routed may not be reached");
+                failed = true;
             }
             loop {
                 tokio::select! {
@@ -158,7 +158,7 @@ impl Routed {
                 })
             })();
             match host.map_err(look) {
-                Ok(host) => apply(&mut *netlink, Plan::new(&all, &host)),
+                Ok(host) => apply(&mut *netlink, &Plan::new(&all, &host)),
                 Err(error) => (Vec::new(), Err(error)),
             }
         })
@@ -206,7 +206,7 @@ impl Routed {
 /// Carries a plan out: what was made and is to be announced, and the first failure.
 fn apply(
     netlink: &mut dyn landline_links::Namespace,
-    plan: Plan,
+    plan: &Plan,
 ) -> (Vec<Announcement>, Result<(), RoutedError>) {
     let mut result = Ok(());
     let mut note = |address: IpAddr, done: Result<(), NetlinkError>| {

@@ -80,7 +80,7 @@ impl World {
             wanted.iter().map(ToString::to_string).collect(),
             wanted.iter().map(ToString::to_string).collect(),
         );
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         while self.has() != both {
             assert!(tokio::time::Instant::now() < deadline, "{what}: {:?}", self.has());
             tokio::time::sleep(Duration::from_millis(10)).await;

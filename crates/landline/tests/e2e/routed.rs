@@ -46,7 +46,7 @@ fn world_with(server: &(impl ServerConfig + ?Sized)) -> Result<World> {
 }
 
 fn ping(world: &World, container: &str, address: &str) -> Result {
-    Ok(world.inside(container, &["ping", "-c1", "-W5", address]).map(drop)?)
+    world.inside(container, &["ping", "-c1", "-W5", address]).map(drop)
 }
 
 /// The container and everybody else reach each other.
@@ -103,7 +103,7 @@ fn a_switch_port_with_one_hardware_address() -> Result {
     for address in &addresses {
         let announced = |frame: &Frame| {
             let arp = frame.arp()?;
-            (arp.sender_ip.to_string() == *address && arp.sender_mac.to_string() == mac).then_some(())
+            (arp.sender_ip.to_string() == *address && arp.sender_mac == mac).then_some(())
         };
         wire.wait_for("the announcement", SOON, announced)?;
     }
@@ -230,7 +230,7 @@ fn dockers_firewall_is_opened_and_an_attachment_goes_the_same_way() -> Result {
     let refused = world.network("shut", &["mode=routed", "parent=br0"]).unwrap_err().to_string();
     assert!(refused.contains("drops what it routes between br0 and containers (chain FORWARD"), "{refused}");
     world.network("kept", &["mode=routed", "parent=br0", "firewall=keep"])?;
-    let found = world.landline("doctor").map_or_else(|error| error.to_string(), |said| said);
+    let found = world.landline("doctor").unwrap_or_else(|error| error.to_string());
     assert!(found.contains("the host's firewall drops what goes between br0 and"), "{found}");
     world.host.docker_ok(&["network", "rm", "kept"])?;
 

@@ -143,11 +143,13 @@ fn modes_without_the_lan_need_neither_its_subnet_nor_its_server() {
 fn a_host_that_does_not_fit_is_refused_with_what_to_use() {
     let refused = refusal(&asked(&[]), &host(4));
     assert!(
-        refused.starts_with("wlan0 is a Wi-Fi interface") && refused.contains("mode=ipvlan"),
+        refused.starts_with("wlan0 is a Wi-Fi interface") && refused.contains("use -o mode=routed"),
         "{refused}"
     );
     let ipvlan = Asked { mode: Some("ipvlan".into()), ..asked(&[]) };
     assert!(command(&ipvlan, &host(4)).contains("-o mode=ipvlan -o parent=wlan0"));
+    let routed = Asked { mode: Some("routed".into()), ..asked(&[]) };
+    assert!(command(&routed, &host(4)).contains("-o mode=routed -o parent=wlan0"));
     let tunnel = refusal(&asked(&[]), &host(5));
     assert!(
         tunnel.contains("through wg0, which is not an Ethernet") && tunnel.ends_with("(one of: eth0, br0)"),
