@@ -8,10 +8,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::v4::ClientId;
 use landline_kernel::Link;
 use landline_leases::addressing::dhcp;
-use landline_leases::{EndpointState, Location, OsRandom, ipv4};
+use landline_leases::{EndpointState, Happened, Location, OsRandom, ipv4};
 use landline_links::mark::{End, Mark};
 use landline_links::{SandboxError, Sandboxes, blocking, facts_of};
-use landline_model::{AddressRecord, Applied, DhcpRecord, EndpointRecord, Ipv6Record, NetworkRecord};
+use landline_model::{
+    AddressRecord, Applied, DhcpRecord, EndpointRecord, EventKind, Ipv6Record, NetworkRecord,
+};
 use landline_options::{Addressing, NetworkId};
 
 use crate::admission::EndpointRequest;
@@ -90,6 +92,8 @@ impl Engine {
             }
         };
         tracing::warn!(endpoint = %id.short(), "a container is on a network that the state does not know of; taken up");
+        let happened = Happened::new(EventKind::Adopted).to(id, &network.id);
+        self.services.history.note(happened.because("the state did not know of it"));
         if let Some(endpoint) = self.rebuild(request, &network, sandbox, &found).await {
             self.reconnect(&endpoint.state.read().await, &network.options).await;
             slot.set(Some(Arc::new(endpoint)));

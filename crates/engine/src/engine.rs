@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use landline_leases::ipv6::Status6;
 use landline_leases::{
-    EndpointState, Foundation, Inventory, Ledger, Networks, Orders, Services, Status, Supervised,
+    EndpointState, Foundation, Inventory, Ledger, Networks, Noted, Orders, Services, Status, Supervised,
 };
 use landline_links::{BridgeMacs, Host};
 use landline_options::EndpointId;
@@ -198,12 +198,18 @@ impl Engine {
         self.ledger.watch()
     }
 
+    /// What happened after this revision of the history; `None`: everything that is kept.
+    pub fn events(&self, after: Option<u64>) -> Vec<Noted> {
+        self.services.history.read(after, &self.ledger)
+    }
+
     /// Stops supervising. No lease is released, no link removed: containers go on with what they have.
     pub async fn shutdown(&self) {
         for endpoint in self.endpoints() {
             endpoint.stop(false).await;
         }
         self.services.cancel.cancel();
+        self.services.history.write(&self.store, &self.ledger).await;
     }
 
     /// From now on identities are derived like this. Those that there are stay as they are.

@@ -84,6 +84,7 @@ impl Engine {
             tracing::error!(error = %landline_types::chain(&error), "a change of a sandbox could not be stored");
         }
         tracing::info!(endpoint = %record.id.short(), "its link is there again");
+        self.repaired(endpoint, "its link was gone and was made again");
         self.ledger.remade(&record.id);
         endpoint.reconnected();
         Ok(())

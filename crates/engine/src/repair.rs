@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use landline_kernel::Link;
-use landline_leases::{Inventory, Orders};
+use landline_leases::{Happened, Inventory, Orders};
 use landline_links::mark::{End, Mark};
 use landline_links::{
     Host, HostEnd, HostError, LinkEvents, ParentIs, Pending, Step, VlanBy, blocking, check_vlan, facts_of,
     leads_over, mark_of,
 };
+use landline_model::EventKind;
 use landline_options::{EndpointId, NetworkOptions};
 use landline_types::IfName;
 use tokio::sync::watch;
@@ -161,6 +162,7 @@ impl Engine {
                 let count = u64::try_from(repaired.len()).unwrap_or_default();
                 self.services.meters.reconciled.repaired.fetch_add(count, Ordering::Relaxed);
                 for endpoint in repaired.iter().filter_map(|id| self.slot_if_known(id)?.current()) {
+                    self.repaired(&endpoint, "its link was put back on the bridge or switch, or set up");
                     endpoint.reconnected();
                 }
             }
@@ -168,6 +170,12 @@ impl Engine {
                 tracing::warn!(error = %landline_types::chain(&error), "links could not be put back");
             }
         }
+    }
+
+    /// Something of an endpoint was put right.
+    pub(crate) fn repaired(&self, endpoint: &Endpoint, how: &str) {
+        let happened = Happened::new(EventKind::Repaired).to(endpoint.state.id(), endpoint.state.network());
+        self.services.history.note(happened.because(how));
     }
 
     /// Makes the links on this parent that are gone from living sandboxes again.

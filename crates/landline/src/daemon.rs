@@ -24,6 +24,7 @@ use crate::bridge;
 use crate::cli::{DaemonOptions, PluginName};
 use crate::control;
 use crate::doctor::Surroundings;
+use crate::events;
 use crate::frontend::{Frontend, lan_ipam_name, longest_request};
 use crate::host_access;
 use crate::http;
@@ -225,6 +226,7 @@ async fn serve(
     };
     let context = Arc::new(context);
     tasks.spawn(control::serve(control, context.clone(), cancel.clone()));
+    tasks.spawn(events::follow_docker(context.clone(), cancel.clone()));
     tasks.spawn(http::follow(context, attacher.config(), cancel.clone()));
     tasks.spawn(control::follow_group(control_path.clone(), attacher.config(), cancel.clone()));
     tasks.spawn(follow_site);

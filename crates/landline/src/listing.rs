@@ -209,7 +209,7 @@ fn is_written(text: &str, wanted: &str) -> bool {
 }
 
 /// Whether a row is among those that were asked for: for each field, one of its values.
-fn is_selected(row: &Value, filters: &[Filter]) -> bool {
+pub(crate) fn is_selected(row: &Value, filters: &[Filter]) -> bool {
     let mut by_field: BTreeMap<&Field, bool> = BTreeMap::new();
     for filter in filters {
         *by_field.entry(&filter.field).or_default() |= filter.matches(filter.field.of(row));

@@ -13,6 +13,7 @@ mod connections;
 mod control;
 mod daemon;
 mod doctor;
+mod events;
 mod exit;
 mod files;
 mod frontend;
@@ -90,6 +91,7 @@ async fn run(
             log::start(None, false)?;
             Ok(landline_links::vde::run_switches().await?)
         }
+        cli::Command::Events(options) => Ok(events::run(&options).await?),
         cli::Command::Metrics(options) => Ok(metrics::run(&options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
         cli::Command::Wait(options) => Ok(wait::run(&options).await?),

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use landline_engine::{Admission, Refusal, Verdict};
 use landline_kernel::boottime;
-use landline_leases::Foundation;
-use landline_model::{NetworkRecord, Record};
+use landline_leases::{Foundation, Happened, History};
+use landline_model::{EventKind, NetworkRecord, Record};
 use landline_store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -81,6 +81,7 @@ impl RefusedStart {
 #[derive(Debug)]
 pub(crate) struct RefusedStarts {
     store: Arc<Store>,
+    history: Arc<History>,
     waiting: watch::Sender<BTreeMap<String, RefusedStart>>,
     allowed: AtomicBool,
     /// Whether Docker may be restoring its containers, as far as is known.
@@ -92,10 +93,11 @@ impl RefusedStarts {
     /// Those that were remembered when the daemon stopped.
     pub(crate) fn resume(ground: &mut Foundation) -> Arc<Self> {
         let (store, boot) = (ground.store.clone(), ground.services.boot.clone());
-        Arc::new(Self::new(store, ground.rows.take(), boot))
+        let history = ground.services.history.clone();
+        Arc::new(Self::new(store, ground.rows.take(), boot, history))
     }
 
-    fn new(store: Arc<Store>, stored: Vec<RefusedStart>, boot: Arc<str>) -> Self {
+    fn new(store: Arc<Store>, stored: Vec<RefusedStart>, boot: Arc<str>, history: Arc<History>) -> Self {
         let (current, stale): (Vec<_>, Vec<_>) =
             stored.into_iter().partition(|start| start.is_current(&boot));
         for start in stale {
@@ -105,6 +107,7 @@ impl RefusedStarts {
         let waiting = current.into_iter().map(|start| (start.token.clone(), start)).collect();
         Self {
             store,
+            history,
             waiting: watch::Sender::new(waiting),
             allowed: AtomicBool::new(true),
             restoring: AtomicBool::new(false),
@@ -172,6 +175,12 @@ impl RefusedStarts {
         }
     }
 
+    /// A container was started again whose start was refused.
+    pub(crate) fn started_again(&self, container: &str) {
+        let happened = Happened::new(EventKind::StartedAgain).container(container);
+        self.history.note(happened.because("its start was refused while Docker restored its containers"));
+    }
+
     /// Refuses the start of a container on this network of which nothing tells which it is.
     pub(crate) async fn refuse_unsure(&self, network: &NetworkRecord) -> Result<(), NotYet> {
         if !self.may_refuse() {
@@ -220,6 +229,9 @@ impl RefusedStarts {
             tracing::warn!(error = %landline_types::chain(&error), "a start is not refused, because nothing can be stored");
             return None;
         }
+        self.history.note(Happened::new(EventKind::StartRefused).because(
+            "Docker restores its containers, and nothing told which one it was; it is started again",
+        ));
         let mut gone = Vec::new();
         self.waiting.send_modify(|waiting| {
             gone.extend(waiting.extract_if(.., |_, start| !start.is_current(boot)).map(|(token, _)| token));
@@ -256,7 +268,7 @@ mod tests {
     fn none() -> (TempDir, RefusedStarts) {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(&dir.path().join("state.redb")).unwrap();
-        (dir, RefusedStarts::new(Arc::new(store), Vec::new(), "boot".into()))
+        (dir, RefusedStarts::new(Arc::new(store), Vec::new(), "boot".into(), Arc::default()))
     }
 
     fn waiting(starts: &RefusedStarts) -> Vec<Option<String>> {
@@ -316,7 +328,7 @@ mod tests {
             container: Some(token.into()),
         };
         let stored = vec![start("now", "boot"), start("before", "another")];
-        let starts = RefusedStarts::new(Arc::new(store), stored, "boot".into());
+        let starts = RefusedStarts::new(Arc::new(store), stored, "boot".into(), Arc::default());
         assert_eq!(waiting(&starts), [Some("now".to_owned())], "Docker starts the others by itself");
     }
 }

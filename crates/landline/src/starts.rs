@@ -73,6 +73,9 @@ async fn start_all(starts: &RefusedStarts, mut view: watch::Receiver<Arc<DockerV
             () = tokio::time::sleep_until(due.unwrap_or(now)), if due.is_some() => {}
             Some(Ok(ended)) = under_way.join_next() => {
                 let connected = view.borrow().connected;
+                if ended.started.is_ok() {
+                    starts.started_again(&ended.name);
+                }
                 if let Some(token) = end(&mut attempts, ended, connected) {
                     starts.start_settled(&token).await;
                 }

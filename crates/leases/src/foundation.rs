@@ -106,13 +106,18 @@ impl Foundation {
             sockets,
             traces,
             meters: Arc::default(),
+            history: Arc::default(),
             sandboxes: Arc::new(LinuxSandboxes),
             namespaces: Arc::new(LinuxNamespaces),
             link_table,
             cancel: cancel.clone(),
             boot: boottime::boot_id().map_err(kernel("read the boot id"))?.into(),
         };
-        Ok(Self::on(host, store, rows, services, links))
+        let ground = Self::on(host, store, rows, services, links);
+        let (history, store, ledger) =
+            (ground.services.history.clone(), ground.store.clone(), ground.ledger.clone());
+        tokio::spawn(history.follow(store, ledger, cancel));
+        Ok(ground)
     }
 
     /// As [`Self::open`], with what was opened.
@@ -124,6 +129,7 @@ impl Foundation {
         links: Arc<Pending<LinkEvents>>,
     ) -> Self {
         let (networks, cancel) = (rows.take(), services.cancel.clone());
+        services.history.resume(rows.take());
         Self {
             host,
             store: Arc::new(store),

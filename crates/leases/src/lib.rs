@@ -11,6 +11,7 @@ mod endpoint_state;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
 mod foundation;
+mod history;
 mod inventory;
 pub mod ipv6;
 mod lease;
@@ -24,6 +25,7 @@ mod trace;
 
 pub use endpoint_state::{EndpointState, removal};
 pub use foundation::{Foundation, OpenError};
+pub use history::{Happened, History, Noted};
 pub use inventory::{Inventory, Ledger, Networks, Present};
 pub use lease::{
     ConflictMonitor, HostClient, MoveOutcome, Orders, SandboxMove, Services, StationMonitor, StationWatch,

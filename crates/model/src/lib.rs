@@ -7,6 +7,7 @@
 mod called;
 mod clock;
 mod derived;
+mod event;
 mod identity;
 mod ipv6;
 mod known_by;
@@ -20,6 +21,7 @@ mod runtime;
 pub use called::Called;
 pub use clock::Now;
 pub use derived::{DerivedIdentity, SiteKey, SiteKeyError};
+pub use event::{EventKind, EventRecord};
 pub use identity::{IdentityId, IdentityIdError, IdentityRecord, Port};
 pub use ipv6::{Defaults6, Ipv6Identity, Ipv6Record, Route6, StateRecord, drawn_uuid};
 pub use known_by::KnownBy;

@@ -64,6 +64,10 @@ pub(crate) enum Command {
     ///
     /// Identity, lease, and every option that the server sent.
     Inspect(InspectOptions),
+    /// Show what happened to containers and their leases.
+    ///
+    /// The daemon keeps the last 1000 events.
+    Events(EventsOptions),
     /// Print metrics for Prometheus.
     Metrics(MetricsOptions),
     /// Wait until a container has its addresses, and print them.
@@ -173,6 +177,25 @@ pub(crate) struct StatusOptions {
     #[command(flatten)]
     pub(crate) config: ConfigOptions,
     /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which events to show, and how.
+#[derive(Debug, Args)]
+pub(crate) struct EventsOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// Only events of this last while, like 30m or 1h.
+    #[arg(long, value_name = "TIME", value_parser = landline_options::parse_duration)]
+    pub(crate) since: Option<std::time::Duration>,
+    /// Show events as they happen.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only events with this value in a field of the JSON; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<crate::listing::Filter>,
+    /// Print JSON, one object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use landline_docker::{ContainerInfo, DockerView, Doubts, Sketch, connect_container};
 use landline_doctor::Finding;
-use landline_leases::Foundation;
+use landline_leases::{Foundation, Happened, History};
+use landline_model::EventKind;
 use landline_options::NetworkId;
 use landline_store::Store;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub(crate) struct Connections {
     known: Mutex<BTreeMap<String, ConnectedRecord>>,
     dropped: Mutex<BTreeMap<(String, NetworkId), DroppedConnection>>,
     doubts: OnceLock<Arc<Doubts>>,
+    history: Arc<History>,
 }
 
 /// A connection that Docker has dropped and that is not made again yet.
@@ -55,6 +57,7 @@ impl Connections {
             known: Mutex::new(known),
             dropped: Mutex::default(),
             doubts: OnceLock::new(),
+            history: ground.services.history.clone(),
         })
     }
 
@@ -215,6 +218,10 @@ impl Connections {
         match connect_container(docker, &network_id, &id, &settings).await {
             Ok(()) => {
                 tracing::info!(container, network, "connected again");
+                let happened = Happened::new(EventKind::ConnectedAgain).container(container);
+                self.history.note(
+                    happened.because(format!("to {network}, which Docker had dropped after a failed start")),
+                );
                 self.doubt(&id);
             }
             Err(error) => {

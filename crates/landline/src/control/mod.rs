@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::alike::Alike;
 use crate::attach::{AttachRow, Where};
 use crate::connections::DroppedConnection;
+use crate::events::Events;
 use crate::inspect::Inspected;
 use crate::network::{NetworkDetail, NetworkRow};
 use crate::status::Status;
@@ -44,6 +45,13 @@ pub(crate) enum Request {
     Status,
     /// What Prometheus reads.
     Metrics,
+    /// What happened.
+    Events {
+        /// Leave out what was known at this revision; `None`: nothing.
+        after: Option<u64>,
+        /// Answer when there is something.
+        follow: bool,
+    },
     /// Answer when a container has its addresses.
     Wait {
         /// Its name or id, or what something was attached to.
@@ -237,6 +245,8 @@ pub(crate) enum Answer {
     Ls(Listing),
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Events`].
+    Events(Events),
     /// To [`Request::Metrics`]: the text.
     Metrics(String),
     /// To [`Request::Wait`]: the addresses.

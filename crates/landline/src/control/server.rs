@@ -20,6 +20,7 @@ use super::{Answer, Listing, MAX_LINE, Request};
 use crate::alike;
 use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
+use crate::events;
 use crate::http;
 use crate::identity::Site;
 use crate::inspect;
@@ -88,7 +89,8 @@ async fn serve_connection(
         let answer = match serde_json::from_slice(&line) {
             Ok(request) => {
                 let allowed = peer.may(&request, &config.borrow());
-                let waits = matches!(request, Request::Wait { .. } | Request::Trace { .. });
+                let waits =
+                    matches!(request, Request::Wait { .. } | Request::Trace { .. } | Request::Events { .. });
                 let answer = async {
                     match allowed {
                         Ok(()) => answer(request, context, cancel).await,
@@ -154,6 +156,7 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
             Answer::Traced(trace(context, &target, after, follow).await)
         }
         Request::Wait { target, awaited, timeout } => wait(context, &target, awaited, timeout).await,
+        Request::Events { after, follow } => Answer::Events(events::events(context, after, follow).await),
         Request::Metrics => Answer::Metrics(metrics::look(context).await.text()),
         Request::Status => match Box::pin(status(context)).await {
             Ok(status) => Answer::Status(Box::new(status)),

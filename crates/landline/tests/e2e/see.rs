@@ -141,3 +141,44 @@ fn http_is_off_unless_configured_and_answers_to_its_own_names_only() -> Result {
     wait_for("nothing to listen", SOON, || get(&[url]) == "000")?;
     Ok(())
 }
+
+#[test]
+fn events_tell_a_containers_life_also_after_a_restart() -> Result {
+    let mut world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.run("web", "lan", &[])?;
+    let address = bare(&world.address("web", "br00")?).to_owned();
+    let events = |args: &[&str]| -> Result<Vec<Value>> {
+        let text = world_events(&world.host, args)?;
+        Ok(text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?)
+    };
+    let of_web = || events(&["--filter", "container=web"]).unwrap_or_default();
+    wait_for("the name of the container", SOON, || !of_web().is_empty())?;
+    let first = &of_web()[0];
+    assert_eq!(first["kind"], "lease-acquired", "{first}");
+    assert_eq!(
+        [&first["network"], &first["address"]],
+        [&Value::from("lan"), &address.clone().into()],
+        "{first}"
+    );
+    let line = world.host.landline_ok(binary(), &["events", "--since", "1h", "--filter", "kind=lease-*"])?;
+    assert!(line.contains(" lease-acquired  lan        web ") && line.contains(&address), "{line}");
+    assert_eq!(world_events(&world.host, &["--filter", "container=nobody"])?, "");
+
+    world.host.dockerd_stop(landline_testbed::Signal::TERM)?;
+    wait_for("Docker to be gone", SOON, || {
+        world_events(&world.host, &["--filter", "kind=docker-gone"]).is_ok_and(|text| !text.is_empty())
+    })?;
+    world.daemon.kill(landline_testbed::Signal::TERM)?;
+    world.daemon.wait()?;
+    world.daemon = world.host.start_landline(binary(), &[], &[])?;
+    let kinds = world_events(&world.host, &[])?;
+    for kind in ["lease-acquired", "docker-gone"] {
+        assert!(kinds.contains(&format!("\"kind\":\"{kind}\"")), "{kind} was not kept:\n{kinds}");
+    }
+    Ok(())
+}
+
+fn world_events(host: &landline_testbed::DockerHost, args: &[&str]) -> Result<String> {
+    Ok(host.landline_ok(binary(), &[&["events", "--json"], args].concat())?)
+}

@@ -40,20 +40,21 @@ impl FakeMachine {
     /// What a daemon starts on, with what is stored in this file.
     pub fn ground(&self, state: &Path) -> Foundation {
         let (store, rows) = Store::open(state).unwrap();
-        let present = self.host.table();
+        let link_table = self.host.table();
         let sockets: Arc<dyn Sockets> = Arc::new(self.lan.clone());
         let services = Services {
             traces: Arc::default(),
             meters: Arc::default(),
+            history: Arc::default(),
             clock: self.clock.clone(),
             sockets: sockets.clone(),
             sandboxes: Arc::new(self.sandboxes.clone()),
             namespaces: Arc::new(self.host.namespaces()),
-            ra_listeners: RaListeners::new(present.clone(), sockets.clone()),
+            ra_listeners: RaListeners::new(link_table.clone(), sockets.clone()),
             company: Company::default(),
-            conflict_monitor: ConflictMonitor::new(present.clone(), sockets),
+            conflict_monitor: ConflictMonitor::new(link_table.clone(), sockets),
             book: AddressBook::default(),
-            link_table: present,
+            link_table,
             boot: boottime::boot_id().unwrap().into(),
             cancel: CancellationToken::new(),
         };

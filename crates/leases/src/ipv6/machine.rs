@@ -10,7 +10,7 @@ use std::sync::Arc;
 use landline_dhcp::Instant;
 use landline_dhcp::v6::{Client, Config, Event, Remembered, State6, StateName, Transmit};
 use landline_links::{ParentIs, Task6, addresses_v6, facts_of};
-use landline_model::{EndpointRecord, Ipv6Record, StateRecord};
+use landline_model::{EndpointRecord, EventKind, Ipv6Record, StateRecord};
 use landline_store::StoreError;
 use landline_types::{Mac, chain};
 use tokio::sync::watch;
@@ -105,6 +105,8 @@ struct Ipv6 {
     company: Gossip,
     /// The state that was stored last.
     kept: State6,
+    /// The addresses that the container had last.
+    had: Vec<Ipv6Addr>,
     status: watch::Sender<Status6>,
     meter: Arc<ClientMeter>,
 }
@@ -140,8 +142,9 @@ impl Ipv6 {
             troubles: Troubles::default(),
         });
         let company = services.company.listen();
+        let had = kept.addresses.iter().map(|own| own.net.addr()).collect();
         let meter = services.meters.client(endpoint.network(), Family::V6, &services.clock);
-        let machine = Self { client, mac, routers, company, kept, status, meter };
+        let machine = Self { client, mac, routers, company, kept, had, status, meter };
         (machine, Base::new(endpoint, services, place))
     }
 
@@ -152,6 +155,18 @@ impl Ipv6 {
         let claimed = self.client.claimed(heard.frame_source, &heard.packet);
         claimed.is_some_and(|address| !address.is_unicast_link_local())
             && base.location.is_local(heard.frame_source)
+    }
+
+    /// Notes which addresses are new.
+    fn addresses_changed(&mut self, base: &Base, state: &State6) {
+        let kind = if self.had.is_empty() { EventKind::LeaseAcquired } else { EventKind::LeaseChanged };
+        let now: Vec<Ipv6Addr> = state.addresses.iter().map(|own| own.net.addr()).collect();
+        for address in now.iter().filter(|address| !self.had.contains(address)) {
+            base.happened(kind, |event| event.address(*address));
+        }
+        if !now.is_empty() {
+            self.had = now;
+        }
     }
 
     /// Another cannot or must not have the address.
@@ -252,6 +267,7 @@ impl Machine for Ipv6 {
         match event {
             Event::Changed(state) => {
                 base.undecided &= state.addresses.is_empty();
+                self.addresses_changed(base, &state);
                 if !state.addresses.is_empty() {
                     self.status.send_modify(|status| status.troubles.clear());
                 }
@@ -259,9 +275,13 @@ impl Machine for Ipv6 {
             }
             Event::Renewed(_) => {
                 tracing::debug!(endpoint = base.endpoint(), "IPv6 renewed");
+                if let Some(own) = self.client.current().addresses.first() {
+                    base.happened(EventKind::LeaseRenewed, |event| event.address(own.net.addr()));
+                }
                 base.pace.want(Due::Store);
             }
             Event::Lost { address, reason } => {
+                base.happened(EventKind::LeaseLost, |event| event.address(address).because(reason));
                 if base.may_log() {
                     tracing::warn!(endpoint = base.endpoint(), %address, %reason, "an IPv6 address is lost and taken away");
                 }
@@ -271,10 +291,14 @@ impl Machine for Ipv6 {
                 if base.may_log() {
                     tracing::warn!(endpoint = base.endpoint(), %address, %why, "the LAN's address is not used");
                 }
+                base.happened(EventKind::AddressRefused, |event| event.address(address).because(&why));
                 self.troubled(|troubles| troubles.refuse(None, why));
             }
             Event::Conflict { address, by } => {
                 self.troubled(|troubles| troubles.contest(address, by));
+                base.happened(EventKind::Conflict, |event| {
+                    event.address(address).because(format!("{by} has it"))
+                });
                 if base.may_log() {
                     let mac = self.mac;
                     tracing::info!(endpoint = base.endpoint(), %address, %by, %mac, "another host uses the address");

@@ -12,7 +12,7 @@ use landline_dhcp::v4::{
 };
 use landline_dhcp::wire::arp::Packet;
 use landline_links::{Task, facts_of};
-use landline_model::{AddressRecord, Applied, EndpointRecord, LeaseRecord};
+use landline_model::{AddressRecord, Applied, EndpointRecord, EventKind, LeaseRecord};
 use landline_store::StoreError;
 use landline_types::{IfName, Mac, chain};
 use tokio::sync::watch;
@@ -121,6 +121,8 @@ struct Ipv4 {
     echo: Option<(Packet, Instant)>,
     /// A server has granted or confirmed the lease, and that is stored.
     confirmed: bool,
+    /// The address that the container had last.
+    last: Option<Ipv4Addr>,
     status: watch::Sender<Status>,
     meter: Arc<ClientMeter>,
 }
@@ -150,8 +152,9 @@ impl Ipv4 {
             conflicts: 0,
             troubles: Troubles::default(),
         });
+        let last = client.lease().map(|lease| lease.address);
         let meter = services.meters.client(endpoint.network(), Family::V4, &services.clock);
-        let machine = Self { client, mac, watch, echo: None, confirmed: false, status, meter };
+        let machine = Self { client, mac, watch, echo: None, confirmed: false, last, status, meter };
         (machine, Base::new(endpoint, services, place))
     }
 
@@ -258,11 +261,20 @@ impl Machine for Ipv4 {
                     let (address, server) = (lease.address, lease.server);
                     tracing::info!(endpoint = base.endpoint(), %address, %server, "lease");
                 }
+                let kind = match self.last.replace(lease.address) {
+                    Some(last) if last != lease.address => EventKind::LeaseChanged,
+                    Some(_) if self.status.borrow().lease.is_some() => EventKind::LeaseRenewed,
+                    Some(_) | None => EventKind::LeaseAcquired,
+                };
+                let from = format!("from {}", lease.server);
+                base.happened(kind, |event| event.address(lease.address).because(from));
                 self.confirmed = true;
                 return true;
             }
             Event::Renewed(lease) => {
                 tracing::debug!(endpoint = base.endpoint(), address = %lease.address, server = %lease.server, "lease renewed");
+                let from = format!("from {}", lease.server);
+                base.happened(EventKind::LeaseRenewed, |event| event.address(lease.address).because(from));
                 self.status.send_modify(|status| status.troubles.clear());
                 base.pace.want(Due::SetUp);
             }
@@ -270,6 +282,7 @@ impl Machine for Ipv4 {
                 if base.may_log() {
                     tracing::warn!(endpoint = base.endpoint(), %address, %reason, "the address is lost and taken away");
                 }
+                base.happened(EventKind::LeaseLost, |event| event.address(address).because(reason));
                 if reason == LossReason::Nak {
                     self.status.send_modify(|status| status.naks += 1);
                 }
@@ -277,6 +290,9 @@ impl Machine for Ipv4 {
             }
             Event::Conflict { address, by } => {
                 self.troubled(|troubles| troubles.contest(address, by));
+                base.happened(EventKind::Conflict, |event| {
+                    event.address(address).because(format!("{by} has it"))
+                });
                 if base.may_log() {
                     let mac = self.mac;
                     tracing::info!(endpoint = base.endpoint(), %address, %by, %mac, "another host uses the address");
@@ -287,6 +303,8 @@ impl Machine for Ipv4 {
                 if base.may_log() {
                     tracing::warn!(endpoint = base.endpoint(), %address, %server, %why, "the server's address is declined");
                 }
+                let from = format!("from {server}: {why}");
+                base.happened(EventKind::AddressRefused, |event| event.address(address).because(from));
                 self.troubled(|troubles| troubles.refuse(Some(server), why));
             }
         }

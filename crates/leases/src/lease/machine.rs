@@ -10,7 +10,7 @@ use std::time::Duration;
 use landline_dhcp::Instant;
 use landline_links::mark::Mark;
 use landline_links::{Inside, SandboxError};
-use landline_model::EndpointRecord;
+use landline_model::{EndpointRecord, EventKind};
 use landline_store::StoreError;
 use tokio::sync::watch;
 
@@ -20,6 +20,7 @@ use super::pace::{Pace, Quota, Spaced};
 use super::services::Services;
 use crate::addressing::permit::NotPermitted;
 use crate::endpoint_state::EndpointState;
+use crate::history::Happened;
 use crate::sockets::{Location, Sockets};
 
 /// Opens a machine's sockets; blocks for a short time.
@@ -145,6 +146,12 @@ impl Base {
     /// The endpoint as it is called in the log.
     pub(crate) fn endpoint(&self) -> &str {
         self.location.endpoint.id().short()
+    }
+
+    /// Something happens to the endpoint now.
+    pub(crate) fn happened(&self, kind: EventKind, about: impl FnOnce(Happened) -> Happened) {
+        let endpoint = &self.location.endpoint;
+        self.location.services.history.note(about(Happened::new(kind).to(endpoint.id(), endpoint.network())));
     }
 
     /// Whether a line about the endpoint may be logged now.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::conflict_monitor::ConflictMonitor;
 use crate::addressing::book::AddressBook;
 use crate::clock::Clock;
+use crate::history::History;
 use crate::ipv6::{Company, RaListeners};
 use crate::meters::Meters;
 use crate::probe::Prober;
@@ -25,6 +26,8 @@ pub struct Services {
     pub traces: Arc<Traces>,
     /// What is counted for the metrics.
     pub meters: Arc<Meters>,
+    /// What happened.
+    pub history: Arc<History>,
     /// Where containers are.
     pub sandboxes: Arc<dyn Sandboxes>,
     /// Whose links, addresses, routes and neighbours can be looked at and changed.

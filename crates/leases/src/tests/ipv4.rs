@@ -416,3 +416,54 @@ async fn answers_to_other_clients_are_not_counted() {
     let seen = network.v4.exchanges().read();
     assert_eq!((seen.count(), seen.sum), (1, 2.0));
 }
+
+/// What happened to the endpoint, in order: the kind, the address and the reason.
+fn events(lab: &Lab) -> Vec<String> {
+    let said = |noted: crate::history::Noted| {
+        let event = noted.event;
+        assert_eq!(event.endpoint.as_ref(), Some(lab.endpoint.id()));
+        format!("{} {} {}", event.kind, event.address.unwrap(), event.detail.unwrap_or_default())
+    };
+    let mut all = lab.services.history.read(None, &lab.ledger);
+    all.sort_by(|a, b| a.event.number.cmp(&b.event.number));
+    all.into_iter().map(said).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_life_of_a_lease_is_a_history() {
+    let lab = Lab::new();
+    lab.lan.four(|lan| lan.squat(address(10)));
+    let (lab, supervised) = {
+        let supervised = lab.start(None).await;
+        bound(&supervised).await;
+        lab.join(&supervised, Some(address(11).into())).await;
+        pass(10).await;
+        (lab, supervised)
+    };
+    pass(700).await;
+    lab.lan.four(|lan| lan.renumber(100));
+    wait(&supervised, "another address", |status| {
+        status.lease.as_ref().is_some_and(|lease| lease.address == address(100))
+    })
+    .await;
+    lab.lan.four(|lan| lan.serve(false));
+    lost(&supervised).await;
+    lab.lan.four(|lan| lan.serve(true));
+    bound(&supervised).await;
+    wait(&supervised, "the lease", |status| status.lease.is_some()).await;
+    let seen = events(&lab);
+    let kinds: Vec<&str> = seen.iter().map(|event| event.split(' ').next().unwrap()).collect();
+    let expected = [
+        "conflict",
+        "lease-acquired",
+        "lease-renewed",
+        "lease-lost",
+        "lease-changed",
+        "lease-lost",
+        "lease-acquired",
+    ];
+    assert_eq!(kinds, expected, "{seen:#?}");
+    assert!(seen[0].starts_with("conflict 198.51.100.10 ") && seen[0].ends_with(" has it"), "{seen:#?}");
+    assert!(seen[1].starts_with("lease-acquired 198.51.100.11 from 198.51.100."), "{seen:#?}");
+    assert!(seen[4].starts_with("lease-changed 198.51.100.100 "), "{seen:#?}");
+}

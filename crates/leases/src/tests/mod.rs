@@ -75,6 +75,7 @@ impl Lab {
             sockets: sockets.clone(),
             traces: Arc::default(),
             meters: Arc::default(),
+            history: Arc::default(),
             sandboxes: Arc::new(sandboxes.clone()),
             namespaces: Arc::new(FakeNamespaces::default()),
             book: AddressBook::default(),

@@ -61,6 +61,7 @@ impl World {
             namespaces: Arc::new(self.fake.clone()),
             traces: Arc::default(),
             meters: Arc::default(),
+            history: Arc::default(),
             ra_listeners: RaListeners::new(link_table.clone(), sockets.clone()),
             company: Company::default(),
             conflict_monitor: ConflictMonitor::new(link_table.clone(), sockets),

@@ -1,0 +1,151 @@
+//! `landline events`: what happened.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use landline_leases::Happened;
+use landline_model::{EventKind, EventRecord};
+use landline_types::Shown;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::EventsOptions;
+use crate::control::{Answer, Context, Request, call};
+use crate::listing::is_selected;
+use crate::output::{CommandError, page};
+
+/// Some of what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Events {
+    /// The latest revision of the history; what happens later has a greater one.
+    pub(crate) revision: u64,
+    /// The events, the latest last.
+    pub(crate) events: Vec<EventRecord>,
+}
+
+/// Prints what happened, and with `--follow` what happens.
+pub(crate) async fn run(options: &EventsOptions) -> Result<(), CommandError> {
+    let socket = &options.control.control_socket;
+    let since = options.since.map(|since| now_ms().saturating_sub(millis(since)));
+    let (mut after, mut follow) = (None, false);
+    loop {
+        let Answer::Events(answer) = call(socket, &Request::Events { after, follow }).await? else {
+            return Err(CommandError::Unexpected);
+        };
+        after = Some(answer.revision);
+        for event in answer.events.iter().filter(|event| since.is_none_or(|since| event.at_ms >= since)) {
+            let row = serde_json::to_value(event).map_err(CommandError::Json)?;
+            if !is_selected(&row, &options.filter) {
+                continue;
+            }
+            let text = if options.json { Shown(row).to_string() } else { line(event) };
+            match page(format!("{text}\n").as_bytes()) {
+                Ok(()) => {}
+                // Nobody reads on.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(CommandError::Print(error)),
+            }
+        }
+        if !options.follow {
+            return Ok(());
+        }
+        follow = true;
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn now_ms() -> u64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// An event as a line.
+fn line(event: &EventRecord) -> String {
+    let at = landline_kernel::local_time(UNIX_EPOCH + Duration::from_millis(event.at_ms)).unwrap_or_default();
+    let at: String = at.chars().take(19).collect();
+    let endpoint = event.endpoint.as_ref().map(landline_options::EndpointId::short);
+    let container = event.container.as_deref().or(endpoint).unwrap_or("-");
+    let mut text = format!(
+        "{} {:<15} {:<10} {:<15}",
+        at.replace('T', " "),
+        event.kind.as_str(),
+        Shown(event.network.as_deref().unwrap_or("-")).to_string(),
+        Shown(container).to_string()
+    );
+    if let Some(address) = event.address {
+        text.push_str(&format!(" {address}"));
+    }
+    if let Some(detail) = &event.detail {
+        text.push_str(&format!(" {}", Shown(detail)));
+    }
+    if event.count > 1 {
+        text.push_str(&format!(" ({} times)", event.count));
+    }
+    text
+}
+
+/// The daemon's side; with `follow` it answers once something has happened after that revision.
+pub(crate) async fn events(context: &Context, after: Option<u64>, follow: bool) -> Events {
+    let engine = &context.parts.engine;
+    let mut latest = engine.services().history.latest();
+    loop {
+        let revision = *latest.borrow_and_update();
+        let events: Vec<EventRecord> = engine.events(after).into_iter().map(|noted| noted.event).collect();
+        if !events.is_empty() || !follow || latest.changed().await.is_err() {
+            return Events { revision, events };
+        }
+    }
+}
+
+/// Notes when Docker's API goes and comes back, until `cancel`.
+pub(crate) async fn follow_docker(context: Arc<Context>, cancel: CancellationToken) {
+    let mut view = context.docker.clone();
+    let mut was = None;
+    loop {
+        let now = view.borrow_and_update().connected;
+        let kind = match was.replace(now) {
+            Some(true) if !now => Some(EventKind::DockerGone),
+            Some(false) if now => Some(EventKind::DockerBack),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            context.parts.engine.services().history.note(Happened::new(kind));
+        }
+        match cancel.run_until_cancelled(view.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let event: EventRecord = serde_json::from_value(serde_json::json!({
+            "number": "0", "kind": "conflict", "first_ms": 0, "at_ms": 1_500_000, "count": 3,
+            "container": "we\nb", "network": "lan", "address": "192.0.2.7", "detail": "x\u{1b}[2J has it",
+        }))
+        .unwrap();
+        let text = line(&event);
+        assert!(text.contains(" conflict        lan        we\\nb"), "{text}");
+        assert!(text.ends_with(" 192.0.2.7 x\\u001b[2J has it (3 times)"), "{text}");
+        let nobody =
+            EventRecord { container: None, network: None, address: None, detail: None, count: 1, ..event };
+        assert!(line(&nobody).trim_end().ends_with("-          -"), "{}", line(&nobody));
+    }
+
+    #[test]
+    fn events_of_newer_versions_are_read() {
+        let event: EventRecord = serde_json::from_value(serde_json::json!({
+            "number": "0", "kind": "eclipse", "first_ms": 0, "at_ms": 0, "count": 1, "more": true,
+        }))
+        .unwrap();
+        assert_eq!(event.kind, EventKind::Unknown);
+    }
+}
