@@ -333,3 +333,6 @@ impl Attachments {
             .map_err(|source| AttachFailure::Inside { target, source: source.into() })
     }
 }
+
+#[cfg(test)]
+mod tests;
