@@ -24,6 +24,10 @@ impl Engine {
     pub(crate) async fn make_link_again(&self, endpoint: &Endpoint) -> Result<(), RemakeError> {
         let Some(slot) = self.slot_if_known(endpoint.state.id()) else { return Ok(()) };
         let _turn = slot.operation.lock().await;
+        if !slot.current().is_some_and(|now| std::ptr::eq(&raw const *now, endpoint)) {
+            // It was deleted while this waited.
+            return Ok(());
+        }
         let record = endpoint.state.read().await;
         let network = self.networks().get(&record.network).cloned();
         let (Some(network), Some(path)) = (network, record.sandbox.clone()) else { return Ok(()) };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use landline_links::mark::{End, Mark};
 use landline_options::EndpointId;
 
 use super::for_each_kind;
@@ -172,3 +173,22 @@ async fn what_docker_forgot_and_the_kernel_kept_on_a_bridge_is_removed_after_a_s
 async fn what_docker_forgot_and_the_kernel_kept_on_a_nic_is_removed_after_a_start() {
     what_docker_forgot_and_the_kernel_kept_is_removed_after_a_start(Kind::Macvlan).await;
 }
+
+/// The container loses its link, and its endpoint is deleted before the link is made again.
+async fn a_deleted_endpoint_gets_no_new_link(kind: Kind) {
+    let (world, engine) = World::with(kind).await;
+    let id = endpoint_id(1);
+    create(&engine, kind.endpoint(1)).await.unwrap();
+    engine.join(&id, Some(living()), None).await.unwrap();
+    world.moves_in(&id);
+    let endpoint = engine.endpoint(&id).unwrap();
+    world.loses_link(&id);
+    let (deleted, made) = tokio::join!(engine.delete_endpoint(&id), engine.make_link_again(&endpoint));
+    deleted.unwrap();
+    made.unwrap();
+    // A card is there, whoever had it.
+    assert!(world.ends().iter().all(|(_, end)| *end == End::Card), "{:?}", world.ends());
+    let mark = Mark::new(&id, End::Container);
+    assert!(world.sandboxes.link(&living(), &mark).is_none(), "nothing is made in the container");
+}
+for_each_kind!(a_deleted_endpoint_gets_no_new_link);
