@@ -145,14 +145,24 @@ impl Attachments {
         if resolved.make {
             self.make_parent(&resolved).await?;
         }
-        let (network, nic) = self.settle_parent(&record, &resolved).await?;
-        self.remember(slot, |record| {
-            record.spec = spec.clone();
-            record.container.clone_from(&request.place.container);
-            record.network = network;
-            record.nic = nic;
-        })
-        .await?;
+        let mut wanted = AttachmentRecord {
+            spec: spec.clone(),
+            container: request.place.container.clone(),
+            network: resolved.network.clone(),
+            ..slot.read()
+        };
+        let settled = match self.settle_parent(&record, &resolved).await {
+            Ok(settled) => {
+                (wanted.network, wanted.nic) = settled;
+                self.remember(slot, |record| record.clone_from(&wanted)).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = settled {
+            // What was made for it nobody else knows of.
+            self.leave_parent(&wanted).await;
+            return Err(error);
+        }
         let put = Put { request, netns, namespace };
         let done = match self.enter_parent(&slot.read()).await {
             Err(error) => Err(error),

@@ -64,6 +64,21 @@ async fn a_namespace_refuses_each_change(way: Way) {
 }
 for_each_way!(a_namespace_refuses_each_change);
 
+/// The disk refuses each write, and works again for what is undone.
+async fn the_disk_is_full(way: Way) {
+    let (world, daemon) = World::started().await;
+    let before = world.all();
+    daemon.engine.store().break_after(0);
+    let attached = daemon.attach(way.request()).await;
+    daemon.engine.store().break_after(usize::MAX);
+    assert!(attached.is_err());
+    assert_eq!(world.all(), before);
+    daemon.attach(way.request()).await.unwrap();
+    daemon.detach().await.unwrap();
+    nothing_left(&world, &daemon, &before, "detached");
+}
+for_each_way!(the_disk_is_full);
+
 /// Gives up once a future was looked at this often.
 struct GivingUp<'a, F> {
     inner: Pin<&'a mut F>,
