@@ -177,9 +177,13 @@ impl Attachments {
         done
     }
 
-    /// Whether the interface is in its sandbox, as far as can be seen.
+    /// Whether the interface is in its sandbox and was set up to the end, as far as can be seen.
     pub(super) async fn is_there(&self, record: &AttachmentRecord, there: &Inside) -> bool {
-        if !there.dummy && !self.engine.knows(record.id.endpoint()) {
+        let set_up = match self.engine.endpoint(record.id.endpoint()) {
+            Some(endpoint) => endpoint.state.read().await.interface.is_some(),
+            None => there.dummy,
+        };
+        if !set_up {
             return false;
         }
         let (namespaces, there, alias) = (self.namespaces(), there.clone(), record.alias());

@@ -1,6 +1,7 @@
 //! What becomes of attachments, on a machine that is lists: nothing here touches the machine's own.
 
 mod failures;
+mod kills;
 mod lives;
 mod world;
 
