@@ -1,12 +1,15 @@
 //! Containers that the host routes for, on a switch whose port takes frames of one hardware address only.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use landline_testbed::{
     DhcpKind, Dhcpd, Frame, Kea, Lan, PEER_V4, Reservation, ServerConfig, Signal, Udhcpd, wait_for,
 };
 
-use crate::tools::{behind_rules, start_daemon};
+use serde_json::json;
+
+use crate::tools::{at_once, behind_rules, names, start_daemon};
 use crate::world::{Result, SOON, World, bare};
 
 /// The host's address.
@@ -265,6 +268,64 @@ fn dockers_firewall_is_opened_and_an_attachment_goes_the_same_way() -> Result {
     world.host.docker_ok(&["rm", "-f", "web"])?;
     world.host.docker_ok(&["network", "rm", "lan"])?;
     wait_for("the rules to be gone", SOON, || rules().is_ok_and(|now| now == before))?;
+    Ok(())
+}
+
+#[test]
+fn another_machine_takes_the_address() -> Result {
+    let world = world()?;
+    world.network("lan", &["mode=routed", "parent=eth0"])?;
+    world.run("web", "lan", &[])?;
+    let first = world.address("web", "eth0")?;
+    is_reached(&world, "web")?;
+    // It claims the address again and again, as a machine does that was given it by hand.
+    let take = format!("ip address add {first} dev eth0; arping -q -U -c8 -I eth0 -s {0} {0}", bare(&first));
+    let peer = world.lan.peer().spawn(&["sh", "-c", &take])?;
+    let is_new = || world.address("web", "eth0").is_ok_and(|now| now != first);
+    wait_for("another address", 2 * SOON, is_new)
+        .map_err(|error| format!("{error}\n{}", world.daemon.log()))?;
+    drop(peer);
+    world.lan.peer().check(&["ip", "address", "del", &first, "dev", "eth0"])?;
+    wait_for("it to be reached", SOON, || is_reached(&world, "web").is_ok())?;
+    assert!(world.row("web")?["conflicts"].as_u64() >= Some(1));
+    let answered = proxies(&world)?;
+    assert!(!answered.contains(&bare(&first).to_owned()) && answered.len() == 1, "{answered:?}");
+    Ok(())
+}
+
+#[test]
+fn twenty_at_once_and_one_of_a_runtime() -> Result {
+    let world = world()?;
+    world.network("lan", &["mode=routed", "parent=eth0", "lease_timeout=60s"])?;
+    let all = names("c", 20);
+    at_once(&all, |name| world.run(name, "lan", &[]))?;
+    let addresses: BTreeSet<String> =
+        all.iter().map(|name| world.address(name, "eth0")).collect::<Result<_>>()?;
+    assert_eq!(addresses.len(), 20);
+    at_once(&all, |name| is_reached(&world, name))?;
+    assert_eq!(proxies(&world)?.len(), 20);
+
+    // A container runtime asks for it.
+    world.host.check(&["ip", "netns", "add", "pod"])?;
+    let call = |command: &str| {
+        let variables = [
+            format!("CNI_COMMAND={command}"),
+            "CNI_CONTAINERID=pod".to_owned(),
+            "CNI_NETNS=/run/netns/pod".to_owned(),
+            "CNI_IFNAME=eth0".to_owned(),
+        ];
+        let config = json!({
+            "cniVersion": "1.0.0", "name": "pods", "type": "landline", "parent": "eth0", "mode": "routed",
+        });
+        world.plugin(&variables, &[], &config.to_string())
+    };
+    let (success, answer) = call("ADD")?;
+    assert!(success, "{answer}");
+    let address = answer["ips"][0]["address"].as_str().ok_or("no address")?;
+    world.lan.peer().check(&["ping", "-c1", "-W5", bare(address)])?;
+    let (success, answer) = call("DEL")?;
+    assert!(success, "{answer}");
+    wait_for("its answer to be gone", SOON, || proxies(&world).is_ok_and(|all| all.len() == 20))?;
     Ok(())
 }
 
