@@ -132,7 +132,8 @@ impl Engine {
         asked.retain(|_, at| now.duration_since(*at) < PAUSE);
         for endpoint in self.endpoints() {
             let record = endpoint.state.read().await;
-            let known = endpoint.elsewhere.get().is_some();
+            // Before it is settled whose identity it has, the LAN is asked about it anyway.
+            let known = endpoint.elsewhere.get().is_some() || !endpoint.is_settled();
             if record.mac != mac || known || !is_heard(endpoint.state.options()) {
                 continue;
             }

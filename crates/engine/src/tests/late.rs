@@ -315,6 +315,37 @@ async fn what_runs_elsewhere_has_a_fresh_identity_here_for_one_run() {
     assert_eq!(record(&engine, 4).await.mac, derived(&engine, 2));
 }
 
+/// The other host speaks while the LAN is asked about it here. Later it is not said of the endpoint, which has another hardware address then.
+#[tokio::test(start_paused = true)]
+async fn who_is_found_out_in_time_is_not_noticed_afterwards() {
+    let (world, engine) = deriving(OnDuplicate::Fresh).await;
+    let (mac, id) = (derived(&engine, 2), endpoint_id(3));
+    let speaks = async {
+        let leased = || async {
+            let status = engine.endpoint(&id)?.status()?;
+            let lease = status.lease?;
+            (record(&engine, 3).await.mac == mac).then_some(lease.address)
+        };
+        for _ in 0..2000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if let Some(address) = leased().await {
+                return world.lan.four(|lan| lan.twin(address, mac));
+            }
+        }
+        panic!("it was never asked");
+    };
+    create(&engine, either(3)).await.unwrap();
+    engine.join(&id, Some(living()), None).await.unwrap();
+    world.sandboxes.occupy(&living(), &candidate(2).id);
+    // What is listened for changes at once afterwards.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.moves_in(&id);
+    engine.late_arrival(&id).await.unwrap();
+    tokio::join!(engine.settle_late(&id, Some(candidate(2))), speaks);
+    assert_ne!(record(&engine, 3).await.mac, mac);
+    assert_eq!(engine.endpoint_view(&id).await.unwrap().elsewhere, None);
+}
+
 /// It ran here before, so it is known which address to ask about, before anything is put on the link.
 #[tokio::test(start_paused = true)]
 async fn what_has_moved_on_is_found_before_the_link_has_its_hardware_address() {
