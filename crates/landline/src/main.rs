@@ -17,6 +17,7 @@ mod events;
 mod exit;
 mod files;
 mod frontend;
+mod graph;
 mod health;
 mod host_access;
 mod http;
@@ -92,6 +93,7 @@ async fn run(
             Ok(landline_links::vde::run_switches().await?)
         }
         cli::Command::Events(options) => Ok(events::run(&options).await?),
+        cli::Command::Graph(options) => Ok(graph::run(&options).await?),
         cli::Command::Metrics(options) => Ok(metrics::run(&options).await?),
         cli::Command::Ls(options) => Ok(ls::run(&options).await?),
         cli::Command::Wait(options) => Ok(wait::run(&options).await?),

@@ -68,6 +68,10 @@ pub(crate) enum Command {
     ///
     /// The daemon keeps the last 1000 events.
     Events(EventsOptions),
+    /// Draw the networks and containers.
+    ///
+    /// The host, its NICs, bridges and VLANs, and the containers on them with their addresses.
+    Graph(GraphOptions),
     /// Print metrics for Prometheus.
     Metrics(MetricsOptions),
     /// Wait until a container has its addresses, and print them.
@@ -198,6 +202,30 @@ pub(crate) struct EventsOptions {
     /// Print JSON, one object a line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How to draw.
+#[derive(Debug, Args)]
+pub(crate) struct GraphOptions {
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
+    /// The format.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: GraphFormat,
+}
+
+/// In which language a picture is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A tree for the terminal.
+    #[default]
+    Tree,
+    /// A flowchart for Markdown pages.
+    Mermaid,
+    /// A graph for Graphviz.
+    Dot,
+    /// A picture for browsers.
+    Svg,
 }
 
 /// Which daemon's metrics to print.

@@ -64,6 +64,7 @@ impl Request {
             | Self::Ping
             | Self::Status
             | Self::Metrics
+            | Self::Graph
             | Self::Events { .. }
             | Self::Wait { .. }
             | Self::Trace { .. }

@@ -24,6 +24,7 @@ use crate::alike::Alike;
 use crate::attach::{AttachRow, Where};
 use crate::connections::DroppedConnection;
 use crate::events::Events;
+use crate::graph::GraphView;
 use crate::inspect::Inspected;
 use crate::network::{NetworkDetail, NetworkRow};
 use crate::status::Status;
@@ -45,6 +46,8 @@ pub(crate) enum Request {
     Status,
     /// What Prometheus reads.
     Metrics,
+    /// What there is to draw.
+    Graph,
     /// What happened.
     Events {
         /// Leave out what was known at this revision; `None`: nothing.
@@ -245,6 +248,8 @@ pub(crate) enum Answer {
     Ls(Listing),
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Graph`].
+    Graph(Box<GraphView>),
     /// To [`Request::Events`].
     Events(Events),
     /// To [`Request::Metrics`]: the text.

@@ -21,6 +21,7 @@ use crate::alike;
 use crate::attach::Attacher;
 use crate::doctor::{Surroundings, examine};
 use crate::events;
+use crate::graph;
 use crate::http;
 use crate::identity::Site;
 use crate::inspect;
@@ -157,6 +158,7 @@ async fn answer(request: Request, context: &Context, cancel: &CancellationToken)
         }
         Request::Wait { target, awaited, timeout } => wait(context, &target, awaited, timeout).await,
         Request::Events { after, follow } => Answer::Events(events::events(context, after, follow).await),
+        Request::Graph => Answer::Graph(Box::new(graph::look(context).await)),
         Request::Metrics => Answer::Metrics(metrics::look(context).await.text()),
         Request::Status => match Box::pin(status(context)).await {
             Ok(status) => Answer::Status(Box::new(status)),

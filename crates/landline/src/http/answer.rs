@@ -9,7 +9,9 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::host::Names;
+use crate::cli::GraphFormat;
 use crate::control::Context;
+use crate::graph;
 use crate::health::{Level, health};
 use crate::metrics;
 
@@ -19,20 +21,24 @@ const JSON: &str = "application/json";
 /// What is not a page cannot load anything.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
+/// A picture has its own styles in it.
+const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
 /// A body and its type.
 struct Content {
     status: StatusCode,
     kind: &'static str,
+    policy: &'static str,
     body: Bytes,
 }
 
 impl Content {
     fn ok(kind: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, kind, body: body.into() }
+        Self { status: StatusCode::OK, kind, policy: POLICY, body: body.into() }
     }
 
     fn error(status: StatusCode, says: &'static str) -> Self {
-        Self { status, kind: TEXT, body: Bytes::from_static(says.as_bytes()) }
+        Self { status, kind: TEXT, policy: POLICY, body: Bytes::from_static(says.as_bytes()) }
     }
 
     fn respond(self) -> Response<Full<Bytes>> {
@@ -40,7 +46,7 @@ impl Content {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(self.policy));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -86,7 +92,11 @@ pub(super) async fn answer<B>(
                 Err(_) => Content::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot write JSON\n"),
             }
         }
-        _ => Content::error(StatusCode::NOT_FOUND, "there are /metrics and /health\n"),
+        "/graph.svg" => match graph::draw(&graph::look(context).await, GraphFormat::Svg) {
+            Ok(body) => Content { policy: PICTURE_POLICY, ..Content::ok("image/svg+xml", body) },
+            Err(_) => Content::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot draw\n"),
+        },
+        _ => Content::error(StatusCode::NOT_FOUND, "there are /metrics, /health and /graph.svg\n"),
     }
     .respond()
 }

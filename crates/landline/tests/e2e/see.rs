@@ -179,6 +179,28 @@ fn events_tell_a_containers_life_also_after_a_restart() -> Result {
     Ok(())
 }
 
+#[test]
+fn the_picture_has_what_there_is() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    world.run("web", "lan", &[])?;
+    wait_for("the interface's name", SOON, || world.row("web").is_ok_and(|row| row["interface"] == "br00"))?;
+    let address = world.address("web", "br00")?;
+    let tree = world.host.landline_ok(binary(), &["graph"])?;
+    let trunk = "\n└─ NIC eth0\n   └─ bridge br0 (192.0.2.10/24)\n      └─ network lan (bridge)\n         └─ container web (br00 ";
+    assert!(tree.starts_with("host host1") && tree.contains(trunk) && tree.contains(&address), "{tree}");
+    let svg = world.host.check(&[&CONTROL[..], &["http://localhost/graph.svg"]].concat())?;
+    assert!(svg.starts_with("<svg ") && svg.contains(&address), "{svg}");
+    world.host.check(&["ip", "link", "set", "br0", "down"])?;
+    wait_for("br0 to be down in the picture", SOON, || {
+        world
+            .host
+            .landline_ok(binary(), &["graph"])
+            .is_ok_and(|tree| tree.contains("bridge br0 (192.0.2.10/24, down) [!!]"))
+    })?;
+    Ok(())
+}
+
 fn world_events(host: &landline_testbed::DockerHost, args: &[&str]) -> Result<String> {
     Ok(host.landline_ok(binary(), &[&["events", "--json"], args].concat())?)
 }
