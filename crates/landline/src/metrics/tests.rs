@@ -134,6 +134,47 @@ fn prometheus_finds_nothing_wrong_with_the_text() {
     assert!(said.status.success() && problems.is_empty(), "{}\n{text}", String::from_utf8_lossy(&problems));
 }
 
+fn packaging(file: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging").join(file)
+}
+
+/// Needs `promtool`, too.
+#[test]
+fn the_alerts_are_raised_when_they_should_be() {
+    for (does, file) in
+        [("check", "prometheus/landline.rules.yml"), ("test", "prometheus/landline.rules.test.yml")]
+    {
+        let said = Command::new("promtool").args([does, "rules"]).arg(packaging(file)).output();
+        let said = said.expect("promtool, of Debian's package prometheus");
+        let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        assert!(said.status.success(), "{text}");
+    }
+}
+
+#[test]
+fn alerts_and_dashboard_name_metrics_and_labels_that_there_are() {
+    let mut scrape = scrape(vec![endpoint(1, Some("web"))]);
+    let meters = Meters::default();
+    let meter = meters.network(&"n".repeat(64).parse().unwrap());
+    scrape.meters = vec![("lan".into(), meter)];
+    let text = scrape.text();
+    let dashboard = std::fs::read_to_string(packaging("grafana/landline.json")).unwrap();
+    let _: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let rules = std::fs::read_to_string(packaging("prometheus/landline.rules.yml")).unwrap();
+    let mut named = std::collections::BTreeSet::new();
+    for file in [&dashboard, &rules] {
+        let words = file.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        named.extend(words.filter(|word| word.starts_with("landline_")).map(str::to_owned));
+    }
+    assert!(named.len() > 10, "{named:?}");
+    let declared = |name: &str| {
+        let name = name.trim_end_matches("_bucket");
+        text.contains(&format!("# TYPE {name} "))
+    };
+    let unknown: Vec<_> = named.iter().filter(|name| !declared(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?} of\n{text}");
+}
+
 /// Prints how long it takes to write down a thousand interfaces; what is too long is for a reader to say.
 #[test]
 fn a_thousand_interfaces_are_written_down() {
