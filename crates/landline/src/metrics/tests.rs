@@ -183,6 +183,6 @@ fn a_thousand_interfaces_are_written_down() {
     let scrape = scrape(endpoints);
     let started = Instant::now();
     let text = scrape.text();
-    println!("{} bytes for 1000 interfaces in {:?}", text.len(), started.elapsed());
+    crate::output::say(format_args!("{} bytes for 1000 interfaces in {:?}", text.len(), started.elapsed()));
     assert_eq!(text.lines().filter(|line| line.starts_with("landline_lease_state{")).count(), 2000);
 }
