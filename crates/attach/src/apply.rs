@@ -187,7 +187,12 @@ impl Attachments {
             return false;
         }
         let (namespaces, there, alias) = (self.namespaces(), there.clone(), record.alias());
-        blocking(move || inside::find(&*namespaces, &there, &alias).is_ok_and(|found| found.is_some())).await
+        // What it was called on the host.
+        let before = record.card.as_ref().map_or_else(|| record.mark().link_name(), |card| card.name.clone());
+        let look = move || inside::find(&*namespaces, &there, &alias).map(|found| (found, there.name));
+        blocking(look).await.is_ok_and(|(found, name)| {
+            found.is_some_and(|found| found.link.name == name || found.link.name != before)
+        })
     }
 
     async fn put_endpoint(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use landline_engine::{Admissions, Engine};
 use landline_kernel::{Address, Link, LinkKind, Route};
 use landline_leases::fake::{FakeMachine, closed};
+use landline_links::blocking;
 use landline_links::fake::link;
 use landline_options::Target;
 use tempfile::TempDir;
@@ -225,6 +226,8 @@ impl World {
         daemon.engine.shutdown().await;
         drop(daemon);
         closed(store).await;
+        // What was begun on another thread ends.
+        blocking(|| ()).await;
         self.start().await
     }
 }
