@@ -1,8 +1,11 @@
 //! What becomes of attachments, on a machine that is lists: nothing here touches the machine's own.
 
+mod cards;
 mod failures;
 mod kills;
 mod lives;
+mod routes;
+mod runtime;
 mod world;
 
 /// A test for each way in which an attachment can be connected.

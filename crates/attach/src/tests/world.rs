@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use landline_engine::{Admissions, Engine};
 use landline_kernel::{Address, Link, LinkKind, Route};
-use landline_leases::fake::{FakeMachine, closed};
+use landline_leases::fake::{FakeMachine, closed, wait_for};
 use landline_links::blocking;
 use landline_links::fake::link;
 use landline_options::Target;
@@ -213,21 +213,32 @@ impl World {
 
     /// A daemon starts.
     pub(super) async fn start(&self) -> Daemon {
+        self.start_once(|| true).await
+    }
+
+    /// A daemon starts, and does not begin with attachments before this is so.
+    pub(super) async fn start_once(&self, is: impl Fn() -> bool) -> Daemon {
         let mut ground = self.machine.ground(&self.path());
         let slots = AttachmentSlots::resume(&mut ground).await;
         let engine = Engine::start(&mut ground, Arc::new(Admissions::new(Vec::new()))).await;
+        wait_for("the engine is that far", is).await;
         let attach = Attachments::start(engine.clone(), slots).await;
         Daemon { attach, engine }
     }
 
     /// The daemon ends without a word to anybody, and the next one starts.
     pub(super) async fn restart(&self, daemon: Daemon) -> Daemon {
+        self.kill(daemon).await;
+        self.start().await
+    }
+
+    /// The daemon ends without a word to anybody.
+    pub(super) async fn kill(&self, daemon: Daemon) {
         let store = Arc::downgrade(daemon.engine.store());
         daemon.engine.shutdown().await;
         drop(daemon);
         closed(store).await;
         // What was begun on another thread ends.
         blocking(|| ()).await;
-        self.start().await
     }
 }
