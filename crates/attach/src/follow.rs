@@ -13,16 +13,16 @@ pub(super) async fn run(attach: Arc<Attachments>) {
     let mut links = attach.engine.services().link_table.clone();
     let mut inventory = attach.engine.inventory();
     let mut dressed = Dressed::default();
-    dressed.due(&inventory.borrow_and_update());
     loop {
+        // Some may have been made again since the engine was started.
+        let due = dressed.due(&inventory.borrow_and_update());
+        for endpoint in due {
+            attach.dress_again(&endpoint).await;
+        }
         attach.cards_back().await;
         tokio::select! {
             () = links.changed() => {}
             Ok(()) = inventory.changed() => {}
-        }
-        let due = dressed.due(&inventory.borrow_and_update());
-        for endpoint in due {
-            attach.dress_again(&endpoint).await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod cards;
 mod failures;
+mod follow;
 mod kills;
 mod lives;
 mod routes;
