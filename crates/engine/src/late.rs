@@ -6,7 +6,6 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use landline_leases::{Location, MoveOutcome, Orders, SandboxMove, wait_for_move};
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::duplicate::is_exposed;
 use crate::endpoints::{CreateEndpoint, CreateEndpointError, address_record, first_name, leased_address};
-use crate::engine::{Endpoint, Engine};
+use crate::engine::{Endpoint, Engine, Slot};
 use crate::identities::{erase, write};
 use crate::identity::{Candidate, IdentityQuery};
 
@@ -126,7 +125,8 @@ impl Engine {
         let drawn = record.identity.as_ref().and_then(|id| self.identities.get(id));
         let given = match (container, drawn) {
             (Some(container), Some(drawn)) => {
-                self.give_identity(&start, &drawn, &container).await.map(|given| (given, drawn, container))
+                let given = Box::pin(self.give_identity(&start, &drawn, &container)).await;
+                given.map(|given| (given, drawn, container))
             }
             (container, _) => {
                 if container.is_none() {
@@ -142,38 +142,46 @@ impl Engine {
             Err(_) => self.begin(&start, None).await,
         };
         drop(turn);
-        self.first_late_lease(&start, begun).await;
+        Box::pin(self.first_late_lease(&start, begun)).await;
         if let Ok((given, drawn, container)) = given
             && is_exposed(&network, &given)
         {
-            let leased = leased_address(&endpoint).filter(|leased| Some(*leased) != last_address(&given));
-            let checked = self.check_duplicate(&network, &given, leased).await;
-            let turn = slot.operation.lock().await;
-            if !slot.current().is_some_and(|now| Arc::ptr_eq(&now, &endpoint)) {
-                return;
-            }
-            let begun = match checked {
-                Ok(()) => {
-                    endpoint.tasks().iter().for_each(Orders::allow);
-                    self.start_ipv6(&endpoint, start.place()).await;
-                    None
-                }
-                Err(duplicate) => {
-                    // The lease is the other host's.
-                    endpoint.stop(false).await;
-                    self.take_back(&start, &given, drawn, &container).await;
-                    match self.lacks_address(&start, &duplicate).await {
-                        true => None,
-                        false => self.begin(&start, None).await,
-                    }
-                }
-            };
-            drop(turn);
-            self.first_late_lease(&start, begun).await;
+            Box::pin(self.look_elsewhere(&slot, &start, &given, drawn, &container)).await;
         }
         self.until_set_up(&endpoint, network.options.lease_timeout).await;
         late.settled.send_replace(true);
         self.confirm_container(&endpoint).await;
+    }
+
+    /// The container has a lease by its derived identity, or none yet: has its addresses set up, unless another host uses the identity.
+    async fn look_elsewhere(
+        &self,
+        slot: &Slot,
+        start: &Start<'_>,
+        given: &IdentityRecord,
+        drawn: IdentityRecord,
+        container: &Candidate,
+    ) {
+        let leased = leased_address(start.endpoint).filter(|leased| Some(*leased) != last_address(given));
+        let checked = self.check_duplicate(start.network, given, leased).await;
+        let turn = slot.operation.lock().await;
+        if !slot.current().is_some_and(|now| std::ptr::eq(now.as_ref(), start.endpoint)) {
+            return;
+        }
+        let Err(duplicate) = checked else {
+            start.endpoint.tasks().iter().for_each(Orders::allow);
+            self.start_ipv6(start.endpoint, start.place()).await;
+            return;
+        };
+        // The lease is the other host's.
+        start.endpoint.stop(false).await;
+        self.take_back(start, given, drawn, container).await;
+        if self.lacks_address(start, &duplicate).await {
+            return;
+        }
+        let begun = self.begin(start, None).await;
+        drop(turn);
+        self.first_late_lease(start, begun).await;
     }
 
     /// Starts the clients of an endpoint in its sandbox; how long the lease is waited for, if it has one. While it is to be found out whether

@@ -64,7 +64,9 @@ fn said(world: &World, name: &str) -> Result<String> {
     let said: Value = serde_json::from_str(&text)?;
     assert_eq!(said["source"], "derived", "{said}");
     let octets = said["client_id"].as_array().ok_or("no client identifier")?;
-    Ok(octets.iter().filter_map(Value::as_u64).map(|octet| format!("{octet:02x}")).collect())
+    let octets: Vec<String> =
+        octets.iter().filter_map(Value::as_u64).map(|octet| format!("{octet:02x}")).collect();
+    Ok(octets.concat())
 }
 
 /// What a container has of the LAN.
