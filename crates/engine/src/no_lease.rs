@@ -62,8 +62,9 @@ fn flaw(unusable: Unusable) -> Reason {
                 .into(),
         ),
         Unusable::NotAllowed { server } => (
-            format!("the DHCP server {server} answered, which is not among dhcp_servers, and no other one").into(),
-            "check that the servers in -o dhcp_servers run, or add this one".into(),
+            format!("the DHCP server {server} answered, which dhcp_servers or dhcp_deny_servers excludes, and no other one").into(),
+            "check that the servers that you want run, or accept this one in -o dhcp_servers and dhcp_deny_servers"
+                .into(),
         ),
         Unusable::NoAddress { server, address } => (
             format!("the DHCP server {server} offered {address}, which no host can use").into(),

@@ -80,7 +80,7 @@ const CONFLICTS: &str = "only the administrator may leave out the look for anoth
                          conflict_check";
 
 /// The network options that an attachment may have, each with its rule.
-const OPTIONS: [(&str, Rule); 43] = [
+const OPTIONS: [(&str, Rule); 44] = [
     ("mode", Rule::Listed),
     ("vlan", Rule::Listed),
     ("trunks", Rule::Listed),
@@ -92,6 +92,7 @@ const OPTIONS: [(&str, Rule); 43] = [
     ("release_after", Rule::Free),
     ("rapid_commit", Rule::Free),
     ("dhcp_servers", Rule::Free),
+    ("dhcp_deny_servers", Rule::Free),
     ("dns", Rule::Free),
     ("gateway", Rule::Free),
     ("skip_routes", Rule::Free),
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn what_a_container_may_say() {
         const NONE: [&str; 0] = [];
-        let table: [(&str, &str, &[&str]); 37] = [
+        let table: [(&str, &str, &[&str]); 38] = [
             ("", "br0", &NONE),
             ("", "br0 none", &NONE),
             ("", "br0 192.0.2.7/24@192.0.2.1 2001:db8::7/64", &NONE),
@@ -256,6 +257,7 @@ mod tests {
             ("release_after", "br0 release_after=1m", &NONE),
             ("rapid_commit", "br0 rapid_commit=true", &NONE),
             ("dhcp_servers", "br0 dhcp_servers=192.0.2.1", &NONE),
+            ("dhcp_deny_servers", "br0 dhcp_deny_servers=192.0.2.1", &NONE),
             ("dns", "br0 dns=replace", &NONE),
             ("gateway", "br0 gateway=192.0.2.1", &NONE),
             ("skip_routes", "br0 skip_routes=true", &NONE),

@@ -109,8 +109,15 @@ impl<'a> Given<'a> {
         addressing: Addressing,
         ipv6: Ipv6Mode,
     ) -> Result<(), OptionError> {
-        const DHCPV4_ONLY: [&str; 6] =
-            ["client_id", "vendor_class", "dhcp_servers", "fqdn", "rapid_commit", "when_unsure"];
+        const DHCPV4_ONLY: [&str; 7] = [
+            "client_id",
+            "vendor_class",
+            "dhcp_servers",
+            "dhcp_deny_servers",
+            "fqdn",
+            "rapid_commit",
+            "when_unsure",
+        ];
         const BOTH: [&str; 7] =
             ["lease_timeout", "on_timeout", "user_class", "hostname", "release", "release_after", "dns"];
         // An address of the LAN on the host may be leased as well.

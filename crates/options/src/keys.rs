@@ -1,7 +1,7 @@
 //! The names options go by.
 
 /// The network options of this version, in the order a message lists them.
-pub(crate) const NETWORK: [&str; 40] = [
+pub(crate) const NETWORK: [&str; 41] = [
     "mode",
     "parent",
     "bridge",
@@ -19,6 +19,7 @@ pub(crate) const NETWORK: [&str; 40] = [
     "fqdn",
     "rapid_commit",
     "dhcp_servers",
+    "dhcp_deny_servers",
     "conflict_check",
     "dns",
     "mtu",

@@ -35,7 +35,7 @@ pub const LEASE_TIMEOUT_RANGE: RangeInclusive<Duration> =
 /// The vendor class (option 60) unless `vendor_class` says otherwise.
 pub const DEFAULT_VENDOR_CLASS: &str = "landline";
 
-/// The most servers `dhcp_servers` may list.
+/// The most servers that `dhcp_servers` and `dhcp_deny_servers` may list each.
 const MAX_SERVERS: usize = 16;
 
 /// What every link with IPv6 must carry, in bytes (RFC 8200 section 5).
@@ -114,6 +114,9 @@ pub struct NetworkOptions {
     /// The only servers whose offers are taken; empty: all.
     #[serde(default)]
     pub dhcp_servers: Vec<Ipv4Addr>,
+    /// Servers whose messages are ignored, whatever the other list says.
+    #[serde(default)]
+    pub dhcp_deny_servers: Vec<Ipv4Addr>,
     /// How an address is checked for another user.
     #[serde(default)]
     pub conflict_check: ConflictCheck,
@@ -192,6 +195,7 @@ impl NetworkOptions {
             fqdn: Fqdn::default(),
             rapid_commit: false,
             dhcp_servers: Vec::new(),
+            dhcp_deny_servers: Vec::new(),
             conflict_check: ConflictCheck::default(),
             dns: DnsMode::default(),
             mtu: None,
@@ -320,8 +324,12 @@ impl NetworkOptions {
             }
         }
         network.rapid_commit = given.switch("rapid_commit")?;
-        if let Some(value) = given.get("dhcp_servers") {
-            network.dhcp_servers = value.read(servers, || {
+        for (name, list) in [
+            ("dhcp_servers", &mut network.dhcp_servers),
+            ("dhcp_deny_servers", &mut network.dhcp_deny_servers),
+        ] {
+            let Some(value) = given.get(name) else { continue };
+            *list = value.read(servers, || {
                 format!(
                     "write up to {MAX_SERVERS} IPv4 addresses with commas between, like 192.0.2.1,192.0.2.2"
                 )

@@ -31,6 +31,8 @@ pub struct Config {
     pub broadcast: bool,
     /// Only servers with these identifiers (option 54) are listened to; empty: any.
     pub servers: Vec<Ipv4Addr>,
+    /// Servers with these identifiers are not listened to, whatever [`servers`](Self::servers) says.
+    pub denied_servers: Vec<Ipv4Addr>,
     /// Take a lease in two messages from servers that can (RFC 4039).
     pub rapid_commit: bool,
     /// How sure to be that nobody else uses an address before using it.
@@ -76,6 +78,7 @@ impl Config {
             requested: None,
             broadcast: true,
             servers: Vec::new(),
+            denied_servers: Vec::new(),
             rapid_commit: false,
             conflict_check: ConflictCheck::default(),
             shares_mac: false,
@@ -85,6 +88,7 @@ impl Config {
 
     /// Whether this server is listened to.
     pub(super) fn allows(&self, server: Ipv4Addr) -> bool {
-        self.servers.is_empty() || self.servers.contains(&server)
+        let listed = self.servers.is_empty() || self.servers.contains(&server);
+        listed && !self.denied_servers.contains(&server)
     }
 }

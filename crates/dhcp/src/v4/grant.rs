@@ -179,6 +179,12 @@ mod tests {
         assert_eq!(lease(&config, &good, now, None, &mut Zero), None, "not on the list");
         config.servers.push(SERVER);
         assert!(lease(&config, &good, now, None, &mut Zero).is_some());
+        let denies = |servers: &[Ipv4Addr]| Config { denied_servers: servers.to_vec(), ..Config::new(MAC) };
+        assert_eq!(lease(&denies(&[SERVER]), &good, now, None, &mut Zero), None, "it is denied");
+        let other = denies(&[Ipv4Addr::new(192, 0, 2, 9)]);
+        assert!(lease(&other, &good, now, None, &mut Zero).is_some(), "another one is");
+        let both = Config { denied_servers: vec![SERVER], ..config.clone() };
+        assert_eq!(lease(&both, &good, now, None, &mut Zero), None, "on both lists");
         let silent: Repr = Repr { options: Options::new(), ..good };
         assert_eq!(lease(&config, &silent, now, None, &mut Zero), None);
         assert_eq!(lease(&config, &silent, now, Some(SERVER), &mut Zero).map(|l| l.server), Some(SERVER));

@@ -168,6 +168,7 @@ fn two_servers_a_list_of_those_allowed_and_a_stranger() -> Result {
     let capture = world.lan.capture(world.lan.switch(), "sw", "udp port 67 or udp port 68")?;
     world.network_of(Kind::Bridge, "lan", &[])?;
     world.network_of(Kind::Bridge, "picky", &["dhcp_servers=192.0.2.3"])?;
+    world.network_of(Kind::Bridge, "wary", &["dhcp_deny_servers=192.0.2.1"])?;
 
     world.run("any", "lan", &["--rm"])?;
     world.run("second", "picky", &["--rm"])?;
@@ -175,6 +176,11 @@ fn two_servers_a_list_of_those_allowed_and_a_stranger() -> Result {
     let (any, picked) = (address("any")?, address("second")?);
     assert!((100..=160).contains(&any.octets()[3]), "{any}");
     assert!((150..=160).contains(&picked.octets()[3]), "{picked}");
+
+    world.run("wary", "wary", &["--rm"])?;
+    let wary = address("wary")?;
+    assert!((150..=160).contains(&wary.octets()[3]), "{wary}");
+    world.host.docker_ok(&["rm", "-f", "wary"])?;
 
     // Somebody offers first, what nobody can use to one and what it has not to give to the other, and refuses
     // whatever others grant.

@@ -26,6 +26,7 @@ pub fn config(options: &NetworkOptions, mac: Mac, dhcp: &DhcpRecord, requested: 
     config.user_class.clone_from(&options.user_class);
     config.requested = requested;
     config.servers.clone_from(&options.dhcp_servers);
+    config.denied_servers.clone_from(&options.dhcp_deny_servers);
     config.conflict_check = conflict_check(options);
     config
 }

@@ -11,8 +11,9 @@ use crate::network::NetworkOptions;
 
 /// The options that can have a default: those that say how containers are treated. What a network is (its parent, mode,
 /// addressing, VLAN, switch, gateway) and who its containers are (`client_id`) is for each network to say.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "conflict_check",
+    "dhcp_deny_servers",
     "dhcp_servers",
     "dns",
     "firewall",
