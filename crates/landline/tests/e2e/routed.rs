@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use landline_testbed::{
-    DhcpKind, Dhcpd, Frame, Kea, Lan, PEER_V4, Reservation, ServerConfig, Signal, Udhcpd, wait_for,
+    BEYOND_V4, DhcpKind, Dhcpd, Frame, Kea, Lan, PEER_V4, Reservation, ServerConfig, Signal, Udhcpd, wait_for,
 };
 
 use serde_json::json;
@@ -354,6 +354,48 @@ fn fixed_addresses_are_looked_for_and_answered_for() -> Result {
     assert!(taken.contains("192.0.2.2") && taken.contains("in use"), "{taken}");
     assert_eq!(proxies(&world)?, ["192.0.2.70"]);
     Ok(())
+}
+
+#[test]
+fn docker_knows_the_leased_address_and_connects_running_containers() -> Result {
+    let world = world()?;
+    let options = ["-o", "mode=routed", "-o", "parent=eth0"];
+    let create =
+        ["network", "create", "-d", "landline", "--ipam-driver", "landline", "--subnet", "192.0.2.0/24"];
+    world.host.docker_ok(&[&create[..], &options, &["lan"]].concat())?;
+    world.run("web", "lan", &[])?;
+    is_reached(&world, "web")?;
+    let format = "{{.NetworkSettings.Networks.lan.IPAddress}}";
+    let known = world.host.docker_ok(&["inspect", "-f", format, "web"])?;
+    let address = world.address("web", "eth0")?;
+    assert_eq!(known.trim(), bare(&address));
+
+    // It is recreated and has its address again; what stood for the first one is gone meanwhile.
+    world.host.docker_ok(&["rm", "-f", "web"])?;
+    wait_for("its answer to be gone", SOON, || proxies(&world).is_ok_and(|left| left.is_empty()))?;
+    world.run("web", "lan", &[])?;
+    assert_eq!(world.address("web", "eth0")?, address);
+    is_reached(&world, "web")?;
+
+    world.host.docker_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "plain",
+        "--network",
+        "none",
+        "box",
+        "sleep",
+        "infinity",
+    ])?;
+    world.host.docker_ok(&["network", "disconnect", "none", "plain"])?;
+    world.host.docker_ok(&["network", "connect", "lan", "plain"])?;
+    is_reached(&world, "plain")?;
+    ping(&world, "plain", bare(&address))?;
+    world.host.docker_ok(&["network", "disconnect", "lan", "plain"])?;
+    wait_for("its answer to be gone", SOON, || proxies(&world).is_ok_and(|left| left == [bare(&address)]))?;
+    // Beyond the router, by the container's default route and the host's.
+    ping(&world, "web", BEYOND_V4)
 }
 
 #[test]
