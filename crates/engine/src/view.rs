@@ -61,6 +61,9 @@ pub struct EndpointView {
     /// When the lease ends, in seconds since 1970; `None`: never, or there is no lease.
     #[serde(default)]
     pub lease_ends_at: Option<u64>,
+    /// For how many seconds the server has granted it; `None`: for ever, or there is no lease.
+    #[serde(default)]
+    pub lease_length_s: Option<u64>,
     /// `static`, `link only`, or the DHCP client's state (RFC 2131 figure 5).
     pub state: String,
     /// Why nothing it sends gets through, or why it has no address, though its state need not show it.
@@ -282,6 +285,9 @@ pub(crate) async fn view(
         server: lease.map(|lease| lease.server),
         lease_left_s: expires.map(left),
         lease_ends_at: expires.map(ends_at),
+        lease_length_s: lease
+            .zip(expires)
+            .map(|(lease, end)| end.since_boot().saturating_sub(lease.obtained.since_boot()).as_secs()),
         state,
         held: record.used_elsewhere.map(|_| "another host uses its identity".to_owned()),
         naks: status.as_ref().map_or(0, |s| s.naks),

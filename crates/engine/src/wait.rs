@@ -204,6 +204,7 @@ mod tests {
             server: None,
             lease_left_s: None,
             lease_ends_at: None,
+            lease_length_s: None,
             state: state.into(),
             held: None,
             naks: 0,

@@ -118,6 +118,7 @@ mod tests {
             server: None,
             lease_left_s: None,
             lease_ends_at: None,
+            lease_length_s: None,
             state: state.into(),
             held: held.map(str::to_owned),
             naks: 0,

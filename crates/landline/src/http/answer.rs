@@ -1,6 +1,8 @@
 //! What is answered to which path.
 
-use http_body_util::Full;
+use std::borrow::Cow;
+
+use http_body_util::{Either, Full};
 use hyper::body::Bytes;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -9,6 +11,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::host::Names;
+use super::page::{self, Notices};
 use crate::cli::GraphFormat;
 use crate::control::Context;
 use crate::graph;
@@ -16,7 +19,11 @@ use crate::health::{Level, health};
 use crate::metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+
+/// A body that is there, or one of notices to come.
+pub(super) type Answer = Either<Full<Bytes>, Notices>;
 
 /// What is not a page cannot load anything.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -28,25 +35,27 @@ const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; fra
 struct Content {
     status: StatusCode,
     kind: &'static str,
-    policy: &'static str,
+    policy: Cow<'static, str>,
     body: Bytes,
 }
 
 impl Content {
     fn ok(kind: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, kind, policy: POLICY, body: body.into() }
+        Self { status: StatusCode::OK, kind, policy: Cow::Borrowed(POLICY), body: body.into() }
     }
 
     fn error(status: StatusCode, says: &'static str) -> Self {
-        Self { status, kind: TEXT, policy: POLICY, body: Bytes::from_static(says.as_bytes()) }
+        Self { status, kind: TEXT, policy: Cow::Borrowed(POLICY), body: Bytes::from_static(says.as_bytes()) }
     }
 
-    fn respond(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body));
+    fn respond(self) -> Response<Answer> {
+        let mut response = Response::new(Either::Left(Full::new(self.body)));
         *response.status_mut() = self.status;
+        // It is made of letters, digits and signs that fit.
+        let policy = HeaderValue::try_from(&*self.policy).unwrap_or(HeaderValue::from_static(POLICY));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(self.policy));
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -57,7 +66,7 @@ impl Content {
 }
 
 /// What a request is refused with before anything is looked at.
-fn refuse<B>(request: &Request<B>, names: Option<&Names>) -> Option<Response<Full<Bytes>>> {
+fn refuse<B>(request: &Request<B>, names: Option<&Names>) -> Option<Response<Answer>> {
     if names.is_some_and(|names| !names.allow(request.headers())) {
         let says = "this server is not called so; use its address, or add the name to hosts in [http]\n";
         return Some(Content::error(StatusCode::MISDIRECTED_REQUEST, says).respond());
@@ -75,11 +84,29 @@ pub(super) async fn answer<B>(
     request: &Request<B>,
     context: &Context,
     names: Option<&Names>,
-) -> Response<Full<Bytes>> {
+) -> Response<Answer> {
     if let Some(refused) = refuse(request, names) {
         return refused;
     }
     match request.uri().path() {
+        "/" => match page::page() {
+            Ok((page, policy)) => Content { policy: Cow::Owned(policy), ..Content::ok(HTML, page) },
+            Err(_) => Content::error(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers\n"),
+        },
+        "/state.json" => match page::state(context).await {
+            Ok(body) => Content::ok(JSON, body),
+            Err(error) => {
+                tracing::warn!(error = %landline_types::chain(&error), "there is nothing to show on the page");
+                Content::error(StatusCode::INTERNAL_SERVER_ERROR, "the log says why there is nothing to show\n")
+            }
+        },
+        "/changes" => {
+            let mut response = Content::ok("text/event-stream", "").respond();
+            if request.method() == Method::GET {
+                *response.body_mut() = Either::Right(Notices::new(context));
+            }
+            return response;
+        }
         "/metrics" => Content::ok(metrics::CONTENT_TYPE, metrics::look(context).await.text()),
         "/health" => {
             let mut endpoints = context.parts.engine.client_views().await;
@@ -93,10 +120,10 @@ pub(super) async fn answer<B>(
             }
         }
         "/graph.svg" => match graph::draw(&graph::look(context).await, GraphFormat::Svg) {
-            Ok(body) => Content { policy: PICTURE_POLICY, ..Content::ok("image/svg+xml", body) },
+            Ok(body) => Content { policy: Cow::Borrowed(PICTURE_POLICY), ..Content::ok("image/svg+xml", body) },
             Err(_) => Content::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot draw\n"),
         },
-        _ => Content::error(StatusCode::NOT_FOUND, "there are /metrics, /health and /graph.svg\n"),
+        _ => Content::error(StatusCode::NOT_FOUND, "there are /, /metrics, /health and /graph.svg\n"),
     }
     .respond()
 }

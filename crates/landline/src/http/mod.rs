@@ -1,10 +1,11 @@
-//! What is shown over HTTP: metrics and health, on the control socket, and on a TCP port if `[http]` names one.
+//! What is shown over HTTP: metrics, health, and a page, on the control socket, and on a TCP port if `[http]` names one.
 //!
 //! Everything is read-only. Requests over TCP must call the server by an IP address, `localhost` or a name of the configuration, so that
 //! no web page can have a browser read it under a name of its own (DNS rebinding).
 
 mod answer;
 mod host;
+mod page;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -22,6 +22,7 @@ fn endpoint(number: usize, container: Option<&str>) -> EndpointView {
         server: Some([192, 0, 2, 1].into()),
         lease_left_s: Some(600),
         lease_ends_at: Some(1_800_000_000),
+        lease_length_s: None,
         state: "BOUND".into(),
         held: None,
         naks: 0,

@@ -201,6 +201,34 @@ fn the_picture_has_what_there_is() -> Result {
     Ok(())
 }
 
+#[test]
+fn the_page_is_told_of_changes_while_somebody_looks() -> Result {
+    let world = World::bridge()?;
+    world.network("lan", &["bridge=br0"])?;
+    let head = world.host.check(&[&CONTROL[..], &["-i", "http://localhost/"]].concat())?;
+    assert!(head.contains("content-security-policy: default-src 'none'; script-src 'nonce-"), "{head}");
+    assert!(head.contains("<!doctype html>"), "{head}");
+
+    let listen =
+        "curl -sN --unix-socket /run/landline/control.sock http://localhost/changes >/tmp/changes & echo $!";
+    let pid = world.host.check(&["sh", "-c", listen])?;
+    let notices = || world.host.check(&["cat", "/tmp/changes"]).unwrap_or_default();
+    wait_for("the first notice", SOON, || notices().trim() == "data: 1")?;
+    world.run("web", "lan", &[])?;
+    wait_for("a notice of the container", SOON, || notices().contains("data: 2"))?;
+    world.row("web")?;
+    let state = world.host.check(&[&CONTROL[..], &["http://localhost/state.json"]].concat())?;
+    let state: Value = serde_json::from_str(&state)?;
+    let row = &state["endpoints"][0];
+    assert_eq!([&row["container"], &row["lease_length_s"]], [&Value::from("web"), &600.into()], "{row}");
+    assert_eq!(state["status"]["health"]["level"], "ok", "{state}");
+    let kinds: Vec<_> =
+        state["events"].as_array().ok_or("no events")?.iter().map(|event| &event["kind"]).collect();
+    assert!(kinds.contains(&&Value::from("lease-acquired")), "{kinds:?}");
+    world.host.check(&["kill", pid.trim()])?;
+    Ok(())
+}
+
 fn world_events(host: &landline_testbed::DockerHost, args: &[&str]) -> Result<String> {
     Ok(host.landline_ok(binary(), &[&["events", "--json"], args].concat())?)
 }
