@@ -20,7 +20,7 @@ use landline_engine::{Collision, Engine, network_name};
 use landline_host_access::{AccessState, AccessView, HostAccess};
 use landline_links::mark::is_implicit;
 use landline_links::ovs::check_bridge;
-use landline_links::{HostEnd, blocking, facts_of};
+use landline_links::{Host, HostEnd, blocking, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
 use landline_nat::{Nat, NatError, NatState, NatView};
 use landline_types::IfName;
@@ -86,6 +86,7 @@ impl From<Finding> for Found {
 
 /// Finds what keeps containers from being reached, and mends what can be.
 pub struct Doctor {
+    host: Arc<dyn Host>,
     engine: Arc<Engine>,
     nat: Arc<Nat>,
     host_access: Arc<HostAccess>,
@@ -93,8 +94,13 @@ pub struct Doctor {
 
 impl Doctor {
     /// One that looks at all of these.
-    pub fn new(engine: Arc<Engine>, nat: Arc<Nat>, host_access: Arc<HostAccess>) -> Self {
-        Self { engine, nat, host_access }
+    pub fn new(
+        host: Arc<dyn Host>,
+        engine: Arc<Engine>,
+        nat: Arc<Nat>,
+        host_access: Arc<HostAccess>,
+    ) -> Self {
+        Self { host, engine, nat, host_access }
     }
 
     /// What keeps containers from being reached.
@@ -156,7 +162,7 @@ impl Doctor {
             }
         }
         found.dedup();
-        let (host, views, exceptions) = (self.engine.host(), self.nat.views(), self.nat.exceptions());
+        let (host, views, exceptions) = (self.host.clone(), self.nat.views(), self.nat.exceptions());
         let looked = blocking(move || {
             found.extend(parents::look(&*host, &rest));
             if !views.is_empty() || rest.iter().any(|network| facts_of(network.options.mode).is_translated())

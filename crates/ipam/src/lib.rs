@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use landline_engine::{CreateEndpointError, Engine, LeaseAheadError, Starting};
-use landline_leases::OsRandom;
+use landline_leases::addressing::book::AddressBook;
 use landline_leases::addressing::permit::{Asker, Lan};
+use landline_leases::{OsRandom, Shared};
 use landline_model::NetworkRecord;
 use landline_options::{Addressing, IpamOptions, NetworkId, PoolSource};
 use landline_store::StoreError;
@@ -128,13 +129,15 @@ pub enum RequestAddressError {
 pub struct Ipam {
     engine: Arc<Engine>,
     pools: Arc<Pools>,
+    /// Which addresses a network's containers may have.
+    book: AddressBook,
     ahead: Reservations,
 }
 
 impl Ipam {
     /// One that gives addresses from these pools, to the engine's networks and to others.
-    pub fn new(engine: Arc<Engine>, pools: Arc<Pools>) -> Self {
-        Self { engine, pools, ahead: Reservations::default() }
+    pub fn new(shared: &Shared, engine: Arc<Engine>, pools: Arc<Pools>) -> Self {
+        Self { engine, pools, book: shared.services.book.clone(), ahead: Reservations::default() }
     }
 
     /// Makes a pool and returns its id and subnet.
@@ -295,7 +298,7 @@ impl Ipam {
         // judged once an endpoint is to have it.
         let usable = |address: IpAddr| {
             let asker = lan.map(|lan| Asker { lan, endpoint: None, interface: None });
-            asker.is_none_or(|asker| self.engine.services().book.permit(address.into(), &asker).is_ok())
+            asker.is_none_or(|asker| self.book.permit(address.into(), &asker).is_ok())
         };
         let taken = self.pools.change(&request.pool, |record| {
             let address = match request.named {

@@ -136,7 +136,7 @@ async fn tagged(parts: &Parts) -> Vec<Finding> {
     if asked.is_empty() {
         return Vec::new();
     }
-    let host = parts.engine.host();
+    let host = parts.shared.host.clone();
     // What cannot be listed is found elsewhere.
     blocking(move || host.links())
         .await

@@ -90,7 +90,7 @@ fn line(event: &EventRecord) -> String {
 /// The daemon's side; with `follow` it answers once something has happened after that revision.
 pub(crate) async fn events(context: &Context, after: Option<u64>, follow: bool) -> Events {
     let engine = &context.parts.engine;
-    let mut latest = engine.services().history.latest();
+    let mut latest = context.parts.shared.services.history.latest();
     loop {
         let revision = *latest.borrow_and_update();
         let events: Vec<EventRecord> = engine.events(after).into_iter().map(|noted| noted.event).collect();
@@ -112,7 +112,7 @@ pub(crate) async fn follow_docker(context: Arc<Context>, cancel: CancellationTok
             _ => None,
         };
         if let Some(kind) = kind {
-            context.parts.engine.services().history.note(Happened::new(kind));
+            context.parts.shared.services.history.note(Happened::new(kind));
         }
         match cancel.run_until_cancelled(view.changed()).await {
             Some(Ok(())) => {}

@@ -561,7 +561,7 @@ impl Driver for Frontend {
             let (endpoint, network) = (request.endpoint.clone(), request.network.clone());
             let told =
                 self.clone().tell_late(EndpointRequest { network, endpoint }, occupant.map(str::to_owned));
-            tokio::spawn(self.parts.engine.services().cancel.clone().run_until_cancelled_owned(told));
+            tokio::spawn(self.parts.shared.services.cancel.clone().run_until_cancelled_owned(told));
         }
         let routes = joined.routes.into_iter();
         Ok(JoinResponse {

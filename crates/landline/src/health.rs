@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use landline_docker::DockerView;
-use landline_engine::{EndpointView, Engine};
+use landline_engine::EndpointView;
 use landline_links::mark::is_implicit;
 use landline_links::{LinkUse, ParentIs, facts_of};
 use landline_model::NetworkRecord;
+use landline_store::Store;
 use landline_types::IfName;
 use rustix::fs::StatVfsMountFlags;
 use serde::{Deserialize, Serialize};
@@ -117,12 +118,13 @@ impl Health {
 pub(crate) async fn health(context: &Context, endpoints: &[EndpointView]) -> Health {
     let engine = &context.parts.engine;
     let networks: Vec<NetworkRecord> = engine.networks().values().cloned().collect();
+    let links = &context.parts.shared.services.link_table;
     let view = context.docker.borrow().clone();
     let waiting = context.parts.refused_starts.waiting().borrow().len();
     Health::of(vec![
         Check::of(CheckName::Docker, docker(&view, &networks)),
-        Check::of(CheckName::Store, store(engine, &context.around.state_dir).await),
-        Check::of(CheckName::Parents, parents(&networks, |name| engine.services().link_table.of_name(name))),
+        Check::of(CheckName::Store, store(&context.parts.shared.store, &context.around.state_dir).await),
+        Check::of(CheckName::Parents, parents(&networks, |name| links.of_name(name))),
         Check::of(CheckName::Leases, leases(endpoints)),
         Check::of(CheckName::Starts, starts(waiting)),
     ])
@@ -139,12 +141,12 @@ fn docker(view: &DockerView, networks: &[NetworkRecord]) -> Option<(Level, Strin
 
 /// A write that failed is tried again, so that a disk that has room again is seen as such before anything else is to be
 /// written.
-async fn store(engine: &Engine, directory: &Path) -> Option<(Level, String)> {
+async fn store(store: &Store, directory: &Path) -> Option<(Level, String)> {
     let why = if read_only(directory) {
         format!("{} is on a file system that is mounted read-only", directory.display())
     } else {
-        engine.store().failure()?;
-        landline_types::chain(&engine.store().probe().await.err()?)
+        store.failure()?;
+        landline_types::chain(&store.probe().await.err()?)
     };
     Some((Level::Fail, format!("the state file cannot be written, so no container can be started: {why}")))
 }

@@ -8,7 +8,7 @@ use landline_doctor::{Doctor, FirewallCheck};
 use landline_engine::{Admissions, Engine};
 use landline_host_access::{FilterCheck, HostAccess};
 use landline_ipam::{Ipam, Pools};
-use landline_leases::{Foundation, OpenError};
+use landline_leases::{Foundation, OpenError, Shared};
 use landline_links::Host;
 use landline_nat::Nat;
 use landline_resolver::Resolver;
@@ -21,6 +21,8 @@ use crate::refused_starts::RefusedStarts;
 
 /// The engine and its features.
 pub(crate) struct Parts {
+    /// What all of them share.
+    pub(crate) shared: Shared,
     /// Networks and endpoints.
     pub(crate) engine: Arc<Engine>,
     /// Addresses from pools, and leases for endpoints to come.
@@ -51,6 +53,7 @@ impl Parts {
     /// See [`OpenError`].
     pub(crate) async fn start(state_dir: &Path, host: Arc<dyn Host>) -> Result<Arc<Self>, OpenError> {
         let mut ground = Foundation::open(state_dir, host).await?;
+        let shared = ground.shared();
         let attachments = AttachmentSlots::resume(&mut ground).await;
         let pools = Pools::resume(&mut ground);
         let nat = Nat::start(&mut ground).await;
@@ -69,15 +72,16 @@ impl Parts {
         ]);
         let connections = Connections::resume(&mut ground);
         let engine = Engine::start(&mut ground, Arc::new(admissions)).await;
-        landline_ovs_ports::start(&engine);
-        resolver.follow(&engine);
+        landline_ovs_ports::start(&shared, &engine);
+        resolver.follow(&shared, &engine);
         routed.follow(&engine);
         let host_leases = HostLeases::start(&mut ground);
         let host_access = HostAccess::start(&mut ground, &engine);
         let attach = Attachments::start(engine.clone(), attachments).await;
-        let ipam = Ipam::new(engine.clone(), pools);
-        let doctor = Doctor::new(engine.clone(), nat.clone(), host_access.clone());
+        let ipam = Ipam::new(&shared, engine.clone(), pools);
+        let doctor = Doctor::new(shared.host.clone(), engine.clone(), nat.clone(), host_access.clone());
         Ok(Arc::new(Self {
+            shared,
             engine,
             ipam,
             nat,

@@ -49,6 +49,17 @@ pub enum OpenError {
     },
 }
 
+/// What all parts of a daemon share: each has a copy.
+#[derive(Clone)]
+pub struct Shared {
+    /// The host's links.
+    pub host: Arc<dyn Host>,
+    /// What survives a crash.
+    pub store: Arc<Store>,
+    /// What tasks need.
+    pub services: Services,
+}
+
 /// The ground of a daemon.
 pub struct Foundation {
     /// The host's links.
@@ -74,6 +85,11 @@ pub struct Foundation {
 }
 
 impl Foundation {
+    /// What all parts share.
+    pub fn shared(&self) -> Shared {
+        Shared { host: self.host.clone(), store: self.store.clone(), services: self.services.clone() }
+    }
+
     /// The file of the store in this directory.
     pub fn store_in(state_dir: &Path) -> PathBuf {
         state_dir.join("landline.redb")

@@ -24,7 +24,7 @@ mod tests;
 mod trace;
 
 pub use endpoint_state::{EndpointState, removal};
-pub use foundation::{Foundation, OpenError};
+pub use foundation::{Foundation, OpenError, Shared};
 pub use history::{Happened, History, Noted};
 pub use inventory::{Inventory, Ledger, Networks, Present};
 pub use lease::{

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use landline_engine::{Endpoint, Engine};
 use landline_kernel::NameWatch;
-use landline_leases::Inventory;
+use landline_leases::{Inventory, Shared};
 use landline_links::mark::End;
 use landline_links::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
-use landline_links::{HostEnd, blocking, facts_of, mark_of};
+use landline_links::{Host, HostEnd, blocking, facts_of, mark_of};
 use landline_model::NetworkRecord;
 use landline_options::{EndpointId, NetworkId};
 use landline_ovsdb::{Client, Error, Port, Switch};
@@ -20,15 +20,16 @@ use tokio::time::Instant;
 /// The pauses between attempts: the first, and the longest. One that makes its socket again is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Starts to follow the switch, while there is a network that needs it, until the engine ends. Must be called within a tokio
+/// Starts to follow the switch, while there is a network that needs it, until the daemon ends. Must be called within a tokio
 /// runtime.
-pub fn start(engine: &Arc<Engine>) {
-    let cancel = engine.services().cancel.clone();
-    tokio::spawn(cancel.run_until_cancelled_owned(follow(engine.clone(), engine.inventory())));
+pub fn start(shared: &Shared, engine: &Arc<Engine>) {
+    let cancel = shared.services.cancel.clone();
+    let follow = follow(shared.host.clone(), engine.clone(), engine.inventory());
+    tokio::spawn(cancel.run_until_cancelled_owned(follow));
 }
 
-async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
-    tidy(&engine).await;
+async fn follow(host: Arc<dyn Host>, engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
+    tidy(&host, &engine).await;
     let mut ports = Ports { inventory, seen: BTreeMap::new() };
     let mut pause = PAUSES.0;
     let mut told = false;
@@ -40,7 +41,7 @@ async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
         }
         let mut worked = false;
         there = there.or_else(|| NameWatch::open(&socket()).ok());
-        let ended = session(&engine, &mut ports, &mut worked).await;
+        let ended = session(&host, &engine, &mut ports, &mut worked).await;
         if worked {
             (pause, told) = (PAUSES.0, false);
         }
@@ -59,9 +60,9 @@ async fn follow(engine: Arc<Engine>, inventory: watch::Receiver<Inventory>) {
 }
 
 /// Removes what was left of networks that are gone meanwhile. Hosts without Open vSwitch are none of its business.
-async fn tidy(engine: &Engine) {
+async fn tidy(host: &Arc<dyn Host>, engine: &Engine) {
     let Ok(mut client) = connect().await else { return };
-    if let Err(error) = audit(engine, &mut client).await {
+    if let Err(error) = audit(host, engine, &mut client).await {
         tracing::debug!(error = %landline_types::chain(&error), "Open vSwitch not looked at");
     }
 }
@@ -70,11 +71,16 @@ async fn tidy(engine: &Engine) {
 const MOMENT: Duration = Duration::from_millis(250);
 
 /// One connection, to its end. `Ok`: nobody needs it any more.
-async fn session(engine: &Engine, ports: &mut Ports, worked: &mut bool) -> Result<(), Error> {
+async fn session(
+    host: &Arc<dyn Host>,
+    engine: &Engine,
+    ports: &mut Ports,
+    worked: &mut bool,
+) -> Result<(), Error> {
     let mut client = connect().await?;
     client.watch().await?;
     while ports.look() {
-        audit(engine, &mut client).await?;
+        audit(host, engine, &mut client).await?;
         *worked = true;
         let next = Instant::now() + MOMENT;
         tokio::select! {
@@ -128,9 +134,9 @@ fn seen(inventory: &Inventory) -> Seen {
 }
 
 /// Removes ports of ours whose links are gone, and adds those that are missing or broken.
-async fn audit(engine: &Engine, client: &mut Client) -> Result<(), Error> {
+async fn audit(host: &Arc<dyn Host>, engine: &Engine, client: &mut Client) -> Result<(), Error> {
     let switch = client.switch().await?;
-    let host = engine.host();
+    let host = host.clone();
     // Looked at after the switch: a port is made after its link.
     let links = match blocking(move || host.links()).await {
         Ok(links) => links,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use landline_dhcp::v4::Lease;
 use landline_dhcp::v6::State6;
 use landline_engine::{Admission, Done, Endpoint, Engine};
-use landline_leases::Inventory;
+use landline_leases::{Inventory, Shared};
 use landline_links::blocking;
 use landline_model::{AddressRecord, ContainerRecord, EndpointRecord};
 use landline_options::{DnsMode, EndpointId};
@@ -57,11 +57,11 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Follows what the engine's endpoints hear, until the engine ends. Must be called within a tokio runtime.
-    pub fn follow(self: &Arc<Self>, engine: &Arc<Engine>) {
+    /// Follows what the engine's endpoints hear, until the daemon ends. Must be called within a tokio runtime.
+    pub fn follow(self: &Arc<Self>, shared: &Shared, engine: &Arc<Engine>) {
         let (this, follower, inventory) = (self.clone(), engine.clone(), engine.inventory());
         let follow = async move { this.write_changes(&follower, inventory).await };
-        tokio::spawn(engine.services().cancel.clone().run_until_cancelled_owned(follow));
+        tokio::spawn(shared.services.cancel.clone().run_until_cancelled_owned(follow));
     }
 
     /// Writes what changes.

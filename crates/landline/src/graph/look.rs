@@ -17,7 +17,7 @@ pub(crate) async fn look(context: &Context) -> GraphView {
     parts.attach.name_containers(&mut endpoints);
     let networks: Vec<GraphNetwork> = parts.engine.networks().values().map(network).collect();
     let host_access = parts.host_access.views();
-    let (host, mut wanted) = (parts.engine.host(), BTreeSet::new());
+    let (host, mut wanted) = (parts.shared.host.clone(), BTreeSet::new());
     wanted.extend(networks.iter().map(|network| network.parent.clone()));
     let nat = parts.nat.list(&parts.engine);
     wanted.extend(nat.iter().map(|view| view.interface.to_string()));

@@ -124,7 +124,7 @@ impl Notices {
     /// Notices of all changes from now on.
     pub(super) fn new(context: &Context) -> Self {
         let engine = &context.parts.engine;
-        let services = engine.services();
+        let services = &context.parts.shared.services;
         let watched = Watched {
             inventory: engine.inventory(),
             history: services.history.latest(),

@@ -65,7 +65,7 @@ pub(crate) async fn run(options: &MetricsOptions) -> Result<(), CommandError> {
 /// The daemon's side.
 pub(crate) async fn look(context: &Context) -> Scrape {
     let parts = &context.parts;
-    let services = parts.engine.services();
+    let services = &parts.shared.services;
     let mut endpoints = parts.engine.client_views().await;
     parts.attach.name_containers(&mut endpoints);
     let health = health(context, &endpoints).await;
@@ -112,7 +112,7 @@ pub(crate) async fn look(context: &Context) -> Scrape {
         networks,
         meters: meters.into_iter().filter_map(|(id, meter)| Some((named(id)?, meter))).collect(),
         docker: parts.docker_requests.read(),
-        commits: parts.engine.store().commits(),
+        commits: parts.shared.store.commits(),
         reconciled: results.map(|(result, count)| (result, count.load(Ordering::Relaxed))).into(),
         nat,
         host_access,

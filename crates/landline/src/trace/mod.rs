@@ -109,7 +109,7 @@ fn line(message: &Message) -> String {
 
 /// The daemon's side; with `follow` it answers once there is a message after that number. `None`: there is no such endpoint.
 pub(crate) async fn trace(context: &Context, target: &str, after: u64, follow: bool) -> Option<Vec<Message>> {
-    let mut latest = context.parts.engine.services().traces.latest();
+    let mut latest = context.parts.shared.services.traces.latest();
     loop {
         latest.mark_unchanged();
         let messages = look(context, target, after).await?;
@@ -135,7 +135,7 @@ async fn look(context: &Context, target: &str, after: u64) -> Option<Vec<Message
         else {
             continue;
         };
-        let traced = engine.services().traces.of(&endpoint, &parent, after);
+        let traced = context.parts.shared.services.traces.of(&endpoint, &parent, after);
         messages.extend(traced.into_iter().map(|traced| Message {
             number: traced.number,
             at_us: u64::try_from(traced.at.as_micros()).unwrap_or(u64::MAX),
