@@ -344,3 +344,6 @@ fn within(address: IpAddr, subnet: IpNet) -> Result<IpNet, RequestAddressError> 
     }
     IpNet::new(address, subnet.prefix_len()).map_err(|_| RequestAddressError::NoSubnet(address))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use landline_engine::{CreateEndpoint, CreateEndpointError};
 use landline_model::{IdentityId, NetworkRecord};
 use landline_options::{Addressing, EndpointOptions, NetworkId, PoolSource};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ipam, RequestAddress, RequestAddressError};
