@@ -472,7 +472,7 @@ impl AttachmentRecord {
         self.mark().to_string()
     }
 
-    fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> Mark {
         let end = if self.spec.link == LinkChoice::Nic { End::Card } else { End::Container };
         Mark::new(self.id.endpoint(), end)
     }

@@ -2,7 +2,9 @@
 
 use landline_kernel::LinkChange;
 use landline_kernel::sysctl::Family;
+use landline_links::mark::Mark;
 use landline_links::{Defaults, Host, LinkEnd, LinkType, Namespaces, Step, blocking, dress};
+use landline_types::{IfName, Mac};
 
 use super::apply::{Put, inside_error};
 use super::inside::{self, InsideError};
@@ -21,7 +23,7 @@ impl Attachments {
         let (record, netns, host) = (slot.read(), put.netns.clone(), self.engine.host());
         let (spec, alias) = (record.spec.clone(), record.alias());
         let work = blocking(move || {
-            let index = add_dummy(&*host, &record, &alias)?;
+            let index = add_dummy(&*host, &record)?;
             netns.take(&*host, index)?;
             let mut netlink = netns.requests()?;
             let index = inside::link_with(&mut *netlink, &alias)?.ok_or(InsideError::Lost)?.index;
@@ -52,19 +54,17 @@ impl Attachments {
     }
 }
 
-fn add_dummy(host: &dyn Host, record: &AttachmentRecord, alias: &str) -> Result<u32, InsideError> {
-    let name = landline_links::mark::Mark::new(record.id.endpoint(), landline_links::mark::End::Container)
-        .link_name();
-    let end = LinkEnd {
-        name: name.clone(),
-        mac: record.spec.mac,
-        mtu: DUMMY_MTU,
-        alias: alias.to_owned(),
-        silent: true,
-    };
-    host.apply(&Step::AddLink { link: end, kind: LinkType::Dummy })?;
-    let link = host.link(&name)?;
-    Ok(link.ok_or(InsideError::Lost)?.index)
+/// The step that makes an interface with this mark, and what it is called on the host.
+pub(super) fn step(mark: &Mark, mac: Option<Mac>) -> (Step, IfName) {
+    let name = mark.link_name();
+    let link = LinkEnd { name: name.clone(), mac, mtu: DUMMY_MTU, alias: mark.to_string(), silent: true };
+    (Step::AddLink { link, kind: LinkType::Dummy }, name)
+}
+
+fn add_dummy(host: &dyn Host, record: &AttachmentRecord) -> Result<u32, InsideError> {
+    let (step, name) = step(&record.mark(), record.spec.mac);
+    host.apply(&step)?;
+    Ok(host.link(&name)?.ok_or(InsideError::Lost)?.index)
 }
 
 fn take(

@@ -8,12 +8,12 @@ use landline_engine::{ParentLinks, WantedLink, random_mac};
 use landline_kernel::Link;
 use landline_leases::OsRandom;
 use landline_links::mark::{End, Mark, PROTOCOL};
-use landline_links::{LinkEnd, LinkType, Plan, Step, blocking, facts_of};
+use landline_links::{Plan, Step, blocking, facts_of};
 use landline_model::NetworkRecord;
 use landline_types::IfName;
 
 use super::record::AttachmentId;
-use super::{AttachFailure, AttachRequest, Attachments, ResolvedParent, inside, parent, place};
+use super::{AttachFailure, AttachRequest, Attachments, ResolvedParent, dummy, inside, parent, place};
 
 impl Attachments {
     /// What [`Attachments::attach`] would do, as a script of `ip`, `sysctl`, `ovs-vsctl` and the like. Nothing is changed, and nobody is asked for an
@@ -48,16 +48,8 @@ fn plan(
     parents: &ParentLinks,
 ) -> Result<(Plan, IfName), AttachFailure> {
     let Some(options) = &resolved.network else {
-        let mark = Mark::new(id.endpoint(), End::Container);
-        let name = mark.link_name();
-        let end = LinkEnd {
-            name: name.clone(),
-            mac: request.spec.mac,
-            mtu: 1500,
-            alias: mark.to_string(),
-            silent: true,
-        };
-        return Ok((Plan { steps: vec![Step::AddLink { link: end, kind: LinkType::Dummy }] }, name));
+        let (step, name) = dummy::step(&Mark::new(id.endpoint(), End::Container), request.spec.mac);
+        return Ok((Plan { steps: vec![step] }, name));
     };
     let mut steps = Vec::new();
     if resolved.make {
