@@ -105,14 +105,13 @@ async fn it_is_given_up_at_each_step(way: Way) {
         let (before, cancel) = (world.all(), CancellationToken::new());
         let attached = pin!(daemon.attach.attach(way.request(), cancel.clone()));
         let attached = GivingUp { inner: attached, left, cancel: cancel.clone() }.await;
-        match attached {
-            Err(error) => nothing_left(&world, &daemon, &before, &format!("moment {left}: {error:?}")),
-            Ok(_) => {
-                assert_eq!(world.inside().names(), ["eth0", "eth1"]);
-                if !cancel.is_cancelled() {
-                    return;
-                }
-            }
+        if let Err(error) = attached {
+            nothing_left(&world, &daemon, &before, &format!("moment {left}: {error:?}"));
+            continue;
+        }
+        assert_eq!(world.inside().names(), ["eth0", "eth1"]);
+        if !cancel.is_cancelled() {
+            return;
         }
     }
     panic!("it never ends");

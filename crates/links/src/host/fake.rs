@@ -101,7 +101,9 @@ impl FakeHost {
             }
             gone
         });
-        gone.iter().for_each(|link| self.namespaces.cut(link));
+        for link in &gone {
+            self.namespaces.cut(link);
+        }
         Ok(!gone.is_empty())
     }
 }

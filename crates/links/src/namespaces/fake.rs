@@ -284,7 +284,9 @@ impl State {
             Ok(gone)
         });
         let gone = gone.ok().flatten();
-        gone.iter().for_each(|link| self.cut(link));
+        if let Some(link) = &gone {
+            self.cut(link);
+        }
         gone.is_some()
     }
 
