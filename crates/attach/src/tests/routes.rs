@@ -50,6 +50,16 @@ async fn a_route_that_a_kill_switch_has_removed_does_not_come_back() {
     assert_eq!(world.inside().routes, [""; 0]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_put_back_in_a_namespace_that_is_another_one() {
+    let (world, daemon) = two().await;
+    world.end();
+    world.begin();
+    world.host.namespaces().sandbox(WEB, |inside| inside.routes.clear());
+    daemon.detach().await.unwrap();
+    assert_eq!(world.inside().routes, [""; 0]);
+}
+
 fn change(words: &str) -> Change {
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
     match Pipework::parse(&words).unwrap() {
