@@ -1,6 +1,7 @@
 //! Docker's words on one side, the engine's on the other.
 
 mod addresses;
+mod patience;
 mod starting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ use crate::addressing::{self, AddressingError, OurPool};
 use crate::parts::Parts;
 use crate::placeholders;
 use crate::preset::Preset;
+use patience::Patience;
 
 /// How much longer than `lease_timeout` an endpoint may take: links, the store, undoing it all.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -78,6 +80,8 @@ pub(crate) struct Frontend {
     docker_lives: Arc<Notify>,
     /// Tells it what Docker does not.
     doubts: Arc<Doubts>,
+    /// How long a Docker that does not answer is waited for.
+    patience: Arc<Patience>,
 }
 
 /// What a request can be refused for before the engine sees it.
@@ -116,6 +120,7 @@ impl Frontend {
         watcher: &Watcher,
     ) -> Vec<Arc<Self>> {
         let lan_ipam_name: Arc<str> = lan_ipam_name(names).into();
+        let patience: Arc<Patience> = Arc::default();
         let frontend = |preset: &Preset| {
             Arc::new(Self {
                 parts: parts.clone(),
@@ -128,6 +133,7 @@ impl Frontend {
                 config: config.clone(),
                 docker_lives: watcher.sign(),
                 doubts: watcher.doubts(),
+                patience: patience.clone(),
             })
         };
         names.iter().map(frontend).collect()

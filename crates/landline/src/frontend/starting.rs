@@ -7,6 +7,7 @@ use landline_docker::{ContainerInfo, DockerView, EndpointRequest, Mounts, Place,
 use landline_engine::Candidate;
 use landline_model::Port;
 use landline_options::NetworkId;
+use tokio::time::Instant;
 
 use super::{Frontend, LATE};
 
@@ -43,7 +44,13 @@ impl Frontend {
                 }
             }
         };
-        if let Ok(candidates) = tokio::time::timeout(LATE, look).await {
+        let patience = if self.view.borrow().connected {
+            self.patience.renew();
+            LATE
+        } else {
+            self.patience.left(dockerd, LATE, Instant::now())
+        };
+        if let Ok(candidates) = tokio::time::timeout(patience, look).await {
             return candidates;
         }
         // A daemon that has just started may be about to see Docker. Where it still does not, Docker restores.
