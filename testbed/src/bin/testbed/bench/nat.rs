@@ -1,4 +1,5 @@
-//! What translation costs: a container under an address of the LAN on the host, beside Docker's own `-p` and a bridge.
+//! What translation and routing cost: a container under an address of the LAN on the host, and one that the host routes to, beside
+//! Docker's own `-p`, a bridge and macvlan.
 
 use std::path::Path as File;
 
@@ -10,8 +11,10 @@ use super::rounds::in_turn;
 use super::table::{Table, times};
 
 /// The container of each way, and where a machine of the LAN reaches it.
-const WAYS: [(&str, &str, &str); 4] = [
+const WAYS: [(&str, &str, &str); 6] = [
     ("mode=bridge, not translated", "bridged", "192.0.2.121"),
+    ("mode=macvlan on the bridge", "child", "192.0.2.138"),
+    ("mode=routed", "routed", "192.0.2.130"),
     ("Docker's bridge, -p", "published", "192.0.2.10"),
     ("mode=nat", "translated", "192.0.2.122"),
     ("Docker's bridge, landline nat", "recorded", "192.0.2.123"),
@@ -42,6 +45,12 @@ impl Lab {
              --gateway 192.0.2.1 lan",
             "network create -d landline -o mode=nat -o parent=br0 -o firewall=open -o ports=all \
              -o lan_ip=192.0.2.122 --subnet 203.0.113.0/24 private",
+            "network create -d landline --ipam-driver landline -o mode=routed -o parent=br0 -o firewall=open -o addressing=pool \
+             --subnet 192.0.2.0/24 --gateway 192.0.2.1 --ip-range 192.0.2.128/29 routed",
+            "network create -d landline --ipam-driver landline -o mode=macvlan -o parent=br0 -o addressing=pool \
+             --subnet 192.0.2.0/24 --gateway 192.0.2.1 --ip-range 192.0.2.136/29 children",
+            "run -d --name routed --network routed --ip 192.0.2.130 box sleep infinity",
+            "run -d --name child --network children --ip 192.0.2.138 box sleep infinity",
             "run -d --name bridged --network lan --ip 192.0.2.121 box sleep infinity",
             "run -d --name published -p 5201:5201 box sleep infinity",
             "run -d --name translated --network private box sleep infinity",
@@ -68,13 +77,13 @@ pub(super) fn measure(landline: &File, extent: Extent) -> Result<()> {
         .iter()
         .map(|runs| (median(runs.iter().map(|run| run.0)), median(runs.iter().map(|run| run.1))))
         .collect();
-    let [_, published, ..] = medians.as_slice() else { return Ok(()) };
+    let [_, _, _, published, ..] = medians.as_slice() else { return Ok(()) };
     let mut table = Table::new(&["from a machine of the LAN", "Gbit/s", "/ -p", "round trip µs"]);
     for ((title, ..), (gbit, round_trip)) in WAYS.iter().zip(&medians) {
         table.row(title, [format!("{gbit:.2}"), times(*gbit, published.0), format!("{round_trip:.0}")]);
     }
     print!(
-        "\n## Translated addresses\n\n\
+        "\n## Translated and routed addresses\n\n\
          iperf3, one stream of 3 s; 100 pings, which with -p the host answers. Runs of each: {runs}, in turn (and before them\n\
          one that is not counted).\n\n{table}"
     );
