@@ -1,4 +1,4 @@
-//! Per-link settings under `/proc/sys/net/ipv4/conf` and `/proc/sys/net/ipv6/conf` (`ip-sysctl`).
+//! Per-link settings under `/proc/sys/net/ipv4/conf`, `/proc/sys/net/ipv6/conf` (`ip-sysctl`) and `/proc/sys/net/ipv4/neigh` (arp(7)).
 //!
 //! They are those of the *calling thread's* namespace: use [`Netns::run`](crate::Netns::run) for another one.
 
@@ -17,6 +17,8 @@ pub enum Family {
     V4,
     /// `net/ipv6/conf`.
     V6,
+    /// `net/ipv4/neigh`.
+    Arp,
 }
 
 /// The value of a setting of a link (or of `all` or `default`), without the line end.
@@ -34,13 +36,6 @@ pub fn get(family: Family, link: &IfName, key: &str) -> io::Result<String> {
 pub fn set(family: Family, link: &IfName, key: &str, value: &str) -> io::Result<()> {
     // One write: the kernel takes each as a value of its own.
     open(&path(family, link, key)?)?.write_all(value.as_bytes())
-}
-
-/// Has the kernel answer ARP requests at once that it answers on a link for others' addresses (`proxy_delay`, arp(7)): by default it
-/// waits for up to 0.8 s.
-pub fn answer_as_proxy_at_once(link: &IfName) -> io::Result<()> {
-    let path: PathBuf = ["/proc/sys/net/ipv4/neigh", link.as_str(), "proxy_delay"].iter().collect();
-    open(&path)?.write_all(b"0")
 }
 
 /// Whether IPv4 packets are passed on between links (`net.ipv4.ip_forward`).
@@ -88,12 +83,13 @@ fn path(family: Family, link: &IfName, key: &str) -> io::Result<PathBuf> {
     if key.is_empty() || !key.bytes().all(clean) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a link setting"));
     }
-    let family = match family {
-        Family::V4 => "ipv4",
-        Family::V6 => "ipv6",
+    let (family, what) = match family {
+        Family::V4 => ("ipv4", "conf"),
+        Family::V6 => ("ipv6", "conf"),
+        Family::Arp => ("ipv4", "neigh"),
     };
     // An IfName holds no '/' and is neither "." nor "..".
-    Ok(["/proc/sys/net", family, "conf", link.as_str(), key].iter().collect())
+    Ok(["/proc/sys/net", family, what, link.as_str(), key].iter().collect())
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Parts {
         let nat = Nat::start(&mut ground).await;
         let firewall = Arc::new(FirewallCheck::new(nat.clone()));
         let resolver = Arc::<Resolver>::default();
-        let routed = Routed::new(&ground);
+        let routed = Routed::new(&mut ground);
         let refused_starts = RefusedStarts::resume(&mut ground);
         let admissions = Admissions::new(vec![
             refused_starts.clone(),

@@ -6,6 +6,7 @@
 //! answered ([`Admission`]), and one task keeps them as the inventory wants them: it wakes up when an endpoint, the parent or one of
 //! our routes changes.
 
+mod delays;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,8 @@ use landline_types::{IfName, chain};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use delays::Delays;
+pub use delays::ProxyDelayRecord;
 use plan::{Announcement, Host, Plan, Want, Wants, want, wants};
 
 /// RFC 5227 section 2.3: this many announcements, so far apart.
@@ -76,18 +79,24 @@ pub struct Routed {
     /// What is wanted for endpoints that are being created.
     claims: Mutex<Wants>,
     /// Held while the host is looked at and changed.
-    turn: tokio::sync::Mutex<()>,
+    delays: tokio::sync::Mutex<Delays>,
 }
 
 impl Routed {
     /// Before the engine, which asks it. Nothing is changed before [`Self::follow`].
-    pub fn new(ground: &Foundation) -> Arc<Self> {
-        Self::over(ground.services.prober(), ground.ledger.watch(), ground.cancel.clone())
+    pub fn new(ground: &mut Foundation) -> Arc<Self> {
+        let delays = Delays::resume(ground.rows.take(), ground.store.clone());
+        Self::over(ground.services.prober(), ground.ledger.watch(), delays, ground.cancel.clone())
     }
 
-    fn over(prober: Prober, inventory: watch::Receiver<Inventory>, cancel: CancellationToken) -> Arc<Self> {
-        let (claims, turn) = (Mutex::default(), tokio::sync::Mutex::default());
-        Arc::new(Self { prober, inventory, cancel, claims, turn })
+    fn over(
+        prober: Prober,
+        inventory: watch::Receiver<Inventory>,
+        delays: Delays,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        let (claims, delays) = (Mutex::default(), tokio::sync::Mutex::new(delays));
+        Arc::new(Self { prober, inventory, cancel, claims, delays })
     }
 
     /// Follows the engine's endpoints until the engine ends. Must be called within a tokio runtime.
@@ -138,10 +147,12 @@ impl Routed {
 
     /// Makes the host as it is wanted. What one address cannot have keeps no other from it; the first failure is returned.
     async fn pass(&self) -> Result<(), RoutedError> {
-        let _turn = self.turn.lock().await;
+        let mut delays = self.delays.lock().await;
         let mut all = wants(&self.inventory.borrow());
         self.claims().retain(|endpoint, _| !all.contains_key(endpoint));
         all.extend(self.claims().clone());
+        let parents = all.values().map(|want| want.parent.clone()).collect();
+        delays.keep(&self.prober.namespaces, parents).await;
         let namespaces = self.prober.namespaces.clone();
         let (announced, result) = blocking(move || {
             let mut netlink = match namespaces.host() {

@@ -8,6 +8,7 @@ use landline_links::fake::{FakeNamespaces, Refused, link};
 use landline_links::mark::Mark;
 use landline_model::{EndpointRecord, NetworkRecord};
 use landline_options::{Mode, NetworkOptions};
+use landline_store::Store;
 
 use super::*;
 
@@ -38,6 +39,8 @@ struct World {
     host: FakeNamespaces,
     inventory: watch::Sender<Inventory>,
     routed: Arc<Routed>,
+    store: Arc<Store>,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -54,7 +57,11 @@ impl World {
         let (inventory, seen) = watch::channel(Inventory::default());
         let lan = FakeLan::new(Clock::of_tokio());
         let prober = Prober { sockets: Arc::new(lan), namespaces: Arc::new(host.clone()) };
-        Self { routed: Routed::over(prober, seen, CancellationToken::new()), host, inventory }
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&dir.path().join("state.redb")).unwrap().0);
+        let delays = Delays::resume(Vec::new(), store.clone());
+        let routed = Routed::over(prober, seen, delays, CancellationToken::new());
+        Self { routed, host, inventory, store, dir }
     }
 
     async fn claim(&self) -> Result<(), RoutedError> {
@@ -132,6 +139,39 @@ async fn what_the_kernel_refused_is_tried_again() {
     assert_eq!(world.has(), (vec![], vec![]));
     world.host.refuse(None);
     world.until("the next try", &[ADDRESS]).await;
+}
+
+#[tokio::test]
+async fn the_parent_answers_at_once_as_long_as_it_has_containers() {
+    let delay = |world: &World| world.host.read("wlan0", "proxy_delay").unwrap();
+    let world = World::new();
+    world.host.write("wlan0", "proxy_delay", "80");
+    world.claim().await.unwrap();
+    assert_eq!(delay(&world), "0");
+    // The interface is made again, or the host was started again.
+    world.host.write("wlan0", "proxy_delay", "80");
+    world.routed.pass().await.unwrap();
+    assert_eq!(delay(&world), "0");
+    // The daemon ends, and the next one knows what it was.
+    let World { routed, host, inventory, store, dir } = world;
+    let prober = routed.prober.clone();
+    drop((routed, store));
+    let (store, mut rows) = Store::open(&dir.path().join("state.redb")).unwrap();
+    let records: Vec<ProxyDelayRecord> = rows.take();
+    assert_eq!(records, [ProxyDelayRecord { parent: "wlan0".parse().unwrap(), before: 80 }]);
+    let store = Arc::new(store);
+    let delays = Delays::resume(records, store.clone());
+    let routed = Routed::over(prober, inventory.subscribe(), delays, CancellationToken::new());
+    let world = World { routed, host, inventory, store, dir };
+    world.routed.pass().await.unwrap();
+    assert_eq!(delay(&world), "80", "no container is left");
+
+    // Somebody else's value stays.
+    world.claim().await.unwrap();
+    world.host.write("wlan0", "proxy_delay", "20");
+    world.routed.claims().clear();
+    world.routed.pass().await.unwrap();
+    assert_eq!(delay(&world), "20");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use landline_ipam::PoolRecord;
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
 use landline_nat::{ExceptionRecord, NatLease, NatRecord};
+use landline_routed::ProxyDelayRecord;
 use landline_store::{Record, Rows, Store};
 use landline_types::IfName;
 use landline_uplink::HostLease;
@@ -106,6 +107,7 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     let path = dir.path().join("state.redb");
     drop(Store::open(&path).unwrap());
     put_raw(&path, "loosened", "eth0", r#"{"parent":{"name":"eth0"},"before":1}"#);
+    put_raw(&path, "proxy_delays", "wlan0", r#"{"parent":["wlan0"],"before":80}"#);
     put_raw(&path, "loosened", "eth1", r#"{"parent":"eth1","before":"strict"}"#);
     put_raw(&path, "host_leases", "br0", r#"{"address":"192.0.2.10","client_id":"later","hostname":"host"}"#);
     put_raw(&path, "openings", "br0", r#"{"since":1}"#);
@@ -120,6 +122,8 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     let (_, mut rows) = Store::open(&path).unwrap();
     let eth0: IfName = "eth0".parse().unwrap();
     assert_eq!(rows.take::<RpFilterRecord>(), [RpFilterRecord { parent: eth0, before: 1 }]);
+    let delay = ProxyDelayRecord { parent: "wlan0".parse().unwrap(), before: 80 };
+    assert_eq!(rows.take::<ProxyDelayRecord>(), [delay]);
     let [lease] = rows.take::<HostLease>().try_into().unwrap();
     assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
     assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));

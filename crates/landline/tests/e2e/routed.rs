@@ -82,6 +82,8 @@ fn a_switch_port_with_one_hardware_address() -> Result {
     world.host.docker_ok(&["rm", "-f", "child"])?;
     world.host.docker_ok(&["network", "rm", "children"])?;
 
+    let before = world.host.check(&["cat", "/proc/sys/net/ipv4/neigh/eth0/proxy_delay"])?;
+    assert_ne!(before, "0");
     world.network("lan", &["mode=routed", "parent=eth0"])?;
     let wire = world.lan.capture(world.lan.peer(), "eth0", "arp")?;
     let names = ["one", "two", "three"];
@@ -116,6 +118,10 @@ fn a_switch_port_with_one_hardware_address() -> Result {
     wait_for("its answer to be gone", SOON, || proxies(&world).is_ok_and(|left| left.len() == 2))?;
     let routes = world.host.check(&["ip", "route", "show", "proto", "76"])?;
     assert_eq!(routes.lines().count(), 2, "{routes}");
+    let delay = || world.host.check(&["cat", "/proc/sys/net/ipv4/neigh/eth0/proxy_delay"]);
+    assert_eq!(delay()?, "0", "the kernel answers at once");
+    world.host.docker_ok(&["rm", "-f", "two", "three"])?;
+    wait_for("the setting of before", SOON, || delay().is_ok_and(|delay| delay == before))?;
     Ok(())
 }
 

@@ -100,7 +100,7 @@ impl DriverStep for RouteFor {
         for key in SETTINGS {
             sysctl::set(Family::V4, &self.link, key, "1").map_err(failed(key))?;
         }
-        sysctl::answer_as_proxy_at_once(&self.link).map_err(failed("proxy_delay"))
+        sysctl::set(Family::Arp, &self.link, "proxy_delay", "0").map_err(failed("proxy_delay"))
     }
 }
 
