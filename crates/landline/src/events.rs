@@ -1,5 +1,6 @@
 //! `landline events`: what happened.
 
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -76,13 +77,13 @@ fn line(event: &EventRecord) -> String {
         Shown(container).to_string()
     );
     if let Some(address) = event.address {
-        text.push_str(&format!(" {address}"));
+        let _ = write!(text, " {address}");
     }
     if let Some(detail) = &event.detail {
-        text.push_str(&format!(" {}", Shown(detail)));
+        let _ = write!(text, " {}", Shown(detail));
     }
     if event.count > 1 {
-        text.push_str(&format!(" ({} times)", event.count));
+        let _ = write!(text, " ({} times)", event.count);
     }
     text
 }
@@ -103,15 +104,10 @@ pub(crate) async fn events(context: &Context, after: Option<u64>, follow: bool) 
 /// Notes when Docker's API goes and comes back, until `cancel`.
 pub(crate) async fn follow_docker(context: Arc<Context>, cancel: CancellationToken) {
     let mut view = context.docker.clone();
-    let mut was = None;
+    let mut docker = Docker::default();
     loop {
-        let now = view.borrow_and_update().connected;
-        let kind = match was.replace(now) {
-            Some(true) if !now => Some(EventKind::DockerGone),
-            Some(false) if now => Some(EventKind::DockerBack),
-            _ => None,
-        };
-        if let Some(kind) = kind {
+        let connected = view.borrow_and_update().connected;
+        if let Some(kind) = docker.see(connected) {
             context.parts.shared.services.history.note(Happened::new(kind));
         }
         match cancel.run_until_cancelled(view.changed()).await {
@@ -121,9 +117,41 @@ pub(crate) async fn follow_docker(context: Arc<Context>, cancel: CancellationTok
     }
 }
 
+/// What was seen of Docker since the daemon started.
+#[derive(Debug, Clone, Copy, Default)]
+enum Docker {
+    /// It has not answered yet, which is no event.
+    #[default]
+    Unseen,
+    There,
+    Gone,
+}
+
+impl Docker {
+    /// Whether it answers now; what happened by that.
+    fn see(&mut self, connected: bool) -> Option<EventKind> {
+        let (next, kind) = match (*self, connected) {
+            (Self::Unseen, true) => (Self::There, None),
+            (Self::There, false) => (Self::Gone, Some(EventKind::DockerGone)),
+            (Self::Gone, true) => (Self::There, Some(EventKind::DockerBack)),
+            (same, _) => (same, None),
+        };
+        *self = next;
+        kind
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_docker_answers_after_a_start_is_no_event() {
+        let mut docker = Docker::default();
+        let seen = [false, true, true, false, false, true].map(|connected| docker.see(connected));
+        let (gone, back) = (Some(EventKind::DockerGone), Some(EventKind::DockerBack));
+        assert_eq!(seen, [None, None, None, gone, None, back]);
+    }
 
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {

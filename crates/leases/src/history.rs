@@ -73,8 +73,8 @@ impl Happened {
 
     /// For this reason, or with these words.
     #[must_use]
-    pub fn because(mut self, detail: impl ToString) -> Self {
-        self.detail = Some(detail.to_string().chars().take(LONGEST).collect());
+    pub fn because(mut self, detail: impl AsRef<str>) -> Self {
+        self.detail = Some(detail.as_ref().chars().take(LONGEST).collect());
         self
     }
 }
@@ -133,39 +133,17 @@ impl History {
         let mut state = self.state();
         state.revision += 1;
         let revision = state.revision;
-        let urgent = match state.same(&happened, now) {
-            Some(again) => {
-                again.revision = revision;
-                let event = &mut again.event;
-                (event.at_ms, event.count) = (now, event.count.saturating_add(1));
-                (event.address, event.detail) = (happened.address, happened.detail);
-                let number = event.number.clone();
-                state.changed.insert(number);
-                false
-            }
-            None => {
-                let number = format!("{:020}", state.next);
-                state.next = state.next.saturating_add(1);
-                state.changed.insert(number.clone());
-                let Happened { kind, endpoint, container, network, address, detail } = happened;
-                let event = EventRecord {
-                    number,
-                    kind,
-                    first_ms: now,
-                    at_ms: now,
-                    count: 1,
-                    endpoint,
-                    container,
-                    network_id: network,
-                    network: None,
-                    address,
-                    detail,
-                };
-                state.events.push_back(Noted { revision, event });
-                state.trim();
-                true
-            }
-        };
+        let again = state.same(&happened, now).map(|again| {
+            again.revision = revision;
+            let event = &mut again.event;
+            (event.at_ms, event.count) = (now, event.count.saturating_add(1));
+            (event.address, event.detail) = (happened.address, happened.detail.clone());
+            event.number.clone()
+        });
+        let urgent = again.is_none();
+        let number = again.unwrap_or_else(|| state.add(happened, revision, now));
+        state.changed.insert(number);
+        state.trim();
         drop(state);
         self.latest.send_replace(revision);
         if urgent {
@@ -249,14 +227,34 @@ impl State {
         latest.filter(|_| apart >= APART).and_then(|at| self.events.get_mut(at))
     }
 
+    /// Adds an event; its number.
+    fn add(&mut self, happened: Happened, revision: u64, now: u64) -> String {
+        let number = format!("{:020}", self.next);
+        self.next = self.next.saturating_add(1);
+        let Happened { kind, endpoint, container, network, address, detail } = happened;
+        let event = EventRecord {
+            number: number.clone(),
+            kind,
+            first_ms: now,
+            at_ms: now,
+            count: 1,
+            endpoint,
+            container,
+            network_id: network,
+            network: None,
+            address,
+            detail,
+        };
+        self.events.push_back(Noted { revision, event });
+        number
+    }
+
     fn trim(&mut self) {
         while self.events.len() > MOST
             && let Some(oldest) = self.events.pop_front()
         {
-            // What was never written need not be removed.
-            if !self.changed.remove(&oldest.event.number) || oldest.event.count > 1 {
-                self.dropped.insert(oldest.event.number);
-            }
+            self.changed.remove(&oldest.event.number);
+            self.dropped.insert(oldest.event.number);
         }
     }
 

@@ -281,7 +281,9 @@ impl Machine for Ipv6 {
                 base.pace.want(Due::Store);
             }
             Event::Lost { address, reason } => {
-                base.happened(EventKind::LeaseLost, |event| event.address(address).because(reason));
+                base.happened(EventKind::LeaseLost, |event| {
+                    event.address(address).because(reason.to_string())
+                });
                 if base.may_log() {
                     tracing::warn!(endpoint = base.endpoint(), %address, %reason, "an IPv6 address is lost and taken away");
                 }
@@ -291,7 +293,9 @@ impl Machine for Ipv6 {
                 if base.may_log() {
                     tracing::warn!(endpoint = base.endpoint(), %address, %why, "the LAN's address is not used");
                 }
-                base.happened(EventKind::AddressRefused, |event| event.address(address).because(&why));
+                base.happened(EventKind::AddressRefused, |event| {
+                    event.address(address).because(why.to_string())
+                });
                 self.troubled(|troubles| troubles.refuse(None, why));
             }
             Event::Conflict { address, by } => {

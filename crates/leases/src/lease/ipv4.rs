@@ -282,7 +282,9 @@ impl Machine for Ipv4 {
                 if base.may_log() {
                     tracing::warn!(endpoint = base.endpoint(), %address, %reason, "the address is lost and taken away");
                 }
-                base.happened(EventKind::LeaseLost, |event| event.address(address).because(reason));
+                base.happened(EventKind::LeaseLost, |event| {
+                    event.address(address).because(reason.to_string())
+                });
                 if reason == LossReason::Nak {
                     self.status.send_modify(|status| status.naks += 1);
                 }
