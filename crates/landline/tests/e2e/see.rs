@@ -210,9 +210,9 @@ fn the_page_is_told_of_changes_while_somebody_looks() -> Result {
     assert!(head.contains("<!doctype html>"), "{head}");
 
     let listen =
-        "curl -sN --unix-socket /run/landline/control.sock http://localhost/changes >/tmp/changes & echo $!";
+        "curl -sN --unix-socket /run/landline/control.sock http://localhost/changes >/run/changes & echo $!";
     let pid = world.host.check(&["sh", "-c", listen])?;
-    let notices = || world.host.check(&["cat", "/tmp/changes"]).unwrap_or_default();
+    let notices = || world.host.check(&["cat", "/run/changes"]).unwrap_or_default();
     wait_for("the first notice", SOON, || notices().trim() == "data: 1")?;
     world.run("web", "lan", &[])?;
     wait_for("a notice of the container", SOON, || notices().contains("data: 2"))?;
