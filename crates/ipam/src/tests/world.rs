@@ -78,7 +78,7 @@ impl World {
         let mut ground = self.machine.ground(&self.dir.path().join("state.redb"));
         let pools = Pools::resume(&mut ground);
         let engine = Engine::start(&mut ground, Arc::new(Admissions::new(vec![pools.clone()]))).await;
-        let ipam = Ipam::new(engine.clone(), pools.clone());
+        let ipam = Ipam::new(&ground.shared(), engine.clone(), pools.clone());
         Daemon { engine, pools, ipam }
     }
 
