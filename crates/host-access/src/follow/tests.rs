@@ -94,7 +94,7 @@ impl World {
             "sandbox": sandbox(n), "container": { "id": mark, "name": format!("web{n}") },
         }))
         .unwrap();
-        self.fake.sandbox(&sandbox(n), |inside| {
+        self.fake.sandbox(sandbox(n), |inside| {
             *inside = Lists::default();
             inside.links.push(link(7, "eth0", LinkKind::Macvlan { mode: None }));
             inside.addresses.push(Address::new(7, format!("{address}/24").parse().unwrap()));
@@ -107,7 +107,7 @@ impl World {
     }
 
     fn container_ends(&self, n: u8) {
-        self.fake.end(&sandbox(n));
+        self.fake.end(sandbox(n));
         let id = format!("{n:064}").parse().unwrap();
         self.inventory.send_modify(|all| drop(all.endpoints.remove(&id)));
     }
@@ -137,7 +137,7 @@ impl World {
     /// Whom a container knows.
     fn known_inside(&self, n: u8) -> Vec<(IpAddr, Option<Mac>)> {
         let text = |neighbour: &Neighbour| (neighbour.address, neighbour.mac);
-        self.fake.sandbox(&sandbox(n), |inside| inside.neighbours.iter().map(text).collect())
+        self.fake.sandbox(sandbox(n), |inside| inside.neighbours.iter().map(text).collect())
     }
 
     /// Everything that there is on the host, apart from the order.
