@@ -61,7 +61,7 @@ impl World {
         let store = Arc::new(Store::open(&dir.path().join("state.redb")).unwrap().0);
         let delays = Delays::resume(Vec::new(), store.clone());
         let routed = Routed::over(prober, seen, delays, CancellationToken::new());
-        Self { routed, host, inventory, store, dir }
+        Self { host, inventory, routed, store, dir }
     }
 
     async fn claim(&self) -> Result<(), RoutedError> {
@@ -162,7 +162,7 @@ async fn the_parent_answers_at_once_as_long_as_it_has_containers() {
     let store = Arc::new(store);
     let delays = Delays::resume(records, store.clone());
     let routed = Routed::over(prober, inventory.subscribe(), delays, CancellationToken::new());
-    let world = World { routed, host, inventory, store, dir };
+    let world = World { host, inventory, routed, store, dir };
     world.routed.pass().await.unwrap();
     assert_eq!(delay(&world), "80", "no container is left");
 
