@@ -14,7 +14,7 @@ use landline_links::LinkTable;
 use landline_model::EventRecord;
 use landline_nat::NatError;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::control::Context;
 use crate::output::shown;
@@ -66,8 +66,12 @@ pub(super) enum PageError {
     Json(#[from] serde_json::Error),
 }
 
+/// One looks at a time: that reads the host's packet filter, and readers may be many.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// What the page shows, as JSON. Texts of others are escaped as on a terminal.
 pub(super) async fn state(context: &Context) -> Result<Vec<u8>, PageError> {
+    let _turn = TURN.lock().await;
     let engine = &context.parts.engine;
     let mut endpoints = engine.endpoint_views().await;
     context.parts.attach.name_containers(&mut endpoints);
