@@ -33,7 +33,7 @@ impl Attachments {
             endpoint.state.has_also(addresses.map(|address| address.net.addr()).collect()).await;
         }
         for address in &spec.addresses {
-            let permitted = self.engine.services().book.permit_endpoint(address.net, options, id);
+            let permitted = self.shared.services.book.permit_endpoint(address.net, options, id);
             permitted.map_err(AttachFailure::NotPermitted)?;
         }
         Ok(())
@@ -50,7 +50,7 @@ impl Attachments {
         else {
             return Ok(());
         };
-        let (host, alias) = (self.engine.host(), record.alias());
+        let (host, alias) = (self.shared.host.clone(), record.alias());
         let link = blocking(move || {
             Ok::<_, landline_links::HostError>(
                 host.links()?.into_iter().find(|link| link.alias.as_deref() == Some(&*alias)),
@@ -58,7 +58,7 @@ impl Attachments {
         });
         let Some(link) = link.await? else { return Ok(()) };
         let Some(mac) = link.mac else { return Ok(()) };
-        let services = self.engine.services();
+        let services = &self.shared.services;
         let look = async {
             let over = probe::asked_over(services, options, link.index).await?;
             probe::contest(services, over, mac, &addresses, options.conflict_check).await

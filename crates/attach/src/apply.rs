@@ -43,7 +43,7 @@ impl Attachments {
             } else {
                 self.attachments.lock().remove(&before.id);
                 self.engine.leave_network(&before.id.network()).await;
-                self.engine.store().remove::<AttachmentRecord>(&before.id).await?;
+                self.shared.store.remove::<AttachmentRecord>(&before.id).await?;
             }
             return Err(error);
         }
@@ -294,7 +294,7 @@ impl Attachments {
     /// Moves the link, once what it replaces is written down.
     async fn move_in(&self, slot: &Slot, put: &Put<'_>, gateway: bool) -> Result<IfName, AttachFailure> {
         let record = slot.read();
-        let (host, alias) = (self.engine.host(), record.alias());
+        let (host, alias) = (self.shared.host.clone(), record.alias());
         let there = self.note_place(slot, put, gateway, false).await?;
         let netns = put.netns.clone();
         let mark = Mark::new(record.id.endpoint(), End::Host);
@@ -349,7 +349,7 @@ impl Attachments {
             Origin::Runtime(_) => Defaults::IfFree,
             _ => Defaults::Take,
         };
-        let (sandboxes, netns) = (self.engine.services().sandboxes.clone(), put.netns.clone());
+        let (sandboxes, netns) = (self.shared.services.sandboxes.clone(), put.netns.clone());
         let done = blocking(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             let mut sandbox = sandboxes.enter(&path, &mark)?.ok_or(InsideError::Lost)?;
             sandbox.quiet_v6(setting.own_v6);
@@ -386,7 +386,7 @@ impl Attachments {
     ) -> Result<(), AttachFailure> {
         let mut record = slot.read();
         change(&mut record);
-        self.engine.store().put(&record).await?;
+        self.shared.store.put(&record).await?;
         *slot.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = record;
         Ok(())
     }

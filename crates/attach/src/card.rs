@@ -36,7 +36,7 @@ impl Attachments {
         slot: &Slot,
         options: &NetworkOptions,
     ) -> Result<Card, AttachFailure> {
-        let (host, name, mode) = (self.engine.host(), options.parent.clone(), options.mode);
+        let (host, name, mode) = (self.shared.host.clone(), options.parent.clone(), options.mode);
         let mark = Mark::new(slot.read().id.endpoint(), End::Card).to_string();
         let (own, namespaces) = (mark.clone(), self.namespaces());
         let card = blocking(move || {
@@ -52,7 +52,7 @@ impl Attachments {
         let card = card.await?;
         let stored = card.clone();
         self.remember(slot, |record| record.card = Some(stored)).await?;
-        let (host, link) = (self.engine.host(), options.parent.clone());
+        let (host, link) = (self.shared.host.clone(), options.parent.clone());
         blocking(move || host.apply(&Step::SetAlias { link, alias: mark })).await?;
         Ok(card)
     }
@@ -61,7 +61,7 @@ impl Attachments {
     pub(super) async fn give_card_back(&self, slot: &Slot) -> Result<(), AttachFailure> {
         let record = slot.read();
         let Some(card) = record.card.clone() else { return Ok(()) };
-        let mut present = self.engine.services().link_table.clone();
+        let mut present = self.shared.services.link_table.clone();
         let back = async {
             loop {
                 let (namespaces, record) = (self.namespaces(), record.clone());
@@ -96,7 +96,7 @@ impl Attachments {
             }
             // Whoever is putting it there or back has the turn.
             let Ok(_turn) = slot.turn.try_lock() else { continue };
-            let (host, alias) = (self.engine.host(), record.alias());
+            let (host, alias) = (self.shared.host.clone(), record.alias());
             let here = blocking(move || {
                 host.links().map(|links| links.iter().any(|l| l.alias.as_deref() == Some(&*alias)))
             });

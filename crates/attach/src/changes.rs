@@ -106,16 +106,16 @@ impl Attachments {
             Err(InsideError::Netlink(error)) if error.exists() => {}
             Err(source) => return Err(AttachFailure::Inside { target, source: source.into() }),
         }
-        let boot = self.engine.services().boot.to_string();
+        let boot = self.shared.services.boot.to_string();
         let done = BTreeSet::from([source.to_owned()]);
         let (container, sandbox) = (container.to_owned(), sandbox.to_owned());
         let record = changes.note(ChangesRecord { container, sandbox, namespace, boot: boot.clone(), done });
-        if let Err(error) = self.engine.store().put(&record).await {
+        if let Err(error) = self.shared.store.put(&record).await {
             tracing::warn!(error = %landline_types::chain(&error), "it could not be stored that a container's route was changed");
         }
         let (changes, namespaces) = (changes.clone(), self.namespaces());
         for gone in landline_links::blocking(move || changes.sweep(&*namespaces, &boot)).await {
-            if let Err(error) = self.engine.store().remove::<ChangesRecord>(&gone).await {
+            if let Err(error) = self.shared.store.remove::<ChangesRecord>(&gone).await {
                 tracing::warn!(error = %landline_types::chain(&error), "an ended container could not be forgotten");
             }
         }

@@ -71,7 +71,7 @@ impl Attachments {
         } else if let (Some(identity), Origin::Runtime(_)) = (identity, &record.origin) {
             self.engine.container_removed(&identity, &record.id.network()).await;
         }
-        self.engine.store().remove::<AttachmentRecord>(&record.id).await?;
+        self.shared.store.remove::<AttachmentRecord>(&record.id).await?;
         self.attachments.lock().remove(&record.id);
         self.engine.leave_network(&record.id.network()).await;
         self.leave_parent(&record).await;

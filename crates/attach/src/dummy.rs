@@ -20,7 +20,7 @@ impl Attachments {
         let alone = lock.lock().await;
         let there = self.note_place(slot, put, false, true).await?;
 
-        let (record, netns, host) = (slot.read(), put.netns.clone(), self.engine.host());
+        let (record, netns, host) = (slot.read(), put.netns.clone(), self.shared.host.clone());
         let (spec, alias) = (record.spec.clone(), record.alias());
         let work = blocking(move || {
             let index = add_dummy(&*host, &record)?;
@@ -47,7 +47,7 @@ impl Attachments {
         record: &AttachmentRecord,
         there: &Inside,
     ) -> Result<(), AttachFailure> {
-        let (alias, there, host) = (record.alias(), there.clone(), self.engine.host());
+        let (alias, there, host) = (record.alias(), there.clone(), self.shared.host.clone());
         let (target, namespaces) = (record.target.clone(), self.namespaces());
         let done = blocking(move || take(&*host, &*namespaces, &there, &alias));
         done.await.map_err(|error| AttachFailure::Inside { target, source: error.into() })

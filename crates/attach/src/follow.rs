@@ -10,7 +10,7 @@ use super::Attachments;
 
 /// Follows for ever.
 pub(super) async fn run(attach: Arc<Attachments>) {
-    let mut links = attach.engine.services().link_table.clone();
+    let mut links = attach.shared.services.link_table.clone();
     let mut inventory = attach.engine.inventory();
     let mut dressed = Dressed::default();
     loop {

@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use landline_engine::{CreateEndpointError, Engine, JoinError, Refusal};
-use landline_leases::Foundation;
 use landline_leases::addressing::permit::NotPermitted;
+use landline_leases::{Foundation, Shared};
 use landline_links::network::NetworkLinksError;
 use landline_links::{HostError, Namespaces, ParentError};
 use landline_model::{ContainerRecord, NetworkRecord};
@@ -291,6 +291,7 @@ impl AttachmentSlots {
 
 /// Attaches and detaches.
 pub struct Attachments {
+    shared: Shared,
     engine: Arc<Engine>,
     attachments: AttachmentSlots,
 }
@@ -298,12 +299,12 @@ pub struct Attachments {
 impl Attachments {
     /// The host's namespace and those of containers.
     fn namespaces(&self) -> Arc<dyn Namespaces> {
-        self.engine.services().namespaces.clone()
+        self.shared.services.namespaces.clone()
     }
 
     /// Goes on with the attachments there were, whose endpoints the engine has taken up, and keeps them as they are to be.
-    pub async fn start(engine: Arc<Engine>, attachments: AttachmentSlots) -> Arc<Self> {
-        let attach = Arc::new(Self { engine, attachments });
+    pub async fn start(shared: Shared, engine: Arc<Engine>, attachments: AttachmentSlots) -> Arc<Self> {
+        let attach = Arc::new(Self { shared, engine, attachments });
         for slot in attach.attachments.all() {
             let record = slot.read();
             if let Some(endpoint) = attach.engine.endpoint(record.id.endpoint()) {
@@ -311,7 +312,7 @@ impl Attachments {
                 endpoint.state.has_also(addresses.collect()).await;
             }
         }
-        let cancel = attach.engine.services().cancel.clone();
+        let cancel = attach.shared.services.cancel.clone();
         tokio::spawn(cancel.run_until_cancelled_owned(follow::run(attach.clone())));
         attach
     }

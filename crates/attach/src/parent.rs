@@ -93,7 +93,7 @@ impl Attachments {
     /// # Errors
     /// There is no such parent, or an option does not go with it.
     pub async fn resolve(&self, spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
-        let (host, spec) = (self.engine.host(), spec.clone());
+        let (host, spec) = (self.shared.host.clone(), spec.clone());
         let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
         blocking(move || resolve(&spec, &host.links()?, &cards)).await
     }
@@ -105,7 +105,7 @@ impl Attachments {
         if resolved.make || matches!(facts_of(options.mode).parent, ParentIs::OwnBridge | ParentIs::Itself) {
             return Ok(());
         }
-        let host = self.engine.host();
+        let host = self.shared.host.clone();
         let links = blocking(move || host.links()).await?;
         match find_parent(&options.parent, options.mode, &links) {
             Err(error @ (ParentError::Missing { .. } | ParentError::Down { .. })) => Err(error.into()),
@@ -115,7 +115,7 @@ impl Attachments {
 
     /// Makes the bridge an attachment hangs on.
     pub(super) async fn make_parent(&self, resolved: &ResolvedParent) -> Result<(), HostError> {
-        let (host, resolved) = (self.engine.host(), resolved.clone());
+        let (host, resolved) = (self.shared.host.clone(), resolved.clone());
         let made = blocking(move || bridge_plan(&resolved)?.apply(&*host)).await;
         match made {
             // Two that start at once: the other one was quicker.
@@ -161,7 +161,7 @@ impl Attachments {
 
     /// Removes a bridge that was made for an attachment and has no port any more.
     async fn unmake_parent(&self, network: &NetworkOptions) {
-        let (host, name, on_ovs) = (self.engine.host(), network.parent.clone(), is_on_ovs(network));
+        let (host, name, on_ovs) = (self.shared.host.clone(), network.parent.clone(), is_on_ovs(network));
         if self.engine.networks().values().any(|network| network.options.parent == name) {
             return;
         }

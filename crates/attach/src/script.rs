@@ -31,7 +31,7 @@ impl Attachments {
         if taken.contains(&name) {
             return Err(AttachFailure::NameTaken { target: request.target.clone(), name });
         }
-        let host = self.engine.host();
+        let host = self.shared.host.clone();
         let links = blocking(move || host.links()).await?;
         let id = AttachmentId::draw(&mut OsRandom);
         let (wanted, choice, engine) = (request.clone(), resolved.clone(), self.engine.clone());

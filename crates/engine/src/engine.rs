@@ -173,21 +173,6 @@ impl Engine {
         engine
     }
 
-    /// The host's links.
-    pub fn host(&self) -> Arc<dyn Host> {
-        self.host.clone()
-    }
-
-    /// What survives a crash.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
-    }
-
-    /// What the tasks of leases share.
-    pub fn services(&self) -> &Services {
-        &self.services
-    }
-
     /// The links that networks have as their parents.
     pub fn parents(&self) -> &ParentLinks {
         &self.parents

@@ -77,7 +77,7 @@ impl Parts {
         routed.follow(&engine);
         let host_leases = HostLeases::start(&mut ground);
         let host_access = HostAccess::start(&mut ground, &engine);
-        let attach = Attachments::start(engine.clone(), attachments).await;
+        let attach = Attachments::start(shared.clone(), engine.clone(), attachments).await;
         let ipam = Ipam::new(&shared, engine.clone(), pools);
         let doctor = Doctor::new(shared.host.clone(), engine.clone(), nat.clone(), host_access.clone());
         Ok(Arc::new(Self {

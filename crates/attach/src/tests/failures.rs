@@ -68,9 +68,9 @@ for_each_way!(a_namespace_refuses_each_change);
 async fn the_disk_is_full(way: Way) {
     let (world, daemon) = World::started().await;
     let before = world.all();
-    daemon.engine.store().break_after(0);
+    daemon.shared.store.break_after(0);
     let attached = daemon.attach(way.request()).await;
-    daemon.engine.store().break_after(usize::MAX);
+    daemon.shared.store.break_after(usize::MAX);
     assert!(attached.is_err());
     assert_eq!(world.all(), before);
     daemon.attach(way.request()).await.unwrap();

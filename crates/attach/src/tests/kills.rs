@@ -14,9 +14,9 @@ use super::world::{Way, World};
 async fn killed_after(way: Way, writes: usize) -> usize {
     let (world, daemon) = World::started().await;
     let before = world.all();
-    daemon.engine.store().break_after(writes);
+    daemon.shared.store.break_after(writes);
     let attached = daemon.attach(way.request()).await.is_ok();
-    let begun = daemon.engine.store().written();
+    let begun = daemon.shared.store.written();
     let inside = world.inside();
     let daemon = world.restart(daemon).await;
     if attached {
@@ -28,9 +28,9 @@ async fn killed_after(way: Way, writes: usize) -> usize {
     assert_eq!(world.inside().names(), ["eth0", "eth1"], "{writes} writes");
     assert_eq!(daemon.attach.records().len(), 1, "{writes} writes");
 
-    daemon.engine.store().break_after(writes);
+    daemon.shared.store.break_after(writes);
     let detached = daemon.detach().await.is_ok();
-    let ended = daemon.engine.store().written();
+    let ended = daemon.shared.store.written();
     let daemon = world.restart(daemon).await;
     if detached {
         assert!(daemon.attach.records().is_empty(), "{writes} writes");

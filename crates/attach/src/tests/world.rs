@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use landline_engine::{Admissions, Engine};
 use landline_kernel::{Address, Link, LinkKind, Route};
+use landline_leases::Shared;
 use landline_leases::fake::{FakeMachine, closed, wait_for};
 use landline_links::blocking;
 use landline_links::fake::link;
@@ -121,6 +122,7 @@ impl Deref for World {
 
 /// A daemon that runs.
 pub(super) struct Daemon {
+    pub(super) shared: Shared,
     pub(super) attach: Arc<Attachments>,
     pub(super) engine: Arc<Engine>,
 }
@@ -222,8 +224,9 @@ impl World {
         let slots = AttachmentSlots::resume(&mut ground).await;
         let engine = Engine::start(&mut ground, Arc::new(Admissions::new(Vec::new()))).await;
         wait_for("the engine is that far", is).await;
-        let attach = Attachments::start(engine.clone(), slots).await;
-        Daemon { attach, engine }
+        let shared = ground.shared();
+        let attach = Attachments::start(shared.clone(), engine.clone(), slots).await;
+        Daemon { shared, attach, engine }
     }
 
     /// The daemon ends without a word to anybody, and the next one starts.
@@ -234,7 +237,7 @@ impl World {
 
     /// The daemon ends without a word to anybody.
     pub(super) async fn kill(&self, daemon: Daemon) {
-        let store = Arc::downgrade(daemon.engine.store());
+        let store = Arc::downgrade(&daemon.shared.store);
         daemon.engine.shutdown().await;
         drop(daemon);
         closed(store).await;

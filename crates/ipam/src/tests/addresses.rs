@@ -45,14 +45,14 @@ async fn what_cannot_be_had_is_refused() {
 async fn an_address_that_cannot_be_stored_is_not_given() {
     let (world, daemon) = World::started().await;
     let pool = daemon.alone(LAN).await;
-    daemon.engine.store().break_after(0);
+    daemon.store.break_after(0);
     let refused = daemon.says(&pool, None, Some("web")).await;
     assert!(refused.starts_with("cannot store the address"), "{refused}");
-    daemon.engine.store().break_after(usize::MAX);
+    daemon.store.break_after(usize::MAX);
     assert_eq!(daemon.says(&pool, None, Some("db")).await, "198.51.100.1/24");
-    daemon.engine.store().break_after(0);
+    daemon.store.break_after(0);
     daemon.ipam.release_address(&pool, ip("198.51.100.1")).await.unwrap_err();
-    daemon.engine.store().break_after(usize::MAX);
+    daemon.store.break_after(usize::MAX);
     let daemon = world.restart(daemon).await;
     assert_eq!(daemon.says(&pool, Some("198.51.100.1"), None).await, "198.51.100.1 is in use by db");
 }

@@ -89,9 +89,9 @@ async fn of_two_pools_with_one_subnet_the_second_waits_for_the_firsts_network() 
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_cannot_be_stored_is_none() {
     let (world, daemon) = World::started().await;
-    daemon.engine.store().break_after(0);
+    daemon.store.break_after(0);
     daemon.pool(POOL, Some(LAN), None).await.unwrap_err();
-    daemon.engine.store().break_after(usize::MAX);
+    daemon.store.break_after(usize::MAX);
     daemon.create(1, Addressing::Static, PoolSource::Pool, net(LAN)).await.unwrap_err();
     let daemon = world.restart(daemon).await;
     daemon.alone(LAN).await;

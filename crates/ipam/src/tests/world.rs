@@ -15,6 +15,7 @@ use landline_links::fake::link;
 use landline_options::{
     Addressing, EndpointId, EndpointOptions, IpamOptions, NetworkId, NetworkOptions, PoolSource,
 };
+use landline_store::Store;
 use landline_types::chain;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ impl Deref for World {
 
 /// A daemon that runs.
 pub(super) struct Daemon {
+    pub(super) store: Arc<Store>,
     pub(super) engine: Arc<Engine>,
     pub(super) pools: Arc<Pools>,
     pub(super) ipam: Ipam,
@@ -79,11 +81,11 @@ impl World {
         let pools = Pools::resume(&mut ground);
         let engine = Engine::start(&mut ground, Arc::new(Admissions::new(vec![pools.clone()]))).await;
         let ipam = Ipam::new(&ground.shared(), engine.clone(), pools.clone());
-        Daemon { engine, pools, ipam }
+        Daemon { store: ground.store.clone(), engine, pools, ipam }
     }
 
     pub(super) async fn restart(&self, daemon: Daemon) -> Daemon {
-        let store = Arc::downgrade(daemon.engine.store());
+        let store = Arc::downgrade(&daemon.store);
         daemon.engine.shutdown().await;
         drop(daemon);
         closed(store).await;
