@@ -15,7 +15,7 @@ const CRATES: &[&[&str]] = &[
     &["links"],
     &["leases"],
     &["engine", "uplink"],
-    &["attach", "host-access", "ipam", "nat", "ovs-ports", "resolver", "routed"],
+    &["attach", "conflicts", "host-access", "ipam", "nat", "ovs-ports", "resolver", "routed"],
     &["doctor"],
     &["landline"],
 ];
@@ -196,7 +196,9 @@ fn names_a_mode(code: &str) -> bool {
     code.match_indices("Mode::").any(|(at, _)| {
         let before = &code[..at];
         let whole = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        whole && !["v6::", "fs::"].iter().any(|other| before.ends_with(other))
+        // What begins with a small letter asks all of them something.
+        let variant = code[at + "Mode::".len()..].starts_with(char::is_uppercase);
+        whole && variant && !["v6::", "fs::"].iter().any(|other| before.ends_with(other))
     })
 }
 
@@ -205,7 +207,9 @@ fn modes_are_found_however_they_are_qualified() {
     for code in ["match mode { Mode::Nat => 1 }", "landline_options::Mode::Nat", "(Mode::Bridge)"] {
         assert!(names_a_mode(code), "{code}");
     }
-    for code in ["v6::Mode::Auto", "rustix::fs::Mode::RWXU", "HostnameMode::Off", "mode: Mode"] {
+    for code in
+        ["v6::Mode::Auto", "rustix::fs::Mode::RWXU", "HostnameMode::Off", "mode: Mode", "Mode::words()"]
+    {
         assert!(!names_a_mode(code), "{code}");
     }
 }

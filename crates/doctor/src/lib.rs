@@ -16,11 +16,13 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landline_engine::{Collision, Engine, network_name};
+use landline_conflicts::{Collision, with_host};
+use landline_engine::{Engine, network_name};
 use landline_host_access::{AccessState, AccessView, HostAccess};
+use landline_leases::Shared;
 use landline_links::mark::is_implicit;
 use landline_links::ovs::check_bridge;
-use landline_links::{Host, HostEnd, blocking, facts_of};
+use landline_links::{HostEnd, blocking, facts_of};
 use landline_model::{NatOwner, NetworkRecord};
 use landline_nat::{Nat, NatError, NatState, NatView};
 use landline_types::IfName;
@@ -86,7 +88,7 @@ impl From<Finding> for Found {
 
 /// Finds what keeps containers from being reached, and mends what can be.
 pub struct Doctor {
-    host: Arc<dyn Host>,
+    shared: Shared,
     engine: Arc<Engine>,
     nat: Arc<Nat>,
     host_access: Arc<HostAccess>,
@@ -94,13 +96,8 @@ pub struct Doctor {
 
 impl Doctor {
     /// One that looks at all of these.
-    pub fn new(
-        host: Arc<dyn Host>,
-        engine: Arc<Engine>,
-        nat: Arc<Nat>,
-        host_access: Arc<HostAccess>,
-    ) -> Self {
-        Self { host, engine, nat, host_access }
+    pub fn new(shared: Shared, engine: Arc<Engine>, nat: Arc<Nat>, host_access: Arc<HostAccess>) -> Self {
+        Self { shared, engine, nat, host_access }
     }
 
     /// What keeps containers from being reached.
@@ -162,7 +159,7 @@ impl Doctor {
             }
         }
         found.dedup();
-        let (host, views, exceptions) = (self.host.clone(), self.nat.views(), self.nat.exceptions());
+        let (host, views, exceptions) = (self.shared.host.clone(), self.nat.views(), self.nat.exceptions());
         let looked = blocking(move || {
             found.extend(parents::look(&*host, &rest));
             if !views.is_empty() || rest.iter().any(|network| facts_of(network.options.mode).is_translated())
@@ -200,7 +197,7 @@ impl Doctor {
                 found.push(Finding::new("addresses", says));
             }
         }
-        found.extend(self.engine.collisions().await.into_iter().map(|Collision { holder, address, interface, .. }| {
+        found.extend(with_host(&self.shared.services.book, &self.engine).await.into_iter().map(|Collision { holder, address, interface, .. }| {
             let says = format!(
                 "{holder} has {address}, and so has this host itself, on {interface}: only one of the two is reached; remove \
                  it from {interface}, or give the container another address"

@@ -60,6 +60,21 @@ impl Endpoint {
         self.tasks().iter().for_each(Orders::reconnected);
     }
 
+    /// Its tasks look at once whether they may keep its addresses.
+    pub fn recheck(&self) {
+        self.tasks().iter().for_each(Orders::recheck);
+    }
+
+    /// The link to the LAN on which another machine was heard that has its hardware address and an address of it, too.
+    pub fn elsewhere(&self) -> Option<&IfName> {
+        self.elsewhere.get()
+    }
+
+    /// Another machine was heard on this link. `false`: that was known.
+    pub fn found_elsewhere(&self, link: IfName) -> bool {
+        self.elsewhere.set(link).is_ok()
+    }
+
     /// All its tasks.
     pub(crate) fn tasks(&self) -> Vec<Orders> {
         let lease = self.supervised().as_ref().map(|s| s.orders.clone());
@@ -168,8 +183,6 @@ impl Engine {
         }
         let (links, inventory) = (ground.links.clone(), engine.ledger.watch());
         tokio::spawn(crate::repair::run(engine.clone(), links, inventory, cancel.clone()));
-        tokio::spawn(crate::collisions::run(engine.clone(), cancel.clone()));
-        tokio::spawn(crate::elsewhere::run(engine.clone(), cancel.clone()));
         engine
     }
 

@@ -51,7 +51,7 @@ struct Start<'a> {
 
 impl Endpoint {
     /// Whether it is settled whose identity it has: it is not recognised late, or was.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.late.as_ref().is_none_or(|late| *late.settled.borrow())
     }
 }

@@ -13,11 +13,9 @@
 mod admission;
 mod adopt;
 mod carrier;
-mod collisions;
 mod containers;
 mod delete;
 mod duplicate;
-mod elsewhere;
 mod endpoints;
 mod engine;
 mod first_ipv6;
@@ -51,7 +49,6 @@ mod wait;
 pub use admission::{
     AddressNews, Admission, Admissions, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn,
 };
-pub use collisions::Collision;
 pub use containers::ForgetError;
 pub use delete::DeleteEndpointError;
 pub use endpoints::{

@@ -280,7 +280,7 @@ pub(crate) async fn view(
             .as_ref()
             .map_or_else(|| format!("{}*", record.prefix), ToString::to_string),
         mac: record.mac,
-        elsewhere: endpoint.elsewhere.get().cloned(),
+        elsewhere: endpoint.elsewhere().cloned(),
         address,
         server: lease.map(|lease| lease.server),
         lease_left_s: expires.map(left),

@@ -72,6 +72,7 @@ impl Parts {
         ]);
         let connections = Connections::resume(&mut ground);
         let engine = Engine::start(&mut ground, Arc::new(admissions)).await;
+        landline_conflicts::follow(&shared, &engine);
         landline_ovs_ports::start(&shared, &engine);
         resolver.follow(&shared, &engine);
         routed.follow(&engine);
@@ -79,7 +80,7 @@ impl Parts {
         let host_access = HostAccess::start(&mut ground, &engine);
         let attach = Attachments::start(shared.clone(), engine.clone(), attachments).await;
         let ipam = Ipam::new(&shared, engine.clone(), pools);
-        let doctor = Doctor::new(shared.host.clone(), engine.clone(), nat.clone(), host_access.clone());
+        let doctor = Doctor::new(shared.clone(), engine.clone(), nat.clone(), host_access.clone());
         Ok(Arc::new(Self {
             shared,
             engine,

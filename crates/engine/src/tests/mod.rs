@@ -1,8 +1,6 @@
 //! The engine's decisions, on a host that is a list of links: nothing here touches the machine's own.
 
 mod cancellation;
-mod collisions;
-mod elsewhere;
 mod endpoints;
 mod failures;
 mod fixed;

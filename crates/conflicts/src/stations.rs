@@ -13,18 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline_dhcp::wire::arp::{Heard, Packet};
+use landline_engine::Engine;
 use landline_kernel::Link;
-use landline_leases::{Inventory, StationMonitor, StationWatch};
+use landline_leases::{Inventory, Shared, StationMonitor, StationWatch};
 use landline_links::mark::{End, Mark};
-use landline_links::{blocking, facts_of, is_reflected, leads_over, mark_of};
+use landline_links::{Host, blocking, facts_of, is_reflected, leads_over, mark_of};
 use landline_options::{ConflictCheck, EndpointId, NetworkOptions};
 use landline_types::{IfName, Mac};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-
-use crate::engine::Engine;
 
 /// How often it is asked about one endpoint at most.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -45,8 +44,8 @@ struct Listening {
 }
 
 /// Listens, until `cancel`.
-pub(crate) async fn run(engine: Arc<Engine>, cancel: CancellationToken) {
-    let services = &engine.services;
+pub(crate) async fn run(shared: Shared, engine: Arc<Engine>, cancel: CancellationToken) {
+    let services = &shared.services;
     let monitor = StationMonitor::new(services.link_table.clone(), services.sockets.clone());
     let (mut inventory, mut links) = (engine.inventory(), services.link_table.clone());
     let (heard, mut hears) = mpsc::channel(WAITING);
@@ -54,7 +53,7 @@ pub(crate) async fn run(engine: Arc<Engine>, cancel: CancellationToken) {
     let follow = async {
         loop {
             let now = inventory.borrow_and_update().clone();
-            let wanted = engine.stations(&now).await;
+            let wanted = stations(&shared.host, &now).await;
             listening.retain(|link, _| wanted.contains_key(link));
             for (link, own) in wanted {
                 let at = listening.entry(link.clone()).or_insert_with(|| {
@@ -74,7 +73,7 @@ pub(crate) async fn run(engine: Arc<Engine>, cancel: CancellationToken) {
                     },
                     () = links.changed(), if !changed => changed = true,
                     () = tokio::time::sleep_until(next), if changed => break,
-                    Some((link, packet)) = hears.recv() => engine.heard_of(&link, packet, &mut asked).await,
+                    Some((link, packet)) = hears.recv() => heard_of(&shared, &engine, &link, packet, &mut asked).await,
                 }
             }
         }
@@ -100,78 +99,82 @@ async fn listen(
     }
 }
 
-impl Engine {
-    /// What is to be listened for, and where.
-    async fn stations(&self, inventory: &Inventory) -> Wanted {
-        let mut wanted = Wanted::new();
-        let networks: BTreeSet<_> = inventory.endpoints.values().map(|e| e.record.network.clone()).collect();
-        let networks: Vec<_> = networks
-            .iter()
-            .filter_map(|id| inventory.networks.get(id))
-            .filter(|n| is_heard(&n.options))
-            .collect();
-        if networks.is_empty() {
-            return wanted;
-        }
-        let host = self.host.clone();
-        let Ok(links) = blocking(move || host.links()).await else { return wanted };
-        for network in networks {
-            let here = inventory.endpoints.values().filter(|present| present.record.network == network.id);
-            let own: BTreeSet<Mac> = here.map(|present| present.record.mac).collect();
-            for link in lan_links(&network.options, &links) {
-                wanted.entry(link.name.clone()).or_default().extend(&own);
-            }
-        }
-        wanted
+/// What is to be listened for, and where.
+async fn stations(host: &Arc<dyn Host>, inventory: &Inventory) -> Wanted {
+    let mut wanted = Wanted::new();
+    let networks: BTreeSet<_> = inventory.endpoints.values().map(|e| e.record.network.clone()).collect();
+    let networks: Vec<_> = networks
+        .iter()
+        .filter_map(|id| inventory.networks.get(id))
+        .filter(|n| is_heard(&n.options))
+        .collect();
+    if networks.is_empty() {
+        return wanted;
     }
+    let host = host.clone();
+    let Ok(links) = blocking(move || host.links()).await else { return wanted };
+    for network in networks {
+        let here = inventory.endpoints.values().filter(|present| present.record.network == network.id);
+        let own: BTreeSet<Mac> = here.map(|present| present.record.mac).collect();
+        for link in lan_links(&network.options, &links) {
+            wanted.entry(link.name.clone()).or_default().extend(&own);
+        }
+    }
+    wanted
+}
 
-    /// Something came in on a link from a container's hardware address. What is for this host itself is an answer of another machine;
-    /// what is for all may be the container's own that came back, and is asked about.
-    async fn heard_of(&self, link: &IfName, heard: Heard, asked: &mut BTreeMap<EndpointId, Instant>) {
-        let (now, mac) = (Instant::now(), heard.frame_source);
-        asked.retain(|_, at| now.duration_since(*at) < PAUSE);
-        for endpoint in self.endpoints() {
-            let record = endpoint.state.read().await;
-            // Before it is settled whose identity it has, the LAN is asked about it anyway.
-            let known = endpoint.elsewhere.get().is_some() || !endpoint.is_settled();
-            if record.mac != mac || known || !is_heard(endpoint.state.options()) {
-                continue;
-            }
-            let v4 = |address| match address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            };
-            let addresses: Vec<Ipv4Addr> = record.addresses().filter_map(v4).collect();
-            let address = heard.packet.sender_ip;
-            if heard.to_all {
-                if !asked.contains_key(&record.id) {
-                    asked.insert(record.id.clone(), now);
-                    if let Err(error) = self.ask(link, &addresses).await {
-                        tracing::debug!(%error, %link, "a question about a hardware address could not be sent");
-                    }
+/// Something came in on a link from a container's hardware address. What is for this host itself is an answer of another machine;
+/// what is for all may be the container's own that came back, and is asked about.
+async fn heard_of(
+    shared: &Shared,
+    engine: &Engine,
+    link: &IfName,
+    heard: Heard,
+    asked: &mut BTreeMap<EndpointId, Instant>,
+) {
+    let (now, mac) = (Instant::now(), heard.frame_source);
+    asked.retain(|_, at| now.duration_since(*at) < PAUSE);
+    for endpoint in engine.endpoints() {
+        let record = endpoint.state.read().await;
+        // Before it is settled whose identity it has, the LAN is asked about it anyway.
+        let known = endpoint.elsewhere().is_some() || !endpoint.is_settled();
+        if record.mac != mac || known || !is_heard(endpoint.state.options()) {
+            continue;
+        }
+        let v4 = |address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        };
+        let addresses: Vec<Ipv4Addr> = record.addresses().filter_map(v4).collect();
+        let address = heard.packet.sender_ip;
+        if heard.to_all {
+            if !asked.contains_key(&record.id) {
+                asked.insert(record.id.clone(), now);
+                if let Err(error) = ask(shared, link, &addresses).await {
+                    tracing::debug!(%error, %link, "a question about a hardware address could not be sent");
                 }
-            } else if addresses.contains(&address) && endpoint.elsewhere.set(link.clone()).is_ok() {
-                let (endpoint, holder) = (record.id.short(), record.holder_name());
-                tracing::error!(
-                    endpoint, %holder, %mac, %address, %link,
-                    "another machine on the LAN has the hardware address and the address of this container"
-                );
             }
+        } else if addresses.contains(&address) && endpoint.found_elsewhere(link.clone()) {
+            let (endpoint, holder) = (record.id.short(), record.holder_name());
+            tracing::error!(
+                endpoint, %holder, %mac, %address, %link,
+                "another machine on the LAN has the hardware address and the address of this container"
+            );
         }
     }
+}
 
-    /// Asks the LAN of a link who has these addresses.
-    async fn ask(&self, link: &IfName, addresses: &[Ipv4Addr]) -> io::Result<()> {
-        let (host, name, sockets) = (self.host.clone(), link.clone(), self.services.sockets.clone());
-        let gone = || io::Error::from(io::ErrorKind::NotFound);
-        let (socket, mac) = blocking(move || {
-            let links = host.links().map_err(io::Error::other)?;
-            let link = links.into_iter().find(|link| link.name == name).ok_or_else(gone)?;
-            Ok::<_, io::Error>((sockets.arp(link.index)?, link.mac.ok_or_else(gone)?))
-        })
-        .await?;
-        addresses.iter().try_for_each(|address| socket.send(&Packet::probe(mac, *address)))
-    }
+/// Asks the LAN of a link who has these addresses.
+async fn ask(shared: &Shared, link: &IfName, addresses: &[Ipv4Addr]) -> io::Result<()> {
+    let (host, name, sockets) = (shared.host.clone(), link.clone(), shared.services.sockets.clone());
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    let (socket, mac) = blocking(move || {
+        let links = host.links().map_err(io::Error::other)?;
+        let link = links.into_iter().find(|link| link.name == name).ok_or_else(gone)?;
+        Ok::<_, io::Error>((sockets.arp(link.index)?, link.mac.ok_or_else(gone)?))
+    })
+    .await?;
+    addresses.iter().try_for_each(|address| socket.send(&Packet::probe(mac, *address)))
 }
 
 /// Whether what containers of such a network send is never received on the host's link to the LAN.
