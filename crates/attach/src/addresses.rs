@@ -90,7 +90,7 @@ impl Attachments {
     ) -> Result<(), AttachFailure> {
         let record = slot.read();
         self.permit_addresses(&record, spec).await?;
-        let lock = self.attachments.of_sandbox(&there.sandbox);
+        let lock = self.slots.of_sandbox(&there.sandbox);
         let alone = lock.lock().await;
         let alias = record.alias();
         let (requests, wanted, old) = (netns.clone(), spec.clone(), record.spec.clone());
@@ -168,7 +168,7 @@ impl Attachments {
     /// An attachment's link was made again: what its endpoint does not see to is set again.
     pub(crate) async fn dress_again(&self, endpoint: &EndpointId) {
         let Ok(id) = endpoint.as_str().parse::<AttachmentId>() else { return };
-        let Some(slot) = self.attachments.get(&id) else { return };
+        let Some(slot) = self.slots.get(&id) else { return };
         let record = slot.read();
         let Some(there) = record.inside.clone() else { return };
         let (namespaces, alias, spec) = (self.namespaces(), record.alias(), record.spec.clone());

@@ -32,7 +32,7 @@ impl Attachments {
         let (slot, known) = self.slot_for(&request)?;
         let turn = slot.turn.lock().await;
         let before = slot.read();
-        if self.attachments.get(&before.id).is_none() {
+        if self.slots.get(&before.id).is_none() {
             // It was detached while this waited.
             return Err(AttachFailure::Cancelled);
         }
@@ -41,7 +41,7 @@ impl Attachments {
             if known {
                 self.remember(&slot, |record| record.spec = before.spec).await?;
             } else {
-                self.attachments.lock().remove(&before.id);
+                self.slots.lock().remove(&before.id);
                 self.engine.leave_network(&before.id.network()).await;
                 self.shared.store.remove::<AttachmentRecord>(&before.id).await?;
             }
@@ -58,7 +58,7 @@ impl Attachments {
 
     /// The attachment this is about, made if there is none. `true`: there was one.
     fn slot_for(&self, request: &AttachRequest) -> Result<(Arc<Slot>, bool), AttachFailure> {
-        let mut slots = self.attachments.lock();
+        let mut slots = self.slots.lock();
         for slot in slots.values() {
             let record = slot.read();
             match is_same(&record, request) {
@@ -242,7 +242,7 @@ impl Attachments {
         self.permit_addresses(&record, &record.spec).await?;
         self.check_addresses(&record, cancel).await?;
 
-        let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
+        let lock = self.slots.of_sandbox(&put.request.place.sandbox);
         let _alone = lock.lock().await;
         self.engine.join(id.endpoint(), Some(put.request.place.sandbox.clone()), None).await?;
         let endpoint = self.engine.endpoint(id.endpoint());

@@ -89,7 +89,7 @@ impl Attachments {
 
     /// Cards whose containers ended while nobody looked, or just now. Called when links come and go.
     pub(crate) async fn cards_back(&self) {
-        for slot in self.attachments.all() {
+        for slot in self.slots.all() {
             let record = slot.read();
             if record.card.is_none() {
                 continue;

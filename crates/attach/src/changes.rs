@@ -95,7 +95,7 @@ impl Attachments {
         (source, change): (&str, &Change),
     ) -> Result<(), AttachFailure> {
         let (netns, namespace) = place::open(self.namespaces(), target, sandbox).await?;
-        let changes = &self.attachments.changes;
+        let changes = &self.slots.changes;
         if changes.has(container, &namespace, source) {
             return Ok(());
         }

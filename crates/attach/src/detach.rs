@@ -26,8 +26,7 @@ impl Attachments {
             (record.target == *target || container)
                 && name.is_none_or(|name| record.name().as_ref() == Some(name))
         };
-        let slots: Vec<Arc<Slot>> =
-            self.attachments.all().into_iter().filter(|slot| is_it(&slot.read())).collect();
+        let slots: Vec<Arc<Slot>> = self.slots.all().into_iter().filter(|slot| is_it(&slot.read())).collect();
         if slots.is_empty() {
             return Err(AttachFailure::Unknown { target: target.clone() });
         }
@@ -43,7 +42,7 @@ impl Attachments {
     /// # Errors
     /// Something could not be undone.
     pub async fn detach_by_id(&self, id: &AttachmentId, for_good: bool) -> Result<bool, AttachFailure> {
-        match self.attachments.get(id) {
+        match self.slots.get(id) {
             Some(slot) => self.forget_attachment(&slot, for_good).await,
             None => Ok(false),
         }
@@ -52,7 +51,7 @@ impl Attachments {
     async fn forget_attachment(&self, slot: &Slot, for_good: bool) -> Result<bool, AttachFailure> {
         let _turn = slot.turn.lock().await;
         let record = slot.read();
-        if self.attachments.get(&record.id).is_none() {
+        if self.slots.get(&record.id).is_none() {
             return Ok(false);
         }
         let id = record.id.endpoint();
@@ -72,7 +71,7 @@ impl Attachments {
             self.engine.container_removed(&identity, &record.id.network()).await;
         }
         self.shared.store.remove::<AttachmentRecord>(&record.id).await?;
-        self.attachments.lock().remove(&record.id);
+        self.slots.lock().remove(&record.id);
         self.engine.leave_network(&record.id.network()).await;
         self.leave_parent(&record).await;
         tracing::info!(target = %record.target, "detached");
@@ -85,14 +84,14 @@ impl Attachments {
     /// # Errors
     /// Something could not be undone.
     pub async fn container_ended(&self, id: &AttachmentId) -> Result<(), AttachFailure> {
-        let Some(slot) = self.attachments.get(id) else { return Ok(()) };
+        let Some(slot) = self.slots.get(id) else { return Ok(()) };
         let _turn = slot.turn.lock().await;
         self.clear(&slot).await
     }
 
     /// Takes the interface out of its sandbox, wherever that is, and puts back what it had replaced.
     pub(super) async fn clear(&self, slot: &Slot) -> Result<(), AttachFailure> {
-        let lock = slot.read().inside.as_ref().map(|inside| self.attachments.of_sandbox(&inside.sandbox));
+        let lock = slot.read().inside.as_ref().map(|inside| self.slots.of_sandbox(&inside.sandbox));
         let _alone = match &lock {
             Some(lock) => Some(lock.lock().await),
             None => None,
@@ -157,7 +156,7 @@ impl Attachments {
 
     /// The attachment that has replaced this one's default route.
     fn heir(&self, record: &AttachmentRecord, there: &Inside) -> Option<Arc<Slot>> {
-        self.attachments.all().into_iter().find(|other| is_heir(&other.read(), record, there))
+        self.slots.all().into_iter().find(|other| is_heir(&other.read(), record, there))
     }
 
     /// Sets the default routes again that an attachment has replaced, or leaves them to the one that has replaced its own.

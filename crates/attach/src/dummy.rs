@@ -16,7 +16,7 @@ const DUMMY_MTU: u32 = 1500;
 
 impl Attachments {
     pub(super) async fn put_dummy(&self, slot: &Slot, put: &Put<'_>) -> Result<(), AttachFailure> {
-        let lock = self.attachments.of_sandbox(&put.request.place.sandbox);
+        let lock = self.slots.of_sandbox(&put.request.place.sandbox);
         let alone = lock.lock().await;
         let there = self.note_place(slot, put, false, true).await?;
 

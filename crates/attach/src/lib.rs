@@ -293,7 +293,7 @@ impl AttachmentSlots {
 pub struct Attachments {
     shared: Shared,
     engine: Arc<Engine>,
-    attachments: AttachmentSlots,
+    slots: AttachmentSlots,
 }
 
 impl Attachments {
@@ -303,9 +303,9 @@ impl Attachments {
     }
 
     /// Goes on with the attachments there were, whose endpoints the engine has taken up, and keeps them as they are to be.
-    pub async fn start(shared: Shared, engine: Arc<Engine>, attachments: AttachmentSlots) -> Arc<Self> {
-        let attach = Arc::new(Self { shared, engine, attachments });
-        for slot in attach.attachments.all() {
+    pub async fn start(shared: Shared, engine: Arc<Engine>, slots: AttachmentSlots) -> Arc<Self> {
+        let attach = Arc::new(Self { shared, engine, slots });
+        for slot in attach.slots.all() {
             let record = slot.read();
             if let Some(endpoint) = attach.engine.endpoint(record.id.endpoint()) {
                 let addresses = record.spec.addresses.iter().map(|address| address.net.addr());

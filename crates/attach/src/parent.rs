@@ -94,7 +94,7 @@ impl Attachments {
     /// There is no such parent, or an option does not go with it.
     pub async fn resolve(&self, spec: &AttachSpec) -> Result<ResolvedParent, AttachFailure> {
         let (host, spec) = (self.shared.host.clone(), spec.clone());
-        let cards: Vec<Card> = self.attachments.all().iter().filter_map(|slot| slot.read().card).collect();
+        let cards: Vec<Card> = self.slots.all().iter().filter_map(|slot| slot.read().card).collect();
         blocking(move || resolve(&spec, &host.links()?, &cards)).await
     }
 

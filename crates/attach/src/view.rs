@@ -35,7 +35,7 @@ impl Attachments {
     /// All attachments, ordered by container and interface.
     pub async fn views(&self) -> Vec<AttachmentView> {
         let mut views = Vec::new();
-        for slot in self.attachments.all() {
+        for slot in self.slots.all() {
             views.push(self.view(&slot).await);
         }
         views.sort_by(|a, b| {
@@ -76,11 +76,11 @@ impl Attachments {
 
     /// All attachments as they are stored.
     pub fn records(&self) -> Vec<super::AttachmentRecord> {
-        self.attachments.all().iter().map(|slot| slot.read()).collect()
+        self.slots.all().iter().map(|slot| slot.read()).collect()
     }
 
     /// The attachment of this id.
     pub fn get(&self, id: &AttachmentId) -> Option<super::AttachmentRecord> {
-        self.attachments.get(id).map(|slot| slot.read())
+        self.slots.get(id).map(|slot| slot.read())
     }
 }

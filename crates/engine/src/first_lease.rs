@@ -37,14 +37,14 @@ impl Engine {
             before.filter(|lease| wanted.or(request.options.ip).is_none_or(|ip| ip == lease.address));
         let (state, services) = (endpoint.state.clone(), self.services.clone());
         let granted = before.filter(|_| request.reservation.is_some());
-        let (supervised, patience) = match granted.and_then(|lease| just_granted(lease, &self.services)) {
+        let just_granted = granted.and_then(|lease| just_granted(lease, &self.services));
+        let (supervised, patience) = if just_granted.is_some() {
             // The server is not asked twice, nor the LAN who has the address.
-            Some(lease) => (ipv4::resume(state, services, config, Some(lease), place), Duration::ZERO),
-            None => {
-                let (remembered, patience) = remember(before, &self.services, network);
-                let start = if withheld { ipv4::start_withheld } else { ipv4::start };
-                (start(state, services, config, remembered, place), patience)
-            }
+            (ipv4::resume(state, services, config, just_granted, place), Duration::ZERO)
+        } else {
+            let (remembered, patience) = remember(before, &self.services, network);
+            let start = if withheld { ipv4::start_withheld } else { ipv4::start };
+            (start(state, services, config, remembered, place), patience)
         };
         *endpoint.supervised() = Some(supervised);
         Some(patience)
