@@ -102,7 +102,7 @@ pub enum AttachFailure {
         target: Target,
         /// The interface.
         name: IfName,
-        /// What it hangs on.
+        /// Its parent.
         parent: String,
     },
     /// No host interface has this hardware address.

@@ -1,4 +1,4 @@
-//! What an attachment hangs on: found, and made if it may be.
+//! An attachment's parent: found, and made if it may be.
 
 use std::path::Path;
 
@@ -59,7 +59,7 @@ fn is_on_ovs(network: &NetworkOptions) -> bool {
     facts_of(network.mode).host_end == HostEnd::SwitchPort
 }
 
-/// What a network hangs on, as the administrator calls it.
+/// A network's parent, as the administrator calls it.
 pub(super) fn parent_of(network: &NetworkOptions) -> String {
     match network.switch_dir() {
         Some(dir) => dir.display().to_string(),
@@ -113,7 +113,7 @@ impl Attachments {
         }
     }
 
-    /// Makes the bridge an attachment hangs on.
+    /// Makes the bridge that is an attachment's parent.
     pub(super) async fn make_parent(&self, resolved: &ResolvedParent) -> Result<(), HostError> {
         let (host, resolved) = (self.shared.host.clone(), resolved.clone());
         let made = blocking(move || bridge_plan(&resolved)?.apply(&*host)).await;

@@ -17,7 +17,7 @@ pub struct AttachmentView {
     pub container: Option<String>,
     /// `command`, `config`, the label or variable that asks for it, or a runtime's network, like `cni:lan`.
     pub origin: String,
-    /// The host interface it hangs on.
+    /// Its parent on the host.
     pub parent: String,
     /// The interface's name in the container, where it is or is to be.
     pub interface: Option<String>,

@@ -1,4 +1,4 @@
-//! Points in time.
+//! Points in time since boot, and what can be computed with them.
 
 use std::ops::Add;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the server asks to have done.
+//! The network driver's trait: a method for each request of Docker's.
 
 use std::collections::BTreeMap;
 use std::error::Error;

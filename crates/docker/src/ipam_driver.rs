@@ -1,4 +1,4 @@
-//! What the server asks to have done about addresses.
+//! The IPAM driver's trait: a method for each request of Docker's about addresses.
 
 use std::future::Future;
 use std::time::Duration;

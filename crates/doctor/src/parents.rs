@@ -1,4 +1,4 @@
-//! The interfaces that networks hang on.
+//! The parents of networks.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub(super) fn look(host: &dyn Host, networks: &[NetworkRecord]) -> Vec<Finding> 
         }
     };
     let routes = host.routes().unwrap_or_default();
-    // Those that hang on one interface in the same way have the same troubles.
+    // Those with one parent and one mode have the same troubles.
     let mut troubles: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for network in networks {
         if let Some(trouble) = trouble(network, &links, &routes) {

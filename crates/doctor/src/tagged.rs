@@ -7,7 +7,7 @@ use landline_types::IfName;
 
 use super::Finding;
 
-/// What containers may reach that hang on these bridges by a label of their own and were allowed no VLAN. A bridge that does
+/// What containers may reach that are connected to these bridges by a label of their own and were allowed no VLAN. A bridge that does
 /// not filter VLANs forwards whatever tag a frame has, and a VLAN of the host's own over it shows that there are some.
 pub fn tagged(asked: &BTreeMap<IfName, BTreeSet<String>>, links: &[Link]) -> Vec<Finding> {
     let finding = |(name, whose): (&IfName, &BTreeSet<String>)| {

@@ -31,7 +31,7 @@ struct Found {
 }
 
 impl Engine {
-    /// A network Docker has and the store does not. What it hangs on is not looked at: it exists already.
+    /// A network Docker has and the store does not. Its parent is not looked at: it exists already.
     pub async fn adopt_network(&self, mut network: CreateNetwork) {
         if self.networks().contains_key(&network.id) {
             return;

@@ -1,4 +1,4 @@
-//! Creating and deleting endpoints.
+//! Creating endpoints: from Docker's request to a link with its first lease.
 
 mod error;
 mod names;

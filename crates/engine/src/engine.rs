@@ -1,4 +1,4 @@
-//! The engine: what there is, and its beginning and end.
+//! The engine itself: its endpoints, how it starts, and how it ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,4 +1,4 @@
-//! Identities on their way to another host.
+//! Export and import of identities, for moving containers to another host.
 //!
 //! What a DHCP server knows a container by goes along, and the address that it had, as the one that is requested. What belongs to the host does not: the
 //! container's id, the lease's times, the interface. There, networks are known by their names.

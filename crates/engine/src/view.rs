@@ -1,4 +1,4 @@
-//! What there is, for `landline ls`.
+//! Networks, endpoints and identities as `landline ls` shows them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub struct NetworkView {
     pub name: Option<String>,
     /// The link kind.
     pub mode: String,
-    /// The host interface it hangs on.
+    /// Its parent on the host.
     pub parent: IfName,
 }
 

@@ -26,9 +26,9 @@ pub struct SeenNetwork {
     pub name: String,
     /// Who runs it: `macvlan`, `ipvlan`, `landline`, ...
     pub driver: String,
-    /// How its containers hang on the parent.
+    /// How its containers are connected to the parent.
     pub wire: Wire,
-    /// The NIC they hang on.
+    /// Their parent, a NIC.
     pub parent: Option<IfName>,
     /// What their addresses are from, where somebody on this host gives them.
     pub subnets: Vec<IpNet>,
@@ -36,7 +36,7 @@ pub struct SeenNetwork {
     pub members: Vec<Member>,
 }
 
-/// How containers hang on a NIC.
+/// How containers are connected to a NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wire {
     /// Each with a hardware address of its own, in mode `bridge`.

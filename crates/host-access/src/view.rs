@@ -65,7 +65,7 @@ pub struct AccessView {
     pub by: AccessOrigin,
     /// Who runs it; `None`: there is no such network now.
     pub driver: Option<String>,
-    /// The NIC its containers hang on.
+    /// The NIC that is its containers' parent.
     pub parent: Option<IfName>,
     /// The host's interface through which they are reached.
     pub interface: Option<IfName>,

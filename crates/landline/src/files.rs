@@ -1,4 +1,4 @@
-//! Files of others that are changed.
+//! Replacing files that others read: whole or not at all, with the permissions they had.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! What the rest of the engine must know about a link driver, as data: nothing outside `links` asks which driver it is.
+//! What everything else must know about a link driver, as data: nothing outside `links` asks which driver it is.
 
 use landline_kernel::{Link, LinkKind};
 use landline_options::{Mode, NetworkOptions};

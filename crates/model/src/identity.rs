@@ -64,7 +64,7 @@ pub struct IdentityRecord {
     /// That network's name, if known: Compose recreates networks under the same name.
     #[serde(default)]
     pub network_name: Option<String>,
-    /// The host interface that network hangs on: the same address makes no sense on another LAN.
+    /// That network's parent on the host: the same address makes no sense on another LAN.
     pub parent: IfName,
     /// How the wire ran.
     #[serde(default)]

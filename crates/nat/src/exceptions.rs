@@ -32,7 +32,7 @@ impl Record for ExceptionRecord {
     }
 }
 
-/// All of those; as long as a network hangs on them.
+/// All of those; as long as a network uses them.
 #[derive(Debug)]
 pub(crate) struct FirewallExceptions(Mutex<BTreeSet<IfName>>);
 

@@ -49,7 +49,7 @@ pub struct NetworkOptions {
     /// How the wire runs.
     #[serde(default)]
     pub mode: Mode,
-    /// The host interface the network hangs on: a bridge (`bridge`, `ovs`) or a network card (`macvlan`, `ipvlan`). With
+    /// The network's parent on the host: a bridge (`bridge`, `ovs`) or a network card (`macvlan`, `ipvlan`). With
     /// `mode=vde` it is the network's own bridge, which whoever makes that names; with `mode=nat` as well, in the place
     /// of the interface that was named.
     pub parent: IfName,

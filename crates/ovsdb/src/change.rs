@@ -13,7 +13,7 @@ use crate::value::{Datum, Uuid, texts};
 /// How long `ovs-vswitchd` may take over a change: usually milliseconds, more when it adds a thousand ports at once.
 const APPLIED: Duration = Duration::from_secs(10);
 
-/// How long it is waited for when something was removed: nothing hangs on it.
+/// How long it is waited for when something was removed: nothing depends on it.
 const REMOVED: Duration = Duration::from_secs(2);
 
 /// Which VLANs a port carries (table Port, columns `tag`, `trunks`, `vlan_mode`).

@@ -1,4 +1,4 @@
-//! Leases.
+//! A lease: its address, its times, and what came with it.
 
 use std::net::Ipv4Addr;
 

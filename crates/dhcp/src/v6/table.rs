@@ -1,4 +1,4 @@
-//! Things that were told for a time.
+//! A table whose entries run out, for what routers and servers tell for a time.
 
 use std::time::Duration;
 

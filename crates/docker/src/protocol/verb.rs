@@ -1,4 +1,4 @@
-//! The requests there are.
+//! The verbs of Docker's plugin protocol.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! From requests to the driver and back.
+//! Decodes a request, calls the driver, and encodes its answer or error.
 
 use std::fmt;
 use std::future::{Future, ready};

@@ -1,4 +1,4 @@
-//! What may have changed without a word of Docker's.
+//! Containers and networks that may have changed without an event of Docker's, and are looked at again.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

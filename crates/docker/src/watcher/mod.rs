@@ -1,4 +1,4 @@
-//! Following Docker on the side.
+//! Follows Docker's containers and networks through its API, apart from the requests that Docker makes.
 //!
 //! One task, [`Watcher::run`], keeps a connection to the engine's API: it asks for events first, then for all
 //! networks and containers, then goes on with the events. What an event is about is looked up by a task of its own

@@ -1,4 +1,4 @@
-//! What changes, as it changes.
+//! Netlink notifications: links, addresses, routes and neighbours as they change.
 
 use std::io;
 use std::os::fd::OwnedFd;

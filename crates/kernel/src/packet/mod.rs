@@ -1,4 +1,4 @@
-//! Sockets beneath and beside the IP stack.
+//! Packet sockets (`packet(7)`) for DHCP, ARP and neighbour discovery, and UDP sockets bound to one link.
 
 mod budget;
 mod closing;

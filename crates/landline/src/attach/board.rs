@@ -37,7 +37,7 @@ pub(crate) struct AttachRow {
     pub(crate) container: String,
     /// The label, variable or command that asks for it.
     pub(crate) source: String,
-    /// What it is to hang on, if that could be read.
+    /// Its parent, if that could be read.
     pub(crate) parent: Option<String>,
     /// What came of it.
     pub(crate) state: RowState,

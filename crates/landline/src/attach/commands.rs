@@ -1,4 +1,4 @@
-//! The commands that ask the daemon.
+//! `landline attach`, `detach`, `pid`, `ip` and `exec`: what they ask the daemon, and print.
 
 use std::process::ExitCode;
 

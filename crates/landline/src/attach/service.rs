@@ -1,4 +1,4 @@
-//! The daemon's side.
+//! The attacher: makes jobs of requests, labels and the configuration, and gives each sandbox a worker.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Asking the daemon.
+//! A command's side of the control socket: one request, and its answer.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -105,7 +105,7 @@ fn measure(tree: &Tree, depth: usize, widths: &mut Vec<usize>) {
     }
 }
 
-/// Leaves stand below each other, and each other node in the middle of what hangs on it.
+/// Leaves stand below each other, and each other node in the middle of what is below it.
 fn place<'a>(tree: &'a Tree, depth: usize, columns: &[usize], bottom: &mut usize) -> Placed<'a> {
     let (top, own) = (*bottom, height(tree));
     let children: Vec<Placed<'a>> =

@@ -1,4 +1,4 @@
-//! What hangs on what.
+//! The tree of what is connected to what.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::{GraphKind, GraphLink, GraphNetwork, GraphView};
 use crate::health::Level;
 use crate::ls::span;
 
-/// A node, and everything that hangs on it.
+/// A node, and everything below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tree {
     /// What it is.
@@ -21,7 +21,7 @@ pub(super) struct Tree {
     pub(super) lines: Vec<String>,
     /// How it is.
     pub(super) level: Level,
-    /// What hangs on it.
+    /// What is below it.
     pub(super) children: Vec<Tree>,
 }
 

@@ -42,8 +42,8 @@ pub(crate) fn hears_router(host: &DockerHost) -> Result {
     Ok(())
 }
 
-/// A second NIC `eth1` of the host, up, without an address, on the same LAN: what one network hangs on does not
-/// meet what another hangs on.
+/// A second NIC `eth1` of the host, up, without an address, on the same LAN: one network's parent does not
+/// meet another's.
 pub(crate) fn second_nic(lan: &Lan, host: &impl AsRef<Node>) -> Result {
     let host = host.as_ref();
     let (port, netns) = (format!("p-{}-2", host.name()), host.netns());

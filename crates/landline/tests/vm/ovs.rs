@@ -145,7 +145,7 @@ fn throughput(world: &World, leased: &str) -> Result {
         ratios[count * 3 / 4]
     );
     assert!(ratio > 0.25, "{ratios:?}");
-    // What the rate could hang on is the same.
+    // What the rate could depend on is the same.
     let made = |enter: &str, link: &str| {
         let script = format!(
             "{enter} ethtool -k {link}

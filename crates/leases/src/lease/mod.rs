@@ -1,4 +1,4 @@
-//! One DHCP client per endpoint: the machine of `landline-dhcp` with sockets, a clock and a sandbox around it.
+//! The lease supervisors: for each endpoint and family a task with a machine of `landline-dhcp`, its sockets, a clock and the sandbox.
 //!
 //! [`supervisor`] is the task that owns a [`machine`] of either family, [`handle`] what others have of it, and [`ipv4`] the machine of IPv4;
 //! sockets are open only while the machine wants them; [`sandbox_move`] notices when Docker has moved the link and set it up, and [`link_location`] keeps where that is; [`pace`] bounds what others can

@@ -1,4 +1,4 @@
-//! VLANs of NICs (`vlan=` with `mode=macvlan|ipvlan`): networks that hang on an 802.1Q sub-interface of their NIC.
+//! VLANs of NICs (`vlan=` with `mode=macvlan|ipvlan`): networks whose parent is an 802.1Q sub-interface of their NIC.
 //!
 //! The sub-interface is the network's parent from its creation on. One that is there already is used and never removed;
 //! one that is made here is marked, is for all networks of the same NIC and VLAN, and goes with the last of them. It comes

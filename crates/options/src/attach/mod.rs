@@ -35,7 +35,7 @@ use crate::words::Addressing;
 /// An interface to be put into a container. Goes into the store, so fields that come later have a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachSpec {
-    /// What it hangs on.
+    /// Its parent.
     pub parent: Parent,
     /// How the wire runs.
     #[serde(default)]
@@ -69,7 +69,7 @@ pub struct AttachSpec {
     pub endpoint: EndpointOptions,
 }
 
-/// What an interface hangs on.
+/// The parent of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parent {
@@ -107,7 +107,7 @@ pub enum LinkChoice {
     Nic,
 }
 
-/// Options that have no meaning for a network card that moves in itself: of links that hang on one, and of IPv6, whose
+/// Options that have no meaning for a network card that moves in itself: of links whose parent it is, and of IPv6, whose
 /// routers nobody would hear on the host once the card is gone.
 const OF_CHILDREN: [&str; 7] = ["mode", "vlan", "trunks", "macvlan_mode", "host_access", "ipv6", "mtu"];
 

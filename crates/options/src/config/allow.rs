@@ -10,7 +10,7 @@ use crate::attach::AttachSpec;
 use crate::demands::{self, Permission};
 use crate::modes::Mode;
 
-/// `[containers.allow.PARENT]`: how containers may hang on a parent.
+/// `[containers.allow.PARENT]`: how containers may be connected to a parent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_excessive_bools, reason = "permissions, each on its own")]

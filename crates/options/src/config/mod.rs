@@ -52,7 +52,7 @@ pub struct Containers {
     pub host_routes: bool,
     /// Whether they may change the routes, rules and queues in their own namespace.
     pub changes: bool,
-    /// `[containers.allow.PARENT]`: the interfaces they may hang on, and how.
+    /// `[containers.allow.PARENT]`: the interfaces they may be connected to, and how.
     pub allow: BTreeMap<String, Allowed>,
 }
 

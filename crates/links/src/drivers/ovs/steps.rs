@@ -1,4 +1,4 @@
-//! What plans do to Open vSwitch.
+//! The steps of plans that change Open vSwitch's database.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What plans do to VDE switches.
+//! The steps of plans that connect taps to VDE switches.
 
 use std::fmt;
 use std::path::PathBuf;
