@@ -297,7 +297,7 @@ impl Ipam {
         // Which LAN it is for is not known before there is a network. What is named (`--aux-address` among it) is
         // judged once an endpoint is to have it.
         let usable = |address: IpAddr| {
-            let asker = lan.map(|lan| Asker { lan, endpoint: None, interface: None });
+            let asker = lan.map(|lan| Asker { lan, endpoint: None, interface: None, routed: false });
             asker.is_none_or(|asker| self.book.permit(address.into(), &asker).is_ok())
         };
         let taken = self.pools.change(&request.pool, |record| {

@@ -321,7 +321,7 @@ impl Follower {
     /// where it is: what is at that place may have been put there for this owner.
     fn may_have(&self, address: Ipv4Addr, owner: &NatOwner, place: &IfName) -> Result<(), NatError> {
         let lan = Lan::Parent(place.clone(), None);
-        let asker = Asker { lan: &lan, endpoint: None, interface: Some(place) };
+        let asker = Asker { lan: &lan, endpoint: None, interface: Some(place), routed: false };
         match self.services.book.permit(IpAddr::from(address).into(), &asker) {
             Ok(()) => {}
             Err(NotPermitted::Host { interface, .. }) => {

@@ -81,19 +81,25 @@ impl AddressBook {
         endpoint: &EndpointId,
     ) -> Result<(), NotPermitted> {
         let lan = Lan::of(options);
-        self.permit(net, &Asker { lan: &lan, endpoint: Some(endpoint), interface: card(options) })
+        let routed = facts_of(options.mode).host_routes();
+        self.permit(net, &Asker { lan: &lan, endpoint: Some(endpoint), interface: card(options), routed })
     }
 
     /// What a DHCP client of that endpoint asks about addresses that servers give.
     pub(crate) fn taken(&self, options: &NetworkOptions, endpoint: &EndpointId) -> Taken {
         let (book, lan, endpoint) = (self.clone(), Lan::of(options), endpoint.clone());
-        let card = card(options).cloned();
+        let (card, routed) = (card(options).cloned(), facts_of(options.mode).host_routes());
         Taken::by(move |address| {
-            let asker = Asker { lan: &lan, endpoint: Some(&endpoint), interface: card.as_ref() };
+            let asker = Asker { lan: &lan, endpoint: Some(&endpoint), interface: card.as_ref(), routed };
             // What it is to its subnet the client looks at itself, and its link-local address is of its own making. One of IPv4
             // can only be a server's word.
             let own = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-            !own && book.permit(IpNet::from(address), &asker).is_err()
+            !own && match book.permit(IpNet::from(address), &asker) {
+                // The host may be without an address for a moment, as while its own client starts again. Then there is nothing to
+                // judge a lease by, and a renewal of a good one is not given up.
+                Err(NotPermitted::OffLan { subnets, .. }) => !subnets.is_empty(),
+                permitted => permitted.is_err(),
+            }
         })
     }
 
@@ -246,6 +252,25 @@ mod tests {
                 assert_eq!(taken.contains(net.addr()), !why.is_empty(), "{mode} {net}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_host_would_route_to_is_of_the_lan() {
+        let options = NetworkOptions { mode: Mode::Routed, ..NetworkOptions::new("wlan0".parse().unwrap()) };
+        let (book, id) = (AddressBook::default(), holder("a").endpoint);
+        let on = |name: &str, net: &str| (name.parse::<IfName>().unwrap(), net.parse::<IpNet>().unwrap());
+        book.write().set_host(vec![on("wlan0", "192.0.2.10/24"), on("docker0", "172.17.0.1/16")]);
+        let taken = book.taken(&options, &id);
+        for (address, refused) in [("192.0.2.50", false), ("172.17.0.2", true), ("9.9.9.9", true)] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(book.permit_endpoint(address.into(), &options, &id).is_err(), refused, "{address}");
+            assert_eq!(taken.contains(address), refused, "{address}");
+        }
+        // The host's own lease is over: nothing fixed is begun, and no lease is given up for that.
+        book.write().set_host(vec![on("docker0", "172.17.0.1/16")]);
+        let address: IpAddr = "192.0.2.50".parse().unwrap();
+        assert!(book.permit_endpoint(address.into(), &options, &id).is_err());
+        assert!(!taken.contains(address));
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct Asker<'a> {
     pub endpoint: Option<&'a EndpointId>,
     /// The host interface that it is itself, or that has its address for it: what is there is in nobody's way.
     pub interface: Option<&'a IfName>,
+    /// Whether the host would route to the address: it may have none outside the host's own subnets on that LAN, because the route
+    /// would take what the host and all that it routes for send to whoever has the address.
+    pub routed: bool,
 }
 
 /// An endpoint that has an address.
@@ -113,6 +116,18 @@ pub enum NotPermitted {
         /// The interface.
         interface: IfName,
     },
+    /// The host would route to it, and it is not of the LAN.
+    #[error(
+        "{address} is in no subnet that this host has on that LAN ({}), and with mode=routed the host would route it to \
+         the container",
+        list(subnets)
+    )]
+    OffLan {
+        /// The address.
+        address: IpAddr,
+        /// The host's IPv4 subnets there.
+        subnets: Vec<IpNet>,
+    },
     /// Another container on the same LAN has it.
     #[error("{holder} has {address} on the same LAN")]
     Endpoint {
@@ -123,6 +138,13 @@ pub enum NotPermitted {
         /// How messages call whoever has that.
         holder: String,
     },
+}
+
+fn list(subnets: &[IpNet]) -> String {
+    if subnets.is_empty() {
+        return "it has no IPv4 address there".into();
+    }
+    subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a container may have this address, with its prefix. `name_of`: one name for all that are one LAN.
@@ -151,6 +173,13 @@ pub(crate) fn permit(
     };
     if let Some(interface) = interfaces.clone().find(in_the_way) {
         return Err(NotPermitted::Host { address, interface: interface.clone() });
+    }
+    if asker.routed && address.is_ipv4() {
+        let here = in_use.subnets.iter().filter(|(on, subnet)| subnet.addr().is_ipv4() && is_here(on));
+        let subnets: Vec<IpNet> = here.map(|(_, subnet)| *subnet).collect();
+        if !subnets.iter().any(|subnet| subnet.contains(&address)) {
+            return Err(NotPermitted::OffLan { address, subnets });
+        }
     }
     // Of two that ask at the same moment it is the first one's.
     let mut there = in_use.endpoints.iter().filter(|((on, held), _)| *held == address && name_of(on) == lan);
@@ -269,7 +298,7 @@ mod tests {
     #[test]
     fn what_a_container_may_have() {
         let on = lan("eth0");
-        let asker = Asker { lan: &on, endpoint: Some(&endpoint("b")), interface: None };
+        let asker = Asker { lan: &on, endpoint: Some(&endpoint("b")), interface: None, routed: false };
         for (net, part) in [
             ("192.0.2.77/24", ""),
             ("2001:db8:1::77/64", ""),
@@ -326,7 +355,7 @@ mod tests {
     fn what_is_ones_own_is_in_nobodys_way() {
         let on = lan("eth0");
         let own = endpoint("a");
-        let asker = Asker { lan: &on, endpoint: Some(&own), interface: None };
+        let asker = Asker { lan: &on, endpoint: Some(&own), interface: None, routed: false };
         assert_eq!(says("192.0.2.70/24", &asker), "");
         assert!(says("192.0.2.10/24", &asker).contains("this host"));
         // A card that moves into a container, with the address it has on the host.
@@ -345,7 +374,7 @@ mod tests {
         let elsewhere =
             [lan("eth1"), Lan::Parent(name("eth0"), Some(12)), Lan::Switch("/run/vde.ctl".into())];
         for lan in &elsewhere {
-            let asker = Asker { lan, endpoint: None, interface: None };
+            let asker = Asker { lan, endpoint: None, interface: None, routed: false };
             assert_eq!(says("192.0.2.70/24", &asker), "", "{lan:?}");
             assert!(says("192.0.2.10/24", &asker).contains("this host"), "{lan:?}");
         }
@@ -365,7 +394,7 @@ mod tests {
             .insert((lan("eth0.12"), "192.0.2.71".parse().unwrap()), vec![holder("c", "container three")]);
         let may = |net: &str, lan: &Lan, endpoint: &str| {
             let own = self::endpoint(endpoint);
-            let asker = Asker { lan, endpoint: Some(&own), interface: None };
+            let asker = Asker { lan, endpoint: Some(&own), interface: None, routed: false };
             permit(net.parse().unwrap(), &asker, &in_use, name_of)
         };
         let tagged = Lan::Parent(name("br0"), Some(12));
@@ -377,6 +406,29 @@ mod tests {
         assert!(may("192.0.2.255/32", &lan("br0"), "b").is_err());
         assert!(may("fe80::2/64", &lan("br0"), "b").is_err());
         assert_eq!(may("fe80::2/64", &tagged, "b"), Ok(()));
+    }
+
+    #[test]
+    fn what_the_host_would_route_to_is_in_its_own_subnets_on_that_lan() {
+        let mut in_use = in_use();
+        in_use.subnets.insert((name("docker0"), "172.17.0.0/16".parse().unwrap()));
+        let ask = |net: &str, parent: &str, routed| {
+            let on = lan(parent);
+            let asker = Asker { lan: &on, endpoint: None, interface: None, routed };
+            let refused = permit(net.parse().unwrap(), &asker, &in_use, Lan::clone).err();
+            refused.map(|refused| refused.to_string()).unwrap_or_default()
+        };
+        // A container of Docker's own bridge, and a machine somewhere else.
+        for net in ["172.17.0.2/32", "172.17.0.2/24", "9.9.9.9/32", "9.9.9.9/0"] {
+            let says = ask(net, "eth0", true);
+            assert!(says.contains("is in no subnet that this host has on that LAN (192.0.2.0/24)"), "{says}");
+            assert_eq!(ask(net, "eth0", false), "", "{net}: no other link makes a route on the host");
+        }
+        for net in ["192.0.2.77/32", "192.0.2.77/24", "2001:db8:2::77/64"] {
+            assert_eq!(ask(net, "eth0", true), "", "{net}");
+        }
+        let says = ask("192.0.2.77/24", "eth1", true);
+        assert!(says.contains("(it has no IPv4 address there)"), "{says}");
     }
 
     #[test]
