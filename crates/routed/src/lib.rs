@@ -11,6 +11,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use delays::Delays;
 pub use delays::ProxyDelayRecord;
-use plan::{Announcement, Host, Plan, Want, Wants, want, wants};
+use plan::{Announcement, Host, Obstacle, Plan, Want, Wants, want, wants};
 
 /// RFC 5227 section 2.3: this many announcements, so far apart.
 const ANNOUNCEMENTS: u32 = 2;
@@ -57,6 +58,12 @@ pub enum RoutedError {
          /etc/sysctl.d"
     )]
     NoForwarding(IfName),
+    /// Another program's route, which is not replaced.
+    #[error(
+        "the host has a route to {0} already, which is not Landline's; remove it (ip route del {0}), or give the container \
+         another address"
+    )]
+    Occupied(Ipv4Addr),
     /// The kernel refused.
     #[error("the host cannot route to {address}")]
     Refused {
@@ -69,6 +76,17 @@ pub enum RoutedError {
     /// It cannot be asked.
     #[error("the host's routes cannot be changed")]
     Kernel(#[source] io::Error),
+}
+
+/// What was done of a plan.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Addresses that the LAN is to learn of.
+    announced: Vec<Announcement>,
+    /// What the kernel refused, and for which address.
+    failed: Vec<(Ipv4Addr, RoutedError)>,
+    /// Who is not routed to, and why.
+    obstacles: BTreeMap<EndpointId, Obstacle>,
 }
 
 /// The feature.
@@ -114,16 +132,33 @@ impl Routed {
         // From before the first look, so that nothing falls between.
         let groups = [Group::Links, Group::Addresses, Group::Routes];
         let mut events = self.prober.namespaces.follow(&groups);
-        let mut last = None;
+        let (mut last, mut obstacles) = (None, BTreeMap::new());
         loop {
             let now = wants(&inventory.borrow_and_update());
             let mut failed = false;
             // A host without such containers is looked at once, for what is left of before.
-            if last.as_ref().is_none_or(|last| *last != now || !now.is_empty())
-                && let Err(error) = self.pass().await
-            {
-                tracing::warn!(error = chain(&error), "containers of mode=routed may not be reached");
-                failed = true;
+            if last.as_ref().is_none_or(|last| *last != now || !now.is_empty()) {
+                let unreachable = "containers of mode=routed may not be reached";
+                match self.pass().await {
+                    Ok(outcome) => {
+                        failed = !outcome.failed.is_empty();
+                        for (_, error) in outcome.failed {
+                            tracing::warn!(error = chain(&error), "{unreachable}");
+                        }
+                        for (endpoint, obstacle) in &outcome.obstacles {
+                            if obstacles.get(endpoint) != Some(obstacle)
+                                && let Some(want) = now.get(endpoint)
+                            {
+                                tracing::warn!(error = %obstacle.error(want), "{unreachable}");
+                            }
+                        }
+                        obstacles = outcome.obstacles;
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "{unreachable}");
+                        failed = true;
+                    }
+                }
             }
             loop {
                 tokio::select! {
@@ -145,8 +180,8 @@ impl Routed {
         }
     }
 
-    /// Makes the host as it is wanted. What one address cannot have keeps no other from it; the first failure is returned.
-    async fn pass(&self) -> Result<(), RoutedError> {
+    /// Makes the host as it is wanted. What one address cannot have keeps no other from it.
+    async fn pass(&self) -> Result<Outcome, RoutedError> {
         let mut delays = self.delays.lock().await;
         let mut all = wants(&self.inventory.borrow());
         self.claims().retain(|endpoint, _| !all.contains_key(endpoint));
@@ -154,37 +189,33 @@ impl Routed {
         let parents = all.values().map(|want| want.parent.clone()).collect();
         delays.keep(&self.prober.namespaces, parents).await;
         let namespaces = self.prober.namespaces.clone();
-        let (announced, result) = blocking(move || {
-            let mut netlink = match namespaces.host() {
-                Ok(netlink) => netlink,
-                Err(error) => return (Vec::new(), Err(RoutedError::Kernel(error))),
-            };
+        let outcome = blocking(move || {
+            let mut netlink = namespaces.host().map_err(RoutedError::Kernel)?;
             let look = |error: NetlinkError| RoutedError::Kernel(io::Error::other(error));
-            let host = (|| {
-                Ok(Host {
-                    links: netlink.links()?,
-                    addresses: netlink.addresses()?,
-                    routes: netlink.routes()?,
-                    proxies: netlink.proxy_neighbours()?,
-                })
-            })();
-            match host.map_err(look) {
-                Ok(host) => apply(&mut *netlink, &Plan::new(&all, &host)),
-                Err(error) => (Vec::new(), Err(error)),
-            }
+            let host = Host {
+                links: netlink.links().map_err(look)?,
+                addresses: netlink.addresses().map_err(look)?,
+                routes: netlink.routes().map_err(look)?,
+                proxies: netlink.proxy_neighbours().map_err(look)?,
+            };
+            Ok(apply(&mut *netlink, Plan::new(&all, &host)))
         })
-        .await;
-        for one in announced {
-            let announce = announce(self.prober.clone(), one);
+        .await?;
+        for one in &outcome.announced {
+            let announce = announce(self.prober.clone(), *one);
             tokio::spawn(self.cancel.clone().run_until_cancelled_owned(announce));
         }
-        result
+        Ok(outcome)
     }
 
-    /// Has an endpoint reached that the inventory does not show yet.
+    /// Has an endpoint reached that the inventory does not show yet. What other containers cannot have does not fail it.
     async fn claim(&self, endpoint: &EndpointId, want: Want) -> Result<(), RoutedError> {
-        self.claims().insert(endpoint.clone(), want);
-        self.pass().await
+        self.claims().insert(endpoint.clone(), want.clone());
+        let outcome = self.pass().await?;
+        match outcome.obstacles.get(endpoint) {
+            Some(obstacle) => Err(obstacle.error(&want)),
+            None => own_failure(outcome.failed, want.address),
+        }
     }
 
     fn claims(&self) -> MutexGuard<'_, Wants> {
@@ -214,17 +245,22 @@ impl Routed {
     }
 }
 
-/// Carries a plan out: what was made and is to be announced, and the first failure.
-fn apply(
-    netlink: &mut dyn landline_links::Namespace,
-    plan: &Plan,
-) -> (Vec<Announcement>, Result<(), RoutedError>) {
-    let mut result = Ok(());
+/// The failure that concerns this address.
+fn own_failure(failed: Vec<(Ipv4Addr, RoutedError)>, address: Ipv4Addr) -> Result<(), RoutedError> {
+    failed.into_iter().find(|(other, _)| *other == address).map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Carries a plan out.
+fn apply(netlink: &mut dyn landline_links::Namespace, plan: Plan) -> Outcome {
+    let mut outcome = Outcome { obstacles: plan.obstacles, ..Outcome::default() };
     let mut note = |address: IpAddr, done: Result<(), NetlinkError>| {
-        if let (Err(source), IpAddr::V4(address)) = (done, address)
-            && result.is_ok()
-        {
-            result = Err(RoutedError::Refused { address, source });
+        if let (Err(source), IpAddr::V4(address)) = (done, address) {
+            let error = if source.exists() {
+                RoutedError::Occupied(address)
+            } else {
+                RoutedError::Refused { address, source }
+            };
+            outcome.failed.push((address, error));
         }
     };
     for proxy in &plan.stale_proxies {
@@ -234,16 +270,18 @@ fn apply(
         note(route.destination.addr(), netlink.delete_route(route).map(drop));
     }
     for route in &plan.routes {
+        note(route.destination.addr(), netlink.add_route(route));
+    }
+    for route in &plan.replaced_routes {
         note(route.destination.addr(), netlink.replace_route(route));
     }
-    let mut announced = Vec::new();
     // Last: what the host answers for, it can pass on.
     for (proxy, announcement) in &plan.proxies {
         let made = netlink.replace_neighbour(proxy);
-        announced.extend(announcement.filter(|_| made.is_ok()));
+        outcome.announced.extend(announcement.filter(|_| made.is_ok()));
         note(proxy.address, made);
     }
-    (announced, result)
+    outcome
 }
 
 /// Whether an event may change what the host needs for these.
@@ -254,7 +292,11 @@ fn concerns(event: &Event, wants: &Wants) -> bool {
             let end = mark_of(link).filter(|mark| mark.end == End::Host);
             is_parent(&link.name) || end.is_some_and(|mark| wants.contains_key(&mark.endpoint))
         }
-        Event::RouteGone(route) => route.protocol == PROTOCOL,
+        // Another program's may have been in the way.
+        Event::RouteGone(route) => {
+            let is_to = |want: &Want| route.destination.addr() == IpAddr::V4(want.address);
+            route.protocol == PROTOCOL || wants.values().any(is_to)
+        }
         Event::AddressNew(own) | Event::AddressGone(own) => own.net.addr().is_ipv4(),
         Event::Overrun => true,
         _ => false,
@@ -272,6 +314,14 @@ async fn announce(prober: Prober, Announcement { index, mac, address }: Announce
         if let Err(error) = socket.send(&Packet::announcement(mac, address)) {
             tracing::debug!(%address, %error, "an address was not announced");
             return;
+        }
+    }
+}
+
+impl Obstacle {
+    fn error(self, want: &Want) -> RoutedError {
+        match self {
+            Self::Route => RoutedError::Occupied(want.address),
         }
     }
 }
@@ -297,11 +347,12 @@ impl Admission for Routed {
     fn withdrawn<'a>(&'a self, what: Withdrawn<'a>) -> Verdict<'a> {
         Box::pin(async move {
             let Withdrawn::Endpoint { record, .. } = what else { return Ok(()) };
-            if self.claims().remove(&record.id).is_none() {
+            let Some(want) = self.claims().remove(&record.id) else {
                 // The inventory says so.
                 return Ok(());
-            }
-            self.pass().await.map_err(Refusal::new)
+            };
+            let outcome = self.pass().await.map_err(Refusal::new)?;
+            own_failure(outcome.failed, want.address).map_err(Refusal::new)
         })
     }
 }

@@ -71,10 +71,21 @@ pub(crate) struct Plan {
     pub(crate) stale_routes: Vec<Route>,
     /// Proxy entries of ours that stand for nothing any more.
     pub(crate) stale_proxies: Vec<Neighbour>,
-    /// Routes that are missing or wrong.
+    /// Routes that are missing; nothing is there that they would replace.
     pub(crate) routes: Vec<Route>,
+    /// Routes that take the place of one of ours.
+    pub(crate) replaced_routes: Vec<Route>,
     /// Proxy entries that are missing, and what is then announced.
     pub(crate) proxies: Vec<(Neighbour, Option<Announcement>)>,
+    /// Who has neither route nor proxy entry, and why.
+    pub(crate) obstacles: BTreeMap<EndpointId, Obstacle>,
+}
+
+/// What keeps the host from routing to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// Another program's route to exactly this address. In its place, ours would take it away, and nothing would put it back.
+    Route,
 }
 
 impl Plan {
@@ -89,9 +100,17 @@ impl Plan {
                 continue;
             };
             let route = route(want.address, end, parent, &host.addresses);
+            let there = || host.routes.iter().filter(|there| is_to(there, &route));
+            let ours = |there: &&Route| there.protocol == PROTOCOL;
+            if there().any(|there| !ours(&there)) && !there().filter(ours).any(|own| own.oif == route.oif) {
+                plan.obstacles.insert(endpoint.clone(), Obstacle::Route);
+                continue;
+            }
             kept_routes.insert((route.destination, end.index));
-            if !host.routes.iter().any(|there| is_same(there, &route)) {
+            if !there().any(|there| ours(&there)) {
                 plan.routes.push(route);
+            } else if !there().any(|there| is_same(there, &route)) {
+                plan.replaced_routes.push(route);
             }
             kept_proxies.insert((parent.index, IpAddr::V4(want.address)));
             let there =
@@ -144,8 +163,13 @@ fn source(address: Ipv4Addr, parent: &Link, addresses: &[Address]) -> Option<Ipv
 }
 
 fn is_same(there: &Route, wanted: &Route) -> bool {
-    let key = |route: &Route| (route.destination, route.oif, route.table, route.protocol, route.source);
-    key(there) == key(wanted)
+    let key = |route: &Route| (route.oif, route.protocol, route.source);
+    is_to(there, wanted) && key(there) == key(wanted)
+}
+
+/// Whether a route is to the same destination, whoever made it.
+fn is_to(there: &Route, wanted: &Route) -> bool {
+    (there.destination, there.table) == (wanted.destination, wanted.table)
 }
 
 #[cfg(test)]
@@ -192,10 +216,10 @@ mod tests {
     fn apply(host: &mut Host, plan: Plan) {
         host.routes.retain(|route| !plan.stale_routes.contains(route));
         host.proxies.retain(|proxy| !plan.stale_proxies.contains(proxy));
-        for route in plan.routes {
+        for route in &plan.replaced_routes {
             host.routes.retain(|other| other.destination != route.destination);
-            host.routes.push(route);
         }
+        host.routes.extend(plan.routes.into_iter().chain(plan.replaced_routes));
         host.proxies.extend(plan.proxies.into_iter().map(|(proxy, _)| proxy));
     }
 
@@ -248,6 +272,39 @@ mod tests {
             [],
             "on a shim of host access"
         );
+    }
+
+    #[test]
+    fn a_route_of_another_program_to_the_same_address_stays() {
+        let (mut host, wants) = (host(), wanted(&[(1, "192.0.2.50"), (2, "192.0.2.51")]));
+        host.links.push(end(2, 8));
+        let vpn = Route::on_link("192.0.2.50/32".parse().unwrap(), 9);
+        host.routes.push(vpn.clone());
+        let plan = Plan::new(&wants, &host);
+        assert_eq!(plan.obstacles, BTreeMap::from([(id(1), Obstacle::Route)]));
+        let routes: Vec<Option<u32>> = plan.routes.iter().map(|route| route.oif).collect();
+        assert_eq!((routes, plan.proxies.len()), (vec![Some(8)], 1), "the other container has its own");
+        assert_eq!((&plan.replaced_routes[..], &plan.stale_routes[..]), (&[][..], &[][..]));
+        apply(&mut host, plan);
+        assert!(host.routes.contains(&vpn));
+        // Once it is gone, the container is routed to; a later one beside it takes nothing away.
+        host.routes.retain(|route| *route != vpn);
+        let plan = Plan::new(&wants, &host);
+        assert!(plan.obstacles.is_empty() && plan.routes.len() == 1, "{plan:?}");
+        apply(&mut host, plan);
+        host.routes.push(Route { priority: Some(50), ..vpn });
+        assert_eq!(Plan::new(&wants, &host), Plan::default());
+    }
+
+    #[test]
+    fn a_route_of_ours_is_changed_in_place() {
+        let (mut host, wants) = (host(), wanted(&[(1, "192.0.2.50")]));
+        let plan = Plan::new(&wants, &host);
+        apply(&mut host, plan);
+        host.addresses = vec![address("192.0.2.2/24", 2)];
+        let plan = Plan::new(&wants, &host);
+        assert_eq!((plan.routes.len(), plan.replaced_routes.len()), (0, 1));
+        assert_eq!(plan.replaced_routes[0].source, "192.0.2.2".parse().ok());
     }
 
     #[test]

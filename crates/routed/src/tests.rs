@@ -1,6 +1,6 @@
 //! The task and what Docker waits for, on a host that is a list.
 
-use landline_kernel::{Address, Link, LinkKind};
+use landline_kernel::{Address, Link, LinkKind, Route};
 use landline_leases::Present;
 use landline_leases::clock::Clock;
 use landline_leases::fake::FakeLan;
@@ -16,6 +16,13 @@ const ADDRESS: &str = "192.0.2.50";
 
 fn id() -> EndpointId {
     "e".repeat(64).parse().unwrap()
+}
+
+/// The host's end of the link of the endpoint with this letter.
+fn end(letter: &str, index: u32) -> Link {
+    let endpoint: EndpointId = letter.repeat(64).parse().unwrap();
+    let alias = Some(Mark::new(&endpoint, End::Host).to_string());
+    Link { alias, up: true, ..link(index, &format!("llh{letter}"), LinkKind::Veth) }
 }
 
 fn network() -> NetworkRecord {
@@ -50,8 +57,7 @@ impl World {
         host.host(|lists| {
             let nic = link(2, "wlan0", LinkKind::Physical);
             lists.links.push(Link { mac: "02:11:22:33:44:55".parse().ok(), up: true, ..nic });
-            let alias = Some(Mark::new(&id(), End::Host).to_string());
-            lists.links.push(Link { alias, up: true, ..link(7, "llh0", LinkKind::Veth) });
+            lists.links.push(end("e", 7));
             lists.addresses.push(Address::new(2, "192.0.2.1/24".parse().unwrap()));
         });
         let (inventory, seen) = watch::channel(Inventory::default());
@@ -130,6 +136,39 @@ async fn a_failure_at_any_change_is_told_and_leaves_nothing_once_it_is_withdrawn
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_programs_route_to_the_address_refuses_the_container_until_it_is_gone() {
+    let world = World::new();
+    let vpn = Route::on_link(format!("{ADDRESS}/32").parse().unwrap(), 2);
+    world.host.host(|lists| lists.routes.push(vpn.clone()));
+    let says = world.claim().await.unwrap_err().to_string();
+    assert!(says.starts_with("the host has a route to 192.0.2.50 already"), "{says}");
+    world.withdraw().await;
+    assert_eq!(world.host.host(|lists| (lists.routes.clone(), lists.neighbours.len())), (vec![vpn], 0));
+    // The route came while the container ran and the daemon did not.
+    world.inventory.send_replace(inventory(&[ADDRESS]));
+    world.routed.follow_inventory(world.inventory.subscribe());
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(world.has().1, [""; 0]);
+    world.host.host(|lists| lists.routes.clear());
+    world.until("the route is gone", &[ADDRESS]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_container_cannot_have_does_not_keep_one_from_starting() {
+    let world = World::new();
+    world.host.host(|lists| {
+        lists.links.push(end("f", 8));
+    });
+    let other = EndpointRecord { id: "f".repeat(64).parse().unwrap(), ..endpoint("192.0.2.60") };
+    world.host.refuse(Some(Refused::Only(1)));
+    world.inventory.send_replace(Inventory::of([network()], [Present::new(&other)]));
+    // Of the two routes that are made now, the kernel refuses the other one's.
+    world.claim().await.unwrap();
+    assert!(world.has().0.contains(&ADDRESS.to_owned()), "{:?}", world.has());
+    assert!(!world.has().0.contains(&"192.0.2.60".to_owned()), "{:?}", world.has());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_kernel_refused_is_tried_again() {
     let world = World::new();
     world.host.refuse(Some(Refused::From(0)));
@@ -184,6 +223,6 @@ async fn a_network_needs_an_address_on_its_parent_and_forwarding() {
     assert!(says.contains("sysctl -w net.ipv4.conf.wlan0.forwarding=1"), "{says}");
     world.host.write("wlan0", "forwarding", "1");
     check("wlan0").await.unwrap();
-    let says = check("llh0").await.unwrap_err().to_string();
-    assert!(says.starts_with("llh0 has no IPv4 address"), "{says}");
+    let says = check("llhe").await.unwrap_err().to_string();
+    assert!(says.starts_with("llhe has no IPv4 address"), "{says}");
 }
