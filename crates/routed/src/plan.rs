@@ -121,10 +121,9 @@ impl Plan {
                 plan.proxies.push((proxy, parent.mac.map(announced)));
             }
         }
-        let ends: BTreeSet<u32> = wants
-            .keys()
-            .filter_map(|id| Some(host.links.iter().find(|link| is_end_of(link, id))?.index))
-            .collect();
+        // Also those of endpoints that want nothing any more: a link outlives its endpoint's lease.
+        let ends: BTreeSet<u32> =
+            host.links.iter().filter(|link| is_end(link)).map(|link| link.index).collect();
         let stale = |route: &&Route| {
             let oif = route.oif.filter(|oif| route.protocol == PROTOCOL && ends.contains(oif));
             oif.is_some_and(|oif| !kept_routes.contains(&(route.destination, oif)))
@@ -136,6 +135,10 @@ impl Plan {
         plan.stale_proxies = host.proxies.iter().filter(stale).cloned().collect();
         plan
     }
+}
+
+fn is_end(link: &Link) -> bool {
+    mark_of(link).is_some_and(|mark| mark.end == End::Host)
 }
 
 fn is_end_of(link: &Link, endpoint: &EndpointId) -> bool {
@@ -261,6 +264,17 @@ mod tests {
         let plan = Plan::new(&Wants::new(), &host);
         apply(&mut host, plan);
         assert_eq!(host.proxies, [foreign]);
+    }
+
+    #[test]
+    fn a_route_ends_with_the_lease_while_its_link_is_there() {
+        let mut host = host();
+        let plan = Plan::new(&wanted(&[(1, "192.0.2.50")]), &host);
+        apply(&mut host, plan);
+        let plan = Plan::new(&Wants::new(), &host);
+        assert_eq!((plan.stale_routes.len(), plan.stale_proxies.len()), (1, 1));
+        apply(&mut host, plan);
+        assert_eq!((host.routes.len(), host.proxies.len()), (0, 0));
     }
 
     #[test]
