@@ -132,6 +132,9 @@ fn restarts() -> Result {
     world.run("web", "lan", &["--restart=always"])?;
     let address = world.address("web", "eth0")?;
     is_reached(&world, "web")?;
+    let settings = world.host.node().sh("cd /proc/sys/net/ipv4/conf/llh*
+        cat rp_filter accept_redirects send_redirects ../../../ipv6/conf/llh*/disable_ipv6")?;
+    assert_eq!(settings.split_whitespace().collect::<Vec<_>>(), ["1", "0", "0", "1"]);
 
     // The daemon is killed: nothing stops meanwhile, and the next one sends nothing.
     world.daemon.kill(Signal::KILL)?;

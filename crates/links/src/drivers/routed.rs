@@ -4,7 +4,7 @@
 //! In the container everything is as on the LAN: its address, its subnet, its router. The host end answers ARP requests for all that
 //! the host routes elsewhere (RFC 1027), so the container sends everything to it, also what is for its neighbours on the LAN.
 
-use std::fmt;
+use std::{fmt, io};
 
 use landline_kernel::sysctl::{self, Family};
 use landline_kernel::{Link, LinkKind as Kind};
@@ -81,26 +81,47 @@ struct RouteFor {
     link: IfName,
 }
 
-/// Settings of `net/ipv4/conf/LINK`.
-const SETTINGS: [&str; 2] = ["forwarding", "proxy_arp"];
+/// Settings of the link, in `net/ipv4/conf`: it forwards and answers; the container sends from its own address only, to which the one
+/// route by this link leads (`rp_filter`), and there are no redirects, since nobody else is on the link.
+const SETTINGS: [(&str, &str); 5] = [
+    ("forwarding", "1"),
+    ("proxy_arp", "1"),
+    ("rp_filter", "1"),
+    ("accept_redirects", "0"),
+    ("send_redirects", "0"),
+];
+
+/// In `net/ipv6/conf`: the host has no business with the container there.
+const NO_IPV6: (&str, &str) = ("disable_ipv6", "1");
+
+/// In `net/ipv4/neigh`.
+const AT_ONCE: (&str, &str) = ("proxy_delay", "0");
 
 impl fmt::Display for RouteFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { link } = self;
-        for key in SETTINGS {
-            writeln!(f, "sysctl -w net/ipv4/conf/{link}/{key}=1")?;
+        for (key, value) in SETTINGS {
+            writeln!(f, "sysctl -w net/ipv4/conf/{link}/{key}={value}")?;
         }
-        write!(f, "sysctl -w net/ipv4/neigh/{link}/proxy_delay=0")
+        let ((key, value), (at_once, none)) = (NO_IPV6, AT_ONCE);
+        writeln!(f, "sysctl -w net/ipv6/conf/{link}/{key}={value}")?;
+        write!(f, "sysctl -w net/ipv4/neigh/{link}/{at_once}={none}")
     }
 }
 
 impl DriverStep for RouteFor {
     fn apply(&self, _host: &LinuxHost) -> Result<(), HostError> {
-        let failed = |key| move |source| HostError::Sysctl { link: self.link.clone(), key, source };
-        for key in SETTINGS {
-            sysctl::set(Family::V4, &self.link, key, "1").map_err(failed(key))?;
-        }
-        sysctl::set(Family::Arp, &self.link, "proxy_delay", "0").map_err(failed("proxy_delay"))
+        let set = |family, (key, value)| {
+            let failed = |source| HostError::Sysctl { link: self.link.clone(), key, source };
+            sysctl::set(family, &self.link, key, value).or_else(|error| match family {
+                // A kernel without IPv6.
+                Family::V6 if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                _ => Err(failed(error)),
+            })
+        };
+        SETTINGS.into_iter().try_for_each(|setting| set(Family::V4, setting))?;
+        set(Family::V6, NO_IPV6)?;
+        set(Family::Arp, AT_ONCE)
     }
 }
 
@@ -132,12 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_end_answers_for_everything_at_once() {
+    fn the_hosts_end_answers_at_once_and_takes_what_is_from_the_container_only() {
         let step = RouteFor { link: "llh0".parse().unwrap() };
         assert_eq!(
             step.to_string(),
             "sysctl -w net/ipv4/conf/llh0/forwarding=1\n\
              sysctl -w net/ipv4/conf/llh0/proxy_arp=1\n\
+             sysctl -w net/ipv4/conf/llh0/rp_filter=1\n\
+             sysctl -w net/ipv4/conf/llh0/accept_redirects=0\n\
+             sysctl -w net/ipv4/conf/llh0/send_redirects=0\n\
+             sysctl -w net/ipv6/conf/llh0/disable_ipv6=1\n\
              sysctl -w net/ipv4/neigh/llh0/proxy_delay=0"
         );
     }
