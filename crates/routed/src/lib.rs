@@ -64,6 +64,12 @@ pub enum RoutedError {
          another address"
     )]
     Occupied(Ipv4Addr),
+    /// One route cannot lead to two containers.
+    #[error(
+        "the host routes {0} to a container of another network with mode=routed, and can route one address to one container \
+         only; give this one another address"
+    )]
+    Taken(Ipv4Addr),
     /// The kernel refused.
     #[error("the host cannot route to {address}")]
     Refused {
@@ -322,6 +328,7 @@ impl Obstacle {
     fn error(self, want: &Want) -> RoutedError {
         match self {
             Self::Route => RoutedError::Occupied(want.address),
+            Self::Endpoint => RoutedError::Taken(want.address),
         }
     }
 }

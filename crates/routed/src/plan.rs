@@ -86,6 +86,8 @@ pub(crate) struct Plan {
 pub(crate) enum Obstacle {
     /// Another program's route to exactly this address. In its place, ours would take it away, and nothing would put it back.
     Route,
+    /// The address is another container's, on another interface to the LAN.
+    Endpoint,
 }
 
 impl Plan {
@@ -93,7 +95,12 @@ impl Plan {
     pub(crate) fn new(wants: &Wants, host: &Host) -> Self {
         let mut plan = Self::default();
         let (mut kept_routes, mut kept_proxies) = (BTreeSet::new(), BTreeSet::new());
+        let holders = holders(wants, host);
         for (endpoint, want) in wants {
+            if holders.get(&want.address).is_some_and(|holder| *holder != endpoint) {
+                plan.obstacles.insert(endpoint.clone(), Obstacle::Endpoint);
+                continue;
+            }
             let end = host.links.iter().find(|link| is_end_of(link, endpoint));
             let parent = host.links.iter().find(|link| link.name == want.parent);
             let (Some(end), Some(parent)) = (end.filter(|end| end.up), parent.filter(|link| link.up)) else {
@@ -135,6 +142,25 @@ impl Plan {
         plan.stale_proxies = host.proxies.iter().filter(stale).cloned().collect();
         plan
     }
+}
+
+/// Who has each address, as the host has one route to it: of several that want it the one that is routed to already.
+fn holders<'a>(wants: &'a Wants, host: &Host) -> BTreeMap<Ipv4Addr, &'a EndpointId> {
+    let mut holders = BTreeMap::new();
+    for (endpoint, want) in wants {
+        let is_routed = || {
+            let end = host.links.iter().find(|link| is_end_of(link, endpoint));
+            let destination = IpNet::V4(Ipv4Net::from(want.address));
+            let leads = |route: &Route| route.protocol == PROTOCOL && route.destination == destination;
+            end.is_some_and(|end| {
+                host.routes.iter().any(|route| leads(route) && route.oif == Some(end.index))
+            })
+        };
+        if !holders.contains_key(&want.address) || is_routed() {
+            holders.insert(want.address, endpoint);
+        }
+    }
+    holders
 }
 
 fn is_end(link: &Link) -> bool {
@@ -307,6 +333,31 @@ mod tests {
         assert!(plan.obstacles.is_empty() && plan.routes.len() == 1, "{plan:?}");
         apply(&mut host, plan);
         host.routes.push(Route { priority: Some(50), ..vpn });
+        assert_eq!(Plan::new(&wants, &host), Plan::default());
+    }
+
+    #[test]
+    fn an_address_is_one_containers_whoever_else_wants_it() {
+        let mut host = host();
+        host.links.extend([end(2, 8), Link { up: true, ..link(3, "eth1", LinkKind::Physical) }]);
+        let mut wants = wanted(&[(2, "192.0.2.50")]);
+        let plan = Plan::new(&wants, &host);
+        apply(&mut host, plan);
+        let before = (host.routes.clone(), host.proxies.clone());
+        // Another network has the same subnet on another LAN.
+        let address = "192.0.2.50".parse().unwrap();
+        wants.insert(id(1), Want { address, parent: "eth1".parse().unwrap() });
+        let plan = Plan::new(&wants, &host);
+        assert_eq!(plan.obstacles, BTreeMap::from([(id(1), Obstacle::Endpoint)]));
+        apply(&mut host, plan);
+        assert_eq!((&host.routes, &host.proxies), (&before.0, &before.1));
+        // The one that had it ends.
+        wants.remove(&id(2));
+        let plan = Plan::new(&wants, &host);
+        assert!(plan.obstacles.is_empty());
+        apply(&mut host, plan);
+        let ends: Vec<Option<u32>> = host.routes.iter().map(|route| route.oif).collect();
+        assert_eq!((ends, host.proxies[0].index, host.proxies.len()), (vec![Some(7)], 3, 1));
         assert_eq!(Plan::new(&wants, &host), Plan::default());
     }
 

@@ -154,6 +154,18 @@ async fn another_programs_route_to_the_address_refuses_the_container_until_it_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_of_another_routed_network_is_refused() {
+    let world = World::new();
+    world.claim().await.unwrap();
+    world.host.host(|lists| lists.links.push(end("f", 8)));
+    let other = EndpointRecord { id: "f".repeat(64).parse().unwrap(), ..endpoint(ADDRESS) };
+    let wanted = Want { parent: "eth1".parse().unwrap(), ..want(&other, &network()).unwrap() };
+    let says = world.routed.claim(&other.id, wanted).await.unwrap_err().to_string();
+    assert!(says.starts_with("the host routes 192.0.2.50 to a container of another network"), "{says}");
+    assert_eq!(world.host.host(|lists| lists.routes[0].oif), Some(7));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_another_container_cannot_have_does_not_keep_one_from_starting() {
     let world = World::new();
     world.host.host(|lists| {
