@@ -103,7 +103,7 @@ pub struct Routed {
     /// What is wanted for endpoints that are being created.
     claims: Mutex<Wants>,
     /// Held while the host is looked at and changed.
-    delays: tokio::sync::Mutex<Delays>,
+    delays: Arc<tokio::sync::Mutex<Delays>>,
 }
 
 impl Routed {
@@ -119,7 +119,7 @@ impl Routed {
         delays: Delays,
         cancel: CancellationToken,
     ) -> Arc<Self> {
-        let (claims, delays) = (Mutex::default(), tokio::sync::Mutex::new(delays));
+        let (claims, delays) = (Mutex::default(), Arc::new(tokio::sync::Mutex::new(delays)));
         Arc::new(Self { prober, inventory, cancel, claims, delays })
     }
 
@@ -188,7 +188,7 @@ impl Routed {
 
     /// Makes the host as it is wanted. What one address cannot have keeps no other from it.
     async fn pass(&self) -> Result<Outcome, RoutedError> {
-        let mut delays = self.delays.lock().await;
+        let mut delays = self.delays.clone().lock_owned().await;
         let mut all = wants(&self.inventory.borrow());
         self.claims().retain(|endpoint, _| !all.contains_key(endpoint));
         all.extend(self.claims().clone());
@@ -196,6 +196,8 @@ impl Routed {
         delays.keep(&self.prober.namespaces, parents).await;
         let namespaces = self.prober.namespaces.clone();
         let outcome = blocking(move || {
+            // What goes on here goes on when nobody waits for it any more, and the next look is made after it.
+            let _turn = delays;
             let mut netlink = namespaces.host().map_err(RoutedError::Kernel)?;
             let look = |error: NetlinkError| RoutedError::Kernel(io::Error::other(error));
             let host = Host {

@@ -1,6 +1,6 @@
 //! The task and what Docker waits for, on a host that is a list.
 
-use landline_kernel::{Address, Link, LinkKind, Route};
+use landline_kernel::{Address, Link, LinkKind, Neighbour, Route};
 use landline_leases::Present;
 use landline_leases::clock::Clock;
 use landline_leases::fake::FakeLan;
@@ -151,6 +151,36 @@ async fn another_programs_route_to_the_address_refuses_the_container_until_it_is
     assert_eq!(world.has().1, [""; 0]);
     world.host.host(|lists| lists.routes.clear());
     world.until("the route is gone", &[ADDRESS]).await;
+}
+
+#[tokio::test]
+async fn a_look_that_nobody_waits_for_any_more_keeps_its_turn() {
+    let world = World::new();
+    let stale = Neighbour::proxy(2, ADDRESS.parse().unwrap()).protocol(PROTOCOL);
+    world.host.host(|lists| lists.neighbours.push(stale));
+    let (host, begun) = (world.host.clone(), Arc::new(tokio::sync::Notify::new()));
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let has_begun = begun.clone();
+    // The fake answers nobody meanwhile.
+    let hold = std::thread::spawn(move || {
+        host.host(|_| {
+            has_begun.notify_one();
+            wait.recv().ok();
+        });
+    });
+    begun.notified().await;
+    let routed = world.routed.clone();
+    let look = tokio::spawn(async move { routed.pass().await.map(drop) });
+    while world.routed.delays.try_lock().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    look.abort();
+    assert!(look.await.unwrap_err().is_cancelled());
+    assert!(world.routed.delays.try_lock().is_err(), "its changes are still being made");
+    go.send(()).unwrap();
+    hold.join().unwrap();
+    drop(world.routed.delays.lock().await);
+    assert_eq!(world.has().1, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
