@@ -122,7 +122,8 @@ impl Plan {
             kept_proxies.insert((parent.index, IpAddr::V4(want.address)));
             let there =
                 |proxy: &&Neighbour| (proxy.index, proxy.address) == (parent.index, IpAddr::V4(want.address));
-            if !host.proxies.iter().any(|proxy| there(&proxy)) {
+            // Without a carrier nobody would hear of it, and the kernel may remove the entry. Both are done when it is back.
+            if parent.running && !host.proxies.iter().any(|proxy| there(&proxy)) {
                 let proxy = Neighbour::proxy(parent.index, want.address.into()).protocol(PROTOCOL);
                 let announced = |mac| Announcement { index: parent.index, mac, address: want.address };
                 plan.proxies.push((proxy, parent.mac.map(announced)));
@@ -384,6 +385,23 @@ mod tests {
         assert_eq!(missing(|host| host.links[1].up = false), Plan::default());
         let unknown = missing(|host| host.addresses.clear());
         assert_eq!(unknown.routes[0].source, None, "the kernel chooses");
+    }
+
+    #[test]
+    fn the_lan_is_answered_and_told_once_the_parent_has_a_carrier() {
+        let (mut host, wants) = (host(), wanted(&[(1, "192.0.2.50")]));
+        host.links[0].running = false;
+        let plan = Plan::new(&wants, &host);
+        assert_eq!((plan.routes.len(), plan.proxies.len()), (1, 0), "the host itself reaches it");
+        apply(&mut host, plan);
+        host.links[0].running = true;
+        let plan = Plan::new(&wants, &host);
+        assert_eq!((plan.routes.len(), plan.proxies.len()), (0, 1));
+        assert!(plan.proxies[0].1.is_some(), "it is announced");
+        apply(&mut host, plan);
+        // What is left of it without a carrier stays.
+        host.links[0].running = false;
+        assert_eq!(Plan::new(&wants, &host), Plan::default());
     }
 
     #[test]

@@ -157,6 +157,17 @@ fn restarts() -> Result {
     world.host.check(&["ip", "route", "add", "default", "via", "192.0.2.1", "dev", "eth0"])?;
     wait_for("the host to answer again", SOON, || proxies(&world).is_ok_and(|all| all.len() == 1))?;
     is_reached(&world, "web")?;
+    // And when the cable is pulled.
+    world.lan.switch().check(&["ip", "link", "set", "p-host1", "down"])?;
+    wait_for("the host to be silent", SOON, || proxies(&world).is_ok_and(|all| all.is_empty()))?;
+    let wire = world.lan.capture(world.lan.router(), "eth0", "arp")?;
+    world.lan.switch().check(&["ip", "link", "set", "p-host1", "up"])?;
+    let announced = |frame: &Frame| {
+        let arp = frame.arp()?;
+        (arp.sender_ip == arp.target_ip && arp.sender_ip.to_string() == bare(&address)).then_some(())
+    };
+    wire.wait_for("the announcement", SOON, announced)?;
+    is_reached(&world, "web")?;
     // Somebody removes the route.
     world.host.check(&["ip", "route", "del", &format!("{}/32", bare(&address))])?;
     wait_for("the route to be back", SOON, || is_reached(&world, "web").is_ok())?;
