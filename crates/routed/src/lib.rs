@@ -22,6 +22,7 @@ use landline_engine::{Admission, EndpointRequest, Engine, NetworkRequest, Refusa
 use landline_kernel::sysctl::Family;
 use landline_kernel::{Event, Group, NetlinkError};
 use landline_leases::probe::Prober;
+use landline_leases::sockets::Arp;
 use landline_leases::{Foundation, Inventory};
 use landline_links::mark::{End, PROTOCOL};
 use landline_links::{blocking, facts_of, mark_of};
@@ -95,13 +96,16 @@ struct Outcome {
     obstacles: BTreeMap<EndpointId, Obstacle>,
 }
 
+/// What endpoints want that are being created.
+type Claims = Arc<Mutex<Wants>>;
+
 /// The feature.
 pub struct Routed {
     prober: Prober,
     inventory: watch::Receiver<Inventory>,
     cancel: CancellationToken,
     /// What is wanted for endpoints that are being created.
-    claims: Mutex<Wants>,
+    claims: Claims,
     /// Held while the host is looked at and changed.
     delays: Arc<tokio::sync::Mutex<Delays>>,
 }
@@ -119,7 +123,7 @@ impl Routed {
         delays: Delays,
         cancel: CancellationToken,
     ) -> Arc<Self> {
-        let (claims, delays) = (Mutex::default(), Arc::new(tokio::sync::Mutex::new(delays)));
+        let (claims, delays) = (Claims::default(), Arc::new(tokio::sync::Mutex::new(delays)));
         Arc::new(Self { prober, inventory, cancel, claims, delays })
     }
 
@@ -210,7 +214,18 @@ impl Routed {
         })
         .await?;
         for one in &outcome.announced {
-            let announce = announce(self.prober.clone(), *one);
+            let (inventory, claims) = (self.inventory.clone(), self.claims.clone());
+            let address = one.address;
+            let is_wanted = move || {
+                let has = |wants: &Wants| wants.values().any(|want| want.address == address);
+                has(&locked(&claims)) || has(&wants(&inventory.borrow()))
+            };
+            let (sockets, one) = (self.prober.sockets.clone(), *one);
+            let announce = async move {
+                if let Ok(socket) = blocking(move || sockets.arp(one.index)).await {
+                    announce(socket, one, is_wanted).await;
+                }
+            };
             tokio::spawn(self.cancel.clone().run_until_cancelled_owned(announce));
         }
         Ok(outcome)
@@ -227,7 +242,7 @@ impl Routed {
     }
 
     fn claims(&self) -> MutexGuard<'_, Wants> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.claims)
     }
 
     /// Whether the host can be the containers' way to the LAN on this interface.
@@ -251,6 +266,10 @@ impl Routed {
         })
         .await
     }
+}
+
+fn locked(claims: &Claims) -> MutexGuard<'_, Wants> {
+    claims.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The failure that concerns this address.
@@ -311,13 +330,19 @@ fn concerns(event: &Event, wants: &Wants) -> bool {
     }
 }
 
-/// Has the neighbours on the LAN learn who answers for an address now.
-async fn announce(prober: Prober, Announcement { index, mac, address }: Announcement) {
-    let sockets = prober.sockets.clone();
-    let Ok(socket) = blocking(move || sockets.arp(index)).await else { return };
+/// Has the neighbours on the LAN learn who answers for an address now, as long as it is wanted: a moment later it may be another
+/// machine's.
+async fn announce(
+    socket: Box<dyn Arp>,
+    Announcement { mac, address, .. }: Announcement,
+    is_wanted: impl Fn() -> bool,
+) {
     for n in 0..ANNOUNCEMENTS {
         if n > 0 {
             tokio::time::sleep(BETWEEN).await;
+        }
+        if !is_wanted() {
+            return;
         }
         if let Err(error) = socket.send(&Packet::announcement(mac, address)) {
             tracing::debug!(%address, %error, "an address was not announced");

@@ -1,9 +1,13 @@
 //! The task and what Docker waits for, on a host that is a list.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use landline_dhcp::wire::arp::Heard;
 use landline_kernel::{Address, Link, LinkKind, Neighbour, Route};
 use landline_leases::Present;
 use landline_leases::clock::Clock;
 use landline_leases::fake::FakeLan;
+use landline_leases::sockets::Next;
 use landline_links::fake::{FakeNamespaces, Refused, link};
 use landline_links::mark::Mark;
 use landline_model::{EndpointRecord, NetworkRecord};
@@ -181,6 +185,33 @@ async fn a_look_that_nobody_waits_for_any_more_keeps_its_turn() {
     hold.join().unwrap();
     drop(world.routed.delays.lock().await);
     assert_eq!(world.has().1, [""; 0]);
+}
+
+/// A socket that counts what is sent.
+struct Counted(Arc<AtomicUsize>);
+
+impl Arp for Counted {
+    fn send(&self, packet: &Packet) -> io::Result<()> {
+        assert_eq!(packet.sender_ip, packet.target_ip, "an announcement");
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn receive(&self) -> Next<'_, Heard> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_is_announced_twice_unless_it_is_given_back_meanwhile() {
+    let mac = "02:11:22:33:44:55".parse().unwrap();
+    let one = Announcement { index: 2, mac, address: ADDRESS.parse().unwrap() };
+    for (is_kept, expected) in [(true, 2), (false, 1)] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let is_wanted = || is_kept || sent.load(Ordering::Relaxed) == 0;
+        announce(Box::new(Counted(sent.clone())), one, is_wanted).await;
+        assert_eq!(sent.load(Ordering::Relaxed), expected, "kept: {is_kept}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
