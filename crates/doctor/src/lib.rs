@@ -185,7 +185,7 @@ impl Doctor {
                 found.push(Finding::new("addresses", format!("{holder}: {why}; {hint}")));
             }
         }
-        for view in self.engine.endpoint_views().await {
+        for view in self.engine.client_views().await {
             if let Some(link) = view.elsewhere {
                 let holder = view.container.unwrap_or(view.endpoint);
                 let says = format!(

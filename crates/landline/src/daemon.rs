@@ -223,6 +223,7 @@ async fn serve(
         lost,
         site,
         around,
+        http: http::Shared::default(),
     };
     let context = Arc::new(context);
     tasks.spawn(control::serve(control, context.clone(), cancel.clone()));

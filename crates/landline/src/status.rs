@@ -100,11 +100,16 @@ pub(crate) async fn run(options: &StatusOptions) -> Result<ExitCode, CommandErro
 
 /// The daemon's side: what there is, with everything that `landline doctor` finds.
 pub(crate) async fn status(context: &Context) -> Result<Status, NatError> {
+    let mut endpoints = context.parts.engine.endpoint_views().await;
+    context.parts.attach.name_containers(&mut endpoints);
+    status_with(context, &endpoints).await
+}
+
+/// The same, with these endpoints, that somebody has just looked at.
+pub(crate) async fn status_with(context: &Context, endpoints: &[EndpointView]) -> Result<Status, NatError> {
     let Context { parts, docker, attacher, lost, around, .. } = context;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let mut endpoints = parts.engine.endpoint_views().await;
-    parts.attach.name_containers(&mut endpoints);
-    for endpoint in &endpoints {
+    for endpoint in endpoints {
         *counts.entry(endpoint.network_id.clone()).or_default() += 1;
     }
     let networks = lost.rows().into_iter().map(|network| {
@@ -115,7 +120,7 @@ pub(crate) async fn status(context: &Context) -> Result<Status, NatError> {
     let mut problems = Box::pin(examine(context, false)).await?.found;
     problems.extend(endpoints.iter().filter_map(without_address));
     problems.extend(attacher.rows().iter().filter_map(not_attached));
-    let health = health(context, &endpoints).await;
+    let health = health(context, endpoints).await;
     problems.extend(health.checks.iter().filter_map(unwell));
     let view = docker.borrow().clone();
     Ok(Status {

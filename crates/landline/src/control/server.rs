@@ -46,6 +46,7 @@ pub(crate) struct Context {
     pub(crate) lost: Arc<Lost>,
     pub(crate) site: Arc<Site>,
     pub(crate) around: Surroundings,
+    pub(crate) http: http::Shared,
 }
 
 /// Serves until `cancel`; every connection has a task of its own.

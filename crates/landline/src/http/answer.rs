@@ -1,6 +1,7 @@
 //! What is answered to which path.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http_body_util::{Either, Full};
 use hyper::body::Bytes;
@@ -11,10 +12,8 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::host::Names;
-use super::page::{self, Notices};
-use crate::cli::GraphFormat;
+use super::page::{self, Notices, PageError};
 use crate::control::Context;
-use crate::graph;
 use crate::health::{Level, health};
 use crate::metrics;
 
@@ -46,6 +45,11 @@ impl Content {
 
     fn error(status: StatusCode, says: &'static str) -> Self {
         Self { status, kind: TEXT, policy: Cow::Borrowed(POLICY), body: Bytes::from_static(says.as_bytes()) }
+    }
+
+    fn failed(error: &PageError) -> Self {
+        tracing::warn!(error = %landline_types::chain(error), "there is nothing to show on the page");
+        Self::error(StatusCode::INTERNAL_SERVER_ERROR, "the log says why there is nothing to show\n")
     }
 
     fn respond(self) -> Response<Answer> {
@@ -82,7 +86,7 @@ fn refuse<B>(request: &Request<B>, names: Option<&Names>) -> Option<Response<Ans
 /// The answer to one request. `names`: how the server may be called; `None`: however it is.
 pub(super) async fn answer<B>(
     request: &Request<B>,
-    context: &Context,
+    context: &Arc<Context>,
     names: Option<&Names>,
 ) -> Response<Answer> {
     if let Some(refused) = refuse(request, names) {
@@ -95,10 +99,7 @@ pub(super) async fn answer<B>(
         },
         "/state.json" => match page::state(context).await {
             Ok(body) => Content::ok(JSON, body),
-            Err(error) => {
-                tracing::warn!(error = %landline_types::chain(&error), "there is nothing to show on the page");
-                Content::error(StatusCode::INTERNAL_SERVER_ERROR, "the log says why there is nothing to show\n")
-            }
+            Err(error) => Content::failed(&error),
         },
         "/changes" => {
             let mut response = Content::ok("text/event-stream", "").respond();
@@ -119,9 +120,11 @@ pub(super) async fn answer<B>(
                 Err(_) => Content::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot write JSON\n"),
             }
         }
-        "/graph.svg" => match graph::draw(&graph::look(context).await, GraphFormat::Svg) {
-            Ok(body) => Content { policy: Cow::Borrowed(PICTURE_POLICY), ..Content::ok("image/svg+xml", body) },
-            Err(_) => Content::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot draw\n"),
+        "/graph.svg" => match page::picture(context).await {
+            Ok(body) => {
+                Content { policy: Cow::Borrowed(PICTURE_POLICY), ..Content::ok("image/svg+xml", body) }
+            }
+            Err(error) => Content::failed(&error),
         },
         _ => Content::error(StatusCode::NOT_FOUND, "there are /, /metrics, /health and /graph.svg\n"),
     }

@@ -6,6 +6,7 @@
 mod answer;
 mod host;
 mod page;
+mod recent;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::Context;
 use host::Names;
+use recent::Recent;
 
 /// How many connections over TCP are served at the same time.
 const CONNECTIONS: usize = 64;
@@ -32,6 +34,15 @@ const HEAD: Duration = Duration::from_secs(10);
 const LIFE: Duration = Duration::from_hours(1);
 /// The longest head of a request, in bytes.
 const HEAD_BYTES: usize = 16 << 10;
+
+/// What all connections share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// What the page shows.
+    state: Recent,
+    /// The picture.
+    picture: Recent,
+}
 
 /// Serves at the address of the configuration, whenever that is read, until `cancel`.
 pub(crate) async fn follow(

@@ -14,11 +14,14 @@ use landline_links::LinkTable;
 use landline_model::EventRecord;
 use landline_nat::NatError;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
+use tokio::task::JoinError;
 
+use crate::cli::GraphFormat;
 use crate::control::Context;
-use crate::output::shown;
-use crate::status::{Status, status};
+use crate::graph;
+use crate::output::{CommandError, shown};
+use crate::status::{Status, status_with};
 
 /// The page. Its script and its style are the ones with the number that the policy names.
 const PAGE: &str = include_str!("page.html");
@@ -27,7 +30,7 @@ const NONCE: &str = "NONCE";
 /// How many events the page has.
 const EVENTS: usize = 100;
 /// The shortest time between two notices.
-const PACE: Duration = Duration::from_secs(1);
+pub(super) const PACE: Duration = Duration::from_secs(1);
 
 /// The page with its policy: nothing is loaded but what this server has, and no script runs but the page's own.
 ///
@@ -64,14 +67,26 @@ pub(super) enum PageError {
     Status(#[from] NatError),
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
+    #[error("cannot draw the picture")]
+    Draw(#[from] CommandError),
+    #[error("the daemon stops, or has a fault")]
+    Ended(#[from] JoinError),
 }
 
-/// One looks at a time: that reads the host's packet filter, and readers may be many.
-static TURN: Mutex<()> = Mutex::const_new(());
-
 /// What the page shows, as JSON. Texts of others are escaped as on a terminal.
-pub(super) async fn state(context: &Context) -> Result<Vec<u8>, PageError> {
-    let _turn = TURN.lock().await;
+pub(super) async fn state(context: &Arc<Context>) -> Result<Bytes, PageError> {
+    let own = context.clone();
+    context.http.state.get(async move { Ok(look(&own).await?.into()) }).await
+}
+
+/// The picture.
+pub(super) async fn picture(context: &Arc<Context>) -> Result<Bytes, PageError> {
+    let own = context.clone();
+    let look = async move { Ok(graph::draw(&graph::look(&own).await, GraphFormat::Svg)?.into()) };
+    context.http.picture.get(look).await
+}
+
+async fn look(context: &Context) -> Result<Vec<u8>, PageError> {
     let engine = &context.parts.engine;
     let mut endpoints = engine.endpoint_views().await;
     context.parts.attach.name_containers(&mut endpoints);
@@ -81,7 +96,7 @@ pub(super) async fn state(context: &Context) -> Result<Vec<u8>, PageError> {
     let state = PageState {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         now_ms: u64::try_from(now.as_millis()).unwrap_or_default(),
-        status: Box::pin(status(context)).await?,
+        status: Box::pin(status_with(context, &endpoints)).await?,
         endpoints,
         events,
     };
@@ -94,6 +109,8 @@ struct Watched {
     history: watch::Receiver<u64>,
     docker: watch::Receiver<Arc<DockerView>>,
     links: LinkTable,
+    /// Whether something may have happened that the first look does not show.
+    late: bool,
     /// How many notices there were.
     notices: u64,
 }
@@ -103,6 +120,7 @@ impl Watched {
     async fn next(mut self) -> (Self, Bytes) {
         if self.notices > 0 {
             tokio::select! {
+                () = std::future::ready(()), if self.late => {}
                 _ = self.inventory.changed() => {}
                 _ = self.history.changed() => {}
                 _ = self.docker.changed() => {}
@@ -115,6 +133,8 @@ impl Watched {
         self.history.mark_unchanged();
         self.docker.mark_unchanged();
         self.links.seen();
+        // The first look may be answered with an older one, so there is another.
+        self.late = self.late && self.notices == 0;
         self.notices += 1;
         let text = format!("data: {}\n\n", self.notices);
         (self, text.into())
@@ -134,6 +154,7 @@ impl Notices {
             history: services.history.latest(),
             docker: context.docker.clone(),
             links: services.link_table.clone(),
+            late: context.http.state.is_kept(),
             notices: 0,
         };
         Self(Box::pin(watched.next()))
