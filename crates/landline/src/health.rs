@@ -124,7 +124,7 @@ pub(crate) async fn health(context: &Context, endpoints: &[EndpointView]) -> Hea
     Health::of(vec![
         Check::of(CheckName::Docker, docker(&view, &networks)),
         Check::of(CheckName::Store, store(&context.parts.shared.store, &context.around.state_dir).await),
-        Check::of(CheckName::Parents, parents(&networks, |name| links.of_name(name))),
+        Check::of(CheckName::Parents, parents(&networks, |name| links.onto_lan(name))),
         Check::of(CheckName::Leases, leases(endpoints)),
         Check::of(CheckName::Starts, starts(waiting)),
     ])
@@ -157,13 +157,19 @@ fn read_only(directory: &Path) -> bool {
 }
 
 /// The interfaces of the host that networks need.
-fn parents(networks: &[NetworkRecord], link: impl Fn(&IfName) -> Option<LinkUse>) -> Option<(Level, String)> {
+fn parents(
+    networks: &[NetworkRecord],
+    link: impl Fn(&IfName) -> Option<(IfName, LinkUse)>,
+) -> Option<(Level, String)> {
     let mut used: BTreeMap<&IfName, Vec<&str>> = BTreeMap::new();
     for network in networks {
-        let parent = match facts_of(network.options.mode).parent {
-            ParentIs::Nic | ParentIs::LanBridge => &network.options.parent,
+        let facts = facts_of(network.options.mode);
+        let parent = match (facts.parent, &network.nic) {
+            (ParentIs::Nic | ParentIs::LanBridge, _) => &network.options.parent,
+            // Landline makes the bridge itself; what it translates goes by the NIC.
+            (ParentIs::OwnBridge, Some(nic)) if facts.is_translated() => nic,
             // Landline makes it itself, or it is in a container.
-            ParentIs::OwnBridge | ParentIs::Itself => continue,
+            (ParentIs::OwnBridge | ParentIs::Itself, _) => continue,
         };
         let name = network.name.as_deref().unwrap_or(network.id.short());
         used.entry(parent).or_default().push(if is_implicit(&network.id) { "attachments" } else { name });
@@ -172,12 +178,19 @@ fn parents(networks: &[NetworkRecord], link: impl Fn(&IfName) -> Option<LinkUse>
     for (parent, mut networks) in used {
         networks.dedup();
         let of = networks.join(", ");
+        let port_of = |link: &IfName| match link == parent {
+            true => format!("{parent} ({of})"),
+            false => format!("{link}, the port of {parent} ({of}),"),
+        };
         let (level, says) = match link(parent) {
-            Some(LinkUse::Works) => continue,
-            Some(LinkUse::NoCarrier) => {
-                (Level::Warn, format!("{parent} ({of}) has no carrier; check its cable and the switch port"))
+            Some((_, LinkUse::Works)) => continue,
+            Some((link, LinkUse::NoCarrier)) => (
+                Level::Warn,
+                format!("{} has no carrier; check its cable and the switch port", port_of(&link)),
+            ),
+            Some((link, LinkUse::Down)) => {
+                (Level::Fail, format!("{} is down; ip link set {link} up", port_of(&link)))
             }
-            Some(LinkUse::Down) => (Level::Fail, format!("{parent} ({of}) is down; ip link set {parent} up")),
             None => (Level::Fail, format!("{parent} ({of}) does not exist")),
         };
         let (all, says_all) = worst.get_or_insert_with(|| (level, Vec::new()));

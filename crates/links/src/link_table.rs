@@ -31,6 +31,8 @@ pub(crate) struct State {
     port: Option<PortState>,
     /// The bridge or switch that it is a port of, unless it is one of ours.
     pub(crate) controller: Option<u32>,
+    /// It is, or stands for, a network card: as a port of a bridge it leads to the LAN rather than to a guest.
+    is_card: bool,
     /// It belongs to an Open vSwitch: all ports have one link as their controller, whichever bridge they are in.
     pub(crate) of_switch: bool,
     pub(crate) role: Role,
@@ -50,6 +52,16 @@ pub(crate) enum Role {
     },
     /// Any other.
     Other,
+}
+
+impl State {
+    fn use_now(&self) -> LinkUse {
+        match (self.up, self.running) {
+            (false, _) => LinkUse::Down,
+            (true, false) => LinkUse::NoCarrier,
+            (true, true) => LinkUse::Works,
+        }
+    }
 }
 
 pub(crate) type Links = BTreeMap<u32, State>;
@@ -119,8 +131,8 @@ impl FakeTable {
     }
 }
 
-/// Whether a link can carry packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a link can carry packets; the best is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkUse {
     /// It is switched off.
     Down,
@@ -189,15 +201,17 @@ impl LinkTable {
         self.links.borrow()
     }
 
-    /// What the host's link of this name can do; `None`: there is none.
-    pub fn of_name(&self, name: &IfName) -> Option<LinkUse> {
+    /// Whether packets of the host's link of this name get onto the LAN, and the link that decides it: for a bridge that is on, the
+    /// best of its cards, or of its other ports that are not ours if it has no cards, because the bridge itself has a carrier as
+    /// long as any container is there. A bridge without such ports, whose LAN is the host, counts by itself. `None`: there is no link
+    /// of this name.
+    pub fn onto_lan(&self, name: &IfName) -> Option<(IfName, LinkUse)> {
         let links = self.links.borrow();
-        let link = links.values().find(|link| link.name == *name)?;
-        Some(match (link.up, link.running) {
-            (false, _) => LinkUse::Down,
-            (true, false) => LinkUse::NoCarrier,
-            (true, true) => LinkUse::Works,
-        })
+        let (index, own) = links.iter().find(|(_, link)| link.name == *name)?;
+        let is_port = |link: &&State| link.controller == Some(*index);
+        let ports = || links.values().filter(is_port).filter(|_| own.up && own.role == Role::Bridge);
+        let best = ports().max_by_key(|port| (port.is_card, port.use_now())).unwrap_or(own);
+        Some((best.name.clone(), best.use_now()))
     }
 
     /// Whether a hardware address is one of the host's own. A host with two interfaces on one LAN answers ARP on both for
@@ -304,6 +318,7 @@ fn state(link: &Link) -> State {
         port: link.port_state,
         host_mac: link.mac.filter(|_| !is_containers),
         controller: link.controller.filter(|_| mark_of(link).is_none()),
+        is_card: matches!(link.kind, LinkKind::Physical | LinkKind::Bond | LinkKind::Vlan { .. }),
         of_switch: link.kind == LinkKind::OpenVswitch,
     }
 }
@@ -379,7 +394,7 @@ mod tests {
         let set = |up, running| {
             fake.set(&[Link { up, running, ..link(3, "br0", LinkKind::Bridge { vlan_filtering: false }) }]);
         };
-        let found = || fake.table().of_name(&"br0".parse().unwrap());
+        let found = || fake.table().onto_lan(&"br0".parse().unwrap()).map(|(_, how)| how);
         assert_eq!(found(), None);
         set(true, true);
         assert_eq!(found(), Some(LinkUse::Works));
@@ -387,6 +402,38 @@ mod tests {
         assert_eq!(found(), Some(LinkUse::NoCarrier));
         set(false, false);
         assert_eq!(found(), Some(LinkUse::Down));
+    }
+
+    #[test]
+    fn a_bridge_gets_onto_the_lan_by_its_card_and_not_by_its_containers() {
+        let port = |index, name, kind| Link { controller: Some(3), ..link(index, name, kind) };
+        let mark = Mark::new(&"e".repeat(64).parse().unwrap(), End::Host).to_string();
+        let on = |link: Link, up, running| Link { up, running, lower_up: running, ..link };
+        let ours = || {
+            let ours = Link { alias: Some(mark.clone()), ..port(4, "llh0", LinkKind::Veth) };
+            on(ours, true, true)
+        };
+        let bridge = |up| on(link(3, "br0", LinkKind::Bridge { vlan_filtering: false }), up, up);
+        let nic = |up, running| on(port(2, "eth0", LinkKind::Physical), up, running);
+        let guest = || on(port(5, "tap0", LinkKind::Tun), true, true);
+        let fake = FakeTable::default();
+        let with = |links: &[Link]| {
+            fake.set(links);
+            let (decides, how) = fake.table().onto_lan(&"br0".parse().unwrap()).unwrap();
+            (decides.to_string(), how)
+        };
+        let eth0 = |how| ("eth0".to_owned(), how);
+        assert_eq!(with(&[bridge(true), nic(true, true), ours()]), eth0(LinkUse::Works));
+        assert_eq!(with(&[bridge(true), nic(true, false), ours()]), eth0(LinkUse::NoCarrier), "the cable");
+        assert_eq!(with(&[bridge(true), nic(false, false), ours(), guest()]), eth0(LinkUse::Down), "a guest");
+        let second = on(port(6, "bond0", LinkKind::Bond), true, true);
+        let found = with(&[bridge(true), nic(true, false), second, ours()]);
+        assert_eq!(found, ("bond0".to_owned(), LinkUse::Works), "another way");
+        let veth = on(port(2, "eth0", LinkKind::Veth), true, false);
+        assert_eq!(with(&[bridge(true), veth, ours()]), eth0(LinkUse::NoCarrier), "the host is a container");
+        let br0 = |how| ("br0".to_owned(), how);
+        assert_eq!(with(&[bridge(false), nic(true, true)]), br0(LinkUse::Down), "the bridge itself");
+        assert_eq!(with(&[bridge(true), ours()]), br0(LinkUse::Works), "the LAN is the host");
     }
 
     #[tokio::test]

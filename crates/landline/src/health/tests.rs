@@ -54,7 +54,7 @@ fn addresses_that_are_lost_or_soon_will_be_are_noticed() {
 fn a_parent_is_well_again_when_it_is_up_again() {
     let networks = [network("br0")];
     let with = |now: Option<LinkUse>| {
-        let found = parents(&networks, |name| now.filter(|_| name.as_str() == "br0"));
+        let found = parents(&networks, |name| Some((name.clone(), now.filter(|_| name.as_str() == "br0")?)));
         found.map(|(level, why)| (level, why.replace(" (lan)", "")))
     };
     assert_eq!(with(Some(LinkUse::Works)), None);
@@ -63,6 +63,18 @@ fn a_parent_is_well_again_when_it_is_up_again() {
     assert_eq!(with(Some(LinkUse::Down)), Some((Level::Fail, "br0 is down; ip link set br0 up".into())));
     assert_eq!(with(None), Some((Level::Fail, "br0 does not exist".into())));
     assert_eq!(with(Some(LinkUse::Works)), None, "nothing is remembered");
+}
+
+#[test]
+fn the_port_and_the_nic_that_carry_nothing_are_named() {
+    let found = parents(&[network("br0")], |_| Some(("eth0".parse().unwrap(), LinkUse::NoCarrier)));
+    let why = "eth0, the port of br0 (lan), has no carrier; check its cable and the switch port";
+    assert_eq!(found, Some((Level::Warn, why.into())));
+    let mut translated = network("llbr0");
+    translated.options.mode = landline_options::Mode::Nat;
+    translated.nic = Some("eth1".parse().unwrap());
+    let found = parents(&[translated], |name| Some((name.clone(), LinkUse::Down)));
+    assert_eq!(found, Some((Level::Fail, "eth1 (lan) is down; ip link set eth1 up".into())));
 }
 
 #[test]
