@@ -93,8 +93,11 @@ pub(crate) async fn events(context: &Context, after: Option<u64>, follow: bool) 
     let engine = &context.parts.engine;
     let mut latest = context.parts.shared.services.history.latest();
     loop {
-        let revision = *latest.borrow_and_update();
-        let events: Vec<EventRecord> = engine.events(after).into_iter().map(|noted| noted.event).collect();
+        latest.mark_unchanged();
+        let found = engine.events(after);
+        // Nothing that came between the two looks is left out by the next request.
+        let revision = found.iter().map(|noted| noted.revision).chain(after).max().unwrap_or_default();
+        let events: Vec<EventRecord> = found.into_iter().map(|noted| noted.event).collect();
         if !events.is_empty() || !follow || latest.changed().await.is_err() {
             return Events { revision, events };
         }

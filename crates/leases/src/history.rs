@@ -138,14 +138,18 @@ impl History {
             let event = &mut again.event;
             (event.at_ms, event.count) = (now, event.count.saturating_add(1));
             (event.address, event.detail) = (happened.address, happened.detail.clone());
+            if event.endpoint != happened.endpoint {
+                (event.endpoint, event.container) = (happened.endpoint.clone(), happened.container.clone());
+            }
             event.number.clone()
         });
         let urgent = again.is_none();
         let number = again.unwrap_or_else(|| state.add(happened, revision, now));
         state.changed.insert(number);
         state.trim();
-        drop(state);
+        // Before another thread has a later revision.
         self.latest.send_replace(revision);
+        drop(state);
         if urgent {
             self.urgent.send_modify(|urgent| *urgent += 1);
         }
@@ -169,12 +173,19 @@ impl History {
 
     /// Writes what the file does not have yet, if there is anything.
     pub async fn write(&self, store: &Store, ledger: &Ledger) {
-        let Some((batch, numbers)) = self.state().take_changes(ledger) else { return };
+        let Some((batch, changed, dropped)) = self.state().take_changes(ledger) else { return };
         if let Err(error) = store.write(batch).await {
             tracing::warn!(error = %chain(&error), "events could not be stored");
             // With what happens next.
-            self.state().changed.extend(numbers);
+            self.put_back(changed, dropped);
         }
+    }
+
+    /// These are not written after all.
+    fn put_back(&self, changed: BTreeSet<String>, dropped: BTreeSet<String>) {
+        let mut state = self.state();
+        state.changed.extend(changed);
+        state.dropped.extend(dropped);
     }
 
     /// Writes what is new, until `cancel`.
@@ -207,9 +218,15 @@ impl State {
     /// The event that this one is one with.
     fn same(&mut self, happened: &Happened, now: u64) -> Option<&mut Noted> {
         let span = if happened.kind == EventKind::LeaseRenewed { SAME_RENEWAL } else { SAME };
+        // A container that is started again and again has another endpoint each time, and the same address.
+        let at_same_address = |event: &EventRecord| {
+            happened.address.is_some()
+                && event.address == happened.address
+                && event.network_id == happened.network
+        };
         let like = |event: &EventRecord| {
             event.kind == happened.kind
-                && event.endpoint == happened.endpoint
+                && (event.endpoint == happened.endpoint || at_same_address(event))
                 && (happened.container.is_none() || event.container == happened.container)
                 && now.saturating_sub(event.first_ms) < span
         };
@@ -281,8 +298,8 @@ impl State {
         }
     }
 
-    /// What is to be written, and the numbers of the events in it.
-    fn take_changes(&mut self, ledger: &Ledger) -> Option<(Batch, BTreeSet<String>)> {
+    /// What is to be written, and the numbers of the events that it writes and removes.
+    fn take_changes(&mut self, ledger: &Ledger) -> Option<(Batch, BTreeSet<String>, BTreeSet<String>)> {
         self.name(ledger);
         if self.changed.is_empty() && self.dropped.is_empty() {
             return None;
@@ -291,7 +308,7 @@ impl State {
         let events = self.events.iter().filter(|noted| changed.contains(&noted.event.number));
         let batch = events.fold(Batch::default(), |batch, noted| batch.put(&noted.event));
         let batch = dropped.iter().fold(batch, |batch, number| batch.remove::<EventRecord>(number));
-        Some((batch, changed))
+        Some((batch, changed, dropped))
     }
 }
 
@@ -310,9 +327,11 @@ mod tests {
         format!("{n:064x}").parse().unwrap()
     }
 
+    /// Each endpoint has addresses of its own.
     fn event(kind: EventKind, n: usize, last: u8) -> Happened {
         let network = "n".repeat(64).parse().unwrap();
-        Happened::new(kind).to(&endpoint(n), &network).address([192, 0, 2, last])
+        let [.., high, low] = n.to_be_bytes();
+        Happened::new(kind).to(&endpoint(n), &network).address([10, high, low, last])
     }
 
     fn counts(history: &History) -> Vec<(EventKind, u64)> {
@@ -349,6 +368,48 @@ mod tests {
             history.note_at(event(EventKind::Conflict, n, 7), 2);
         }
         assert_eq!(counts(&history).len(), MOST);
+    }
+
+    #[test]
+    fn a_container_that_starts_again_and_again_does_not_push_out_what_happened_to_others() {
+        let history = History::default();
+        history.note_at(event(EventKind::LeaseAcquired, 2, 9), 0);
+        let network = "n".repeat(64).parse().unwrap();
+        for n in 10..10 + 5 * MOST {
+            let again = Happened::new(EventKind::LeaseAcquired).to(&endpoint(n), &network);
+            history.note_at(again.address([192, 0, 2, 7]), 1);
+        }
+        let found: Vec<_> =
+            history.read(None, &Ledger::default()).into_iter().map(|noted| noted.event).collect();
+        let last = (found.len(), found[1].count, found[1].endpoint.clone());
+        assert_eq!(last, (2, 5 * MOST as u64, Some(endpoint(10 + 5 * MOST - 1))));
+        let elsewhere =
+            Happened::new(EventKind::LeaseAcquired).to(&endpoint(1), &"m".repeat(64).parse().unwrap());
+        history.note_at(elsewhere.address([192, 0, 2, 7]), 1);
+        assert_eq!(counts(&history).len(), 3, "another network may have the same address");
+    }
+
+    #[test]
+    fn the_latest_revision_never_goes_back() {
+        let history = Arc::<History>::default();
+        let mut latest = history.latest();
+        std::thread::scope(|scope| {
+            let notes: Vec<_> = (0..4)
+                .map(|n| {
+                    let history = history.clone();
+                    scope.spawn(move || {
+                        (0..5000).for_each(|_| history.note_at(event(EventKind::Conflict, n, 7), 1))
+                    })
+                })
+                .collect();
+            let mut last = 0;
+            while !notes.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                let now = *latest.borrow_and_update();
+                assert!(now >= last, "{now} after {last}");
+                last = now;
+            }
+        });
+        assert_eq!(*history.latest().borrow(), 20_000);
     }
 
     #[test]
@@ -406,6 +467,20 @@ mod tests {
         history.note_at(event(EventKind::DockerGone, 1, 1), DAY);
         let last = history.read(Some(0), &Ledger::default());
         assert_eq!(last[0].event.number, format!("{:020}", 101), "numbers go on");
+    }
+
+    #[test]
+    fn what_could_not_be_written_or_removed_is_tried_again() {
+        let (history, ledger) = (History::default(), Ledger::default());
+        for n in 0..MOST + 10 {
+            history.note_at(event(EventKind::Conflict, n, 7), 0);
+        }
+        let taken = || history.state().take_changes(&ledger).map(|(_, changed, dropped)| (changed, dropped));
+        let (changed, dropped) = taken().unwrap();
+        assert_eq!((changed.len(), dropped.len()), (MOST, 10));
+        assert_eq!(taken(), None);
+        history.put_back(changed.clone(), dropped.clone());
+        assert_eq!(taken(), Some((changed, dropped)));
     }
 
     #[tokio::test(start_paused = true)]
