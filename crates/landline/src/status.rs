@@ -118,6 +118,7 @@ pub(crate) async fn status_with(context: &Context, endpoints: &[EndpointView]) -
     });
     let networks = networks.collect();
     let mut problems = Box::pin(examine(context, false)).await?.found;
+    problems.extend(context.http.failure());
     problems.extend(endpoints.iter().filter_map(without_address));
     problems.extend(attacher.rows().iter().filter_map(not_attached));
     let health = health(context, endpoints).await;

@@ -16,12 +16,18 @@ use crate::alone;
 
 /// The process at the other end of a connection, as it was when it connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     user: u32,
     groups: Vec<u32>,
 }
 
 impl Peer {
+    /// One of this user and these groups.
+    #[cfg(test)]
+    pub(crate) fn new(user: u32, groups: &[u32]) -> Self {
+        Self { user, groups: groups.to_vec() }
+    }
+
     /// The one at the other end of this connection.
     pub(super) fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
@@ -36,7 +42,7 @@ impl Peer {
     }
 
     /// Whether it may ask this; if not, why.
-    pub(super) fn may(&self, request: &Request, config: &ConfigFile) -> Result<(), String> {
+    pub(crate) fn may(&self, request: &Request, config: &ConfigFile) -> Result<(), String> {
         if self.is_root() {
             return Ok(());
         }
@@ -147,7 +153,7 @@ mod tests {
     }
 
     fn peer(user: u32, groups: &[u32]) -> Peer {
-        Peer { user, groups: groups.to_vec() }
+        Peer::new(user, groups)
     }
 
     #[test]

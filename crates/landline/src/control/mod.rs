@@ -29,7 +29,7 @@ use crate::inspect::Inspected;
 use crate::network::{NetworkDetail, NetworkRow};
 use crate::status::Status;
 use crate::trace::Message;
-pub(crate) use access::follow_group;
+pub(crate) use access::{Peer, follow_group};
 pub(crate) use client::{CallError, call};
 pub(crate) use server::{Context, serve};
 

@@ -79,8 +79,7 @@ async fn serve_connection(
     };
     let config = context.attacher.config();
     if speaks_http(&stream).await? {
-        peer.may(&Request::Metrics, &config.borrow()).map_err(io::Error::other)?;
-        http::serve_local(stream, context).await;
+        http::serve_local(stream, context, peer, config).await;
         return Ok(());
     }
     let context = &*context;

@@ -11,7 +11,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::host::Names;
+use super::door::Door;
 use super::page::{self, Notices, PageError};
 use crate::control::Context;
 use crate::health::{Level, health};
@@ -43,8 +43,8 @@ impl Content {
         Self { status: StatusCode::OK, kind, policy: Cow::Borrowed(POLICY), body: body.into() }
     }
 
-    fn error(status: StatusCode, says: &'static str) -> Self {
-        Self { status, kind: TEXT, policy: Cow::Borrowed(POLICY), body: Bytes::from_static(says.as_bytes()) }
+    fn error(status: StatusCode, says: impl Into<Bytes>) -> Self {
+        Self { status, kind: TEXT, policy: Cow::Borrowed(POLICY), body: says.into() }
     }
 
     fn failed(error: &PageError) -> Self {
@@ -70,10 +70,9 @@ impl Content {
 }
 
 /// What a request is refused with before anything is looked at.
-fn refuse<B>(request: &Request<B>, names: Option<&Names>) -> Option<Response<Answer>> {
-    if names.is_some_and(|names| !names.allow(request.headers())) {
-        let says = "this server is not called so; use its address, or add the name to hosts in [http]\n";
-        return Some(Content::error(StatusCode::MISDIRECTED_REQUEST, says).respond());
+fn refuse<B>(request: &Request<B>, door: &Door) -> Option<Response<Answer>> {
+    if let Some((status, why)) = door.refuse(request.headers()) {
+        return Some(Content::error(status, format!("{why}\n")).respond());
     }
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = Content::error(StatusCode::METHOD_NOT_ALLOWED, "use GET\n").respond();
@@ -83,13 +82,9 @@ fn refuse<B>(request: &Request<B>, names: Option<&Names>) -> Option<Response<Ans
     None
 }
 
-/// The answer to one request. `names`: how the server may be called; `None`: however it is.
-pub(super) async fn answer<B>(
-    request: &Request<B>,
-    context: &Arc<Context>,
-    names: Option<&Names>,
-) -> Response<Answer> {
-    if let Some(refused) = refuse(request, names) {
+/// The answer to one request.
+pub(super) async fn answer<B>(request: &Request<B>, context: &Arc<Context>, door: &Door) -> Response<Answer> {
+    if let Some(refused) = refuse(request, door) {
         return refused;
     }
     match request.uri().path() {
@@ -102,9 +97,13 @@ pub(super) async fn answer<B>(
             Err(error) => Content::failed(&error),
         },
         "/changes" => {
+            let Ok(permit) = context.http.listeners.clone().try_acquire_owned() else {
+                let says = "too many browsers show the page\n";
+                return Content::error(StatusCode::SERVICE_UNAVAILABLE, says).respond();
+            };
             let mut response = Content::ok("text/event-stream", "").respond();
             if request.method() == Method::GET {
-                *response.body_mut() = Either::Right(Notices::new(context));
+                *response.body_mut() = Either::Right(Notices::new(context, permit));
             }
             return response;
         }
@@ -133,12 +132,33 @@ pub(super) async fn answer<B>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use landline_options::ConfigFile;
+    use tokio::sync::watch;
 
-    fn refused(method: &str, host: &str) -> Option<StatusCode> {
+    use super::*;
+    use crate::control::Peer;
+    use crate::http::host::Names;
+
+    fn refused_at(door: &Door, method: &str, host: &str) -> Option<StatusCode> {
         let request =
             Request::builder().method(method).uri("/metrics").header("host", host).body(()).unwrap();
-        refuse(&request, Some(&Names::new(Vec::new()))).map(|response| response.status())
+        refuse(&request, door).map(|response| response.status())
+    }
+
+    fn refused(method: &str, host: &str) -> Option<StatusCode> {
+        refused_at(&Door::Network(Arc::new(Names::new(Vec::new()))), method, host)
+    }
+
+    #[test]
+    fn who_may_look_over_the_control_socket_is_asked_at_each_request() {
+        let config = watch::Sender::new(Arc::new(ConfigFile::parse("[control]\ngroup = \"4242\"").unwrap()));
+        let member = Door::Control(Peer::new(1000, &[1000, 4242]), config.subscribe());
+        assert_eq!(refused_at(&member, "GET", "any.example"), None);
+        config.send_replace(Arc::default());
+        assert_eq!(refused_at(&member, "GET", "any.example"), Some(StatusCode::FORBIDDEN));
+        let root = Door::Control(Peer::new(0, &[0]), config.subscribe());
+        assert_eq!(refused_at(&root, "GET", "any.example"), None);
+        assert_eq!(refused_at(&root, "POST", "any.example"), Some(StatusCode::METHOD_NOT_ALLOWED));
     }
 
     #[test]

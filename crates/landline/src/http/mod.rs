@@ -4,44 +4,69 @@
 //! no web page can have a browser read it under a name of its own (DNS rebinding).
 
 mod answer;
+mod converse;
+mod door;
 mod host;
 mod page;
 mod recent;
 
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use landline_doctor::Finding;
 use landline_kernel::Acceptor;
 use landline_options::{ConfigFile, Http};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixStream};
+use rustix::net::sockopt::{set_ip_freebind, set_ipv6_freebind};
+use tokio::net::{TcpListener, TcpSocket, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::control::Context;
+use crate::control::{Context, Peer};
+use answer::answer;
+use converse::converse;
+use door::Door;
 use host::Names;
 use recent::Recent;
 
 /// How many connections over TCP are served at the same time.
 const CONNECTIONS: usize = 64;
-/// How long the head of a request may take; an idle connection is closed after as long, too.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may live. Whoever looks on connects again.
-const LIFE: Duration = Duration::from_hours(1);
-/// The longest head of a request, in bytes.
-const HEAD_BYTES: usize = 16 << 10;
+/// How many connections notices of changes are sent to at the same time.
+const LISTENERS: usize = 16;
 
 /// What all connections share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// What the page shows.
     state: Recent,
     /// The picture.
     picture: Recent,
+    /// Room for connections that notices of changes are sent to.
+    listeners: Arc<Semaphore>,
+    /// Why nothing listens at the address of the configuration.
+    failure: Mutex<Option<Finding>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            state: Recent::default(),
+            picture: Recent::default(),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            failure: Mutex::default(),
+        }
+    }
+}
+
+impl Shared {
+    /// Why nothing listens at the address of the configuration, if that is so.
+    pub(crate) fn failure(&self) -> Option<Finding> {
+        self.lock_failure().clone()
+    }
+
+    fn lock_failure(&self) -> MutexGuard<'_, Option<Finding>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Serves at the address of the configuration, whenever that is read, until `cancel`.
@@ -52,6 +77,7 @@ pub(crate) async fn follow(
 ) {
     loop {
         let http = config.borrow_and_update().http.clone();
+        *context.http.lock_failure() = None;
         let changed = async {
             loop {
                 if config.changed().await.is_err() {
@@ -64,63 +90,89 @@ pub(crate) async fn follow(
         };
         tokio::select! {
             () = changed => {}
-            () = serve(&context, &http) => {}
+            error = serve(&context, &http) => {
+                *context.http.lock_failure() = Some(error);
+                // Whenever the configuration is read, the address may be free.
+                match cancel.run_until_cancelled(config.changed()).await {
+                    Some(Ok(())) => {}
+                    Some(Err(_)) | None => return,
+                }
+            }
             () = cancel.cancelled() => return,
         }
     }
 }
 
-/// Serves at this address, if there is one; does not end.
-async fn serve(context: &Arc<Context>, http: &Http) {
+/// Serves at this address, if there is one; ends only if that is not possible.
+async fn serve(context: &Arc<Context>, http: &Http) -> Finding {
     let Some(address) = http.listen else { return std::future::pending().await };
-    let listener = match TcpListener::bind(address).await {
+    let listener = match listen(address) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%address, %error, "cannot listen for HTTP; landline.toml says where ([http] listen)");
-            return std::future::pending().await;
+            let says = format!(
+                "the HTTP server cannot listen on {address}: {error}; stop the program that uses the port, or change listen in [http], \
+                 then run systemctl reload landline"
+            );
+            return Finding::new("http", says);
         }
     };
     tracing::info!(%address, "metrics and health over HTTP");
     // Connections end with the server.
     let ended = CancellationToken::new();
     let _guard = ended.clone().drop_guard();
-    let names = Arc::new(Names::new(http.hosts.clone()));
+    let door = Door::Network(Arc::new(Names::new(http.hosts.clone())));
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let mut acceptor = Acceptor::new(listener, "http");
     loop {
         let stream = acceptor.accept().await;
         // Who is one too many finds the connection closed.
         let Ok(permit) = connections.clone().try_acquire_owned() else { continue };
-        let (context, names, ended) = (context.clone(), names.clone(), ended.clone());
+        let (context, door, ended) = (context.clone(), door.clone(), ended.clone());
         tokio::spawn(async move {
-            ended.run_until_cancelled(converse(stream, context, Some(names))).await;
+            let answer = async |request| answer(&request, &context, &door).await;
+            ended.run_until_cancelled(converse(stream, answer)).await;
             drop(permit);
         });
     }
 }
 
-/// Serves one connection to the control socket, whose peer may look.
-pub(crate) async fn serve_local(stream: UnixStream, context: Arc<Context>) {
-    converse(stream, context, None).await;
+/// Listens at this address, which an interface may be given later (`IP_FREEBIND`, ip(7)).
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    match address {
+        SocketAddr::V4(_) => set_ip_freebind(&socket, true)?,
+        SocketAddr::V6(_) => set_ipv6_freebind(&socket, true)?,
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(128)
 }
 
-/// `names`: how the server may be called; `None`: however it is.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+/// Serves one connection to the control socket.
+pub(crate) async fn serve_local(
+    stream: UnixStream,
     context: Arc<Context>,
-    names: Option<Arc<Names>>,
+    peer: Peer,
+    config: watch::Receiver<Arc<ConfigFile>>,
 ) {
-    let service = service_fn(move |request| {
-        let (context, names) = (context.clone(), names.clone());
-        async move { Ok::<_, Infallible>(answer::answer(&request, &context, names.as_deref()).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(LIFE, Box::pin(connection)).await {
-        Ok(Ok(())) | Err(_) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection for HTTP ended badly"),
+    let door = Door::Control(peer, config);
+    converse(stream, async |request| answer(&request, &context, &door).await).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_comes_later_can_be_named() {
+        for address in ["192.0.2.77:0", "[2001:db8::77]:0"] {
+            let listener = listen(address.parse().unwrap()).unwrap();
+            let taken = listen(listener.local_addr().unwrap()).unwrap_err();
+            assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        }
     }
 }

@@ -14,7 +14,7 @@ use landline_links::LinkTable;
 use landline_model::EventRecord;
 use landline_nat::NatError;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinError;
 
 use crate::cli::GraphFormat;
@@ -142,11 +142,15 @@ impl Watched {
 }
 
 /// A body of notices: one at once, and one after each change. It is nobody's task: without a reader there is nothing.
-pub(super) struct Notices(Pin<Box<dyn Future<Output = (Watched, Bytes)> + Send>>);
+pub(super) struct Notices {
+    next: Pin<Box<dyn Future<Output = (Watched, Bytes)> + Send>>,
+    /// Only so many get notices at the same time.
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Notices {
     /// Notices of all changes from now on.
-    pub(super) fn new(context: &Context) -> Self {
+    pub(super) fn new(context: &Context, permit: OwnedSemaphorePermit) -> Self {
         let engine = &context.parts.engine;
         let services = &context.parts.shared.services;
         let watched = Watched {
@@ -157,7 +161,14 @@ impl Notices {
             late: context.http.state.is_kept(),
             notices: 0,
         };
-        Self(Box::pin(watched.next()))
+        Self { next: Box::pin(watched.next()), _permit: permit }
+    }
+
+    /// One that nothing comes of.
+    #[cfg(test)]
+    pub(super) fn silent() -> Self {
+        let permit = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        Self { next: Box::pin(std::future::pending()), _permit: permit }
     }
 }
 
@@ -169,8 +180,8 @@ impl Body for Notices {
         mut self: Pin<&mut Self>,
         task: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let (watched, text) = ready!(self.0.as_mut().poll(task));
-        self.0 = Box::pin(watched.next());
+        let (watched, text) = ready!(self.next.as_mut().poll(task));
+        self.next = Box::pin(watched.next());
         Poll::Ready(Some(Ok(Frame::data(text))))
     }
 }
