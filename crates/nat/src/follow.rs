@@ -5,6 +5,7 @@ mod filter;
 mod heard;
 mod looks;
 mod owed;
+mod routers;
 mod ruleset;
 mod show;
 
@@ -30,7 +31,7 @@ use super::OpenBridges;
 use super::forwarding::Forwarding;
 use super::lease::{Heard, Leaser, live};
 use super::place::Places;
-use super::record::{NatRecord, NatView};
+use super::record::{ForwardingRecord, NatRecord, NatView};
 use super::table::NatBridge;
 use super::{Bound, Command, InitialState, NatError, NatSeen, address};
 
@@ -38,6 +39,7 @@ use again::Again;
 use looks::Looks;
 pub(crate) use looks::Waiter;
 use owed::Owed;
+pub(crate) use routers::Routers;
 use ruleset::Ruleset;
 
 type Words<T> = mpsc::UnboundedSender<(NatOwner, T)>;
@@ -67,6 +69,9 @@ pub(crate) struct Follower {
     services: Services,
     prober: Prober,
     forwarding: Arc<dyn Forwarding>,
+    /// That forwarding is to be switched off once no network needs it.
+    forwarding_owed: Option<ForwardingRecord>,
+    routers: Routers,
     heard: Words<Heard>,
     due: Words<()>,
     store: Arc<Store>,
@@ -117,6 +122,7 @@ pub(super) async fn run(
             () = follower.again.due() => follower.lease_again(),
             () = follower.owed.due() => follower.owed.settle(&follower.prober).await,
             Ok(()) = follower.seen.changed() => follower.pass().await,
+            () = follower.routers.changed(), if follower.forwarding_owed.is_some() => follower.pay_forwarding().await,
             () = follower.ruleset.changed() => follower.reopen().await,
             event = monitor.next() => if follower.concerns(&event) {
                 follower.pass().await;
@@ -134,7 +140,8 @@ impl Follower {
         views: watch::Sender<BTreeMap<NatOwner, NatView>>,
         looks: Looks,
     ) -> Self {
-        let InitialState { records, bound, nat_bridges, bridges, store, services, forwarding } = initial;
+        let InitialState { records, bound, nat_bridges, bridges, store, services, .. } = initial;
+        let InitialState { forwarding, forwarding_owed, routers, .. } = initial;
         let opened = bridges.any() || records.iter().any(|record| record.open_firewall);
         Self {
             records: records.into_iter().map(|record| (record.owner.clone(), record)).collect(),
@@ -151,6 +158,8 @@ impl Follower {
             prober: services.prober(),
             services,
             forwarding,
+            forwarding_owed,
+            routers,
             heard,
             due,
             store,
@@ -179,6 +188,7 @@ impl Follower {
             }
             self.lease(&record);
         }
+        self.pay_forwarding().await;
         self.pass().await;
     }
 

@@ -53,7 +53,7 @@ pub use forwarding::forwards;
 pub use nat_bridge::NatBridgeRefusal;
 use nat_bridge::nat_bridges_of;
 pub use place::place;
-pub use record::{NatLease, NatRecord, NatState, NatView};
+pub use record::{ForwardingRecord, NatLease, NatRecord, NatState, NatView};
 pub(crate) use table::NatBridge;
 
 use exceptions::FirewallExceptions;
@@ -132,6 +132,8 @@ pub(crate) struct InitialState {
     pub(crate) store: Arc<Store>,
     pub(crate) services: Services,
     pub(crate) forwarding: Arc<dyn Forwarding>,
+    pub(crate) forwarding_owed: Option<ForwardingRecord>,
+    pub(crate) routers: follow::Routers,
 }
 
 /// Why a container was not given an address.
@@ -297,6 +299,8 @@ impl Nat {
             store: store.clone(),
             services: ground.services.clone(),
             forwarding: forwarding.clone(),
+            forwarding_owed: ground.rows.take().pop(),
+            routers: follow::Routers::new(ground.ledger.watch(), networks),
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let (looks, waiters) = mpsc::unbounded_channel();

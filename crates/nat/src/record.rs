@@ -76,6 +76,27 @@ impl Record for NatRecord {
     }
 }
 
+/// `net.ipv4.ip_forward` was set for an address that is over, and stays set as long as a network with `mode=routed` needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardingRecord {
+    /// Whose setting it is: that of `all` (`net.ipv4.conf.all.forwarding`).
+    pub interface: IfName,
+}
+
+impl Record for ForwardingRecord {
+    const TABLE: &'static str = "forwarding";
+    type Key = IfName;
+
+    fn key(&self) -> &IfName {
+        &self.interface
+    }
+
+    /// The key is all there is to it.
+    fn owed(key: &str, _row: &Value) -> Option<Self> {
+        key.parse().ok().map(|interface| Self { interface })
+    }
+}
+
 /// An address on the host from a DHCP server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NatLease {

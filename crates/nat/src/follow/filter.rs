@@ -9,7 +9,7 @@ use landline_types::chain;
 use super::ruleset::Look;
 use super::{Follower, looks};
 use crate::exception_rules::Wanted;
-use crate::record::NatRecord;
+use crate::record::{ForwardingRecord, NatRecord};
 use crate::table::{Mapping, mapping, script};
 use crate::{NatError, firewall};
 use landline_model::NatOwner;
@@ -141,11 +141,39 @@ impl Follower {
     /// Somebody who had set `net.ipv4.ip_forward` needs it no more. Whoever goes last puts it back.
     pub(super) async fn forward_no_more(&mut self) -> Result<(), NatError> {
         let Some(other) = self.records.values_mut().find(|other| other.open_firewall) else {
-            return self.forwarding.switch(false).map_err(|error| NatError::Firewall(error.to_string()));
+            return self.forward_for_networks_only().await;
         };
         other.forwarding = true;
         let other = other.clone();
         self.put(other).await
+    }
+
+    /// No address needs forwarding any more: it is switched off once no network does.
+    async fn forward_for_networks_only(&mut self) -> Result<(), NatError> {
+        if !self.routers.any() {
+            return self.forwarding.switch(false).map_err(|error| NatError::Firewall(error.to_string()));
+        }
+        let all = "all".parse().unwrap_or_else(|_| unreachable!("a short clean name"));
+        let owed = ForwardingRecord { interface: all };
+        self.store.put(&owed).await?;
+        self.forwarding_owed = Some(owed);
+        tracing::info!("net.ipv4.ip_forward stays 1 as long as a network with mode=routed needs it");
+        Ok(())
+    }
+
+    /// Switches forwarding off, or leaves that to an address, if it is owed and no network needs it any more.
+    pub(super) async fn pay_forwarding(&mut self) {
+        if self.forwarding_owed.is_none() || self.routers.any() {
+            return;
+        }
+        let Some(owed) = self.forwarding_owed.take() else { return };
+        let paid = async {
+            self.forward_no_more().await?;
+            Ok::<_, NatError>(self.store.remove::<ForwardingRecord>(&owed.interface).await?)
+        };
+        if let Err(error) = paid.await {
+            tracing::warn!(error = chain(&error), "net.ipv4.ip_forward could not be put back to 0");
+        }
     }
 
     /// What a record comes to now.

@@ -361,6 +361,37 @@ async fn forwarding_is_switched_on_as_long_as_somebody_needs_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn forwarding_stays_on_for_networks_that_the_host_routes_to() {
+    let world = World::new();
+    world.packets.state().passed_on = false;
+    let options = NetworkOptions { mode: Mode::Routed, ..NetworkOptions::new("eth0".parse().unwrap()) };
+    let network = NetworkRecord::new(network_id(), options);
+    let put = || world.ledger.lock().unwrap().put_network(network.clone());
+    let daemon = world.started().await;
+    put();
+    daemon.nat.add(open(A)).await.unwrap();
+    daemon.nat.remove(&web()).await.unwrap();
+    assert!(world.packets.state().passed_on, "the network's containers need it");
+    // The next daemon knows what is owed, whenever it learns which networks there are.
+    daemon.store.upgrade().unwrap().put(&network).await.unwrap();
+    world.kill(daemon).await;
+    let daemon = world.started().await;
+    quiet().await;
+    assert!(world.packets.state().passed_on);
+    put();
+    quiet().await;
+    assert!(world.packets.state().passed_on);
+    world.ledger.lock().unwrap().remove_network(&network_id());
+    eventually("it is off again", || !world.packets.state().passed_on).await;
+    // That was all: what the user sets then stays.
+    world.packets.state().passed_on = true;
+    world.kill(daemon).await;
+    let _daemon = world.started().await;
+    quiet().await;
+    assert!(world.packets.state().passed_on);
+}
+
+#[tokio::test(start_paused = true)]
 async fn forwarding_that_the_user_switched_on_stays_on() {
     let world = World::new();
     let daemon = world.started().await;

@@ -151,7 +151,7 @@ pub(super) struct World {
 /// A daemon that runs.
 pub(super) struct Daemon {
     pub(super) nat: Arc<Nat>,
-    store: Weak<Store>,
+    pub(super) store: Weak<Store>,
     cancel: CancellationToken,
 }
 
