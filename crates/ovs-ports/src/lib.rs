@@ -1,5 +1,7 @@
 //! Keeping Open vSwitch's ports and endpoints together: after a restart of either side, a reboot, somebody's `ovs-vsctl`.
 
+mod plan;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +9,15 @@ use std::time::Duration;
 use landline_engine::{Endpoint, Engine};
 use landline_kernel::NameWatch;
 use landline_leases::{Inventory, Shared};
-use landline_links::mark::End;
-use landline_links::ovs::{CONTAINER, add_port, connect, owner, socket, vlans};
-use landline_links::{Host, HostEnd, blocking, facts_of, mark_of};
-use landline_model::NetworkRecord;
-use landline_options::{EndpointId, NetworkId};
-use landline_ovsdb::{Client, Error, Port, Switch};
+use landline_links::ovs::{CONTAINER, add_port, connect, socket, vlans};
+use landline_links::{Host, HostEnd, blocking, facts_of};
+use landline_options::{EndpointId, NetworkId, NetworkOptions};
+use landline_ovsdb::{Client, Error, Port};
 use landline_types::IfName;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use plan::{Action, Wanted, plan};
 
 /// The pauses between attempts: the first, and the longest. One that makes its socket again is back at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -121,9 +123,13 @@ impl Ports {
     }
 }
 
+/// Whether endpoints with these options have ports on the switch.
+fn on_switch(options: &NetworkOptions) -> bool {
+    facts_of(options.mode).host_end == HostEnd::SwitchPort
+}
+
 fn seen(inventory: &Inventory) -> Seen {
-    let on_switch = |network: &&NetworkRecord| facts_of(network.options.mode).host_end == HostEnd::SwitchPort;
-    let networks = inventory.networks.values().filter(on_switch);
+    let networks = inventory.networks.values().filter(|network| on_switch(&network.options));
     let mut seen: Seen = networks.map(|network| (network.id.clone(), BTreeMap::new())).collect();
     for record in inventory.endpoints.values().map(|present| &present.record) {
         if let (Some(names), Some(container)) = (seen.get_mut(&record.network), &record.container) {
@@ -138,74 +144,74 @@ async fn audit(host: &Arc<dyn Host>, engine: &Engine, client: &mut Client) -> Re
     let switch = client.switch().await?;
     let host = host.clone();
     // Looked at after the switch: a port is made after its link.
-    let links = match blocking(move || host.links()).await {
-        Ok(links) => links,
+    let ends = match blocking(move || host.links()).await {
+        Ok(links) => plan::ends(&links),
         Err(error) => {
             tracing::warn!(error = %landline_types::chain(&error), "the host's links cannot be listed");
             return Ok(());
         }
     };
-    let ends: Vec<(EndpointId, IfName)> = links
-        .iter()
-        .filter_map(|link| {
-            Some((mark_of(link).filter(|mark| mark.end == End::Host)?.endpoint, link.name.clone()))
-        })
-        .collect();
-    for port in &switch.ports {
-        let stale = owner(port)
-            .is_some_and(|id| !ends.iter().any(|(end, name)| *end == id && name.as_str() == port.name));
-        if stale {
-            tracing::info!(
-                port = port.name,
-                bridge = port.bridge,
-                "removing a port of Landline's whose container is gone"
-            );
-            client.remove_port(port).await?;
-        }
+    let endpoints = engine.endpoints();
+    let mut wanted = Vec::new();
+    for endpoint in endpoints.iter().filter(|endpoint| on_switch(endpoint.state.options())) {
+        let options = endpoint.state.options();
+        wanted.push(Wanted {
+            id: endpoint.state.id().clone(),
+            bridge: options.parent.clone(),
+            vlans: vlans(options),
+            container: endpoint.state.read().await.container.map(|container| container.name),
+        });
     }
     let mut failed = None;
-    for endpoint in engine
-        .endpoints()
-        .into_iter()
-        .filter(|e| facts_of(e.state.options().mode).host_end == HostEnd::SwitchPort)
-    {
-        if let Some((_, link)) = ends.iter().find(|(id, _)| id == endpoint.state.id()) {
-            match audit_endpoint(engine, client, &switch, &endpoint, link).await {
-                // The others' ports can be put back all the same.
-                Err(error) if of_one_port(&error) => failed = Some(error),
-                other => other?,
+    for action in plan(&switch, &ends, &wanted) {
+        match action {
+            Action::Remove(port) => {
+                tracing::info!(
+                    port = port.name,
+                    bridge = port.bridge,
+                    "removing a port of Landline's whose container is gone"
+                );
+                client.remove_port(port).await?;
+            }
+            Action::Name(port, name) => {
+                failed = one_port(client.set_external_id(port, CONTAINER, name).await)?.or(failed);
+            }
+            Action::Connect { endpoint: wanted, link, old } => {
+                let endpoint = endpoints.iter().find(|endpoint| *endpoint.state.id() == wanted.id);
+                // What is being made or removed is looked after.
+                let (Some(endpoint), Some(_turn)) = (endpoint, engine.turn_if_idle(&wanted.id)) else {
+                    continue;
+                };
+                failed = one_port(connect_link(client, endpoint, wanted, link, old).await)?.or(failed);
             }
         }
     }
     failed.map_or(Ok(()), Err)
 }
 
-async fn audit_endpoint(
-    engine: &Engine,
+async fn connect_link(
     client: &mut Client,
-    switch: &Switch,
     endpoint: &Endpoint,
+    wanted: &Wanted,
     link: &IfName,
+    old: Option<&Port>,
 ) -> Result<(), Error> {
-    let (id, options) = (endpoint.state.id(), endpoint.state.options());
-    let port = switch.port(link.as_str());
-    let container = endpoint.state.read().await.container.map(|container| container.name);
-    if let Some(port) = port.filter(|port| port.bridge == options.parent.as_str() && port.trouble().is_none())
-    {
-        return note(client, port, container).await;
-    }
-    // What is being made or removed is looked after.
-    let Some(_turn) = engine.turn_if_idle(id) else { return Ok(()) };
-    if switch.bridge(options.parent.as_str()).is_none() {
-        return Ok(());
-    }
-    if let Some(port) = port.filter(|port| owner(port).as_ref() == Some(id)) {
+    if let Some(port) = old {
         client.remove_port(port).await?;
     }
-    tracing::info!(link = %link, bridge = %options.parent, "putting a link back into its Open vSwitch bridge");
-    add_port(client, id, link, &options.parent, &vlans(options)).await?;
+    tracing::info!(link = %link, bridge = %wanted.bridge, "putting a link back into its Open vSwitch bridge");
+    add_port(client, &wanted.id, link, &wanted.bridge, &wanted.vlans).await?;
     endpoint.reconnected();
     Ok(())
+}
+
+/// What failed for one port only: the others' ports can be put back all the same.
+fn one_port(result: Result<(), Error>) -> Result<Option<Error>, Error> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(error) if of_one_port(&error) => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether it says something about one port, and not about the switch.
@@ -214,21 +220,11 @@ fn of_one_port(error: &Error) -> bool {
     matches!(error, Port { .. } | PortExists(_) | Refused(_) | NoBridge { .. } | NoDatapath(_))
 }
 
-/// Writes the container's name to its port, for people.
-async fn note(client: &mut Client, port: &Port, container: Option<String>) -> Result<(), Error> {
-    match container {
-        Some(name) if port.external_ids.get(CONTAINER) != Some(&name) => {
-            client.set_external_id(port, CONTAINER, &name).await
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use landline_leases::Present;
-    use landline_model::{ContainerRecord, EndpointRecord};
-    use landline_options::{Mode, NetworkOptions};
+    use landline_model::{ContainerRecord, EndpointRecord, NetworkRecord};
+    use landline_options::Mode;
 
     use super::*;
 
@@ -270,6 +266,17 @@ mod tests {
         assert_eq!(seen(&inventory(all)), [(network_id(1), names)].into());
         // One without containers needs the switch all the same.
         assert_eq!(seen(&inventory(vec![])), [(network_id(1), BTreeMap::new())].into());
+    }
+
+    /// A switch that refuses one port, for a bridge of others or a name that is taken, still takes the others.
+    #[test]
+    fn what_is_said_about_one_port_keeps_no_other_from_its_place() {
+        let of_one = || Error::PortExists("llh1".to_owned());
+        assert!(matches!(one_port(Err(of_one())), Ok(Some(Error::PortExists(_)))));
+        assert!(matches!(one_port(Ok(())), Ok(None)));
+        for whole in [Error::Io(std::io::ErrorKind::ConnectionReset.into()), Error::Nonsense("rows")] {
+            assert!(one_port(Err(whole)).is_err(), "there is no switch to go on with");
+        }
     }
 
     fn ports(inventory: Inventory) -> (watch::Sender<Inventory>, Ports) {
