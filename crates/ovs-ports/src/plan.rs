@@ -61,14 +61,20 @@ pub(super) fn plan<'a>(
     let stale = switch.ports.iter().filter(is_stale).map(Action::Remove);
     let due = endpoints.iter().filter_map(|endpoint| {
         let (_, link) = ends.iter().find(|(id, _)| *id == endpoint.id)?;
-        action(switch, endpoint, link)
+        let port = switch.port(link.as_str()).filter(|port| !is_stale(port));
+        action(switch, endpoint, link, port)
     });
     stale.chain(due).collect()
 }
 
-fn action<'a>(switch: &'a Switch, endpoint: &'a Wanted, link: &'a IfName) -> Option<Action<'a>> {
+/// What the endpoint needs. `port` has its link's name, and stays.
+fn action<'a>(
+    switch: &'a Switch,
+    endpoint: &'a Wanted,
+    link: &'a IfName,
+    port: Option<&'a Port>,
+) -> Option<Action<'a>> {
     let bridge = endpoint.bridge.as_str();
-    let port = switch.port(link.as_str());
     if let Some(port) = port.filter(|port| port.bridge == bridge && port.trouble().is_none()) {
         let name = endpoint.container.as_ref()?;
         return (port.external_ids.get(CONTAINER) != Some(name)).then_some(Action::Name(port, name));
@@ -210,8 +216,10 @@ mod tests {
         let all = [wanted(1, Some("web"))];
         assert_eq!(says(&renamed, &[end(1)], &all), ["remove old0", "connect llh1 to br0"]);
         // What has its name now was another endpoint's, and goes once.
-        let taken = switch(&["br0"], &[Row("llh1", "br0", Ours(2, ""), false)]);
-        assert_eq!(says(&taken, &[end(1)], &all), ["remove llh1", "connect llh1 to br0"]);
+        for works in [false, true] {
+            let taken = switch(&["br0"], &[Row("llh1", "br0", Ours(2, ""), works)]);
+            assert_eq!(says(&taken, &[end(1)], &all), ["remove llh1", "connect llh1 to br0"]);
+        }
     }
 
     #[test]
