@@ -76,7 +76,7 @@ fn action<'a>(
 ) -> Option<Action<'a>> {
     let bridge = endpoint.bridge.as_str();
     if let Some(port) = port.filter(|port| port.bridge == bridge && port.trouble().is_none()) {
-        let name = endpoint.container.as_ref()?;
+        let name = endpoint.container.as_ref().filter(|_| owner(port).as_ref() == Some(&endpoint.id))?;
         return (port.external_ids.get(CONTAINER) != Some(name)).then_some(Action::Name(port, name));
     }
     switch.bridge(bridge)?;
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_of_others_are_never_removed() {
+    fn ports_of_others_are_never_changed() {
         let rows = [
             Row("eth0", "br0", Nobody, true),
             Row("br0", "br0", Nobody, true),
@@ -231,7 +231,12 @@ mod tests {
             Row("vnet1", "br1", Nobody, false),
         ];
         assert_eq!(says(&switch(&["br0", "br1"], &rows), &[], &[wanted(1, None)]), NOTHING);
-        // Nor one with our link's name: the switch refuses the new one, and its refusal is told.
+        // If somebody has put our link into the bridge by hand, that is fine.
+        for theirs in [Nobody, Theirs(1)] {
+            let switch = switch(&["br0"], &[Row("llh1", "br0", theirs, true)]);
+            assert_eq!(says(&switch, &[end(1)], &[wanted(1, Some("web"))]), NOTHING);
+        }
+        // One with our link's name that is of no use is not removed: the switch refuses the new one, and says why.
         for theirs in [Row("llh1", "br1", Nobody, true), Row("llh1", "br0", Theirs(1), false)] {
             let switch = switch(&["br0", "br1"], &[theirs]);
             assert_eq!(says(&switch, &[end(1)], &[wanted(1, None)]), ["connect llh1 to br0"]);
