@@ -138,7 +138,7 @@ pub fn release(bridge: &IfName, nic: &IfName, kind: BridgeKind) -> Result<(), Up
     }
     let Some(bridge) = netlink.link_by_name(bridge)? else { return Ok(()) };
     let nic = look_up(&mut netlink, nic)?;
-    if !is_ours(&mut netlink, &bridge, &nic)? {
+    if !is_ours(&bridge, &nic, &netlink.links()?) {
         return Ok(());
     }
     carry_back(&mut netlink, &bridge, &nic)?;
@@ -162,12 +162,12 @@ fn carry_back(netlink: &mut Netlink, bridge: &Link, nic: &Link) -> Result<(), Ne
 
 /// Whether [`adopt`] made this bridge for that NIC. The kernel takes the mark only once the bridge is there; until then it
 /// is known by having the NIC's hardware address and nothing else.
-fn is_ours(netlink: &mut Netlink, bridge: &Link, nic: &Link) -> Result<bool, NetlinkError> {
+fn is_ours(bridge: &Link, nic: &Link, links: &[Link]) -> bool {
     if let Some(alias) = &bridge.alias {
-        return Ok(alias.strip_prefix(MARK) == Some(nic.name.as_str()));
+        return alias.strip_prefix(MARK) == Some(nic.name.as_str());
     }
     let bare = matches!(bridge.kind, LinkKind::Bridge { .. }) && bridge.mac == nic.mac && !bridge.up;
-    Ok(bare && !netlink.links()?.iter().any(|link| link.controller == Some(bridge.index)))
+    bare && !links.iter().any(|link| link.controller == Some(bridge.index))
 }
 
 /// The NIC a bridge was made for, and its kind, if [`release`] may be called for it: it was made by [`adopt`] and carries
@@ -177,32 +177,125 @@ fn is_ours(netlink: &mut Netlink, bridge: &Link, nic: &Link) -> Result<bool, Net
 /// See [`UplinkError`].
 pub fn releasable(name: &IfName) -> Result<(IfName, BridgeKind), UplinkError> {
     let mut netlink = Netlink::open()?;
-    let not_ours = || RefusedUplink::NotOurs { name: name.clone() };
     let bridge = look_up(&mut netlink, name)?;
-    let (nic, guests, kind) = match &bridge.kind {
-        LinkKind::Bridge { .. } => {
-            let nic = bridge.alias.as_deref().and_then(|alias| alias.strip_prefix(MARK));
-            let nic: IfName = nic.and_then(|nic| nic.parse().ok()).ok_or_else(not_ours)?;
-            let links = netlink.links()?;
-            let ports = links.iter().filter(|link| link.controller == Some(bridge.index) && link.name != nic);
-            let guests: Vec<String> = ports.map(|link| link.name.to_string()).collect();
-            (nic, guests, BridgeKind::Linux)
-        }
+    let (made_for, kind) = match &bridge.kind {
+        LinkKind::Bridge { .. } => (made_for(&bridge, &netlink.links()?), BridgeKind::Linux),
         // Those of Open vSwitch in the kernel, and in user space.
-        LinkKind::OpenVswitch | LinkKind::Tun => {
-            let (nic, guests) = ovs::releasable(name)?.ok_or_else(not_ours)?;
-            (nic, guests, BridgeKind::Ovs)
-        }
-        _ => return Err(not_ours().into()),
+        LinkKind::OpenVswitch | LinkKind::Tun => (ovs::made_for(name)?, BridgeKind::Ovs),
+        _ => (None, BridgeKind::Linux),
     };
-    if guests.is_empty() {
-        Ok((nic, kind))
-    } else {
-        Err(RefusedUplink::Guests { bridge: bridge.name, guests }.into())
+    Ok((without_guests(&bridge.name, made_for)?, kind))
+}
+
+/// The NIC that a bridge of the kernel's was made for, and the bridge's other ports.
+fn made_for(bridge: &Link, links: &[Link]) -> Option<(IfName, Vec<String>)> {
+    let nic: IfName = bridge.alias.as_deref()?.strip_prefix(MARK)?.parse().ok()?;
+    let ports = links.iter().filter(|link| link.controller == Some(bridge.index) && link.name != nic);
+    let guests = ports.map(|link| link.name.to_string()).collect();
+    Some((nic, guests))
+}
+
+/// The NIC, unless the bridge was made for none or has other ports.
+fn without_guests(bridge: &IfName, made_for: Option<(IfName, Vec<String>)>) -> Result<IfName, RefusedUplink> {
+    match made_for {
+        None => Err(RefusedUplink::NotOurs { name: bridge.clone() }),
+        Some((nic, guests)) if guests.is_empty() => Ok(nic),
+        Some((_, guests)) => Err(RefusedUplink::Guests { bridge: bridge.clone(), guests }),
     }
 }
 
 fn look_up(netlink: &mut Netlink, name: &IfName) -> Result<Link, UplinkError> {
     let missing = || RefusedUplink::NoLink { name: name.clone() };
     Ok(netlink.link_by_name(name)?.ok_or_else(missing)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_links::fake::link;
+    use landline_types::Mac;
+
+    use super::*;
+
+    const BRIDGE: LinkKind = LinkKind::Bridge { vlan_filtering: false };
+
+    fn name(name: &str) -> IfName {
+        name.parse().unwrap()
+    }
+
+    fn mac(last: u8) -> Option<Mac> {
+        Some(format!("02:00:00:00:00:{last:02x}").parse().unwrap())
+    }
+
+    fn nic() -> Link {
+        Link { mac: mac(1), ..link(2, "eth0", LinkKind::Physical) }
+    }
+
+    /// As it is between its first request and its second.
+    fn half_made() -> Link {
+        Link { mac: mac(1), up: false, ..link(7, "br0", BRIDGE) }
+    }
+
+    fn marked(alias: &str) -> Link {
+        Link { alias: Some(alias.to_owned()), ..half_made() }
+    }
+
+    fn port(index: u32, name: &str) -> Link {
+        Link { controller: Some(7), ..link(index, name, LinkKind::Veth) }
+    }
+
+    #[test]
+    fn a_marked_bridge_is_ours_for_the_nic_of_its_mark_only() {
+        let ours = marked(&mark(&nic().name));
+        assert!(is_ours(&ours, &nic(), &[]));
+        // Whatever it looks like, and whatever is on it.
+        let used = Link { up: true, mac: mac(9), ..ours };
+        assert!(is_ours(&used, &nic(), &[port(3, "tap0")]));
+        for alias in ["landline:uplink:eth1", "landline:uplink:", "landline:uplink:eth0.7", "the lab's", ""] {
+            assert!(!is_ours(&marked(alias), &nic(), &[]), "{alias}");
+        }
+    }
+
+    #[test]
+    fn a_bridge_without_a_mark_is_ours_while_it_is_half_made() {
+        assert!(is_ours(&half_made(), &nic(), &[nic(), half_made()]));
+        assert!(!is_ours(&Link { up: true, ..half_made() }, &nic(), &[]), "somebody uses it");
+        assert!(!is_ours(&Link { mac: mac(9), ..half_made() }, &nic(), &[]), "it has an address of its own");
+        assert!(!is_ours(&Link { kind: LinkKind::Dummy, ..half_made() }, &nic(), &[]));
+        assert!(!is_ours(&half_made(), &nic(), &[port(3, "tap0")]), "it has a port");
+        let elsewhere = Link { controller: Some(8), ..port(3, "tap0") };
+        assert!(is_ours(&half_made(), &nic(), &[elsewhere]));
+    }
+
+    /// What `releasable` says of a bridge of the kernel's.
+    fn releases(bridge: &Link, links: &[Link]) -> Result<IfName, RefusedUplink> {
+        without_guests(&bridge.name, made_for(bridge, links))
+    }
+
+    #[test]
+    fn a_bridge_that_carries_nothing_but_its_nic_can_be_released() {
+        let ours = marked("landline:uplink:eth0");
+        let under = Link { controller: Some(7), ..nic() };
+        assert_eq!(releases(&ours, &[under.clone(), ours.clone()]), Ok(name("eth0")));
+        // Stopped half-way, the NIC is not under it yet, or no more.
+        assert_eq!(releases(&ours, &[nic(), ours.clone()]), Ok(name("eth0")));
+        let elsewhere = Link { controller: Some(8), ..port(4, "tap1") };
+        assert_eq!(releases(&ours, &[under, elsewhere]), Ok(name("eth0")));
+    }
+
+    #[test]
+    fn a_bridge_with_other_ports_is_not_released() {
+        let ours = marked("landline:uplink:eth0");
+        let links = [Link { controller: Some(7), ..nic() }, port(3, "tap0"), port(4, "llh1")];
+        let guests = vec!["tap0".to_owned(), "llh1".to_owned()];
+        assert_eq!(releases(&ours, &links), Err(RefusedUplink::Guests { bridge: name("br0"), guests }));
+    }
+
+    #[test]
+    fn a_bridge_that_was_not_made_for_a_nic_is_not_released() {
+        let not_ours = Err(RefusedUplink::NotOurs { name: name("br0") });
+        assert_eq!(releases(&half_made(), &[]), not_ours, "it has no mark");
+        for alias in ["the lab's", "landline:uplink:", "landline:uplink:a/b", "landline:made"] {
+            assert_eq!(releases(&marked(alias), &[]), not_ours, "{alias}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
-use landline_kernel::{Link, LinkKind, Netlink, WholeAddress, WholeRoute};
+use landline_kernel::{Link, LinkKind, Netlink, Route, WholeAddress, WholeRoute};
 use landline_types::IfName;
 
 use super::{BridgeKind, MARK, UplinkError, ovs};
@@ -148,21 +148,37 @@ fn names(links: &[IfName]) -> String {
 pub fn survey(nic: &IfName, bridge: &IfName, kind: BridgeKind) -> Result<Uplink, UplinkError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
-    let found = links.iter().find(|link| link.name == *nic);
-    let found = found.ok_or_else(|| RefusedUplink::NoLink { name: nic.clone() })?;
-    check(found, &links)?;
-    if links.iter().any(|link| link.name == *bridge) {
-        return Err(RefusedUplink::Taken { name: bridge.clone() }.into());
-    }
+    let found = candidate(nic, bridge, &links)?;
     if kind != BridgeKind::Linux {
         ovs::check(nic, bridge, kind)?;
     }
     let routes = netlink.whole_routes(found.index)?;
-    if let Some(odd) = routes.iter().find(|whole| whole.route.multipath || whole.is_by_object()) {
-        return Err(RefusedUplink::Route { name: nic.clone(), route: odd.route.to_string() }.into());
-    }
+    check_routes(nic, routes.iter().map(|whole| (&whole.route, whole.is_by_object())))?;
     let addresses = netlink.whole_addresses(found.index)?;
     Ok(Uplink { nic: found.clone(), bridge: bridge.clone(), kind, addresses, routes })
+}
+
+/// The NIC, if it can become the port of a new bridge of this name.
+fn candidate<'a>(nic: &IfName, bridge: &IfName, links: &'a [Link]) -> Result<&'a Link, RefusedUplink> {
+    let found = links.iter().find(|link| link.name == *nic);
+    let found = found.ok_or_else(|| RefusedUplink::NoLink { name: nic.clone() })?;
+    check(found, links)?;
+    if links.iter().any(|link| link.name == *bridge) {
+        return Err(RefusedUplink::Taken { name: bridge.clone() });
+    }
+    Ok(found)
+}
+
+/// Whether each of a NIC's routes can be exchanged in one request. With each comes whether its next hop is an object of its
+/// own (`ip nexthop`).
+fn check_routes<'a>(
+    nic: &IfName,
+    routes: impl IntoIterator<Item = (&'a Route, bool)>,
+) -> Result<(), RefusedUplink> {
+    match routes.into_iter().find(|(route, by_object)| route.multipath || *by_object) {
+        Some((odd, _)) => Err(RefusedUplink::Route { name: nic.clone(), route: odd.to_string() }),
+        None => Ok(()),
+    }
 }
 
 fn check(nic: &Link, links: &[Link]) -> Result<(), RefusedUplink> {
@@ -249,5 +265,128 @@ impl fmt::Display for Uplink {
             writeln!(f, "ip address del {} dev {nic}", whole.address.net)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_kernel::MacvlanMode;
+    use landline_links::fake::link;
+
+    use super::*;
+
+    const MACVLAN: LinkKind = LinkKind::Macvlan { mode: Some(MacvlanMode::Bridge) };
+    const IPVLAN: LinkKind = LinkKind::Ipvlan { mode: None };
+
+    fn name(name: &str) -> IfName {
+        name.parse().unwrap()
+    }
+
+    fn eth0() -> Link {
+        link(2, "eth0", LinkKind::Physical)
+    }
+
+    /// What is said of `eth0`, for a bridge called `br0`, where these links are there besides.
+    fn says(nic: Link, others: &[Link]) -> Result<(), RefusedUplink> {
+        let links = [std::slice::from_ref(&nic), others].concat();
+        candidate(&name("eth0"), &name("br0"), &links).map(|found| assert_eq!(*found, nic))
+    }
+
+    #[test]
+    fn a_wired_nic_that_is_up_passes() {
+        assert_eq!(says(eth0(), &[]), Ok(()));
+        for kind in [LinkKind::Bond, LinkKind::Vlan { id: 7 }, LinkKind::Veth, LinkKind::Other("team".into())]
+        {
+            assert_eq!(says(Link { kind, ..eth0() }, &[]), Ok(()));
+        }
+        // It needs no carrier.
+        assert_eq!(says(Link { running: false, lower_up: false, ..eth0() }, &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_no_nic_is_refused_by_what_it_is() {
+        let what = |nic: Link| match says(nic, &[]) {
+            Err(RefusedUplink::NoNic { name, what }) if name.as_str() == "eth0" => what,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(what(Link { loopback: true, ethernet: false, ..eth0() }), "the loopback interface");
+        let kind = LinkKind::Bridge { vlan_filtering: true };
+        assert_eq!(what(Link { kind, ..eth0() }), "a bridge itself");
+        for kind in [MACVLAN, LinkKind::Macvtap, IPVLAN] {
+            assert_eq!(what(Link { kind, ..eth0() }), "a macvlan or ipvlan link");
+        }
+        assert_eq!(what(Link { ethernet: false, kind: LinkKind::Tun, ..eth0() }), "no Ethernet interface");
+    }
+
+    #[test]
+    fn names_must_be_there_and_be_free() {
+        let links = [eth0(), link(3, "br1", LinkKind::Bridge { vlan_filtering: false })];
+        let says =
+            |nic: &str, bridge: &str| candidate(&name(nic), &name(bridge), &links).map(|nic| nic.index);
+        assert_eq!(says("eth0", "br0"), Ok(2));
+        assert_eq!(says("eth1", "br0"), Err(RefusedUplink::NoLink { name: name("eth1") }));
+        assert_eq!(says("eth0", "br1"), Err(RefusedUplink::Taken { name: name("br1") }));
+        assert_eq!(says("eth0", "eth0"), Err(RefusedUplink::Taken { name: name("eth0") }));
+    }
+
+    #[test]
+    fn wireless_interfaces_are_refused() {
+        assert_eq!(
+            says(Link { wireless: true, ..eth0() }, &[]),
+            Err(RefusedUplink::Wireless { name: name("eth0") })
+        );
+    }
+
+    #[test]
+    fn a_port_is_refused_with_the_name_of_its_bridge() {
+        let port = Link { controller: Some(5), ..eth0() };
+        let refused = |controller: &str| {
+            Err(RefusedUplink::Port { name: name("eth0"), controller: controller.to_owned() })
+        };
+        let bridge = link(5, "lan0", LinkKind::Bridge { vlan_filtering: false });
+        assert_eq!(says(port.clone(), &[bridge]), refused("lan0"));
+        assert_eq!(says(port, &[]), refused("link number 5"));
+    }
+
+    #[test]
+    fn links_that_a_ports_parent_cannot_have_are_named() {
+        let on =
+            |index, called: &str, kind, parent| Link { parent: Some(parent), ..link(index, called, kind) };
+        let links = [
+            on(3, "mv0", MACVLAN, 2),
+            on(4, "tap0", LinkKind::Macvtap, 2),
+            on(5, "iv0", IPVLAN, 2),
+            on(6, "eth0.7", LinkKind::Vlan { id: 7 }, 2),
+            on(7, "mv1", MACVLAN, 9),
+        ];
+        let children = ["mv0", "tap0", "iv0"].map(name).to_vec();
+        assert_eq!(says(eth0(), &links), Err(RefusedUplink::Children { name: name("eth0"), children }));
+        // VLANs stay on it, and what is on another link is none of its own.
+        assert_eq!(says(eth0(), &links[3..]), Ok(()));
+        // That link 2 is in another namespace.
+        let far = Link { parent_netns: Some(1), ..links[0].clone() };
+        assert_eq!(says(eth0(), &[far]), Ok(()));
+    }
+
+    #[test]
+    fn a_nic_that_is_down_is_refused_after_all_else() {
+        let down = Link { up: false, ..eth0() };
+        assert_eq!(says(down.clone(), &[]), Err(RefusedUplink::Down { name: name("eth0") }));
+        // Its other faults are to be told first: to bring it up would be in vain.
+        let wireless = Link { wireless: true, ..down };
+        assert_eq!(says(wireless, &[]), Err(RefusedUplink::Wireless { name: name("eth0") }));
+    }
+
+    #[test]
+    fn routes_that_cannot_be_exchanged_at_once_are_refused() {
+        let plain = Route::on_link("192.0.2.0/24".parse().unwrap(), 2);
+        let several = Route { multipath: true, ..Route::on_link("198.51.100.0/24".parse().unwrap(), 2) };
+        let says = |routes: &[(&Route, bool)]| check_routes(&name("eth0"), routes.iter().copied());
+        let refused =
+            |route: &Route| Err(RefusedUplink::Route { name: name("eth0"), route: route.to_string() });
+        assert_eq!(says(&[]), Ok(()));
+        assert_eq!(says(&[(&plain, false)]), Ok(()));
+        assert_eq!(says(&[(&plain, false), (&several, false)]), refused(&several));
+        assert_eq!(says(&[(&plain, true)]), refused(&plain));
     }
 }
