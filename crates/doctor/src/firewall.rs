@@ -33,9 +33,44 @@ pub(super) fn look(
     if networks.is_empty() && views.is_empty() {
         return Vec::new();
     }
-    let firewall = Firewall::look();
+    findings(networks, views, exceptions, &Seen::look(networks))
+}
+
+/// What of the host decides about packets.
+struct Seen {
+    firewall: Firewall,
+    /// Whether bridged packets pass the rules for packets that are routed (`br_netfilter`).
+    bridged_pass: bool,
+    /// Whether the host passes packets on (`net.ipv4.ip_forward`).
+    forwards: bool,
+    /// The parents of routed containers from which it does not (`net.ipv4.conf.PARENT.forwarding`).
+    held: BTreeSet<IfName>,
+}
+
+impl Seen {
+    /// What there is. Blocks.
+    fn look(networks: &[NetworkRecord]) -> Self {
+        let off = |parent: &&IfName| {
+            sysctl::get(sysctl::Family::V4, parent, "forwarding").is_ok_and(|setting| setting == "0")
+        };
+        Self {
+            firewall: Firewall::look(),
+            bridged_pass: sysctl::bridge_nf(),
+            forwards: nat::forwards(),
+            held: routed_parents(networks).into_iter().filter(off).cloned().collect(),
+        }
+    }
+}
+
+fn findings(
+    networks: &[NetworkRecord],
+    views: &BTreeMap<NatOwner, NatView>,
+    exceptions: &BTreeSet<IfName>,
+    seen: &Seen,
+) -> Vec<Found> {
+    let firewall = &seen.firewall;
     let mut found = Vec::new();
-    if sysctl::bridge_nf() {
+    if seen.bridged_pass {
         found.extend(bridges(networks).iter().flat_map(|subject| firewall.findings(subject)));
     }
     let privates = networks.iter().filter(|network| facts_of(network.options.mode).is_translated());
@@ -45,27 +80,11 @@ pub(super) fn look(
     });
     let subjects = privates.filter_map(private).chain(routed(networks)).chain(containers);
     found.extend(subjects.flat_map(|subject| firewall.findings(&subject)));
-    if !nat::forwards() {
+    if !seen.forwards {
         found.extend(forwarding(networks, views, exceptions));
     }
-    found.extend(not_forwarding(networks));
+    found.extend(not_forwarding(networks, &seen.held));
     found
-}
-
-/// The chain that drops what comes from the LAN to a container that the host routes to. Blocks.
-pub(super) fn what_drops_routed(parent: &IfName) -> Option<String> {
-    let rules = nat::rules();
-    let program = nat::exception_program()?;
-    routed_packets(parent).iter().find_map(|packet| dropping(&rules, program, packet))
-}
-
-/// The chain that drops what a container on this bridge begins with, where an exception would let it through. Blocks.
-pub(super) fn what_drops(bridge: &IfName, addressing: Addressing) -> Option<String> {
-    if !sysctl::bridge_nf() {
-        return None;
-    }
-    let rules = nat::rules();
-    dropping(&rules, nat::exception_program()?, &bridged(bridge, addressing))
 }
 
 fn dropping(rules: &[(&str, String)], exceptions: &str, packet: &Packet) -> Option<String> {
@@ -77,7 +96,8 @@ fn dropping(rules: &[(&str, String)], exceptions: &str, packet: &Packet) -> Opti
 }
 
 /// The rules of the host's firewall.
-struct Firewall {
+#[derive(Debug, Default)]
+pub(super) struct Firewall {
     /// Those of iptables, by the program that lists them.
     iptables: Vec<(&'static str, String)>,
     /// That by which exceptions are made.
@@ -110,6 +130,26 @@ impl Firewall {
         });
         let nftables = serde_json::from_str(&listing).unwrap_or_default();
         Self { iptables: nat::rules(), exceptions: nat::exception_program(), nftables }
+    }
+
+    /// The rules that packets pass which are routed, as far as exceptions count there. Blocks.
+    pub(super) fn for_routed() -> Self {
+        Self { iptables: nat::rules(), exceptions: nat::exception_program(), nftables: Value::Null }
+    }
+
+    /// The same for bridged packets, which pass none unless `br_netfilter` is there. Blocks.
+    pub(super) fn for_bridged() -> Self {
+        if sysctl::bridge_nf() { Self::for_routed() } else { Self::default() }
+    }
+
+    /// The chain that drops what comes from the LAN to a container that the host routes to, or goes there.
+    pub(super) fn drops_routed(&self, parent: &IfName) -> Option<String> {
+        routed_packets(parent).iter().find_map(|packet| dropping(&self.iptables, self.exceptions?, packet))
+    }
+
+    /// The chain that drops what a container on this bridge begins with, where an exception would let it through.
+    pub(super) fn drops_bridged(&self, bridge: &IfName, addressing: Addressing) -> Option<String> {
+        dropping(&self.iptables, self.exceptions?, &bridged(bridge, addressing))
     }
 
     /// Whose rules drop it. Each of them decides by itself, so each has to be told.
@@ -277,20 +317,22 @@ fn routed(networks: &[NetworkRecord]) -> Vec<Subject> {
     subjects.into_values().collect()
 }
 
-/// Interfaces to the LAN from which the host forwards nothing to the containers that it routes to.
-fn not_forwarding(networks: &[NetworkRecord]) -> Vec<Found> {
+/// The parents of containers that the host routes to.
+fn routed_parents(networks: &[NetworkRecord]) -> BTreeSet<&IfName> {
     let routed = networks.iter().filter(|network| facts_of(network.options.mode).host_routes());
-    let parents: BTreeSet<&IfName> = routed.map(|network| &network.options.parent).collect();
-    let off = |parent: &&IfName| {
-        sysctl::get(sysctl::Family::V4, parent, "forwarding").is_ok_and(|setting| setting == "0")
-    };
+    routed.map(|network| &network.options.parent).collect()
+}
+
+/// Interfaces to the LAN from which the host forwards nothing to the containers that it routes to.
+fn not_forwarding(networks: &[NetworkRecord], held: &BTreeSet<IfName>) -> Vec<Found> {
     let says = |parent: &IfName| {
         format!(
             "the host does not forward IPv4 packets from {parent}, so containers of mode=routed cannot be reached; type \
              sysctl -w net.ipv4.conf.{parent}.forwarding=1, and write it to /etc/sysctl.d"
         )
     };
-    parents.into_iter().filter(off).map(|parent| Finding::new("ip-forward", says(parent)).into()).collect()
+    let parents = routed_parents(networks).into_iter().filter(|parent| held.contains(*parent));
+    parents.map(|parent| Finding::new("ip-forward", says(parent)).into()).collect()
 }
 
 /// What comes to a container on Docker's own bridge, which lets through what is published.
@@ -346,7 +388,7 @@ fn forwarding(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use landline_options::Mode;
 
     use super::*;
@@ -403,5 +445,134 @@ mod tests {
         }
         let other = format!("{docker}\n-A DOCKER-USER -i br1 -o br1 -j ACCEPT");
         assert!(drops(&other, Addressing::Dhcp).is_some());
+    }
+
+    /// Docker's policy, with this in `DOCKER-USER`.
+    pub(crate) fn firewall(rules: &str) -> Firewall {
+        let docker = "-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER";
+        Firewall {
+            iptables: vec![("iptables", format!("{docker}{rules}"))],
+            exceptions: Some("iptables"),
+            nftables: Value::Null,
+        }
+    }
+
+    pub(crate) fn open() -> Firewall {
+        Firewall { iptables: vec![("iptables", "-P FORWARD ACCEPT".to_owned())], ..firewall("") }
+    }
+
+    fn seen(firewall: Firewall) -> Seen {
+        Seen { firewall, bridged_pass: true, forwards: true, held: BTreeSet::new() }
+    }
+
+    /// The checks and the cures of what is found.
+    fn finds(
+        networks: &[NetworkRecord],
+        views: &BTreeMap<NatOwner, NatView>,
+        seen: &Seen,
+    ) -> Vec<(String, Vec<Cure>)> {
+        let found = findings(networks, views, &BTreeSet::new(), seen);
+        found.into_iter().map(|found| (found.finding.check, found.cures.into_iter().collect())).collect()
+    }
+
+    fn drops(name: &str) -> (String, Vec<Cure>) {
+        ("firewall".to_owned(), vec![Cure::Bridge(name.parse().unwrap())])
+    }
+
+    #[test]
+    fn bridged_packets_are_dropped_only_where_they_pass_the_rules() {
+        let networks = [network(Mode::Bridge, "br0")];
+        let none = BTreeMap::new();
+        assert_eq!(finds(&networks, &none, &seen(firewall(""))), [drops("br0")]);
+        assert_eq!(finds(&networks, &none, &seen(firewall("\n-A DOCKER-USER -i br0 -o br0 -j ACCEPT"))), []);
+        assert_eq!(finds(&networks, &none, &seen(open())), []);
+        assert_eq!(finds(&networks, &none, &Seen { bridged_pass: false, ..seen(firewall("")) }), []);
+        // What is routed passes them in any case.
+        let networks = [network(Mode::Routed, "eth0")];
+        assert_eq!(
+            finds(&networks, &none, &Seen { bridged_pass: false, ..seen(firewall("")) }),
+            [drops("eth0")]
+        );
+    }
+
+    #[test]
+    fn hosts_that_pass_nothing_on_are_told_of_where_somebody_needs_it() {
+        let closed = || Seen { forwards: false, ..seen(open()) };
+        let none = BTreeMap::new();
+        assert_eq!(finds(&[network(Mode::Bridge, "br0")], &none, &closed()), []);
+        let nat = NetworkRecord { nic: Some("eth0".parse().unwrap()), ..network(Mode::Nat, "llb0") };
+        let forward = |cures: &[Cure]| [("ip-forward".to_owned(), cures.to_vec())];
+        let cure = Cure::Bridge("llb0".parse().unwrap());
+        assert_eq!(finds(std::slice::from_ref(&nat), &none, &closed()), forward(&[cure]));
+        assert_eq!(finds(std::slice::from_ref(&nat), &none, &seen(open())), []);
+        // It is switched on for the first container of such a network.
+        let exceptions = ["llb0".parse().unwrap()].into();
+        assert!(findings(std::slice::from_ref(&nat), &none, &exceptions, &closed()).is_empty());
+        let mut opened = nat;
+        opened.options.open_firewall = true;
+        assert_eq!(finds(&[opened], &none, &closed()), []);
+    }
+
+    #[test]
+    fn parents_that_forward_nothing_are_told_of_if_containers_are_routed_there() {
+        let held = |name: &str| Seen { held: [name.parse().unwrap()].into(), ..seen(open()) };
+        let networks =
+            [network(Mode::Routed, "eth0"), network(Mode::Routed, "eth0"), network(Mode::Macvlan, "eth1")];
+        let none = BTreeMap::new();
+        assert_eq!(finds(&networks, &none, &held("eth0")), [("ip-forward".to_owned(), vec![])]);
+        assert_eq!(finds(&networks, &none, &held("eth1")), []);
+    }
+
+    #[test]
+    fn a_container_of_dockers_bridge_is_let_through_by_its_address() {
+        let view = |ports: &[&str]| -> NatView {
+            serde_json::from_value(serde_json::json!({
+                "container": "web", "address": "192.0.2.7", "interface": "eth0", "inside": "172.17.0.2",
+                "ports": ports, "state": "ready",
+            }))
+            .unwrap()
+        };
+        let owner = NatOwner::Container("web".to_owned());
+        let finds = |ports: &[&str], rules: &str| {
+            finds(&[], &[(owner.clone(), view(ports))].into(), &seen(firewall(rules)))
+        };
+        let dropped = [("firewall".to_owned(), vec![Cure::Nat(owner.clone())])];
+        assert_eq!(finds(&["80/tcp"], ""), dropped);
+        assert_eq!(finds(&["80/tcp"], "\n-A DOCKER-USER -d 172.17.0.2/32 -j ACCEPT"), []);
+        let published = "\n-A DOCKER-USER -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j ACCEPT";
+        assert_eq!(finds(&["80/tcp"], published), []);
+        assert_eq!(finds(&["80/tcp", "53/udp"], published), dropped, "each port counts");
+        // An address on a network's own bridge is found with the network.
+        let network = NatOwner::Network("n".repeat(64).parse().unwrap());
+        assert!(
+            findings(&[], &[(network, view(&[]))].into(), &BTreeSet::new(), &seen(firewall(""))).is_empty()
+        );
+    }
+
+    /// Each flavour decides by itself; exceptions are made in one of them.
+    #[test]
+    fn what_another_program_drops_is_for_its_user_to_let_through() {
+        let legacy = ("iptables-legacy", "-P FORWARD DROP".to_owned());
+        let mut both = firewall("");
+        both.iptables.insert(0, legacy.clone());
+        let found = finds(&[network(Mode::Bridge, "br0")], &BTreeMap::new(), &seen(both));
+        assert_eq!(found, [("firewall".to_owned(), vec![]), drops("br0")]);
+        let other = Firewall { iptables: vec![legacy], ..firewall("") };
+        assert_eq!(
+            other.drops_bridged(&"br0".parse().unwrap(), Addressing::Dhcp),
+            None,
+            "no exception helps"
+        );
+    }
+
+    #[test]
+    fn without_a_program_for_exceptions_nothing_is_refused() {
+        let (br0, eth0) = ("br0".parse().unwrap(), "eth0".parse().unwrap());
+        assert!(firewall("").drops_bridged(&br0, Addressing::Dhcp).is_some());
+        assert!(firewall("").drops_routed(&eth0).is_some());
+        for none in [Firewall { exceptions: None, ..firewall("") }, Firewall::default()] {
+            assert_eq!(none.drops_bridged(&br0, Addressing::Dhcp), None);
+            assert_eq!(none.drops_routed(&eth0), None);
+        }
     }
 }
