@@ -25,7 +25,7 @@ use landline_leases::probe::Prober;
 use landline_leases::sockets::Arp;
 use landline_leases::{Foundation, Inventory};
 use landline_links::mark::{End, PROTOCOL};
-use landline_links::{blocking, facts_of, mark_of};
+use landline_links::{Namespaces, blocking, facts_of, mark_of};
 use landline_options::EndpointId;
 use landline_types::{IfName, chain};
 use tokio::sync::watch;
@@ -210,6 +210,7 @@ impl Routed {
                 routes: netlink.routes().map_err(look)?,
                 proxies: netlink.proxy_neighbours().map_err(look)?,
             };
+            forward_again(&*namespaces, &all, &host);
             Ok(apply(&mut *netlink, Plan::new(&all, &host)))
         })
         .await?;
@@ -275,6 +276,17 @@ fn locked(claims: &Claims) -> MutexGuard<'_, Wants> {
 /// The failure that concerns this address.
 fn own_failure(failed: Vec<(Ipv4Addr, RoutedError)>, address: Ipv4Addr) -> Result<(), RoutedError> {
     failed.into_iter().find(|(other, _)| *other == address).map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Switches forwarding on again on the ends of links where it is off: whoever writes `net.ipv4.ip_forward` writes it for all interfaces.
+fn forward_again(namespaces: &dyn Namespaces, wants: &Wants, host: &Host) {
+    const KEY: &str = "forwarding";
+    for end in plan::ends_of(wants, host) {
+        let is_off = namespaces.setting(Family::V4, &end.name, KEY).is_ok_and(|setting| setting == "0");
+        if is_off && let Err(error) = namespaces.set(Family::V4, &end.name, KEY, "1") {
+            tracing::warn!(interface = %end.name, %error, "what a container sends is not forwarded");
+        }
+    }
 }
 
 /// Carries a plan out.

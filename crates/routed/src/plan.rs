@@ -164,6 +164,14 @@ fn holders<'a>(wants: &'a Wants, host: &Host) -> BTreeMap<Ipv4Addr, &'a Endpoint
     holders
 }
 
+/// The host's ends of the links of those who want something.
+pub(crate) fn ends_of<'a>(wants: &Wants, host: &'a Host) -> impl Iterator<Item = &'a Link> {
+    let is_wanted = |link: &&Link| {
+        mark_of(link).is_some_and(|mark| mark.end == End::Host && wants.contains_key(&mark.endpoint))
+    };
+    host.links.iter().filter(is_wanted)
+}
+
 fn is_end(link: &Link) -> bool {
     mark_of(link).is_some_and(|mark| mark.end == End::Host)
 }

@@ -287,6 +287,23 @@ async fn the_parent_answers_at_once_as_long_as_it_has_containers() {
 }
 
 #[tokio::test]
+async fn what_a_container_sends_is_forwarded_again_once_somebody_had_switched_it_off() {
+    let world = World::new();
+    world.host.host(|lists| lists.links.push(end("f", 8)));
+    world.claim().await.unwrap();
+    for link in ["llhe", "llhf"] {
+        world.host.write(link, "forwarding", "0");
+    }
+    world.routed.pass().await.unwrap();
+    assert_eq!(world.host.read("llhe", "forwarding").as_deref(), Some("1"));
+    assert_eq!(
+        world.host.read("llhf", "forwarding").as_deref(),
+        Some("0"),
+        "it is nobody's who is routed to"
+    );
+}
+
+#[tokio::test]
 async fn a_network_needs_an_address_on_its_parent_and_forwarding() {
     let world = World::new();
     let check = async |name: &str| world.routed.check(name.parse().unwrap()).await;
