@@ -20,8 +20,8 @@ use landline_dhcp::v6::State6;
 use landline_engine::{Admission, Done, Endpoint, Engine};
 use landline_leases::{Inventory, Shared};
 use landline_links::blocking;
-use landline_model::{AddressRecord, ContainerRecord, EndpointRecord};
-use landline_options::{DnsMode, EndpointId};
+use landline_model::{AddressRecord, ContainerRecord, EndpointRecord, ResolverFile};
+use landline_options::{DnsMode, EndpointId, NetworkId};
 use landline_types::IfName;
 use rustix::fs::OFlags;
 use tokio::sync::watch;
@@ -137,28 +137,48 @@ async fn names_of(engine: &Engine, container: &ContainerRecord) -> Names {
     for endpoint in engine.endpoints() {
         let record = endpoint.state.read().await;
         let mode = endpoint.state.options().dns;
-        // Where a lease is still to be set up Docker is at work on the file.
-        let arrived = record.interface.is_some() || !matches!(record.address, AddressRecord::Dhcp(_));
-        let here = record.container.as_ref().is_some_and(|c| c.id == container.id);
-        if mode == DnsMode::Off || !arrived || !here {
+        if !counts(&record, mode, container) {
             continue;
         }
         let (servers, domains) = heard(&endpoint, &record);
-        parts.push(((!record.applied.default_route, record.network, record.id), mode, servers, domains));
+        let rank = (!record.applied.default_route, record.network, record.id);
+        parts.push(Part { rank, mode, servers, domains });
     }
-    parts.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    merged(parts, &container.resolver)
+}
+
+/// Whether what an endpoint's LAN says is for this container's file.
+fn counts(record: &EndpointRecord, mode: DnsMode, container: &ContainerRecord) -> bool {
+    // Where a lease is still to be set up Docker is at work on the file.
+    let arrived = record.interface.is_some() || !matches!(record.address, AddressRecord::Dhcp(_));
+    let here = record.container.as_ref().is_some_and(|c| c.id == container.id);
+    mode != DnsMode::Off && arrived && here
+}
+
+/// What one endpoint of a container contributes to its file.
+struct Part {
+    /// Which comes first: that with the default route, and then one and the same at any time.
+    rank: (bool, NetworkId, EndpointId),
+    mode: DnsMode,
+    servers: Vec<String>,
+    domains: Vec<String>,
+}
+
+/// All of them together, but for what the container's user chose.
+fn merged(mut parts: Vec<Part>, file: &ResolverFile) -> Names {
+    parts.sort_by(|a, b| a.rank.cmp(&b.rank));
     let mut names = Names { keep_domains: true, ..Names::default() };
-    for (_, mode, servers, domains) in parts {
+    for Part { mode, servers, domains, .. } in parts {
         if mode == DnsMode::Replace {
             names.keep_domains &= domains.is_empty();
             names.servers.extend(servers);
         }
         names.domains.extend(domains);
     }
-    if container.resolver.servers_given {
+    if file.servers_given {
         names.servers.clear();
     }
-    if container.resolver.domains_given {
+    if file.domains_given {
         names.domains.clear();
     }
     names
@@ -207,7 +227,9 @@ fn rewrite(path: &Path, names: &Names) -> io::Result<bool> {
 mod tests {
     use landline_leases::Present;
     use landline_model::NetworkRecord;
-    use landline_options::{NetworkId, NetworkOptions};
+    use landline_options::NetworkOptions;
+    use rustix::fs::{CWD, FileType, Mode};
+    use std::os::unix::fs::{MetadataExt as _, symlink};
 
     use super::*;
 
@@ -280,5 +302,184 @@ mod tests {
         assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 1)]), ["c1"]);
         assert_eq!(due(&mut written, vec![]), [""; 0]);
         assert_eq!(due(&mut written, vec![present(1, 1, Some("c1"), 1)]), ["c1"], "it is another start");
+    }
+
+    /// The part of the n-th network's LAN.
+    fn part(n: u8, default_route: bool, mode: DnsMode, servers: &[&str], domains: &[&str]) -> Part {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let rank = (!default_route, network_id(n), format!("{n:064}").parse().unwrap());
+        Part { rank, mode, servers: owned(servers), domains: owned(domains) }
+    }
+
+    fn names(servers: &[&str], domains: &[&str], keep_domains: bool) -> Names {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Names { servers: owned(servers), domains: owned(domains), keep_domains }
+    }
+
+    #[test]
+    fn the_lan_of_the_default_route_comes_first() {
+        let parts = || {
+            vec![
+                part(1, false, DnsMode::Replace, &["192.0.2.1"], &["one.example"]),
+                part(2, false, DnsMode::Replace, &["192.0.2.2"], &["two.example"]),
+                part(3, true, DnsMode::Replace, &["192.0.2.3"], &["three.example"]),
+            ]
+        };
+        let all = names(
+            &["192.0.2.3", "192.0.2.1", "192.0.2.2"],
+            &["three.example", "one.example", "two.example"],
+            false,
+        );
+        assert_eq!(merged(parts(), &ResolverFile::default()), all);
+        let turned: Vec<Part> = parts().into_iter().rev().collect();
+        assert_eq!(merged(turned, &ResolverFile::default()), all, "in whatever order they are looked at");
+    }
+
+    #[test]
+    fn search_adds_domains_and_replace_takes_the_place_of_what_is_there() {
+        let of = |parts| merged(parts, &ResolverFile::default());
+        let search = || part(1, true, DnsMode::Search, &["192.0.2.1"], &["one.example"]);
+        assert_eq!(of(vec![]), names(&[], &[], true));
+        assert_eq!(of(vec![search()]), names(&[], &["one.example"], true));
+        let replace = |domains| part(2, false, DnsMode::Replace, &["192.0.2.2"], domains);
+        assert_eq!(of(vec![replace(&["two.example"])]), names(&["192.0.2.2"], &["two.example"], false));
+        assert_eq!(of(vec![replace(&[])]), names(&["192.0.2.2"], &[], true), "nothing takes their place");
+        assert_eq!(
+            of(vec![search(), replace(&["two.example"])]),
+            names(&["192.0.2.2"], &["one.example", "two.example"], false)
+        );
+    }
+
+    #[test]
+    fn what_the_containers_user_chose_stays() {
+        let of = |servers_given, domains_given| {
+            let parts = vec![part(1, true, DnsMode::Replace, &["192.0.2.1"], &["one.example"])];
+            merged(parts, &ResolverFile { path: None, servers_given, domains_given })
+        };
+        assert_eq!(of(true, false), names(&[], &["one.example"], false));
+        assert_eq!(of(false, true), names(&["192.0.2.1"], &[], false));
+        assert_eq!(of(true, true), names(&[], &[], false));
+    }
+
+    #[test]
+    fn an_endpoint_counts_for_its_own_container_once_it_has_arrived() {
+        let web = ContainerRecord { id: "c1".to_owned(), ..ContainerRecord::named("web") };
+        let there = present(1, 1, Some("c1"), 0).record.as_ref().clone();
+        assert!(counts(&there, DnsMode::Search, &web) && counts(&there, DnsMode::Replace, &web));
+        assert!(!counts(&there, DnsMode::Off, &web));
+        for other in [Some("c2"), None] {
+            assert!(!counts(&present(1, 1, other, 0).record, DnsMode::Search, &web));
+        }
+        // A leased address is set up in the sandbox, under a name there.
+        let mut row = serde_json::to_value(&there).unwrap();
+        row["address"] = serde_json::json!({"dhcp": {}});
+        let leased: EndpointRecord = serde_json::from_value(row).unwrap();
+        assert!(!counts(&leased, DnsMode::Search, &web));
+        let arrived = EndpointRecord { interface: Some("eth0".parse().unwrap()), ..leased };
+        assert!(counts(&arrived, DnsMode::Search, &web));
+    }
+
+    #[test]
+    fn only_a_file_in_the_containers_own_directory_is_written() {
+        let file = |id: &str, path: Option<&str>| {
+            let resolver = ResolverFile { path: path.map(PathBuf::from), ..ResolverFile::default() };
+            own_file(&ContainerRecord { id: id.to_owned(), resolver, ..ContainerRecord::named("web") })
+        };
+        let own = "/var/lib/docker/containers/c1/resolv.conf";
+        assert_eq!(file("c1", Some(own)), Some(own.into()));
+        assert_eq!(file("c1", None), None, "Docker has not said it yet");
+        for other in [
+            "/etc/resolv.conf",
+            // Of the container whose network this one shares.
+            "/var/lib/docker/containers/c2/resolv.conf",
+            "/var/lib/docker/containers/c12/resolv.conf",
+            "/var/lib/docker/containers/c1/../c2/resolv.conf",
+            "/var/lib/docker/containers/c1/mounts/resolv.conf",
+            "containers/c1/resolv.conf",
+            "c1/resolv.conf",
+            "/c1",
+            "/",
+            "",
+        ] {
+            assert_eq!(file("c1", Some(other)), None, "{other}");
+        }
+        // A container of which only the name is known.
+        assert_eq!(file("", Some("/var/lib/docker/containers//resolv.conf")), None);
+        assert_eq!(file("", Some("/resolv.conf")), None);
+    }
+
+    const DOCKERS: &str = "nameserver 127.0.0.11\nsearch corp.example\noptions ndots:0\n";
+
+    /// A directory with a file that has these contents.
+    fn file(contents: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resolv.conf");
+        std::fs::write(&path, contents).unwrap();
+        (dir, path)
+    }
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn the_file_is_written_in_place_and_made_as_it_was() {
+        let (_dir, path) = file(DOCKERS);
+        let mounted = std::fs::metadata(&path).unwrap().ino();
+        let lan = names(&["192.0.2.1", "192.0.2.2"], &["lan.example"], false);
+        assert!(rewrite(&path, &lan).unwrap());
+        assert_eq!(read(&path), with_names(DOCKERS, &lan));
+        // A shorter one leaves nothing of the longer behind it.
+        let less = names(&["192.0.2.1"], &[], true);
+        assert!(rewrite(&path, &less).unwrap());
+        assert_eq!(read(&path), with_names(DOCKERS, &less));
+        assert!(rewrite(&path, &names(&[], &[], true)).unwrap());
+        assert_eq!(read(&path), DOCKERS);
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), mounted, "the container sees this file only");
+    }
+
+    #[test]
+    fn a_file_that_says_so_already_is_not_touched() {
+        let lan = names(&["192.0.2.1"], &["lan.example"], false);
+        let (_dir, path) = file(with_names(DOCKERS, &lan));
+        let before = std::fs::metadata(&path).unwrap();
+        assert!(!rewrite(&path, &lan).unwrap());
+        let after = std::fs::metadata(&path).unwrap();
+        assert_eq!((before.mtime(), before.mtime_nsec()), (after.mtime(), after.mtime_nsec()));
+        let (_dir, untouched) = file(DOCKERS);
+        assert!(!rewrite(&untouched, &names(&[], &[], true)).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_followed_or_written() {
+        let (dir, target) = file(DOCKERS);
+        let lan = names(&["192.0.2.1"], &[], true);
+        let at = |name: &str| dir.path().join(name);
+        symlink(&target, at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        std::fs::create_dir(at("dir")).unwrap();
+        rustix::fs::mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        for name in ["link", "dangling", "dir", "fifo"] {
+            let error = rewrite(&at(name), &lan).unwrap_err();
+            assert_ne!(error.kind(), io::ErrorKind::NotFound, "{name}");
+        }
+        assert_eq!(read(&target), DOCKERS);
+        assert!(!at("nowhere").exists());
+        // Its container is being removed; nothing is made in its place.
+        assert_eq!(rewrite(&at("none"), &lan).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!at("none").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_or_no_text_is_left_alone() {
+        let lan = names(&["192.0.2.1"], &[], true);
+        let most = usize::try_from(MAX_FILE).unwrap();
+        for contents in ["#".repeat(most + 1).into_bytes(), b"nameserver \xff\n".to_vec()] {
+            let (_dir, path) = file(&contents);
+            assert!(rewrite(&path, &lan).is_err());
+            assert!(std::fs::read(&path).unwrap() == contents);
+        }
+        let (_dir, path) = file("#".repeat(most - 1) + "\n");
+        assert!(rewrite(&path, &lan).unwrap(), "as long as may be");
     }
 }
