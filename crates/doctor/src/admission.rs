@@ -147,6 +147,11 @@ mod tests {
         let rule = "\n-A DOCKER-USER -i br0 -o br0 -j ACCEPT";
         assert_eq!(admits(&network(Mode::Bridge, "br0"), &[], &firewall(rule)), Ok(()));
         assert!(admits(&network(Mode::Bridge, "br1"), &[], &firewall(rule)).is_err(), "another bridge");
+        let routed = |rules: &str| admits(&network(Mode::Routed, "wlan0"), &[], &firewall(rules));
+        let (to, from) =
+            ("\n-A DOCKER-USER -i wlan0 -o llh+ -j ACCEPT", "\n-A DOCKER-USER -i llh+ -o wlan0 -j ACCEPT");
+        assert_eq!(routed(&format!("{to}{from}")), Ok(()));
+        assert!(routed(to).is_err() && routed(from).is_err(), "one way is not enough");
         // Bridged packets that pass no rules, as they do without br_netfilter.
         assert_eq!(admits(&network(Mode::Bridge, "br0"), &[], &Firewall::default()), Ok(()));
     }
