@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use ipnet::Ipv4Net;
 use landline_links::mark::HOST_ENDS;
 use landline_options::NatPort;
 use landline_types::IfName;
@@ -62,15 +63,19 @@ pub(super) fn bridge(name: &IfName) -> Rule {
     ["-i", name, "-o", name, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"].map(str::to_owned).into()
 }
 
-/// The rules that let through what the host routes between containers and the LAN on this interface, and from container to container.
-pub(super) fn routed(parent: &IfName) -> Vec<Rule> {
-    let (parent, comment) = (parent.as_str(), format!("{COMMENT}{parent}"));
-    let ways = [(HOST_ENDS, parent), (parent, HOST_ENDS), (HOST_ENDS, HOST_ENDS)];
-    let rule = |(from, to)| {
-        let words = ["-i", from, "-o", to, "-m", "comment", "--comment", &comment, "-j", "ACCEPT"];
-        words.map(str::to_owned).into()
-    };
-    ways.into_iter().map(rule).collect()
+/// The rules that let through what the host routes between containers and the LAN on this interface, and from container to container. The
+/// names of links do not say which LAN a container is of, but its address does: it is in a subnet that the host has there, and the
+/// container sends from no other.
+pub(super) fn routed((parent, subnet): &(IfName, Ipv4Net)) -> Vec<Rule> {
+    let (parent, comment, subnet) =
+        (parent.as_str(), format!("{COMMENT}{parent}"), subnet.trunc().to_string());
+    let ways: [&[&str]; 3] = [
+        &["-s", &subnet, "-i", HOST_ENDS, "-o", parent],
+        &["-d", &subnet, "-i", parent, "-o", HOST_ENDS],
+        &["-s", &subnet, "-d", &subnet, "-i", HOST_ENDS, "-o", HOST_ENDS],
+    ];
+    let end = ["-m", "comment", "--comment", &comment, "-j", "ACCEPT"];
+    ways.iter().map(|way| way.iter().chain(&end).map(|word| (*word).to_owned()).collect()).collect()
 }
 
 /// The rules that let through what goes between a private bridge and the LAN on this interface, as far as our own table does. Answers go

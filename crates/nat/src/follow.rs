@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use landline_kernel::{Event, Group};
 use landline_leases::addressing::dhcp::drawn_client_id;
 use landline_leases::addressing::permit::{Asker, Lan, NotPermitted};
@@ -52,6 +53,8 @@ pub(crate) struct Follower {
     nat_bridges: BTreeSet<NatBridge>,
     /// Bridges of networks that are to be let through.
     bridges: OpenBridges,
+    /// The subnets of the host's on those of them over which it routes.
+    subnets: BTreeSet<(IfName, Ipv4Net)>,
     /// DHCP clients, of addresses that have one.
     leasers: BTreeMap<NatOwner, Leaser>,
     /// DHCP clients that have ended and begin again.
@@ -126,6 +129,8 @@ pub(super) async fn run(
             () = follower.ruleset.changed() => follower.reopen().await,
             event = monitor.next() => if follower.concerns(&event) {
                 follower.pass().await;
+            } else if follower.is_of_subnets(&event) {
+                follower.reopen().await;
             },
         }
     }
@@ -148,6 +153,7 @@ impl Follower {
             bound,
             nat_bridges,
             bridges,
+            subnets: BTreeSet::new(),
             leasers: BTreeMap::new(),
             again: Again::default(),
             expiring: BTreeSet::new(),
@@ -218,6 +224,16 @@ impl Follower {
             _ => false,
         };
         own || self.places.concerns(event)
+    }
+
+    /// Whether the subnets in which the host routes to containers may be others now.
+    fn is_of_subnets(&self, event: &Event) -> bool {
+        let changed = match event {
+            Event::AddressNew(own) | Event::AddressGone(own) => own.net.addr().is_ipv4(),
+            Event::Overrun => true,
+            _ => false,
+        };
+        changed && !self.bridges.routed.is_empty()
     }
 
     /// Looks where the host is on the LANs, that of `also` included; a DHCP client goes there. Where it was before, for the

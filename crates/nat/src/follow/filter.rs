@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use landline_links::blocking;
-use landline_types::chain;
+use ipnet::{IpNet, Ipv4Net};
+use landline_kernel::Address;
+use landline_links::{HostError, blocking};
+use landline_types::{IfName, chain};
 
 use super::ruleset::Look;
 use super::{Follower, looks};
@@ -45,7 +47,7 @@ impl Follower {
         let mappings: Vec<Mapping> = open.filter_map(|record| self.mapping(record)).collect();
         let nat_bridges = self.nat_bridges.iter().filter(|nat_bridge| nat_bridge.open);
         let nat_bridges = nat_bridges.map(|nat_bridge| (nat_bridge, self.places.of(&nat_bridge.nic)));
-        Wanted::new(&mappings, nat_bridges, &self.bridges)
+        Wanted::new(&mappings, nat_bridges, &self.bridges, &self.subnets)
     }
 
     pub(super) async fn open(&mut self) -> Result<(), String> {
@@ -56,6 +58,7 @@ impl Follower {
     }
 
     async fn open_wanted(&mut self) -> Result<(), String> {
+        self.look_for_subnets().await;
         let wanted = self.wanted();
         let nothing = wanted.is_nothing();
         if nothing && !self.opened {
@@ -80,6 +83,44 @@ impl Follower {
         }
         self.opened = !nothing;
         Ok(())
+    }
+
+    /// Looks which subnets the host has on the interfaces over which it routes to containers. Of one that has none at the moment, those of
+    /// before count: containers keep their addresses while the host's own comes and goes.
+    async fn look_for_subnets(&mut self) {
+        let routed = &self.bridges.routed;
+        if routed.is_empty() {
+            self.subnets.clear();
+            return;
+        }
+        let namespaces = self.services.namespaces.clone();
+        let list = move || {
+            let mut netlink = namespaces.host().map_err(HostError::Open)?;
+            Ok::<_, HostError>((netlink.links()?, netlink.addresses()?))
+        };
+        let (links, addresses) = match blocking(list).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the host's addresses cannot be listed");
+                return;
+            }
+        };
+        let subnet = |own: &Address| {
+            let link = links.iter().find(|link| link.index == own.index && routed.contains(&link.name))?;
+            match own.net {
+                IpNet::V4(net) => Some((link.name.clone(), net.trunc())),
+                IpNet::V6(_) => None,
+            }
+        };
+        let all: BTreeSet<(IfName, Ipv4Net)> = addresses.iter().filter_map(subnet).collect();
+        // Translated addresses are there as well, each as a subnet of its own.
+        let is_within = |(parent, net): &(IfName, Ipv4Net)| {
+            all.iter().any(|(other, wider)| other == parent && wider != net && wider.contains(net))
+        };
+        let now: BTreeSet<_> = all.iter().filter(|one| !is_within(one)).cloned().collect();
+        let has_now = |parent: &IfName| now.iter().any(|(has, _)| has == parent);
+        self.subnets.retain(|(parent, _)| routed.contains(parent) && !has_now(parent));
+        self.subnets.extend(now);
     }
 
     /// Looks whether the exceptions are still there.

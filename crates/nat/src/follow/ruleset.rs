@@ -90,7 +90,10 @@ mod tests {
 
     fn look(bridge: &str, bridged: bool) -> Look {
         let asked = [bridge.parse().unwrap()].into();
-        Look { wanted: Wanted::new([], [], &OpenBridges { asked, ..OpenBridges::default() }), bridged }
+        Look {
+            wanted: Wanted::new([], [], &OpenBridges { asked, ..OpenBridges::default() }, &[].into()),
+            bridged,
+        }
     }
 
     #[test]

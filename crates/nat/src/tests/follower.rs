@@ -10,7 +10,7 @@ use landline_model::{NatOwner, NetworkRecord};
 use landline_options::{Mode, NatPorts, NetworkId, NetworkOptions};
 
 use super::world::{NIC, World, eventually, plug_in, quiet, record, seen, web};
-use crate::{NatBridge, NatError, NatRecord, NatState};
+use crate::{NatBridge, NatError, NatRecord, NatState, OpenBridges};
 
 const A: &str = "198.51.100.100";
 
@@ -358,6 +358,29 @@ async fn forwarding_is_switched_on_as_long_as_somebody_needs_it() {
     assert!(world.packets.state().passed_on, "the other one needs it");
     daemon.nat.remove(&db.owner).await.unwrap();
     assert!(!world.packets.state().passed_on);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_routed_is_let_through_in_the_hosts_subnets_there() {
+    let world = World::new();
+    let daemon = world.started().await;
+    let eth0 = "eth0".parse().unwrap();
+    let routed = OpenBridges { routed: BTreeSet::from([eth0]), ..OpenBridges::default() };
+    daemon.nat.open_bridges(routed).await.unwrap();
+    assert!(world.packets.opens("198.51.100.0/24"));
+    daemon.nat.add(record(A)).await.unwrap();
+    quiet().await;
+    assert_eq!(world.packets.state().rules.len(), 3, "a translated address is of that subnet");
+    daemon.nat.remove(&web()).await.unwrap();
+    // The host is on another LAN now; in between it had no address.
+    world.fake.host(|host| host.addresses.clear());
+    quiet().await;
+    assert!(world.packets.opens("198.51.100.0/24"));
+    world.fake.host(|host| host.addresses.push(Address::new(NIC, "192.0.2.10/24".parse().unwrap())));
+    eventually("it is open for that", || world.packets.opens("192.0.2.0/24")).await;
+    assert!(!world.packets.opens("198.51.100.0/24"));
+    daemon.nat.open_bridges(OpenBridges::default()).await.unwrap();
+    assert!(world.packets.state().rules.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
