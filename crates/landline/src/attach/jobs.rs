@@ -32,10 +32,38 @@ pub(super) struct Job {
     pub(super) work: Work,
 }
 
+/// What paths and the numbers of processes mean now.
+pub(super) trait Kernel {
+    /// The namespace that a path names ([`namespace_at`]).
+    fn namespace_at(&self, path: &Path) -> Option<String>;
+    /// The process that has a number ([`process_called`]).
+    fn process_called(&self, pid: u32) -> Option<String>;
+    /// Whether there is anything at a path.
+    fn exists(&self, path: &Path) -> bool;
+}
+
+/// The host's. Each call blocks for the time of a look into `/proc` or a file system.
+pub(super) struct Linux;
+
+impl Kernel for Linux {
+    fn namespace_at(&self, path: &Path) -> Option<String> {
+        namespace_at(path)
+    }
+
+    fn process_called(&self, pid: u32) -> Option<String> {
+        process_called(pid)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        // A link of /proc is followed to the namespace, which is no path.
+        std::fs::metadata(path).is_ok()
+    }
+}
+
 impl Job {
-    fn new(target: &Target, place: TargetSandbox, work: Work) -> Self {
+    fn new(kernel: &dyn Kernel, target: &Target, place: TargetSandbox, work: Work) -> Self {
         let alone = !matches!(target, Target::Container(_));
-        let namespace = alone.then(|| namespace_at(&place.sandbox)).flatten();
+        let namespace = alone.then(|| kernel.namespace_at(&place.sandbox)).flatten();
         Self { place, namespace, work }
     }
 }
@@ -71,7 +99,7 @@ impl Jobs {
     }
 
     /// Does the work there, if the target is there.
-    fn place(&mut self, view: &DockerView, key: Key, target: &Target, work: Work) {
+    fn place(&mut self, kernel: &dyn Kernel, view: &DockerView, key: Key, target: &Target, work: Work) {
         match target {
             Target::Container(_) if !self.docker => {
                 self.unseen.insert(key);
@@ -82,8 +110,8 @@ impl Jobs {
                 self.watched.insert(target.clone());
             }
         }
-        if let Some(place) = find(view, target) {
-            self.wanted.insert(key, Job::new(target, place, work));
+        if let Some(place) = find(kernel, view, target) {
+            self.wanted.insert(key, Job::new(kernel, target, place, work));
         }
     }
 }
@@ -101,10 +129,19 @@ pub(super) enum Over {
 
 /// Computes it. Blocks.
 pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc<ConfigFile>) -> Jobs {
+    planned(&Linux, view, records, config)
+}
+
+fn planned(
+    kernel: &dyn Kernel,
+    view: &DockerView,
+    records: &[AttachmentRecord],
+    config: &Arc<ConfigFile>,
+) -> Jobs {
     // What Docker had when it was last seen still runs; only its events say otherwise.
     let mut all = Jobs { docker: view.connected, ..Jobs::default() };
     for info in running(view).filter(|_| view.connected) {
-        let Some(place) = place(info) else { continue };
+        let Some(place) = place(kernel, info) else { continue };
         let asker = Asker {
             id: &info.container_id,
             name: &info.name,
@@ -122,11 +159,11 @@ pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc
     }
     for record in records {
         let over = match &record.origin {
-            Origin::Command if is_over(view, record) => Some(Over::Gone),
+            Origin::Command if is_over(kernel, view, record) => Some(Over::Gone),
             Origin::Command => {
                 let (target, spec) = (record.target.clone(), Box::new(record.spec.clone()));
                 let work = Work::Wanted(target, spec, Origin::Command);
-                all.place(view, Key::Command(record.id.clone()), &record.target, work);
+                all.place(kernel, view, Key::Command(record.id.clone()), &record.target, work);
                 None
             }
             Origin::Config => {
@@ -137,7 +174,7 @@ pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc
             }
             Origin::Runtime(_) => {
                 all.watched.insert(record.target.clone());
-                let ended = has_lost_namespace(record);
+                let ended = has_lost_namespace(kernel, record);
                 // A container of the same name may be about to start.
                 ended.then_some(if is_named(record) { Over::Removed } else { Over::Gone })
             }
@@ -151,7 +188,7 @@ pub(super) fn jobs(view: &DockerView, records: &[AttachmentRecord], config: &Arc
     for (number, standing) in config.attach.iter().enumerate() {
         let (target, spec) = (standing.container.clone(), Box::new(standing.interface.clone()));
         let work = Work::Wanted(target, spec, Origin::Config);
-        all.place(view, Key::Config(number), &standing.container, work);
+        all.place(kernel, view, Key::Config(number), &standing.container, work);
     }
     all
 }
@@ -164,20 +201,21 @@ fn running(view: &DockerView) -> impl Iterator<Item = &ContainerInfo> {
 }
 
 /// Whether the namespace of a runtime's attachment is gone. The runtime names another one if the container starts again.
-fn has_lost_namespace(record: &AttachmentRecord) -> bool {
+fn has_lost_namespace(kernel: &dyn Kernel, record: &AttachmentRecord) -> bool {
     match (&record.inside, &record.target) {
-        (Some(there), _) => namespace_at(&there.sandbox).as_ref() != Some(&there.namespace),
-        (None, Target::Netns(path)) => namespace_at(path).is_none(),
+        (Some(there), _) => kernel.namespace_at(&there.sandbox).as_ref() != Some(&there.namespace),
+        (None, Target::Netns(path)) => kernel.namespace_at(path).is_none(),
         (None, _) => false,
     }
 }
 
 /// Whether what a target means can never come back: a process or an id that is gone.
-fn is_over(view: &DockerView, record: &AttachmentRecord) -> bool {
+fn is_over(kernel: &dyn Kernel, view: &DockerView, record: &AttachmentRecord) -> bool {
     match &record.target {
         Target::Pid(pid) => {
-            let now = process_called(*pid);
-            now.is_none() || record.process.is_some() && now != record.process || !exists(&of_process(*pid))
+            let now = kernel.process_called(*pid);
+            let is_another = record.process.is_some() && now != record.process;
+            now.is_none() || is_another || !kernel.exists(&of_process(*pid))
         }
         Target::Netns(_) => false,
         Target::Container(_) if !view.connected => false,
@@ -192,17 +230,17 @@ fn is_over(view: &DockerView, record: &AttachmentRecord) -> bool {
 }
 
 /// Where a target is now; `None`: it does not run.
-pub(super) fn find(view: &DockerView, target: &Target) -> Option<TargetSandbox> {
+pub(super) fn find(kernel: &dyn Kernel, view: &DockerView, target: &Target) -> Option<TargetSandbox> {
     match target {
         Target::Container(name) => {
             let mut all: Vec<&ContainerInfo> =
                 running(view).filter(|info| name.means(&info.container_id, &info.name)).collect();
             // A name counts more than the beginning of another's id.
             all.sort_by_key(|info| info.name != name.as_str());
-            place(all.first()?)
+            place(kernel, all.first()?)
         }
-        Target::Pid(pid) => existing(of_process(*pid)),
-        Target::Netns(path) => existing(path.clone()),
+        Target::Pid(pid) => existing(kernel, of_process(*pid)),
+        Target::Netns(path) => existing(kernel, path.clone()),
     }
 }
 
@@ -210,21 +248,19 @@ fn of_process(pid: u32) -> PathBuf {
     format!("/proc/{pid}/ns/net").into()
 }
 
-fn exists(sandbox: &Path) -> bool {
-    // A link of /proc is followed to the namespace, which is no path.
-    std::fs::metadata(sandbox).is_ok()
-}
-
-fn existing(sandbox: PathBuf) -> Option<TargetSandbox> {
+fn existing(kernel: &dyn Kernel, sandbox: PathBuf) -> Option<TargetSandbox> {
     // What is no namespace, the file for instance that one is about to be mounted over, is none yet.
-    namespace_at(&sandbox).is_some().then_some(TargetSandbox { sandbox, container: None })
+    kernel.namespace_at(&sandbox).is_some().then_some(TargetSandbox { sandbox, container: None })
 }
 
 /// Where a running container is: its sandbox, or that of the container it shares one with.
-pub(super) fn place(info: &ContainerInfo) -> Option<TargetSandbox> {
+fn place(kernel: &dyn Kernel, info: &ContainerInfo) -> Option<TargetSandbox> {
     let of_process = || info.pid.map(of_process);
     // Where Landline itself is in a container, Docker's bind mounts may be out of sight.
-    let bound = info.sandbox.clone().filter(|path| exists(path));
+    let bound = info.sandbox.clone().filter(|path| kernel.exists(path));
     let sandbox = bound.or_else(of_process)?;
     Some(TargetSandbox { sandbox, container: Some(crate::frontend::record(info)) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::board::{AttachRow, Board, RowState};
 use super::drop_in::DropIn;
-use super::jobs::{Job, Jobs, Key, Over, find, jobs};
+use super::jobs::{Job, Jobs, Key, Linux, Over, find, jobs};
 use super::places::Places;
 use super::work::Worker;
 use crate::control::Answer;
@@ -324,7 +324,7 @@ impl Attacher {
         let look = async {
             loop {
                 let (seen, wanted) = (view.borrow_and_update().clone(), target.clone());
-                if let Some(place) = blocking(move || find(&seen, &wanted)).await {
+                if let Some(place) = blocking(move || find(&Linux, &seen, &wanted)).await {
                     return Some(place);
                 }
                 if !matches!(target, Target::Container(_)) || view.changed().await.is_err() {
