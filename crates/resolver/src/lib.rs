@@ -141,8 +141,7 @@ async fn names_of(engine: &Engine, container: &ContainerRecord) -> Names {
             continue;
         }
         let (servers, domains) = heard(&endpoint, &record);
-        let rank = (!record.applied.default_route, record.network, record.id);
-        parts.push(Part { rank, mode, servers, domains });
+        parts.push(Part { rank: rank(record), mode, servers, domains });
     }
     merged(parts, &container.resolver)
 }
@@ -155,10 +154,16 @@ fn counts(record: &EndpointRecord, mode: DnsMode, container: &ContainerRecord) -
     mode != DnsMode::Off && arrived && here
 }
 
+/// Which of a container's endpoints comes first: that with the default route, and then one and the same at any time.
+fn rank(record: EndpointRecord) -> Rank {
+    (!record.applied.default_route, record.network, record.id)
+}
+
+type Rank = (bool, NetworkId, EndpointId);
+
 /// What one endpoint of a container contributes to its file.
 struct Part {
-    /// Which comes first: that with the default route, and then one and the same at any time.
-    rank: (bool, NetworkId, EndpointId),
+    rank: Rank,
     mode: DnsMode,
     servers: Vec<String>,
     domains: Vec<String>,
@@ -307,8 +312,9 @@ mod tests {
     /// The part of the n-th network's LAN.
     fn part(n: u8, default_route: bool, mode: DnsMode, servers: &[&str], domains: &[&str]) -> Part {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let rank = (!default_route, network_id(n), format!("{n:064}").parse().unwrap());
-        Part { rank, mode, servers: owned(servers), domains: owned(domains) }
+        let mut record = present(n, n, None, 0).record.as_ref().clone();
+        record.applied.default_route = default_route;
+        Part { rank: rank(record), mode, servers: owned(servers), domains: owned(domains) }
     }
 
     fn names(servers: &[&str], domains: &[&str], keep_domains: bool) -> Names {
@@ -347,6 +353,12 @@ mod tests {
         assert_eq!(
             of(vec![search(), replace(&["two.example"])]),
             names(&["192.0.2.2"], &["one.example", "two.example"], false)
+        );
+        // One that names no domains keeps nobody's.
+        let third = part(3, false, DnsMode::Replace, &["192.0.2.3"], &[]);
+        assert_eq!(
+            of(vec![replace(&["two.example"]), third]),
+            names(&["192.0.2.2", "192.0.2.3"], &["two.example"], false)
         );
     }
 
@@ -459,9 +471,14 @@ mod tests {
         symlink(at("nowhere"), at("dangling")).unwrap();
         std::fs::create_dir(at("dir")).unwrap();
         rustix::fs::mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
-        for name in ["link", "dangling", "dir", "fifo"] {
+        for name in ["link", "dangling", "dir"] {
             let error = rewrite(&at(name), &lan).unwrap_err();
             assert_ne!(error.kind(), io::ErrorKind::NotFound, "{name}");
+        }
+        // What can be opened is looked at before it is read.
+        for path in [at("fifo"), "/dev/null".into()] {
+            let error = rewrite(&path, &lan).unwrap_err();
+            assert_eq!(error.to_string(), "this is not a file that Docker made");
         }
         assert_eq!(read(&target), DOCKERS);
         assert!(!at("nowhere").exists());
