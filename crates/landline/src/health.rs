@@ -208,6 +208,10 @@ fn leases(endpoints: &[EndpointView]) -> Option<(Level, String)> {
     let (mut without, mut ending) = (Vec::new(), Vec::new());
     for endpoint in endpoints {
         let name = endpoint.container.as_deref().unwrap_or(&endpoint.endpoint);
+        let name = match &endpoint.held {
+            Some(held) => format!("{name} ({held})"),
+            None => name.to_owned(),
+        };
         match endpoint.state.as_str() {
             // Its user has released the lease, or wants no address from Landline.
             "link only" | "static" | "STOPPED" => {}
@@ -216,9 +220,9 @@ fn leases(endpoints: &[EndpointView]) -> Option<(Level, String)> {
             _ => {}
         }
     }
-    let list = |names: &[&str]| {
+    let list = |names: &[String]| {
         let more = names.len().saturating_sub(NAMED);
-        let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         if more > 0 { format!("{named} and {more} more") } else { named }
     };
     if !without.is_empty() {

@@ -193,6 +193,12 @@ pub(crate) fn text(status: &Status) -> String {
             troubles.map(|check| format!("{} {}", check.name.as_str(), check.level.as_str())).collect();
         let why = if troubles.is_empty() { String::new() } else { format!(" ({})", troubles.join(", ")) };
         lines.push(format!("health       {}{why}", health.level.as_str()));
+        let is_problem = |why: &&str| status.problems.iter().any(|problem| problem.says == **why);
+        let reasons = health.checks.iter().filter(|check| check.level != Level::Ok);
+        let reasons = reasons.filter_map(|check| Some((check.name, check.reason.as_deref()?)));
+        // The problems are listed below.
+        let reasons = reasons.filter(|(_, why)| !is_problem(why));
+        lines.extend(reasons.map(|(name, why)| format!("             {}: {why}", name.as_str())));
     }
     if !status.drivers.is_empty() {
         let name = |driver: &DriverName| {
@@ -281,6 +287,22 @@ mod tests {
         assert!(text.contains("\ndocker       the API is unreachable\n"), "{text}");
         assert!(text.contains("\nattachments  3\n"), "{text}");
         assert!(text.ends_with("\n\n2 problems:\n- br0 is down\n- no DHCP server"), "{text}");
+    }
+
+    #[test]
+    fn each_check_that_is_not_ok_has_its_reason_once() {
+        let check = |name, level, why: &str| Check { name, level, reason: Some(why.into()) };
+        let checks = vec![
+            Check { name: CheckName::Docker, level: Level::Ok, reason: None },
+            check(CheckName::Leases, Level::Warn, "no DHCP server renews the lease of web"),
+            check(CheckName::Store, Level::Fail, "the disk is full"),
+        ];
+        let problems = checks.iter().filter_map(unwell).collect();
+        let health = Some(Health { level: Level::Fail, checks });
+        let text = text(&Status { health, problems, ..running() });
+        let lines = "\nhealth       fail (leases warn, store fail)\n             leases: no DHCP server renews the lease of web\ndrivers ";
+        assert!(text.contains(lines), "{text}");
+        assert_eq!(text.matches("the disk is full").count(), 1, "{text}");
     }
 
     #[test]
