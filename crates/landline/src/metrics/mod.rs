@@ -106,6 +106,10 @@ pub(crate) async fn look(context: &Context) -> Scrape {
         };
         *host_access.entry(state).or_default() += 1;
     }
+    for endpoint in &mut endpoints {
+        let name = endpoint.network_id.parse().ok().and_then(|id| names.get(&id));
+        endpoint.network = endpoint.network.take().or_else(|| name.cloned());
+    }
     Scrape {
         health,
         endpoints,

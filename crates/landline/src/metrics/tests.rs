@@ -118,6 +118,24 @@ fn no_series_is_there_twice_and_no_name_breaks_a_line() {
     assert!(value(&text, "landline_health", &["all"]).is_none(), "{text}");
 }
 
+#[test]
+fn names_cannot_write_on_a_terminal() {
+    let evil = "we\u{1b}[2Jb";
+    let mut scrape = scrape(vec![EndpointView { network: Some(evil.into()), ..endpoint(1, Some(evil)) }]);
+    scrape.networks.insert(evil.into(), "bridge".into());
+    scrape.meters[0].0 = evil.into();
+    let text = scrape.text();
+    assert!(!text.contains('\u{1b}') && text.contains("2Jb"), "{text}");
+    // All metrics call the network the same.
+    let networks: std::collections::BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once("network=\"")?.1.split_once('"'))
+        .map(|(name, _)| name)
+        .filter(|name| name.contains("2Jb"))
+        .collect();
+    assert_eq!(networks.len(), 1, "{networks:?}");
+}
+
 /// Needs `promtool` of Debian's package prometheus.
 #[test]
 fn prometheus_finds_nothing_wrong_with_the_text() {

@@ -6,7 +6,7 @@ use std::fmt;
 use landline_dhcp::wire::{dhcpv4, dhcpv6};
 use landline_engine::EndpointView;
 use landline_leases::{Direction, Family};
-use landline_types::TimingsSeen;
+use landline_types::{Shown, TimingsSeen};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
@@ -16,6 +16,11 @@ use super::Scrape;
 
 /// The labels of one series.
 type Labels = Vec<(&'static str, String)>;
+
+/// A label whose value others have chosen: on a terminal it is no more than a word.
+fn label(name: &'static str, value: &str) -> (&'static str, String) {
+    (name, Shown(value).to_string())
+}
 
 /// Writes everything down.
 pub(super) fn write(scrape: Scrape) -> String {
@@ -64,7 +69,7 @@ impl Scrape {
             *counts.entry(network(endpoint)).or_default() += 1;
         }
         #[expect(clippy::cast_precision_loss, reason = "there are not that many")]
-        let rows = counts.iter().map(|(name, count)| (vec![("network", (*name).to_owned())], *count as f64));
+        let rows = counts.iter().map(|(name, count)| (vec![label("network", name)], *count as f64));
         let help = "Container interfaces on each network; attachments have no network.";
         gauge(to, "endpoints", help, rows.collect::<Vec<_>>())?;
 
@@ -93,7 +98,7 @@ impl Scrape {
         for (name, meter) in &self.meters {
             for family in [Family::V4, Family::V6] {
                 let meter = meter.of(family);
-                let own = vec![("network", name.clone()), ("family", family.as_str().to_owned())];
+                let own = vec![label("network", name), ("family", family.as_str().to_owned())];
                 // Two of Docker's networks may have one name.
                 *conflicts.entry(own.clone()).or_insert(0) += meter.conflicts();
                 if seen.insert(own.clone()) {
@@ -128,9 +133,9 @@ fn network(endpoint: &EndpointView) -> &str {
 fn labels(endpoint: &EndpointView, family: Family) -> Labels {
     let short = endpoint.endpoint.chars().take(12).collect::<String>();
     vec![
-        ("network", network(endpoint).to_owned()),
-        ("container", endpoint.container.clone().unwrap_or(short)),
-        ("interface", endpoint.interface.clone()),
+        label("network", network(endpoint)),
+        label("container", endpoint.container.as_deref().unwrap_or(&short)),
+        label("interface", &endpoint.interface),
         ("family", family.as_str().to_owned()),
     ]
 }
