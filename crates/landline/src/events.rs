@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::EventsOptions;
-use crate::control::{Answer, Context, Request, call};
-use crate::listing::is_selected;
+use crate::control::{Answer, CallError, Context, Request, call};
+use crate::listing::{Filter, check_filters, is_selected};
 use crate::output::{CommandError, page};
 
 /// Some of what happened.
@@ -27,12 +27,18 @@ pub(crate) struct Events {
 
 /// Prints what happened, and with `--follow` what happens.
 pub(crate) async fn run(options: &EventsOptions) -> Result<(), CommandError> {
+    check(&options.filter)?;
     let socket = &options.control.control_socket;
     let since = options.since.map(|since| now_ms().saturating_sub(millis(since)));
     let (mut after, mut follow) = (None, false);
     loop {
-        let Answer::Events(answer) = call(socket, &Request::Events { after, follow }).await? else {
-            return Err(CommandError::Unexpected);
+        let answer = match call(socket, &Request::Events { after, follow }).await {
+            Ok(Answer::Events(answer)) => answer,
+            Ok(_) => return Err(CommandError::Unexpected),
+            Err(CallError::Broken(_) | CallError::Connect { .. }) if follow => {
+                return Err(CommandError::FollowEnded);
+            }
+            Err(error) => return Err(error.into()),
         };
         after = Some(answer.revision);
         for event in answer.events.iter().filter(|event| since.is_none_or(|since| event.at_ms >= since)) {
@@ -53,6 +59,24 @@ pub(crate) async fn run(options: &EventsOptions) -> Result<(), CommandError> {
         }
         follow = true;
     }
+}
+
+/// Whether events have the fields that the filters name.
+fn check(filters: &[Filter]) -> Result<(), CommandError> {
+    let event = EventRecord {
+        number: String::new(),
+        kind: EventKind::Unknown,
+        first_ms: 0,
+        at_ms: 0,
+        count: 0,
+        endpoint: None,
+        container: None,
+        network_id: None,
+        network: None,
+        address: None,
+        detail: None,
+    };
+    check_filters(filters, &serde_json::to_value(event).map_err(CommandError::Json)?)
 }
 
 fn millis(time: Duration) -> u64 {
@@ -154,6 +178,48 @@ mod tests {
         let seen = [false, true, true, false, false, true].map(|connected| docker.see(connected));
         let (gone, back) = (Some(EventKind::DockerGone), Some(EventKind::DockerBack));
         assert_eq!(seen, [None, None, None, gone, None, back]);
+    }
+
+    #[test]
+    fn a_filter_for_a_field_that_no_event_has_is_refused() {
+        let checked = |filter: &str| check(&[filter.parse().unwrap()]).map_err(|error| error.to_string());
+        for fine in ["container=web", "kind=lease-*", "NetworkId=n1", "detail="] {
+            assert_eq!(checked(fine), Ok(()), "{fine}");
+        }
+        let refused = checked("contaner=web").unwrap_err();
+        assert!(refused.contains("\"contaner\"") && refused.contains("container, "), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn who_follows_is_told_that_the_daemon_has_stopped() {
+        use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let daemon = tokio::net::UnixListener::bind(&path).unwrap();
+        let socket = path.to_str().unwrap();
+        let crate::cli::Command::Events(options) = <crate::cli::Cli as clap::Parser>::parse_from([
+            "landline",
+            "events",
+            "-f",
+            "--control-socket",
+            socket,
+        ])
+        .command
+        else {
+            panic!("another command");
+        };
+        let follows = tokio::spawn(async move { run(&options).await.map_err(|error| error.to_string()) });
+        for answers in [true, false] {
+            let mut stream = tokio::io::BufStream::new(daemon.accept().await.unwrap().0);
+            stream.read_until(b'\n', &mut Vec::new()).await.unwrap();
+            if answers {
+                let answer = serde_json::to_string(&Answer::Events(Events::default())).unwrap();
+                stream.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+        let ended = follows.await.unwrap().unwrap_err();
+        assert!(ended.starts_with("the daemon stopped"), "{ended}");
     }
 
     #[test]

@@ -189,6 +189,11 @@ impl FromStr for Filter {
     }
 }
 
+/// Whether rows like this one, which has all fields, have those that the filters name.
+pub(crate) fn check_filters(filters: &[Filter], row: &Value) -> Result<(), CommandError> {
+    filters.iter().try_for_each(|filter| filter.field.check(&[row]))
+}
+
 impl Filter {
     fn matches(&self, value: &Value) -> bool {
         match value {

@@ -43,6 +43,10 @@ pub(crate) enum CommandError {
     TimedOut(String),
     #[error("no row has a field {field:?}; the fields are: {known}")]
     NoField { field: String, known: String },
+    #[error(
+        "the daemon stopped, so no more events follow; landline events --follow works again when the daemon runs"
+    )]
+    FollowEnded,
     #[error("cannot print JSON")]
     Json(#[source] serde_json::Error),
     #[error("cannot print")]

@@ -190,7 +190,7 @@ pub(crate) struct StatusOptions {
 pub(crate) struct EventsOptions {
     #[command(flatten)]
     pub(crate) control: ControlOptions,
-    /// Only events of this last while, like 30m or 1h.
+    /// Only events newer than this, like 30m or 1h.
     #[arg(long, value_name = "TIME", value_parser = landline_options::parse_duration)]
     pub(crate) since: Option<std::time::Duration>,
     /// Show events as they happen.

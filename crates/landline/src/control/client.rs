@@ -19,7 +19,7 @@ pub(crate) enum CallError {
         #[source]
         source: io::Error,
     },
-    #[error("the daemon stopped in the middle of its answer")]
+    #[error("the daemon stopped before it had answered")]
     Broken(#[source] io::Error),
     #[error("the daemon's answer makes no sense; is it of another version?")]
     Answer(#[source] serde_json::Error),
@@ -38,7 +38,9 @@ pub(crate) async fn call(socket: &Path, request: &Request) -> Result<Answer, Cal
     stream.write_all(&line).await.map_err(CallError::Broken)?;
     let mut answer = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_LINE));
-    reader.read_until(b'\n', &mut answer).await.map_err(CallError::Broken)?;
+    if reader.read_until(b'\n', &mut answer).await.map_err(CallError::Broken)? == 0 {
+        return Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into()));
+    }
     match serde_json::from_slice(&answer).map_err(CallError::Answer)? {
         Answer::NotFound(text) => Err(CallError::NotFound(text)),
         Answer::Error(text) => Err(CallError::Refused(text)),
