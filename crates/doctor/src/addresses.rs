@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(of_record(&record(Some("web"), Some("192.0.2.7")), repeated).len(), 3);
     }
 
-    fn endpoint(container: Value, elsewhere: Value) -> EndpointView {
+    fn endpoint(container: &Value, elsewhere: &Value) -> EndpointView {
         serde_json::from_value(json!({
             "endpoint": "e1", "network_id": "n1", "network": null, "container_id": null, "container": container,
             "interface": "eth0", "mac": "02:00:00:00:00:01", "address": null, "elsewhere": elsewhere, "server": null,
@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn a_hardware_address_that_was_heard_elsewhere_is_named_with_where() {
-        assert_eq!(shared_mac(&endpoint(json!("web"), Value::Null)), None);
-        let says = |container| shared_mac(&endpoint(container, json!("eth1"))).unwrap().says;
+        assert_eq!(shared_mac(&endpoint(&json!("web"), &Value::Null)), None);
+        let says = |container: &Value| shared_mac(&endpoint(container, &json!("eth1"))).unwrap().says;
         let begin = "another machine on the LAN of eth1 has the hardware address 02:00:00:00:00:01 of";
-        assert!(says(json!("web")).starts_with(&format!("{begin} web, ")), "{}", says(json!("web")));
+        assert!(says(&json!("web")).starts_with(&format!("{begin} web, ")), "{}", says(&json!("web")));
         // A container that Docker has not named yet has its endpoint's id.
-        assert!(says(Value::Null).starts_with(&format!("{begin} e1, ")));
+        assert!(says(&Value::Null).starts_with(&format!("{begin} e1, ")));
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    fn nat(container: Option<&str>, address: Option<&str>, state: NatState) -> NatView {
+    fn nat(container: Option<&str>, address: Option<&str>, state: &NatState) -> NatView {
         serde_json::from_value(json!({
             "container": container, "address": address, "interface": "eth0", "inside": null, "ports": [], "state": state,
         }))
@@ -158,21 +158,21 @@ mod tests {
         let owner = NatOwner::Container("web".to_owned());
         let trouble = || NatState::Trouble("eth0 is not there, or down".into());
         for view in [
-            nat(None, Some("192.0.2.7"), NatState::Ready),
-            nat(None, Some("192.0.2.7"), NatState::Waiting),
+            nat(None, Some("192.0.2.7"), &NatState::Ready),
+            nat(None, Some("192.0.2.7"), &NatState::Waiting),
             // What is wrong with an address that is there is for others to say.
-            nat(None, Some("192.0.2.7"), trouble()),
-            nat(None, None, NatState::Asking),
+            nat(None, Some("192.0.2.7"), &trouble()),
+            nat(None, None, &NatState::Asking),
         ] {
             assert_eq!(nat_trouble(&owner, &view), None, "{view:?}");
         }
-        assert!(nat_trouble(&owner, &nat(None, None, trouble())).is_some());
+        assert!(nat_trouble(&owner, &nat(None, None, &trouble())).is_some());
     }
 
     #[test]
     fn an_address_that_cannot_be_had_is_told_with_whose_it_is() {
         let says = |owner: &NatOwner, container| {
-            let view = nat(container, None, NatState::Trouble("eth0 is not there, or down".into()));
+            let view = nat(container, None, &NatState::Trouble("eth0 is not there, or down".into()));
             nat_trouble(owner, &view).unwrap().says
         };
         let network = NatOwner::Network("n".repeat(64).parse().unwrap());

@@ -178,9 +178,12 @@ fn parents(
     for (parent, mut networks) in used {
         networks.dedup();
         let of = networks.join(", ");
-        let port_of = |link: &IfName| match link == parent {
-            true => format!("{parent} ({of})"),
-            false => format!("{link}, the port of {parent} ({of}),"),
+        let port_of = |link: &IfName| {
+            if link == parent {
+                format!("{parent} ({of})")
+            } else {
+                format!("{link}, the port of {parent} ({of}),")
+            }
         };
         let (level, says) = match link(parent) {
             Some((_, LinkUse::Works)) => continue,

@@ -398,7 +398,7 @@ mod tests {
                 .map(|n| {
                     let history = history.clone();
                     scope.spawn(move || {
-                        (0..5000).for_each(|_| history.note_at(event(EventKind::Conflict, n, 7), 1))
+                        (0..5000).for_each(|_| history.note_at(event(EventKind::Conflict, n, 7), 1));
                     })
                 })
                 .collect();

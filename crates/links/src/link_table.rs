@@ -20,6 +20,7 @@ const CARRIER: Duration = Duration::from_millis(500);
 
 /// What counts of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the link")]
 pub(crate) struct State {
     pub(crate) name: IfName,
     up: bool,

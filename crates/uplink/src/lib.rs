@@ -222,17 +222,17 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn mac(last: u8) -> Option<Mac> {
-        Some(format!("02:00:00:00:00:{last:02x}").parse().unwrap())
+    fn mac(last: u8) -> Mac {
+        format!("02:00:00:00:00:{last:02x}").parse().unwrap()
     }
 
     fn nic() -> Link {
-        Link { mac: mac(1), ..link(2, "eth0", LinkKind::Physical) }
+        Link { mac: Some(mac(1)), ..link(2, "eth0", LinkKind::Physical) }
     }
 
     /// As it is between its first request and its second.
     fn half_made() -> Link {
-        Link { mac: mac(1), up: false, ..link(7, "br0", BRIDGE) }
+        Link { mac: Some(mac(1)), up: false, ..link(7, "br0", BRIDGE) }
     }
 
     fn marked(alias: &str) -> Link {
@@ -248,7 +248,7 @@ mod tests {
         let ours = marked(&mark(&nic().name));
         assert!(is_ours(&ours, &nic(), &[]));
         // Whatever it looks like, and whatever is on it.
-        let used = Link { up: true, mac: mac(9), ..ours };
+        let used = Link { up: true, mac: Some(mac(9)), ..ours };
         assert!(is_ours(&used, &nic(), &[port(3, "tap0")]));
         for alias in ["landline:uplink:eth1", "landline:uplink:", "landline:uplink:eth0.7", "the lab's", ""] {
             assert!(!is_ours(&marked(alias), &nic(), &[]), "{alias}");
@@ -259,7 +259,10 @@ mod tests {
     fn a_bridge_without_a_mark_is_ours_while_it_is_half_made() {
         assert!(is_ours(&half_made(), &nic(), &[nic(), half_made()]));
         assert!(!is_ours(&Link { up: true, ..half_made() }, &nic(), &[]), "somebody uses it");
-        assert!(!is_ours(&Link { mac: mac(9), ..half_made() }, &nic(), &[]), "it has an address of its own");
+        assert!(
+            !is_ours(&Link { mac: Some(mac(9)), ..half_made() }, &nic(), &[]),
+            "it has an address of its own"
+        );
         assert!(!is_ours(&Link { kind: LinkKind::Dummy, ..half_made() }, &nic(), &[]));
         assert!(!is_ours(&half_made(), &nic(), &[port(3, "tap0")]), "it has a port");
         let elsewhere = Link { controller: Some(8), ..port(3, "tap0") };

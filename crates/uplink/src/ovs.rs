@@ -155,8 +155,11 @@ mod tests {
         name.parse().unwrap()
     }
 
-    /// A switch with these bridges: the name, what it says in its `external_ids`, and its ports.
-    fn switch(bridges: &[(&str, &[(&str, &str)], &[&str])]) -> Switch {
+    /// A bridge: the name, what it says in its `external_ids`, and its ports.
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
+    /// A switch with these bridges.
+    fn switch(bridges: &[Row<'_>]) -> Switch {
         let uuid = |table: u8, n: usize| json!(["uuid", format!("{table:08}-0000-4000-8000-{n:012}")]);
         let (mut rows, mut ports): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
         for (n, (bridge, ids, its)) in bridges.iter().enumerate() {

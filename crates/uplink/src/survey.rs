@@ -287,25 +287,25 @@ mod tests {
     }
 
     /// What is said of `eth0`, for a bridge called `br0`, where these links are there besides.
-    fn says(nic: Link, others: &[Link]) -> Result<(), RefusedUplink> {
-        let links = [std::slice::from_ref(&nic), others].concat();
-        candidate(&name("eth0"), &name("br0"), &links).map(|found| assert_eq!(*found, nic))
+    fn says(nic: &Link, others: &[Link]) -> Result<(), RefusedUplink> {
+        let links = [std::slice::from_ref(nic), others].concat();
+        candidate(&name("eth0"), &name("br0"), &links).map(|found| assert_eq!(found, nic))
     }
 
     #[test]
     fn a_wired_nic_that_is_up_passes() {
-        assert_eq!(says(eth0(), &[]), Ok(()));
+        assert_eq!(says(&eth0(), &[]), Ok(()));
         for kind in [LinkKind::Bond, LinkKind::Vlan { id: 7 }, LinkKind::Veth, LinkKind::Other("team".into())]
         {
-            assert_eq!(says(Link { kind, ..eth0() }, &[]), Ok(()));
+            assert_eq!(says(&Link { kind, ..eth0() }, &[]), Ok(()));
         }
         // It needs no carrier.
-        assert_eq!(says(Link { running: false, lower_up: false, ..eth0() }, &[]), Ok(()));
+        assert_eq!(says(&Link { running: false, lower_up: false, ..eth0() }, &[]), Ok(()));
     }
 
     #[test]
     fn what_is_no_nic_is_refused_by_what_it_is() {
-        let what = |nic: Link| match says(nic, &[]) {
+        let what = |nic: Link| match says(&nic, &[]) {
             Err(RefusedUplink::NoNic { name, what }) if name.as_str() == "eth0" => what,
             other => panic!("{other:?}"),
         };
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn wireless_interfaces_are_refused() {
         assert_eq!(
-            says(Link { wireless: true, ..eth0() }, &[]),
+            says(&Link { wireless: true, ..eth0() }, &[]),
             Err(RefusedUplink::Wireless { name: name("eth0") })
         );
     }
@@ -344,8 +344,8 @@ mod tests {
             Err(RefusedUplink::Port { name: name("eth0"), controller: controller.to_owned() })
         };
         let bridge = link(5, "lan0", LinkKind::Bridge { vlan_filtering: false });
-        assert_eq!(says(port.clone(), &[bridge]), refused("lan0"));
-        assert_eq!(says(port, &[]), refused("link number 5"));
+        assert_eq!(says(&port, &[bridge]), refused("lan0"));
+        assert_eq!(says(&port, &[]), refused("link number 5"));
     }
 
     #[test]
@@ -360,21 +360,21 @@ mod tests {
             on(7, "mv1", MACVLAN, 9),
         ];
         let children = ["mv0", "tap0", "iv0"].map(name).to_vec();
-        assert_eq!(says(eth0(), &links), Err(RefusedUplink::Children { name: name("eth0"), children }));
+        assert_eq!(says(&eth0(), &links), Err(RefusedUplink::Children { name: name("eth0"), children }));
         // VLANs stay on it, and what is on another link is none of its own.
-        assert_eq!(says(eth0(), &links[3..]), Ok(()));
+        assert_eq!(says(&eth0(), &links[3..]), Ok(()));
         // That link 2 is in another namespace.
         let far = Link { parent_netns: Some(1), ..links[0].clone() };
-        assert_eq!(says(eth0(), &[far]), Ok(()));
+        assert_eq!(says(&eth0(), &[far]), Ok(()));
     }
 
     #[test]
     fn a_nic_that_is_down_is_refused_after_all_else() {
         let down = Link { up: false, ..eth0() };
-        assert_eq!(says(down.clone(), &[]), Err(RefusedUplink::Down { name: name("eth0") }));
+        assert_eq!(says(&down, &[]), Err(RefusedUplink::Down { name: name("eth0") }));
         // Its other faults are to be told first: to bring it up would be in vain.
         let wireless = Link { wireless: true, ..down };
-        assert_eq!(says(wireless, &[]), Err(RefusedUplink::Wireless { name: name("eth0") }));
+        assert_eq!(says(&wireless, &[]), Err(RefusedUplink::Wireless { name: name("eth0") }));
     }
 
     #[test]

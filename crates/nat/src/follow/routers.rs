@@ -33,7 +33,7 @@ impl Routers {
     /// Waits for a change of the inventory. Cancel-safe.
     pub(super) async fn changed(&mut self) {
         if self.inventory.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
