@@ -328,7 +328,7 @@ fn not_forwarding(networks: &[NetworkRecord], held: &BTreeSet<IfName>) -> Vec<Fo
     let says = |parent: &IfName| {
         format!(
             "the host does not forward IPv4 packets from {parent}, so containers of mode=routed cannot be reached; type \
-             sysctl -w net.ipv4.conf.{parent}.forwarding=1, and write it to /etc/sysctl.d"
+             sysctl -w net/ipv4/conf/{parent}/forwarding=1, and write it to /etc/sysctl.d"
         )
     };
     let parents = routed_parents(networks).into_iter().filter(|parent| held.contains(*parent));

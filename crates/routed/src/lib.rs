@@ -55,7 +55,7 @@ pub enum RoutedError {
     /// The kernel passes on nothing that comes in from the LAN.
     #[error(
         "the host does not forward IPv4 packets from {0}, so containers could not be reached; switch forwarding on: \
-         sysctl -w net.ipv4.conf.{0}.forwarding=1 (or net.ipv4.ip_forward=1, for all interfaces), and write it to \
+         sysctl -w net/ipv4/conf/{0}/forwarding=1 (or net.ipv4.ip_forward=1, for all interfaces), and write it to \
          /etc/sysctl.d"
     )]
     NoForwarding(IfName),

@@ -310,7 +310,7 @@ async fn a_network_needs_an_address_on_its_parent_and_forwarding() {
     check("wlan0").await.unwrap();
     world.host.write("wlan0", "forwarding", "0");
     let says = check("wlan0").await.unwrap_err().to_string();
-    assert!(says.contains("sysctl -w net.ipv4.conf.wlan0.forwarding=1"), "{says}");
+    assert!(says.contains("sysctl -w net/ipv4/conf/wlan0/forwarding=1"), "{says}");
     world.host.write("wlan0", "forwarding", "1");
     check("wlan0").await.unwrap();
     let says = check("llhe").await.unwrap_err().to_string();

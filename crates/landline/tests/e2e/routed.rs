@@ -428,7 +428,7 @@ fn what_routing_needs_is_said() -> Result {
     assert!(refused(&["ipv6=true"]).contains("mode=routed supports IPv4 only"));
     world.host.check(&["sysctl", "-w", "net.ipv4.conf.eth0.forwarding=0"])?;
     let says = refused(&[]);
-    assert!(says.contains("sysctl -w net.ipv4.conf.eth0.forwarding=1"), "{says}");
+    assert!(says.contains("sysctl -w net/ipv4/conf/eth0/forwarding=1"), "{says}");
     world.host.check(&["sysctl", "-w", "net.ipv4.conf.eth0.forwarding=1"])?;
     world.host.check(&["ip", "address", "flush", "dev", "eth0"])?;
     assert!(refused(&[]).contains("eth0 has no IPv4 address"), "{}", refused(&[]));
