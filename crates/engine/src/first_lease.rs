@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use landline_dhcp::v4::{Lease, Remembered};
 use landline_leases::addressing::dhcp;
-use landline_leases::{Location, Services, Status, ipv4};
+use landline_leases::{Location, Services, Status, Troubles, ipv4};
 use landline_links::facts_of;
 use landline_model::{AddressRecord, LeaseRecord, NetworkRecord};
-use landline_options::OnTimeout;
+use landline_options::{Mode, OnTimeout};
 use landline_types::{IfName, Mac};
 use tokio_util::sync::CancellationToken;
 
@@ -171,12 +171,7 @@ async fn wait_for_lease(
         return Ok(lease.address);
     }
     if let Some((why, hint)) = status.troubles.sentence() {
-        let hint = if shares_mac && status.troubles.is_refused() {
-            "a server that tells clients apart by hardware address gives the same one to all containers that share \
-             one (mode=ipvlan, mode=routed): set it to go by client identifier, or use -o mode=macvlan"
-        } else {
-            hint
-        };
+        let hint = by_hardware_address(&status.troubles, network.options.mode).unwrap_or(hint);
         let (network, parent) = (network_name(network), network.options.parent.clone());
         return Err(CreateEndpointError::NoUsableLease { network, parent, why, waited, hint });
     }
@@ -192,4 +187,42 @@ async fn wait_for_lease(
         held: Duration::ZERO,
         hint,
     })
+}
+
+/// What to do if the server gives several clients that share a hardware address one lease; `None`: that is not what is wrong.
+fn by_hardware_address(troubles: &Troubles, mode: Mode) -> Option<&'static str> {
+    let facts = facts_of(mode);
+    if !facts.shares_mac() || !troubles.is_shared() {
+        return None;
+    }
+    // Where the host routes, the LAN accepts no other hardware address, so another link is no way out.
+    Some(if facts.host_routes() {
+        "a server that tells clients apart by hardware address gives the same address to all containers with mode=routed, \
+         and to the host: set it to go by client identifier, or use pools (--ipam-driver landline --subnet, --ip-range)"
+    } else {
+        "a server that tells clients apart by hardware address gives the same address to all containers that share one \
+         (mode=ipvlan): set it to go by client identifier, or use -o mode=macvlan"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use landline_leases::addressing::permit::NotPermitted;
+
+    use super::*;
+
+    #[test]
+    fn a_routed_container_is_not_told_to_use_another_link() {
+        let mut troubles = Troubles::default();
+        let hint = |troubles: &Troubles, mode| by_hardware_address(troubles, mode);
+        assert_eq!(hint(&troubles, Mode::Routed), None, "nothing was refused");
+        let (address, interface) = (Ipv4Addr::new(192, 0, 2, 10).into(), "eth0".parse().unwrap());
+        troubles.refuse(None, NotPermitted::Host { address, interface });
+        assert!(hint(&troubles, Mode::Ipvlan).unwrap().ends_with("or use -o mode=macvlan"));
+        let routed = hint(&troubles, Mode::Routed).unwrap();
+        assert!(routed.contains("client identifier") && !routed.contains("macvlan"), "{routed}");
+        assert_eq!(hint(&troubles, Mode::Macvlan), None);
+        troubles.refuse(None, NotPermitted::OffLan { address, subnets: Vec::new() });
+        assert_eq!(hint(&troubles, Mode::Routed), None, "that is no other client's address");
+    }
 }

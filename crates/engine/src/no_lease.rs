@@ -22,8 +22,10 @@ pub(crate) fn reason(attempt: Attempt, mode: Mode, parent: &IfName, serves: bool
     if let Some(unusable) = attempt.unusable {
         return flaw(unusable);
     }
+    // A link that the host routes to is not on its NIC, and is no reason for a bridge.
+    let on_nic = facts_of(mode).parent == ParentIs::Nic && !facts_of(mode).host_routes();
     match attempt.state {
-        StateName::Selecting | StateName::Init if serves && facts_of(mode).parent == ParentIs::Nic => (
+        StateName::Selecting | StateName::Init if serves && on_nic => (
             "no DHCP server offered an address".into(),
             format!(
                 "a DHCP server runs on this host (UDP port 67), and no packet passes between {parent} and its {mode} \
@@ -119,7 +121,7 @@ mod tests {
         let hint = said(SILENCE, Mode::Macvlan, true);
         assert!(hint.contains("no packet passes between eth0 and its macvlan children"), "{hint}");
         assert!(hint.contains("-o mode=bridge -o bridge=br-eth0"), "{hint}");
-        for (mode, serves) in [(Mode::Macvlan, false), (Mode::Bridge, true)] {
+        for (mode, serves) in [(Mode::Macvlan, false), (Mode::Bridge, true), (Mode::Routed, true)] {
             assert!(said(SILENCE, mode, serves).contains("check that a server serves this LAN"));
         }
     }

@@ -26,7 +26,7 @@ pub struct Troubles {
 
 impl Troubles {
     /// An address was given that may not be used; by which `DHCPv4` server.
-    pub(crate) fn refuse(&mut self, server: Option<Ipv4Addr>, why: NotPermitted) {
+    pub fn refuse(&mut self, server: Option<Ipv4Addr>, why: NotPermitted) {
         self.count = self.count.saturating_add(1);
         self.refused = Some((server, why));
     }
@@ -50,6 +50,12 @@ impl Troubles {
     /// Whether an address was refused that another on this host has.
     pub fn is_refused(&self) -> bool {
         self.refused.is_some()
+    }
+
+    /// Whether the address that was refused is the host's or another endpoint's.
+    pub fn is_shared(&self) -> bool {
+        let why = self.refused.as_ref().map(|(_, why)| why);
+        matches!(why, Some(NotPermitted::Host { .. } | NotPermitted::Endpoint { .. }))
     }
 
     /// What is wrong and what to do about it; `None`: nothing has gone wrong.
