@@ -1,10 +1,11 @@
 //! Whether a NIC can become the port of a bridge, and what will be done.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use landline_kernel::{Link, LinkKind, Netlink, Route, WholeAddress, WholeRoute};
+use landline_kernel::{Link, LinkKind, Neighbour, Netlink, Route, WholeAddress, WholeRoute};
+use landline_links::mark::PROTOCOL;
 use landline_types::IfName;
 
 use super::{BridgeKind, MARK, UplinkError, ovs};
@@ -96,6 +97,18 @@ pub enum RefusedUplink {
         /// The interface.
         name: IfName,
     },
+    /// The host answers on it for containers that it routes to, which would end.
+    #[error(
+        "the host routes between {name} and containers with mode=routed ({}), which would lose the LAN; stop them first, and \
+         create their networks again with the bridge as their parent",
+        list(addresses)
+    )]
+    Routed {
+        /// The interface.
+        name: IfName,
+        /// The containers' addresses.
+        addresses: Vec<IpAddr>,
+    },
     /// It does not carry anything.
     #[error("{name} is down; bring it up first: ip link set {name} up")]
     Down {
@@ -137,6 +150,10 @@ pub enum RefusedUplink {
     NoDatapath,
 }
 
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn names(links: &[IfName]) -> String {
     links.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -149,6 +166,10 @@ pub fn survey(nic: &IfName, bridge: &IfName, kind: BridgeKind) -> Result<Uplink,
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
     let found = candidate(nic, bridge, &links)?;
+    let routed = routed_on(found.index, &netlink.proxy_neighbours()?);
+    if !routed.is_empty() {
+        return Err(RefusedUplink::Routed { name: nic.clone(), addresses: routed }.into());
+    }
     if kind != BridgeKind::Linux {
         ovs::check(nic, bridge, kind)?;
     }
@@ -179,6 +200,12 @@ fn check_routes<'a>(
         Some((odd, _)) => Err(RefusedUplink::Route { name: nic.clone(), route: odd.to_string() }),
         None => Ok(()),
     }
+}
+
+/// The addresses of containers that the host answers for on this link.
+fn routed_on(index: u32, proxies: &[Neighbour]) -> Vec<IpAddr> {
+    let ours = proxies.iter().filter(|proxy| proxy.index == index && proxy.protocol == PROTOCOL);
+    ours.map(|proxy| proxy.address).collect()
 }
 
 fn check(nic: &Link, links: &[Link]) -> Result<(), RefusedUplink> {
@@ -388,5 +415,20 @@ mod tests {
         assert_eq!(says(&[(&plain, false)]), Ok(()));
         assert_eq!(says(&[(&plain, false), (&several, false)]), refused(&several));
         assert_eq!(says(&[(&plain, true)]), refused(&plain));
+    }
+
+    #[test]
+    fn a_nic_that_the_host_answers_on_for_containers_is_not_moved() {
+        let proxy = |index, address: &str| Neighbour::proxy(index, address.parse().unwrap());
+        let ours = |index, address| proxy(index, address).protocol(PROTOCOL);
+        let proxies =
+            [proxy(2, "192.0.2.9"), ours(2, "192.0.2.50"), ours(3, "192.0.2.60"), ours(2, "192.0.2.51")];
+        let addresses = routed_on(2, &proxies);
+        let says = RefusedUplink::Routed { name: "eth0".parse().unwrap(), addresses }.to_string();
+        assert!(
+            says.contains("between eth0 and containers with mode=routed (192.0.2.50, 192.0.2.51)"),
+            "{says}"
+        );
+        assert!(routed_on(4, &proxies).is_empty());
     }
 }
