@@ -103,6 +103,11 @@ fn health_comes_back_with_what_was_gone() -> Result {
     world.host.check(&["ip", "link", "set", "br0", "up"])?;
     wait_for_check(&world, "parents", "ok")?;
     assert_eq!(world.host.check(&failed)?, "200");
+    world.host.check(&["ip", "link", "set", "eth0", "down"])?;
+    let why = wait_for_check(&world, "parents", "fail")?;
+    assert!(why.starts_with("eth0, the port of br0 (lan), is down"), "{why}");
+    world.host.check(&["ip", "link", "set", "eth0", "up"])?;
+    wait_for_check(&world, "parents", "ok")?;
 
     world.host.dockerd_stop(landline_testbed::Signal::TERM)?;
     wait_for_check(&world, "docker", "fail")?;
@@ -136,6 +141,24 @@ fn http_is_off_unless_configured_and_answers_to_its_own_names_only() -> Result {
     assert_eq!(get(&["-X", "POST", url]), "405");
     assert_eq!(get(&["http://127.0.0.1:9732/secret"]), "404");
     assert_eq!(get(&["http://127.0.0.1:9732/health"]), "200");
+
+    // An address that another program has is tried again whenever the configuration is read.
+    write("")?;
+    world.reload()?;
+    wait_for("nothing to listen", SOON, || get(&[url]) == "000")?;
+    let other = "python3 -c 'import socket, signal; s = socket.create_server((\"127.0.0.1\", 9732)); signal.pause()' >/dev/null 2>&1 & echo $!";
+    let other = world.host.check(&["sh", "-c", other])?;
+    wait_for("another program to listen", SOON, || {
+        world.host.check(&["ss", "-Hltn"]).is_ok_and(|text| text.contains("127.0.0.1:9732"))
+    })?;
+    write("[http]\\nlisten = \"127.0.0.1:9732\"\\n")?;
+    world.reload()?;
+    let status = || world.host.landline(binary(), &["status"]).stdout;
+    let why = "the HTTP server cannot listen on 127.0.0.1:9732";
+    wait_for("the reason in landline status", SOON, || status().contains(why))?;
+    world.host.check(&["kill", other.trim()])?;
+    wait_for("metrics over TCP again", SOON, || world.reload().is_ok() && get(&[url]) == "200")?;
+    assert!(!status().contains(why));
     write("")?;
     world.reload()?;
     wait_for("nothing to listen", SOON, || get(&[url]) == "000")?;
