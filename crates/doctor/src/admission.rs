@@ -117,7 +117,6 @@ mod tests {
     use landline_options::Mode;
 
     use super::*;
-    use crate::firewall::tests::{firewall, open};
     use crate::tests::network;
 
     /// What becomes of a new network, with this firewall.
@@ -129,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_network_whose_packets_are_dropped_is_refused_with_what_to_type() {
-        let refused = admits(&network(Mode::Bridge, "br0"), &[], &firewall("")).unwrap_err();
+        let refused = admits(&network(Mode::Bridge, "br0"), &[], &Firewall::dockers("")).unwrap_err();
         let begin = "the host's firewall drops what goes over br0 (chain FORWARD of iptables), ";
         assert!(refused.starts_with(begin), "{refused}");
-        let refused = admits(&network(Mode::Routed, "wlan0"), &[], &firewall("")).unwrap_err();
+        let refused = admits(&network(Mode::Routed, "wlan0"), &[], &Firewall::dockers("")).unwrap_err();
         let begin = "the host's firewall drops what it routes between wlan0 and containers (chain FORWARD of iptables), ";
         assert!(refused.starts_with(begin), "{refused}");
         for way in ["-o firewall=open", "-o firewall=keep", "landline doctor --fix"] {
@@ -142,12 +141,15 @@ mod tests {
 
     #[test]
     fn a_network_whose_packets_pass_is_admitted() {
-        assert_eq!(admits(&network(Mode::Bridge, "br0"), &[], &open()), Ok(()));
-        assert_eq!(admits(&network(Mode::Routed, "wlan0"), &[], &open()), Ok(()));
+        assert_eq!(admits(&network(Mode::Bridge, "br0"), &[], &Firewall::open()), Ok(()));
+        assert_eq!(admits(&network(Mode::Routed, "wlan0"), &[], &Firewall::open()), Ok(()));
         let rule = "\n-A DOCKER-USER -i br0 -o br0 -j ACCEPT";
-        assert_eq!(admits(&network(Mode::Bridge, "br0"), &[], &firewall(rule)), Ok(()));
-        assert!(admits(&network(Mode::Bridge, "br1"), &[], &firewall(rule)).is_err(), "another bridge");
-        let routed = |rules: &str| admits(&network(Mode::Routed, "wlan0"), &[], &firewall(rules));
+        assert_eq!(admits(&network(Mode::Bridge, "br0"), &[], &Firewall::dockers(rule)), Ok(()));
+        assert!(
+            admits(&network(Mode::Bridge, "br1"), &[], &Firewall::dockers(rule)).is_err(),
+            "another bridge"
+        );
+        let routed = |rules: &str| admits(&network(Mode::Routed, "wlan0"), &[], &Firewall::dockers(rules));
         let (to, from) =
             ("\n-A DOCKER-USER -i wlan0 -o llh+ -j ACCEPT", "\n-A DOCKER-USER -i llh+ -o wlan0 -j ACCEPT");
         assert_eq!(routed(&format!("{to}{from}")), Ok(()));
@@ -160,16 +162,24 @@ mod tests {
     fn whoever_has_decided_is_not_asked_again() {
         for (mode, parent) in [(Mode::Bridge, "br0"), (Mode::Routed, "wlan0")] {
             let asked = network(mode, parent);
-            assert!(admits(&asked, &["other0"], &firewall("")).is_err());
-            assert_eq!(admits(&asked, &["other0", parent], &firewall("")), Ok(()), "the administrator has");
+            assert!(admits(&asked, &["other0"], &Firewall::dockers("")).is_err());
+            assert_eq!(
+                admits(&asked, &["other0", parent], &Firewall::dockers("")),
+                Ok(()),
+                "the administrator has"
+            );
             let mut opened = asked.clone();
             opened.options.open_firewall = true;
-            assert_eq!(admits(&opened, &[], &firewall("")), Ok(()));
+            assert_eq!(admits(&opened, &[], &Firewall::dockers("")), Ok(()));
             let mut kept = asked.clone();
             kept.options.keep_firewall = true;
-            assert_eq!(admits(&kept, &[], &firewall("")), Ok(()));
+            assert_eq!(admits(&kept, &[], &Firewall::dockers("")), Ok(()));
             let id = format!("{ATTACHMENT_PREFIX}1").parse().unwrap();
-            assert_eq!(admits(&NetworkRecord { id, ..asked }, &[], &firewall("")), Ok(()), "an attachment's");
+            assert_eq!(
+                admits(&NetworkRecord { id, ..asked }, &[], &Firewall::dockers("")),
+                Ok(()),
+                "an attachment's"
+            );
         }
     }
 

@@ -388,7 +388,25 @@ fn forwarding(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+impl Firewall {
+    /// Docker's policy, with this in `DOCKER-USER`.
+    pub(super) fn dockers(rules: &str) -> Self {
+        let docker = "-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER";
+        Self {
+            iptables: vec![("iptables", format!("{docker}{rules}"))],
+            exceptions: Some("iptables"),
+            nftables: Value::Null,
+        }
+    }
+
+    /// One that drops nothing.
+    pub(super) fn open() -> Self {
+        Self { iptables: vec![("iptables", "-P FORWARD ACCEPT".to_owned())], ..Self::dockers("") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
     use landline_options::Mode;
 
     use super::*;
@@ -447,20 +465,6 @@ pub(super) mod tests {
         assert!(drops(&other, Addressing::Dhcp).is_some());
     }
 
-    /// Docker's policy, with this in `DOCKER-USER`.
-    pub(crate) fn firewall(rules: &str) -> Firewall {
-        let docker = "-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER";
-        Firewall {
-            iptables: vec![("iptables", format!("{docker}{rules}"))],
-            exceptions: Some("iptables"),
-            nftables: Value::Null,
-        }
-    }
-
-    pub(crate) fn open() -> Firewall {
-        Firewall { iptables: vec![("iptables", "-P FORWARD ACCEPT".to_owned())], ..firewall("") }
-    }
-
     fn seen(firewall: Firewall) -> Seen {
         Seen { firewall, bridged_pass: true, forwards: true, held: BTreeSet::new() }
     }
@@ -483,28 +487,31 @@ pub(super) mod tests {
     fn bridged_packets_are_dropped_only_where_they_pass_the_rules() {
         let networks = [network(Mode::Bridge, "br0")];
         let none = BTreeMap::new();
-        assert_eq!(finds(&networks, &none, &seen(firewall(""))), [drops("br0")]);
-        assert_eq!(finds(&networks, &none, &seen(firewall("\n-A DOCKER-USER -i br0 -o br0 -j ACCEPT"))), []);
-        assert_eq!(finds(&networks, &none, &seen(open())), []);
-        assert_eq!(finds(&networks, &none, &Seen { bridged_pass: false, ..seen(firewall("")) }), []);
+        assert_eq!(finds(&networks, &none, &seen(Firewall::dockers(""))), [drops("br0")]);
+        assert_eq!(
+            finds(&networks, &none, &seen(Firewall::dockers("\n-A DOCKER-USER -i br0 -o br0 -j ACCEPT"))),
+            []
+        );
+        assert_eq!(finds(&networks, &none, &seen(Firewall::open())), []);
+        assert_eq!(finds(&networks, &none, &Seen { bridged_pass: false, ..seen(Firewall::dockers("")) }), []);
         // What is routed passes them in any case.
         let networks = [network(Mode::Routed, "eth0")];
         assert_eq!(
-            finds(&networks, &none, &Seen { bridged_pass: false, ..seen(firewall("")) }),
+            finds(&networks, &none, &Seen { bridged_pass: false, ..seen(Firewall::dockers("")) }),
             [drops("eth0")]
         );
     }
 
     #[test]
     fn hosts_that_pass_nothing_on_are_told_of_where_somebody_needs_it() {
-        let closed = || Seen { forwards: false, ..seen(open()) };
+        let closed = || Seen { forwards: false, ..seen(Firewall::open()) };
         let none = BTreeMap::new();
         assert_eq!(finds(&[network(Mode::Bridge, "br0")], &none, &closed()), []);
         let nat = NetworkRecord { nic: Some("eth0".parse().unwrap()), ..network(Mode::Nat, "llb0") };
         let forward = |cures: &[Cure]| [("ip-forward".to_owned(), cures.to_vec())];
         let cure = Cure::Bridge("llb0".parse().unwrap());
         assert_eq!(finds(std::slice::from_ref(&nat), &none, &closed()), forward(&[cure]));
-        assert_eq!(finds(std::slice::from_ref(&nat), &none, &seen(open())), []);
+        assert_eq!(finds(std::slice::from_ref(&nat), &none, &seen(Firewall::open())), []);
         // It is switched on for the first container of such a network.
         let exceptions = ["llb0".parse().unwrap()].into();
         assert!(findings(std::slice::from_ref(&nat), &none, &exceptions, &closed()).is_empty());
@@ -515,7 +522,7 @@ pub(super) mod tests {
 
     #[test]
     fn parents_that_forward_nothing_are_told_of_if_containers_are_routed_there() {
-        let held = |name: &str| Seen { held: [name.parse().unwrap()].into(), ..seen(open()) };
+        let held = |name: &str| Seen { held: [name.parse().unwrap()].into(), ..seen(Firewall::open()) };
         let networks =
             [network(Mode::Routed, "eth0"), network(Mode::Routed, "eth0"), network(Mode::Macvlan, "eth1")];
         let none = BTreeMap::new();
@@ -534,7 +541,7 @@ pub(super) mod tests {
         };
         let owner = NatOwner::Container("web".to_owned());
         let finds = |ports: &[&str], rules: &str| {
-            finds(&[], &[(owner.clone(), view(ports))].into(), &seen(firewall(rules)))
+            finds(&[], &[(owner.clone(), view(ports))].into(), &seen(Firewall::dockers(rules)))
         };
         let dropped = [("firewall".to_owned(), vec![Cure::Nat(owner.clone())])];
         assert_eq!(finds(&["80/tcp"], ""), dropped);
@@ -545,7 +552,8 @@ pub(super) mod tests {
         // An address on a network's own bridge is found with the network.
         let network = NatOwner::Network("n".repeat(64).parse().unwrap());
         assert!(
-            findings(&[], &[(network, view(&[]))].into(), &BTreeSet::new(), &seen(firewall(""))).is_empty()
+            findings(&[], &[(network, view(&[]))].into(), &BTreeSet::new(), &seen(Firewall::dockers("")))
+                .is_empty()
         );
     }
 
@@ -553,11 +561,11 @@ pub(super) mod tests {
     #[test]
     fn what_another_program_drops_is_for_its_user_to_let_through() {
         let legacy = ("iptables-legacy", "-P FORWARD DROP".to_owned());
-        let mut both = firewall("");
+        let mut both = Firewall::dockers("");
         both.iptables.insert(0, legacy.clone());
         let found = finds(&[network(Mode::Bridge, "br0")], &BTreeMap::new(), &seen(both));
         assert_eq!(found, [("firewall".to_owned(), vec![]), drops("br0")]);
-        let other = Firewall { iptables: vec![legacy], ..firewall("") };
+        let other = Firewall { iptables: vec![legacy], ..Firewall::dockers("") };
         assert_eq!(
             other.drops_bridged(&"br0".parse().unwrap(), Addressing::Dhcp),
             None,
@@ -568,9 +576,9 @@ pub(super) mod tests {
     #[test]
     fn without_a_program_for_exceptions_nothing_is_refused() {
         let (br0, eth0) = ("br0".parse().unwrap(), "eth0".parse().unwrap());
-        assert!(firewall("").drops_bridged(&br0, Addressing::Dhcp).is_some());
-        assert!(firewall("").drops_routed(&eth0).is_some());
-        for none in [Firewall { exceptions: None, ..firewall("") }, Firewall::default()] {
+        assert!(Firewall::dockers("").drops_bridged(&br0, Addressing::Dhcp).is_some());
+        assert!(Firewall::dockers("").drops_routed(&eth0).is_some());
+        for none in [Firewall { exceptions: None, ..Firewall::dockers("") }, Firewall::default()] {
             assert_eq!(none.drops_bridged(&br0, Addressing::Dhcp), None);
             assert_eq!(none.drops_routed(&eth0), None);
         }
