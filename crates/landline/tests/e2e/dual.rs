@@ -162,6 +162,11 @@ fn what_the_host_answers_for_others_is_no_conflict() -> Result {
         "sysctl -w net.ipv6.conf.br0.forwarding=1 net.ipv6.conf.br0.proxy_ndp=1 net.ipv6.neigh.br0.proxy_delay=0
          ip -6 neigh add proxy {LEASED} dev br0"
     ))?;
+    // It answers for nobody while it looks whether its own address is free.
+    wait_for("the host's own address", SOON, || {
+        let own = world.host.node().sh("ip -6 -o address show dev br0 scope link -tentative").ok()?;
+        (!own.is_empty()).then_some(())
+    })?;
     let host: landline_types::Mac = world.host.node().mac("br0")?.parse()?;
     let capture = world.lan.capture(world.lan.router(), "eth0", "icmp6 or udp port 547")?;
     world.network("lan", &["bridge=br0", "ipv6=dhcp"])?;
@@ -173,7 +178,8 @@ fn what_the_host_answers_for_others_is_no_conflict() -> Result {
         let by_host = message.windows(6).any(|octets| octets == host.octets());
         (message.first() == Some(&136) && message.get(8..24) == Some(&target) && by_host).then_some(())
     };
-    wait_for("the host's answers", SOON, || capture.frames().iter().filter_map(answers).count() >= 3)?;
+    wait_for("the host's answers", SOON, || capture.frames().iter().filter_map(answers).count() >= 3)
+        .map_err(|error| format!("{error}\n{}", capture.lines().join("\n")))?;
     let told = world.ipv6("web", |ipv6| ipv6["state"] == "BOUND")?;
     assert_eq!(told["conflicts"], 0, "{told}");
     let addresses = world.addresses6("web", "br00")?;
