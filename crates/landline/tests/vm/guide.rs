@@ -236,6 +236,17 @@ fn the_guide() -> Result {
             }
             "yaml" => nic.compose(&block),
             _ if has("br0") && !has("ovsbr0") => bridge.type_in(&block),
+            // On a Wi-Fi interface the host has its address on the LAN. On this host another NIC has it, and would answer for it, too.
+            _ if has("parent=wlan0") => {
+                let address = |verb| {
+                    nic.host.check(&["ip", "address", verb, "192.0.2.14/24", "dev", "wlan0"]).map(drop)
+                };
+                address("add")?;
+                let typed = nic.type_in(&block);
+                nic.host.docker_ok(&["network", "rm", "wifi"])?;
+                address("del")?;
+                typed
+            }
             _ => nic.type_in(&block),
         };
         typed.map_err(|error| format!("{error}\n--- landline:\n{}", daemon.log()))?;

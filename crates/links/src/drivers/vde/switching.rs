@@ -233,9 +233,13 @@ impl Switching {
         let ended = self.ended.clone();
         let wait = move || {
             has_ended(&pidfd, None);
-            // A child of ours is still to be buried.
-            let status = child.map(|mut child| child.wait());
-            tracing::warn!(?status, "the process that runs VDE switches has ended");
+            match child.map(|mut child| child.wait()) {
+                // A child of ours, which is still to be buried.
+                Some(Ok(status)) => tracing::warn!(%status, "the process that runs VDE switches has ended"),
+                Some(Err(error)) => tracing::warn!(%error, "the process that runs VDE switches has ended"),
+                // The service manager has started it, and says how it ended; it may have been told to end with the daemon.
+                None => tracing::info!("the process that runs VDE switches has ended"),
+            }
             ended.notify_one();
         };
         std::thread::Builder::new().name("switches-watch".into()).spawn(wait).map(drop)
