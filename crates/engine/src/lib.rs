@@ -10,6 +10,7 @@
 //!
 //! Blocking work (netlink, disk) runs on blocking threads; nothing polls and nothing sleeps a fixed time.
 
+mod address_state;
 mod admission;
 mod adopt;
 mod carrier;
@@ -46,6 +47,7 @@ mod translated;
 mod view;
 mod wait;
 
+pub use address_state::{AddressState, UnknownState};
 pub use admission::{
     AddressNews, Admission, Admissions, Done, EndpointRequest, NetworkRequest, Refusal, Verdict, Withdrawn,
 };

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use landline_dhcp::Instant;
+use landline_dhcp::v4::StateName;
 use landline_kernel::{Link, boottime};
 use landline_leases::ipv6::Status6;
 use landline_links::mark::{End, Mark};
@@ -17,6 +18,7 @@ use landline_options::{EndpointId, IdentitySource};
 use landline_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 
+use crate::address_state::AddressState;
 use crate::engine::{Endpoint, Engine};
 
 /// A network, as shown to people and programs.
@@ -64,8 +66,8 @@ pub struct EndpointView {
     /// For how many seconds the server has granted it; `None`: for ever, or there is no lease.
     #[serde(default)]
     pub lease_length_s: Option<u64>,
-    /// `static`, `link only`, or the DHCP client's state (RFC 2131 figure 5).
-    pub state: String,
+    /// What it does about its address.
+    pub state: AddressState,
     /// Why nothing it sends gets through, or why it has no address, though its state need not show it.
     #[serde(default)]
     pub held: Option<String>,
@@ -131,6 +133,19 @@ pub struct IdentityView {
     /// By what its container was recognised the last time, if that is known.
     #[serde(default)]
     pub known_by: Option<KnownBy>,
+}
+
+impl EndpointView {
+    /// Whether it should have an address and has none: neither does its user want none, nor has the user released the lease.
+    pub fn lacks_address(&self) -> bool {
+        let wants_one = match self.state {
+            AddressState::LinkOnly | AddressState::Static => false,
+            // It is stopped as well if something withholds its address.
+            AddressState::Dhcp(StateName::Stopped) => self.held.is_some(),
+            AddressState::Dhcp(_) => true,
+        };
+        wants_one && self.address.is_none()
+    }
 }
 
 impl Engine {
@@ -249,9 +264,11 @@ pub(crate) async fn view(
     let status = endpoint.status();
     let lease = status.as_ref().and_then(|s| s.lease.as_ref());
     let state = match &record.address {
-        AddressRecord::None => "link only".to_owned(),
-        AddressRecord::Static { .. } => "static".to_owned(),
-        AddressRecord::Dhcp(_) => status.as_ref().map_or("stopped".to_owned(), |s| s.state.to_string()),
+        AddressRecord::None => AddressState::LinkOnly,
+        AddressRecord::Static { .. } => AddressState::Static,
+        AddressRecord::Dhcp(_) => {
+            AddressState::Dhcp(status.as_ref().map_or(StateName::Stopped, |status| status.state))
+        }
     };
     let address = match &record.address {
         AddressRecord::Static { address } => Some(*address),

@@ -13,6 +13,7 @@ use landline_options::EndpointId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::address_state::AddressState;
 use crate::engine::{Endpoint, Engine};
 use crate::inspect::is_called;
 use crate::view::EndpointView;
@@ -172,17 +173,18 @@ fn its<'r>(
 
 /// Whether an endpoint has what is awaited, as far as it shows.
 fn has(view: &EndpointView, awaited: Awaited) -> bool {
-    let state = view.state.as_str();
-    let leased = !["static", "link only"].contains(&state);
-    let address = match (&view.ipv6, state) {
-        (Some(ipv6), "link only") => !ipv6.addresses.is_empty(),
-        (None, "link only") => true,
+    let address = match (&view.ipv6, view.state) {
+        (Some(ipv6), AddressState::LinkOnly) => !ipv6.addresses.is_empty(),
+        (None, AddressState::LinkOnly) => true,
         _ => view.address.is_some(),
     };
     address
         && match awaited {
             Awaited::Address => true,
-            Awaited::Bound => !leased || state == StateName::Bound.to_string(),
+            Awaited::Bound => match view.state {
+                AddressState::LinkOnly | AddressState::Static => true,
+                AddressState::Dhcp(state) => state == StateName::Bound,
+            },
             Awaited::Reachable => view.held.is_none(),
         }
 }
@@ -205,7 +207,7 @@ mod tests {
             lease_left_s: None,
             lease_ends_at: None,
             lease_length_s: None,
-            state: state.into(),
+            state: state.parse().unwrap(),
             held: None,
             naks: 0,
             conflicts: 0,

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use landline_dhcp::v4::StateName;
 use landline_docker::DockerView;
-use landline_engine::EndpointView;
+use landline_engine::{AddressState, EndpointView};
 use landline_links::mark::is_implicit;
 use landline_links::{LinkUse, ParentIs, facts_of};
 use landline_model::NetworkRecord;
@@ -215,12 +216,10 @@ fn leases(endpoints: &[EndpointView]) -> Option<(Level, String)> {
             Some(held) => format!("{name} ({held})"),
             None => name.to_owned(),
         };
-        match endpoint.state.as_str() {
-            // Its user has released the lease, or wants no address from Landline.
-            "link only" | "static" | "STOPPED" => {}
-            _ if endpoint.address.is_none() => without.push(name),
-            "REBINDING" => ending.push(name),
-            _ => {}
+        if endpoint.lacks_address() {
+            without.push(name);
+        } else if endpoint.state == AddressState::Dhcp(StateName::Rebinding) {
+            ending.push(name);
         }
     }
     let list = |names: &[String]| {

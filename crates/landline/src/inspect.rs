@@ -101,7 +101,7 @@ pub(crate) fn render(Inspected { endpoint: seen, ovs }: &Inspected) -> String {
     line("interface", Some(e.interface.clone()));
     line("mac", Some(e.mac.to_string()));
     line("address", e.address.map(|address| address.to_string()));
-    line("state", Some(e.state.clone()));
+    line("state", Some(e.state.to_string()));
     line("refused", (e.naks > 0).then(|| times(e.naks)));
     line("conflicts", (e.conflicts > 0).then(|| times(e.conflicts)));
     line("hostname", seen.hostname.clone());

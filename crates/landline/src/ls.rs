@@ -67,7 +67,7 @@ fn row(e: &EndpointView, options: &ListOptions) -> [String; 8] {
         match (&e.elsewhere, &e.held) {
             (Some(link), _) => format!("{} (duplicate on {link})", e.state),
             (None, Some(held)) => format!("{} ({held})", e.state),
-            (None, None) => e.state.clone(),
+            (None, None) => e.state.to_string(),
         },
     ]
 }

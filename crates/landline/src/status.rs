@@ -141,9 +141,7 @@ pub(crate) async fn status_with(context: &Context, endpoints: &[EndpointView]) -
 
 /// What is wrong with an endpoint that is to have an address, and has none.
 fn without_address(endpoint: &EndpointView) -> Option<Finding> {
-    // Its user has released the lease, or wants no address from Landline.
-    let fine = ["link only", "static", "STOPPED"].contains(&endpoint.state.as_str());
-    if fine || endpoint.address.is_some() {
+    if !endpoint.lacks_address() {
         return None;
     }
     let name = endpoint.container.as_deref().unwrap_or(&endpoint.endpoint);
@@ -327,7 +325,7 @@ mod tests {
             lease_left_s: None,
             lease_ends_at: None,
             lease_length_s: None,
-            state: state.into(),
+            state: state.parse().unwrap(),
             held: None,
             naks: 0,
             conflicts: 0,

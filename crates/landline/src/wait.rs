@@ -119,7 +119,7 @@ mod tests {
             lease_left_s: None,
             lease_ends_at: None,
             lease_length_s: None,
-            state: state.into(),
+            state: state.parse().unwrap(),
             held: held.map(str::to_owned),
             naks: 0,
             conflicts: 0,

@@ -88,7 +88,7 @@ fn row(view: &AttachmentView) -> [String; 6] {
     addresses.extend(view.addresses.iter().cloned());
     let state = match (view.attached, &view.endpoint) {
         (false, _) => "waits for its container".to_owned(),
-        (true, Some(endpoint)) if view.dhcp => endpoint.state.clone(),
+        (true, Some(endpoint)) if view.dhcp => endpoint.state.to_string(),
         (true, _) => "attached".to_owned(),
     };
     [

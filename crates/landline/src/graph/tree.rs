@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use landline_engine::EndpointView;
+use landline_dhcp::v4::StateName;
+use landline_engine::{AddressState, EndpointView};
 use landline_host_access::AccessState;
 use landline_nat::NatState;
 
@@ -112,11 +113,22 @@ fn container(endpoint: &EndpointView) -> Tree {
         lines.extend(ipv6.addresses.iter().map(ToString::to_string));
     }
     let mut tree = Tree::new(GraphKind::Container, name, lines);
-    let state = endpoint.state.as_str();
-    let fine = ["BOUND", "RENEWING", "static", "link only", "STOPPED", "CHECKING"].contains(&state);
-    if !fine {
-        tree.level = if endpoint.address.is_none() { Level::Fail } else { Level::Warn };
-        tree.lines.push(state.to_owned());
+    let level = match endpoint.state {
+        AddressState::Dhcp(StateName::Checking) => Level::Ok,
+        _ if endpoint.lacks_address() => Level::Fail,
+        AddressState::LinkOnly | AddressState::Static => Level::Ok,
+        AddressState::Dhcp(state) => match state {
+            StateName::Stopped | StateName::Checking | StateName::Bound | StateName::Renewing => Level::Ok,
+            StateName::Init
+            | StateName::Selecting
+            | StateName::Requesting
+            | StateName::Rebooting
+            | StateName::Rebinding => Level::Warn,
+        },
+    };
+    if level != Level::Ok {
+        tree.level = level;
+        tree.lines.push(endpoint.state.to_string());
     }
     if let Some(held) = &endpoint.held {
         tree.level = tree.level.max(Level::Warn);

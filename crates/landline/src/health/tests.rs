@@ -46,8 +46,10 @@ fn addresses_that_are_lost_or_soon_will_be_are_noticed() {
     assert!(level == Level::Warn && why.contains("renews the lease of db;"), "{why}");
     let (level, why) = with(endpoint("db", "SELECTING", None));
     assert!(level == Level::Fail && why.starts_with("without an address: db;"), "{why}");
+    let released = endpoint("db", "STOPPED", None);
+    assert_eq!(leases(&[released]), None, "as its user wants it");
     let held = Some("another host uses its identity".to_owned());
-    let (_, why) = with(EndpointView { held, ..endpoint("db", "INIT", None) });
+    let (_, why) = with(EndpointView { held, ..endpoint("db", "STOPPED", None) });
     assert!(why.starts_with("without an address: db (another host uses its identity);"), "{why}");
     let many: Vec<_> = ["a", "b", "c", "d", "e"].map(|name| endpoint(name, "INIT", None)).into();
     assert!(leases(&many).unwrap().1.contains("a, b, c and 2 more;"));

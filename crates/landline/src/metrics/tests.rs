@@ -23,7 +23,7 @@ fn endpoint(number: usize, container: Option<&str>) -> EndpointView {
         lease_left_s: Some(600),
         lease_ends_at: Some(1_800_000_000),
         lease_length_s: None,
-        state: "BOUND".into(),
+        state: "BOUND".parse().unwrap(),
         held: None,
         naks: 0,
         conflicts: 0,

@@ -76,15 +76,15 @@ impl Scrape {
         let (mut states, mut ends) = (BTreeMap::new(), BTreeMap::new());
         for endpoint in &self.endpoints {
             let ipv6 = endpoint.ipv6.as_ref();
-            let four = Some((Family::V4, &endpoint.state, endpoint.lease_ends_at));
-            let six = ipv6.map(|six| (Family::V6, &six.state, six.lease_ends_at));
+            let four = Some((Family::V4, endpoint.state.to_string(), endpoint.lease_ends_at));
+            let six = ipv6.map(|six| (Family::V6, six.state.clone(), six.lease_ends_at));
             for (family, state, end) in four.into_iter().chain(six) {
                 let labels = labels(endpoint, family);
                 if let Some(end) = end {
                     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit for a while")]
                     ends.insert(labels.clone(), end as f64);
                 }
-                states.insert([labels, vec![("state", state.clone())]].concat(), 1.0);
+                states.insert([labels, vec![("state", state)]].concat(), 1.0);
             }
         }
         let help = "What each interface's DHCP client is doing: 1 for its state.";
