@@ -42,7 +42,7 @@ pub enum OptionError {
         /// What to write instead.
         hint: &'static str,
     },
-    /// There is no interface to hang the network on.
+    /// No parent is named.
     #[error("{}", missing_parent(*.mode))]
     NoParent {
         /// The mode that needs it.

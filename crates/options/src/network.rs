@@ -415,7 +415,7 @@ impl NetworkOptions {
     }
 }
 
-/// The interface to hang the network on.
+/// The parent of the network.
 fn parent(given: Given<'_>, mode: Mode) -> Result<IfName, OptionError> {
     let hint = || "name a network interface, at most 15 characters long".into();
     match (mode.rules().missing_parent, given.either("parent", "bridge")?) {

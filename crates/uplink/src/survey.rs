@@ -79,7 +79,7 @@ pub enum RefusedUplink {
     /// It has links that a bridge's port cannot have.
     #[error(
         "{name} has the macvlan or ipvlan links {}, which the port of a bridge cannot have; stop their containers \
-         first, and hang their networks on the bridge afterwards",
+         first, and create their networks on the bridge afterwards",
         names(children)
     )]
     Children {
@@ -91,7 +91,7 @@ pub enum RefusedUplink {
     /// It has such links in other namespaces, which only the kernel knows.
     #[error(
         "{name} has macvlan or ipvlan links in containers, which the port of a bridge cannot have; stop those \
-         containers first, and hang their networks on the bridge afterwards"
+         containers first, and create their networks on the bridge afterwards"
     )]
     ChildrenElsewhere {
         /// The interface.
