@@ -1,7 +1,7 @@
 //! `landline graph`: the LAN as Landline sees it, as a picture.
 //!
-//! The daemon answers with what there is ([`GraphView`]); everything from there on is a pure function: [`tree`] says what hangs
-//! on what, and a file for each format draws that.
+//! The daemon answers with what there is ([`GraphView`]); everything from there on is a pure function: `tree` says what is connected
+//! to what, and a file for each format draws that.
 
 mod dot;
 mod look;
