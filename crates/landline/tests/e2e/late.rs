@@ -254,7 +254,7 @@ fn one_that_runs_elsewhere_has_no_address_or_a_fresh_one() -> Result {
             assert_eq!(row["held"], "another host uses its identity", "{row}");
             assert!(row["address"].is_null() && world.address("web", "br00").is_err(), "{row}");
             let listed = world.host.landline_ok(binary(), &["ls"])?;
-            assert!(listed.contains("stopped (another host uses its identity)"), "{listed}");
+            assert!(listed.contains("STOPPED (another host uses its identity)"), "{listed}");
             let said = world.host.landline(binary(), &["doctor"]).stdout;
             assert!(said.contains("web has no address: another host uses the identity"), "{said}");
         }
