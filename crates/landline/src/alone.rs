@@ -178,8 +178,8 @@ mod tests {
         tokio::task::yield_now().await;
         drop(open);
         second.await.unwrap().unwrap();
-        // It is free for whoever opens it.
-        drop(redb_like(&store));
+        // It is free for whoever opens it, once the one that gave up has let go of it as well.
+        File::options().write(true).open(&store).unwrap().lock().unwrap();
     }
 
     /// A file that is open, and locked as the store is.
