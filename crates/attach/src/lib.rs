@@ -1,4 +1,4 @@
-//! Attachments: interfaces for containers that are there already, whoever started them.
+//! Attachments: interfaces for containers that run already, started by Docker or by anything else.
 //!
 //! An attachment is an endpoint on a network of its own (`attach-ID`, which Docker knows nothing of) whose sandbox was
 //! named by somebody: link kinds, leases, identities and repairs are those of all endpoints. What Docker does for an
@@ -54,7 +54,7 @@ pub struct AttachRequest {
     pub origin: Origin,
     /// Where the container is now.
     pub place: TargetSandbox,
-    /// Whether it is there already, and only to be seen to: one that was detached meanwhile is not made again.
+    /// Whether the attachment exists already and is only checked: one that was detached meanwhile is not made again.
     pub again: bool,
     /// Whether a bridge that is not there may be made.
     pub may_make: bool,

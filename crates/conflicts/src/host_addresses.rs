@@ -2,7 +2,7 @@
 //!
 //! Both would answer for one address, and on macvlan and ipvlan neither would learn of the other. The host cannot be asked
 //! to give its own up: a container with a leased address declines that and asks for another (as with any conflict, RFC 2131
-//! section 3.1 and RFC 5227 section 2.4), and of a fixed one people are told.
+//! section 3.1 and RFC 5227 section 2.4), and a fixed one is reported.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 /// An address that an endpoint and the host have.
 pub struct Collision {
     endpoint: Arc<Endpoint>,
-    /// How messages call whoever has the endpoint.
+    /// The container's name in messages, or what stands for it.
     pub holder: String,
     /// The address.
     pub address: IpAddr,

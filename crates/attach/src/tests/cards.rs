@@ -1,4 +1,4 @@
-//! A card that moves into a container comes back as it was, whoever ends first.
+//! A card that moves into a container comes back as it was, whether the container or the daemon ends first.
 
 use landline_leases::fake::wait_for;
 use landline_links::fake::Refused;

@@ -98,7 +98,7 @@ impl<F: Future> Future for GivingUp<'_, F> {
     }
 }
 
-/// Whoever asked gives up at each moment at which something is waited for.
+/// The caller gives up at each moment at which the attachment waits for something.
 async fn it_is_given_up_at_each_step(way: Way) {
     for left in 0..10_000 {
         let (world, daemon) = World::started().await;

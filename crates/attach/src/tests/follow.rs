@@ -34,7 +34,7 @@ async fn a_link_that_was_made_again_has_its_addresses_again() {
     }
 }
 
-/// Whoever has the default route by then keeps it.
+/// Another interface that has the default route by then keeps it.
 #[tokio::test(start_paused = true)]
 async fn a_link_that_was_made_again_takes_no_default_route_from_another() {
     let (world, daemon) = World::started().await;

@@ -23,7 +23,7 @@ async fn killed_after(way: Way, writes: usize) -> usize {
         assert_eq!(world.inside(), inside, "{writes} writes");
         assert!(daemon.record().inside.is_some(), "{writes} writes");
     }
-    // Whoever wanted it asks again.
+    // The user asks again.
     daemon.attach(way.request()).await.unwrap();
     assert_eq!(world.inside().names(), ["eth0", "eth1"], "{writes} writes");
     assert_eq!(daemon.attach.records().len(), 1, "{writes} writes");

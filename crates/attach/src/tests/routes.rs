@@ -82,7 +82,7 @@ async fn a_change_that_a_container_asks_for_is_made_once_in_a_start() {
     assert_eq!(world.inside().routes, [DOCKERS, added]);
     world.host.namespaces().sandbox(WEB, |inside| inside.routes.truncate(1));
     ask(&daemon).await;
-    assert_eq!(world.inside().routes, [DOCKERS], "whoever removed it has the last word");
+    assert_eq!(world.inside().routes, [DOCKERS], "a route that the user removed stays removed");
     let daemon = world.restart(daemon).await;
     ask(&daemon).await;
     assert_eq!(world.inside().routes, [DOCKERS], "after a restart of the daemon, too");

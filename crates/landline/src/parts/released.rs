@@ -10,7 +10,7 @@ use landline_host_access::RpFilterRecord;
 use landline_ipam::PoolRecord;
 use landline_links::KeptMac;
 use landline_model::{EndpointRecord, IdentityRecord, NetworkRecord};
-use landline_nat::{ExceptionRecord, NatLease, NatRecord};
+use landline_nat::{ExceptionRecord, ForwardingRecord, NatLease, NatRecord};
 use landline_routed::ProxyDelayRecord;
 use landline_store::{Record, Rows, Store};
 use landline_types::IfName;
@@ -110,6 +110,7 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     put_raw(&path, "proxy_delays", "wlan0", r#"{"parent":["wlan0"],"before":80}"#);
     put_raw(&path, "loosened", "eth1", r#"{"parent":"eth1","before":"strict"}"#);
     put_raw(&path, "host_leases", "br0", r#"{"address":"192.0.2.10","client_id":"later","hostname":"host"}"#);
+    put_raw(&path, "forwarding", "all", r#"{"since":1}"#);
     put_raw(&path, "openings", "br0", r#"{"since":1}"#);
     put_raw(&path, "openings", "br1", "{");
     put_raw(&path, "kept_macs", "br0", r#"{"bridge":["br0"],"mac":"02:00:00:00:00:07"}"#);
@@ -127,6 +128,7 @@ fn what_the_host_is_owed_is_taken_from_records_that_cannot_be_read() {
     let [lease] = rows.take::<HostLease>().try_into().unwrap();
     assert_eq!((lease.interface.as_str(), lease.address.octets()), ("br0", [192, 0, 2, 10]));
     assert_eq!((lease.client_id, lease.hostname.as_deref()), (None, Some("host")));
+    assert_eq!(rows.take::<ForwardingRecord>(), [ForwardingRecord { interface: "all".parse().unwrap() }]);
     assert_eq!(rows.take::<ExceptionRecord>().len(), 2, "the key is all there is to it");
     let [kept] = rows.take::<KeptMac>().try_into().unwrap();
     assert_eq!((kept.bridge.as_str(), kept.mac.octets()[5]), ("br0", 7));

@@ -265,17 +265,7 @@ fn dockers_firewall_is_opened_and_an_attachment_goes_the_same_way() -> Result {
     let ports = world.host.check(&["ip", "-o", "link", "show", "master", "br0"])?;
     assert!(!ports.contains("llh"), "{ports}");
 
-    world.host.docker_ok(&[
-        "run",
-        "-d",
-        "--name",
-        "plain",
-        "--network",
-        "none",
-        "box",
-        "sleep",
-        "infinity",
-    ])?;
+    world.run("plain", "none", &[])?;
     world.landline("attach br0 plain dhcp mode=routed ifname=lan0")?;
     let second = world.address("plain", "lan0")?;
     assert_ne!(second, address);
@@ -397,17 +387,7 @@ fn docker_knows_the_leased_address_and_connects_running_containers() -> Result {
     assert_eq!(world.address("web", "eth0")?, address);
     is_reached(&world, "web")?;
 
-    world.host.docker_ok(&[
-        "run",
-        "-d",
-        "--name",
-        "plain",
-        "--network",
-        "none",
-        "box",
-        "sleep",
-        "infinity",
-    ])?;
+    world.run("plain", "none", &[])?;
     world.host.docker_ok(&["network", "disconnect", "none", "plain"])?;
     world.host.docker_ok(&["network", "connect", "lan", "plain"])?;
     is_reached(&world, "plain")?;
